@@ -1,0 +1,143 @@
+"""What an attack is: candidates x constraints x search x goal, asking a counted victim.
+
+An attack edits the text of an example without changing its gold answer, to find an edit that changes the model's answer.
+Every attack names its null: what the same number of queries does without the attack's idea. The runner runs both.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from zobench.data.example import Example
+from zobench.tasks.base import Prediction
+
+
+class Victim:
+    """The attacked model as a function from examples to predictions: batched, cached by content, counted.
+
+    Args:
+        predict: the task's prediction function on the model under attack.
+        weights_digest: part of every cache key, so that a changed model never gets an old answer.
+        budget_per_example: queries that one example may spend; asking for more raises ``QueryBudgetExceeded``.
+
+    Attributes:
+        unique: predictions computed; total: predictions asked for. Their difference are cache hits.
+    """
+
+    def __init__(
+        self,
+        predict: Callable[[Sequence[Example]], list[Prediction]],
+        *,
+        weights_digest: str,
+        budget_per_example: int | None = None,
+    ) -> None:
+        self._predict = predict
+        self._digest = weights_digest
+        self._budget = budget_per_example
+        self._cache: dict[tuple[object, ...], Prediction] = {}
+        self._spent: dict[str, int] = {}
+        self.unique = 0
+        self.total = 0
+
+    def query(self, examples: Sequence[Example]) -> list[Prediction]:
+        """Predictions in order; each asked example counts as one query of its id, cached or not."""
+        for example in examples:
+            spent = self._spent.get(example.id, 0) + 1
+            if self._budget is not None and spent > self._budget:
+                raise QueryBudgetExceeded(example.id, self._budget)
+            self._spent[example.id] = spent
+        keys = [self._key(e) for e in examples]
+        fresh = {k: e for k, e in zip(keys, examples, strict=True) if k not in self._cache}
+        if fresh:
+            answers = self._predict(list(fresh.values()))
+            self._cache.update(zip(fresh.keys(), answers, strict=True))
+        self.unique += len(fresh)
+        self.total += len(examples)
+        return [self._cache[k] for k in keys]
+
+    def remaining(self, example_id: str) -> int | None:
+        """Queries left for this example; ``None`` without a budget."""
+        return None if self._budget is None else self._budget - self._spent.get(example_id, 0)
+
+    def _key(self, example: Example) -> tuple[object, ...]:
+        return (self._digest, example.id, *sorted(example.text.items()), *example.candidates)
+
+
+class QueryBudgetExceeded(RuntimeError):
+    """An attack asked for more queries than its budget; a defect of the attack, not of the user."""
+
+    def __init__(self, example_id: str, budget: int) -> None:
+        super().__init__(f"example {example_id!r}: more than {budget} queries asked")
+
+
+Outcome = Literal["success", "failure", "skipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class AttackRecord:
+    """What became of one example.
+
+    Attributes:
+        outcome: ``skipped`` where the model was already wrong on the clean text (or nothing could be edited: see
+            ``reason``); ``success`` where the final text is answered wrongly; else ``failure``.
+        original, edited: the attacked text field before and after (equal unless something was applied).
+        clean, final: predictions on them.
+        queries: asked of the victim for this example, the clean one included.
+        changed_words: words of the original that were replaced, removed or inserted.
+        source, position, part_of_speech: where the last applied edit came from; empty where meaningless.
+    """
+
+    example_id: str
+    outcome: Outcome
+    field: str
+    original: str
+    edited: str
+    clean: Prediction
+    final: Prediction
+    queries: int
+    changed_words: int = 0
+    similarity: float | None = None
+    source: str = ""
+    position: int | None = None
+    part_of_speech: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AttackContext:
+    """What an attack may look at besides the victim.
+
+    Attributes:
+        fields: text fields that may be edited, the first one by default.
+        protected: words never to be edited or inserted.
+        seed: the attack's seed; each example derives its own stream from (seed, attack name, example id).
+        lm: the model under attack, for candidate sources that read its embeddings; ``None`` for black-box attacks.
+        pool: other examples of the same task, source of distractor sentences.
+    """
+
+    fields: tuple[str, ...]
+    protected: tuple[str, ...]
+    seed: int
+    lm: Any = None
+    pool: Sequence[Example] = ()
+
+
+class Attack(ABC):
+    """One attack. ``Config`` is a frozen dataclass of typed parameters with defaults; ``name`` is its catalogue name."""
+
+    Config: ClassVar[type]
+    name: ClassVar[str]
+    config: Any
+
+    @abstractmethod
+    def run(
+        self, victim: Victim, examples: Sequence[Example], context: AttackContext
+    ) -> list[AttackRecord]:
+        """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other examples."""
+
+    @abstractmethod
+    def null(self) -> Attack:
+        """The same query pattern without the attack's idea; run beside it. A null's own null is itself."""

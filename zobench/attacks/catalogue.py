@@ -1,0 +1,3 @@
+"""Built-in attacks: name -> "module:Class". One line per entry; importing this imports no torch."""
+
+ATTACKS: dict[str, str] = {}

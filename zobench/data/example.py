@@ -1,0 +1,60 @@
+"""The one record that data, tasks and attacks exchange.
+
+An :class:`Example` holds named text fields (an attack edits exactly one of them) and a gold label or gold answer.
+It knows no tokenizer and no prompt: those belong to the task.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row.
+
+    Attributes:
+        id: unique within its data set and stable across runs and machines (never a position in a shuffled list).
+        text: named text fields, for instance ``{"sentence": ...}`` or ``{"premise": ..., "hypothesis": ...}``.
+        label: gold class index; ``None`` where the task has no fixed classes.
+        answer: gold text; ``None`` for classification.
+        candidates: answer options of this row, where they differ from row to row (multiple choice).
+        meta: anything else worth keeping (difficulty, source row, protected spans).
+    """
+
+    id: str
+    text: Mapping[str, str]
+    label: int | None = None
+    answer: str | None = None
+    candidates: tuple[str, ...] = ()
+    meta: Mapping[str, object] = field(default_factory=dict)
+
+    def with_text(self, name: str, value: str) -> Example:
+        """A copy with text field ``name`` replaced; the id and the gold label stay."""
+        if name not in self.text:
+            raise ValueError(f"example {self.id!r} has no text field {name!r}; it has {sorted(self.text)}")
+        return dataclasses.replace(self, text={**self.text, name: value})
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Rows by use. ``test`` is read only when a run is evaluated; selection and tuning see ``validation``."""
+
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    test: Sequence[Example]
+    demonstrations: Sequence[Example] = ()
+
+    def digest(self) -> str:
+        """SHA-256 over ids, texts, labels and answers of all splits, in order: the data revision of a run."""
+        import hashlib
+        import json
+
+        h = hashlib.sha256()
+        for name in ("train", "validation", "test", "demonstrations"):
+            for e in getattr(self, name):
+                row = [name, e.id, dict(sorted(e.text.items())), e.label, e.answer, list(e.candidates)]
+                h.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
+        return h.hexdigest()

@@ -1,0 +1,53 @@
+"""The model as the rest of the house sees it: a torch module, its tokenizer, and what identifies it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+
+
+@dataclass(frozen=True, slots=True)
+class ModelIdentity:
+    """What a record must say about the model.
+
+    Attributes:
+        name: hub id, local path as given, or ``builtin:nano``.
+        revision: resolved commit hash of a hub model, ``None`` for local and built-in ones.
+        digest: SHA-256 of the weights as loaded (before any training).
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+        remote_code: whether code from the repository was executed.
+        parameters: number of weights, tied ones once.
+    """
+
+    name: str
+    revision: str | None
+    digest: str
+    dtype: str
+    remote_code: bool
+    parameters: int
+
+
+class LanguageModel(Protocol):
+    """A loaded model that can score and generate. Always in eval mode; never touches the global random state."""
+
+    module: torch.nn.Module
+    tokenizer: Any
+    identity: ModelIdentity
+    architecture: Literal["causal", "masked", "encoder"]
+    max_length: int
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def generate(
+        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
+    ) -> list[str]:
+        """Greedy continuations, without the prompt, cut before the first stop string. Deterministic."""
+        ...
+
+    def input_embeddings(self) -> torch.Tensor:
+        """The input embedding matrix, shape (vocabulary, width)."""
+        ...

@@ -1,0 +1,78 @@
+"""Where names in a suite come from: built-in catalogues, and packages that declare entry points.
+
+A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names imports no torch. Plugins use the
+entry-point groups below. A plugin that fails to import is named with its error and does not stop the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any, Literal
+
+Kind = Literal["methods", "tasks", "attacks", "objectives", "probes"]
+
+GROUPS: dict[Kind, str] = {
+    "methods": "zobench.optimizers",
+    "tasks": "zobench.tasks",
+    "attacks": "zobench.attacks",
+    "objectives": "zobench.objectives",
+    "probes": "zobench.probes",
+}
+
+CATALOGUES: dict[Kind, str] = {
+    "methods": "zobench.zo.methods.catalogue",
+    "tasks": "zobench.tasks.catalogue",
+    "attacks": "zobench.attacks.catalogue",
+    "objectives": "zobench.unlearning.catalogue",
+    "probes": "zobench.unlearning.catalogue",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name that a suite may use. ``target`` is ``module:attribute``; ``origin`` is ``builtin`` or the package."""
+
+    name: str
+    target: str
+    origin: str
+
+    def load(self) -> Any:
+        """The class behind the name; ``ValueError`` names the plugin and its own error if it cannot be imported."""
+        module, _, attribute = self.target.partition(":")
+        try:
+            return getattr(importlib.import_module(module), attribute)
+        except Exception as error:
+            raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {error!r}") from error
+
+
+def entries(kind: Kind) -> dict[str, Entry]:
+    """All names of a kind, built-in first; a plugin may not take a built-in name (it is listed as ``package.name``)."""
+    catalogue = importlib.import_module(CATALOGUES[kind])
+    builtin: dict[str, str] = getattr(catalogue, kind.upper())
+    found = {name: Entry(name, target, "builtin") for name, target in builtin.items()}
+    for point in entry_points(group=GROUPS[kind]):
+        origin = point.dist.name if point.dist is not None else "unknown package"
+        name = point.name if point.name not in found else f"{origin}.{point.name}"
+        found[name] = Entry(name, point.value, origin)
+    return found
+
+
+def lookup(kind: Kind, name: str) -> Any:
+    """The class for ``name``, or ``ValueError`` with the nearest valid names."""
+    known = entries(kind)
+    if name not in known:
+        raise ValueError(f"unknown {kind[:-1]} {name!r}{nearest(name, known)}")
+    return known[name].load()
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``"; did you mean 'a' or 'b'?"``, or the list of valid names where nothing is near."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "; valid: " + ", ".join(names) if names else ""

@@ -1,0 +1,179 @@
+"""The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use it.
+
+Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns may hold
+attack texts: hostile input for whoever displays them.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budget")
+"""Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean stop."""
+
+CONDITION_KINDS = ("clean", "attack", "null", "probe", "control")
+
+_s, _i, _f, _b = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+RUNS = pa.schema(
+    [
+        ("run_id", _s),
+        ("suite", _s),
+        ("row", _s),
+        ("group", _s),
+        ("note", _s),
+        ("purpose", _s),
+        ("tuning_of", _s),
+        ("status", _s),
+        ("error", _s),
+        ("model", _s),
+        ("model_digest", _s),
+        ("parameters", _i),
+        ("tuned_parameters", _i),
+        ("dtype", _s),
+        ("device", _s),
+        ("task", _s),
+        ("task_kind", _s),
+        ("task_params", _s),
+        ("primary_metric", _s),
+        ("chance", _f),
+        ("data_digest", _s),
+        ("method", _s),
+        ("method_params", _s),
+        ("method_order", _s),
+        ("space", _s),
+        ("labels", _s),
+        ("shots", _i),
+        ("seed", _i),
+        ("budget_forwards", _i),
+        ("batch_size", _i),
+        ("forwards", _i),
+        ("evaluation_forwards", _i),
+        ("sequences", _i),
+        ("tokens", _i),
+        ("train_seconds", _f),
+        ("evaluation_seconds", _f),
+        ("peak_memory_bytes", _i),
+        ("steps", _i),
+        ("refused_steps", _i),
+        ("weights_digest", _s),
+        ("replay", _s),
+        ("perturbation", _s),
+        ("noise_backend", _s),
+        ("resumed", _i),
+        ("started_utc", _s),
+        ("finished_utc", _s),
+        ("git_commit", _s),
+        ("git_dirty", _b),
+        ("zobench_version", _s),
+        ("schema_version", _i),
+        ("spec", _s),
+        ("environment", _s),
+        ("tuning_forwards", _i),
+    ]
+)
+"""One row per run. ``spec`` and ``environment`` are JSON; ``tuning_forwards`` were spent choosing its parameters."""
+
+STEPS = pa.schema(
+    [
+        ("run_id", _s),
+        ("step", _i),
+        ("forwards", _i),
+        ("tokens", _i),
+        ("seconds", _f),
+        ("loss", _f),
+        ("lr", _f),
+        ("seeds", pa.list_(pa.uint64())),
+        ("coefficients", pa.list_(_f)),
+        ("losses", pa.list_(_f)),
+        ("moved", _b),
+        ("reason", _s),
+        ("extras", _s),
+    ]
+)
+"""One row per step; ``forwards``, ``tokens`` and ``seconds`` are cumulative, ``extras`` is JSON."""
+
+METRICS = pa.schema(
+    [
+        ("run_id", _s),
+        ("step", _i),
+        ("forwards", _i),
+        ("tokens", _i),
+        ("seconds", _f),
+        ("task", _s),
+        ("split", _s),
+        ("condition_kind", _s),
+        ("condition", _s),
+        ("strength", _f),
+        ("params", _s),
+        ("metric", _s),
+        ("value", _f),
+        ("n", _i),
+        ("stderr", _f),
+        ("final", _b),
+    ]
+)
+"""One row per measured number. ``condition`` is the attack's or probe's name, empty for clean; a null carries the name
+of the attack it belongs to and ``condition_kind`` ``null``. ``final`` marks the state at the end of training."""
+
+PREDICTIONS = pa.schema(
+    [
+        ("run_id", _s),
+        ("step", _i),
+        ("forwards", _i),
+        ("task", _s),
+        ("split", _s),
+        ("condition_kind", _s),
+        ("condition", _s),
+        ("example_id", _s),
+        ("gold", _s),
+        ("output", _s),
+        ("label", _i),
+        ("log_probs", pa.list_(_f)),
+        ("correct", _b),
+        ("strict_correct", _b),
+        ("raw", _s),
+        ("tokens", _i),
+    ]
+)
+"""One row per example of the final state (clean): what paired tests need."""
+
+ATTACKS = pa.schema(
+    [
+        ("run_id", _s),
+        ("forwards", _i),
+        ("task", _s),
+        ("condition_kind", _s),
+        ("condition", _s),
+        ("example_id", _s),
+        ("outcome", _s),
+        ("field", _s),
+        ("original", _s),
+        ("edited", _s),
+        ("gold", _s),
+        ("clean_output", _s),
+        ("final_output", _s),
+        ("clean_correct", _b),
+        ("final_correct", _b),
+        ("queries", _i),
+        ("changed_words", _i),
+        ("similarity", _f),
+        ("source", _s),
+        ("position", _i),
+        ("part_of_speech", _s),
+        ("clean_tokens", _i),
+        ("final_tokens", _i),
+        ("reason", _s),
+    ]
+)
+"""One row per attacked example."""
+
+TABLES: dict[str, pa.Schema] = {
+    "runs": RUNS,
+    "steps": STEPS,
+    "metrics": METRICS,
+    "predictions": PREDICTIONS,
+    "attacks": ATTACKS,
+}

@@ -1,0 +1,113 @@
+"""What a task is: rows in, prompts out; a loss to train on, predictions and metrics to measure. Knows no optimizer.
+
+A task is built from its parameters alone (``TaskClass(TaskClass.Config(**params))``), draws its splits from a seed, and
+scores through a :class:`~zobench.models.base.LanguageModel`. Built-in tasks are listed in ``zobench/tasks/__init__.py``;
+others come by the entry-point group ``zobench.tasks``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from zobench.data.example import Example, Splits
+from zobench.models.base import LanguageModel
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A minibatch ready for the model: tensors on the model's device and what it costs.
+
+    Attributes:
+        inputs: whatever ``Task.loss`` needs (token ids, masks, targets).
+        sequences: rows that go through the model in one forward of this batch (candidates counted).
+        tokens: non-padding tokens in them.
+    """
+
+    inputs: Mapping[str, Any]
+    sequences: int
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model answered to one example.
+
+    Attributes:
+        output: label word or extracted final answer, as text.
+        correct: whether it counts as right under the task's rule.
+        label: predicted class index; ``None`` for generation.
+        log_probs: natural-log probabilities over the candidates, normalized to sum to one; ``None`` for generation.
+        raw: full generated text (empty for classification).
+        tokens: number of generated tokens (0 for classification).
+        strict_correct: verdict of the strict extractor, beside the robust one in ``correct``; ``None`` if not apart.
+    """
+
+    example_id: str
+    output: str
+    correct: bool
+    label: int | None = None
+    log_probs: tuple[float, ...] | None = None
+    raw: str = ""
+    tokens: int = 0
+    strict_correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MetricValue:
+    """A measured number: its mean, how many items it is over, and its standard error where one is defined."""
+
+    value: float
+    n: int
+    stderr: float | None = None
+
+
+class Task(ABC):
+    """One thing to learn and measure.
+
+    Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a docstring line;
+    ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; ``primary_metric`` heads the leaderboard.
+    """
+
+    Config: ClassVar[type]
+    kind: ClassVar[str]
+    primary_metric: ClassVar[str] = "accuracy"
+
+    config: Any
+    chance: float | None = None
+    attackable: tuple[str, ...] = ()
+    """Text fields that an attack may edit."""
+    protected: tuple[str, ...] = ()
+    """Words that no attack may edit or insert (label words, answer markers)."""
+
+    @abstractmethod
+    def splits(self, seed: int) -> Splits:
+        """Rows for one data seed. Same seed, same rows in the same order, on every machine."""
+
+    @abstractmethod
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        """Tokenize a training minibatch once; no forward pass."""
+
+    @abstractmethod
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Mean training loss over the minibatch, a float32 scalar tensor; one forward of ``module``.
+
+        ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional view), so the
+        forward must go through the argument, never through ``lm.module``.
+        """
+
+    @abstractmethod
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """Answers in the order of ``examples``; ``demonstrations`` precede each prompt (in-context learning)."""
+
+    @abstractmethod
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """Named metrics of these predictions, ``primary_metric`` among them."""

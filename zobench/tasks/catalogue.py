@@ -1,0 +1,3 @@
+"""Built-in tasks: name -> "module:Class". One line per entry; importing this imports no torch."""
+
+TASKS: dict[str, str] = {}

@@ -1,0 +1,128 @@
+"""What every optimizer of the library is: a card that describes it, a cost, and ``step(objective) -> StepRecord``.
+
+A method file holds one class derived from :class:`Optimizer`, its parameters as a frozen dataclass ``Config`` with the
+paper's defaults, and composes parameter space x direction x estimator x update. This is also the plugin contract
+(entry-point group ``zobench.optimizers``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from zobench.zo.objective import Objective
+    from zobench.zo.space import ParameterSpace
+
+Replay = Literal["scalars", "scalars+artifacts", "checkpoint"]
+Order = Literal["zeroth", "forward-mode", "first", "mixed", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class MethodCard:
+    """What a reader and the planner must know about a method.
+
+    Attributes:
+        name: catalogue name, lower case with hyphens.
+        title: name as the paper writes it.
+        source: arXiv id or citation; "zobench" for controls.
+        formula: the update rule in one line of plain text.
+        order: which oracle it uses.
+        replay: what rebuilds its weights from the base model: scalars alone, scalars and stored artifacts (masks,
+            bases, anchors), or only a checkpoint.
+        spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)`` means any.
+        unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.
+        notes: choices made where the paper is silent; differences from the authors' code.
+    """
+
+    name: str
+    title: str
+    source: str
+    formula: str
+    order: Order
+    replay: Replay
+    spaces: tuple[str, ...] = ("*",)
+    unbiased: bool = False
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Declared cost of one step under a given config; the conformance kit measures it.
+
+    Attributes:
+        forwards_per_step: mean over a long run (a step that happens every k-th time counts 1/k).
+        max_forwards_in_step: the dearest single step; the runner stops before a step that might not fit.
+        passes_per_step: read+write sweeps over the tuned parameters.
+        state_bytes_per_parameter: optimizer state that must be kept between steps, per tuned parameter.
+    """
+
+    forwards_per_step: float
+    max_forwards_in_step: int
+    passes_per_step: float
+    state_bytes_per_parameter: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One step as scalars: enough to replay it where the method's card says ``scalars``.
+
+    Attributes:
+        step: 0-based index.
+        seeds: direction seeds, in the order used; empty for first-order steps.
+        coefficients: what each direction was multiplied by in the estimate (the projected gradients).
+        losses: every loss queried, in order of query.
+        loss: the loss to plot: at theta where it was measured, else the mean of the queried ones.
+        lr: step size used.
+        forwards, tokens: spent in this step.
+        moved: False where the step was refused (non-finite loss, zero spread) and the weights stayed.
+        reason: why it was refused; empty otherwise.
+        extras: further scalars of the method (gain, norm, share of entries that moved ...), for replay and diagnosis.
+    """
+
+    step: int
+    seeds: tuple[int, ...]
+    coefficients: tuple[float, ...]
+    losses: tuple[float, ...]
+    loss: float
+    lr: float
+    forwards: int
+    tokens: int
+    moved: bool = True
+    reason: str = ""
+    extras: dict[str, float] = field(default_factory=dict)
+
+
+class Optimizer(ABC):
+    """A method bound to a parameter space and a run seed.
+
+    ``step`` never touches the global random state, spends forwards only through the objective, leaves the weights
+    bit-identical when the learning rate is 0, and refuses a non-finite loss without moving.
+    """
+
+    Config: ClassVar[type]
+    card: ClassVar[MethodCard]
+
+    def __init__(self, config: Any, space: ParameterSpace, *, seed: int) -> None:
+        self.config = config
+        self.space = space
+        self.seed = seed
+
+    @classmethod
+    @abstractmethod
+    def cost(cls, config: Any) -> Cost:
+        """Declared cost under this config."""
+
+    @abstractmethod
+    def step(self, objective: Objective) -> StepRecord:
+        """One update from the objective's current minibatch."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Everything besides weights that a later ``load_state_dict`` needs to continue to the bit: plain numbers,
+        strings, lists and tensors only (stored as safetensors plus JSON)."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state_dict()`` of an optimizer with the same config, space and seed."""

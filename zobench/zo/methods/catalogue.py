@@ -1,0 +1,3 @@
+"""Built-in methods: name -> "module:Class". One line per entry; importing this imports no torch."""
+
+METHODS: dict[str, str] = {}
