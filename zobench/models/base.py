@@ -42,9 +42,7 @@ class LanguageModel(Protocol):
     @property
     def device(self) -> torch.device: ...
 
-    def generate(
-        self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()
-    ) -> list[str]:
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
         """Greedy continuations, without the prompt, cut before the first stop string. Deterministic."""
         ...
 

@@ -1,0 +1,66 @@
+"""Files and rows from the model hub, with one clear error for everything that can go wrong on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+
+def snapshot(
+    repository: str,
+    *,
+    kind: Literal["model", "dataset"],
+    revision: str | None = None,
+    allow: Sequence[str] | None = None,
+    ignore: Sequence[str] = (),
+) -> Path:
+    """Folder of a repository at one commit; its name is the resolved commit. Served from the cache when offline.
+
+    A download that breaks off leaves no file under its final name, so the next call starts where this one failed.
+
+    Raises:
+        ValueError: unknown repository or revision, hub not reachable and nothing cached, broken or slow transfer.
+    """
+    import httpx
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        folder = snapshot_download(
+            repository,
+            repo_type=kind,
+            revision=revision,
+            allow_patterns=list(allow) if allow is not None else None,
+            ignore_patterns=list(ignore),
+        )
+    except GatedRepoError as error:
+        raise ValueError(
+            f"{kind} {repository!r} asks for an accepted licence and a token: {error}"
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(
+            f"{kind} {repository!r}: no such repository on the hub (or it is private)"
+        ) from error
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{kind} {repository!r} has no revision {revision!r}") from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+        raise ValueError(
+            f"{kind} {repository!r} cannot be fetched from the hub ({_cause(error)}); "
+            "nothing incomplete was kept: run again when the hub answers, or give a local folder"
+        ) from error
+    return Path(folder)
+
+
+def _cause(error: BaseException) -> str:
+    """The innermost reason of a chain of exceptions, in one line."""
+    while error.__cause__ is not None or error.__context__ is not None:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

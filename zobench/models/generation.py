@@ -1,0 +1,114 @@
+"""Greedy continuation in batches: key/value cache, similar lengths together, finished rows dropped from the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import DynamicCache
+
+from zobench.models.batching import chunks_by_length, pad, pad_id, takes_position_ids
+from zobench.models.encoding import encode_prompts, truncate_left
+
+MAX_BATCH_TOKENS = 16384
+
+
+def greedy(lm: Any, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+    """Most probable continuations, without the prompt, cut before the first stop string.
+
+    Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token stays). Ends at
+    an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward per generated token of the batch.
+
+    Raises:
+        ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.
+    """
+    if lm.architecture != "causal":
+        raise ValueError(f"{lm.identity.name}: only causal models generate, this one is {lm.architecture}")
+    room = lm.max_length - max_new_tokens
+    if room < 1 or max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be between 1 and {lm.max_length - 1}, not {max_new_tokens}")
+    rows = [truncate_left(ids, room, lm.tokenizer) for ids in encode_prompts(lm.tokenizer, prompts)]
+    stopper = _Stopper(lm, [s for s in stop if s])
+    answers = [""] * len(rows)
+    lengths = [len(r) + max_new_tokens for r in rows]
+    for chunk in chunks_by_length(lengths, max_tokens=MAX_BATCH_TOKENS, max_rows=128):
+        generated = _generate_batch(lm, [rows[i] for i in chunk], max_new_tokens, stopper)
+        for i, ids in zip(chunk, generated, strict=True):
+            answers[i] = stopper.cut(ids)
+    return answers
+
+
+@torch.inference_mode()
+def _generate_batch(
+    lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper
+) -> list[list[int]]:
+    """Token ids generated for each row, ending with whatever ended it."""
+    positions = takes_position_ids(lm.module)
+    padded = pad(rows, fill=pad_id(lm.tokenizer), side="left", device=lm.device, positions=positions)
+    mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
+    cache = DynamicCache(config=lm.module.config)
+    generated: list[list[int]] = [[] for _ in rows]
+    alive = list(range(len(rows)))
+    arguments = {**padded, "attention_mask": mask}
+    for _ in range(max_new_tokens):
+        output = lm.module(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        tokens = output.logits[:, -1].argmax(-1)
+        for row, token in zip(alive, tokens.tolist(), strict=True):
+            generated[row].append(token)
+        keep = [k for k, row in enumerate(alive) if not stopper.ended(generated[row])]
+        if not keep:
+            break
+        if len(keep) < len(alive):
+            index = torch.tensor(keep, device=lm.device)
+            cache.batch_select_indices(index)
+            tokens, mask = tokens[index], mask[index]
+            alive = [alive[k] for k in keep]
+        mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
+        arguments = {"input_ids": tokens[:, None], "attention_mask": mask}
+        if positions:
+            arguments["position_ids"] = mask.sum(1, keepdim=True) - 1
+    return generated
+
+
+class _Stopper:
+    """Decides when a row has ended, decoding only when a new token may complete a stop string."""
+
+    def __init__(self, lm: Any, stop: list[str]) -> None:
+        self._tokenizer = lm.tokenizer
+        self._stop = stop
+        self._ends = {s[-1] for s in stop}
+        self._always = any(s[-1] == " " for s in stop)
+        self._window = 2 * max((len(s.encode()) for s in stop), default=0) + 4
+        self._may_end: dict[int, bool] = {}
+        self._eos = _end_of_text(lm)
+
+    def ended(self, ids: list[int]) -> bool:
+        token = ids[-1]
+        if token in self._eos:
+            return True
+        if not self._stop or not self._can_end(token):
+            return False
+        tail = self._tokenizer.decode(ids[-self._window :], skip_special_tokens=True)
+        return any(s in tail for s in self._stop)
+
+    def _can_end(self, token: int) -> bool:
+        if token not in self._may_end:
+            text = self._tokenizer.decode([token])
+            # An incomplete UTF-8 sequence decodes to the replacement character; look at the whole tail then.
+            partial = "\ufffd" in text
+            self._may_end[token] = self._always or partial or any(c in text for c in self._ends)
+        return self._may_end[token]
+
+    def cut(self, ids: list[int]) -> str:
+        text: str = self._tokenizer.decode(
+            ids[:-1] if ids and ids[-1] in self._eos else ids, skip_special_tokens=True
+        )
+        found = [text.find(s) for s in self._stop if s in text]
+        return text[: min(found)] if found else text
+
+
+def _end_of_text(lm: Any) -> set[int]:
+    configured = lm.module.generation_config.eos_token_id if lm.module.can_generate() else None
+    listed = configured if isinstance(configured, list) else [configured]
+    return {int(i) for i in [*listed, lm.tokenizer.eos_token_id] if i is not None}

@@ -1,0 +1,37 @@
+"""The loaded model that the rest of the house works with (see :class:`zobench.models.base.LanguageModel`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from zobench.models.base import ModelIdentity
+from zobench.models.generation import greedy
+
+
+@dataclass(slots=True)
+class LoadedModel:
+    """A module in eval mode with its tokenizer; scores through ``module``, generates greedily."""
+
+    module: torch.nn.Module
+    tokenizer: Any
+    identity: ModelIdentity
+    architecture: Literal["causal", "masked", "encoder"]
+    max_length: int
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.module.parameters()).device
+
+    def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
+        """Greedy continuations in the order of ``prompts``; see :func:`zobench.models.generation.greedy`."""
+        return greedy(self, prompts, max_new_tokens=max_new_tokens, stop=stop)
+
+    def input_embeddings(self) -> torch.Tensor:
+        """The input embedding matrix, shape (vocabulary, width); the parameter itself, not a copy."""
+        body: Any = self.module.encoder if self.architecture == "encoder" else self.module
+        weight: torch.Tensor = body.get_input_embeddings().weight
+        return weight

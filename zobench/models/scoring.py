@@ -1,0 +1,72 @@
+"""Logits where they are needed and nowhere else.
+
+A causal model computes its head on the last columns only (``logits_to_keep``). A masked model computes its head at one
+position per row: a hook registered at loading narrows the head's input while :func:`masked_logits` runs. Both work on
+the loaded module and on any stand-in with the same call signature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+
+_positions: ContextVar[torch.Tensor | None] = ContextVar("head_positions", default=None)
+
+
+def _narrow(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
+    positions = _positions.get()
+    return None if positions is None else (_rows_at(inputs[0], positions), *inputs[1:])
+
+
+def _rows_at(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    index = positions[:, None, None].expand(-1, 1, hidden.shape[-1])
+    return hidden.gather(1, index)
+
+
+def narrow_head(module: Any) -> None:
+    """Let :func:`masked_logits` run this masked model's vocabulary projection on the asked positions alone."""
+    module.get_output_embeddings().register_forward_pre_hook(_narrow)
+
+
+def causal_logits(module: torch.nn.Module, padded: Mapping[str, torch.Tensor], keep: int = 1) -> torch.Tensor:
+    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary). One forward of ``module``."""
+    return module(**padded, use_cache=False, logits_to_keep=keep).logits
+
+
+def masked_logits(
+    module: torch.nn.Module, padded: Mapping[str, torch.Tensor], positions: torch.Tensor
+) -> torch.Tensor:
+    """Logits at one position per row, shape (rows, vocabulary). One forward of ``module``.
+
+    Args:
+        positions: column of the mask token in each row, shape (rows,).
+    """
+    token = _positions.set(positions)
+    try:
+        logits = module(**padded).logits
+    finally:
+        _positions.reset(token)
+    # A stand-in without the hook answers at every column.
+    return (logits if logits.shape[1] == 1 else _rows_at(logits, positions))[:, 0]
+
+
+def option_log_likelihoods(
+    module: torch.nn.Module,
+    padded: Mapping[str, torch.Tensor],
+    targets: torch.Tensor,
+    target_mask: torch.Tensor,
+) -> torch.Tensor:
+    """Sum of log-probabilities of each row's last tokens, float32, shape (rows,). One forward of ``module``.
+
+    Args:
+        padded: left-padded rows that end with the option.
+        targets: the last columns' token ids, shape (rows, longest option), left-padded with anything.
+        target_mask: 1 where a column belongs to the option, same shape.
+    """
+    width = targets.shape[1]
+    logits = causal_logits(module, padded, keep=width + 1)[:, :-1].float()
+    chosen = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
+    return (chosen * target_mask).sum(1)

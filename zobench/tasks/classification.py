@@ -1,0 +1,266 @@
+"""Prompted classification, by label words at the answer position or by the likelihood of whole options.
+
+Two scoring rules. With x a prompt and w_c the word of class c:
+
+* ``label-words``: s_c = logit of w_c's first token at the answer position (the end of the prompt, or the mask of a masked
+  model); loss = cross-entropy over these C logits. One sequence per example.
+* ``option-likelihood``: s_c = (1/T_c) sum_t log p(w_c,t | x, w_c,<t) over the option's T_c tokens, one sequence per
+  candidate. Loss: cross-entropy over the vector s (``classification``), or the mean NLL per token of the gold option
+  alone (``teacher-forcing``: one sequence per example). With ``calibrated`` prediction, s_c = sum_t log p(w_c,t | x, ..)
+  - sum_t log p(w_c,t | x with empty fields, ..).
+
+Source: MeZO, arXiv 2305.17333. One training loss is one forward of the module, whatever the number of classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from zobench.data.example import Example
+from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_calibration_error, nll
+from zobench.models.base import LanguageModel
+from zobench.models.batching import chunks_by_length
+from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
+from zobench.tasks import encoding
+from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.encoding import Row
+from zobench.tasks.prompts import Prompt
+
+Scoring = Literal["label-words", "option-likelihood"]
+Training = Literal["classification", "teacher-forcing"]
+
+PREDICTION_TOKENS = 8192
+"""Padded tokens per forward in prediction."""
+
+
+class PromptedClassification(Task):
+    """Base of every prompted classification task; a subclass gives its prompt and its :meth:`splits`.
+
+    Args:
+        config: the task's own parameters.
+        prompt: template and label words.
+        scoring: scoring rule; ``option-likelihood`` needs a causal model.
+        training: loss under ``option-likelihood``.
+        calibrated: subtract the content-free score in prediction; ``option-likelihood`` only.
+    """
+
+    kind: ClassVar[str] = "classification"
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        prompt: Prompt,
+        scoring: Scoring = "label-words",
+        training: Training = "classification",
+        calibrated: bool = False,
+    ) -> None:
+        if calibrated and scoring != "option-likelihood":
+            raise ValueError("calibrated prediction needs scoring 'option-likelihood'")
+        self.config = config
+        self.prompt = prompt
+        self.scoring: Scoring = scoring
+        self.training: Training = training
+        self.calibrated = calibrated
+        self.attackable = prompt.fields
+        self.protected = prompt.words
+        self.chance = 1.0 / len(prompt.words) if prompt.words else None
+        self._label_ids: tuple[Any, list[int]] | None = None
+
+    def options(self, example: Example) -> tuple[str, ...]:
+        """Answers to choose from, in class order."""
+        return self.prompt.words
+
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        """Tokens for the training loss; ``sequences`` counts candidates under ``option-likelihood``."""
+        gold = [_gold(e) for e in examples]
+        if self.scoring == "label-words":
+            rows = self._answer_rows(lm, examples, ())
+            inputs = self._answer_inputs(lm, rows)
+            inputs["gold"] = torch.tensor(gold, device=lm.device)
+        else:
+            rows, counts = self._option_rows(lm, examples, (), gold_only=self.training == "teacher-forcing")
+            inputs = self._option_inputs(lm, rows)
+            inputs["counts"] = counts
+            inputs["gold"] = torch.tensor(gold, device=lm.device)
+        return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))
+
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """See the module's text. A mean over examples (over answer tokens under ``teacher-forcing``)."""
+        inputs = batch.inputs
+        if self.scoring == "label-words":
+            return torch.nn.functional.cross_entropy(_answer_scores(module, inputs), inputs["gold"])
+        sums = _option_sums(module, inputs)
+        if self.training == "teacher-forcing":
+            return -sums.sum() / inputs["lengths"].sum()
+        scores = _by_example(sums / inputs["lengths"], inputs["counts"])
+        return torch.nn.functional.cross_entropy(scores, inputs["gold"])
+
+    @torch.inference_mode()
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """The best-scored option of each example; probabilities are the softmax of the scores."""
+        shots = [(e, self.options(e)[_gold(e)]) for e in demonstrations]
+        if self.scoring == "label-words":
+            scores = self._predict_answers(lm, examples, shots)
+        else:
+            scores = self._predict_options(lm, examples, shots)
+        return [self._prediction(e, s) for e, s in zip(examples, scores, strict=True)]
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal bins)."""
+        n = len(predictions)
+        if n == 0:
+            raise ValueError(self.no_rows_message())
+        accuracy, stderr = accuracy_with_stderr([p.correct for p in predictions])
+        log_probs = [p.log_probs for p in predictions]
+        gold = [_gold(e) for e in examples]
+        return {
+            "accuracy": MetricValue(accuracy, n, stderr),
+            "nll": MetricValue(nll(log_probs, gold), n),
+            "brier": MetricValue(brier(log_probs, gold), n),
+            "ece_15_equal_width": MetricValue(expected_calibration_error(log_probs, gold, bins=15), n),
+        }
+
+    def no_rows_message(self) -> str:
+        """What to tell a user who asks for metrics of an empty split."""
+        return "this split has no labelled rows to measure"
+
+    def is_correct(self, example: Example, label: int) -> bool:
+        """Whether choosing option ``label`` is right."""
+        return label == example.label
+
+    def _prediction(self, example: Example, scores: torch.Tensor) -> Prediction:
+        label = int(scores.argmax())
+        return Prediction(
+            example_id=example.id,
+            output=self.options(example)[label],
+            correct=self.is_correct(example, label),
+            label=label,
+            log_probs=tuple(torch.log_softmax(scores.double(), 0).tolist()),
+        )
+
+    def _answer_rows(
+        self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
+    ) -> list[Row]:
+        if lm.architecture == "masked":
+            mask = lm.tokenizer.mask_token
+            return encoding.masked_rows(lm, [self.prompt.masked(e, mask, shots) for e in examples])
+        return encoding.causal_rows(lm, [self.prompt.context(e, shots) for e in examples])
+
+    def _answer_inputs(self, lm: LanguageModel, rows: Sequence[Row]) -> dict[str, Any]:
+        inputs: dict[str, Any] = {
+            "padded": encoding.padded(lm, rows),
+            "labels": torch.tensor(self._labels(lm), device=lm.device),
+        }
+        if lm.architecture == "masked":
+            inputs["positions"] = torch.tensor([r.position for r in rows], device=lm.device)
+        return inputs
+
+    def _labels(self, lm: LanguageModel) -> list[int]:
+        if self._label_ids is None or self._label_ids[0] is not lm.tokenizer:
+            self._label_ids = (lm.tokenizer, encoding.label_word_ids(lm, self.prompt))
+        return self._label_ids[1]
+
+    def _option_rows(
+        self,
+        lm: LanguageModel,
+        examples: Sequence[Example],
+        shots: Sequence[tuple[Example, str]],
+        *,
+        gold_only: bool = False,
+    ) -> tuple[list[Row], list[int]]:
+        """Rows of all options of all examples in order, and how many each example has."""
+        if lm.architecture != "causal":
+            raise ValueError(f"{lm.identity.name}: scoring 'option-likelihood' needs a causal model")
+        contexts, completed, counts = [], [], []
+        for e in examples:
+            options = self.options(e)
+            chosen = [options[_gold(e)]] if gold_only else options
+            contexts += [self.option_context(e, shots)] * len(chosen)
+            completed += [self.option_text(e, option, shots) for option in chosen]
+            counts.append(len(chosen))
+        return encoding.option_rows(lm, contexts, completed), counts
+
+    def option_context(self, example: Example, shots: Sequence[tuple[Example, str]]) -> str:
+        """Text before the option; same for all options of an example."""
+        return self.prompt.context(example, shots)
+
+    def option_text(self, example: Example, option: str, shots: Sequence[tuple[Example, str]]) -> str:
+        """Full text of one candidate."""
+        return self.prompt.completed(example, option, shots)
+
+    def _option_inputs(self, lm: LanguageModel, rows: Sequence[Row]) -> dict[str, Any]:
+        lengths = torch.tensor([float(r.option) for r in rows], device=lm.device)
+        targets = encoding.option_targets(rows, lm.device)
+        return {"padded": encoding.padded(lm, rows), "lengths": lengths, **targets}
+
+    def _predict_answers(
+        self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
+    ) -> list[torch.Tensor]:
+        rows = self._answer_rows(lm, examples, shots)
+        scores: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=PREDICTION_TOKENS):
+            found = _answer_scores(lm.module, self._answer_inputs(lm, [rows[i] for i in chunk])).cpu()
+            for i, row in zip(chunk, found, strict=True):
+                scores[i] = row
+        return scores
+
+    def _predict_options(
+        self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
+    ) -> list[torch.Tensor]:
+        rows, counts = self._option_rows(lm, examples, shots)
+        sums = self._option_scores(lm, rows)
+        if self.calibrated:
+            empty = [_content_free(e) for e in examples]
+            scores = sums - self._option_scores(lm, self._option_rows(lm, empty, ())[0])
+        else:
+            scores = sums / torch.tensor([float(r.option) for r in rows])
+        return list(scores.split(counts))
+
+    def _option_scores(self, lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
+        sums = torch.empty(len(rows))
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=PREDICTION_TOKENS):
+            inputs = self._option_inputs(lm, [rows[i] for i in chunk])
+            sums[torch.tensor(chunk)] = _option_sums(lm.module, inputs).cpu()
+        return sums
+
+
+def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
+    """Logits of the label words, float32, shape (rows, classes)."""
+    if "positions" in inputs:
+        logits = masked_logits(module, inputs["padded"], inputs["positions"])
+    else:
+        logits = causal_logits(module, inputs["padded"])[:, -1]
+    return logits.index_select(1, inputs["labels"]).float()
+
+
+def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
+    return option_log_likelihoods(module, inputs["padded"], inputs["targets"], inputs["target_mask"])
+
+
+def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
+    """Scores as a matrix (examples, most options); missing options get -inf."""
+    if len(set(counts)) == 1:
+        return scores.view(len(counts), counts[0])
+    return torch.nn.utils.rnn.pad_sequence(
+        scores.split(list(counts)), batch_first=True, padding_value=-torch.inf
+    )
+
+
+def _gold(example: Example) -> int:
+    if example.label is None:
+        raise ValueError(f"example {example.id!r} has no gold label")
+    return example.label
+
+
+def _content_free(example: Example) -> Example:
+    for name in example.text:
+        example = example.with_text(name, "")
+    return example

@@ -1,0 +1,108 @@
+"""Prompts to model inputs: answer positions for label words, whole sequences for option likelihoods."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.models.base import LanguageModel
+from zobench.models.batching import pad, pad_id, takes_position_ids
+from zobench.models.encoding import encode_plain, encode_prompts, truncate_around, truncate_left
+from zobench.tasks.prompts import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One sequence: its token ids, and the column of the mask (masked) or the option's length in tokens (else 0)."""
+
+    ids: list[int]
+    position: int = 0
+    option: int = 0
+
+
+def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
+    """The token that stands for each label word at the answer position.
+
+    Causal: the first token of the word as it continues the template; the words must differ in it. Masked: the word with
+    a space before it must be a single token.
+
+    Raises:
+        ValueError: words that cannot be told apart, or are longer than one token for a masked model.
+    """
+    words = prompt.words
+    if lm.architecture == "masked":
+        pieces = [encode_plain(lm.tokenizer, " " + w) for w in words]
+        long = [w for w, p in zip(words, pieces, strict=True) if len(p) != 1]
+        if long:
+            raise ValueError(
+                f"{lm.identity.name}: label words {long} are not single tokens of its vocabulary"
+            )
+        ids = [p[0] for p in pieces]
+    else:
+        start = prompt.tail or "."
+        base = encode_plain(lm.tokenizer, start)
+        ids = []
+        for word in words:
+            full = encode_plain(lm.tokenizer, start + prompt.separator + word)
+            grown = full[: len(base)] == base and len(full) > len(base)
+            ids.append(full[len(base)] if grown else encode_plain(lm.tokenizer, prompt.separator + word)[0])
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"{lm.identity.name}: label words {list(words)} do not differ in their first token")
+    return ids
+
+
+def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[Row]:
+    """One row per context; too long ones lose tokens on the left."""
+    encoded = encode_prompts(lm.tokenizer, contexts)
+    return [Row(truncate_left(ids, lm.max_length, lm.tokenizer)) for ids in encoded]
+
+
+def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[Row]:
+    """One row per text that holds the tokenizer's mask token once; too long ones are cut far from the mask."""
+    rows = []
+    for ids in lm.tokenizer(list(texts), verbose=False)["input_ids"]:
+        places = [i for i, token in enumerate(ids) if token == lm.tokenizer.mask_token_id]
+        if len(places) != 1:
+            raise ValueError(f"{lm.identity.name}: {len(places)} mask tokens in the encoded prompt, not one")
+        cut, position = truncate_around(ids, lm.max_length, places[0])
+        rows.append(Row(cut, position=position))
+    return rows
+
+
+def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[str]) -> list[Row]:
+    """One row per completed text; the option is what it has more tokens than its context, both encoded alone."""
+    before = encode_prompts(lm.tokenizer, contexts)
+    rows = []
+    for context, ids, text in zip(before, encode_prompts(lm.tokenizer, completed), completed, strict=True):
+        option = len(ids) - len(context)
+        if option < 1:
+            raise ValueError(f"an option adds no token to its prompt: {text[-80:]!r}")
+        kept = truncate_left(ids, lm.max_length, lm.tokenizer)
+        rows.append(Row(kept, option=min(option, len(kept) - 1)))
+    return rows
+
+
+def padded(lm: LanguageModel, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+    """Model arguments for these rows, padded on the side their architecture needs."""
+    causal = lm.architecture == "causal"
+    return pad(
+        [r.ids for r in rows],
+        fill=pad_id(lm.tokenizer),
+        side="left" if causal else "right",
+        device=lm.device,
+        positions=causal and takes_position_ids(lm.module),
+    )
+
+
+def option_targets(rows: Sequence[Row], device: torch.device) -> Mapping[str, Any]:
+    """``targets`` and ``target_mask`` for :func:`zobench.models.scoring.option_log_likelihoods`."""
+    width = max(r.option for r in rows)
+    targets = [[0] * (width - r.option) + r.ids[len(r.ids) - r.option :] for r in rows]
+    mask = [[0.0] * (width - r.option) + [1.0] * r.option for r in rows]
+    return {
+        "targets": torch.tensor(targets, device=device),
+        "target_mask": torch.tensor(mask, device=device),
+    }
