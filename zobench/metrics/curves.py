@@ -1,0 +1,124 @@
+"""Curves of a metric against a budget (forwards, tokens, seconds): value at a budget, area, time to target.
+
+A curve is two equal-length sequences, ``x`` increasing. What lies between two measurements is unknown; every
+function says which reading it takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Reading = Literal["last", "linear"]
+
+
+@dataclass(frozen=True, slots=True)
+class TimeToTarget:
+    """``time`` spent when the target was first met, or the last budget observed if it was not (``reached``
+    False).
+    """
+
+    time: float
+    reached: bool
+
+
+def value_at(
+    x: Sequence[float], y: Sequence[float], at: Sequence[float], reading: Reading = "last"
+) -> Floats:
+    """The curve at given budgets.
+
+    ``last``: the last measurement that spent no more (what one would have stopped with); ``linear``:
+    interpolated. ``nan`` before the first measurement and, for ``linear``, past the last one.
+    """
+    xs, ys = _curve(x, y)
+    points = np.asarray(at, dtype=float)
+    if reading == "linear":
+        return np.interp(points, xs, ys, left=np.nan, right=np.nan)
+    index = np.searchsorted(xs, points, side="right") - 1
+    return np.where(index >= 0, ys[np.maximum(index, 0)], np.nan)
+
+
+def area_under_curve(x: Sequence[float], y: Sequence[float], limit: float | None = None) -> float:
+    """Mean height of the curve from its first measurement to ``limit``, by trapezoids: (1/(b - a)) integral
+    y dx.
+
+    Normalized, so that an accuracy curve gives an accuracy. Past the last measurement its value is carried
+    on.
+    """
+    xs, ys = _curve(x, y)
+    end = float(xs[-1]) if limit is None else float(limit)
+    if end <= xs[0]:
+        raise ValueError(f"limit {end:g} is not past the first measurement at {xs[0]:g}")
+    grid = np.append(xs[xs < end], end)
+    return float(np.trapezoid(np.interp(grid, xs, ys), grid) / (end - xs[0]))
+
+
+def time_to_target(
+    x: Sequence[float],
+    y: Sequence[float],
+    target: float,
+    *,
+    higher: bool = True,
+    reading: Reading = "last",
+    hold: int = 1,
+) -> TimeToTarget:
+    """First budget at which the target is met by ``hold`` measurements in a row, right-censored at the last
+    budget.
+
+    ``last`` reads out the measurement itself (a multiple of the evaluation interval, never optimistic);
+    ``linear`` the crossing between it and the one before.
+    """
+    xs, ys = _curve(x, y)
+    met = ys >= target if higher else ys <= target
+    run = 0
+    for i, ok in enumerate(met):
+        run = run + 1 if ok else 0
+        if run == hold:
+            first = i - hold + 1
+            if reading == "last" or first == 0:
+                return TimeToTarget(float(xs[first]), True)
+            x0, x1, y0, y1 = xs[first - 1], xs[first], ys[first - 1], ys[first]
+            return TimeToTarget(float(x0 + (x1 - x0) * (target - y0) / (y1 - y0)), True)
+    return TimeToTarget(float(xs[-1]), False)
+
+
+def median_time(times: Sequence[TimeToTarget]) -> float:
+    """Kaplan-Meier median of censored times; ``inf`` where the survival curve never falls to one half."""
+    if not times:
+        raise ValueError("median_time needs at least one run")
+    survival, at_risk = 1.0, len(times)
+    for t in sorted({t.time for t in times}):
+        here = [r for r in times if r.time == t]
+        survival *= 1 - sum(r.reached for r in here) / at_risk
+        at_risk -= len(here)
+        if survival <= 0.5 + 1e-12:
+            return t
+    return float("inf")
+
+
+def restricted_mean_time(times: Sequence[TimeToTarget], limit: float) -> float:
+    """Mean of min(time, limit), misses counted as the limit: a lower bound of the mean time, the same for
+    all rows.
+
+    Every run must have been observed up to ``limit`` or have reached the target before it.
+    """
+    short = [t for t in times if not t.reached and t.time < limit]
+    if short:
+        raise ValueError(
+            f"a run was stopped at {short[0].time:g}, before the limit {limit:g}, without the target"
+        )
+    return float(np.mean([min(t.time, limit) if t.reached else limit for t in times]))
+
+
+def _curve(x: Sequence[float], y: Sequence[float]) -> tuple[Floats, Floats]:
+    xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    if xs.shape != ys.shape or xs.ndim != 1 or not len(xs):
+        raise ValueError(f"a curve needs two equal non-empty sequences, not shapes {xs.shape} and {ys.shape}")
+    if (np.diff(xs) < 0).any():
+        raise ValueError("the budgets of a curve must not decrease")
+    return xs, ys

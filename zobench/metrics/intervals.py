@@ -1,0 +1,211 @@
+"""Intervals for means of runs: t, Wilson, stratified t over tasks, interquartile mean.
+
+The unit of replication is the seed (one trained model); examples are clustered within it, so test examples
+never count as replicates of a method. Frames are long and named: one row per run with columns ``task``,
+``seed`` and ``value``. Tasks are fixed strata: intervals speak about these tasks, not about tasks in
+general.
+
+Stratified t interval over T tasks with n_t seeds each: estimate (1/T) sum_t mean_t, variance (1/T^2) sum_t
+s_t^2/n_t, degrees of freedom by Welch-Satterthwaite. It takes runs on different tasks as independent given
+the task; ``cluster="seed"`` drops that assumption (one number per seed, its mean over tasks, n - 1 degrees
+of freedom) and pays with width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its confidence interval.
+
+    Attributes:
+        value: the estimate. low, high: interval ends; ``nan`` where the data cannot give one (a single seed).
+        stderr: standard error behind it; df: degrees of freedom (``inf`` for normal theory, 0 if undefined).
+        n: number of replicates (runs or examples). level: nominal coverage. method: how it was made, in
+            words.
+    """
+
+    value: float
+    low: float
+    high: float
+    stderr: float
+    df: float
+    n: int
+    level: float
+    method: str
+
+    @property
+    def half(self) -> float:
+        """Half the width; ``nan`` where there is no interval."""
+        return (self.high - self.low) / 2
+
+
+def t_interval(values: Sequence[float] | Floats, level: float = 0.95) -> Interval:
+    """Mean and Student t interval, mean +/- t_{n-1} s / sqrt(n). One value gives ``nan`` ends."""
+    x = _finite(values)
+    if len(x) == 1:
+        return Interval(float(x[0]), np.nan, np.nan, np.nan, 0.0, 1, level, "single value")
+    return _from_t(
+        float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x) - 1, len(x), level, "t over seeds"
+    )
+
+
+def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
+    """Wilson score interval of a proportion: for the examples of one trained model, or the seeds that
+    succeeded.
+    """
+    if n < 1 or not 0 <= successes <= n:
+        raise ValueError(f"wilson needs 0 <= successes <= n and n >= 1, not {successes} of {n}")
+    z = stats.norm.ppf(0.5 + level / 2)
+    p = successes / n
+    centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return Interval(
+        p,
+        float(max(0.0, centre - half)),
+        float(min(1.0, centre + half)),
+        float(np.sqrt(p * (1 - p) / n)),
+        np.inf,
+        n,
+        level,
+        "Wilson over examples",
+    )
+
+
+def stratified_mean(
+    frame: pd.DataFrame,
+    *,
+    value: str = "value",
+    task: str = "task",
+    seed: str = "seed",
+    level: float = 0.95,
+    cluster: Literal["run", "seed"] = "run",
+) -> Interval:
+    """Mean over tasks of the means over seeds, every task weighted alike; see the module docstring.
+
+    Tasks with one seed contribute to the mean; if no task has two seeds there is no interval.
+    """
+    _columns(frame, value, task, seed)
+    if cluster == "seed":
+        wide = frame.pivot_table(index=seed, columns=task, values=value, aggfunc="mean").dropna()
+        if wide.empty:
+            raise ValueError("cluster='seed' needs at least one seed that every task has")
+        return t_interval(wide.mean(axis=1).to_numpy(), level)
+    groups = [g.to_numpy(dtype=float) for _, g in frame.groupby(task, sort=True)[value]]
+    return stratified_groups(groups, level)
+
+
+def stratified_groups(groups: Sequence[Floats], level: float = 0.95) -> Interval:
+    """The same on bare arrays, one per task: shapes (n_t,)."""
+    groups = [_finite(g) for g in groups]
+    mean = float(np.mean([g.mean() for g in groups]))
+    n = sum(len(g) for g in groups)
+    stderr, df = stratified_error(groups)
+    if not df:
+        return Interval(mean, np.nan, np.nan, np.nan, 0.0, n, level, "one seed per task")
+    return _from_t(mean, stderr, df, n, level, "stratified t over seeds")
+
+
+def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
+    """Standard error and Satterthwaite degrees of freedom of the mean of task means; (nan, 0) if undefined.
+
+    A task with a single seed borrows the pooled variance of the others.
+    """
+    several = [g for g in groups if len(g) > 1]
+    if not several:
+        return float("nan"), 0.0
+    pooled = sum(((g - g.mean()) ** 2).sum() for g in several) / sum(len(g) - 1 for g in several)
+    variance = np.array([g.var(ddof=1) if len(g) > 1 else pooled for g in groups])
+    size = np.array([len(g) for g in groups])
+    parts = variance / size
+    total = parts.sum()
+    if total <= 0:
+        return 0.0, float(sum(len(g) - 1 for g in several))
+    free = np.array([len(g) - 1 for g in groups])
+    weight = np.divide(parts**2, free, out=np.zeros_like(parts), where=free > 0).sum()
+    df = total**2 / weight if weight > 0 else float(sum(free))
+    return float(np.sqrt(total) / len(groups)), float(df)
+
+
+def iqm(values: Any) -> float:
+    """Interquartile mean: mean of the middle half of all runs (25 % trimmed from each end; arXiv
+    2108.13264).
+    """
+    return float(stats.trim_mean(_finite(values), 0.25))
+
+
+def iqm_interval(
+    frame: pd.DataFrame,
+    *,
+    value: str = "value",
+    task: str = "task",
+    level: float = 0.95,
+    resamples: int = 2000,
+    rng: int = 0,
+) -> Interval:
+    """Interquartile mean over all runs with a stratified bootstrap over seeds within tasks.
+
+    Percentile intervals of three to ten runs are far too narrow. So the deviations are scaled by
+    sqrt(n/(n-1)) before resampling and the interval is estimate +/- t_df * (bootstrap standard error), df by
+    Satterthwaite.
+    """
+    _columns(frame, value, task)
+    groups = [_finite(g.to_numpy(dtype=float)) for _, g in frame.groupby(task, sort=True)[value]]
+    n = sum(len(g) for g in groups)
+    estimate = iqm(np.concatenate(groups))
+    _, df = stratified_error(groups)
+    if not df:
+        return Interval(estimate, np.nan, np.nan, np.nan, 0.0, n, level, "one seed per task")
+    draws = stratified_bootstrap(groups, lambda x: stats.trim_mean(x, 0.25, axis=1), resamples, rng)
+    return _from_t(
+        estimate, float(draws.std(ddof=1)), df, n, level, "interquartile mean, stratified bootstrap"
+    )
+
+
+def stratified_bootstrap(
+    groups: Sequence[Floats], statistic: Callable[[Floats], Floats], resamples: int = 2000, rng: int = 0
+) -> Floats:
+    """Bootstrap draws of a statistic, seeds resampled within each task; shape (resamples,).
+
+    ``statistic`` maps (resamples, all runs) to (resamples,). Deviations from the task mean are scaled by
+    sqrt(n/(n-1)), which makes the bootstrap variance of a mean unbiased.
+    """
+    generator = np.random.default_rng(rng)
+    parts = []
+    for group in groups:
+        n = len(group)
+        scale = np.sqrt(n / (n - 1)) if n > 1 else 1.0
+        wide = group.mean() + (group - group.mean()) * scale
+        parts.append(wide[generator.integers(0, n, (resamples, n))])
+    return statistic(np.concatenate(parts, axis=1))
+
+
+def _from_t(mean: float, stderr: float, df: float, n: int, level: float, method: str) -> Interval:
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * stderr
+    return Interval(mean, mean - half, mean + half, stderr, float(df), n, level, method)
+
+
+def _finite(values: Any) -> Floats:
+    x = np.asarray(values, dtype=float)
+    if x.ndim != 1 or not len(x):
+        raise ValueError(f"need a non-empty one-dimensional sequence of numbers, not shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError(f"value {int(np.flatnonzero(~np.isfinite(x))[0])} is not finite")
+    return x
+
+
+def _columns(frame: pd.DataFrame, *names: str) -> None:
+    missing = [n for n in names if n not in frame.columns]
+    if missing:
+        raise ValueError(f"no column {missing[0]!r}; the frame has {', '.join(map(str, frame.columns))}")

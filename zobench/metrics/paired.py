@@ -1,0 +1,228 @@
+"""Comparisons of two methods on common seeds and common examples.
+
+Differences are taken within (task, seed), where both methods saw the same data, so the variance the seeds
+share drops out. Every test names its unit: a run (``compare``, ``permutation``), an example of one pair of
+runs (``mcnemar``), or runs and examples in two stages (``paired_bootstrap``). Conventions: a difference is a
+- b; p-values are two-sided.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from zobench.metrics.intervals import Interval, stratified_error, stratified_groups
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two methods, a minus b, over the runs they have in common.
+
+    Attributes:
+        difference: mean over tasks of the mean paired difference, with its interval.
+        p: two-sided p-value of the stratified paired t test; ``nan`` with one seed.
+        permutation_p: exact (or sampled) sign-flip p-value, which assumes no normality.
+        effect: Hedges' g of the paired differences (mean over pooled within-task standard deviation,
+            small-sample corrected); ``nan`` where they do not vary.
+        improvement: probability that a run of a beats a run of b on the same task, ties counted half.
+        tasks, pairs: how many of each; dropped: runs of either that had no partner.
+    """
+
+    difference: Interval
+    p: float
+    permutation_p: float
+    effect: float
+    improvement: float
+    tasks: int
+    pairs: int
+    dropped: int
+
+
+def paired_differences(
+    frame: pd.DataFrame,
+    a: str,
+    b: str,
+    *,
+    row: str = "row",
+    on: Sequence[str] = ("task", "seed"),
+    value: str = "value",
+) -> pd.DataFrame:
+    """One line per common key with columns ``*on, a, b, difference``; doubled runs of a row are an error."""
+    columns = [*on, value]
+    left, right = (frame.loc[frame[row] == name, columns] for name in (a, b))
+    for name, side in ((a, left), (b, right)):
+        double = side.duplicated(list(on))
+        if double.any():
+            raise ValueError(
+                f"row {name!r} has two values for {side.loc[double, list(on)].iloc[0].to_dict()}"
+            )
+    both = left.merge(right, on=list(on), suffixes=("_a", "_b"))
+    both = both.rename(columns={f"{value}_a": "a", f"{value}_b": "b"})
+    both["difference"] = both["a"] - both["b"]
+    return both.sort_values(list(on), ignore_index=True)
+
+
+def compare(
+    frame: pd.DataFrame, a: str, b: str, *, row: str = "row", level: float = 0.95
+) -> Comparison | None:
+    """Paired comparison over columns ``row, task, seed, value``; ``None`` if they have no run in common."""
+    pairs = paired_differences(frame, a, b, row=row)
+    if pairs.empty:
+        return None
+    groups = [g.to_numpy(dtype=float) for _, g in pairs.groupby("task", sort=True)["difference"]]
+    total = int((frame[row] == a).sum() + (frame[row] == b).sum())
+    return Comparison(
+        difference=stratified_groups(groups, level),
+        p=paired_t(groups),
+        permutation_p=permutation(groups),
+        effect=hedges_g(groups),
+        improvement=probability_of_improvement(frame[frame[row].isin([a, b])], a, b, row=row),
+        tasks=len(groups),
+        pairs=len(pairs),
+        dropped=total - 2 * len(pairs),
+    )
+
+
+def paired_t(groups: Sequence[Floats]) -> float:
+    """Stratified paired t test of mean difference 0; one array of paired differences per task.
+
+    With one task it is the ordinary paired t test. Differences that are all exactly equal have no spread to
+    test against: p is 1 if they are zero and ``nan`` otherwise.
+    """
+    mean = float(np.mean([np.mean(g) for g in groups]))
+    stderr, df = stratified_error([np.asarray(g, dtype=float) for g in groups])
+    if not df:
+        return float("nan")
+    if stderr == 0:
+        return 1.0 if mean == 0 else float("nan")
+    return float(2 * stats.t.sf(abs(mean / stderr), df))
+
+
+def permutation(groups: Sequence[Floats], resamples: int = 20_000, rng: int = 0) -> float:
+    """Sign-flip permutation test of the mean of task means: exact up to 12 pairs, else (hits + 1) /
+    (resamples + 1).
+    """
+    flat = np.concatenate([np.asarray(g, dtype=float) / len(g) for g in groups])
+    observed = abs(flat.sum())
+    n = len(flat)
+    if n <= 12:
+        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+        return float(np.mean(np.abs(signs @ flat) >= observed - 1e-12))
+    signs = np.random.default_rng(rng).choice([-1.0, 1.0], (resamples, n))
+    hits = int((np.abs(signs @ flat) >= observed - 1e-12).sum())
+    return (hits + 1) / (resamples + 1)
+
+
+def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> tuple[int, int, float]:
+    """Exact McNemar test on the same examples: (only a right, only b right, two-sided binomial p).
+
+    The examples of one pair of trained models: it says whether these two models differ, not whether the
+    methods do.
+    """
+    a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(
+            f"mcnemar needs two sequences over the same examples, not shapes {a.shape} and {b.shape}"
+        )
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    if only_a + only_b == 0:
+        return 0, 0, 1.0
+    return only_a, only_b, float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+
+
+def paired_bootstrap(
+    frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000, rng: int = 0
+) -> Interval:
+    """Two-stage bootstrap of the mean paired difference of examples: seeds, then examples within the drawn
+    seed.
+
+    ``frame`` has one line per (seed, example) with columns ``seed`` and ``difference`` (for accuracy -1, 0
+    or 1). The first stage's deviations are scaled by sqrt(n/(n-1)); ends are estimate +/- t_{n-1} * standard
+    error. Seeds are weighted alike. One seed gives an interval over its examples only, and says so.
+    """
+    groups = [g.to_numpy(dtype=float) for _, g in frame.groupby("seed", sort=True)["difference"]]
+    if not groups:
+        raise ValueError("paired_bootstrap needs at least one seed")
+    generator = np.random.default_rng(rng)
+    means = np.array([g.mean() for g in groups])
+    inner = np.stack(
+        [g[generator.integers(0, len(g), (resamples, len(g)))].mean(axis=1) - g.mean() for g in groups],
+        axis=1,
+    )
+    k = len(groups)
+    if k == 1:
+        stderr, df, method = float(inner.std(ddof=1)), np.inf, "bootstrap over examples of one seed"
+    else:
+        wide = means.mean() + (means - means.mean()) * np.sqrt(k / (k - 1))
+        draw = generator.integers(0, k, (resamples, k))
+        outer = wide[draw] + np.take_along_axis(inner, draw, axis=1)
+        stderr, df, method = (
+            float(outer.mean(axis=1).std(ddof=1)),
+            k - 1,
+            "two-stage bootstrap over seeds and examples",
+        )
+    half = float(stats.t.ppf(0.5 + level / 2, df)) * stderr
+    estimate = float(means.mean())
+    return Interval(estimate, estimate - half, estimate + half, stderr, float(df), k, level, method)
+
+
+def holm(p_values: Sequence[float] | Floats) -> Floats:
+    """Holm's step-down adjusted p-values, in the order given; ``nan`` stays ``nan`` and is not counted."""
+    p = np.asarray(p_values, dtype=float)
+    out = np.full_like(p, np.nan)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    m = len(order)
+    if m:
+        out[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * (m - np.arange(m))))
+    return out
+
+
+def hedges_g(groups: Sequence[Floats]) -> float:
+    """Standardized mean paired difference, J(df) * mean / pooled within-task sd, J = 1 - 3 / (4 df - 1)."""
+    arrays = [np.asarray(g, dtype=float) for g in groups]
+    df = sum(len(g) - 1 for g in arrays)
+    if df < 1:
+        return float("nan")
+    pooled = np.sqrt(sum(((g - g.mean()) ** 2).sum() for g in arrays) / df)
+    if pooled == 0:
+        return float("nan")
+    correction = 1 - 3 / (4 * df - 1) if df > 1 else 1.0
+    return float(correction * np.mean([g.mean() for g in arrays]) / pooled)
+
+
+def probability_of_improvement(frame: pd.DataFrame, a: str, b: str, *, row: str = "row") -> float:
+    """Mean over common tasks of P(run of a > run of b) + P(equal)/2 (Mann-Whitney U / nm; arXiv
+    2108.13264).
+    """
+    shares = []
+    for _, group in frame.groupby("task", sort=True):
+        x = group.loc[group[row] == a, "value"].to_numpy(dtype=float)
+        y = group.loc[group[row] == b, "value"].to_numpy(dtype=float)
+        if len(x) and len(y):
+            shares.append(np.mean((x[:, None] > y) + 0.5 * (x[:, None] == y)))
+    return float(np.mean(shares)) if shares else float("nan")
+
+
+def verdict(comparison: Comparison, adjusted_p: float, *, alpha: float = 0.05, margin: float = 0.0) -> str:
+    """``better``, ``worse``, ``tie`` or ``undecided``, a against b.
+
+    Better or worse where the Holm-adjusted p is below alpha. A tie is a positive finding: both one-sided
+    tests put the difference inside +/- margin (the 1 - 2 alpha interval lies within it). Anything else is
+    undecided.
+    """
+    d = comparison.difference
+    if adjusted_p < alpha:
+        return "better" if d.value > 0 else "worse"
+    if margin > 0 and d.df > 0:
+        half = float(stats.t.ppf(1 - alpha, d.df)) * d.stderr
+        if abs(d.value) + half < margin:
+            return "tie"
+    return "undecided"

@@ -1,0 +1,180 @@
+"""Ranks with their uncertainty: rank intervals, tie groups, critical difference, performance profiles.
+
+Frames are long: columns ``row`` (method), ``task``, ``seed``, ``value``. Higher is better unless told
+otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class RankInterval:
+    """Rank 1 is best. ``low``..``high`` is the interval; ``first`` the share of resamples in which it came
+    first.
+    """
+
+    row: str
+    rank: int
+    low: int
+    high: int
+    first: float
+
+
+def rank_sets(order: Sequence[str], better: Mapping[tuple[str, str], bool]) -> dict[str, tuple[int, int]]:
+    """Simultaneous rank intervals from corrected pairwise tests.
+
+    ``better[(a, b)]`` says that a was found better than b. The interval of a is [1 + #(found better than a),
+    k - #(a found better than)]. If the tests' family-wise error is alpha, all true ranks are covered at once
+    with probability at least 1 - alpha (Mogstad et al., Review of Economic Studies 2024).
+    """
+    k = len(order)
+    return {
+        a: (
+            1 + sum(better.get((b, a), False) for b in order if b != a),
+            k - sum(better.get((a, b), False) for b in order if b != a),
+        )
+        for a in order
+    }
+
+
+def rank_intervals(
+    frame: pd.DataFrame,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    higher: bool = True,
+    over_tasks: bool = False,
+    rng: int = 0,
+) -> list[RankInterval]:
+    """Ranks of the mean over tasks under a bootstrap of seeds within tasks, and of tasks too if
+    ``over_tasks``.
+
+    The same seeds (and tasks) are drawn for every row, so what they share cancels. Deviations from the task
+    mean are scaled by sqrt(n/(n-1)). Percentile ends. With few seeds these are a description, not a
+    guarantee: for one see :func:`rank_sets`.
+    """
+    cube, names = _cube(frame)
+    tasks, seeds, _ = cube.shape
+    generator = np.random.default_rng(rng)
+    centre = cube.mean(axis=1, keepdims=True)
+    wide = centre + (cube - centre) * (np.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0)
+    fixed = np.tile(np.arange(tasks), (resamples, 1))
+    drawn = generator.integers(0, tasks, (resamples, tasks)) if over_tasks else fixed
+    weight = np.zeros((resamples, tasks, seeds))
+    picks = generator.integers(0, seeds, (resamples, tasks, seeds))
+    which = np.arange(resamples)[:, None, None]
+    np.add.at(weight, (which, drawn[:, :, None], picks), 1.0 / (tasks * seeds))
+    means = weight.reshape(resamples, -1) @ wide.reshape(tasks * seeds, -1)
+    sign = -1 if higher else 1
+    ranks = stats.rankdata(sign * means, axis=1, method="min")
+    observed = stats.rankdata(sign * cube.mean(axis=(0, 1)), method="min")
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    low, high = np.quantile(ranks, ends, axis=0, method="inverted_cdf")
+    first = (ranks == 1).mean(axis=0)
+    found = [
+        RankInterval(n, int(r), int(min(lo, r)), int(max(hi, r)), float(f))
+        for n, r, lo, hi, f in zip(names, observed, low, high, first, strict=True)
+    ]
+    return sorted(found, key=lambda r: (r.rank, r.row))
+
+
+def tie_groups(order: Sequence[str], different: Mapping[tuple[str, str], bool]) -> list[list[str]]:
+    """Maximal sets of rows of which no two were told apart, best first (insert-and-absorb; Piepho 2004).
+
+    ``order`` is best to worst; ``different[(a, b)]`` (either order) marks pairs found different. Every pair
+    not marked shares at least one group, and no marked pair shares any.
+    """
+    groups: list[set[str]] = [set(order)]
+    for i, a in enumerate(order):
+        for b in order[i + 1 :]:
+            if not (different.get((a, b), False) or different.get((b, a), False)):
+                continue
+            split = [part for g in groups for part in ((g - {a}, g - {b}) if {a, b} <= g else (g,))]
+            groups = [g for j, g in enumerate(split) if not _absorbed(g, j, split)]
+    place = {name: i for i, name in enumerate(order)}
+    lists = [sorted(g, key=place.__getitem__) for g in groups]
+    return sorted(lists, key=lambda g: [place[n] for n in g])
+
+
+def _absorbed(group: set[str], index: int, groups: Sequence[set[str]]) -> bool:
+    """Whether another group contains this one (of equal groups the first stays)."""
+    return any(group < g or (group == g and j < index) for j, g in enumerate(groups) if j != index)
+
+
+@dataclass(frozen=True, slots=True)
+class CriticalDifference:
+    """Friedman test and Nemenyi critical difference over blocks.
+
+    ``mean_ranks`` best first; two rows closer than ``difference`` are not told apart; ``blocks`` used; ``p``
+    of Friedman's test (``nan`` with fewer than three rows or two blocks).
+    """
+
+    mean_ranks: dict[str, float]
+    difference: float
+    p: float
+    blocks: int
+
+
+def critical_difference(
+    frame: pd.DataFrame, *, alpha: float = 0.05, higher: bool = True
+) -> CriticalDifference:
+    """Mean ranks over the (task, seed) blocks that every row has.
+
+    CD = q_alpha sqrt(k (k + 1) / (6 N)) for k rows and N blocks (Demsar, JMLR 2006).
+    """
+    wide = frame.pivot_table(index=["task", "seed"], columns="row", values="value").dropna()
+    k, n = wide.shape[1], len(wide)
+    if k < 2 or n < 1:
+        raise ValueError(f"critical difference: {k} rows and {n} common blocks, needs two rows and one block")
+    ranks = stats.rankdata((-1 if higher else 1) * wide.to_numpy(), axis=1).mean(axis=0)
+    by_rank = sorted(zip(map(str, wide.columns), map(float, ranks), strict=True), key=lambda item: item[1])
+    q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
+    p = float("nan")
+    if k > 2 and n > 1:
+        p = float(stats.friedmanchisquare(*wide.to_numpy().T).pvalue)
+    return CriticalDifference(dict(by_rank), q * float(np.sqrt(k * (k + 1) / (6 * n))), p, n)
+
+
+def performance_profile(values: Sequence[float] | Floats, thresholds: Sequence[float] | Floats) -> Floats:
+    """Share of runs with value > tau for each threshold tau (score distribution, arXiv 2108.13264)."""
+    x = np.sort(np.asarray(values, dtype=float))
+    return 1.0 - np.searchsorted(x, np.asarray(thresholds, dtype=float), side="right") / len(x)
+
+
+def ratio_profile(times: pd.DataFrame, ratios: Sequence[float] | Floats) -> pd.DataFrame:
+    """Dolan-More profile: share of blocks where a row needs at most tau times the block's fastest.
+
+    ``times`` has blocks as index and rows as columns, infinite where the target was missed (never counted as
+    reached). Blocks that no row solved count against all.
+    """
+    values = times.to_numpy(dtype=float)
+    best = values.min(axis=1, keepdims=True)
+    relative = np.divide(
+        values, best, out=np.full(values.shape, np.inf), where=np.isfinite(values) & (best > 0)
+    )
+    shares = {
+        name: [(relative[:, j] <= tau).mean() for tau in ratios] for j, name in enumerate(times.columns)
+    }
+    return pd.DataFrame(shares, index=pd.Index(ratios, name="ratio"))
+
+
+def _cube(frame: pd.DataFrame) -> tuple[Floats, list[str]]:
+    """Values as (tasks, seeds, rows); the seeds of a task are those that every row has, cut to the shortest
+    task.
+    """
+    wide = frame.pivot_table(index=["task", "seed"], columns="row", values="value").dropna()
+    if wide.empty:
+        raise ValueError("no (task, seed) that every row has")
+    parts = [g.to_numpy() for _, g in wide.groupby(level="task", sort=True)]
+    n = min(len(p) for p in parts)
+    return np.stack([p[:n] for p in parts]), [str(c) for c in wide.columns]
