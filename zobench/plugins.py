@@ -1,7 +1,8 @@
 """Where names in a suite come from: built-in catalogues, and packages that declare entry points.
 
-A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names imports no torch. Plugins use the
-entry-point groups below. A plugin that fails to import is named with its error and does not stop the others.
+A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names imports no torch.
+Plugins use the entry-point groups below. A plugin that fails to import is named with its error and does not
+stop the others.
 """
 
 from __future__ import annotations
@@ -34,14 +35,16 @@ CATALOGUES: dict[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name that a suite may use. ``target`` is ``module:attribute``; ``origin`` is ``builtin`` or the package."""
+    """One name that a suite may use. ``target`` is ``module:attribute``; ``origin`` is ``builtin`` or the
+    package."""
 
     name: str
     target: str
     origin: str
 
     def load(self) -> Any:
-        """The class behind the name; ``ValueError`` names the plugin and its own error if it cannot be imported."""
+        """The class behind the name; ``ValueError`` names the plugin and its own error if it cannot be
+        imported."""
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -50,7 +53,8 @@ class Entry:
 
 
 def entries(kind: Kind) -> dict[str, Entry]:
-    """All names of a kind, built-in first; a plugin may not take a built-in name (it is listed as ``package.name``)."""
+    """All names of a kind, built-in first; a plugin may not take a built-in name (it is listed as
+    ``package.name``)."""
     catalogue = importlib.import_module(CATALOGUES[kind])
     builtin: dict[str, str] = getattr(catalogue, kind.upper())
     found = {name: Entry(name, target, "builtin") for name, target in builtin.items()}
@@ -67,6 +71,12 @@ def lookup(kind: Kind, name: str) -> Any:
     if name not in known:
         raise ValueError(f"unknown {kind[:-1]} {name!r}{nearest(name, known)}")
     return known[name].load()
+
+
+def builtin_models() -> tuple[str, ...]:
+    """Names that may follow ``builtin:`` in a suite's ``models``."""
+    names: tuple[str, ...] = importlib.import_module("zobench.models.nano").NAMES
+    return names
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

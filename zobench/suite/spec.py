@@ -1,8 +1,8 @@
 """The resolved specification of one run: what a suite expands to, what a run folder is named after.
 
-A :class:`RunSpec` holds literal values only (no grids, no defaults left open). Its identity is the SHA-256 of its
-canonical JSON together with model, data and schema digests; the row name, display settings and the executor are not
-part of it, so that two suites that ask for the same run share it.
+A :class:`RunSpec` holds literal values only (no grids, no defaults left open). Its identity is the SHA-256
+of its canonical JSON together with model, data and schema digests; the row name, display settings and the
+executor are not part of it, so that two suites that ask for the same run share it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Component(Frozen):
 
 
 class SpaceRef(Frozen):
-    """The parameter space that is tuned: ``full``, ``lora``, ``prefix``, ``prompt``, ``names`` ... with parameters."""
+    """The parameter space that is tuned: ``full``, ``lora``, ``prefix``, ``prompt``, ``names`` ... with
+    parameters."""
 
     kind: str = "full"
     params: dict[str, Any] = Field(default_factory=dict)
@@ -56,8 +57,8 @@ class Budget(Frozen):
 class Evaluation(Frozen):
     """When and on what a run is measured.
 
-    ``at`` are budgets in forwards; the point b is measured at the last state that spent no more than b. The final state
-    is always measured. ``test_items`` and ``validation_items`` cap the rows (``None``: all).
+    ``at`` are budgets in forwards; the point b is measured at the last state that spent no more than b. The
+    final state is always measured. ``test_items`` and ``validation_items`` cap the rows (``None``: all).
     """
 
     at: tuple[int, ...] = ()
@@ -92,7 +93,8 @@ class RunSpec(Frozen):
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def run_id(self, digests: dict[str, str]) -> str:
-        """Folder name: 20 hexadecimal digits of the SHA-256 over the spec and the digests (model, data, schema)."""
+        """Folder name: 20 hexadecimal digits of the SHA-256 over the spec and the digests (model, data,
+        schema)."""
         text = self.canonical() + json.dumps(digests, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 

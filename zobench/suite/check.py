@@ -1,0 +1,108 @@
+"""Second pass over a suite file: names, parameters of their classes, grids, budgets, parameter spaces.
+
+Method, task and attack classes are loaded here, so this pass needs torch. It sees only entries that passed
+the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zobench import plugins
+from zobench.suite.check_methods import check_method
+from zobench.suite.classes import Classes
+from zobench.suite.parameters import check
+from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.rows import rows_of
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+
+
+def run(document: Document, draft: Draft) -> None:
+    """Report everything that is wrong with the entries of ``draft``."""
+    classes = Classes(document)
+    _check_seeds(document, draft)
+    _check_evaluation(document, draft)
+    for name, ref in draft.entries("models").items():
+        _check_model(document, name, ref.name)
+    for section in ("tasks", "attacks"):
+        for name, entry in draft.entries(section).items():
+            _check_component(document, classes, section, name, entry)
+    for name, entry in draft.entries("methods").items():
+        check_method(document, draft, classes, name, entry)
+    _check_row_names(document, draft)
+
+
+def _check_seeds(document: Document, draft: Draft) -> None:
+    seeds = draft.parts.get("seeds")
+    if seeds is None:
+        return
+    if not seeds:
+        document.report(("seeds",), "is empty: a suite needs at least one seed")
+    for index, seed in enumerate(seeds):
+        if seed < 0:
+            document.report(("seeds", index), f"seed {seed} is negative")
+    report_duplicates(document, ("seeds",), "seed", seeds)
+
+
+def _check_evaluation(document: Document, draft: Draft) -> None:
+    evaluation, budget = draft.parts.get("evaluation"), draft.parts.get("budget")
+    if evaluation is None:
+        return
+    report_duplicates(document, ("evaluation", "at"), "evaluation point", evaluation.at)
+    for index, point in enumerate(evaluation.at):
+        if budget is not None and point > budget.forwards:
+            message = f"evaluation point {point} lies beyond the budget of {budget.forwards} forwards"
+            document.report(("evaluation", "at", index), message)
+    include = evaluation.lm_eval_include
+    if include is not None and not Path(include).is_dir():
+        document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+
+
+def _check_model(document: Document, entry: str, name: str) -> None:
+    path: KeyPath = ("models", entry, "name")
+    if name.startswith("builtin:"):
+        valid = [f"builtin:{n}" for n in plugins.builtin_models()]
+        if name not in valid:
+            document.report(path, f"unknown built-in model {name!r}", suggestion(name, valid))
+    elif name.startswith((".", "/", "~")):
+        if not Path(name).expanduser().is_dir():
+            document.report(path, f"no folder {name!r}")
+    elif not (name.startswith("package:") or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
+        hint = "write 'builtin:NAME', a folder, or a hub id like 'owner/name'"
+        document.report(path, f"{name!r} is no model name", hint)
+
+
+def _check_component(document: Document, classes: Classes, section: str, name: str, entry: Any) -> None:
+    key = section.removesuffix("s")
+    target = getattr(entry, key) or name
+    path: KeyPath = (section, name)
+    found = classes.get(section, target, (*path, key) if getattr(entry, key) else path)  # type: ignore[arg-type]
+    if found is not None:
+        for problem in check(found.Config, entry.params):
+            at = (*path, "params", problem.parameter) if problem.parameter else (*path, "params")
+            document.report(at, problem.message, problem.hint)
+
+
+def _check_row_names(document: Document, draft: Draft) -> None:
+    owner: dict[str, str] = {}
+    for name, entry in draft.entries("methods").items():
+        for row in rows_of(name, entry):
+            if owner.setdefault(row.name, name) != name:
+                message = f"row {row.name!r} exists twice: methods {owner[row.name]!r} and {name!r}"
+                document.report(("methods", name), message)
+
+
+def report_duplicates(document: Document, path: KeyPath, what: str, values: Iterable[Any]) -> None:
+    """One problem for each value that appears more than once, at its second appearance."""
+    items = list(values)
+    for value, count in Counter(map(repr, items)).items():
+        if count > 1:
+            second = [i for i, v in enumerate(items) if repr(v) == value][1]
+            document.report((*path, second), f"{what} {value} is listed {count} times")

@@ -1,0 +1,153 @@
+"""From a validated suite to its plan: literal specifications, grids expanded, defaults spelled out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from zobench import plugins
+from zobench.plugins import Kind
+from zobench.suite import spaces
+from zobench.suite.parameters import configure, literal
+from zobench.suite.plan import Plan, TuningStudy
+from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
+from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
+from zobench.suite.spec import Budget, Component, Evaluation, PlannedRun, RunSpec, SpaceRef
+
+LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "perplexity")
+
+
+def expand(suite: Suite) -> Plan:
+    """Every run of the suite. Seeds change slowest and methods fastest, so that the first results of all
+    rows on the first task come first. Rows with ``tune:`` become studies, one for each model and task."""
+    cells = list(itertools.product(suite.models, suite.tasks))
+    rows = [row for name, entry in suite.methods.items() for row in rows_of(name, entry)]
+    runs, studies = [], []
+    for seed in suite.seeds:
+        for model, task in cells:
+            for row in rows:
+                entry = suite.methods[row.entry]
+                if entry.tune is None and _applies(suite, entry, model, task):
+                    runs.append(_planned(suite, row, model, task, seed, tuned=()))
+    for model, task in cells:
+        for row in rows:
+            entry = suite.methods[row.entry]
+            if entry.tune is not None and _applies(suite, entry, model, task):
+                studies.append(_study(suite, row, entry.tune, model, task))
+    return Plan(
+        suite=suite.suite,
+        description=suite.description,
+        path=suite.path,
+        runs=tuple(runs),
+        studies=tuple(studies),
+        executor=suite.executor,
+        checkpoint=suite.checkpoint,
+        output=suite.output,
+    )
+
+
+def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
+    """A component with every parameter spelled out, defaults included."""
+    config = plugins.lookup(kind, name).Config
+    return Component(name=name, params=literal(configure(config, params)))
+
+
+def _applies(suite: Suite, entry: MethodEntry, model: str, task: str) -> bool:
+    return model in models_of(suite, entry) and task in tasks_of(suite, entry)
+
+
+def _planned(
+    suite: Suite, row: Row, model: str, task: str, seed: int, *, tuned: tuple[str, ...], tuning: bool = False
+) -> PlannedRun:
+    """One run; with ``tuned`` parameters still open, the method's component holds only what was written."""
+    entry = suite.methods[row.entry]
+    params = row.params(entry, task)
+    method = Component(name=row.method, params=params) if tuned else resolved("methods", row.method, params)
+    budget = _budget(suite, entry, row.method)
+    attacks = () if tuning else tuple(_attack(suite, name) for name in attacks_of(suite, entry))
+    spec = RunSpec(
+        model=suite.models[model],
+        task=resolved("tasks", suite.tasks[task].task or task, suite.tasks[task].params),
+        method=method,
+        space=_space(entry),
+        labels=entry.labels,
+        shots=entry.shots,
+        seed=seed,
+        budget=budget,
+        evaluation=_evaluation(suite.evaluation, budget, tuning=tuning),
+        attacks=attacks,
+        attack_items=suite.evaluation.attack_items if attacks else None,
+        perturbation=entry.perturbation,
+        noise=entry.noise,
+        purpose="tuning" if tuning else "result",
+    )
+    tuning_of = row.name if tuning else None
+    return PlannedRun(row=row.name, group=entry.group, note=entry.note, spec=spec, tuning_of=tuning_of)
+
+
+def _budget(suite: Suite, entry: MethodEntry, method: str) -> Budget:
+    """The suite's budget with the entry's changes; nothing for a method that takes no steps."""
+    if plugins.lookup("methods", method).card.order == "none":
+        return Budget(forwards=0, batch_size=suite.budget.batch_size)
+    given = entry.budget.model_dump(exclude_none=True)
+    return Budget(**{**suite.budget.model_dump(), **given})
+
+
+def _evaluation(entry: EvaluationEntry, budget: Budget, *, tuning: bool) -> Evaluation:
+    """Tuning trials are measured at their end, on validation rows only."""
+    if tuning:
+        return Evaluation(validation_items=entry.validation_items)
+    at = tuple(sorted(point for point in entry.at if point <= budget.forwards)) if budget.forwards else ()
+    return Evaluation(**{**entry.model_dump(exclude={"attack_items"}), "at": at})
+
+
+def _space(entry: MethodEntry) -> SpaceRef:
+    config = configure(spaces.space_config(entry.space.kind), entry.space.params)
+    return SpaceRef(kind=entry.space.kind, params=literal(config))
+
+
+def _attack(suite: Suite, name: str) -> Component:
+    return resolved("attacks", suite.attacks[name].attack or name, suite.attacks[name].params)
+
+
+def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningStudy:
+    from zobench.suite.tuning import candidates
+
+    tuned = tuple(tune.space)
+    trials = (_planned(suite, row, model, task, s, tuned=tuned, tuning=True) for s in tune.seeds)
+    finals = (_planned(suite, row, model, task, s, tuned=tuned) for s in suite.seeds)
+    listed = candidates(tune)
+    goal = tune.goal or ("min" if tune.metric in LOWER_IS_BETTER else "max")
+    return TuningStudy(
+        row=row.name,
+        model=model,
+        task=task,
+        space=tune.space,
+        sampler=tune.sampler,
+        sampler_seed=tune.sampler_seed,
+        size=len(listed) if tune.sampler != "tpe" else tune.trials or _points(tune),
+        seeds=tune.seeds,
+        metric=tune.metric,
+        goal=goal,
+        candidates=listed,
+        trial_templates=tuple(trials),
+        final_templates=tuple(finals),
+    )
+
+
+def _points(tune: Tune) -> int:
+    """Number of different settings of a space of lists."""
+    points = 1
+    for domain in tune.space.values():
+        assert isinstance(domain, list), "a range needs trials; the checks see to it"
+        points *= len(domain)
+    return points
+
+
+def all_runs(plan: Plan) -> Iterator[PlannedRun]:
+    """Every run whose parameters are known before anything ran: untuned runs and listed tuning trials."""
+    yield from plan.runs
+    for study in plan.studies:
+        for candidate in study.candidates:
+            yield from study.trials(candidate)

@@ -1,0 +1,24 @@
+"""Loads a suite file, or says everything that is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zobench.suite import check, source, structure
+from zobench.suite.problems import SuiteError
+from zobench.suite.schema import Suite
+
+
+def load(path: Path | str) -> Suite:
+    """The validated suite at ``path``.
+
+    Raises:
+        SuiteError: a ``ValueError`` with every problem of the file and its includes: file, line, key,
+        message, hint.
+    """
+    document = source.read(path)
+    draft = structure.build(document)
+    check.run(document, draft)
+    if document.problems:
+        raise SuiteError(document.problems)
+    return draft.suite(str(path))

@@ -1,0 +1,84 @@
+"""A plan: every run of a suite with its literal specification, its tuning studies, and what it will cost."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from zobench.suite.schema import Checkpoint, Domain, Executor
+from zobench.suite.spec import Frozen, PlannedRun
+
+
+class TuningStudy(Frozen):
+    """The search that fills the open parameters of one row on one task.
+
+    For ``grid`` and ``random`` every candidate is known and ``trials()`` lists all trial runs at once; for
+    ``tpe`` the next candidate depends on the scores before it: ask :class:`zobench.suite.tuning.Tuner`,
+    which serves all three.
+    """
+
+    row: str
+    model: str
+    task: str
+    space: dict[str, Domain]
+    sampler: Literal["grid", "random", "tpe"]
+    sampler_seed: int
+    size: int = Field(ge=1)
+    """Number of candidates that are tried: the same for every task of the row."""
+    seeds: tuple[int, ...]
+    metric: str | None
+    """Validation metric; ``None`` means the task's primary metric."""
+    goal: Literal["max", "min"]
+    candidates: tuple[dict[str, Any], ...] = ()
+    """In the order of the file; empty for ``tpe``."""
+    trial_templates: tuple[PlannedRun, ...]
+    """One per tuning seed, ``purpose="tuning"``; the tuned parameters are missing from their method's
+    params."""
+    final_templates: tuple[PlannedRun, ...]
+    """One per seed of the suite; to be filled with the winner."""
+
+    def trials(self, candidate: dict[str, Any]) -> tuple[PlannedRun, ...]:
+        """Trial runs of one candidate, one per tuning seed."""
+        return tuple(fill(run, candidate) for run in self.trial_templates)
+
+    def finals(self, winner: dict[str, Any]) -> tuple[PlannedRun, ...]:
+        """The row's runs with the chosen parameters, one per seed of the suite."""
+        return tuple(fill(run, winner) for run in self.final_templates)
+
+
+class Plan(Frozen):
+    """What ``zobench run`` does. ``runs`` are in an order that gives every row its first result early."""
+
+    suite: str
+    description: str = ""
+    path: str = ""
+    runs: tuple[PlannedRun, ...]
+    studies: tuple[TuningStudy, ...] = ()
+    executor: Executor = Executor()
+    checkpoint: Checkpoint = Checkpoint()
+    output: str | None = None
+
+    def rows(self) -> tuple[str, ...]:
+        """Names of all rows, in the order of their first run; tuned rows after the others."""
+        names = [run.row for run in self.runs] + [study.row for study in self.studies]
+        return tuple(dict.fromkeys(names))
+
+    def only(self, row: str) -> Plan:
+        """The part of the plan that makes one row; ``ValueError`` with the nearest name if there is none."""
+        from zobench.plugins import nearest
+
+        if row not in self.rows():
+            raise ValueError(f"no row {row!r} in suite {self.suite!r}{nearest(row, self.rows())}")
+        runs = tuple(run for run in self.runs if run.row == row)
+        studies = tuple(study for study in self.studies if study.row == row)
+        return self.model_copy(update={"runs": runs, "studies": studies})
+
+
+def fill(template: PlannedRun, values: dict[str, Any]) -> PlannedRun:
+    """``template`` with ``values`` among its method's parameters and all defaults spelled out."""
+    from zobench.suite.expansion import resolved
+
+    method = template.spec.method
+    component = resolved("methods", method.name, {**method.params, **values})
+    return template.model_copy(update={"spec": template.spec.model_copy(update={"method": component})})

@@ -1,0 +1,57 @@
+"""What is wrong with a suite file, all of it at once: file, line, key, message, nearest valid name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from zobench.plugins import nearest
+
+KeyPath = tuple[str | int, ...]
+"""Where a value stands in the document: ``("methods", "mezo", "params", "lr")``; integers index lists."""
+
+
+def dotted(path: KeyPath) -> str:
+    """``methods.mezo.sweep.lr[2]``; the empty path is the file itself."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, counted from 1."""
+
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake. ``hint`` is what to write instead, empty where nothing is near."""
+
+    file: str
+    line: int
+    key: str
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: "
+        key = f"{self.key}: " if self.key else ""
+        return f"{where}{key}{self.message}" + (f"; {self.hint}" if self.hint else "")
+
+
+class SuiteError(ValueError):
+    """All problems of a suite, in the order of their lines; ``problems`` holds them one by one."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        assert problems, "a SuiteError names at least one problem"
+        self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.key, p.message)))
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """The hint for a name that is not known: the nearest valid ones, or all of them."""
+    return nearest(str(name), [str(v) for v in valid]).removeprefix("; ")

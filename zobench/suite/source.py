@@ -1,0 +1,175 @@
+"""Reads a suite file: YAML 1.2, safe, with the line of every key; follows ``include:``.
+
+YAML 1.2 means that ``1e-3`` is a number, and that ``on``, ``yes`` and ``2024-01-01`` are text. Duplicate
+keys, keys that are not text, tags and numbers that are not finite are problems. Anchors and aliases work;
+merge keys (``<<``) are not part of YAML 1.2. An include is another plain YAML file, relative to the file
+that names it: its top-level mappings are merged entry by entry, a local entry replaces the included one as a
+    whole, a later include wins over an earlier.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from zobench.suite.problems import KeyPath, Place, Problem, SuiteError, dotted
+
+_TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
+_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp")}
+
+
+@dataclass(slots=True)
+class Document:
+    """Plain values of a suite with its includes merged, and where each key stands."""
+
+    file: str
+    value: dict[str, Any] = field(default_factory=dict)
+    places: dict[KeyPath, Place] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def place(self, path: KeyPath) -> Place:
+        """The line of ``path``, or of its nearest ancestor that stands in a file."""
+        while path and path not in self.places:
+            path = path[:-1]
+        return self.places.get(path, Place(self.file, 1))
+
+    def report(self, path: KeyPath, message: str, hint: str = "") -> None:
+        """Remember one problem at ``path``."""
+        place = self.place(path)
+        problem = Problem(place.file, place.line, dotted(path), message, hint)
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+
+def read(path: Path | str) -> Document:
+    """The suite file at ``path`` with its includes. Syntax errors and a missing file raise
+    :class:`SuiteError` at once; other problems are collected in the document."""
+    return _read(Path(path), ())
+
+
+def _read(path: Path, chain: tuple[Path, ...]) -> Document:
+    document = Document(str(path))
+    root = _compose(path)
+    if isinstance(root, MappingNode):
+        document.value = _mapping(root, (), document, frozenset())
+    else:
+        document.report((), "a suite is a mapping of keys", "start from 'zobench init NAME.yaml'")
+    return _with_includes(document, path, (*chain, path.resolve()))
+
+
+def _compose(path: Path) -> Node | None:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SuiteError([Problem(str(path), 1, "", f"cannot be read: {reason}")]) from error
+    try:
+        return YAML(typ="safe", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark is not None else 1
+        message = error.problem or error.context or "not YAML"
+        raise SuiteError([Problem(str(path), line, "", f"not valid YAML: {message}")]) from error
+    except YAMLError as error:
+        raise SuiteError([Problem(str(path), 1, "", f"not valid YAML: {error}")]) from error
+
+
+def _value(node: Node, path: KeyPath, document: Document, above: frozenset[int]) -> Any:
+    if id(node) in above:
+        document.report(path, "an alias that contains itself")
+        return None
+    if isinstance(node, MappingNode):
+        return _mapping(node, path, document, above)
+    if isinstance(node, SequenceNode):
+        return _sequence(node, path, document, above)
+    assert isinstance(node, ScalarNode)
+    return _scalar(node, path, document)
+
+
+def _mapping(node: MappingNode, path: KeyPath, document: Document, above: frozenset[int]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key_node, value_node in node.value:
+        line = key_node.start_mark.line + 1
+        if not isinstance(key_node, ScalarNode):
+            document.places[(*path, "?")] = Place(document.file, line)
+            document.report((*path, "?"), "a key must be text")
+            continue
+        key = key_node.value
+        here = (*path, key)
+        if key in found:
+            first = document.places[here].line
+            document.problems.append(
+                Problem(document.file, line, dotted(here), f"duplicate key (first on line {first})")
+            )
+            continue
+        document.places[here] = Place(document.file, line)
+        found[key] = _value(value_node, here, document, above | {id(node)})
+    return found
+
+
+def _sequence(node: SequenceNode, path: KeyPath, document: Document, above: frozenset[int]) -> list[Any]:
+    items = []
+    for index, item in enumerate(node.value):
+        here = (*path, index)
+        document.places[here] = Place(document.file, item.start_mark.line + 1)
+        items.append(_value(item, here, document, above | {id(node)}))
+    return items
+
+
+def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
+    tag = str(node.tag)
+    if tag not in _SCALARS:
+        document.report(path, f"tag {tag!r} is not allowed", "write a plain value")
+        return None
+    if tag in _TEXT:
+        return node.value
+    value = YAML(typ="safe", pure=True).constructor.construct_object(node)
+    if isinstance(value, float) and not math.isfinite(value):
+        document.report(path, f"{node.value} is not a finite number")
+        return None
+    return value
+
+
+def _with_includes(document: Document, path: Path, chain: tuple[Path, ...]) -> Document:
+    names = document.value.pop("include", [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        document.report(("include",), "must be a file name or a list of file names")
+        return document
+    merged = Document(document.file)
+    for index, name in enumerate(names):
+        target = path.parent / name
+        at = ("include", index)
+        if target.resolve() in chain:
+            document.report(at, f"{name!r} includes this file again: a cycle")
+        elif not target.is_file():
+            near = [p.name for p in path.parent.glob("*.y*ml")]
+            from zobench.suite.problems import suggestion
+
+            document.report(at, f"no file {name!r} beside {path.name}", suggestion(name, near))
+        else:
+            _merge(merged, _read(target, chain))
+    _merge(merged, document)
+    return merged
+
+
+def _merge(into: Document, other: Document) -> None:
+    """Entries of ``other`` replace those of ``into``, one level below the top where both are mappings."""
+    for top, value in other.value.items():
+        mine = into.value.get(top)
+        if isinstance(mine, dict) and isinstance(value, dict):
+            replaced: list[KeyPath] = [(top, name) for name in value]
+            mine.update(value)
+        else:
+            replaced = [(top,)]
+            into.value[top] = value
+        for old in [p for p in into.places if any(p[: len(r)] == r for r in replaced)]:
+            del into.places[old]
+    into.places.update(other.places)
+    into.problems.extend(other.problems)

@@ -1,0 +1,16 @@
+"""The kinds of parameter space a suite may name, with the frozen dataclass of each kind's parameters."""
+
+from __future__ import annotations
+
+import importlib
+
+
+def space_kinds() -> dict[str, type]:
+    """Kind -> dataclass of its parameters, from the optimizer library (needs torch)."""
+    spaces: dict[str, type] = importlib.import_module("zobench.zo.space").SPACES
+    return spaces
+
+
+def space_config(kind: str) -> type:
+    """The dataclass of one kind's parameters."""
+    return space_kinds()[kind]

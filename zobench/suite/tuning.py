@@ -1,0 +1,178 @@
+"""Tuning: which settings are tried, and which one wins.
+
+``grid`` tries every combination in the order of the file, ``random`` draws different settings with a fixed
+seed, ``tpe`` lets each draw depend on the scores before it (Optuna's tree-structured Parzen estimator, fixed
+seed). A setting's score is the mean of the validation metric over the tuning seeds; a trial that failed or
+diverged makes its setting ineligible.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from zobench.suite.plan import TuningStudy
+from zobench.suite.schema import Range, Tune
+
+if TYPE_CHECKING:
+    import optuna
+
+_DRAWS_PER_TRIAL = 50
+"""Draws after which a random search gives up looking for a setting it has not seen."""
+
+
+def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
+    """Settings that are known beforehand: all of a grid, the draws of a random search, none for ``tpe``."""
+    lists = {name: d for name, d in tune.space.items() if isinstance(d, list)}
+    finite = len(lists) == len(tune.space)
+    if tune.sampler == "tpe":
+        return ()
+    everything = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
+    if tune.sampler == "grid" or (finite and (tune.trials is None or tune.trials >= len(everything))):
+        return tuple(everything)
+    assert tune.trials is not None, "a random search has trials; the checks see to it"
+    search = _sampler("random", tune.sampler_seed)
+    found: list[dict[str, Any]] = []
+    for _ in range(_DRAWS_PER_TRIAL * tune.trials):
+        drawn = _draw(search.ask(), tune.space)
+        if drawn not in found:
+            found.append(drawn)
+        if len(found) == tune.trials:
+            break
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One setting with its validation score per tuning seed; ``None`` where the run failed or diverged."""
+
+    params: dict[str, Any]
+    scores: tuple[float | None, ...]
+
+    @property
+    def score(self) -> float | None:
+        """Mean over the tuning seeds; ``None`` if a seed has no finite score."""
+        finite = [s for s in self.scores if s is not None and math.isfinite(s)]
+        return fmean(finite) if finite and len(finite) == len(self.scores) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The outcome of a study.
+
+    Attributes:
+        winner: the setting with the best score; the earlier one where two are equal.
+        trials: everything that was tried, in order.
+        on_edge: numeric parameters whose winning value is the smallest or largest of those offered, so that
+            a better one may lie outside; for a range, within 5 % of its (log-)length from an end.
+        within_noise: whether the runner-up is closer than one standard error of the difference over the
+            tuning seeds; ``None`` with fewer than two seeds or two eligible settings.
+    """
+
+    winner: dict[str, Any]
+    trials: tuple[Trial, ...]
+    on_edge: tuple[str, ...]
+    within_noise: bool | None
+
+
+class Tuner:
+    """Serves one study: ``ask`` for a setting until ``None``, ``tell`` its scores, then read ``selection``.
+
+    Settings must be told in the order asked. For ``grid`` and ``random`` several may be asked before the
+    first is told.
+    """
+
+    def __init__(self, study: TuningStudy) -> None:
+        self._study = study
+        self._asked: list[dict[str, Any]] = []
+        self._trials: list[Trial] = []
+        self._optuna: optuna.Study | None = None
+        self._pending: list[optuna.trial.Trial] = []
+        if study.sampler == "tpe":
+            self._optuna = _sampler("tpe", study.sampler_seed, study.goal)
+
+    def ask(self) -> dict[str, Any] | None:
+        """The next setting to try, or ``None`` when the study is complete."""
+        position = len(self._asked)
+        if position >= self._study.size:
+            return None
+        if self._optuna is None:
+            params = dict(self._study.candidates[position])
+        else:
+            trial = self._optuna.ask()
+            self._pending.append(trial)
+            params = _draw(trial, self._study.space)
+        self._asked.append(params)
+        return params
+
+    def tell(self, params: dict[str, Any], scores: Sequence[float | None]) -> None:
+        """Record the validation scores of the oldest setting not yet told, one per tuning seed."""
+        expected = self._asked[len(self._trials)]
+        if params != expected or len(scores) != len(self._study.seeds):
+            raise ValueError(
+                f"expected {len(self._study.seeds)} scores of {expected}, got {scores} of {params}"
+            )
+        trial = Trial(dict(params), tuple(scores))
+        self._trials.append(trial)
+        if self._optuna is not None:
+            import optuna
+
+            failed = trial.score is None
+            state = optuna.trial.TrialState.FAIL if failed else optuna.trial.TrialState.COMPLETE
+            self._optuna.tell(self._pending.pop(0), None if failed else trial.score, state=state)
+
+    @property
+    def selection(self) -> Selection:
+        """The winner among what was told; ``ValueError`` if no setting finished on every tuning seed."""
+        eligible = [t for t in self._trials if t.score is not None]
+        if not eligible:
+            raise ValueError(f"tuning of {self._study.row!r} on {self._study.task!r}: no trial finished")
+        sign = 1.0 if self._study.goal == "max" else -1.0
+        ranked = sorted(eligible, key=lambda t: -sign * (t.score or 0.0))
+        edges = tuple(n for n, d in self._study.space.items() if _on_edge(ranked[0].params[n], d))
+        return Selection(ranked[0].params, tuple(self._trials), edges, _within_noise(ranked))
+
+
+def _within_noise(ranked: list[Trial]) -> bool | None:
+    if len(ranked) < 2 or len(ranked[0].scores) < 2:
+        return None
+    pairs = zip(ranked[0].scores, ranked[1].scores, strict=True)
+    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    return abs(fmean(differences)) <= stdev(differences) / math.sqrt(len(differences))
+
+
+def _on_edge(value: Any, domain: list[Any] | Range) -> bool:
+    if isinstance(domain, list):
+        numbers = [v for v in domain if isinstance(v, int | float) and not isinstance(v, bool)]
+        return len(numbers) == len(domain) > 1 and value in (min(numbers), max(numbers))
+    scale = math.log if domain.log else float
+    share = (scale(value) - scale(domain.low)) / (scale(domain.high) - scale(domain.low))
+    return share <= 0.05 or share >= 0.95
+
+
+def _sampler(kind: str, seed: int, goal: str = "max") -> optuna.Study:
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler: optuna.samplers.BaseSampler
+    sampler = (
+        optuna.samplers.TPESampler(seed=seed) if kind == "tpe" else optuna.samplers.RandomSampler(seed=seed)
+    )
+    return optuna.create_study(direction="maximize" if goal == "max" else "minimize", sampler=sampler)
+
+
+def _draw(trial: optuna.trial.Trial, space: dict[str, Any]) -> dict[str, Any]:
+    """One value for each parameter. Listed values are drawn by index, as they may be of any type."""
+    drawn: dict[str, Any] = {}
+    for name, domain in space.items():
+        if isinstance(domain, list):
+            drawn[name] = domain[trial.suggest_categorical(name, list(range(len(domain))))]
+        elif isinstance(domain.low, int) and isinstance(domain.high, int):
+            drawn[name] = trial.suggest_int(name, domain.low, domain.high, log=domain.log)
+        else:
+            drawn[name] = trial.suggest_float(name, domain.low, domain.high, log=domain.log)
+    return drawn
