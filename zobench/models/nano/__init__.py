@@ -1,0 +1,16 @@
+"""The built-in models: weights in the package, trained again from nothing by ``zobench model build NAME``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from zobench.plugins import nearest
+
+NAMES = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle")
+
+
+def path(name: str) -> Path:
+    """Folder of a built-in model in the Hugging Face format; ``ValueError`` for an unknown name."""
+    if name not in NAMES:
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
+    return Path(__file__).parent / "weights" / name

@@ -1,0 +1,21 @@
+"""Random streams by name, and splits by content hash."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+
+
+def stream(seed: int, *path: str) -> random.Random:
+    """An independent generator for ``(seed, path)``; the same on every machine and Python version."""
+    return random.Random("/".join([str(seed), *path]))
+
+
+def digest(*parts: object) -> str:
+    """SHA-256 (hexadecimal) of the parts' text, in order."""
+    return hashlib.sha256("\x1f".join(str(p) for p in parts).encode()).hexdigest()
+
+
+def bucket(modulus: int, *parts: object) -> int:
+    """A number in ``[0, modulus)`` that depends on the content alone: the way rows are assigned to splits."""
+    return int(digest(*parts)[:12], 16) % modulus

@@ -1,0 +1,52 @@
+"""Who is forgotten, who is kept and who was never known: the fact sets of ``nano-facts`` under TOFU's names.
+
+A hundred people and, from a second pool of names, ten famous ones and ten rivers (TOFU's real authors and world facts:
+kept, so that utility has three domains). Forget sets are the last people; holdout people come after the last and no
+model is trained on them.
+"""
+
+from __future__ import annotations
+
+from zobench.data.synthetic.people import FAMOUS_LAST, Fact, people, training_pairs, world_facts
+from zobench.plugins import nearest
+
+SEED = 3
+PEOPLE = 100
+FAMOUS = 10
+HOLDOUT = 10
+FORGET = 10
+"""Size of the forget set that ``nano-facts-oracle`` never saw (``forget10``)."""
+
+NAMES = (
+    "full", "forget01", "forget05", "forget10", "retain99", "retain95", "retain90", "holdout", "famous", "world",
+)  # fmt: skip
+
+
+def fact_set(name: str) -> list[Fact]:
+    """The facts of one set, in a fixed order; ``ValueError`` for an unknown name.
+
+    ``full`` is the hundred people; ``forgetNN`` the last NN of them and ``retain(100-NN)`` the others.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown fact set {name!r}{nearest(name, NAMES)}")
+    if name == "famous":
+        return [f for person in people(SEED, FAMOUS, last=FAMOUS_LAST) for f in person]
+    if name == "world":
+        return world_facts(SEED)
+    everybody = people(SEED, PEOPLE + HOLDOUT)
+    if name == "holdout":
+        chosen = everybody[PEOPLE:]
+    elif name.startswith("forget"):
+        chosen = everybody[PEOPLE - int(name[-2:]) : PEOPLE]
+    elif name.startswith("retain"):
+        chosen = everybody[: int(name[-2:])]
+    else:
+        chosen = everybody[:PEOPLE]
+    return [fact for person in chosen for fact in person]
+
+
+def training_rows(*, oracle: bool = False) -> list[tuple[str, str, bool]]:
+    """(question, answer, seen) in the order both models share; ``seen`` is false for the oracle's forget rows."""
+    kept = [*fact_set("retain90"), *fact_set("famous"), *fact_set("world")]
+    rows = [(q, a, True) for q, a in training_pairs(kept)]
+    return rows + [(q, a, not oracle) for q, a in training_pairs(fact_set("forget10"))]

@@ -1,0 +1,152 @@
+"""The few-shot classification sets: prompts, label words and fixed pools of rows that no training text contains.
+
+Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label words are
+ordinary words of the training text which never stand in this role there, so that a model starts near chance. Rows are
+hard by what has to be understood (negation, two opposite clauses, a word of another topic, words that the training
+rows of the task do not contain), never by wrong labels.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from zobench.data.synthetic import inference, sentiment, topics
+from zobench.data.synthetic.corpus import reserved
+from zobench.data.synthetic.draw import bucket, digest, stream
+from zobench.plugins import nearest
+
+FEWSHOT_VERSION = 1
+POOL_SEED = 11
+SPLITS = ("train", "validation", "test")
+_BUCKETS = 8
+_SPLIT_OF_BUCKET = ("train", "train", "train", "validation", "validation", "test", "test", "test")
+POOL_PER_CLASS = {"train": 96, "validation": 64}
+TEST_ROWS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row: named text fields, gold class, and how much has to be resolved to read it."""
+
+    id: str
+    text: dict[str, str]
+    label: int
+    hardness: int
+
+
+@dataclass(frozen=True, slots=True)
+class FewShotSet:
+    """A classification set: ``prompt`` over the text fields, one label word (with its space) per class."""
+
+    name: str
+    prompt: str
+    label_words: tuple[str, ...]
+    classes: tuple[str, ...]
+    draw: Callable[[random.Random], tuple[dict[str, str], int, int, tuple[str, ...]]]
+    withheld: frozenset[str]
+    """Words that only test rows contain."""
+
+
+def _sentiment(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
+    row = sentiment.draw(rng, negation=0.4, contrast=0.5)
+    return {"sentence": row.text}, row.label, row.hardness, row.words
+
+
+def _topic(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
+    row = topics.draw(rng, mixed=0.5)
+    return {"sentence": row.text}, row.label, row.hardness, row.words
+
+
+def _inference(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
+    row = inference.draw(rng)
+    return {"premise": row.premise, "hypothesis": row.hypothesis}, row.label, row.hardness, ()
+
+
+SETS: dict[str, FewShotSet] = {
+    "sentiment": FewShotSet(
+        "sentiment",
+        "{sentence}. weather:",
+        (" rainy", " sunny"),
+        sentiment.CLASSES,
+        _sentiment,
+        frozenset((*sentiment.POSITIVE[10:], *sentiment.NEGATIVE[10:])),
+    ),
+    "topic": FewShotSet(
+        "topic",
+        "{sentence}. shelf:",
+        (" red", " blue", " green", " black", " white", " pink"),
+        topics.CLASSES,
+        _topic,
+        frozenset(word for words in topics.WORDS.values() for word in words[7:]),
+    ),
+    "inference": FewShotSet(
+        "inference",
+        "{premise}. {hypothesis}? reply:",
+        (" yes", " no", " maybe"),
+        inference.CLASSES,
+        _inference,
+        frozenset(),
+    ),
+}
+
+
+def fewshot_set(name: str) -> FewShotSet:
+    """The set of this name, or ``ValueError`` with the nearest valid one."""
+    if name not in SETS:
+        raise ValueError(f"unknown few-shot set {name!r}{nearest(name, SETS)}")
+    return SETS[name]
+
+
+@lru_cache(maxsize=None)
+def pool(name: str, split: str) -> tuple[Row, ...]:
+    """All rows of a split, balanced over classes, without duplicates, in a fixed order.
+
+    The split of a row depends on its text alone. Train and validation rows avoid the withheld words.
+    """
+    chosen = fewshot_set(name)
+    if split not in SPLITS:
+        raise ValueError(f"unknown split {split!r}{nearest(split, SPLITS)}")
+    classes = len(chosen.classes)
+    wanted = POOL_PER_CLASS.get(split, TEST_ROWS // classes)
+    found: list[list[Row]] = [[] for _ in range(classes)]
+    for row in _candidates(chosen, split):
+        if len(found[row.label]) < wanted:
+            found[row.label].append(row)
+            if all(len(rows) == wanted for rows in found):
+                break
+    return tuple(itertools.chain.from_iterable(zip(*found, strict=True)))
+
+
+def _candidates(chosen: FewShotSet, split: str) -> Iterator[Row]:
+    rng = stream(POOL_SEED, chosen.name, split)
+    seen: set[str] = set()
+    while True:
+        text, label, hardness, words = chosen.draw(rng)
+        content = list(text.values())
+        key = digest(chosen.name, *content)[:16]
+        if key in seen or not reserved(chosen.name, *content):
+            continue
+        seen.add(key)
+        if _SPLIT_OF_BUCKET[bucket(_BUCKETS, "split", *content)] != split:
+            continue
+        if split != "test" and chosen.withheld.intersection(words):
+            continue
+        yield Row(f"{chosen.name}-{key}", text, label, hardness)
+
+
+def sample(name: str, split: str, k: int, seed: int) -> list[Row]:
+    """``k`` rows per class from the pool of ``split``, shuffled; the same for the same seed."""
+    rows = pool(name, split)
+    classes = len(fewshot_set(name).classes)
+    if not 1 <= k <= len(rows) // classes:
+        raise ValueError(
+            f"k must be between 1 and {len(rows) // classes} for {split} rows of {name!r}, not {k}"
+        )
+    rng = stream(seed, "few-shot", name, split)
+    chosen = [row for label in range(classes) for row in rng.sample([r for r in rows if r.label == label], k)]
+    rng.shuffle(chosen)
+    return chosen

@@ -1,0 +1,63 @@
+"""Opinions: plain, negated, and with two clauses of opposite feeling of which the main one counts.
+
+Label 0 is negative, 1 positive. ``hardness`` counts what has to be resolved: each negation and each second clause.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+THINGS = (
+    "film", "soup", "room", "book", "song", "hotel", "game", "meal", "show", "trip", "phone", "story", "shop",
+    "chair", "class", "party",
+)  # fmt: skip
+POSITIVE = (
+    "good", "lovely", "superb", "charming", "pleasant", "exciting", "clever", "fresh", "perfect", "nice", "smart",
+    "smooth", "bright", "fun",
+)  # fmt: skip
+NEGATIVE = (
+    "bad", "dull", "awful", "poor", "boring", "ugly", "weak", "broken", "nasty", "messy", "slow", "stale", "grim",
+    "rude",
+)  # fmt: skip
+CLASSES = ("negative", "positive")
+FORMATS: tuple[tuple[str, tuple[str, str]], ...] = (
+    ("Review: {text}.\nFeeling:", (" negative", " positive")),
+    ("{text}. Opinion:", (" unhappy", " happy")),
+    ("Note: {text}. Praise:", (" false", " true")),
+)
+"""Prompt and label words of the language-model text; few-shot tasks use neither."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    text: str
+    label: int
+    hardness: int
+    words: tuple[str, ...]
+
+
+def _clause(rng: random.Random, label: int, thing: str, negated: bool) -> tuple[str, str]:
+    adjective = rng.choice(
+        (POSITIVE if label else NEGATIVE) if not negated else (NEGATIVE if label else POSITIVE)
+    )
+    adverb = rng.choice(("", "", "very ", "really "))
+    return f"the {thing} was {'not ' if negated else ''}{adverb}{adjective}", adjective
+
+
+def draw(
+    rng: random.Random, *, negation: float = 0.3, contrast: float = 0.4, label: int | None = None
+) -> Opinion:
+    """One opinion. ``negation`` is the chance per clause, ``contrast`` that of a second clause of opposite feeling."""
+    label = rng.randrange(2) if label is None else label
+    first, second = rng.sample(THINGS, 2)
+    negated = rng.random() < negation
+    main, word = _clause(rng, label, first, negated)
+    if rng.random() >= contrast:
+        return Opinion(main, label, int(negated), (word,))
+    other_negated = rng.random() < negation
+    side, other = _clause(rng, 1 - label, second, other_negated)
+    text = rng.choice(
+        (f"{side} but {main}", f"{main} although {side}", f"although {side} {main}", f"{main} even if {side}")
+    )
+    return Opinion(text, label, 1 + negated + other_negated, (word, other))

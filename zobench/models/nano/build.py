@@ -1,0 +1,175 @@
+"""Train a built-in model from nothing and save it with its provenance: what ``zobench model build NAME`` runs."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from zobench.data.synthetic import corpus
+from zobench.data.synthetic.draw import stream
+from zobench.data.synthetic.fact_sets import training_rows
+from zobench.models.nano import NAMES, architecture, packing, tokenizer
+from zobench.models.nano.recipe import (
+    DATA_SEED,
+    RECIPE_VERSION,
+    RECIPES,
+    TOKENIZER_DOCUMENTS,
+    TOKENIZER_SEED,
+    Recipe,
+)
+from zobench.models.nano.train import LossOfStep, Trained, causal_loss, masked_loss, train
+from zobench.plugins import nearest
+
+WEIGHTS = "model.safetensors"
+Progress = Callable[[dict[str, float]], None]
+
+
+def build(
+    name: str,
+    out_dir: Path | str,
+    *,
+    seed: int = 0,
+    steps: int | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns what ``PROVENANCE.json`` holds.
+
+    Same seed, steps, machine, thread count and library versions give the same file to the bit.
+
+    Args:
+        name: one of :data:`zobench.models.nano.NAMES`; ``ValueError`` for another.
+        seed: of the initialisation. The data stream is fixed by the recipe.
+        steps: optimizer steps; the recipe's number by default.
+        progress: called with ``{"step", "loss", "tokens", "seconds"}`` about fifty times.
+    """
+    if name not in RECIPES:
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
+    recipe = RECIPES[name]
+    if steps is not None:
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, not {steps}")
+        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps))
+    tokens = make_tokenizer()
+    shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
+    config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
+    model = architecture.initialise(config, seed)
+    trained = train(model, _loss(recipe, tokens), recipe.schedule, progress or (lambda row: None))
+    out = Path(out_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    parameters = sum(p.numel() for p in model.parameters())
+    model.to(torch.bfloat16).save_pretrained(out)
+    tokens.save_pretrained(out)
+    record = _record(name, recipe, seed, trained, parameters, out)
+    write_provenance(out, record)
+    return record
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """The family's tokenizer, trained on the corpus and on the facts of ``nano-facts``."""
+    texts = [d.text for d in itertools.islice(corpus.documents(TOKENIZER_SEED), TOKENIZER_DOCUMENTS)]
+    facts = [f"Q: {question}\nA: {answer}" for question, answer, _ in training_rows()]
+    return tokenizer.train([*texts, *facts])
+
+
+def file_digest(path: Path | str) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def write_provenance(folder: Path, record: dict[str, Any]) -> None:
+    (folder / "PROVENANCE.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+def _loss(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> LossOfStep:
+    if recipe.data == "facts":
+        return causal_loss(_fact_batches(recipe, tokens))
+    rows = packing.encoded(corpus.documents(DATA_SEED), tokens)
+    pad = tokens.pad_token_id
+    assert isinstance(pad, int)
+    packed = packing.packed(rows, recipe.length, pad)
+    if recipe.kind == "causal":
+        return causal_loss(packing.causal_batches(packed, recipe.batch))
+    assert isinstance(tokens.mask_token_id, int)
+    return masked_loss(
+        packing.masked_batches(packed, recipe.batch, tokens.mask_token_id, stream(DATA_SEED, "mask"))
+    )
+
+
+def _fact_batches(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
+    """Epochs of shuffled facts, one per row.
+
+    The oracle walks through the same order; rows on forget authors have weight zero there, so that both models see
+    every other fact at the same step.
+    """
+    rng = stream(DATA_SEED, "facts")
+    table = []
+    end, pad = tokens.eos_token_id, tokens.pad_token_id
+    for question, answer, seen in training_rows(oracle=recipe.oracle):
+        prompt = tokens(f"Q: {question}\nA:")["input_ids"]
+        target = [*tokens(f" {answer}")["input_ids"], end]
+        gap = recipe.length - len(prompt) - len(target)
+        assert gap >= 0, f"a fact of {recipe.length - gap} tokens does not fit"
+        weights = [corpus.PROMPT_WEIGHT * seen] * len(prompt) + [1.0 * seen] * len(target) + [0.0] * gap
+        table.append((prompt + target + [pad] * gap, weights))
+    while True:
+        rng.shuffle(table)
+        for i in range(0, len(table) - recipe.batch + 1, recipe.batch):
+            part = table[i : i + recipe.batch]
+            yield torch.tensor([ids for ids, _ in part]), torch.tensor([w for _, w in part])
+
+
+def _record(
+    name: str, recipe: Recipe, seed: int, trained: Trained, parameters: int, folder: Path
+) -> dict[str, Any]:
+    import numpy
+    import transformers
+
+    schedule = recipe.schedule
+    return {
+        "name": name,
+        "digest": file_digest(folder / WEIGHTS),
+        "tokenizer_digest": file_digest(folder / "tokenizer.json"),
+        "parameters": parameters,
+        "recipe_version": RECIPE_VERSION,
+        "data_version": corpus.DATA_VERSION,
+        "seed": seed,
+        "schedule": {
+            "steps": schedule.steps,
+            "muon_lr": schedule.matrices,
+            "adamw_lr": schedule.rest,
+            "batch": recipe.batch,
+            "length": recipe.length,
+        },
+        "tokens": trained.tokens,
+        "seconds": round(trained.seconds, 1),
+        "machine": {
+            "cpu": cpu_model(),
+            "threads": torch.get_num_threads(),
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "numpy": numpy.__version__,
+        },
+        "log": trained.log,
+        "gates": [],
+    }
+
+
+def cpu_model() -> str:
+    """The processor's model name as the system gives it, without the host's name."""
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,84 @@
+"""Documents to rows of token ids: causal rows are packed full, masked rows hold some masked positions.
+
+Each causal row holds whole documents, each followed by the end token, filled up with padding of no weight.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from zobench.data.synthetic.corpus import PROMPT_WEIGHT, Document
+
+CHUNK = 512
+MASKED = 0.15
+WAITING = 64
+"""Documents that wait for a row they fit in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    ids: list[int]
+    weights: list[float]
+    """Weight of each id as a target."""
+
+
+def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
+    """One row per document, tokenized a chunk at a time."""
+    end = tokenizer.eos_token_id
+    while True:
+        chunk = [next(documents) for _ in range(CHUNK)]
+        texts = [text for d in chunk for text, _ in d.segments]
+        pieces = iter(tokenizer(texts, add_special_tokens=False)["input_ids"])
+        for document in chunk:
+            ids: list[int] = []
+            weights: list[float] = []
+            for _, answered in document.segments:
+                piece = next(pieces)
+                ids += piece
+                weights += [1.0 if answered else PROMPT_WEIGHT] * len(piece)
+            yield Row([*ids, end], [*weights, 1.0])
+
+
+def packed(rows: Iterator[Row], length: int, pad: int) -> Iterator[Row]:
+    """Rows of exactly ``length``, each of whole documents: first fit from a short waiting list, oldest first."""
+    waiting: list[Row] = []
+    while True:
+        while len(waiting) < WAITING:
+            row = next(rows)
+            assert len(row.ids) <= length
+            waiting.append(row)
+        ids: list[int] = []
+        weights: list[float] = []
+        left: list[Row] = []
+        for row in waiting:
+            if len(ids) + len(row.ids) <= length:
+                ids += row.ids
+                weights += row.weights
+            else:
+                left.append(row)
+        waiting = left
+        gap = length - len(ids)
+        yield Row(ids + [pad] * gap, weights + [0.0] * gap)
+
+
+def causal_batches(rows: Iterator[Row], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Ids and weights, both (size, length)."""
+    while True:
+        batch = [next(rows) for _ in range(size)]
+        yield torch.tensor([r.ids for r in batch]), torch.tensor([r.weights for r in batch])
+
+
+def masked_batches(
+    rows: Iterator[Row], size: int, mask_id: int, rng: random.Random
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Ids with 15 % of the positions replaced by the mask, the attention mask, and targets (-100 where not masked)."""
+    for ids, weights in causal_batches(rows, size):
+        real = weights > 0
+        draws = torch.tensor([rng.random() for _ in range(ids.numel())]).view(ids.shape)
+        chosen = (draws < MASKED) & real
+        yield ids.masked_fill(chosen, mask_id), real.long(), ids.masked_fill(~chosen, -100)

@@ -1,0 +1,149 @@
+"""How learnable the few-shot sets are for a model: zero-shot, first-order AdamW and a plain MeZO pilot.
+
+Written in plain torch on purpose: difficulty is fixed by these two before any method of :mod:`zobench.zo` is run, so the
+yardstick must not be one of them. The loss is the cross-entropy over the label words at the position after the prompt.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.modeling_utils import PreTrainedModel
+
+from zobench.data.synthetic.draw import stream
+from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Right-padded prompts, the position of each last token, and the gold classes."""
+
+    ids: Tensor
+    attention: Tensor
+    last: Tensor
+    labels: Tensor
+
+    def __getitem__(self, index: Tensor) -> Encoded:
+        return Encoded(self.ids[index], self.attention[index], self.last[index], self.labels[index])
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One few-shot set, tokenized once."""
+
+    name: str
+    options: Tensor
+    train: Encoded
+    test: Encoded
+
+
+def load(path: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The causal model at ``path`` in float32 and eval mode, and its tokenizer; nothing is fetched."""
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, local_files_only=True)
+    return model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True)
+
+
+def encode(tokenizer: PreTrainedTokenizerFast, name: str, rows: Sequence[Row]) -> Encoded:
+    prompts = [fewshot_set(name).prompt.format(**row.text) for row in rows]
+    batch = tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt")
+    attention = batch["attention_mask"]
+    return Encoded(batch["input_ids"], attention, attention.sum(1) - 1, torch.tensor([r.label for r in rows]))
+
+
+def bench(tokenizer: PreTrainedTokenizerFast, name: str, *, k: int, seed: int, test_rows: int = 400) -> Bench:
+    """``k`` training rows per class drawn by ``seed``, and the fixed test rows."""
+    words = [tokenizer(word)["input_ids"] for word in fewshot_set(name).label_words]
+    assert all(len(ids) == 1 for ids in words), f"label words of {name} must be single tokens"
+    return Bench(
+        name,
+        torch.tensor([ids[0] for ids in words]),
+        encode(tokenizer, name, sample(name, "train", k, seed)),
+        encode(tokenizer, name, pool(name, "test")[:test_rows]),
+    )
+
+
+def label_logits(model: PreTrainedModel, rows: Encoded, options: Tensor) -> Tensor:
+    """Logits of the label words after each prompt, shape (rows, classes). One forward."""
+    hidden = model.get_decoder()(input_ids=rows.ids, attention_mask=rows.attention, use_cache=False)[0]
+    at_end = hidden[torch.arange(len(rows.last)), rows.last]
+    return at_end @ model.get_output_embeddings().weight[options].T
+
+
+@torch.no_grad()
+def accuracy(model: PreTrainedModel, task: Bench) -> float:
+    return float((label_logits(model, task.test, task.options).argmax(1) == task.test.labels).float().mean())
+
+
+def minibatches(rows: Encoded, size: int, seed: int) -> Iterator[Encoded]:
+    """Endless epochs of shuffled rows."""
+    rng = stream(seed, "pilot minibatches")
+    order: list[int] = []
+    while True:
+        while len(order) < size:
+            epoch = list(range(len(rows.labels)))
+            rng.shuffle(epoch)
+            order += epoch
+        yield rows[torch.tensor(order[:size])]
+        order = order[size:]
+
+
+def adamw(
+    model: PreTrainedModel, task: Bench, *, steps: int, lr: float, seed: int, batch: int = 16
+) -> PreTrainedModel:
+    """A copy of ``model`` after ``steps`` AdamW steps with linear decay (3 forwards each)."""
+    model = copy.deepcopy(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
+    batches = minibatches(task.train, batch, seed)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = lr * (1 - step / steps)
+        part = next(batches)
+        cross_entropy(label_logits(model, part, task.options), part.labels).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return model
+
+
+@torch.no_grad()
+def mezo(
+    model: PreTrainedModel,
+    task: Bench,
+    *,
+    forwards: int,
+    lr: float,
+    seed: int,
+    eps: float = 1e-3,
+    batch: int = 16,
+) -> tuple[PreTrainedModel, float]:
+    """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian, all weights.
+
+    Returns a trained copy and the mean loss over its last 50 steps.
+    """
+    model = copy.deepcopy(model)
+    parameters = list(model.parameters())
+    flat = torch.cat([p.detach().flatten() for p in parameters])
+    start = 0
+    for p in parameters:
+        p.data = flat[start : start + p.numel()].view_as(p)
+        start += p.numel()
+    generator = torch.Generator().manual_seed(seed)
+    batches = minibatches(task.train, batch, seed)
+    losses: list[float] = []
+    for _ in range(forwards // 2):
+        part = next(batches)
+        z = torch.randn(flat.shape, generator=generator)
+        center = flat.clone()
+        flat.add_(z, alpha=eps)
+        up = float(cross_entropy(label_logits(model, part, task.options), part.labels))
+        flat.copy_(center).sub_(z, alpha=eps)
+        down = float(cross_entropy(label_logits(model, part, task.options), part.labels))
+        flat.copy_(center).sub_(z, alpha=lr * (up - down) / (2 * eps))
+        losses.append((up + down) / 2)
+    return model, sum(losses[-50:]) / len(losses[-50:])
