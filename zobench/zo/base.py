@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
+    from zobench.zo.engine import Engine
     from zobench.zo.objective import Objective
     from zobench.zo.space import ParameterSpace
 
@@ -97,6 +98,9 @@ class StepRecord:
 class Optimizer(ABC):
     """A method bound to a parameter space and a run seed.
 
+    ``engine`` says how losses at displaced weights are obtained, how noise is drawn and updates are written; the
+    default ``Engine()`` restores exactly and draws counter-based noise.
+
     ``step`` never touches the global random state, spends forwards only through the objective, leaves the weights
     bit-identical when the learning rate is 0, and refuses a non-finite loss without moving.
     """
@@ -104,7 +108,9 @@ class Optimizer(ABC):
     Config: ClassVar[type]
     card: ClassVar[MethodCard]
 
-    def __init__(self, config: Any, space: ParameterSpace, *, seed: int) -> None:
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
         self.config = config
         self.space = space
         self.seed = seed

@@ -1,0 +1,199 @@
+"""Directions: a distribution over the space, addressed by a seed.
+
+A direction object is bound to a space and its noise; ``u(seed)`` is a function of the seed alone, so that what was
+measured is what is applied, whenever and in whatever order tensors are visited. A new family of directions writes one
+method, ``add_``; if it needs bases or subsets, they are functions of a seed too (``refresh(step)`` derives the seed of
+the current interval), never a tensor left over from an earlier step.
+
+All distributions here but ``Sphere`` have E[u u^T] = I on the entries they touch in expectation, so that
+E[u <u, g>] = g; ``Sphere`` has radius sqrt(d), which gives the same.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo import noise
+from zobench.zo.source import NoiseSource
+
+
+class Direction(ABC):
+    """u(seed) over ``source.space``.
+
+    Attributes:
+        source: the bound noise.
+        fourth_moment: E[u_i^4] of one entry where entries are independent, for the variance formula; ``None`` else.
+    """
+
+    fourth_moment: float | None = None
+
+    def __init__(self, source: NoiseSource) -> None:
+        self.source = source
+        self.space = source.space
+
+    @abstractmethod
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
+
+    def touches(self, name: str, seed: int) -> bool:
+        """False where u(seed) is zero on this tensor: nothing is copied or written then."""
+        return True
+
+    def refresh(self, step: int) -> None:
+        """Called before step ``step`` is measured: the place to move on to the next interval's basis or subset."""
+
+    def tensor(self, name: str, seed: int) -> torch.Tensor:
+        """u(seed)[name] as float32 (float64 for float64 tensors)."""
+        dtype = torch.float64 if self.space.dtype(name) == torch.float64 else torch.float32
+        out = torch.zeros(self.space.shape(name), dtype=dtype, device=self.space.tensors[name].device)
+        self.add_(out, name, seed, 1.0)
+        return out
+
+    def dot(self, seed: int, tensors: Mapping[str, torch.Tensor]) -> float:
+        """<u(seed), tensors>, accumulated in float64."""
+        return math.fsum(
+            float((self.tensor(name, seed).double() * tensors[name].double()).sum()) for name in self.space
+        )
+
+
+class Gaussian(Direction):
+    """u ~ N(0, I)."""
+
+    fourth_moment = 3.0
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        self.source.add_(tensor, name, seed, scale, "gaussian")
+
+
+class Rademacher(Direction):
+    """u_i = +1 or -1 with equal probability."""
+
+    fourth_moment = 1.0
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        self.source.add_(tensor, name, seed, scale, "rademacher")
+
+
+class Sphere(Direction):
+    """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d). One more sweep per seed (the norm)."""
+
+    def __init__(self, source: NoiseSource) -> None:
+        super().__init__(source)
+        self._norm: tuple[int, float] | None = None
+        self._gaussian = Gaussian(source)
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        radius = math.sqrt(self.space.numel) / self._length(seed)
+        self._gaussian.add_(tensor, name, seed, scale * radius)
+
+    def _length(self, seed: int) -> float:
+        if self._norm is None or self._norm[0] != seed:
+            squares = (float(self._gaussian.tensor(n, seed).double().square().sum()) for n in self.space)
+            self._norm = (seed, math.sqrt(math.fsum(squares)))
+        return self._norm[1]
+
+
+class Coordinate(Direction):
+    """u = sqrt(d) e_i with i uniform over all tuned entries: E[u u^T] = I."""
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        owner, position = self.place(seed)
+        if owner == name:
+            tensor.view(-1)[position] += scale * math.sqrt(self.space.numel)
+
+    def touches(self, name: str, seed: int) -> bool:
+        return self.place(seed)[0] == name
+
+    def place(self, seed: int) -> tuple[str, int]:
+        """The tensor and the position in its tuned entries that this seed names."""
+        position = noise.derive_seed("coordinate", seed) % self.space.numel
+        for name in self.space:
+            if position < self.space.size(name):
+                return name, position
+            position -= self.space.size(name)
+        raise AssertionError("position beyond the space")
+
+
+@dataclass(frozen=True)
+class _Subset:
+    names: frozenset[str]
+    scale: float
+
+
+class Blocks(Direction):
+    """An inner direction on a random subset of tensor groups per seed, scaled so that E[u u^T] = I.
+
+    Args:
+        groups: tensors that are on or off together (layers, modules); every tuned tensor in exactly one group.
+        active: how many groups are on per seed.
+        rescale: multiply by sqrt(groups / active); without it the estimate is the projection on the subset.
+    """
+
+    def __init__(
+        self, inner: Direction, groups: Sequence[Sequence[str]], active: int, *, rescale: bool = True
+    ) -> None:
+        super().__init__(inner.source)
+        named = sorted(n for group in groups for n in group)
+        if named != sorted(self.space):
+            raise ValueError("block groups must hold every tuned tensor exactly once")
+        if not 1 <= active <= len(groups):
+            raise ValueError(f"active must be between 1 and {len(groups)} groups, got {active}")
+        self.inner, self.groups, self.active = inner, [tuple(g) for g in groups], active
+        self._scale = math.sqrt(len(groups) / active) if rescale else 1.0
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        if self.touches(name, seed):
+            self.inner.add_(tensor, name, seed, scale * self._scale)
+
+    def touches(self, name: str, seed: int) -> bool:
+        return name in self.chosen(seed) and self.inner.touches(name, seed)
+
+    def chosen(self, seed: int) -> frozenset[str]:
+        """The tensors that this seed turns on."""
+        ranked = sorted(range(len(self.groups)), key=lambda g: noise.derive_seed("block", seed, g))
+        return frozenset(n for g in ranked[: self.active] for n in self.groups[g])
+
+
+class SparseMask(Direction):
+    """An inner direction multiplied entry by entry with a 0/1 mask that is fixed until ``set_masks`` is called again.
+
+    Masks are computed from unperturbed weights by whoever owns them and stored here as bool tensors by name (one byte
+    per entry); a tensor without a mask is untouched.
+    """
+
+    def __init__(self, inner: Direction, masks: Mapping[str, torch.Tensor]) -> None:
+        super().__init__(inner.source)
+        self.inner = inner
+        self.set_masks(masks)
+
+    def set_masks(self, masks: Mapping[str, torch.Tensor]) -> None:
+        for name, mask in masks.items():
+            if mask.dtype != torch.bool or mask.shape != self.space.shape(name):
+                raise ValueError(f"mask of {name!r} must be bool of shape {tuple(self.space.shape(name))}")
+        self.masks = dict(masks)
+
+    def touches(self, name: str, seed: int) -> bool:
+        return name in self.masks
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        if name not in self.masks:
+            return
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        u = torch.zeros(tensor.shape, dtype=wide, device=tensor.device)
+        self.inner.add_(u, name, seed, scale)
+        tensor.copy_(torch.where(self.masks[name], tensor.to(wide) + u, tensor.to(wide)))
+
+
+def groups_by_layer(names: Sequence[str]) -> list[list[str]]:
+    """Groups of tensors by layer: names that share everything up to the first number; the rest, one group each."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        parts = name.split(".")
+        cut = next((i for i, part in enumerate(parts) if part.isdigit()), None)
+        groups.setdefault(name if cut is None else ".".join(parts[: cut + 1]), []).append(name)
+    return list(groups.values())

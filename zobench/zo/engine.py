@@ -1,0 +1,131 @@
+"""The engine: how directions are drawn, losses at displaced weights obtained, and updates written.
+
+``Engine`` holds the choices, independent of any method; a method binds it to its space::
+
+    optimizer = Mezo(Mezo.Config(lr=1e-3), space, seed=0, engine=Engine(mode="snapshot", noise="counter"))
+
+``BoundEngine`` is what methods work with: ``losses`` at points, ``editing`` of tensors, ``gaussian()`` and friends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.zo.directions import Direction, Gaussian, Rademacher
+from zobench.zo.objective import Objective
+from zobench.zo.perturb import MODES, Along, Batched, InPlace, Perturbation, Point
+from zobench.zo.precision import RULES, Writer
+from zobench.zo.source import CounterSource, LegacySource, NoiseSource
+from zobench.zo.space.base import ParameterSpace
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Choices that belong to the run, not to the method.
+
+    Attributes:
+        mode: ``snapshot`` (exact; what ``auto`` takes), ``streamed`` (exact, no second copy), ``in-place`` (arithmetic,
+            drifts), ``batched`` (branches of one query list in one vmapped forward).
+        noise: ``counter``, or ``legacy`` to draw exactly as the MeZO code base does.
+        precision: rounding of half-precision weights: ``auto`` (compensated), ``nearest``, ``stochastic``,
+            ``compensated``, ``master``.
+        fused: in mode ``in-place``: restore and update in one sweep where the update allows it.
+        branches: in mode ``batched``: most branches in one forward.
+    """
+
+    mode: str = "auto"
+    noise: str = "counter"
+    precision: str = "auto"
+    fused: bool = False
+    branches: int = 16
+
+    def __post_init__(self) -> None:
+        _one_of("mode", self.mode, ("auto", *MODES))
+        _one_of("noise", self.noise, ("counter", "legacy"))
+        _one_of("precision", self.precision, ("auto", *RULES))
+        if self.branches < 1:
+            raise ValueError(f"engine: branches must be at least 1, got {self.branches}")
+        if self.fused and self.mode != "in-place":
+            raise ValueError(f"engine: fused needs mode 'in-place', got {self.mode!r}")
+
+    def bind(self, space: ParameterSpace, seed: int) -> BoundEngine:
+        return BoundEngine(self, space, seed)
+
+
+def _one_of(key: str, value: str, valid: Sequence[str]) -> None:
+    if value not in valid:
+        raise ValueError(f"engine: {key} must be one of {', '.join(valid)}; got {value!r}")
+
+
+class BoundEngine:
+    """The engine at work on one space.
+
+    Attributes:
+        options: the choices.
+        mode: the mode in force (``auto`` resolved), for the record.
+        source: noise bound to the space.
+    """
+
+    def __init__(self, options: Engine, space: ParameterSpace, seed: int) -> None:
+        self.options = options
+        self.space = space
+        self.mode = "snapshot" if options.mode == "auto" else options.mode
+        legacy = options.noise == "legacy"
+        self.source: NoiseSource = LegacySource(space) if legacy else CounterSource(space)
+        self.perturbation = self._perturbation()
+        self.writer = Writer(space, options.precision, seed)
+
+    def _perturbation(self) -> Perturbation:
+        if self.mode == "batched":
+            return Batched(self.space, self.options.branches)
+        return MODES[self.mode](self.space)
+
+    def gaussian(self) -> Direction:
+        return Gaussian(self.source)
+
+    def rademacher(self) -> Direction:
+        return Rademacher(self.source)
+
+    def loss(self, objective: Objective, *point: Any) -> float:
+        """The loss at theta plus the given shifts (none: at theta). 1 forward."""
+        return self.perturbation.loss(objective, point)
+
+    def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
+        """The losses at several points in order, batched where the mode is. One forward each."""
+        return self.perturbation.losses(objective, points)
+
+    def along(self, direction: Direction, seed: int, scale: float) -> tuple[Along]:
+        """The point theta + scale u(seed)."""
+        return (Along(direction, seed, scale),)
+
+    @property
+    def legacy(self) -> bool:
+        return isinstance(self.source, LegacySource)
+
+    def home(self) -> None:
+        """Bring displaced weights back to theta (a no-op in the exact modes)."""
+        self.perturbation.home()
+
+    def pending(self) -> dict[int, float]:
+        """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to remove."""
+        return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
+
+    @contextmanager
+    def editing(self, name: str) -> Iterator[torch.Tensor]:
+        """The tuned values of one tensor in float32 or float64, to be changed in place and rounded once at the end."""
+        if self.legacy:
+            yield self.space.entries(name)
+            return
+        with self.writer.editing(name) as values:
+            yield values
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.writer.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.writer.load_state_dict(state)

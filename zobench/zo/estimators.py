@@ -1,0 +1,137 @@
+"""Estimators: which losses are queried and how they combine into a weighted list of seeds.
+
+An ``Estimate`` stands for the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it. Methods whose
+estimate is no such list build a dense one tensor by tensor (``dense``) or return what they like from their own code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from zobench.zo.directions import Direction
+from zobench.zo.engine import BoundEngine
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """g_hat = sum_i coefficients[i] u(seeds[i]).
+
+    Attributes:
+        seeds, coefficients: the weighted list.
+        losses: every loss queried, in order.
+        loss: the loss to plot.
+        extras: further scalars for the record (step-size factors, spreads, derivatives).
+        reason: why the step must be refused; empty otherwise.
+    """
+
+    seeds: tuple[int, ...]
+    coefficients: tuple[float, ...]
+    losses: tuple[float, ...]
+    loss: float
+    extras: dict[str, float] = field(default_factory=dict)
+    reason: str = ""
+
+    def refusal(self) -> str:
+        """Why this estimate may not move the weights: a non-finite loss or coefficient, no spread; empty if it may."""
+        if self.reason:
+            return self.reason
+        if not all(math.isfinite(value) for value in self.losses):
+            return "non-finite loss"
+        if not all(math.isfinite(value) for value in self.coefficients):
+            return "non-finite coefficient"
+        if not any(self.coefficients):
+            return "no difference between the losses"
+        return ""
+
+
+def dense(direction: Direction, estimate: Estimate, name: str) -> torch.Tensor:
+    """g_hat[name] as a float32 (float64 for float64 weights) tensor of the shape of the tuned entries."""
+    space = direction.space
+    dtype = torch.float64 if space.dtype(name) == torch.float64 else torch.float32
+    out = torch.zeros(space.shape(name), dtype=dtype, device=space.tensors[name].device)
+    for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
+        if coefficient != 0.0 and direction.touches(name, seed):
+            direction.add_(out, name, seed, coefficient)
+    return out
+
+
+def two_sided(
+    engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int], epsilon: float
+) -> Estimate:
+    """SPSA averaged over n seeds: c_i = (L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps n). 2n forwards.
+
+    The plotted loss is the mean of the 2n losses, L(theta) + O(eps^2). Source: arXiv 2305.17333, definition 1.
+    """
+    points = [engine.along(direction, seed, sign * epsilon) for seed in seeds for sign in (1.0, -1.0)]
+    losses = engine.losses(objective, points)
+    n = len(seeds)
+    slopes = [(plus - minus) / (2 * epsilon) for plus, minus in zip(losses[::2], losses[1::2], strict=True)]
+    return Estimate(
+        seeds=tuple(seeds),
+        coefficients=tuple(slope / n for slope in slopes),
+        losses=tuple(losses),
+        loss=math.fsum(losses) / len(losses) if all(map(math.isfinite, losses)) else math.nan,
+    )
+
+
+def one_sided(
+    engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int], epsilon: float
+) -> Estimate:
+    """c_i = (L(theta + eps u_i) - L(theta)) / (eps n). n + 1 forwards, the one at theta first; plotted loss L(theta)."""
+    points = [(), *(engine.along(direction, seed, epsilon) for seed in seeds)]
+    base, *losses = engine.losses(objective, points)
+    n = len(seeds)
+    return Estimate(
+        seeds=tuple(seeds),
+        coefficients=tuple((loss - base) / (epsilon * n) for loss in losses),
+        losses=(base, *losses),
+        loss=base,
+    )
+
+
+def one_point_residual(
+    engine: BoundEngine,
+    objective: Objective,
+    direction: Direction,
+    seed: int,
+    epsilon: float,
+    previous: float | None,
+) -> Estimate:
+    """c = (L_t(theta_t + eps u_t) - previous) / eps with the loss queried in the step before. 1 forward.
+
+    ``previous`` is ``None`` in the first step, which only queries and is refused with that reason.
+    """
+    loss = engine.loss(objective, *engine.along(direction, seed, epsilon))
+    coefficient = 0.0 if previous is None else (loss - previous) / epsilon
+    reason = "first query: nothing to compare with" if previous is None else ""
+    return Estimate((seed,), (coefficient,), (loss,), loss, reason=reason)
+
+
+def forward_mode(
+    engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int]
+) -> Estimate:
+    """c_i = <grad L(theta), u_i> / n by Jacobian-vector products: exact directional derivatives. 2n forwards."""
+    space = direction.space
+    losses, slopes = [], []
+    for seed in seeds:
+        tangents = {
+            name: space.spread(name, direction.tensor(name, seed))
+            for name in space
+            if direction.touches(name, seed) and not objective.recorded
+        }
+        loss, slope = objective.jvp(tangents)
+        losses.append(loss)
+        slopes.append(slope)
+    n = len(seeds)
+    return Estimate(
+        seeds=tuple(seeds),
+        coefficients=tuple(slope / n for slope in slopes),
+        losses=tuple(losses),
+        loss=losses[0],
+        extras={f"derivative_{i}": slope for i, slope in enumerate(slopes)},
+    )

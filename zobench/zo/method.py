@@ -1,0 +1,169 @@
+"""The template of a zeroth-order method: measure -> refuse or update -> record.
+
+A method file overrides ``measure`` (which losses, combined how) and says which direction and update it uses; everything
+else (refusals, learning rate 0, counting, state, replay) is here once. A minimal method::
+
+    class Mine(ZerothOrder):
+        Config = MineConfig
+        card = MethodCard(name="mine", ...)
+
+        @classmethod
+        def cost(cls, config): return Cost(2, 2, 3, 0)
+
+        def measure(self, objective):
+            return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
+
+``measure`` may spend forwards and read ``self.t``; it must be a function of the losses it gets, the config and the seed,
+because ``replay`` runs it again on the recorded losses. Everything that changes between steps and is not rebuilt that
+way goes into ``state_dict``.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from zobench.zo import noise
+from zobench.zo.base import Optimizer, StepRecord
+from zobench.zo.directions import Direction
+from zobench.zo.engine import Engine
+from zobench.zo.estimators import Estimate
+from zobench.zo.objective import Objective
+from zobench.zo.space.base import ParameterSpace
+from zobench.zo.updates import Sgd, Update
+
+
+class Method(Optimizer):
+    """What every method of this library shares: the bound engine, the step counter, flat state, records.
+
+    Attributes:
+        engine: the bound engine.
+        t: number of steps taken, refused ones included.
+    """
+
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
+        super().__init__(config, space, seed=seed)
+        spaces = self.card.spaces
+        if spaces != ("*",) and space.kind not in spaces:
+            raise ValueError(f"{self.card.name} supports the spaces {', '.join(spaces)}, not {space.kind!r}")
+        self.engine = (engine or Engine()).bind(space, seed)
+        self.t = 0
+
+    def learning_rate(self) -> float:
+        """Step size of the coming step; override for schedules (a function of ``self.t``)."""
+        return float(self.config.lr)
+
+    def seeds(self, n: int, stream: str = "") -> tuple[int, ...]:
+        """Direction seeds of the coming step: derive_seed(run seed, step, query), equal for all methods of a run.
+
+        ``stream`` names further independent lists of a step (a second stage).
+        """
+        parts: tuple[int | str, ...] = (self.seed, self.t) if not stream else (self.seed, self.t, stream)
+        return tuple(noise.derive_seed(*parts, query) for query in range(n))
+
+    def parts(self) -> dict[str, Any]:
+        """Objects with ``state_dict``/``load_state_dict`` that make up this method's state, by prefix."""
+        return {"engine": self.engine}
+
+    def state_dict(self) -> dict[str, Any]:
+        flat: dict[str, Any] = {"t": self.t}
+        for prefix, part in self.parts().items():
+            flat.update({f"{prefix}:{key}": value for key, value in part.state_dict().items()})
+        return flat
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.t = int(state["t"])
+        for prefix, part in self.parts().items():
+            cut = len(prefix) + 1
+            part.load_state_dict({k[cut:]: v for k, v in state.items() if k.startswith(f"{prefix}:")})
+
+    def record(
+        self, estimate: Estimate, lr: float, spent: tuple[int, int], reason: str, extras: dict[str, float]
+    ) -> StepRecord:
+        """The step's record, with the share of half-precision entries that moved where there are any."""
+        share = self.engine.writer.moved_share()
+        moved = {} if share is None else {"moved_share": share}
+        return StepRecord(
+            step=self.t,
+            seeds=estimate.seeds,
+            coefficients=estimate.coefficients,
+            losses=estimate.losses,
+            loss=estimate.loss,
+            lr=lr,
+            forwards=spent[0],
+            tokens=spent[1],
+            moved=not reason,
+            reason=reason,
+            extras={**estimate.extras, **extras, **moved},
+        )
+
+
+class ZerothOrder(Method):
+    """A method whose step is: measure an estimate, refuse it or hand it to the update, record.
+
+    Attributes:
+        direction: the distribution of directions (``make_direction``).
+        updater: what is done with the estimate (``make_update``).
+    """
+
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
+        super().__init__(config, space, seed=seed, engine=engine)
+        self.direction = self.make_direction()
+        self.updater = self.make_update()
+
+    def make_direction(self) -> Direction:
+        """Gaussian unless the method says otherwise."""
+        return self.engine.gaussian()
+
+    def make_update(self) -> Update:
+        """Plain SGD without weight decay unless the method says otherwise."""
+        return Sgd()
+
+    @abstractmethod
+    def measure(self, objective: Objective) -> Estimate:
+        """Query losses and combine them. Must leave the weights as they are (the engine sees to it)."""
+
+    def smoothing(self) -> float:
+        """Smoothing radius eps of the coming step; override for schedules (a function of ``self.t``)."""
+        return float(self.config.epsilon)
+
+    def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
+        """Move the weights; the returned scalars join the record's extras."""
+        self.updater.apply(self.engine, self.direction, estimate, lr)
+        return {}
+
+    def after(self, estimate: Estimate, moved: bool) -> None:
+        """Advance what the next step needs (a previous loss, a history), refused steps included."""
+
+    @torch.no_grad()
+    def step(self, objective: Objective) -> StepRecord:
+        before = (objective.meter.forwards, objective.meter.tokens)
+        self.direction.refresh(self.t)
+        lr = self.learning_rate()
+        try:
+            estimate = self.measure(objective)
+        except BaseException:
+            self.engine.home()
+            raise
+        spent = (objective.meter.forwards - before[0], objective.meter.tokens - before[1])
+        reason = estimate.refusal()
+        if not reason and not math.isfinite(lr):
+            reason = "non-finite learning rate"
+        if reason:
+            self.engine.home()
+        extras = {} if reason else self.update(estimate, lr)
+        self.after(estimate, moved=not reason)
+        record = self.record(estimate, lr, spent, reason, extras)
+        self.t += 1
+        return record
+
+    def parts(self) -> dict[str, Any]:
+        return {**super().parts(), "update": self.updater}

@@ -1,0 +1,87 @@
+"""Noise bound to a space: standard directions of one tensor's tuned entries, addressed by (seed, name).
+
+``CounterSource`` is the reference of this library: a function of (seed, key of the name, element index), so that the
+order of calls, masks, devices and threads do not matter. ``LegacySource`` draws as the MeZO code base does: one
+generator per seed, the tuned tensors one after another in the module's order, in their own dtype.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from zobench.zo import noise
+from zobench.zo.space.base import ParameterSpace
+
+
+class NoiseSource(ABC):
+    """Draws for the tensors of one space. ``drawn`` counts the entries drawn, for the cost table."""
+
+    def __init__(self, space: ParameterSpace) -> None:
+        self.space = space
+        self.keys = {name: noise.tensor_key(name) for name in space}
+        self.drawn = 0
+
+    @abstractmethod
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+        """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
+
+    def draw(
+        self, label: str, shape: tuple[int, ...], seed: int, kind: str, device: torch.device
+    ) -> torch.Tensor:
+        """Auxiliary float32 noise (bases, masks, orders) that belongs to no tensor: addressed by its own label."""
+        return noise.sample(
+            shape, seed=seed, key=noise.tensor_key(label), kind=kind, device=device, dtype=torch.float32
+        )
+
+
+class CounterSource(NoiseSource):
+    """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor."""
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+        self.drawn += tensor.numel()
+        index = self.space.indices(name)
+        if index is None:
+            noise.axpy_(tensor, scale, seed=seed, key=self.keys[name], kind=kind)
+            return
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
+        tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
+
+
+class LegacySource(NoiseSource):
+    """The MeZO code base's draws: ``manual_seed(seed)``, then ``normal`` per tensor in order, in the tensor's dtype.
+
+    A cursor remembers where the stream of the last seed stands, so that a walk in the module's order draws each value
+    once; another order redraws what lies before. Only Gaussian, only unmasked. The global generator is not touched.
+    """
+
+    def __init__(self, space: ParameterSpace) -> None:
+        super().__init__(space)
+        self._order = list(space)
+        self._seed: int | None = None
+        self._next = 0
+        self._generator = torch.Generator(device=space.device)
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+        if kind != "gaussian":
+            raise ValueError(f"legacy noise is Gaussian only, asked for {kind!r}")
+        if self.space.indices(name) is not None:
+            raise ValueError("legacy noise has no masked spaces")
+        self.drawn += tensor.numel()
+        tensor.add_(self._draw(name, seed) * scale)
+
+    def _draw(self, name: str, seed: int) -> torch.Tensor:
+        position = self._order.index(name)
+        if seed != self._seed or position < self._next:
+            self._generator.manual_seed(seed)
+            self._seed, self._next = seed, 0
+        while True:
+            like = self.space.tensors[self._order[self._next]]
+            draw = torch.normal(
+                0.0, 1.0, size=like.shape, generator=self._generator, device=like.device, dtype=like.dtype
+            )
+            self._next += 1
+            if self._next == position + 1:
+                return draw

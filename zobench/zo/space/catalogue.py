@@ -1,0 +1,213 @@
+"""The kinds of parameter space and their typed parameters: ``build_space("lora", {"r": 8}, module)``.
+
+Each kind is a frozen dataclass with a ``build(module)`` method; the dataclass validates, so that a planner can check a
+suite without a model: ``SpaceConfig("lora", {"r": 0}).parsed()`` raises ``ValueError`` naming the field.
+"""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from zobench.zo.space.base import ParameterSpace
+from zobench.zo.space.lora import Lora
+from zobench.zo.space.prefix import Prefix
+from zobench.zo.space.prompt import Prompt
+
+
+class SpaceKind(Protocol):
+    def build(self, module: nn.Module) -> ParameterSpace: ...
+
+
+def matching(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> list[str]:
+    """Names that match any glob pattern of ``include`` (``*`` crosses dots) and none of ``exclude``."""
+    return [
+        n
+        for n in names
+        if any(fnmatch.fnmatchcase(n, p) for p in include)
+        and not any(fnmatch.fnmatchcase(n, p) for p in exclude)
+    ]
+
+
+def _floating(module: nn.Module) -> list[str]:
+    return [n for n, p in module.named_parameters() if p.is_floating_point()]
+
+
+def patterns(kind: str, key: str, value: Sequence[str], *, required: bool = True) -> tuple[str, ...]:
+    """``value`` as a tuple of patterns, or ``ValueError`` naming the field."""
+    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
+        raise ValueError(f"space {kind!r}: {key} must be a list of name patterns, got {value!r}")
+    if required and not value:
+        raise ValueError(f"space {kind!r}: {key} is empty")
+    return tuple(value)
+
+
+@dataclass(frozen=True)
+class Full:
+    """Every floating-point parameter of the module.
+
+    Attributes:
+        exclude: glob patterns of parameters to leave frozen.
+    """
+
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        patterns("full", "exclude", self.exclude, required=False)
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        return ParameterSpace(module, matching(_floating(module), ("*",), self.exclude), kind="full")
+
+
+@dataclass(frozen=True)
+class Names:
+    """Parameters by name pattern.
+
+    Attributes:
+        include: glob patterns (``*`` crosses dots), for instance ``*.layers.3.*``.
+        exclude: glob patterns taken out again.
+    """
+
+    include: Sequence[str]
+    exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        patterns("names", "include", self.include)
+        patterns("names", "exclude", self.exclude, required=False)
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        names = _floating(module)
+        chosen = matching(names, self.include, self.exclude)
+        if not chosen:
+            raise ValueError(f"space 'names': {list(self.include)} match none of {names[:4]} …")
+        return ParameterSpace(module, chosen, kind="names")
+
+
+@dataclass(frozen=True)
+class Bias:
+    """Bias vectors only (parameters whose last name part is ``bias``)."""
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        chosen = [n for n in _floating(module) if n.rpartition(".")[2] == "bias"]
+        if not chosen:
+            raise ValueError("space 'bias': the module has no bias parameter")
+        return ParameterSpace(module, chosen, kind="bias")
+
+
+@dataclass(frozen=True)
+class LastLayers:
+    """The last blocks of the model: parameters whose layer number (first number in the name) is among the highest.
+
+    Attributes:
+        layers: how many blocks, counted from the end.
+    """
+
+    layers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.layers < 1:
+            raise ValueError(f"space 'last-layer': layers must be at least 1, got {self.layers}")
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        number = {n: int(m.group(1)) for n in _floating(module) if (m := re.search(r"\.?\b(\d+)\.", n))}
+        if not number:
+            raise ValueError("space 'last-layer': no parameter name holds a layer number")
+        kept = sorted(set(number.values()))[-self.layers :]
+        return ParameterSpace(module, [n for n, k in number.items() if k in kept], kind="last-layer")
+
+
+@dataclass(frozen=True)
+class Masked:
+    """Listed entries of the module's parameters; or, without a list, a seeded random share of every tensor.
+
+    Attributes:
+        indices: flat positions by parameter name (lists or int64 tensors); wins over ``share``.
+        share: share of the entries of each matched tensor to tune, in (0, 1]; at least one entry per tensor.
+        include: glob patterns of the tensors that ``share`` applies to.
+        seed: seed of the random choice.
+    """
+
+    indices: Mapping[str, Any] | None = None
+    share: float = 0.001
+    include: Sequence[str] = ("*",)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"space 'masked': share must be in (0, 1], got {self.share}")
+        patterns("masked", "include", self.include)
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        tensors = dict(module.named_parameters())
+        if self.indices is not None:
+            index = {n: torch.as_tensor(i, dtype=torch.int64) for n, i in self.indices.items()}
+        else:
+            names = matching(_floating(module), self.include, ())
+            index = {n: self._random(n, tensors[n].numel()) for n in names}
+        index = {n: i.to(tensors[n].device) if n in tensors else i for n, i in index.items()}
+        return ParameterSpace(module, list(index), kind="masked", indices=index)
+
+    def _random(self, name: str, size: int) -> torch.Tensor:
+        """The entries with the smallest uniform draw: exactly round(share * size) of them."""
+        from zobench.zo import noise
+
+        keep = max(1, round(self.share * size))
+        draw = noise.sample((size,), seed=self.seed, key=noise.tensor_key(name + "|mask"), kind="uniform")
+        return torch.argsort(draw, stable=True)[:keep].sort().values
+
+
+SPACES: dict[str, type[SpaceKind]] = {
+    "full": Full,
+    "names": Names,
+    "bias": Bias,
+    "last-layer": LastLayers,
+    "masked": Masked,
+    "lora": Lora,
+    "prefix": Prefix,
+    "prompt": Prompt,
+}
+
+
+@dataclass(frozen=True)
+class SpaceConfig:
+    """A space by name with literal parameters, as a suite writes it."""
+
+    kind: str = "full"
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def parsed(self) -> SpaceKind:
+        """The validated kind. ``ValueError`` names the nearest valid kind, or the unknown or bad parameter."""
+        if self.kind not in SPACES:
+            raise ValueError(f"unknown parameter space {self.kind!r}; {_nearest(self.kind, SPACES)}")
+        cls = SPACES[self.kind]
+        valid = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+        for key in self.params:
+            if key not in valid:
+                raise ValueError(f"space {self.kind!r} has no parameter {key!r}; {_nearest(key, valid)}")
+        try:
+            return cls(**self.params)
+        except TypeError as error:
+            raise ValueError(f"space {self.kind!r}: {error}") from error
+
+
+def build_space(
+    kind: str, params: Mapping[str, Any] | None = None, module: nn.Module | None = None
+) -> ParameterSpace:
+    """The space ``kind`` of ``module``. ``ValueError`` for unknown kinds, bad parameters, or a module it cannot take."""
+    parsed = SpaceConfig(kind, dict(params or {})).parsed()
+    if module is None:
+        raise ValueError("build_space needs the module whose parameters are tuned")
+    return parsed.build(module)
+
+
+def _nearest(name: str, valid: Iterable[str]) -> str:
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else "valid: " + (", ".join(names) or "none")

@@ -1,0 +1,104 @@
+"""Low-rank adapters on linear layers: y = W x + b + (alpha / r) B A x, A and B tuned (arXiv 2106.09685).
+
+A and B become parameters ``lora_A`` (r x in) and ``lora_B`` (out x r) of the linear layer itself and a forward hook adds
+their product, so that no module is replaced and the base model keeps its parameter names. A starts uniform in
++-1/sqrt(in) from counter noise, B at zero: the model starts unchanged.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from zobench.zo import noise
+from zobench.zo.space.base import ParameterSpace
+
+
+@dataclass(frozen=True)
+class Lora:
+    """Low-rank adapters.
+
+    Attributes:
+        r: rank.
+        alpha: scale; the product is multiplied by alpha / r.
+        targets: glob patterns against the last part of a linear layer's name (or its whole name).
+        freeze_a: tune B only (LoRA-FA).
+        seed: seed of A's start.
+    """
+
+    r: int = 8
+    alpha: float = 16.0
+    targets: Sequence[str] = ("q_proj", "v_proj", "query", "value")
+    freeze_a: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.r < 1:
+            raise ValueError(f"space 'lora': r must be at least 1, got {self.r}")
+        if not math.isfinite(self.alpha) or self.alpha <= 0:
+            raise ValueError(f"space 'lora': alpha must be above 0, got {self.alpha}")
+        if isinstance(self.targets, str) or not self.targets:
+            raise ValueError(f"space 'lora': targets must be a list of name patterns, got {self.targets!r}")
+
+    def build(self, module: nn.Module) -> ParameterSpace:
+        linears = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear)}
+        chosen = {n: m for n, m in linears.items() if self._matches(n)}
+        if not chosen:
+            there = sorted({n.rpartition(".")[2] for n in linears})
+            raise ValueError(
+                f"space 'lora': targets {list(self.targets)} match no linear layer; there are {', '.join(there)}"
+            )
+        handles, names = [], []
+        for name, linear in chosen.items():
+            if "lora_A" in linear._parameters:
+                raise ValueError(f"space 'lora': {name!r} has an adapter already")
+            self._attach(name, linear)
+            handles.append(linear.register_forward_hook(self._hook))
+            names += [f"{name}.lora_B"] if self.freeze_a else [f"{name}.lora_A", f"{name}.lora_B"]
+
+        def remove() -> None:
+            for handle in handles:
+                handle.remove()
+            for linear in chosen.values():
+                del linear._parameters["lora_A"], linear._parameters["lora_B"]
+
+        return ParameterSpace(module, names, kind="lora", remove=remove)
+
+    def _matches(self, name: str) -> bool:
+        leaf = name.rpartition(".")[2]
+        return any(fnmatch.fnmatchcase(leaf, p) or fnmatch.fnmatchcase(name, p) for p in self.targets)
+
+    def _attach(self, name: str, linear: nn.Linear) -> None:
+        weight = linear.weight
+        start = noise.sample(
+            (self.r, linear.in_features),
+            seed=self.seed,
+            key=noise.tensor_key(f"{name}.lora_A|start"),
+            kind="uniform",
+            device=weight.device,
+        )
+        bound = 1.0 / math.sqrt(linear.in_features)
+        a = ((2 * start - 1) * bound).to(weight.dtype)
+        linear.register_parameter("lora_A", nn.Parameter(a, requires_grad=False))
+        b = torch.zeros(linear.out_features, self.r, dtype=weight.dtype, device=weight.device)
+        linear.register_parameter("lora_B", nn.Parameter(b, requires_grad=False))
+
+    def _hook(self, linear: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        low = nn.functional.linear(nn.functional.linear(args[0], linear.lora_A), linear.lora_B)
+        return output + low * (self.alpha / self.r)
+
+
+def merged(space: ParameterSpace, alpha_over_r: float) -> dict[str, torch.Tensor]:
+    """Base weights with the adapters added, by base parameter name, for export as a plain model."""
+    out: dict[str, torch.Tensor] = {}
+    for name, linear in space.module.named_modules():
+        if isinstance(linear, nn.Linear) and "lora_A" in linear._parameters:
+            product = linear._parameters["lora_B"].float() @ linear._parameters["lora_A"].float()  # type: ignore[union-attr]
+            out[f"{name}.weight"] = (linear.weight.float() + alpha_over_r * product).to(linear.weight.dtype)
+    return out

@@ -1,0 +1,207 @@
+"""Updates: what is done with an estimate. Each works tensor by tensor; none holds the whole estimate unless it is state.
+
+An update sees ``engine.editing(name)`` (float32 or float64 tuned values), the estimate, and the step size. Learning rate
+0 writes nothing, but state (momentum, moments) still advances.
+
+Weight decay is coupled as in MeZO: theta <- theta - eta (g_hat + rate * theta), or decoupled in ``Adam`` as in AdamW.
+``DECAY_RULES`` says which tensors it applies to.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.zo.directions import Direction
+from zobench.zo.engine import BoundEngine
+from zobench.zo.estimators import Estimate, dense
+
+DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
+    "mezo": lambda name, ndim: not any(word in name for word in ("bias", "layer_norm", "layernorm")),
+    "all": lambda name, ndim: True,
+    "matrices": lambda name, ndim: ndim >= 2,
+}
+"""``mezo``: not where the name holds bias, layer_norm or layernorm (its large_models code); ``all``: everything (its
+medium_models code); ``matrices``: tensors of two or more dimensions."""
+
+
+@dataclass(frozen=True)
+class Decay:
+    """Weight decay: ``rate`` on the tensors ``rule`` names."""
+
+    rate: float = 0.0
+    rule: str = "mezo"
+
+    def __post_init__(self) -> None:
+        if self.rate < 0:
+            raise ValueError(f"weight_decay must be at least 0, got {self.rate}")
+        if self.rule not in DECAY_RULES:
+            raise ValueError(f"decay_rule must be one of {', '.join(DECAY_RULES)}; got {self.rule!r}")
+
+    def of(self, name: str, ndim: int) -> float:
+        """The rate that applies to this tensor."""
+        return self.rate if self.rate and DECAY_RULES[self.rule](name, ndim) else 0.0
+
+
+class Update(ABC):
+    """theta <- update(theta, g_hat). State tensors live in ``state[slot][name]``, zero until first used."""
+
+    slots: tuple[str, ...] = ()
+
+    def __init__(self, decay: Decay = Decay()) -> None:
+        self.decay = decay
+        self.count = 0
+        self.state: dict[str, dict[str, torch.Tensor]] = {slot: {} for slot in self.slots}
+
+    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
+        """One step from a weighted list of seeds; the dense estimate exists for one tensor at a time."""
+        engine.home()
+        self.apply_dense(engine, lambda name: dense(direction, estimate, name), lr)
+
+    def apply_dense(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor], lr: float) -> None:
+        """One step from a dense estimate given tensor by tensor, shaped as the tuned entries."""
+        self.count += 1
+        self.prepare(engine, gradient)
+        for name in engine.space:
+            step = self.step_for(name, gradient(name))
+            if lr == 0.0:
+                continue
+            rate = self.decay.of(name, engine.space.tensors[name].dim())
+            with engine.editing(name) as theta:
+                if rate:
+                    theta.mul_(1.0 - lr * rate)
+                theta.add_(step.to(theta.dtype), alpha=-lr)
+
+    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
+        """Whatever needs a first look at all tensors (a global norm)."""
+
+    @abstractmethod
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        """What the learning rate multiplies, for one tensor. May use and advance state; may overwrite ``gradient``."""
+
+    def slot(self, slot: str, name: str, like: torch.Tensor) -> torch.Tensor:
+        """The state tensor, made of zeros like ``like`` when first asked for."""
+        tensors = self.state[slot]
+        if name not in tensors:
+            tensors[name] = torch.zeros_like(like)
+        return tensors[name]
+
+    def state_dict(self) -> dict[str, Any]:
+        """``count`` and every state tensor under ``slot/name``."""
+        flat: dict[str, Any] = {"count": self.count}
+        for slot, tensors in self.state.items():
+            flat.update({f"{slot}/{name}": tensor.clone() for name, tensor in tensors.items()})
+        return flat
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.count = int(state["count"])
+        self.state = {slot: {} for slot in self.slots}
+        for key, value in state.items():
+            if key != "count":
+                slot, _, name = key.partition("/")
+                self.state[slot][name] = value.clone()
+
+
+class Sgd(Update):
+    """theta <- theta - eta (sum_i c_i u_i + rate theta), straight from the seeds: no tensor but theta.
+
+    In fused in-place mode the restoring displacement is added to the same sweep.
+    """
+
+    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
+        self.count += 1
+        if lr == 0.0 or not (engine.options.fused and len(estimate.seeds) == 1 and not self.decay.rate):
+            engine.home()
+        if lr == 0.0:
+            return
+        scales = {seed: -scale for seed, scale in engine.pending().items()}
+        for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
+            scales[seed] = scales.get(seed, 0.0) - lr * coefficient
+        for name in engine.space:
+            rate = self.decay.of(name, engine.space.tensors[name].dim())
+            moving = {s: c for s, c in scales.items() if c != 0.0 and direction.touches(name, s)}
+            if not moving and not rate:
+                continue
+            with engine.editing(name) as theta:
+                if rate:
+                    theta.mul_(1.0 - lr * rate)
+                for seed, scale in moving.items():
+                    direction.add_(theta, name, seed, scale)
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+class Momentum(Update):
+    """Heavy ball as in torch SGD: m <- beta m + (1 - dampening) g_hat (first step: m = g_hat); theta <- theta - eta m."""
+
+    slots = ("momentum",)
+
+    def __init__(self, beta: float, dampening: float = 0.0, decay: Decay = Decay()) -> None:
+        super().__init__(decay)
+        self.beta, self.dampening = beta, dampening
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        m = self.slot("momentum", name, gradient)
+        if self.count == 1:
+            return m.copy_(gradient)
+        return m.mul_(self.beta).add_(gradient, alpha=1.0 - self.dampening)
+
+
+class Adam(Update):
+    """Adam with bias correction on g_hat; decay is decoupled (AdamW): theta <- (1 - eta rate) theta - eta m_hat / (sqrt(v_hat) + delta)."""
+
+    slots = ("first", "second")
+
+    def __init__(self, beta1: float, beta2: float, delta: float, decay: Decay = Decay()) -> None:
+        super().__init__(decay)
+        self.beta1, self.beta2, self.delta = beta1, beta2, delta
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        m, v = self.slot("first", name, gradient), self.slot("second", name, gradient)
+        m.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
+        v.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
+        first = m / (1.0 - self.beta1**self.count)
+        return first / ((v / (1.0 - self.beta2**self.count)).sqrt_() + self.delta)
+
+
+class Sign(Update):
+    """theta <- theta - eta sign(g_hat), entry by entry; sign(0) = 0."""
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient.sign_()
+
+
+class Normalized(Update):
+    """theta <- theta - eta g_hat / ||g_hat||, the norm over all tuned entries; one more sweep."""
+
+    scale = 1.0
+
+    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
+        norm = global_norm(engine, gradient)
+        self.scale = 1.0 / norm if norm > 0 else 0.0
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient.mul_(self.scale)
+
+
+class Clipped(Normalized):
+    """theta <- theta - eta g_hat min(1, limit / ||g_hat||), the norm over all tuned entries; one more sweep."""
+
+    def __init__(self, limit: float, decay: Decay = Decay()) -> None:
+        super().__init__(decay)
+        self.limit = limit
+
+    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
+        norm = global_norm(engine, gradient)
+        self.scale = min(1.0, self.limit / norm) if norm > 0 else 1.0
+
+
+def global_norm(engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> float:
+    """Euclidean norm over all tuned entries, summed in float64."""
+    return math.sqrt(math.fsum(float(gradient(name).double().square().sum()) for name in engine.space))
