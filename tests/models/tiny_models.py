@@ -1,4 +1,5 @@
-"""Tiny random models of several families, built once per test session into a folder, in the Hugging Face format."""
+"""Tiny random models of several families, built once per test session into a folder, in the Hugging Face
+format."""
 
 from __future__ import annotations
 
@@ -104,7 +105,8 @@ CLASSES = {
 
 
 def save_tiny(family: str, folder: Path) -> Path:
-    """A random model of the family with its tokenizer, saved as safetensors; the weights are the same every time."""
+    """A random model of the family with its tokenizer, saved as safetensors; the weights are the same every
+    time."""
     tokenizer = word_tokenizer() if family.startswith("bert") else byte_tokenizer()
     state = torch.get_rng_state()
     torch.manual_seed(20)

@@ -15,19 +15,22 @@ def snapshot(
     allow: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
 ) -> Path:
-    """Folder of a repository at one commit; its name is the resolved commit. Served from the cache when offline.
+    """Folder of a repository at one commit; its name is the resolved commit. Served from the cache when
+    offline.
 
-    A download that breaks off leaves no file under its final name, so the next call starts where this one failed.
+    A download that breaks off leaves no file under its final name, so the next call starts where this one
+    failed.
 
     Raises:
-        ValueError: unknown repository or revision, hub not reachable and nothing cached, broken or slow transfer.
+        ValueError: unknown repository or revision, hub not reachable and nothing cached, broken or slow
+            transfer.
     """
-    import httpx
     from huggingface_hub import snapshot_download
+
+    # HTTPError is the base of whichever HTTP client this release of the hub library uses.
     from huggingface_hub.errors import (
         GatedRepoError,
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
+        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )
@@ -50,7 +53,7 @@ def snapshot(
         ) from error
     except RevisionNotFoundError as error:
         raise ValueError(f"{kind} {repository!r} has no revision {revision!r}") from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, httpx.HTTPError, OSError) as error:
+    except (HTTPError, OSError) as error:
         raise ValueError(
             f"{kind} {repository!r} cannot be fetched from the hub ({_cause(error)}); "
             "nothing incomplete was kept: run again when the hub answers, or give a local folder"

@@ -1,4 +1,5 @@
-"""Loading, scoring and generating. ``zobench.models.load(ref)`` is imported on first use: this package is free of torch."""
+"""Loading, scoring and generating. ``zobench.models.load(ref)`` is imported on first use: this package is
+free of torch."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
 """Token sequences to tensors: padding with correct positions, and batches of similar length.
 
-Causal models are padded on the left, so that the answer position is the last column of every row; masked models and
-encoders on the right. Rows of equal length get no attention mask at all, which is the fastest path of every backend.
+Causal models are padded on the left, so that the answer position is the last column of every row; masked
+models and encoders on the right. Rows of equal length get no attention mask at all, which is the fastest path
+of every backend.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -16,14 +16,10 @@ import torch
 Side = Literal["left", "right"]
 
 
-@lru_cache(maxsize=64)
-def _forward_parameters(kind: type[torch.nn.Module]) -> frozenset[str]:
-    return frozenset(inspect.signature(kind.forward).parameters)
-
-
 def takes_position_ids(module: torch.nn.Module) -> bool:
-    """Whether the module's forward has an argument ``position_ids`` (models with relative positions have none)."""
-    return "position_ids" in _forward_parameters(type(module))
+    """Whether the module's forward has an argument ``position_ids`` (models with relative positions have
+    none)."""
+    return "position_ids" in inspect.signature(module.forward).parameters
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -46,10 +42,12 @@ def pad(
 
     Args:
         fill: token id for padded places.
-        positions: also give position ids that count from 0 at each row's first real token (left padding needs them).
+        positions: also give position ids that count from 0 at each row's first real token (left padding needs
+            them).
 
     Returns:
-        ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if asked, ``position_ids``.
+        ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if asked,
+        ``position_ids``.
     """
     longest = max(len(s) for s in sequences)
     gaps = [longest - len(s) for s in sequences]
@@ -69,9 +67,11 @@ def pad(
 
 
 def chunks_by_length(lengths: Sequence[int], *, max_tokens: int, max_rows: int = 256) -> list[list[int]]:
-    """Indices grouped into batches of similar length, longest first, each of at most ``max_tokens`` padded tokens.
+    """Indices grouped into batches of similar length, longest first, each of at most ``max_tokens`` padded
+    tokens.
 
-    The grouping depends on the lengths and their order alone. A single row longer than ``max_tokens`` is a batch.
+    The grouping depends on the lengths and their order alone. A single row longer than ``max_tokens`` is a
+    batch.
     """
     chunks: list[list[int]] = []
     width = 0

@@ -23,7 +23,7 @@ def weights_digest(module: torch.nn.Module) -> str:
     for name, tensor in stored_tensors(module):
         h.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         raw = tensor.contiguous().cpu().reshape(-1).view(torch.uint8)
-        h.update(memoryview(raw.numpy()))
+        h.update(raw.numpy().data)
     return h.hexdigest()
 
 

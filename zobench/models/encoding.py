@@ -7,7 +7,8 @@ from typing import Any
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text as the start of a sequence: a beginning token where the tokenizer adds one, no end token.
+    """Token ids of each text as the start of a sequence: a beginning token where the tokenizer adds one, no
+    end token.
 
     An empty text becomes one beginning-of-text (else end-of-text) token, so that every row can be continued.
     """
@@ -36,7 +37,8 @@ def truncate_left(ids: list[int], limit: int, tokenizer: Any) -> list[int]:
 
 
 def truncate_around(ids: list[int], limit: int, position: int) -> tuple[list[int], int]:
-    """At most ``limit`` ids that keep the first, the last and the one at ``position``; returns its new place too.
+    """At most ``limit`` ids that keep the first, the last and the one at ``position``; returns its new place
+    too.
 
     Tokens are dropped from the side that is farther from ``position``, nearest the edge first.
     """

@@ -1,4 +1,5 @@
-"""Greedy continuation in batches: key/value cache, similar lengths together, finished rows dropped from the batch."""
+"""Greedy continuation in batches: key/value cache, similar lengths together, finished rows dropped from the
+batch."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ MAX_BATCH_TOKENS = 16384
 def greedy(lm: Any, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
     """Most probable continuations, without the prompt, cut before the first stop string.
 
-    Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token stays). Ends at
-    an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward per generated token of the batch.
+    Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token
+    stays). Ends at an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward per generated
+    token of the batch.
 
     Raises:
         ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
@@ -30,16 +33,17 @@ _AUTO: dict[Architecture, Any] = {
 def load(ref: ModelRef) -> LoadedModel:
     """The model of a suite, in eval mode on its device, without touching the global random state.
 
-    Weights come from safetensors files only; code from the repository runs only if ``ref.trust_remote_code`` says so,
-    and the identity records whether it did.
+    Weights come from safetensors files only; code from the repository runs only if ``ref.trust_remote_code``
+    says so, and the identity records whether it did.
 
     Raises:
-        ValueError: unknown name, hub failure, pickled weights, weights that do not fit the architecture, no device.
+        ValueError: unknown name, hub failure, pickled weights, weights that do not fit the architecture, no
+            device.
     """
     device = _device(ref.device)
     files = resolve(ref)
     try:
-        with preserved_random_state():
+        with preserved_random_state(), _no_progress_bars():
             config = transformers.AutoConfig.from_pretrained(
                 files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
             )
@@ -48,13 +52,24 @@ def load(ref: ModelRef) -> LoadedModel:
             )
             architecture = _architecture(ref, config, files.folder)
             module = _module(ref, files.folder, config, architecture)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
     module = module.to(device).eval()
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
     return LoadedModel(
         module, tokenizer, identity, architecture, _max_length(config, tokenizer, files.folder)
     )
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def _device(name: str) -> torch.device:

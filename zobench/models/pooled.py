@@ -32,9 +32,11 @@ class PooledEncoder(torch.nn.Module):
 
 
 def attach_head(lm: Any, classes: int, *, seed: int = 0, std: float = 0.02) -> None:
-    """Give an encoder a fresh linear head: weights N(0, std^2) from their own generator, bias 0; identity updated.
+    """Give an encoder a fresh linear head: weights N(0, std^2) from their own generator, bias 0; identity
+    updated.
 
-    Does nothing if a head for as many classes is there already. Raises ``ValueError`` on a model without pooling.
+    Does nothing if a head for as many classes is there already. Raises ``ValueError`` on a model without
+    pooling.
     """
     if not isinstance(lm.module, PooledEncoder):
         raise ValueError(f"{lm.identity.name}: a classification head needs architecture 'encoder'")

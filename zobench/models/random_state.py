@@ -12,7 +12,8 @@ import torch
 
 @contextmanager
 def preserved_random_state() -> Iterator[None]:
-    """Restore the states of ``random``, NumPy and torch (CPU and every CUDA device) on leaving, also on errors."""
+    """Restore the states of ``random``, NumPy and torch (CPU and every CUDA device) on leaving, also on
+    errors."""
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
     try:

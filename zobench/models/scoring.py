@@ -1,8 +1,9 @@
 """Logits where they are needed and nowhere else.
 
-A causal model computes its head on the last columns only (``logits_to_keep``). A masked model computes its head at one
-position per row: a hook registered at loading narrows the head's input while :func:`masked_logits` runs. Both work on
-the loaded module and on any stand-in with the same call signature.
+A causal model computes its head on the last columns only (``logits_to_keep``). A masked model computes its
+head at one
+position per row: a hook registered at loading narrows the head's input while :func:`masked_logits` runs. Both
+work on the loaded module and on any stand-in with the same call signature.
 """
 
 from __future__ import annotations
@@ -27,12 +28,14 @@ def _rows_at(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
 
 
 def narrow_head(module: Any) -> None:
-    """Let :func:`masked_logits` run this masked model's vocabulary projection on the asked positions alone."""
+    """Let :func:`masked_logits` run this masked model's vocabulary projection on the asked positions
+    alone."""
     module.get_output_embeddings().register_forward_pre_hook(_narrow)
 
 
 def causal_logits(module: torch.nn.Module, padded: Mapping[str, torch.Tensor], keep: int = 1) -> torch.Tensor:
-    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary). One forward of ``module``."""
+    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary). One forward of
+    ``module``."""
     return module(**padded, use_cache=False, logits_to_keep=keep).logits
 
 

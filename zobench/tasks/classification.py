@@ -2,14 +2,16 @@
 
 Two scoring rules. With x a prompt and w_c the word of class c:
 
-* ``label-words``: s_c = logit of w_c's first token at the answer position (the end of the prompt, or the mask of a masked
-  model); loss = cross-entropy over these C logits. One sequence per example.
-* ``option-likelihood``: s_c = (1/T_c) sum_t log p(w_c,t | x, w_c,<t) over the option's T_c tokens, one sequence per
-  candidate. Loss: cross-entropy over the vector s (``classification``), or the mean NLL per token of the gold option
-  alone (``teacher-forcing``: one sequence per example). With ``calibrated`` prediction, s_c = sum_t log p(w_c,t | x, ..)
+* ``label-words``: s_c = logit of w_c's first token at the answer position (the end of the prompt, or the mask
+  of a masked model); loss = cross-entropy over these C logits. One sequence per example.
+* ``option-likelihood``: s_c = (1/T_c) sum_t log p(w_c,t | x, w_c,<t) over the option's T_c tokens, one
+  sequence per candidate. Loss: cross-entropy over the vector s (``classification``), or the mean NLL per
+  token of the gold option alone (``teacher-forcing``: one sequence per example). With ``calibrated``
+  prediction, s_c = sum_t log p(w_c,t | x, ..)
   - sum_t log p(w_c,t | x with empty fields, ..).
 
-Source: MeZO, arXiv 2305.17333. One training loss is one forward of the module, whatever the number of classes.
+Source: MeZO, arXiv 2305.17333. One training loss is one forward of the module, whatever the number of
+classes.
 """
 
 from __future__ import annotations
@@ -114,7 +116,8 @@ class PromptedClassification(Task):
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
-        """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal bins)."""
+        """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal
+        bins)."""
         n = len(predictions)
         if n == 0:
             raise ValueError(self.no_rows_message())

@@ -16,7 +16,8 @@ from zobench.tasks.prompts import Prompt
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sequence: its token ids, and the column of the mask (masked) or the option's length in tokens (else 0)."""
+    """One sequence: its token ids, and the column of the mask (masked) or the option's length in tokens (else
+    0)."""
 
     ids: list[int]
     position: int = 0
@@ -26,8 +27,8 @@ class Row:
 def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
     """The token that stands for each label word at the answer position.
 
-    Causal: the first token of the word as it continues the template; the words must differ in it. Masked: the word with
-    a space before it must be a single token.
+    Causal: the first token of the word as it continues the template; the words must differ in it. Masked: the
+    word with a space before it must be a single token.
 
     Raises:
         ValueError: words that cannot be told apart, or are longer than one token for a masked model.
@@ -61,7 +62,8 @@ def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[Row]:
 
 
 def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[Row]:
-    """One row per text that holds the tokenizer's mask token once; too long ones are cut far from the mask."""
+    """One row per text that holds the tokenizer's mask token once; too long ones are cut far from the
+    mask."""
     rows = []
     for ids in lm.tokenizer(list(texts), verbose=False)["input_ids"]:
         places = [i for i, token in enumerate(ids) if token == lm.tokenizer.mask_token_id]
@@ -73,7 +75,8 @@ def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[Row]:
 
 
 def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[str]) -> list[Row]:
-    """One row per completed text; the option is what it has more tokens than its context, both encoded alone."""
+    """One row per completed text; the option is what it has more tokens than its context, both encoded
+    alone."""
     before = encode_prompts(lm.tokenizer, contexts)
     rows = []
     for context, ids, text in zip(before, encode_prompts(lm.tokenizer, completed), completed, strict=True):

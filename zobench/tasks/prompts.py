@@ -1,8 +1,9 @@
-"""Prompts as data: a template with named fields, the place of the answer, and the words that stand for the classes.
+"""Prompts as data: a template with named fields, the place of the answer, and the words that stand for the
+classes.
 
-A template such as ``"{sentence} It was {answer}"`` holds fields of an example (``{field}`` or ``{field|filter}``) and at
-most one ``{answer}``; without it the answer follows at the end. A causal model reads what stands before the answer; a
-masked model reads all of it with its mask token in the answer's place.
+A template such as ``"{sentence} It was {answer}"`` holds fields of an example (``{field}`` or
+``{field|filter}``) and at most one ``{answer}``; without it the answer follows at the end. A causal model
+reads what stands before the answer; a masked model reads all of it with its mask token in the answer's place.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Prompt:
 
     @property
     def tail(self) -> str:
-        """Fixed text between the last field and the answer: what decides how the answer's first word is tokenized."""
+        """Fixed text between the last field and the answer: what decides how the answer's first word is
+        tokenized."""
         return _PLACE.split(self._before)[-1].rstrip(" ")
 
     @property
@@ -96,7 +98,8 @@ class Prompt:
         return (self.context(example, demonstrations) + self.separator + word).rstrip(" ")
 
     def masked(self, example: Example, mask: str, demonstrations: Sequence[tuple[Example, str]] = ()) -> str:
-        """The whole template with ``mask`` in the answer's place, and nowhere else, whatever the example's text spells."""
+        """The whole template with ``mask`` in the answer's place, and nowhere else, whatever the example's
+        text spells."""
         texts = {name: text.replace(mask, " ") for name, text in example.text.items()}
         clean = replace(example, text=texts)
         return self._shots(demonstrations).replace(mask, " ") + self._whole(clean, mask)

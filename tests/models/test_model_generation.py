@@ -1,0 +1,73 @@
+"""Greedy generation: equal to the library's, whatever the batch; ends where it should."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from zobench.models import load
+from zobench.suite.spec import ModelRef
+
+Folder = Callable[[str], Path]
+PROMPTS = ["the film was", "It", "Question: How many apples does Ann have? Answer:", "", "premise and"]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
+def test_batched_generation_is_what_the_library_generates_alone(tiny_folder: Folder, family: str) -> None:
+    lm = load(ModelRef(name=str(tiny_folder(family))))
+    expected = []
+    for prompt in PROMPTS:
+        ids = torch.tensor([lm.tokenizer(prompt)["input_ids"]])
+        out = lm.module.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=12, do_sample=False, pad_token_id=2
+        )
+        expected.append(lm.tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True))
+    assert lm.generate(PROMPTS, max_new_tokens=12) == expected
+    assert len(set(expected)) > 1
+
+
+def test_rows_that_end_early_leave_the_others_unchanged(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("llama"))))
+    free = lm.generate(PROMPTS, max_new_tokens=16)
+    stop = free[0][3]
+    cut = lm.generate(PROMPTS, max_new_tokens=16, stop=[stop])
+    assert cut == [text.split(stop)[0] for text in free]
+    assert cut[0] == free[0][:3].split(stop)[0]
+
+
+def test_end_of_text_ends_a_row(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("gpt2"))))
+    prompt = torch.tensor([lm.tokenizer("It")["input_ids"]])
+    out = lm.module.generate(
+        prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=10, do_sample=False
+    )
+    ids = out[0, prompt.shape[1] :].tolist()
+    first = ids.index(ids[2])
+    lm.module.generation_config.eos_token_id = [ids[2]]
+    assert lm.generate(["It"], max_new_tokens=10) == [lm.tokenizer.decode(ids[:first])]
+
+
+def test_long_prompts_lose_their_left_and_generation_still_fits(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("opt"))))
+    long = "It was great and terrible. " * 60
+    assert lm.generate([long + "It was"], max_new_tokens=8) == lm.generate(
+        ["bad " * 300 + long + "It was"], max_new_tokens=8
+    )
+    with pytest.raises(ValueError, match="max_new_tokens"):
+        lm.generate(["It"], max_new_tokens=128)
+
+
+def test_only_causal_models_generate(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("bert-masked"))))
+    with pytest.raises(ValueError, match="only causal models generate"):
+        lm.generate(["It"], max_new_tokens=2)
+
+
+def test_generation_leaves_the_global_random_state_alone(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("llama"))))
+    before = torch.get_rng_state()
+    lm.generate(PROMPTS, max_new_tokens=3)
+    assert torch.equal(torch.get_rng_state(), before)

