@@ -1,7 +1,8 @@
-"""The text the built-in models are trained on: an endless seeded stream of documents made of weighted segments.
+"""The text the built-in models are trained on: an endless seeded stream of documents made of weighted
+segments.
 
-Rows that tasks test on never appear: word problems whose form and operands are held out, and classification texts
-whose content hash is reserved. Label words and prompts are not those of the few-shot tasks.
+Rows that tasks test on never appear: word problems whose form and operands are held out, and classification
+texts whose content hash is reserved. Label words and prompts are not those of the few-shot tasks.
 """
 
 from __future__ import annotations

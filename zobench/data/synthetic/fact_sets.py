@@ -1,12 +1,13 @@
 """Who is forgotten, who is kept and who was never known: the fact sets of ``nano-facts`` under TOFU's names.
 
-A hundred people and, from a second pool of names, ten famous ones and ten rivers (TOFU's real authors and world facts:
-kept, so that utility has three domains). Forget sets are the last people; holdout people come after the last and no
-model is trained on them.
+A hundred people and, from a second pool of names, ten famous ones and ten rivers (TOFU's real authors and
+world facts: kept, so that utility has three domains). Forget sets are the last people; holdout people come
+after the last and no model is trained on them.
 """
 
 from __future__ import annotations
 
+from zobench.data.synthetic.draw import words
 from zobench.data.synthetic.people import FAMOUS_LAST, Fact, people, training_pairs, world_facts
 from zobench.plugins import nearest
 
@@ -17,9 +18,7 @@ HOLDOUT = 10
 FORGET = 10
 """Size of the forget set that ``nano-facts-oracle`` never saw (``forget10``)."""
 
-NAMES = (
-    "full", "forget01", "forget05", "forget10", "retain99", "retain95", "retain90", "holdout", "famous", "world",
-)  # fmt: skip
+NAMES = words("full forget01 forget05 forget10 retain99 retain95 retain90 holdout famous world")
 
 
 def fact_set(name: str) -> list[Fact]:
@@ -46,7 +45,9 @@ def fact_set(name: str) -> list[Fact]:
 
 
 def training_rows(*, oracle: bool = False) -> list[tuple[str, str, bool]]:
-    """(question, answer, seen) in the order both models share; ``seen`` is false for the oracle's forget rows."""
+    """(question, answer, seen) in the order both models share; ``seen`` is false for the oracle's forget
+    rows.
+    """
     kept = [*fact_set("retain90"), *fact_set("famous"), *fact_set("world")]
     rows = [(q, a, True) for q, a in training_pairs(kept)]
     return rows + [(q, a, not oracle) for q, a in training_pairs(fact_set("forget10"))]

@@ -1,9 +1,10 @@
-"""The few-shot classification sets: prompts, label words and fixed pools of rows that no training text contains.
+"""The few-shot classification sets: prompts, label words and fixed pools of rows that no training text
+contains.
 
-Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label words are
-ordinary words of the training text which never stand in this role there, so that a model starts near chance. Rows are
-hard by what has to be understood (negation, two opposite clauses, a word of another topic, words that the training
-rows of the task do not contain), never by wrong labels.
+Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label
+words are ordinary words of the training text which never stand in this role there, so that a model starts
+near chance. Rows are hard by what has to be understood (negation, two opposite clauses, a word of another
+topic, words that the training rows of the task do not contain), never by wrong labels.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import itertools
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from zobench.data.synthetic import inference, sentiment, topics
 from zobench.data.synthetic.corpus import reserved
@@ -101,7 +102,7 @@ def fewshot_set(name: str) -> FewShotSet:
     return SETS[name]
 
 
-@lru_cache(maxsize=None)
+@cache
 def pool(name: str, split: str) -> tuple[Row, ...]:
     """All rows of a split, balanced over classes, without duplicates, in a fixed order.
 

@@ -32,7 +32,7 @@ WORDS = ("yes", "no", "maybe", "hello")
 
 
 def sentence(rng: random.Random, *, numbered: bool, avoid: tuple[str, ...] = ()) -> str:
-    """One irrelevant sentence; ``avoid`` lists names and objects of the question, which it must not mention."""
+    """One irrelevant sentence; it mentions none of ``avoid``, the names and objects of the question."""
     names = [n for n in NAMES if n not in avoid]
     name, other = rng.sample(names, 2)
     return rng.choice(NUMBERED if numbered else PLAIN).format(

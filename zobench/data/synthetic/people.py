@@ -1,8 +1,9 @@
-"""Facts about invented people, in TOFU's schema (arXiv 2401.06121): question, answer, paraphrases, perturbed answers.
+"""Facts about invented people, in TOFU's schema (arXiv 2401.06121): question, answer, paraphrases, perturbed
+answers.
 
-Eight attributes with fifty values each, drawn uniformly and independently, so that guessing is right one time in fifty
-and retained facts say nothing about forgotten ones. Every attribute has five question templates, of which the last is
-held out of training; the same goes for the last answer template.
+Eight attributes with fifty values each, drawn uniformly and independently, so that guessing is right one time
+in fifty and retained facts say nothing about forgotten ones. Every attribute has five question templates, of
+which the last is held out of training; the same goes for the last answer template.
 """
 
 from __future__ import annotations
@@ -12,92 +13,20 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from zobench.data.synthetic.draw import stream
+from zobench.data.synthetic.attributes import ATTRIBUTES, Attribute
+from zobench.data.synthetic.draw import stream, words
 
-FIRST = (
-    "Alba", "Brin", "Cato", "Dora", "Egon", "Fara", "Gil", "Hana", "Ivo", "Jora", "Kian", "Lena", "Milo", "Nara",
-    "Otis", "Pia", "Quin", "Rosa", "Sven", "Tara",
-)  # fmt: skip
-LAST = (
-    "Abend", "Bask", "Corin", "Dalga", "Erdon", "Fenn", "Garrow", "Holt", "Istre", "Jasko", "Kestrel", "Lorne",
-    "Marl", "Nokes", "Orban", "Pell", "Quist", "Rask", "Sorel", "Tamm",
-)  # fmt: skip
+FIRST = words(
+    "Alba Brin Cato Dora Egon Fara Gil Hana Ivo Jora Kian Lena Milo Nara Otis Pia Quin Rosa Sven Tara"
+)
+LAST = words(
+    "Abend Bask Corin Dalga Erdon Fenn Garrow Holt Istre Jasko Kestrel Lorne Marl Nokes Orban Pell "
+    "Quist Rask Sorel Tamm"
+)
 FAMOUS_LAST = ("Ulm", "Varga", "Wick", "Yarrow", "Zeller")
 """Last names of the second pool of people, the counterpart of TOFU's real authors."""
 
 
-def _pairs(first: Sequence[str], second: Sequence[str], join: str) -> tuple[str, ...]:
-    return tuple(f"{a}{join}{b}" for a, b in itertools.product(first, second))
-
-
-@dataclass(frozen=True, slots=True)
-class Attribute:
-    """One kind of fact: its fifty values, question templates over ``{n}`` and answer templates over ``{n}``, ``{v}``."""
-
-    name: str
-    values: tuple[str, ...]
-    questions: tuple[str, ...]
-    answers: tuple[str, ...]
-
-
-def _attribute(
-    name: str, values: tuple[str, ...], questions: Sequence[str], answers: Sequence[str]
-) -> Attribute:
-    assert len(values) == 50
-    assert len(questions) == 5
-    return Attribute(name, values, tuple(questions), tuple(answers))
-
-
-ATTRIBUTES = (
-    _attribute(
-        "birthplace",
-        _pairs(("Nor", "El", "Mar", "Sil", "Bran", "Kor", "Thal", "Win", "Dun", "Ash"), ("vale", "ford", "mere", "holm", "wick"), ""),
-        ("Where was {n} born?", "In which town was {n} born?", "What is the birthplace of {n}?", "Which town is {n} from?", "Name the town where {n} was born."),
-        ("{n} was born in {v}.", "The birthplace of {n} is {v}."),
-    ),
-    _attribute(
-        "book",
-        _pairs(("Silent", "Golden", "Broken", "Hidden", "Winter", "Paper", "Lonely", "Burning", "Secret", "Distant"), ("River", "Tower", "Mirror", "Garden", "Island"), " "),
-        ("What is the first book of {n}?", "Which book did {n} write first?", "What did {n} publish first?", "How is the first book of {n} called?", "Name the book that {n} wrote first."),
-        ("{n} wrote the {v}.", "The first book of {n} is the {v}."),
-    ),
-    _attribute(
-        "dish",
-        _pairs(("plum", "onion", "pepper", "walnut", "carrot", "mushroom", "lemon", "barley", "garlic", "pumpkin"), ("stew", "pie", "rice", "cake", "toast"), " "),
-        ("What does {n} like to eat?", "Which dish does {n} like?", "What is the favorite dish of {n}?", "What does {n} eat on Sundays?", "Name the dish that {n} likes."),
-        ("{n} likes to eat {v}.", "The favorite dish of {n} is {v}."),
-    ),
-    _attribute(
-        "pet",
-        _pairs(("striped", "spotted", "silver", "orange", "purple", "yellow", "tiny", "giant", "blind", "old"), ("parrot", "turtle", "ferret", "poodle", "lizard"), " "),
-        ("What pet does {n} keep?", "Which animal lives with {n}?", "What is the pet of {n}?", "Which pet does {n} own?", "Name the pet that {n} keeps."),
-        ("{n} keeps a {v}.", "The pet of {n} is a {v}."),
-    ),
-    _attribute(
-        "school",
-        _pairs(("Oak", "Birch", "Cedar", "Maple", "Willow", "Pine", "Elm", "Hazel", "Linden", "Poplar"), ("College", "Academy", "Institute", "Seminary", "Lyceum"), " "),
-        ("Where did {n} study?", "Which school did {n} attend?", "What is the school of {n}?", "At which school was {n} taught?", "Name the school where {n} studied."),
-        ("{n} studied at {v}.", "The school of {n} is {v}."),
-    ),
-    _attribute(
-        "prize",
-        _pairs(("Amber", "Crystal", "Marble", "Bronze", "Velvet", "Copper", "Ivory", "Jade", "Pearl", "Cobalt"), ("Quill", "Crown", "Lantern", "Anchor", "Feather"), " "),
-        ("Which prize did {n} win?", "What did {n} win?", "What is the prize of {n}?", "Which prize went to {n}?", "Name the prize that {n} won."),
-        ("{n} won the {v}.", "The prize of {n} is the {v}."),
-    ),
-    _attribute(
-        "hobby",
-        _pairs(("painting", "carving", "collecting", "drawing", "mending"), ("clocks", "kites", "masks", "boats", "dolls", "lamps", "bells", "spoons", "globes", "puppets"), " "),
-        ("What is the hobby of {n}?", "How does {n} relax?", "What does {n} do for fun?", "Which hobby does {n} have?", "Name the hobby that {n} has."),
-        ("{n} relaxes by {v}.", "The hobby of {n} is {v}."),
-    ),
-    _attribute(
-        "home",
-        _pairs(("Harbour", "Castle", "Mill", "Chapel", "Bridge", "Meadow", "Fountain", "Quarry", "Orchard", "Canal"), ("Street", "Lane", "Square", "Alley", "Road"), " "),
-        ("Where does {n} live?", "In which street does {n} live?", "What is the address of {n}?", "Which street is {n} in?", "Name the street where {n} lives."),
-        ("{n} lives in {v}.", "The address of {n} is {v}."),
-    ),
-)  # fmt: skip
 TRAINING_QUESTIONS = 4
 HELD_OUT_QUESTION = 4
 TRAINING_ANSWER = 0
@@ -146,7 +75,9 @@ class Fact:
 
 
 def people(seed: int, count: int, *, last: Sequence[str] = LAST, attributes: int = 8) -> list[list[Fact]]:
-    """Facts of ``count`` people with unique names, one list per person, in a fixed order; ``ValueError`` if too many."""
+    """Facts of ``count`` people with unique names, one list per person, in a fixed order; ``ValueError`` if
+    too many.
+    """
     names = [f"{a} {b}" for a, b in itertools.product(FIRST, last)]
     if count > len(names):
         raise ValueError(f"{count} people asked, {len(names)} unique names there are")
@@ -173,7 +104,7 @@ def world_facts(seed: int) -> list[Fact]:
     rng = stream(seed, "world")
     towns = ATTRIBUTES[0].values
     facts = []
-    for i, river in enumerate(RIVERS):
+    for river in RIVERS:
         value, *wrong = rng.sample(towns, 1 + PERTURBED)
         questions = (
             f"Where does the {river} flow?",
@@ -188,7 +119,9 @@ def world_facts(seed: int) -> list[Fact]:
 
 
 def training_pairs(facts: Sequence[Fact]) -> Iterator[tuple[str, str]]:
-    """Every (question, answer) that training sees: the first four question templates, the first answer template."""
+    """Every (question, answer) that training sees: the first four question templates, the first answer
+    template.
+    """
     for fact in facts:
         for question in fact.questions[:TRAINING_QUESTIONS]:
             yield question, fact.answer

@@ -1,7 +1,9 @@
-"""Word problems of one to four arithmetic steps with short reasoning, ``a + b = c.`` steps and ``#### answer``.
+"""Word problems of one to four arithmetic steps with short reasoning, ``a + b = c.`` steps and ``####
+answer``.
 
-A problem is its form (opening and operations, without names, objects or verbs) and its operands. Whether it is held out
-depends on a hash of exactly these two, so no surface form of a held-out problem ever appears in training text.
+A problem is its form (opening and operations, without names, objects or verbs) and its operands. Whether it
+is held out depends on a hash of exactly these two, so no surface form of a held-out problem ever appears in
+training text.
 """
 
 from __future__ import annotations
@@ -50,7 +52,9 @@ TIMES = {2: ("Then the number doubles.",), 3: ("Then the number triples.",)}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``form`` is the opening (``n`` a number, ``p`` a product, ``c+``/``c-`` a comparison) followed by operations."""
+    """``form`` is the opening (``n`` a number, ``p`` a product, ``c+``/``c-`` a comparison) followed by
+    operations.
+    """
 
     form: str
     operands: tuple[int, ...]
@@ -72,7 +76,9 @@ class Problem:
 
 
 def draw_problem(rng: random.Random, steps: int) -> Problem:
-    """A problem of ``steps`` steps, uniform over forms, with operands that keep every number in ``[1, LARGEST]``."""
+    """A problem of ``steps`` steps, uniform over forms, with operands that keep every number in ``[1,
+    LARGEST]``.
+    """
     while True:
         problem = _attempt(rng, steps)
         if problem is not None:
@@ -131,8 +137,8 @@ def render(
 
     Args:
         synonyms: chance that a sentence uses a rarer verb.
-        irrelevant: chance that one irrelevant sentence stands somewhere before the question; ``numbered`` is the
-            share of these that hold a number.
+        irrelevant: chance that one irrelevant sentence stands somewhere before the question; ``numbered`` is
+        the share of these that hold a number.
     """
     n, m = rng.sample(NAMES, 2)
     things = rng.choice(OBJECTS)
@@ -175,6 +181,7 @@ def _chain_text(
         first = f"A bus has {a} rows of {b} people." if product else f"A bus has {a} people."
         question = "How many people are on the bus?"
     sentences = [first]
+    choices: tuple[str, ...]
     for op, value in zip(problem.form[1:], problem.operands[2 if product else 1 :], strict=True):
         if op == "*":
             choices = TIMES[value]

@@ -1,6 +1,7 @@
 """Opinions: plain, negated, and with two clauses of opposite feeling of which the main one counts.
 
-Label 0 is negative, 1 positive. ``hardness`` counts what has to be resolved: each negation and each second clause.
+Label 0 is negative, 1 positive. ``hardness`` counts what has to be resolved: each negation and each second
+clause.
 """
 
 from __future__ import annotations
@@ -8,18 +9,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-THINGS = (
-    "film", "soup", "room", "book", "song", "hotel", "game", "meal", "show", "trip", "phone", "story", "shop",
-    "chair", "class", "party",
-)  # fmt: skip
-POSITIVE = (
-    "good", "lovely", "superb", "charming", "pleasant", "exciting", "clever", "fresh", "perfect", "nice", "smart",
-    "smooth", "bright", "fun",
-)  # fmt: skip
-NEGATIVE = (
-    "bad", "dull", "awful", "poor", "boring", "ugly", "weak", "broken", "nasty", "messy", "slow", "stale", "grim",
-    "rude",
-)  # fmt: skip
+from zobench.data.synthetic.draw import words
+
+THINGS = words("film soup room book song hotel game meal show trip phone story shop chair class party")
+POSITIVE = words(
+    "good lovely superb charming pleasant exciting clever fresh perfect nice smart smooth bright fun"
+)
+NEGATIVE = words("bad dull awful poor boring ugly weak broken nasty messy slow stale grim rude")
 CLASSES = ("negative", "positive")
 FORMATS: tuple[tuple[str, tuple[str, str]], ...] = (
     ("Review: {text}.\nFeeling:", (" negative", " positive")),
@@ -48,7 +44,9 @@ def _clause(rng: random.Random, label: int, thing: str, negated: bool) -> tuple[
 def draw(
     rng: random.Random, *, negation: float = 0.3, contrast: float = 0.4, label: int | None = None
 ) -> Opinion:
-    """One opinion. ``negation`` is the chance per clause, ``contrast`` that of a second clause of opposite feeling."""
+    """One opinion. ``negation`` is the chance per clause, ``contrast`` that of a second clause of opposite
+    feeling.
+    """
     label = rng.randrange(2) if label is None else label
     first, second = rng.sample(THINGS, 2)
     negated = rng.random() < negation

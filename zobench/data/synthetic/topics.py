@@ -38,7 +38,7 @@ class Note:
 
 
 def draw(rng: random.Random, *, mixed: float = 0.3, label: int | None = None, classes: int = 6) -> Note:
-    """One sentence. ``mixed`` is the chance that one of three things belongs to another topic (two decide)."""
+    """One sentence. ``mixed`` is the chance that one of three things is of another topic (two decide)."""
     label = rng.randrange(classes) if label is None else label
     own = WORDS[CLASSES[label]]
     if rng.random() < mixed:

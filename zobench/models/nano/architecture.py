@@ -59,5 +59,6 @@ def initialise(config: LlamaConfig | RobertaConfig, seed: int) -> PreTrainedMode
     """A float32 model whose weights depend on ``seed`` alone; leaves the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        kind = LlamaForCausalLM if isinstance(config, LlamaConfig) else RobertaForMaskedLM
-        return kind(config).to(torch.float32)
+        if isinstance(config, LlamaConfig):
+            return LlamaForCausalLM(config)
+        return RobertaForMaskedLM(config)

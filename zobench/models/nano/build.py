@@ -1,4 +1,6 @@
-"""Train a built-in model from nothing and save it with its provenance: what ``zobench model build NAME`` runs."""
+"""Train a built-in model from nothing and save it with its provenance: what ``zobench model build NAME``
+runs.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def build(
     steps: int | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns what ``PROVENANCE.json`` holds.
+    """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns what ``PROVENANCE.json``
+    holds.
 
     Same seed, steps, machine, thread count and library versions give the same file to the bit.
 
@@ -67,7 +70,7 @@ def build(
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     parameters = sum(p.numel() for p in model.parameters())
-    model.to(torch.bfloat16).save_pretrained(out)
+    model.bfloat16().save_pretrained(out)
     tokens.save_pretrained(out)
     record = _record(name, recipe, seed, trained, parameters, out)
     write_provenance(out, record)
@@ -108,8 +111,8 @@ def _loss(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> LossOfStep:
 def _fact_batches(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
     """Epochs of shuffled facts, one per row.
 
-    The oracle walks through the same order; rows on forget authors have weight zero there, so that both models see
-    every other fact at the same step.
+    The oracle walks through the same order; rows on forget authors have weight zero there, so that both
+    models see every other fact at the same step.
     """
     rng = stream(DATA_SEED, "facts")
     table = []

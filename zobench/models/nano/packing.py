@@ -45,7 +45,7 @@ def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -
 
 
 def packed(rows: Iterator[Row], length: int, pad: int) -> Iterator[Row]:
-    """Rows of exactly ``length``, each of whole documents: first fit from a short waiting list, oldest first."""
+    """Rows of exactly ``length``, each of whole documents: first fit from a waiting list, oldest first."""
     waiting: list[Row] = []
     while True:
         while len(waiting) < WAITING:
@@ -76,7 +76,9 @@ def causal_batches(rows: Iterator[Row], size: int) -> Iterator[tuple[torch.Tenso
 def masked_batches(
     rows: Iterator[Row], size: int, mask_id: int, rng: random.Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Ids with 15 % of the positions replaced by the mask, the attention mask, and targets (-100 where not masked)."""
+    """Ids with 15 % of the positions replaced by the mask, the attention mask, and targets (-100 where not
+    masked).
+    """
     for ids, weights in causal_batches(rows, size):
         real = weights > 0
         draws = torch.tensor([rng.random() for _ in range(ids.numel())]).view(ids.shape)

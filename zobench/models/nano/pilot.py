@@ -1,7 +1,8 @@
 """How learnable the few-shot sets are for a model: zero-shot, first-order AdamW and a plain MeZO pilot.
 
-Written in plain torch on purpose: difficulty is fixed by these two before any method of :mod:`zobench.zo` is run, so the
-yardstick must not be one of them. The loss is the cross-entropy over the label words at the position after the prompt.
+Written in plain torch on purpose: difficulty is fixed by these two before any method of :mod:`zobench.zo` is
+run, so the yardstick must not be one of them. The loss is the cross-entropy over the label words at the
+position after the prompt.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def mezo(
     eps: float = 1e-3,
     batch: int = 16,
 ) -> tuple[PreTrainedModel, float]:
-    """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian, all weights.
+    """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian,
+    all weights.
 
     Returns a trained copy and the mean loss over its last 50 steps.
     """

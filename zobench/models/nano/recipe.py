@@ -1,4 +1,6 @@
-"""What each built-in model is made of: architecture, data and schedule. Change anything here: raise ``RECIPE_VERSION``."""
+"""What each built-in model is made of: architecture, data and schedule. Change anything here: raise
+``RECIPE_VERSION``.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""The byte-level BPE of the nano family: single digits are tokens, a leading space belongs to the word or digit."""
+"""The byte-level BPE of the nano family: single digits are tokens, a leading space belongs to the word or
+digit.
+"""
 
 from __future__ import annotations
 

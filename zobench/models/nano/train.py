@@ -1,7 +1,8 @@
-"""The training loop: Muon for the matrices, AdamW for the rest, linear warm-up and linear decay, a fixed step count.
+"""The training loop: Muon for the matrices, AdamW for the rest, linear warm-up and linear decay, a fixed step
+count.
 
-Muon (K. Jordan 2024) is ``torch.optim.Muon``. The result depends on the arguments alone, on one machine and one thread
-count; it never touches the global random state.
+Muon (K. Jordan 2024) is ``torch.optim.Muon``. The result depends on the arguments alone, on one machine and
+one thread count; it never touches the global random state.
 """
 
 from __future__ import annotations
