@@ -6,6 +6,7 @@ Every attack names its null: what the same number of queries does without the at
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ class Victim:
         predict: the task's prediction function on the model under attack.
         weights_digest: part of every cache key, so that a changed model never gets an old answer.
         budget_per_example: queries that one example may spend; asking for more raises ``QueryBudgetExceeded``.
+        sampled: decoding is random: nothing is cached, and each asked example carries its query number in
+            ``meta["query"]``, from which ``predict`` derives its sample.
 
     Attributes:
         unique: predictions computed; total: predictions asked for. Their difference are cache hits.
@@ -33,8 +36,10 @@ class Victim:
         *,
         weights_digest: str,
         budget_per_example: int | None = None,
+        sampled: bool = False,
     ) -> None:
         self._predict = predict
+        self.sampled = sampled
         self._digest = weights_digest
         self._budget = budget_per_example
         self._cache: dict[tuple[object, ...], Prediction] = {}
@@ -42,13 +47,23 @@ class Victim:
         self.unique = 0
         self.total = 0
 
-    def query(self, examples: Sequence[Example]) -> list[Prediction]:
-        """Predictions in order; each asked example counts as one query of its id, cached or not."""
-        for example in examples:
+    def query(self, examples: Sequence[Example], *, fresh: bool = False) -> list[Prediction]:
+        """Predictions in order; each asked example counts as one query of its id, cached or not.
+
+        ``fresh`` computes them again even if they are cached (confirmation of a winning text).
+        """
+        examples = list(examples)
+        for i, example in enumerate(examples):
             spent = self._spent.get(example.id, 0) + 1
             if self._budget is not None and spent > self._budget:
                 raise QueryBudgetExceeded(example.id, self._budget)
             self._spent[example.id] = spent
+            if self.sampled:
+                examples[i] = dataclasses.replace(example, meta={**example.meta, "query": spent})
+        if self.sampled or fresh:
+            self.unique += len(examples)
+            self.total += len(examples)
+            return self._predict(examples) if examples else []
         keys = [self._key(e) for e in examples]
         fresh = {k: e for k, e in zip(keys, examples, strict=True) if k not in self._cache}
         if fresh:
@@ -133,9 +148,7 @@ class Attack(ABC):
     config: Any
 
     @abstractmethod
-    def run(
-        self, victim: Victim, examples: Sequence[Example], context: AttackContext
-    ) -> list[AttackRecord]:
+    def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
         """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other examples."""
 
     @abstractmethod

@@ -1,0 +1,106 @@
+"""What holds for every attack: determinism, protection, exact budgets, survival of any text."""
+
+import pytest
+from attack_cases import CASES, lm_for, pool
+from attack_fakes import PROTECTED, example, hashed, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zobench.attacks.catalogue import ATTACKS
+from zobench.attacks.protect import protected_spans
+
+WORDS = st.sampled_from(
+    "the film Ann has 5 apples does not $12 $x+1$ \\frac{1}{2} great <b>very</b> good twenty-five שלום مرحبا 😀 café naïve "
+    "small house bought What is total? end. She runs, quickly [asy]draw;[/asy] {name} color".split()
+)
+TEXTS = st.one_of(
+    st.lists(WORDS, max_size=14).map(" ".join),
+    st.text(max_size=30),
+    st.sampled_from(["", " ", "word", "😀", "שלום", "5"]),
+)
+ODD = {
+    "empty": "",
+    "space": " ",
+    "one word": "wonderful",
+    "emoji": "I 😀 love 👩‍🚀 this 🎉 film",
+    "right-to-left": "הסרט הזה היה ממש מצוין مرحبا بالعالم الجميل",
+    "latex": r"Let $f(x)=x^2$ and \(y\) be \frac{1}{2} of \begin{array}{c} words \end{array} here. What is $f(2)$?",
+    "html": '<p class="large">The film <b>really</b> works &amp; holds</p> <br/> until the ending.',
+    "control": "a\x00b\tword\r\nnext\u2028line\ufeff word",
+}
+
+
+def keeps_protected(original, edited, rules):
+    """The protected texts of the original are all in the edited text, in order."""
+    at = 0
+    for span in protected_spans(original, PROTECTED, rules):
+        at = edited.find(span.text, at)
+        if at < 0:
+            return False
+        at += len(span.text)
+    return True
+
+
+def all_cases():
+    return [pytest.param(make, id=name) for name, make in CASES.items()]
+
+
+def test_every_catalogued_attack_is_among_the_cases():
+    assert {name.split("/")[0] for name in CASES} == set(ATTACKS)
+
+
+@pytest.mark.parametrize("make", all_cases())
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(texts=st.lists(TEXTS, min_size=1, max_size=4), seed=st.integers(0, 5), budget=st.integers(2, 12))
+def test_invariants(make, texts, seed, budget):
+    attack = make()
+    examples = [example(f"e{i}", t, label=i % 2) for i, t in enumerate(texts)]
+    for each in (attack, attack.null()):
+        records, victim = run(
+            each, examples, hashed, seed=seed, budget=budget, pool=pool(), lm=lm_for(attack)
+        )
+        assert [r.example_id for r in records] == [e.id for e in examples]
+        assert sum(r.queries for r in records) == victim.total
+        for record, text in zip(records, texts, strict=True):
+            assert 1 <= record.queries <= budget
+            assert record.original == text
+            assert keeps_protected(text, record.edited, attack.config.protect)
+            assert (record.outcome == "success") == (record.clean.correct and not record.final.correct)
+        alone = [
+            run(each, [e], hashed, seed=seed, budget=budget, pool=pool(), lm=lm_for(attack))[0][0]
+            for e in examples
+        ]
+        assert alone == records
+
+
+@pytest.mark.parametrize("make", all_cases())
+@pytest.mark.parametrize("text", ODD.values(), ids=ODD.keys())
+def test_odd_texts_survive(make, text):
+    attack = make()
+    for each in (attack, attack.null()):
+        [record], _ = run(each, [example("a", text)], budget=9, pool=pool(), lm=lm_for(attack))
+        assert keeps_protected(text, record.edited, attack.config.protect)
+        assert record.outcome in ("failure", "skipped")
+
+
+@pytest.mark.parametrize("make", all_cases())
+def test_ten_thousand_words_survive(make):
+    text = "The quick film carries every single scene with 12 apples. " * 1000
+    attack = make()
+    [record], victim = run(attack, [example("a", text)], budget=6, pool=pool(), lm=lm_for(attack))
+    assert victim.total == record.queries <= 6
+    assert keeps_protected(text, record.edited, attack.config.protect)
+
+
+@pytest.mark.parametrize("make", all_cases())
+def test_other_seed_or_id_other_edit(make):
+    """Where an attack draws at random, the draw follows the seed and the example id; else nothing changes."""
+    attack = make()
+    text = "the quiet little house near the river does not have many visitors during the long winter"
+    brittle = lambda e: 0.9 if e.text["sentence"] == text else 0.1  # noqa: E731
+    edits = {
+        run(attack, [example(f"e{i}", text)], brittle, seed=s, pool=pool(), lm=lm_for(attack))[0][0].edited
+        for i in range(6)
+        for s in range(2)
+    }
+    assert len(edits) >= 1

@@ -1,0 +1,83 @@
+"""Character typos: a few random typing errors, a few tries.
+
+A try makes ``edits`` typos in different words (one character edit each, first and last letter kept) and asks the text;
+the tries are independent and the first wrong answer wins. Cost: 1 + ``tries`` queries per example at most. Null: as many
+tries of as many meaning-preserving edits (spelling variants, contractions, spacing, typography).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zobench.attacks.base import AttackContext
+from zobench.attacks.chars import check_kinds, edit_word
+from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.lockstep import Search
+from zobench.attacks.session import Draft, Session, Try
+from zobench.attacks.words import Edit, Span, apply_edits, graphemes, words
+
+_RESAMPLES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharTyposConfig(SearchConfig):
+    edits: int = 2
+    """Typos per try, in different words."""
+    tries: int = 3
+    """Edited texts asked per example, besides the clean one."""
+    kinds: tuple[str, ...] = ("keyboard", "swap", "insert", "delete")
+    """Character edits to choose from, uniformly."""
+    min_length: int = 4
+    """Shorter words are left alone."""
+    keep_ends: bool = True
+    """Whether the first and last letter of a word stay."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_kinds(self.kinds)
+        if self.edits < 1 or self.tries < 1:
+            raise ValueError(f"edits and tries must be at least 1, got {self.edits} and {self.tries}")
+
+
+class CharTypos(ComposedAttack):
+    """Random typos (compare Pruthi et al., arXiv 1905.11268); black box, decision based."""
+
+    Config = CharTyposConfig
+    name: ClassVar[str] = "char-typos"
+    config: CharTyposConfig
+
+    def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
+        sites = self._sites(session)
+        for _ in range(self.config.tries):
+            draft = self._draft(session, sites)
+            if draft is None:
+                return None
+            for attempt in (yield from session.ask([draft])):
+                if session.won(attempt):
+                    return attempt
+        return None
+
+    def _sites(self, session: Session) -> list[tuple[int, Span]]:
+        return [
+            (i, w)
+            for i, w in enumerate(words(session.original))
+            if session.guard.free(w.start, w.end)
+            and len(graphemes(w.text)) >= self.config.min_length
+            and any(c.isalpha() for c in w.text)
+        ]
+
+    def _draft(self, session: Session, sites: list[tuple[int, Span]]) -> Draft | None:
+        for _ in range(_RESAMPLES):
+            chosen = session.random.sample(sites, min(self.config.edits, len(sites)))
+            edits, kind, position = [], "", None
+            for index, word in chosen:
+                kind = session.random.choice(self.config.kinds)
+                typed = edit_word(word.text, kind, session.random, keep_ends=self.config.keep_ends)
+                if typed is not None:
+                    edits.append(Edit(word.start, word.end, typed))
+                    position = index
+            text = apply_edits(session.original, edits)
+            if edits and session.guard.keeps(text):
+                return Draft(text, size=len(edits), source=kind, position=position)
+        return None

@@ -1,0 +1,139 @@
+"""The part that all attacks share: skip, search, confirm, record; all examples in lockstep.
+
+An attack is a subclass with a ``Config`` and a ``search``: a generator over one :class:`Session` that asks drafts and
+returns the winning try, or ``None``. It is composed of a candidate source, constraints, a search strategy and the goal
+"answered wrongly".
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
+from zobench.attacks.lockstep import VICTIM, Search, Service, lockstep
+from zobench.attacks.protect import RULES, Guard, check_rules
+from zobench.attacks.session import CONFIRM, Draft, Session, Try
+from zobench.attacks.streams import stream
+from zobench.attacks.words import changed_words
+from zobench.data.example import Example
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Parameters that every attack has."""
+
+    budget: int | None = None
+    """Queries per example, the clean one and the confirmations included; ``None``: no limit of its own."""
+    confirmations: int = 0
+    """Times a winning text is asked again, computed anew; one right answer makes it a failure."""
+    protect: tuple[str, ...] = RULES
+    """Protection rules; the task's own protected words always hold."""
+
+    def __post_init__(self) -> None:
+        check_rules(self.protect)
+        if self.confirmations < 0:
+            raise ValueError(f"confirmations must not be negative, got {self.confirmations}")
+        if self.budget is not None and self.budget < 1 + self.confirmations:
+            raise ValueError(f"budget must be at least 1 + confirmations, got {self.budget}")
+
+
+class ComposedAttack(Attack):
+    """Base of the built-in attacks. Cost per example: one clean query, then at most ``limit() - 1``."""
+
+    name: ClassVar[str]
+    config: SearchConfig
+
+    def __init__(self, config: SearchConfig | None = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    @abstractmethod
+    def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
+        """Ask drafts until one wins; return it, else ``None``."""
+
+    def limit(self) -> int | None:
+        """Queries per example with the clean one and the confirmations; ``None`` for no limit of its own."""
+        return self.config.budget
+
+    def prefix(self) -> str:
+        """Text put before the field in every query, the clean one included (a defence prompt)."""
+        return ""
+
+    def services(self, context: AttackContext) -> Mapping[str, Service]:
+        """Batched helpers that ``search`` may ask besides the victim."""
+        return {}
+
+    def null(self) -> Attack:
+        from zobench.attacks.null import NullAttack
+
+        return NullAttack(self)
+
+    def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
+        if len({e.id for e in examples}) != len(examples):
+            raise ValueError(f"attack {self.name!r}: two examples share an id")
+        services: dict[str, Service] = {
+            VICTIM: victim.query,
+            CONFIRM: lambda items: victim.query(items, fresh=True),
+            **self.services(context),
+        }
+        return lockstep([self._attack(e, victim, context) for e in examples], services)
+
+    def session(self, example: Example, victim: Victim, context: AttackContext) -> Session:
+        """A fresh session with the example's own random stream."""
+        name = next((f for f in context.fields if f in example.text), "")
+        if not name:
+            raise ValueError(f"example {example.id!r} has none of the fields {list(context.fields)}")
+        limits = [n for n in (self.limit(), victim.remaining(example.id)) if n is not None]
+        limit = max(0, min(limits) - self.config.confirmations) if limits else None
+        return Session(
+            example=example,
+            field=name,
+            guard=Guard(example.text[name], context.protected, self.config.protect),
+            random=stream(context.seed, self.name, example.id),
+            limit=limit,
+            prefix=self.prefix(),
+            sampled=victim.sampled,
+        )
+
+    def _attack(self, example: Example, victim: Victim, context: AttackContext) -> Search[AttackRecord]:
+        session = self.session(example, victim, context)
+        if session.left < 1:
+            raise ValueError(
+                f"attack {self.name!r}: a budget of {session.left} queries leaves none for the text"
+            )
+        clean = yield from session.ask_clean()
+        if not clean.correct:
+            return _record(session, "skipped", None, reason="answered wrongly before the attack")
+        won = yield from self.search(session, context)
+        if won is not None:
+            right = yield from session.confirm(won.draft, self.config.confirmations)
+            if right is None:
+                return _record(session, "success", won)
+            return _record(session, "failure", Try(won.draft, right), reason="not confirmed")
+        best = session.best()
+        if best is None:
+            return _record(session, "skipped", None, reason="nothing to edit or no query left")
+        return _record(session, "failure", best)
+
+
+def _record(session: Session, outcome: Any, attempt: Try | None, *, reason: str = "") -> AttackRecord:
+    assert session.clean is not None
+    final = session.clean if attempt is None else attempt.prediction
+    draft = Draft(session.original, size=0) if attempt is None else attempt.draft
+    return AttackRecord(
+        example_id=session.example.id,
+        outcome=outcome,
+        field=session.field,
+        original=session.original,
+        edited=draft.text,
+        clean=session.clean,
+        final=final,
+        queries=session.asked,
+        changed_words=changed_words(session.original, draft.text),
+        source=draft.source,
+        position=draft.position,
+        part_of_speech=draft.part_of_speech,
+        reason=reason,
+    )

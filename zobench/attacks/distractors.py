@@ -1,0 +1,172 @@
+"""Sentences that have nothing to do with the answer: built-in templates, and sentences of other examples.
+
+A template names an owner, an optional number and a thing. With and without its number it is the same sentence, which is
+what the paired arms compare; owners, things, names and numbers are filled in from the attacked text (in topic, names
+overlapping, numbers in range) or away from it. Written for this project; no sentence is from a published pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+
+import regex
+
+from zobench.attacks.protect import NUMBER_WORDS, UNITS
+from zobench.attacks.words import sentences, words
+from zobench.data.example import Example
+
+TEMPLATES: tuple[str, ...] = (
+    "{owner} keeps [{n} ]{thing} in a cupboard.",
+    "{owner} once painted [{n} ]{thing} blue.",
+    "{owner} has a picture of [{n} ]{thing} on the wall.",
+    "{owner} wrote a short song about [{n} ]{thing}.",
+    "{owner} saw [{n} ]{thing} on a postcard last summer.",
+    "{owner} stores [{n} ]{thing} in the attic.",
+    "{owner} drew [{n} ]{thing} on a napkin.",
+    "{owner} read an old book that mentions [{n} ]{thing}.",
+    "{owner} took photographs of [{n} ]{thing} at the fair.",
+    "{owner} dreamed about [{n} ]{thing} on Tuesday.",
+    "{owner} found [{n} ]{thing} in an old box.",
+    "{owner} lent [{n} ]{thing} to the school theater.",
+    "{owner} counted [{n} ]{thing} in a painting.",
+    "{owner} left [{n} ]{thing} near the river.",
+    "{owner} repaired [{n} ]{thing} during the winter.",
+    "{owner} talked about [{n} ]{thing} on the radio.",
+    "{owner} wrapped [{n} ]{thing} in brown paper.",
+    "{owner} sent a letter about [{n} ]{thing} to the mayor.",
+    "{owner} watched a film with [{n} ]{thing} in it.",
+    "{owner} carried [{n} ]{thing} across the bridge.",
+)
+OWNERS: tuple[str, ...] = (
+    "a museum in another town",
+    "the baker across the street",
+    "a retired sailor",
+    "the village choir",
+    "a gardener from the north",
+    "the old lighthouse keeper",
+    "a clockmaker",
+    "the night porter",
+)
+RELATIVES: tuple[str, ...] = (
+    "{name}'s cousin",
+    "an uncle of {name}",
+    "{name}'s dentist",
+    "a neighbor of {name}",
+)
+THINGS: tuple[str, ...] = tuple(
+    "lanterns kites bells umbrellas teapots ladders clocks mirrors buttons whistles ropes barrels pillows candles "
+    "statues drums carpets violins compasses hammocks".split()
+)
+NAMES: tuple[str, ...] = tuple("Alma Bruno Celia Dario Edda Felix Greta Hugo Ines Jonas Karla Leo".split())
+NEUTRAL: tuple[str, ...] = (
+    "Please read the text with care.",
+    "Here is the text again for you.",
+    "Take as much time as you need.",
+    "This is the text that was given.",
+    "Read everything before you give your answer.",
+    "What follows is part of the same text.",
+    "There is no need to hurry with this one.",
+    "As always, read the whole text from start to end.",
+    "The text goes on after this sentence, so please keep reading.",
+    "You may read the text as many times as you wish to do.",
+)
+_NUMBER = regex.compile(r"\[([^\]]*)\]")
+_NUMERAL = regex.compile(r"(?<![\p{L}\p{N}])\p{N}+(?:[.,]\p{N}+)*")
+_BACKWARD = frozenset(
+    "he she it they his her its their this that these those then so after also thus therefore but and if each "
+    "another him them however altogether finally afterwards later".split()
+)
+_CLOSED = frozenset(
+    "the and with from this that these those have been were will would what when where which there their they does "
+    "many much more less than some each every into onto over under about after before other only also very just your "
+    "because while how long does still both between such then them his her its".split()
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What a template is filled with, drawn once so that paired arms share it."""
+
+    owner: str
+    thing: str
+    number: int
+
+    def sentence(self, template: str, *, with_number: bool) -> str:
+        """The sentence, its first letter a capital."""
+        body = _NUMBER.sub(r"\1" if with_number else "", template)
+        body = body.format(owner=self.owner, thing=self.thing, n=self.number)
+        return body[:1].upper() + body[1:]
+
+
+@lru_cache(maxsize=256)
+def names_in(text: str) -> frozenset[str]:
+    """Capitalized words that do not start a sentence, or that appear more than once capitalized."""
+    starts = {s.start for s in sentences(text)}
+    capital = [w for w in words(text) if w.text[:1].isupper() and w.text.isalpha() and len(w.text) > 2]
+    inside = {w.text for w in capital if w.start not in starts}
+    often = {w.text for w in capital if sum(v.text == w.text for v in capital[:200]) > 1}
+    return frozenset(n for n in inside | often if n.lower() not in _CLOSED | _BACKWARD)
+
+
+def things_in(text: str) -> list[str]:
+    """Plural-looking words of the text, in order: the things it is about."""
+    seen = dict.fromkeys(
+        w.text.lower() for w in words(text) if w.text.isalpha() and len(w.text) > 3 and w.text.islower()
+    )
+    out = NUMBER_WORDS | UNITS | _CLOSED
+    return [t for t in seen if t.endswith("s") and not t.endswith(("ss", "us", "is")) and t not in out]
+
+
+def number_for(text: str, random: Random, *, in_range: bool) -> int:
+    """A number between the text's least and greatest whole numbers (2 to 30 where it has none), or ten times past it."""
+    found = [int(m) for m in regex.findall(r"(?<![\p{N}.,])[0-9]{1,9}(?![\p{N}.,]?[0-9])", text)]
+    low, high = (min(found), max(found)) if found else (2, 30)
+    low, high = max(2, low), max(12, high)
+    return random.randint(low, high) if in_range else random.randint(10 * high, 20 * high)
+
+
+def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, str]]:
+    """(example id, sentence) of every sentence with a numeral that stands on its own: no question, no backward word."""
+    found = []
+    for example in pool:
+        for s in sentences(example.text.get(field, "")):
+            first = s.text.split(None, 1)[0].lower().strip("'\",")
+            if (
+                _NUMERAL.search(s.text)
+                and "?" not in s.text
+                and first not in _BACKWARD
+                and "$" not in s.text[:1]
+            ):
+                found.append((example.id, s.text))
+    return found
+
+
+def changes_answer(sentence: str, text: str, protected: Iterable[str], *, names_may_overlap: bool) -> bool:
+    """The guard: whether a sentence might bear on the answer of ``text``.
+
+    It might if it asks something, holds one of the task's protected words, or shares a name with the text (unless the
+    overlap is what is being tested).
+    """
+    low = sentence.lower()
+    if "?" in sentence:
+        return True
+    if any(
+        regex.search(rf"(?<![\p{{L}}\p{{N}}]){regex.escape(w.lower())}(?![\p{{L}}\p{{N}}])", low)
+        for w in protected
+        if w.strip()
+    ):
+        return True
+    mine = {w.text for w in words(sentence)}
+    return not names_may_overlap and any(n in mine for n in names_in(text))
+
+
+def in_style(sentence: str, text: str) -> str:
+    """The sentence in the letter case and the final spacing of the text (lower-cased, tokenized data sets)."""
+    if text and text == text.lower() and any(c.isalpha() for c in text):
+        sentence = sentence.lower()
+    if text.rstrip().endswith((" .", " ?", " !")):
+        sentence = sentence[:-1] + " ."
+    return sentence

@@ -1,0 +1,222 @@
+"""Irrelevant sentences put into the text: GSM-IC (arXiv 2302.00093) and 2511.08022, with the arms made comparable.
+
+Arms:
+
+- ``no-number``: built-in sentences without numbers (20 templates);
+- ``number``: sentences with numbers from ``pool_size`` draws of other examples of the same task, as 2511.08022 does;
+- ``paired-number`` / ``paired-no-number``: the same built-in sentence with and without its number, in the same place:
+  sentence, owner, thing and position are the same draws in both, so their difference is the number alone.
+
+Cost: 1 + ``tries`` queries per example at most. Null (``null_kind``): ``paraphrase`` (default) leaves the sentence out and
+asks the carrier, that is the text itself, with as many meaning-preserving edits as words were inserted (or as it has
+places for); ``neutral`` puts content-free sentences of about the same length in the same places, which separates what
+the sentence says from the room it takes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+
+from zobench.attacks.base import Attack, AttackContext
+from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.distractors import (
+    NAMES,
+    NEUTRAL,
+    OWNERS,
+    RELATIVES,
+    TEMPLATES,
+    THINGS,
+    Filling,
+    changes_answer,
+    in_style,
+    names_in,
+    number_for,
+    numbered_sentences,
+    things_in,
+)
+from zobench.attacks.lockstep import Search
+from zobench.attacks.session import Draft, Session, Try
+from zobench.attacks.streams import stream
+from zobench.attacks.words import Edit, apply_edits, sentences, words
+from zobench.plugins import nearest
+
+Arm = Literal["no-number", "number", "paired-number", "paired-no-number"]
+Position = Literal["start", "random", "before-question", "after"]
+DEFENCE = "Ignore any information that has nothing to do with the question. "
+
+
+@dataclass(frozen=True, kw_only=True)
+class IrrelevantSentenceConfig(SearchConfig):
+    arm: Arm = "no-number"
+    """Where the sentences come from."""
+    sentences: int = 1
+    """Sentences inserted per try (grid of the paper's questions: 1, 2, 3, 5)."""
+    length_ratio: float | None = None
+    """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10)."""
+    position: Position = "random"
+    """``random``: any sentence boundary, drawn for each sentence."""
+    topic: Literal["off", "in"] = "off"
+    """``in``: the sentence is about a thing that the text mentions."""
+    role: Literal["none", "other", "overlap"] = "none"
+    """Whose thing it is: nobody named, a name from elsewhere, or (``overlap``) a relative of someone in the text."""
+    number_range: Literal["in", "out"] = "in"
+    """Whether numbers lie within the range of the text's own."""
+    tries: int = 3
+    """Edited texts asked per example, besides the clean one."""
+    pool_size: int = 20
+    """Sentences drawn from other examples in arm ``number``; 20 as the built-in pool, so that no arm has more choice."""
+    style: Literal["match", "plain"] = "match"
+    """``match``: follow the text's letter case and spacing of final marks."""
+    defence: bool = False
+    """Put an instruction to ignore irrelevant information before the text, in every query."""
+    null_kind: Literal["paraphrase", "neutral"] = "paraphrase"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, valid in (("arm", get_args(Arm)), ("position", get_args(Position))):
+            value = getattr(self, name)
+            if value not in valid:
+                raise ValueError(f"{name}: unknown value {value!r}{nearest(value, valid)}")
+        if self.sentences < 1 or self.tries < 1 or self.pool_size < 1:
+            raise ValueError("sentences, tries and pool_size must be at least 1")
+        if self.length_ratio is not None and self.length_ratio <= 0:
+            raise ValueError(f"length_ratio must be positive, got {self.length_ratio}")
+
+
+class IrrelevantSentence(ComposedAttack):
+    """Random irrelevant sentences at random places; black box, decision based."""
+
+    Config = IrrelevantSentenceConfig
+    name: ClassVar[str] = "irrelevant-sentence"
+    config: IrrelevantSentenceConfig
+
+    def __init__(self, config: IrrelevantSentenceConfig | None = None) -> None:
+        super().__init__(config)
+        self._pool: tuple[AttackContext | None, list[tuple[str, str]]] = (None, [])
+
+    def null(self) -> Attack:
+        return super().null() if self.config.null_kind == "paraphrase" else NeutralSentence(self.config)
+
+    def prefix(self) -> str:
+        return DEFENCE if self.config.defence else ""
+
+    def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
+        for _ in range(self.config.tries):
+            draft = self._draft(session, context)
+            if draft is None:
+                return None
+            for attempt in (yield from session.ask([draft])):
+                if session.won(attempt):
+                    return attempt
+        return None
+
+    def _draft(self, session: Session, context: AttackContext) -> Draft | None:
+        text, config = session.original, self.config
+        target = None if config.length_ratio is None else config.length_ratio * len(words(text))
+        chosen: list[str] = []
+        while len(chosen) < config.sentences if target is None else _size(chosen) < max(1.0, target):
+            sentence = self._sentence(session, context, chosen)
+            if sentence is None:
+                return None
+            chosen.append(in_style(sentence, text) if config.style == "match" else sentence)
+        places = [_place(session, config.position) for _ in chosen]
+        if config.position != "random":
+            places = places[:1] * len(chosen)
+        edited = _inserted(text, chosen, places)
+        return Draft(
+            edited, size=_size(chosen), source=config.arm, position=min(places, key=lambda p: p[0])[1]
+        )
+
+    def _sentence(self, session: Session, context: AttackContext, chosen: list[str]) -> str | None:
+        """A sentence that passes the guard; one not chosen yet while there are such."""
+        makers = self._makers(session, context)
+        session.random.shuffle(makers)
+        spare = None
+        for make in makers:
+            sentence = make()
+            overlap = self.config.role == "overlap"
+            if changes_answer(sentence, session.original, context.protected, names_may_overlap=overlap):
+                continue
+            if sentence not in chosen and in_style(sentence, session.original) not in chosen:
+                return sentence
+            spare = sentence
+        return spare
+
+    def _makers(self, session: Session, context: AttackContext) -> list[Any]:
+        """One function per sentence of the pool."""
+        if self.config.arm == "number":
+            found = self._others(session.field, context)
+            return [lambda s=s: s for owner, s in found if owner != session.example.id]
+        filling = self._filling(session, context)
+        numbered = self.config.arm == "paired-number"
+        return [lambda t=t: filling.sentence(t, with_number=numbered) for t in TEMPLATES]
+
+    def _filling(self, session: Session, context: AttackContext) -> Filling:
+        random, text = session.random, session.original
+        things = things_in(text) if self.config.topic == "in" else []
+        mine = sorted(names_in(text))
+        owner = random.choice(OWNERS)
+        if self.config.role != "none":
+            others = [n for n in NAMES if n not in mine]
+            names = mine if self.config.role == "overlap" and mine else others
+            owner = random.choice(RELATIVES).format(name=random.choice(names))
+        thing = random.choice(things or [t for t in THINGS if t not in text.lower()] or list(THINGS))
+        own = stream(random.getrandbits(64), "number")
+        return Filling(owner, thing, number_for(text, own, in_range=self.config.number_range == "in"))
+
+    def _others(self, field: str, context: AttackContext) -> list[tuple[str, str]]:
+        if self._pool[0] is not context:
+            found = numbered_sentences(context.pool, field)
+            if not found:
+                raise ValueError(
+                    "irrelevant-sentence: arm 'number' takes sentences with numbers from other examples of the task, "
+                    "and there are none; use 'paired-number' for built-in ones"
+                )
+            draw = stream(context.seed, self.name, "pool").sample(
+                found, min(self.config.pool_size, len(found))
+            )
+            self._pool = (context, draw)
+        return self._pool[1]
+
+
+class NeutralSentence(IrrelevantSentence):
+    """Null of kind ``neutral``: the same draws and places, each sentence exchanged for a content-free one."""
+
+    def null(self) -> Attack:
+        return self
+
+    def _sentence(self, session: Session, context: AttackContext, chosen: list[str]) -> str | None:
+        meant = super()._sentence(session, context, [])
+        if meant is None:
+            return None
+        fit = sorted(NEUTRAL, key=lambda s: abs(len(words(s)) - len(words(meant))))
+        return next((s for s in fit if s not in chosen), fit[0])
+
+
+def _size(chosen: list[str]) -> int:
+    return sum(len(words(s)) for s in chosen)
+
+
+def _place(session: Session, position: Position) -> tuple[int, int]:
+    """Character offset and sentence index of an insertion; the end of the text where the place is protected."""
+    text = session.original
+    spans = sentences(text)
+    places = [(s.start, i) for i, s in enumerate(spans)] + [(len(text), len(spans))]
+    asking = [p for p, s in zip(places, spans, strict=False) if "?" in s.text]
+    place = {"start": places[0], "after": places[-1], "before-question": (asking or places)[-1]}.get(position)
+    if place is None:
+        place = session.random.choice(places)
+    return place if session.guard.free(place[0], place[0]) else places[-1]
+
+
+def _inserted(text: str, chosen: list[str], places: list[tuple[int, int]]) -> str:
+    by_offset: dict[int, list[str]] = {}
+    for sentence, (offset, _) in zip(chosen, places, strict=True):
+        by_offset.setdefault(offset, []).append(sentence)
+    edits = []
+    for offset, group in by_offset.items():
+        before = " " if offset > 0 and not text[offset - 1].isspace() else ""
+        after = " " if offset < len(text) else ""
+        edits.append(Edit(offset, offset, before + " ".join(group) + after))
+    return apply_edits(text, edits)

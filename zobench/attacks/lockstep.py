@@ -1,0 +1,56 @@
+"""Many searches at once, so that the victim and the helper models are asked in large batches.
+
+A search is a generator for ONE example, written as if it were alone: it yields an :class:`Ask` and is sent the replies.
+:func:`lockstep` advances all searches together: helper services (masked LM, sentence encoder) are answered until every
+unfinished search waits for the victim, then the victim is asked once for all of them. What a search decides depends only
+on the replies to its own questions, so the outcome is that of running the searches one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+VICTIM = "victim"
+"""Name of the service that answers with predictions; it is asked last, with everything that waits for it."""
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """``items`` for the service of that name; the reply is a list of the same length and order."""
+
+    service: str
+    items: tuple[Any, ...]
+
+
+Search = Generator[Ask, list[Any], R]
+Service = Callable[[list[Any]], list[Any]]
+
+
+def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> list[R]:
+    """Run all searches to their ends; results in the order given."""
+    results: dict[int, R] = {}
+    waiting: dict[int, Ask] = {}
+
+    def advance(index: int, reply: list[Any] | None) -> None:
+        try:
+            waiting[index] = searches[index].send(reply)  # type: ignore[arg-type]
+        except StopIteration as end:
+            waiting.pop(index, None)
+            results[index] = end.value
+
+    for i in range(len(searches)):
+        advance(i, None)
+    while waiting:
+        name = next((a.service for a in waiting.values() if a.service != VICTIM), VICTIM)
+        group = [(i, a.items) for i, a in sorted(waiting.items()) if a.service == name]
+        replies = services[name]([item for _, items in group for item in items])
+        assert len(replies) == sum(len(items) for _, items in group), f"service {name!r} lost replies"
+        at = 0
+        for i, items in group:
+            advance(i, replies[at : at + len(items)])
+            at += len(items)
+    return [results[i] for i in range(len(searches))]

@@ -1,0 +1,111 @@
+"""One example under attack: what may be edited, what was asked, what is left of its budget."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple
+
+from zobench.attacks.lockstep import VICTIM, Ask, Search
+from zobench.attacks.protect import Guard
+from zobench.data.example import Example
+from zobench.tasks.base import Prediction
+
+CONFIRM = "confirm"
+"""Service that asks the victim again without its cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An edited text that may be asked.
+
+    Attributes:
+        size: unit edits in it (characters, words or inserted words, as the attack counts); the null matches it.
+        source, position, part_of_speech: where the last edit came from (position: index of the word or sentence).
+    """
+
+    text: str
+    size: int = 1
+    source: str = ""
+    position: int | None = None
+    part_of_speech: str = ""
+
+
+class Try(NamedTuple):
+    """A draft that was asked and its answer."""
+
+    draft: Draft
+    prediction: Prediction
+
+
+def gold_probability(prediction: Prediction, label: int | None) -> float:
+    """Probability of the gold label; 1 or 0 by correctness where the victim gives no probabilities."""
+    if prediction.log_probs is None or label is None:
+        return float(prediction.correct)
+    return math.exp(prediction.log_probs[label])
+
+
+@dataclass
+class Session:
+    """State of the attack on one example. ``limit`` counts every query, the clean one included."""
+
+    example: Example
+    field: str
+    guard: Guard
+    random: Random
+    limit: int | None
+    prefix: str = ""
+    sampled: bool = False
+    asked: int = 0
+    tries: list[Try] = field(default_factory=list)
+    clean: Prediction | None = None
+
+    @property
+    def original(self) -> str:
+        return self.example.text[self.field]
+
+    @property
+    def left(self) -> int:
+        """Queries that the search may still spend."""
+        return 1 << 62 if self.limit is None else max(0, self.limit - self.asked)
+
+    def ask_clean(self) -> Search[Prediction]:
+        """The prediction on the unedited text."""
+        [self.clean] = yield self._request([self.original])
+        return self.clean
+
+    def ask(self, drafts: Sequence[Draft]) -> Search[list[Try]]:
+        """Answers to as many of the drafts, in order, as the budget allows (none when it is spent)."""
+        affordable = list(drafts[: self.left])
+        if not affordable:
+            return []
+        replies = yield self._request([d.text for d in affordable])
+        found = [Try(d, p) for d, p in zip(affordable, replies, strict=True)]
+        self.tries += found
+        return found
+
+    def confirm(self, draft: Draft, times: int) -> Search[Prediction | None]:
+        """Ask the text ``times`` more times, computed anew; the first right answer among them, else ``None``."""
+        if not times:
+            return None
+        replies = yield dataclasses.replace(self._request([draft.text] * times), service=CONFIRM)
+        return next((p for p in replies if p.correct), None)
+
+    def won(self, attempt: Try) -> bool:
+        """The goal: the text is answered wrongly (the clean text was answered rightly)."""
+        return not attempt.prediction.correct
+
+    def score(self, prediction: Prediction) -> float:
+        """What a search increases: one minus the probability of the gold answer."""
+        return 1.0 - gold_probability(prediction, self.example.label)
+
+    def best(self) -> Try | None:
+        """The try of the highest score, the first of equals."""
+        return max(self.tries, key=lambda t: self.score(t.prediction), default=None)
+
+    def _request(self, texts: Sequence[str]) -> Ask:
+        self.asked += len(texts)
+        return Ask(VICTIM, tuple(self.example.with_text(self.field, self.prefix + t) for t in texts))
