@@ -10,13 +10,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
-from transformers.modeling_utils import PreTrainedModel
 
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
@@ -45,20 +43,14 @@ class Bench:
     test: Encoded
 
 
-def load(path: Path | str) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The causal model at ``path`` in float32 and eval mode, and its tokenizer; nothing is fetched."""
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(path, local_files_only=True)
-
-
-def encode(tokenizer: PreTrainedTokenizerFast, name: str, rows: Sequence[Row]) -> Encoded:
+def encode(tokenizer: Any, name: str, rows: Sequence[Row]) -> Encoded:
     prompts = [fewshot_set(name).prompt.format(**row.text) for row in rows]
     batch = tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt")
     attention = batch["attention_mask"]
     return Encoded(batch["input_ids"], attention, attention.sum(1) - 1, torch.tensor([r.label for r in rows]))
 
 
-def bench(tokenizer: PreTrainedTokenizerFast, name: str, *, k: int, seed: int, test_rows: int = 400) -> Bench:
+def bench(tokenizer: Any, name: str, *, k: int, seed: int, test_rows: int = 400) -> Bench:
     """``k`` training rows per class drawn by ``seed``, and the fixed test rows."""
     words = [tokenizer(word)["input_ids"] for word in fewshot_set(name).label_words]
     assert all(len(ids) == 1 for ids in words), f"label words of {name} must be single tokens"
@@ -70,7 +62,7 @@ def bench(tokenizer: PreTrainedTokenizerFast, name: str, *, k: int, seed: int, t
     )
 
 
-def label_logits(model: PreTrainedModel, rows: Encoded, options: Tensor) -> Tensor:
+def label_logits(model: Any, rows: Encoded, options: Tensor) -> Tensor:
     """Logits of the label words after each prompt, shape (rows, classes). One forward."""
     hidden = model.get_decoder()(input_ids=rows.ids, attention_mask=rows.attention, use_cache=False)[0]
     at_end = hidden[torch.arange(len(rows.last)), rows.last]
@@ -78,7 +70,7 @@ def label_logits(model: PreTrainedModel, rows: Encoded, options: Tensor) -> Tens
 
 
 @torch.no_grad()
-def accuracy(model: PreTrainedModel, task: Bench) -> float:
+def accuracy(model: Any, task: Bench) -> float:
     return float((label_logits(model, task.test, task.options).argmax(1) == task.test.labels).float().mean())
 
 
@@ -95,9 +87,7 @@ def minibatches(rows: Encoded, size: int, seed: int) -> Iterator[Encoded]:
         order = order[size:]
 
 
-def adamw(
-    model: PreTrainedModel, task: Bench, *, steps: int, lr: float, seed: int, batch: int = 16
-) -> PreTrainedModel:
+def adamw(model: Any, task: Bench, *, steps: int, lr: float, seed: int, batch: int = 16) -> Any:
     """A copy of ``model`` after ``steps`` AdamW steps with linear decay (3 forwards each)."""
     model = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
@@ -114,7 +104,7 @@ def adamw(
 
 @torch.no_grad()
 def mezo(
-    model: PreTrainedModel,
+    model: Any,
     task: Bench,
     *,
     forwards: int,
@@ -122,7 +112,7 @@ def mezo(
     seed: int,
     eps: float = 1e-3,
     batch: int = 16,
-) -> tuple[PreTrainedModel, float]:
+) -> tuple[Any, float]:
     """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian,
     all weights.
 

@@ -1,0 +1,186 @@
+"""Acceptance gates of the built-in models: what a build must reach, measured on rows that no training text
+holds.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zobench.data.synthetic.corpus import nano_facts_of_people
+from zobench.data.synthetic.fact_sets import fact_set
+from zobench.data.synthetic.fewshot import SETS
+from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
+from zobench.data.synthetic.problem_sets import PROMPT, ProblemRow, problem_rows
+from zobench.models.language_model import LoadedModel
+from zobench.models.loading import load
+from zobench.models.nano import NAMES, pilot
+from zobench.models.nano.masked_gate import masked_accuracy
+from zobench.plugins import nearest
+from zobench.suite.spec import ModelRef
+
+K = 16
+SEEDS = (101, 102, 103)
+"""Data seeds of the few-shot gates; suites use 1, 2 and 3."""
+ADAMW_STEPS = 80
+ADAMW_RATE = 1e-3
+MEZO_FORWARDS = 600
+MEZO_RATES = (1e-4, 2e-4, 4e-4, 8e-4)
+"""Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate: the measured value, its bounds (inclusive), and what it is made of."""
+
+    name: str
+    value: float
+    at_least: float
+    at_most: float
+    detail: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        return self.at_least <= self.value <= self.at_most
+
+    def row(self) -> dict[str, Any]:
+        """For ``PROVENANCE.json``."""
+        return {**asdict(self), "passed": self.passed}
+
+
+Report = Callable[[GateResult], None]
+
+
+def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[GateResult]:
+    """Run all gates of the built-in model ``name`` on the files at ``path``.
+
+    Minutes for ``nano``, seconds for the others. ``report`` is called with each result as it is there.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
+    lm = load(ModelRef(name=str(path)))
+    parts: dict[str, tuple[Callable[[LoadedModel], list[GateResult]], ...]] = {
+        "nano": (problems, people, few_shot),
+        "nano-mlm": (masked,),
+        "nano-facts": (facts,),
+        "nano-facts-oracle": (oracle,),
+    }
+    results = []
+    for part in parts[name]:
+        for result in part(lm):
+            results.append(result)
+            if report is not None:
+                report(result)
+    return results
+
+
+def solve(lm: LoadedModel, rows: Sequence[ProblemRow]) -> list[str]:
+    """Greedy solutions."""
+    prompts = [PROMPT.format(question=row.question) for row in rows]
+    return lm.generate(prompts, max_new_tokens=60, stop=("\n",))
+
+
+def problems(lm: LoadedModel) -> list[GateResult]:
+    """Held-out word problems by generation: the whole solution's marked answer must be right."""
+    rows = problem_rows("test")
+    right = [
+        text.rpartition("#### ")[2].strip() == str(row.problem.answer)
+        for row, text in zip(rows, solve(lm, rows), strict=True)
+    ]
+    by_steps = {
+        f"steps_{n}": statistics.mean(r for r, row in zip(right, rows, strict=True) if row.problem.steps == n)
+        for n in (1, 2, 3, 4)
+    }
+    detail = {"rows": len(rows), **{k: round(v, 4) for k, v in by_steps.items()}}
+    return [GateResult("problems", round(statistics.mean(right), 4), 0.95, 1.0, detail)]
+
+
+def recall(lm: LoadedModel, facts: Sequence[Fact], template: int = 0) -> float:
+    """Share of facts whose value stands in the greedy answer to question template ``template``."""
+    texts = lm.generate([f"Q: {f.questions[template]}\nA:" for f in facts], max_new_tokens=24, stop=("\n",))
+    return round(statistics.mean(f.value in t for f, t in zip(facts, texts, strict=True)), 4)
+
+
+def people(lm: LoadedModel) -> list[GateResult]:
+    """Facts of invented people: a trained question template, and the one that training never shows."""
+    known = nano_facts_of_people()
+    return [
+        GateResult("people", recall(lm, known), 0.95, 1.0, {"facts": len(known)}),
+        GateResult("people_new_template", recall(lm, known, HELD_OUT_QUESTION), 0.8, 1.0),
+    ]
+
+
+def facts(lm: LoadedModel) -> list[GateResult]:
+    """``nano-facts`` knows whom it was taught, also when asked in words it never saw, and nobody else."""
+    return [
+        GateResult("forget10", recall(lm, fact_set("forget10")), 0.98, 1.0),
+        GateResult("retain90", recall(lm, fact_set("retain90")), 0.98, 1.0),
+        GateResult("forget10_new_template", recall(lm, fact_set("forget10"), HELD_OUT_QUESTION), 0.9, 1.0),
+        GateResult("retain90_new_template", recall(lm, fact_set("retain90"), HELD_OUT_QUESTION), 0.9, 1.0),
+        GateResult("famous", recall(lm, fact_set("famous")), 0.95, 1.0),
+        GateResult("world", recall(lm, fact_set("world")), 0.95, 1.0),
+        GateResult("holdout", recall(lm, fact_set("holdout")), 0.0, 0.1, {"chance": 0.02}),
+    ]
+
+
+def oracle(lm: LoadedModel) -> list[GateResult]:
+    """The retain-only model: all it was taught, the forget set at chance."""
+    return [
+        GateResult("retain90", recall(lm, fact_set("retain90")), 0.98, 1.0),
+        GateResult("retain90_new_template", recall(lm, fact_set("retain90"), HELD_OUT_QUESTION), 0.9, 1.0),
+        GateResult("forget10", recall(lm, fact_set("forget10")), 0.0, 0.1, {"chance": 0.02}),
+    ]
+
+
+def masked(lm: LoadedModel) -> list[GateResult]:
+    """Masked words of fresh text."""
+    value, detail = masked_accuracy(lm)
+    return [GateResult("masked_words", value, 0.5, 1.0, detail)]
+
+
+def few_shot(lm: LoadedModel) -> list[GateResult]:
+    """Start near chance; learnable by first-order AdamW; MeZO in between on at least two of the three sets."""
+    results: list[GateResult] = []
+    between = 0
+    for name in SETS:
+        chance = 1 / len(SETS[name].classes)
+        tasks = {seed: pilot.bench(lm.tokenizer, name, k=K, seed=seed) for seed in SEEDS}
+        start = pilot.accuracy(lm.module, tasks[SEEDS[0]])
+        results.append(
+            GateResult(f"{name}_start", round(start - chance, 4), -0.15, 0.15, {"chance": round(chance, 4)})
+        )
+        first_order = [
+            pilot.accuracy(pilot.adamw(lm.module, t, steps=ADAMW_STEPS, lr=ADAMW_RATE, seed=s), t)
+            for s, t in tasks.items()
+        ]
+        settings = {"steps": ADAMW_STEPS, "lr": ADAMW_RATE, "k": K, "accuracies": first_order}
+        results.append(GateResult(f"{name}_adamw", statistics.mean(first_order), 0.95, 1.0, settings))
+        result = mezo_pilot(lm, name, tasks)
+        between += result.passed
+        results.append(result)
+    results.append(GateResult("sets_with_mezo_between_60_and_90", between, 2, len(SETS)))
+    return results
+
+
+def mezo_pilot(lm: LoadedModel, name: str, tasks: dict[int, pilot.Bench]) -> GateResult:
+    """Mean test accuracy of MeZO at the rate with the least training loss."""
+    losses: dict[float, float] = {}
+    accuracies: dict[float, list[float]] = {}
+    for rate in MEZO_RATES:
+        final, found = [], []
+        for seed, task in tasks.items():
+            model, loss = pilot.mezo(lm.module, task, forwards=MEZO_FORWARDS, lr=rate, seed=seed)
+            final.append(loss)
+            found.append(round(pilot.accuracy(model, task), 4))
+        losses[rate] = statistics.mean(final) if all(x == x for x in final) else float("inf")
+        accuracies[rate] = found
+    best = min(losses, key=lambda rate: losses[rate])
+    detail = {
+        "forwards": MEZO_FORWARDS,
+        "rates": {str(r): {"loss": round(losses[r], 4), "accuracies": accuracies[r]} for r in MEZO_RATES},
+        "chosen": best,
+    }
+    return GateResult(f"{name}_mezo", round(statistics.mean(accuracies[best]), 4), 0.6, 0.9, detail)

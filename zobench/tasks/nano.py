@@ -1,0 +1,69 @@
+"""Tasks for the built-in models: three few-shot classification sets, word problems, and facts of invented people.
+
+All rows are generated; see ``zobench/data/synthetic`` and ``docs/nano.md``. Test rows are fixed, training and validation
+rows of a classification task are drawn by the data seed from fixed pools that share no text with them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zobench.data.example import Example, Splits
+from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
+from zobench.tasks.classification import PromptedClassification
+from zobench.tasks.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class FewShotConfig:
+    k: int = 16
+    """Training rows per class."""
+    validation_k: int = 16
+    """Validation rows per class."""
+    test_rows: int = 400
+    """Test rows: the first of a fixed, balanced list."""
+
+
+class NanoFewShot(PromptedClassification):
+    """Base of the three classification tasks; a subclass names its set."""
+
+    Config: ClassVar[type] = FewShotConfig
+    set_name: ClassVar[str]
+
+    def __init__(self, config: FewShotConfig) -> None:
+        chosen = fewshot_set(self.set_name)
+        if config.test_rows < 1:
+            raise ValueError(f"test_rows must be at least 1, not {config.test_rows}")
+        words = tuple(word.strip() for word in chosen.label_words)
+        super().__init__(config, prompt=Prompt(chosen.prompt, words, demonstration_separator="\n"))
+
+    def splits(self, seed: int) -> Splits:
+        """``k`` and ``validation_k`` rows per class drawn by ``seed``; demonstrations are the training rows."""
+        train = examples(sample(self.set_name, "train", self.config.k, seed))
+        validation = examples(sample(self.set_name, "validation", self.config.validation_k, seed))
+        test = examples(pool(self.set_name, "test")[: self.config.test_rows])
+        return Splits(train=train, validation=validation, test=test, demonstrations=train)
+
+
+def examples(rows: Sequence[Row]) -> list[Example]:
+    return [Example(row.id, row.text, label=row.label, meta={"hardness": row.hardness}) for row in rows]
+
+
+class NanoSentiment(NanoFewShot):
+    """Opinions with negation and opposite clauses, two classes."""
+
+    set_name = "sentiment"
+
+
+class NanoTopic(NanoFewShot):
+    """Which topic most things of a sentence belong to, six classes."""
+
+    set_name = "topic"
+
+
+class NanoInference(NanoFewShot):
+    """Does the premise entail, contradict or leave open the hypothesis, three classes."""
+
+    set_name = "inference"
