@@ -1,20 +1,27 @@
-"""Counter-based noise: fill, sample, axpy_, gather."""
+"""Fill, add and gather counter-based noise; the algorithm is written down in :mod:`zobench.zo.noise`.
+
+Large tensors are worked in chunks, so that no call holds more than ``CHUNK`` values of noise. Tensors that
+are not contiguous are handled in C order through one contiguous copy.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Literal, get_args
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, Literal, get_args
 
 import torch
 
 from zobench.zo.noise import philox, reference
-from zobench.zo.noise.backend import backend_for
+from zobench.zo.noise.backend import Backend, backend_for
 
 Kind = Literal["gaussian", "rademacher", "uniform"]
-CHUNK = 1 << 16
+CHUNK = 1 << 15
+CHUNK_DEVICE = 1 << 22
 MAX_ELEMENTS = 1 << 60
-_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_HALVES = (torch.bfloat16, torch.float16)
+_FLOATS = (torch.float32, *_HALVES, torch.float64)
 
 
 def _check(seed: int, key: int, kind: str, offset: int, count: int) -> None:
@@ -31,31 +38,49 @@ def _check_dtype(dtype: torch.dtype) -> None:
         raise ValueError(f"noise is defined for float32, bfloat16, float16 and float64, not {dtype}")
 
 
-def _fill_chunk(out: torch.Tensor, offset: int, seed: int, key: int, kind: str, backend: str) -> None:
-    reference.fill_chunk(out, offset, seed=seed, key=key, kind=kind)
+def _kernels(backend: Backend, dtype: torch.dtype) -> Any:
+    """The kernel module that works on this dtype in one sweep, or None: then noise is made chunk by chunk."""
+    if backend == "numba" and dtype == torch.float32:
+        return import_module("zobench.zo.noise.cpu")
+    if backend == "triton" and dtype != torch.float64:
+        return import_module("zobench.zo.noise.cuda")
+    return None
+
+
+def _chunks(flat: torch.Tensor, offset: int, **stream: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """(part of the tensor, its float32 noise) in order; the noise buffer is used again by the next part."""
+    kernels = _kernels(backend_for(flat), torch.float32)
+    size = CHUNK if flat.device.type == "cpu" else CHUNK_DEVICE
+    buffer = torch.empty(min(size, flat.numel()), dtype=torch.float32, device=flat.device)
+    for start in range(0, flat.numel(), size):
+        part = flat[start : start + size]
+        noise = buffer[: part.numel()]
+        if kernels is None:
+            reference.fill_chunk(noise, offset + start, **stream)
+        else:
+            kernels.fill(noise, offset + start, **stream)
+        yield part, noise
 
 
 @torch.no_grad()
 def fill(out: torch.Tensor, *, seed: int, key: int, kind: Kind, offset: int = 0) -> torch.Tensor:
     """Overwrite ``out`` in C order with elements offset .. offset+numel of u(seed, key), and return it.
 
-    Values are computed in float32, then cast to the tensor's dtype (round to nearest even).
+    Values are computed in float32, then cast to the tensor's dtype (to nearest, ties to even).
 
     Raises:
-        ValueError: unknown kind, seed or key outside 64 bits, negative offset, or a dtype that is not floating.
+        ValueError: unknown kind, seed or key outside 64 bits, negative offset, a dtype that is not floating,
+            or a forced backend that cannot serve the tensor's device.
     """
     _check(seed, key, kind, offset, out.numel())
     _check_dtype(out.dtype)
-    backend = backend_for(out)
-    flat = (
-        out.view(-1) if out.is_contiguous() else torch.empty(out.numel(), dtype=out.dtype, device=out.device)
-    )
-    buffer = torch.empty(min(CHUNK, flat.numel()), dtype=torch.float32, device=out.device)
-    for start in range(0, flat.numel(), CHUNK):
-        target = flat[start : start + CHUNK]
-        noise = buffer[: target.numel()]
-        _fill_chunk(noise, offset + start, seed, key, kind, backend)
-        target.copy_(noise)
+    flat = out.detach().view(-1) if out.is_contiguous() else torch.empty_like(out.reshape(-1))
+    kernels = _kernels(backend_for(out), out.dtype)
+    if kernels is not None:
+        kernels.fill(flat, offset, seed=seed, key=key, kind=kind)
+    else:
+        for part, noise in _chunks(flat, offset, seed=seed, key=key, kind=kind):
+            part.copy_(noise)
     if not out.is_contiguous():
         out.copy_(flat.view(out.shape))
     return out
@@ -80,26 +105,24 @@ def axpy_(
 ) -> torch.Tensor:
     """tensor += scale * u(seed, key), in place and without holding u; returns the tensor.
 
-    ``scale`` is rounded to float32; then one float32 multiplication, one float32 addition (never fused) to the
-    tensor's value read as float32, and one rounding to its dtype. In a float64 tensor u is still float32, but scale,
-    product and sum are float64.
+    ``scale`` is rounded to float32; then one float32 multiplication, one float32 addition (never fused) to
+    the tensor's value read as float32, and one rounding to its dtype. In a float64 tensor u is still
+    float32, but scale, product and sum are float64.
 
     Raises:
         ValueError: as :func:`fill`.
     """
     _check(seed, key, kind, offset, tensor.numel())
     _check_dtype(tensor.dtype)
-    backend = backend_for(tensor)
-    compute = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-    factor = scale if compute == torch.float64 else to_float32(scale)
-    flat = tensor.view(-1) if tensor.is_contiguous() else tensor.reshape(-1)
-    buffer = torch.empty(min(CHUNK, flat.numel()), dtype=torch.float32, device=tensor.device)
-    for start in range(0, flat.numel(), CHUNK):
-        target = flat[start : start + CHUNK]
-        noise = buffer[: target.numel()]
-        _fill_chunk(noise, offset + start, seed, key, kind, backend)
-        product = noise.to(compute).mul_(factor)
-        target.copy_(target.to(compute).add_(product))
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    factor = scale if wide == torch.float64 else to_float32(scale)
+    flat = tensor.detach().view(-1) if tensor.is_contiguous() else tensor.detach().reshape(-1)
+    kernels = _kernels(backend_for(tensor), tensor.dtype)
+    if kernels is not None:
+        kernels.axpy_(flat, factor, offset, seed=seed, key=key, kind=kind)
+    else:
+        for part, noise in _chunks(flat, offset, seed=seed, key=key, kind=kind):
+            part.copy_(noise.to(wide).mul_(factor).add_(part.to(wide)))
     if not tensor.is_contiguous():
         tensor.copy_(flat.view(tensor.shape))
     return tensor
@@ -110,15 +133,18 @@ def gather(indices: torch.Tensor, *, seed: int, key: int, kind: Kind) -> torch.T
     """u(seed, key) at flat C-order positions of the unmasked tensor, float32, in the shape of ``indices``.
 
     Raises:
-        ValueError: as :func:`fill`; indices that are not int64 or int32, or negative.
+        ValueError: as :func:`fill`; indices that are not int64 or int32, or that are negative.
     """
     if indices.dtype not in (torch.int64, torch.int32):
         raise ValueError(f"indices must be int64 or int32, not {indices.dtype}")
     flat = indices.reshape(-1).to(torch.int64)
-    if flat.numel() and int(flat.min()) < 0:
-        raise ValueError(f"indices must not be negative, got {int(flat.min())}")
-    _check(seed, key, kind, 0, int(flat.max()) + 1 if flat.numel() else 0)
+    low, high = (int(flat.min()), int(flat.max())) if flat.numel() else (0, -1)
+    _check(seed, key, kind, low, high + 1 - low)
     out = torch.empty(flat.numel(), dtype=torch.float32, device=flat.device)
+    kernels = _kernels(backend_for(out), torch.float32)
+    if kernels is not None:
+        kernels.gather(flat.contiguous(), out, seed=seed, key=key, kind=kind)
+        return out.view(indices.shape)
     for start in range(0, flat.numel(), CHUNK):
         part = flat[start : start + CHUNK]
         out[start : start + CHUNK] = reference.gather_chunk(part, seed=seed, key=key, kind=kind)
@@ -129,9 +155,9 @@ def gather(indices: torch.Tensor, *, seed: int, key: int, kind: Kind) -> torch.T
 def words(
     count: int, *, seed: int, key: int, offset: int = 0, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
-    """Raw 32-bit words offset .. offset+count of the stream of kind ``bits``, as int64 in [0, 2^32).
+    """Raw 32-bit words offset .. offset+count of the stream ``bits``, as int64 in [0, 2^32).
 
-    Computed by the reference on every device: 4 words per Philox block.
+    Computed by the reference on every device. Raises as :func:`fill`.
     """
     _check(seed, key, "uniform", offset, count)
     code = reference.CODES["bits"]
@@ -139,7 +165,7 @@ def words(
 
 
 def to_float32(value: float) -> float:
-    """``value`` rounded to the nearest float32; infinite beyond its range."""
+    """``value`` rounded to the nearest float32, ties to even; infinite beyond its range."""
     try:
         return float(struct.unpack("<f", struct.pack("<f", value))[0])
     except OverflowError:

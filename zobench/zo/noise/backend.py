@@ -6,6 +6,7 @@ installed, may be forced with :func:`use_backend`, and its name belongs into the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -51,8 +52,6 @@ def _require(backend: Backend, device: str) -> None:
 
 
 def _interpreting() -> bool:
-    import os
-
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 

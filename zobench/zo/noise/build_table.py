@@ -1,9 +1,10 @@
-"""Writes ``gaussian_table.f32``: the upper-tail normal quantile at the knots of the Gaussian algorithm.
+"""Writes ``gaussian_table.f32``: upper-tail normal quantiles at the knots of the Gaussian algorithm.
 
-Knot j = 256 e + s (e = 0..31, s = 0..255) stands at p_j = 2^(e-33) (1 + s/256); knot 8192 is p = 1/2. The entry is
-Q(p_j), with Q(p) = sqrt(2) erfinv(1 - 2p), rounded to the nearest float32, stored little-endian; one more zero follows
-so that entry i+1 exists for every i. Everything is computed by mpmath in integer arithmetic, hence equal on every
-machine. Run ``python -m zobench.zo.noise.build_table`` to write the file again (half a minute); its SHA-256 is tested.
+Knot j = 256 e + s (e = 0..31, s = 0..255) stands at p_j = 2^(e-33) (1 + s/256); knot 8192 is p = 1/2. The
+entry is Q(p_j), with Q(p) = sqrt(2) erfinv(1 - 2p), rounded to float64 and then to float32, stored
+little-endian; one more zero follows so that entry i+1 exists for every i. mpmath computes in integer
+arithmetic, hence equally on every machine. ``python -m zobench.zo.noise.build_table`` writes the file again
+in seconds; its SHA-256 is tested.
 """
 
 from __future__ import annotations

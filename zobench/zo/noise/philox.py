@@ -1,11 +1,11 @@
 """Philox4x32-10 (Salmon et al., SC 2011) on torch tensors, and the layout of its counter.
 
-Words are int64 tensors holding values in [0, 2^32). A product of two words may exceed 2^63; int64 multiplication wraps
-modulo 2^64, and both halves are then read with shift and mask, which is exact.
+Words are int64 tensors holding values in [0, 2^32). A product of two words may exceed 2^63; int64
+multiplication wraps modulo 2^64, and both halves are then read with shift and mask, which is exact.
 
-Layout: the Philox key is the 64-bit seed, low word first. The counter is (B mod 2^32, B div 2^32 + 2^28 * kind code,
-tensor key mod 2^32, tensor key div 2^32) with B the block index, B < 2^60. Word w of a stream is output w mod 4 of
-block w div 4.
+Layout: the Philox key is the 64-bit seed, low word first. The counter is (B mod 2^32, B div 2^32 + 2^28 *
+kind code, tensor key mod 2^32, tensor key div 2^32) with B the block index, B < 2^58. Word w of a stream is
+output w mod 4 of block w div 4.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ W0, W1 = 0x9E3779B9, 0xBB67AE85
 MASK = 0xFFFFFFFF
 ROUNDS = 10
 KIND_SHIFT = 28
-MAX_BLOCK = 1 << 60
 
 Words = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -1,4 +1,4 @@
-"""Reference backend: the noise in plain torch operations, on any device. The other backends must equal it to the bit."""
+"""Reference backend: the noise in plain torch operations, on any device. The other backends must equal it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,271 @@
+"""CPU kernels of the noise, compiled by numba on first use and cached on disk where that is possible.
+
+One signature per kernel, fastmath off: LLVM then neither reorders nor contracts a multiplication and an
+addition. All words are held in uint64 (numba widens uint32 products to uint64 in any case) and masked. Work
+is done in tiles that stay in the first-level cache; kernels release the interpreter lock, so that large
+tensors are split over ``torch.get_num_threads()`` threads. The counter makes the result independent of that
+split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from zobench.zo.noise import philox, table
+from zobench.zo.noise.reference import CODES, HALF_BITS
+
+TILE = 4096
+PARALLEL_FROM = 1 << 18
+
+_M0, _M1 = np.uint64(philox.M0), np.uint64(philox.M1)
+_W0, _W1 = np.uint64(philox.W0), np.uint64(philox.W1)
+_MASK, _S32, _TWO, _THREE = np.uint64(philox.MASK), np.uint64(32), np.uint64(2), np.uint64(3)
+_ONE, _FIVE, _SEVEN = np.uint64(1), np.uint64(5), np.uint64(7)
+_LANE32, _LANE128 = np.uint64(31), np.uint64(127)
+_ROUNDS = philox.ROUNDS
+_HALF_BITS, _SIGN, _BELOW_SIGN = np.uint32(HALF_BITS), np.uint32(0x80000000), np.uint32(0x7FFFFFFF)
+_FRACTION, _S15, _S8, _S31 = np.uint32(0x7FFF), np.uint32(15), np.uint32(8), np.uint32(31)
+_HALF, _STEP, _ULP24 = np.float32(0.5), np.float32(1 / 32768), np.float32(1 / 16777216)
+_ONE_BITS, _BIT = np.uint32(0x3F800000), np.uint32(1)
+_GAUSSIAN, _RADEMACHER = CODES["gaussian"], CODES["rademacher"]
+
+_STREAM = "UniTuple(uint64, 5)"
+_TABLES = "float32[::1], float32[::1]"
+_SCRATCH = "uint32[::1], uint32[::1], float32[::1]"
+
+
+def _compiled(signature: str) -> Callable[[Any], Any]:
+    """``numba.njit`` with one signature, cached on disk unless no cache folder can be written."""
+
+    def decorate(function: Any) -> Any:
+        try:
+            return numba.njit(signature, nogil=True, cache=True)(function)
+        except RuntimeError as error:
+            if "cannot cache" not in str(error):
+                raise
+            return numba.njit(signature, nogil=True)(function)
+
+    return decorate
+
+
+@numba.njit(inline="always")
+def _philox(block: Any, stream: Any) -> Any:
+    c1_base, c2, c3, k0, k1 = stream
+    c0, c1 = block & _MASK, (block >> _S32) + c1_base
+    for _ in range(_ROUNDS):
+        p0, p1 = c0 * _M0, c2 * _M1
+        c0, c1, c2, c3 = (p1 >> _S32) ^ c1 ^ k0, p1 & _MASK, (p0 >> _S32) ^ c3 ^ k1, p0 & _MASK
+        k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
+    return c0, c1, c2, c3
+
+
+@_compiled(f"void(uint32[::1], uint64, {_STREAM})")
+def _words(words: Any, first: Any, stream: Any) -> None:
+    """Blocks first, first+1, ... into ``words``, four words each."""
+    for i in range(words.size >> 2):
+        c0, c1, c2, c3 = _philox(first + np.uint64(i), stream)
+        words[4 * i] = np.uint32(c0)
+        words[4 * i + 1] = np.uint32(c1)
+        words[4 * i + 2] = np.uint32(c2)
+        words[4 * i + 3] = np.uint32(c3)
+
+
+@_compiled(f"void(uint32[::1], int64[::1], uint64, {_STREAM})")
+def _words_at(words: Any, at: Any, shift: Any, stream: Any) -> None:
+    """Word ``at[i] >> shift`` of the stream into ``words[i]``; branch-free, hence vectorized."""
+    for i in range(at.size):
+        word = np.uint64(at[i]) >> shift
+        c0, c1, c2, c3 = _philox(word >> _TWO, stream)
+        low = c1 if word & _ONE else c0
+        high = c3 if word & _ONE else c2
+        words[i] = np.uint32(high if word & _TWO else low)
+
+
+@_compiled("void(uint32[::1], int64, float32[::1])")
+def _signs(words: Any, skip: Any, out: Any) -> None:
+    """Signs of the bits skip, skip+1, ... of ``words``: whole words between loose bits at the ends."""
+    n = out.size
+    head = min(n, (32 - skip) & 31)
+    body = (n - head) >> 5
+    for i in range(head):
+        bit = (words[0] >> np.uint32(skip + i)) & _BIT
+        out[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
+    first = (skip + head) >> 5
+    for j in range(body):
+        word = words[first + j]
+        part = out[head + 32 * j : head + 32 * j + 32]
+        for b in range(32):
+            bit = (word >> np.uint32(b)) & _BIT
+            part[b] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
+    for i in range(head + 32 * body, n):
+        at = np.uint64(skip + i)
+        bit = (words[at >> _FIVE] >> np.uint32(at & _LANE32)) & _BIT
+        out[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
+
+
+@_compiled(f"void(uint32[::1], float32[::1], int64, {_TABLES}, uint32[::1], float32[::1])")
+def _floats(words: Any, out: Any, code: Any, knots: Any, steps: Any, index: Any, fraction: Any) -> None:
+    """Gaussian or uniform values of ``words``; split in two loops so that the first is vectorized."""
+    n = out.size
+    if code != _GAUSSIAN:
+        for i in range(n):
+            out[i] = np.float32(np.int32(words[i] >> _S8)) * _ULP24
+        return
+    for i in range(n):
+        tail = np.float32(np.int32(words[i] & _BELOW_SIGN)) + _HALF
+        bits = np.float32(tail).view(np.uint32) - _HALF_BITS
+        index[i] = bits >> _S15
+        fraction[i] = np.float32(np.int32(bits & _FRACTION)) * _STEP
+    for i in range(n):
+        k = np.uint64(index[i])
+        magnitude = knots[k] + steps[k] * fraction[i]
+        out[i] = np.uint32(np.float32(magnitude).view(np.uint32) | (words[i] & _SIGN)).view(np.float32)
+
+
+@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+def _tile(
+    out: Any,
+    start: Any,
+    code: Any,
+    stream: Any,
+    knots: Any,
+    steps: Any,
+    words: Any,
+    index: Any,
+    fraction: Any,
+) -> None:
+    """Elements start .. start+out.size (at most TILE)."""
+    n = out.size
+    if code != _RADEMACHER:
+        skip = np.int64(start & _THREE)
+        used = (skip + n + 3) & ~3
+        _words(words[:used], start >> _TWO, stream)
+        _floats(words[skip : skip + n], out, code, knots, steps, index, fraction)
+        return
+    skip = np.int64(start & _LANE128)
+    used = (((skip + n + 31) >> 5) + 3) & ~3
+    _words(words[:used], start >> _SEVEN, stream)
+    _signs(words[skip >> 5 : used], skip & 31, out)
+
+
+@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+def _fill(
+    out: Any,
+    start: Any,
+    code: Any,
+    stream: Any,
+    knots: Any,
+    steps: Any,
+    words: Any,
+    index: Any,
+    fraction: Any,
+) -> None:
+    for low in range(0, out.size, TILE):
+        part = out[low : low + TILE]
+        _tile(part, start + np.uint64(low), code, stream, knots, steps, words, index, fraction)
+
+
+@_compiled(f"void(float32[::1], float32, float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+def _axpy(
+    target: Any,
+    scale: Any,
+    noise: Any,
+    start: Any,
+    code: Any,
+    stream: Any,
+    knots: Any,
+    steps: Any,
+    words: Any,
+    index: Any,
+    fraction: Any,
+) -> None:
+    for low in range(0, target.size, TILE):
+        part = target[low : low + TILE]
+        u = noise[: part.size]
+        _tile(u, start + np.uint64(low), code, stream, knots, steps, words, index, fraction)
+        for i in range(part.size):
+            part[i] = part[i] + scale * u[i]
+
+
+@_compiled(f"void(int64[::1], float32[::1], int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+def _gather(
+    at: Any, out: Any, code: Any, stream: Any, knots: Any, steps: Any, words: Any, index: Any, fraction: Any
+) -> None:
+    for low in range(0, out.size, TILE):
+        part, where = out[low : low + TILE], at[low : low + TILE]
+        if code != _RADEMACHER:
+            _words_at(words, where, np.uint64(0), stream)
+            _floats(words[: part.size], part, code, knots, steps, index, fraction)
+        else:
+            _words_at(words, where, _FIVE, stream)
+            for i in range(part.size):
+                bit = (words[i] >> np.uint32(where[i] & 31)) & _BIT
+                part[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
+
+
+_Common = tuple[int, tuple[np.uint64, ...], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _common(seed: int, key: int, kind: str) -> _Common:
+    """Kind code, stream words, tables and fresh scratch: the arguments every kernel ends with."""
+    code, cpu = CODES[kind], torch.device("cpu")
+    c1 = code << philox.KIND_SHIFT
+    stream = tuple(np.uint64(v) for v in (c1, key & philox.MASK, key >> 32, seed & philox.MASK, seed >> 32))
+    scratch = (np.empty(TILE + 8, np.uint32), np.empty(TILE, np.uint32), np.empty(TILE, np.float32))
+    return code, stream, table.quantiles(cpu).numpy(), table.differences(cpu).numpy(), *scratch
+
+
+def _split(count: int) -> list[tuple[int, int]]:
+    """Ranges of whole tiles, one per thread; one range where the tensor is small."""
+    threads = torch.get_num_threads() if count >= PARALLEL_FROM else 1
+    share = -(-count // (threads * TILE)) * TILE
+    return [(low, min(low + share, count)) for low in range(0, count, max(share, 1))]
+
+
+def _each(work: Callable[[int, int], None], count: int) -> None:
+    ranges = _split(count)
+    if len(ranges) <= 1:
+        for low, high in ranges:
+            work(low, high)
+        return
+    with ThreadPoolExecutor(len(ranges)) as pool:
+        for done in [pool.submit(work, low, high) for low, high in ranges]:
+            done.result()
+
+
+def fill(out: torch.Tensor, offset: int, *, seed: int, key: int, kind: str) -> None:
+    """Elements offset .. offset+n into a contiguous one-dimensional float32 CPU tensor."""
+    array = out.numpy()
+
+    def work(low: int, high: int) -> None:
+        _fill(array[low:high], np.uint64(offset + low), *_common(seed, key, kind))
+
+    _each(work, out.numel())
+
+
+def axpy_(target: torch.Tensor, scale: float, offset: int, *, seed: int, key: int, kind: str) -> None:
+    """target += scale * u for a contiguous one-dimensional float32 CPU tensor; ``scale`` is a float32."""
+    array = target.numpy()
+
+    def work(low: int, high: int) -> None:
+        noise = np.empty(min(TILE, high - low), np.float32)
+        start = np.uint64(offset + low)
+        _axpy(array[low:high], np.float32(scale), noise, start, *_common(seed, key, kind))
+
+    _each(work, target.numel())
+
+
+def gather(indices: torch.Tensor, out: torch.Tensor, *, seed: int, key: int, kind: str) -> None:
+    """out[i] = u[indices[i]] for contiguous one-dimensional int64 and float32 CPU tensors."""
+    at, array = indices.numpy(), out.numpy()
+
+    def work(low: int, high: int) -> None:
+        _gather(at[low:high], array[low:high], *_common(seed, key, kind))
+
+    _each(work, out.numel())
