@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 
 def snapshot(
@@ -67,3 +67,25 @@ def _cause(error: BaseException) -> str:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def rows(
+    repository: str, *, subset: str | None, split: str, revision: str | None = None
+) -> list[dict[str, Any]]:
+    """All rows of one split of a hub data set, through ``datasets``.
+
+    Raises:
+        ValueError: unknown name, subset or split, hub not reachable, broken or slow transfer.
+    """
+    import datasets
+    from huggingface_hub.errors import HTTPError
+
+    try:
+        loaded = datasets.load_dataset(repository, subset, split=split, revision=revision)
+    except (HTTPError, OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise ValueError(
+            f"data set {repository!r} (subset {subset!r}, split {split!r}) cannot be fetched from the hub "
+            f"({_cause(error)}); nothing incomplete was kept: run again when the hub answers, "
+            "or use source: local"
+        ) from error
+    return [dict(row) for row in loaded]

@@ -1,0 +1,52 @@
+"""Readers of the plain formats that public data comes in: labelled lines, JSON lines, the PASCAL RTE archive."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+
+def labelled_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, int, str]]:
+    """(line number from 0, label, text) of lines ``LABEL text``; only a line feed ends a line."""
+    for number, line in enumerate(path.read_text(encoding=encoding).split("\n")):
+        if not line:
+            continue
+        label, _, text = line.partition(" ")
+        if not label.isdecimal():
+            raise ValueError(f"{path}:{number + 1}: expected 'LABEL text', found {line[:40]!r}")
+        yield number, int(label), text.strip()
+
+
+def json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The objects of a JSON-lines file; ``ValueError`` names the line that is not one."""
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{path}:{number}: expected an object, found {type(row).__name__}")
+            yield row
+
+
+def rte_pairs(path: Path, member: str) -> Iterator[tuple[str, str, str, bool]]:
+    """(pair id, text, hypothesis, entailed) of one XML file in the PASCAL RTE archive.
+
+    RTE-1 marks entailment as ``value="TRUE"``, RTE-2 and RTE-3 as ``entailment="YES"``.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive, archive.open(member) as file:
+            root = ElementTree.parse(file).getroot()
+    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
+        raise ValueError(f"{path}: cannot read {member}: {error}") from error
+    for pair in root.iter("pair"):
+        mark = pair.get("value") or pair.get("entailment") or ""
+        text, hypothesis = pair.findtext("t") or "", pair.findtext("h") or ""
+        yield str(pair.get("id")), text.strip(), hypothesis.strip(), mark in ("TRUE", "YES")
