@@ -49,7 +49,8 @@ NUM; the local file has DESC, ENTY, ABBR, HUM, LOC, NUM."""
 
 
 def pools(task: str, source: str, *, repository: str | None = None, revision: str | None = None) -> Pools:
-    """Rows of a set from ``local`` files or the ``hub``; ``ValueError`` where that source does not have it."""
+    """Rows of a set from ``local`` files or the ``hub``; ``ValueError`` where that source does not
+    have it."""
     if source == "local":
         return LOCAL[task]() if task in LOCAL else fewglue(task)
     if task not in HUB:

@@ -1,4 +1,5 @@
-"""Readers of the plain formats that public data comes in: labelled lines, JSON lines, the PASCAL RTE archive."""
+"""Readers of the plain formats that public data comes in: labelled lines, JSON lines, the PASCAL
+RTE archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where public data files lie on this machine: the folder named by the environment variable ``ZOBENCH_DATA``."""
+"""Where public data files lie on this machine: the folder named by the environment variable
+``ZOBENCH_DATA``."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ def data_folder() -> Path | None:
 
 
 def data_file(relative: str, *, task: str) -> Path:
-    """The file ``relative`` of the data folder, or ``ValueError`` naming the variable and the expected file."""
+    """The file ``relative`` of the data folder, or ``ValueError`` naming the variable and the
+    expected file."""
     value = os.environ.get(VARIABLE)
     if not value:
         raise ValueError(

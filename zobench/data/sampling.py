@@ -30,7 +30,8 @@ def permuted(rows: Sequence[Example], seed: int, count: int | None = None) -> li
 def mezo_opt(
     pool: Sequence[Example], held_out: Sequence[Example], seed: int, *, train: int, dev: int, test: int
 ) -> Splits:
-    """Splits of the ``mezo-opt`` protocol; pools that are too small give what they have, ``dev`` rows last."""
+    """Splits of the ``mezo-opt`` protocol; pools that are too small give what they have, ``dev``
+    rows last."""
     drawn = permuted(pool, seed, train + dev)
     cut = max(len(drawn) - dev, 0)
     chosen, selecting = drawn[:cut], drawn[cut:]

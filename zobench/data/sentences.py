@@ -20,7 +20,8 @@ HELD_OUT_ROWS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Labelled rows to draw training and selection from, and rows to test on (empty where none are labelled)."""
+    """Labelled rows to draw training and selection from, and rows to test on (empty where none are
+    labelled)."""
 
     train: list[Example]
     held_out: list[Example]

@@ -42,7 +42,8 @@ def fewglue(task: str) -> Pools:
 
 
 def examples(task: str, place: str, row: Mapping[str, Any]) -> Iterator[Example]:
-    """The labelled examples in one row; ``place`` names the row within its set and becomes part of the ids."""
+    """The labelled examples in one row; ``place`` names the row within its set and becomes part of
+    the ids."""
     try:
         yield from _READERS[task](task, f"{task}/{place}", row)
     except (KeyError, TypeError, IndexError) as error:
@@ -113,7 +114,8 @@ def _record(task: str, place: str, row: Mapping[str, Any]) -> Iterator[Example]:
 def _record_query(
     place: str, passage: str, query: str, entities: list[str], answers: list[str]
 ) -> Iterator[Example]:
-    """One query; right is every candidate that is among the answers (``meta["right"]``), its label the first."""
+    """One query; right is every candidate that is among the answers (``meta["right"]``), its label
+    the first."""
     candidates = tuple(dict.fromkeys(entities))
     right = tuple(i for i, c in enumerate(candidates) if c in answers)
     if right:

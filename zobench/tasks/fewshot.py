@@ -154,7 +154,8 @@ class WiC(FewShotTask):
 
 
 class MultiRC(FewShotTask):
-    """Accuracy per answer, as the ZO literature reports it; not SuperGLUE's F1 or exact match per question."""
+    """Accuracy per answer, as the ZO literature reports it; not SuperGLUE's F1 or exact match per
+    question."""
 
     name = "multirc"
     attack_fields = ("paragraph", "question")
