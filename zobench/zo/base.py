@@ -34,6 +34,9 @@ class MethodCard:
             bases, anchors), or only a checkpoint.
         spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)`` means any.
         unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.
+        descent: whether it is meant to lower the loss (controls are not).
+        in_span: whether every step is a linear combination of the displacements measured in that very step (not so
+            with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
     """
 
@@ -45,6 +48,8 @@ class MethodCard:
     replay: Replay
     spaces: tuple[str, ...] = ("*",)
     unbiased: bool = False
+    descent: bool = True
+    in_span: bool = False
     notes: str = ""
 
 

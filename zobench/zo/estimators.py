@@ -38,10 +38,10 @@ class Estimate:
 
     def refusal(self) -> str:
         """Why this estimate may not move the weights: a non-finite loss or coefficient, no spread; empty if it may."""
-        if self.reason:
-            return self.reason
         if not all(math.isfinite(value) for value in self.losses):
             return "non-finite loss"
+        if self.reason:
+            return self.reason
         if not all(math.isfinite(value) for value in self.coefficients):
             return "non-finite coefficient"
         if not any(self.coefficients):

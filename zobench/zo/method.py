@@ -67,6 +67,15 @@ class Method(Optimizer):
         parts: tuple[int | str, ...] = (self.seed, self.t) if not stream else (self.seed, self.t, stream)
         return tuple(noise.derive_seed(*parts, query) for query in range(n))
 
+    def artifacts(self) -> dict[str, torch.Tensor]:
+        """What replay needs beside the scalars (masks, bases, anchors), for cards that say ``scalars+artifacts``."""
+        return {}
+
+    def load_artifacts(self, artifacts: Mapping[str, torch.Tensor]) -> None:
+        """Take ``artifacts()`` of the run that is replayed, before its first step."""
+        if artifacts:
+            raise ValueError(f"{self.card.name} has no artifacts, got {sorted(artifacts)[0]!r}")
+
     def parts(self) -> dict[str, Any]:
         """Objects with ``state_dict``/``load_state_dict`` that make up this method's state, by prefix."""
         return {"engine": self.engine}

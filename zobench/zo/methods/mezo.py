@@ -55,6 +55,7 @@ class Mezo(ZerothOrder):
         formula="theta <- theta - eta * mean_i [(L(theta+eps z_i) - L(theta-eps z_i)) / (2 eps)] z_i",
         order="zeroth",
         replay="scalars",
+        in_span=True,
         unbiased=True,
         notes="Exact restore instead of the code base's arithmetic one; Engine(mode='in-place') has that, and "
         "Engine(noise='legacy') its draws. The logged loss is the mean of the queried ones, not L(theta+eps z).",

@@ -1,0 +1,291 @@
+"""Conduct: what a step may and may not do, whatever the method. Each check returns a detail for the table."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+
+import numpy as np
+import torch
+from torch import nn
+
+from zobench.zo.conformance.problems import quadratic
+from zobench.zo.conformance.subject import Failed, Run, Skip, Subject, expect
+from zobench.zo.engine import Engine
+from zobench.zo.method import Method
+from zobench.zo.objective import BudgetExhausted
+from zobench.zo.space import ParameterSpace
+from zobench.zo.trajectory import from_row, replay, to_row
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def moves(subject: Subject) -> str:
+    """The preset as given changes the weights within ten steps (a control that trains nothing must not)."""
+    run = subject.start()
+    before = run.space.digest()
+    records = run.steps(10)
+    if subject.method.card.order == "none":
+        expect(run.space.digest() == before, "a method of order 'none' moved the weights")
+        return "never moves"
+    expect(run.space.digest() != before, "ten steps of this preset left every weight as it was")
+    return f"{sum(r.moved for r in records)} of 10 steps moved"
+
+
+def learning_rate_zero(subject: Subject) -> str:
+    """Learning rate 0 leaves the weights bit-identical, in float32, bfloat16 and float16."""
+    for dtype in DTYPES:
+        run = subject.changed(lr=0.0).start(dtype=dtype)
+        before = run.space.digest()
+        run.steps(3)
+        expect(run.space.digest() == before, f"weights changed at learning rate 0 in {dtype}")
+    return "bit-identical after 3 steps in 3 dtypes"
+
+
+def dtypes(subject: Subject) -> str:
+    """Runs in float32, bfloat16 and float16; weights keep their dtype and stay finite."""
+    shares = []
+    for dtype in DTYPES:
+        run = subject.start(dtype=dtype)
+        records = run.steps(3)
+        for name in run.space:
+            values = run.space.entries(name)
+            expect(values.dtype == dtype, f"{name!r} became {values.dtype} in a {dtype} run")
+            expect(bool(values.isfinite().all()), f"{name!r} is not finite after 3 steps in {dtype}")
+        share = records[-1].extras.get("moved_share")
+        if dtype != torch.float32 and records[-1].moved:
+            expect(share is not None, f"no moved_share in the record of a {dtype} step")
+            shares.append(f"{str(dtype).removeprefix('torch.')} {share:.3f}")
+    return "share moved: " + (", ".join(shares) or "no moved half-precision step")
+
+
+def forwards(subject: Subject) -> str:
+    """Counted forwards are the declared ones: per step in the mean, at most the declared maximum."""
+    cost = subject.method.cost(subject.config)
+    run = subject.start()
+    count = 24
+    records = run.steps(count)
+    spent = [r.forwards for r in records]
+    expect(sum(spent) == run.objective.meter.forwards, "records and meter disagree about forwards")
+    expect(max(spent) <= cost.max_forwards_in_step, f"a step took {max(spent)}, declared at most {cost}")
+    slack = 0.0 if cost.max_forwards_in_step == cost.forwards_per_step else cost.max_forwards_in_step
+    difference = abs(sum(spent) - count * cost.forwards_per_step)
+    expect(difference <= slack + 1e-9, f"{sum(spent) / count} forwards a step, declared {cost.forwards_per_step}")
+    return f"{sum(spent) / count:g} a step"
+
+
+def passes(subject: Subject) -> str:
+    """Noise sweeps over the tuned entries are at most the declared passes."""
+    run = subject.start()
+    if not isinstance(run.optimizer, Method) or subject.method.card.order != "zeroth":
+        raise Skip("no noise sweeps to count outside zeroth-order methods of this library's template")
+    run.steps(8)
+    swept = run.optimizer.engine.source.drawn / (8 * run.space.numel)
+    declared = subject.method.cost(subject.config).passes_per_step
+    expect(swept <= declared + 1e-9, f"{swept:g} sweeps a step, declared {declared:g}")
+    return f"{swept:g} of {declared:g} declared"
+
+
+def state_size(subject: Subject) -> str:
+    """Tensors in the optimizer's state are at most the declared bytes per tuned entry (float32 run)."""
+    run = subject.start()
+    run.steps(3)
+    tensors = [v for v in run.optimizer.state_dict().values() if isinstance(v, torch.Tensor)]
+    held = sum(t.numel() * t.element_size() for t in tensors) / run.space.numel
+    declared = subject.method.cost(subject.config).state_bytes_per_parameter
+    expect(held <= declared + 1e-9, f"{held:g} bytes per entry, declared {declared:g}")
+    return f"{held:g} of {declared:g} bytes per entry"
+
+
+def budget(subject: Subject) -> str:
+    """A budget that ends inside a step raises BudgetExhausted and leaves the weights as they were."""
+    most = subject.method.cost(subject.config).max_forwards_in_step
+    if most == 0:
+        raise Skip("costs no forwards")
+    for allowed in range(most):
+        run = subject.start(budget=allowed)
+        before = run.space.digest()
+        spent = 0
+        try:
+            while spent <= allowed:
+                after = run.space.digest()
+                spent += run.steps(1)[0].forwards
+        except BudgetExhausted:
+            expect(run.space.digest() == (before if spent == 0 else after), "weights moved in a step cut short")
+            continue
+        raise Failed(f"a budget of {allowed} forwards was overspent")
+    return f"budgets 0..{most - 1}"
+
+
+def global_random_state(subject: Subject) -> str:
+    """A step leaves the random states of torch, numpy and Python as they were."""
+    run = subject.start()
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index,union-attr]
+    run.steps(3)
+    expect(torch.equal(before[0], torch.get_rng_state()), "torch's global random state changed")
+    expect(bool((before[1] == np.random.get_state()[1]).all()), "numpy's global random state changed")  # type: ignore[index]
+    expect(before[2] == random.getstate(), "Python's global random state changed")
+    return "torch, numpy, random"
+
+
+def _tampered(subject: Subject, kind: str) -> Run:
+    """A run whose loss is constant, NaN or infinite."""
+
+    def loss(module: nn.Module, batch: object) -> torch.Tensor:
+        flat = sum((p.double() * 0.0).sum() for p in module.parameters()) + torch.tensor(1.0).double()
+        return flat * {"constant": 1.0, "nan": math.nan, "inf": math.inf}[kind]  # type: ignore[return-value]
+
+    return subject.start(loss=loss)
+
+
+def refusals(subject: Subject) -> str:
+    """NaN, infinite and constant losses leave the weights bit-identical; non-finite ones are recorded as refused."""
+    if subject.method.card.order == "none":
+        raise Skip("measures nothing")
+    for kind in ("nan", "inf", "constant"):
+        run = _tampered(subject, kind)
+        before = run.space.digest()
+        records = run.steps(2)
+        expect(run.space.digest() == before, f"weights moved on a {kind} loss")
+        if kind != "constant":
+            told = all(not r.moved and r.reason for r in records)
+            expect(told, f"a {kind} loss was not recorded as refused with a reason")
+    return "nan, inf, constant"
+
+
+def no_batch(subject: Subject) -> str:
+    """Without a minibatch, or with an empty one, ValueError and no movement."""
+    if subject.method.card.order == "none":
+        raise Skip("measures nothing")
+    run = subject.start()
+    run.objective._sequences = 0
+    before = run.space.digest()
+    try:
+        run.steps(1)
+    except ValueError:
+        expect(run.space.digest() == before, "weights moved without a minibatch")
+        return "refused"
+    raise Failed("a step without a minibatch was taken")
+
+
+def determinism(subject: Subject) -> str:
+    """Two runs with the same seed are equal to the bit; another seed gives other directions."""
+    first, second = subject.start(), subject.start()
+    rows = [[to_row(r) for r in run.steps(4)] for run in (first, second)]
+    expect(repr(rows[0]) == repr(rows[1]), "two equal runs have different records")
+    expect(first.space.digest() == second.space.digest(), "two equal runs have different weights")
+    other = subject.start(seed=8).steps(1)[0]
+    seeded = rows[0][0]["seeds"]
+    expect(not seeded or list(other.seeds) != seeded, "another run seed draws the same directions")
+    return "records and weights"
+
+
+def resume(subject: Subject) -> str:
+    """Saved and loaded in the middle, the run goes on to the bit."""
+    whole = subject.start()
+    expected = [to_row(r) for r in whole.steps(7)]
+    first = subject.start()
+    first.steps(4)
+    weights, state = first.space.state_dict(), first.optimizer.state_dict()
+    held = {t.data_ptr() for t in state.values() if isinstance(t, torch.Tensor) and t.numel()}
+    live = {first.space.tensors[n].data_ptr() for n in first.space}
+    expect(not held & live, "the saved state shares memory with the weights")
+    first.steps(2)
+    second = subject.start()
+    second.space.load_state_dict(weights)
+    second.optimizer.load_state_dict(state)
+    got = [to_row(r) for r in second.steps(3)]
+    expect(repr(got) == repr(expected[4:]), "records differ after resuming")
+    expect(second.space.digest() == whole.space.digest(), "weights differ after resuming")
+    return "4 + 3 steps equal 7, state not aliased"
+
+
+def replays(subject: Subject) -> str:
+    """The recorded scalars, through JSON, rebuild the weights to the bit, on one thread and on two, to any step."""
+    if subject.method.card.replay == "checkpoint":
+        raise Skip("the card says checkpoint: it reads more than losses")
+    run = subject.start()
+    start = run.space.state_dict()
+    records = run.steps(3)
+    middle = run.space.digest()
+    records += run.steps(3)
+    log = [from_row(json.loads(json.dumps(to_row(r)))) for r in records]
+    artifacts = run.optimizer.artifacts() if isinstance(run.optimizer, Method) else {}
+    threads = torch.get_num_threads()
+    try:
+        for count, end, digest in ((1, 3, middle), (2, 6, run.space.digest())):
+            torch.set_num_threads(count)
+            again = subject.start()
+            again.space.load_state_dict(start)
+            got = replay(
+                log[:end],
+                again.space,
+                subject.method,
+                subject.config,
+                seed=run.optimizer.seed,
+                start=lambda o: o.load_artifacts(artifacts) if isinstance(o, Method) else None,
+            )
+            expect(got == digest, f"replay to step {end} on {count} threads gives other weights")
+    finally:
+        torch.set_num_threads(threads)
+    return "to steps 3 and 6, on 1 and 2 threads"
+
+
+def modes(subject: Subject) -> str:
+    """Snapshot and streamed agree to the bit; batched losses agree to rounding where the method takes the mode."""
+    if subject.method.card.order not in ("zeroth", "mixed"):
+        raise Skip("displaces no weights")
+    reference = subject.start(engine=Engine(mode="snapshot"))
+    expected = reference.steps(3)
+    streamed = subject.start(engine=Engine(mode="streamed"))
+    got = streamed.steps(3)
+    expect(repr(got) == repr(expected), "streamed losses differ from snapshot losses")
+    expect(streamed.space.digest() == reference.space.digest(), "streamed weights differ from snapshot weights")
+    first = subject.start(engine=Engine(mode="batched")).steps(1)[0]
+    close = all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(first.losses, expected[0].losses, strict=True))
+    expect(close, f"batched losses {first.losses} differ from {expected[0].losses}")
+    return "streamed = snapshot to the bit, batched within 1e-5"
+
+
+def drift(subject: Subject) -> str:
+    """Arithmetic restore (mode in-place) drifts by no more than rounding allows; the measured drift is the detail."""
+    if subject.method.card.order != "zeroth":
+        raise Skip("displaces no weights")
+    details = []
+    for dtype in DTYPES:
+        run = subject.changed(lr=0.0).start(dtype=dtype, engine=Engine(mode="in-place", precision="nearest"))
+        before = run.space.snapshot()
+        try:
+            run.steps(20)
+        except ValueError as error:
+            raise Skip(f"does not run in place: {error}") from error
+        moved = math.sqrt(sum(float((run.space.entries(n) - t).double().square().sum()) for n, t in before.items()))
+        size = math.sqrt(sum(float(t.double().square().sum()) for t in before.values()))
+        sweeps = run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 20
+        bound = 2 * sweeps * torch.finfo(dtype).eps
+        expect(moved / size <= bound, f"drift {moved / size:.2g} in {dtype}, rounding allows {bound:.2g}")
+        details.append(f"{str(dtype).removeprefix('torch.')} {moved / size:.1e}")
+    return "after 20 steps: " + ", ".join(details)
+
+
+def outside_untouched(subject: Subject) -> str:
+    """In a masked space only the listed entries move; everything else is bit-identical."""
+    if "*" not in subject.method.card.spaces and "masked" not in subject.method.card.spaces:
+        raise Skip("the card does not list the space 'masked'")
+    if subject.method.card.order == "none":
+        raise Skip("never moves")
+    index = {"matrix": torch.tensor([1, 6, 11]), "vector": torch.tensor([0, 4])}
+
+    def space(module: nn.Module) -> ParameterSpace:
+        return ParameterSpace(module, list(index), kind="masked", indices=index)
+
+    run = subject.start(quadratic(), space=space)
+    before = {n: p.detach().clone() for n, p in run.module.named_parameters()}
+    run.steps(3)
+    for name, p in run.module.named_parameters():
+        outside = torch.ones(p.numel(), dtype=torch.bool)
+        outside[index[name]] = False
+        same = torch.equal(p.detach().reshape(-1)[outside], before[name].reshape(-1)[outside])
+        expect(same, f"entries of {name!r} outside the mask changed")
+    return "5 of 17 entries tuned"

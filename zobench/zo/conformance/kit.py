@@ -1,0 +1,82 @@
+"""``check``: every check on one method, each with its outcome; a skip carries its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from zobench.zo.base import Optimizer
+from zobench.zo.conformance import checks, oracles
+from zobench.zo.conformance.subject import Failed, Skip, Subject
+
+CHECKS: dict[str, Callable[[Subject], str]] = {
+    "moves": checks.moves,
+    "learning-rate-zero": checks.learning_rate_zero,
+    "dtypes": checks.dtypes,
+    "forwards": checks.forwards,
+    "passes": checks.passes,
+    "state-size": checks.state_size,
+    "budget": checks.budget,
+    "global-random-state": checks.global_random_state,
+    "refusals": checks.refusals,
+    "no-batch": checks.no_batch,
+    "determinism": checks.determinism,
+    "resume": checks.resume,
+    "replay": checks.replays,
+    "modes": checks.modes,
+    "drift": checks.drift,
+    "outside-untouched": checks.outside_untouched,
+    "measured-is-applied": oracles.measured_is_applied,
+    "unbiased": oracles.unbiased,
+    "descent": oracles.descent,
+}
+"""Name -> check, in the order of the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Outcome of one check.
+
+    Attributes:
+        name: key in ``CHECKS``.
+        passed: True where it ran and held.
+        skipped: True where it does not apply; ``reason`` says why.
+        reason: why it was skipped or how it failed.
+        detail: what was measured.
+    """
+
+    name: str
+    passed: bool
+    skipped: bool
+    reason: str = ""
+    detail: str = ""
+
+
+def check(
+    method: type[Optimizer], config: Any = None, *, only: Iterable[str] | None = None
+) -> list[CheckResult]:
+    """Every check (or those named in ``only``) on ``method`` under ``config`` (its defaults where ``None``).
+
+    An error raised by the method is a failure with that error as its reason, and does not stop the others.
+    """
+    subject = Subject(method, method.Config() if config is None else config)
+    names = list(CHECKS) if only is None else list(only)
+    return [_one(name, subject) for name in names]
+
+
+def _one(name: str, subject: Subject) -> CheckResult:
+    try:
+        detail = CHECKS[name](subject)
+    except Skip as skip:
+        return CheckResult(name, False, True, str(skip))
+    except Failed as failed:
+        return CheckResult(name, False, False, str(failed))
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is reported as this check's failure
+        return CheckResult(name, False, False, f"{type(error).__name__}: {error}")
+    return CheckResult(name, True, False, detail=detail)
+
+
+def failures(results: Iterable[CheckResult]) -> list[str]:
+    """``name: reason`` of what neither passed nor was skipped."""
+    return [f"{r.name}: {r.reason}" for r in results if not r.passed and not r.skipped]

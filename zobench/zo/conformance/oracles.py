@@ -1,0 +1,116 @@
+"""Checks against known answers: measured = applied, unbiasedness and variance on a quadratic, descent."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from zobench.zo.base import StepRecord
+from zobench.zo.conformance.problems import Problem, hessian, logistic, quadratic, target, transformer
+from zobench.zo.conformance.subject import Run, Skip, Subject, expect
+from zobench.zo.estimators import Estimate, dense
+from zobench.zo.method import ZerothOrder
+
+SAMPLES = 1500
+DEVIATIONS = 5.0
+LEARNING_RATES = (0.03, 0.01, 0.1, 0.003, 0.3, 0.001)
+
+
+def _flat(run: Run) -> torch.Tensor:
+    return torch.cat([p.detach().reshape(-1).double() for p in run.space.tensors.values()]).clone()
+
+
+def measured_is_applied(subject: Subject) -> str:
+    """Every step lies in the span of the displacements whose losses were measured in that step (float64)."""
+    if not subject.method.card.in_span:
+        raise Skip("the card does not declare in_span: the update transforms what was measured")
+    problem = quadratic()
+    seen: list[torch.Tensor] = []
+
+    def loss(module: torch.nn.Module, batch: object) -> torch.Tensor:
+        seen.append(torch.cat([p.detach().reshape(-1).clone() for p in module.parameters()]))
+        return problem.loss(module, batch)
+
+    run = subject.start(problem, dtype=torch.float64, loss=loss)
+    worst = 0.0
+    for _ in range(40):
+        seen.clear()
+        before = _flat(run)
+        run.steps(1)
+        step = _flat(run) - before
+        measured = torch.stack([point - before for point in seen], dim=1)
+        measured = measured / measured.norm(dim=0).clamp_min(1e-300)
+        inside = measured @ torch.linalg.lstsq(measured, step[:, None], driver="gelsd").solution
+        worst = max(worst, float((step - inside[:, 0]).norm() / step.norm().clamp_min(1e-300)))
+    expect(worst < 1e-5, f"{worst:.2g} of a step lies outside what was measured")
+    return f"largest share outside the span in 40 steps: {worst:.1e}"
+
+
+def estimate_of(run: Run, record: StepRecord) -> torch.Tensor:
+    """The gradient estimate that a record stands for, flat."""
+    assert isinstance(run.optimizer, ZerothOrder)
+    estimate = Estimate(record.seeds, record.coefficients, record.losses, record.loss)
+    parts = [dense(run.optimizer.direction, estimate, name).reshape(-1).double() for name in run.space]
+    return torch.cat(parts)
+
+
+def unbiased(subject: Subject) -> str:
+    """On a quadratic in float64 the estimates average to the gradient, with the variance theory gives, for n and 4 n.
+
+    Var(g_hat_i) = (|g|^2 + (k - 2) g_i^2) / n for directions of independent entries with fourth moment k.
+    """
+    if not subject.method.card.unbiased:
+        raise Skip("the card does not declare the estimate unbiased")
+    counts = [None] if not subject.has("n") else [subject.config.n, 4 * subject.config.n]
+    return "; ".join(_moments(subject if n is None else subject.changed(n=n), n or 1) for n in counts)
+
+
+def _moments(subject: Subject, n: int) -> str:
+    run = subject.changed(lr=0.0).start(quadratic(), dtype=torch.float64)
+    if not isinstance(run.optimizer, ZerothOrder):
+        raise Skip("not built on the ZerothOrder template: no estimate to look at")
+    gradient = hessian() * (_flat(run) - target())
+    draws = torch.stack([estimate_of(run, record) for record in run.steps(SAMPLES)])
+    errors = draws - gradient
+    squared = errors.square().sum(dim=1)
+    total = float(squared.mean())
+    kappa = run.optimizer.direction.fourth_moment
+    size = float(gradient.square().sum())
+    if kappa is not None:
+        theory = size * (len(gradient) + kappa - 2) / n
+        error = float(squared.std()) / math.sqrt(SAMPLES)
+        expect(abs(total - theory) < DEVIATIONS * error, f"variance {total:.4g}, theory {theory:.4g}")
+    bias = float(errors.mean(dim=0).square().sum())
+    allowed = total / SAMPLES * (1 + DEVIATIONS * math.sqrt(2 / len(gradient)))
+    expect(bias < allowed, f"squared bias {bias:.3g} with n = {n}, chance allows {allowed:.3g}")
+    return f"n = {n}: squared bias {bias:.2g} (chance {total / SAMPLES:.2g}), variance {total:.3g}"
+
+
+def descent(subject: Subject) -> str:
+    """Some learning rate lowers the loss on a quadratic (to half), a logistic regression (by 15 %) and a transformer."""
+    if not subject.method.card.descent:
+        raise Skip("the card says it is not meant to lower the loss")
+    wanted = ((quadratic(), 0.5, 120), (logistic(), 0.85, 120), (transformer(), 0.9, 150))
+    details = []
+    for problem, share, steps in wanted:
+        rate, ratio = _best_rate(subject, problem, share, steps)
+        expect(ratio <= share, f"{problem.name}: loss at best {ratio:.3f} of the start, {share} wanted")
+        details.append(f"{problem.name} {ratio:.2f} (lr {rate:g})")
+    return ", ".join(details)
+
+
+def _best_rate(subject: Subject, problem: Problem, share: float, steps: int) -> tuple[float, float]:
+    """The first learning rate that reaches the share of the starting loss, or the best one."""
+    best = (math.nan, math.inf)
+    for rate in LEARNING_RATES:
+        run = subject.changed(lr=rate).start(problem)
+        before = run.objective.loss()
+        for _ in range(steps):
+            run.steps(1)
+        ratio = run.objective.loss() / before
+        if ratio < best[1]:
+            best = (rate, ratio)
+        if ratio <= share:
+            break
+    return best

@@ -1,0 +1,91 @@
+"""One method under test: how to start it on a problem, run it, and look at its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from zobench.zo.base import Optimizer, StepRecord
+from zobench.zo.conformance.problems import Problem, transformer
+from zobench.zo.engine import Engine
+from zobench.zo.objective import Meter, Objective
+from zobench.zo.space import ParameterSpace, build_space
+
+SEED = 7
+
+
+class Skip(Exception):
+    """The check does not apply to this method; the message says why."""
+
+
+class Failed(Exception):
+    """The method does not satisfy the check; the message says how."""
+
+
+def expect(condition: bool, message: str) -> None:
+    if not condition:
+        raise Failed(message)
+
+
+@dataclass
+class Run:
+    """A started optimizer with its module, space and objective."""
+
+    optimizer: Optimizer
+    module: nn.Module
+    space: ParameterSpace
+    objective: Objective
+
+    def steps(self, count: int) -> list[StepRecord]:
+        return [self.optimizer.step(self.objective) for _ in range(count)]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method class and the config it is checked with."""
+
+    method: type[Optimizer]
+    config: Any
+
+    @property
+    def space_kind(self) -> str:
+        """``full`` where the method takes it, else the first space of its card."""
+        spaces = self.method.card.spaces
+        return "full" if "*" in spaces or "full" in spaces else spaces[0]
+
+    def has(self, key: str) -> bool:
+        return key in {f.name for f in fields(self.config)}
+
+    def changed(self, **values: Any) -> Subject:
+        """The same method under another config; ``Skip`` where a parameter does not exist."""
+        for key in values:
+            if not self.has(key):
+                raise Skip(f"the config has no parameter {key!r}")
+        return Subject(self.method, replace(self.config, **values))
+
+    def start(
+        self,
+        problem: Problem | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        engine: Engine | None = None,
+        budget: int | None = None,
+        space: Callable[[nn.Module], ParameterSpace] | None = None,
+        loss: Callable[[nn.Module, Any], Any] | None = None,
+        seed: int = SEED,
+    ) -> Run:
+        """A fresh module, space, objective and optimizer. ``Skip`` where the space does not exist on the problem."""
+        problem = problem or transformer()
+        module = problem.make(dtype).eval()
+        try:
+            chosen = space(module) if space else build_space(self.space_kind, {}, module)
+        except (ValueError, AttributeError) as error:
+            raise Skip(f"space {self.space_kind!r} does not exist on the {problem.name}: {error}") from error
+        objective = Objective(module, loss or problem.loss, Meter(budget))
+        objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
+        optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
+        return Run(optimizer, module, chosen, objective)

@@ -1,0 +1,157 @@
+"""First-order controls: AdamW (arXiv 1711.05101) and SGD by backpropagation, at 3 forwards a step.
+
+adamw: theta <- (1 - eta wd) theta - eta m_hat / (sqrt(v_hat) + delta), moments of grad L
+sgd:   m <- mu m + grad L;  theta <- (1 - eta wd) theta - eta m
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard, StepRecord
+from zobench.zo.engine import Engine
+from zobench.zo.estimators import Estimate
+from zobench.zo.method import Method
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.space.base import ParameterSpace
+from zobench.zo.updates import Adam, Decay, Momentum, Sgd, Update
+
+
+@dataclass(frozen=True)
+class AdamwConfig:
+    """Parameters of AdamW; learning rate and decay of MeZO's fine-tuning baseline, moments as in torch.
+
+    Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
+        weight_decay: decoupled decay rate.
+        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+    """
+
+    lr: float = 1e-5
+    beta1: float = 0.9
+    beta2: float = 0.999
+    delta: float = 1e-8
+    weight_decay: float = 0.0
+    decay_rule: str = "matrices"
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.share("beta1", self.beta1)
+        checks.share("beta2", self.beta2)
+        checks.positive("delta", self.delta)
+        Decay(self.weight_decay, self.decay_rule)
+
+
+@dataclass(frozen=True)
+class SgdConfig:
+    """Parameters of SGD; learning rate from the middle of MeZO's FT-SGD grid.
+
+    Attributes:
+        lr: step size eta.
+        momentum: mu; 0 for plain SGD.
+        weight_decay: decoupled decay rate.
+        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+    """
+
+    lr: float = 1e-3
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    decay_rule: str = "matrices"
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.share("momentum", self.momentum)
+        Decay(self.weight_decay, self.decay_rule)
+
+
+class FirstOrder(Method):
+    """One backpropagated gradient, one update."""
+
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
+        super().__init__(config, space, seed=seed, engine=engine)
+        self.updater = self.make_update()
+
+    @abstractmethod
+    def make_update(self) -> Update:
+        """What is done with the gradient."""
+
+    @torch.no_grad()
+    def step(self, objective: Objective) -> StepRecord:
+        before = (objective.meter.forwards, objective.meter.tokens)
+        loss, grads = objective.gradient(self.space.tensors)
+        spent = (objective.meter.forwards - before[0], objective.meter.tokens - before[1])
+        finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in grads.values())
+        lr = self.learning_rate()
+        if finite:
+            self.updater.apply_dense(self.engine, lambda name: self.tuned(name, grads[name]), lr)
+        estimate = Estimate((), (), (loss,), loss)
+        record = self.record(estimate, lr, spent, "" if finite else "non-finite loss or gradient", {})
+        self.t += 1
+        return record
+
+    def tuned(self, name: str, grad: torch.Tensor) -> torch.Tensor:
+        """The gradient of the tuned entries, float32 (float64 for float64 weights)."""
+        index = self.space.indices(name)
+        values = grad if index is None else grad.reshape(-1)[index]
+        return values.to(torch.float64 if values.dtype == torch.float64 else torch.float32, copy=True)
+
+    def parts(self) -> dict[str, Any]:
+        return {**super().parts(), "update": self.updater}
+
+
+class Adamw(FirstOrder):
+    """AdamW by backpropagation."""
+
+    Config = AdamwConfig
+    card = MethodCard(
+        name="adamw",
+        title="AdamW (first-order)",
+        source="arXiv 1711.05101",
+        formula="theta <- (1 - eta wd) theta - eta * m_hat / (sqrt(v_hat) + delta)",
+        order="first",
+        replay="checkpoint",
+        notes="Moments in float32. Forward plus backward counts as 3 forwards.",
+    )
+
+    @classmethod
+    def cost(cls, config: AdamwConfig) -> Cost:
+        return Cost(3, 3, 1, 8)
+
+    def make_update(self) -> Adam:
+        c = self.config
+        return Adam(c.beta1, c.beta2, c.delta, Decay(c.weight_decay, c.decay_rule))
+
+
+class FirstOrderSgd(FirstOrder):
+    """SGD by backpropagation."""
+
+    Config = SgdConfig
+    card = MethodCard(
+        name="sgd",
+        title="SGD (first-order)",
+        source="zobench",
+        formula="m <- mu m + grad; theta <- (1 - eta wd) theta - eta m",
+        order="first",
+        replay="checkpoint",
+        notes="Forward plus backward counts as 3 forwards.",
+    )
+
+    @classmethod
+    def cost(cls, config: SgdConfig) -> Cost:
+        return Cost(3, 3, 1, 4 if config.momentum else 0)
+
+    def make_update(self) -> Update:
+        c = self.config
+        decay = Decay(c.weight_decay, c.decay_rule)
+        return Momentum(c.momentum, 0.0, decay) if c.momentum else Sgd(decay)

@@ -1,0 +1,57 @@
+"""Forward gradient: exact directional derivatives by Jacobian-vector products (arXiv 2202.08587, 2402.11592).
+
+theta <- theta - (eta / n) sum_i <grad L(theta), z_i> z_i,  z_i ~ N(0, I)
+
+No smoothing radius and no perturbation; one JVP counts as 2 forwards, so 2n a step. The control that says how much of a
+zeroth-order method's behaviour is finite differences and how much is random directions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, forward_mode
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class ForwardGradientConfig:
+    """Parameters of the forward gradient; ZO-Bench's best full-parameter learning rate.
+
+    Attributes:
+        lr: step size eta.
+        n: directions per step.
+    """
+
+    lr: float = 5e-7
+    n: int = 1
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.count("n", self.n)
+
+
+class ForwardGradient(ZerothOrder):
+    """SGD on forward gradients."""
+
+    Config = ForwardGradientConfig
+    card = MethodCard(
+        name="forward-gradient",
+        title="Forward-Grad",
+        source="arXiv 2202.08587, 2402.11592",
+        formula="theta <- theta - eta * mean_i <grad L, z_i> z_i",
+        order="forward-mode",
+        replay="scalars",
+        unbiased=True,
+        notes="Needs a loss with forward derivatives (eager attention). extras hold the derivatives for replay.",
+    )
+
+    @classmethod
+    def cost(cls, config: ForwardGradientConfig) -> Cost:
+        return Cost(2 * config.n, 2 * config.n, 2 * config.n, 0)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return forward_mode(self.engine, objective, self.direction, self.seeds(self.config.n))

@@ -1,0 +1,94 @@
+"""FZOO: one-sided Rademacher estimate with a step divided by the spread of the losses (arXiv 2506.09034).
+
+l_0 = L(theta), l_i = L(theta + eps u_i), u_i in {-1, 1}^d, i = 1..N
+paper: theta <- theta - eta / (eps N sigma) sum_i (l_i - l_0) u_i,  sigma^2 = sum_i (l_i - mean)^2 / (N - 1)
+code:  theta <- theta - eta / (N sigma) sum_i (l_i - l_0) u_i,      sigma^2 = sum_i (l_i - mean)^2 / N
+
+The authors' code leaves out 1/eps and takes the population spread, so eta_code = eta_paper / eps up to sqrt((N-1)/N).
+N + 1 forwards a step. sigma = 0 (equal losses) refuses the step; their code divides by it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Direction
+from zobench.zo.estimators import Estimate
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class FzooConfig:
+    """Parameters of FZOO; defaults of the authors' script, in whose convention lr is meant.
+
+    Attributes:
+        lr: step size eta, in the convention of ``step_size``.
+        epsilon: smoothing radius eps.
+        n: directions per step (N), at least 2.
+        step_size: ``code`` (no 1/eps, population spread) or ``paper``.
+    """
+
+    lr: float = 1e-5
+    epsilon: float = 1e-3
+    n: int = 8
+    step_size: str = "code"
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n, 2)
+        checks.choice("step_size", self.step_size, ("paper", "code"))
+
+
+def spread(losses: list[float], *, population: bool) -> float:
+    """Standard deviation with divisor N (population) or N - 1; NaN where a loss is not finite."""
+    if not all(map(math.isfinite, losses)):
+        return math.nan
+    mean = math.fsum(losses) / len(losses)
+    squares = math.fsum((loss - mean) ** 2 for loss in losses)
+    return math.sqrt(squares / (len(losses) - (0 if population else 1)))
+
+
+class Fzoo(ZerothOrder):
+    """Batched one-sided estimate, normalized by the spread of the losses."""
+
+    Config = FzooConfig
+    card = MethodCard(
+        name="fzoo",
+        title="FZOO",
+        source="arXiv 2506.09034",
+        formula="theta <- theta - eta / (N sigma [eps]) * sum_i (L(theta+eps u_i) - L(theta)) u_i",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        unbiased=False,
+        notes="step_size 'paper' has 1/eps and the sample spread, 'code' neither. The code measures L(theta) last, "
+        "here it is first; it restores by arithmetic and has no guard for sigma = 0.",
+    )
+
+    @classmethod
+    def cost(cls, config: FzooConfig) -> Cost:
+        return Cost(config.n + 1, config.n + 1, 2 * config.n, 0)
+
+    def make_direction(self) -> Direction:
+        return self.engine.rademacher()
+
+    def measure(self, objective: Objective) -> Estimate:
+        seeds, eps = self.seeds(self.config.n), self.smoothing()
+        points = [(), *(self.engine.along(self.direction, seed, eps) for seed in seeds)]
+        base, *losses = self.engine.losses(objective, points)
+        paper = self.config.step_size == "paper"
+        sigma = spread(losses, population=not paper)
+        scale = len(seeds) * sigma * (eps if paper else 1.0)
+        return Estimate(
+            seeds=seeds,
+            coefficients=tuple((loss - base) / scale if scale else 0.0 for loss in losses),
+            losses=(base, *losses),
+            loss=base,
+            extras={"sigma": sigma},
+            reason="zero spread of the losses" if sigma == 0.0 else "",
+        )
