@@ -1,7 +1,9 @@
-"""Tasks for the built-in models: three few-shot classification sets, word problems, and facts of invented people.
+"""Tasks for the built-in models: three few-shot classification sets, word problems, and facts of invented
+people.
 
-All rows are generated; see ``zobench/data/synthetic`` and ``docs/nano.md``. Test rows are fixed, training and validation
-rows of a classification task are drawn by the data seed from fixed pools that share no text with them.
+All rows are generated; see ``zobench/data/synthetic`` and ``docs/nano.md``. Test rows are fixed, training and
+validation rows of a classification task are drawn by the data seed from fixed pools that share no text with
+them.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class NanoFewShot(PromptedClassification):
         super().__init__(config, prompt=Prompt(chosen.prompt, words, demonstration_separator="\n"))
 
     def splits(self, seed: int) -> Splits:
-        """``k`` and ``validation_k`` rows per class drawn by ``seed``; demonstrations are the training rows."""
+        """Rows per class drawn by ``seed``; demonstrations are the training rows."""
         train = examples(sample(self.set_name, "train", self.config.k, seed))
         validation = examples(sample(self.set_name, "validation", self.config.validation_k, seed))
         test = examples(pool(self.set_name, "test")[: self.config.test_rows])

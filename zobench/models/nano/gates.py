@@ -4,6 +4,7 @@ holds.
 
 from __future__ import annotations
 
+import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,6 +19,7 @@ from zobench.data.synthetic.problem_sets import PROMPT, ProblemRow, problem_rows
 from zobench.models.language_model import LoadedModel
 from zobench.models.loading import load
 from zobench.models.nano import NAMES, pilot
+from zobench.models.nano.build import write_provenance
 from zobench.models.nano.masked_gate import masked_accuracy
 from zobench.plugins import nearest
 from zobench.suite.spec import ModelRef
@@ -75,6 +77,15 @@ def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[
             if report is not None:
                 report(result)
     return results
+
+
+def accept(name: str, path: Path | str, *, report: Report | None = None) -> bool:
+    """Run all gates, write them into ``PROVENANCE.json`` beside the weights, and say whether all passed."""
+    record = json.loads((Path(path) / "PROVENANCE.json").read_text())
+    results = gates(name, path, report=report)
+    record["gates"] = [result.row() for result in results]
+    write_provenance(Path(path), record)
+    return all(result.passed for result in results)
 
 
 def solve(lm: LoadedModel, rows: Sequence[ProblemRow]) -> list[str]:
@@ -142,7 +153,7 @@ def masked(lm: LoadedModel) -> list[GateResult]:
 
 
 def few_shot(lm: LoadedModel) -> list[GateResult]:
-    """Start near chance; learnable by first-order AdamW; MeZO in between on at least two of the three sets."""
+    """Start near chance; learnable by first-order AdamW; MeZO in between on at least two sets."""
     results: list[GateResult] = []
     between = 0
     for name in SETS:

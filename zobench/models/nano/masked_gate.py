@@ -1,4 +1,4 @@
-"""How often ``nano-mlm`` fills in the masked word of fresh text, beside always saying the most frequent one."""
+"""How often ``nano-mlm`` fills in the masked word of fresh text, beside the most frequent token."""
 
 from __future__ import annotations
 
