@@ -23,7 +23,7 @@ def context(seed: int = 0, pool: Sequence[Example] = (), lm: object = None) -> A
 
 
 def predict_with(gold_probability: Callable[[Example], float], *, scores: bool = True):
-    """A predict function whose probability of the gold label is a function of the example; right above one half."""
+    """A predict function from the probability of the gold label; right above one half."""
 
     def predict(examples: Sequence[Example]) -> list[Prediction]:
         out = []

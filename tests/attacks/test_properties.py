@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from zobench.attacks.catalogue import ATTACKS
 from zobench.attacks.protect import protected_spans
 
-WORDS = st.sampled_from(
-    "the film Ann has 5 apples does not $12 $x+1$ \\frac{1}{2} great <b>very</b> good twenty-five שלום مرحبا 😀 café naïve "
-    "small house bought What is total? end. She runs, quickly [asy]draw;[/asy] {name} color".split()
+VOCABULARY = (
+    "the film Ann has 5 apples does not $12 $x+1$ \\frac{1}{2} great <b>very</b> good twenty-five שלום مرحبا 😀 "  # noqa: E501
+    "café house bought What is total? end. She runs, quickly [asy]draw;[/asy] {name} color"
 )
+WORDS = st.sampled_from(VOCABULARY.split())
 TEXTS = st.one_of(
     st.lists(WORDS, max_size=14).map(" ".join),
     st.text(max_size=30),
@@ -24,7 +25,7 @@ ODD = {
     "one word": "wonderful",
     "emoji": "I 😀 love 👩‍🚀 this 🎉 film",
     "right-to-left": "הסרט הזה היה ממש מצוין مرحبا بالعالم الجميل",
-    "latex": r"Let $f(x)=x^2$ and \(y\) be \frac{1}{2} of \begin{array}{c} words \end{array} here. What is $f(2)$?",
+    "latex": r"Let $f(x)=x^2$ and \(y\) be \frac{1}{2} of \begin{array}{c} words \end{array}. What is $f(2)$?",  # noqa: E501
     "html": '<p class="large">The film <b>really</b> works &amp; holds</p> <br/> until the ending.',
     "control": "a\x00b\tword\r\nnext\u2028line\ufeff word",
 }
@@ -92,15 +93,13 @@ def test_ten_thousand_words_survive(make):
     assert keeps_protected(text, record.edited, attack.config.protect)
 
 
-@pytest.mark.parametrize("make", all_cases())
-def test_other_seed_or_id_other_edit(make):
-    """Where an attack draws at random, the draw follows the seed and the example id; else nothing changes."""
-    attack = make()
+@pytest.mark.parametrize("name", ["char-typos", "irrelevant-sentence", "irrelevant-sentence/number"])
+def test_draws_follow_the_seed_and_the_example_id(name):
     text = "the quiet little house near the river does not have many visitors during the long winter"
-    brittle = lambda e: 0.9 if e.text["sentence"] == text else 0.1  # noqa: E731
-    edits = {
-        run(attack, [example(f"e{i}", text)], brittle, seed=s, pool=pool(), lm=lm_for(attack))[0][0].edited
-        for i in range(6)
-        for s in range(2)
-    }
-    assert len(edits) >= 1
+
+    def edited(example_id, seed):
+        [record], _ = run(CASES[name](), [example(example_id, text)], seed=seed, pool=pool())
+        return record.edited
+
+    assert edited("a", 0) == edited("a", 0)
+    assert len({edited(i, s) for i in "abc" for s in (0, 1)}) > 1

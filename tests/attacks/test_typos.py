@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
 from zobench.attacks.chars import KINDS, NEIGHBOURS, edit_word
 from zobench.attacks.streams import stream
-from zobench.attacks.words import changed_words, graphemes
+from zobench.attacks.words import graphemes
 
 
 def distance(a, b):

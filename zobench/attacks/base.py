@@ -1,7 +1,8 @@
 """What an attack is: candidates x constraints x search x goal, asking a counted victim.
 
-An attack edits the text of an example without changing its gold answer, to find an edit that changes the model's answer.
-Every attack names its null: what the same number of queries does without the attack's idea. The runner runs both.
+An attack edits the text of an example without changing its gold answer, to find an edit that changes the
+model's answer. Every attack names its null: what the same number of queries does without the attack's idea.
+The runner runs both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Victim:
     Args:
         predict: the task's prediction function on the model under attack.
         weights_digest: part of every cache key, so that a changed model never gets an old answer.
-        budget_per_example: queries that one example may spend; asking for more raises ``QueryBudgetExceeded``.
+        budget_per_example: queries that one example may spend; asking for more raises
+        ``QueryBudgetExceeded``.
         sampled: decoding is random: nothing is cached, and each asked example carries its query number in
             ``meta["query"]``, from which ``predict`` derives its sample.
 
@@ -52,25 +54,25 @@ class Victim:
 
         ``fresh`` computes them again even if they are cached (confirmation of a winning text).
         """
-        examples = list(examples)
-        for i, example in enumerate(examples):
+        asked = list(examples)
+        for i, example in enumerate(asked):
             spent = self._spent.get(example.id, 0) + 1
             if self._budget is not None and spent > self._budget:
                 raise QueryBudgetExceeded(example.id, self._budget)
             self._spent[example.id] = spent
             if self.sampled:
-                examples[i] = dataclasses.replace(example, meta={**example.meta, "query": spent})
+                asked[i] = dataclasses.replace(example, meta={**example.meta, "query": spent})
         if self.sampled or fresh:
-            self.unique += len(examples)
-            self.total += len(examples)
-            return self._predict(examples) if examples else []
-        keys = [self._key(e) for e in examples]
-        fresh = {k: e for k, e in zip(keys, examples, strict=True) if k not in self._cache}
-        if fresh:
-            answers = self._predict(list(fresh.values()))
-            self._cache.update(zip(fresh.keys(), answers, strict=True))
-        self.unique += len(fresh)
-        self.total += len(examples)
+            self.unique += len(asked)
+            self.total += len(asked)
+            return self._predict(asked) if asked else []
+        keys = [self._key(e) for e in asked]
+        missing = {k: e for k, e in zip(keys, asked, strict=True) if k not in self._cache}
+        if missing:
+            answers = self._predict(list(missing.values()))
+            self._cache.update(zip(missing.keys(), answers, strict=True))
+        self.unique += len(missing)
+        self.total += len(asked)
         return [self._cache[k] for k in keys]
 
     def remaining(self, example_id: str) -> int | None:
@@ -96,8 +98,8 @@ class AttackRecord:
     """What became of one example.
 
     Attributes:
-        outcome: ``skipped`` where the model was already wrong on the clean text (or nothing could be edited: see
-            ``reason``); ``success`` where the final text is answered wrongly; else ``failure``.
+        outcome: ``skipped`` where the model was already wrong on the clean text (or nothing could be edited:
+            see ``reason``); ``success`` where the final text is answered wrongly; else ``failure``.
         original, edited: the attacked text field before and after (equal unless something was applied).
         clean, final: predictions on them.
         queries: asked of the victim for this example, the clean one included.
@@ -129,7 +131,8 @@ class AttackContext:
         fields: text fields that may be edited, the first one by default.
         protected: words never to be edited or inserted.
         seed: the attack's seed; each example derives its own stream from (seed, attack name, example id).
-        lm: the model under attack, for candidate sources that read its embeddings; ``None`` for black-box attacks.
+        lm: the model under attack, for candidate sources that read its embeddings; ``None`` for black-box
+        attacks.
         pool: other examples of the same task, source of distractor sentences.
     """
 
@@ -141,7 +144,9 @@ class AttackContext:
 
 
 class Attack(ABC):
-    """One attack. ``Config`` is a frozen dataclass of typed parameters with defaults; ``name`` is its catalogue name."""
+    """One attack. ``Config`` is a frozen dataclass of typed parameters with defaults; ``name`` is its
+    catalogue name.
+    """
 
     Config: ClassVar[type]
     name: ClassVar[str]
@@ -149,7 +154,9 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
-        """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other examples."""
+        """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other
+        examples.
+        """
 
     @abstractmethod
     def null(self) -> Attack:

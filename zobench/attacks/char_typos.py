@@ -1,8 +1,9 @@
 """Character typos: a few random typing errors, a few tries.
 
-A try makes ``edits`` typos in different words (one character edit each, first and last letter kept) and asks the text;
-the tries are independent and the first wrong answer wins. Cost: 1 + ``tries`` queries per example at most. Null: as many
-tries of as many meaning-preserving edits (spelling variants, contractions, spacing, typography).
+A try makes ``edits`` typos in different words (one character edit each, first and last letter kept) and asks
+the text; the tries are independent and the first wrong answer wins. Cost: 1 + ``tries`` queries per example
+at most. Null: as many tries of as many meaning-preserving edits (spelling variants, contractions, spacing,
+typography).
 """
 
 from __future__ import annotations

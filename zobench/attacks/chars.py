@@ -1,8 +1,8 @@
 """Character edits of one word: keyboard neighbour, swap, insertion, deletion, look-alike.
 
-Each works on grapheme clusters, so a letter keeps its marks and an emoji stays whole, and returns ``None`` where it does
-not apply (a keyboard neighbour of a letter that is on no Latin keyboard). Sources: DeepWordBug (arXiv 1801.04354),
-TextBugger (1812.05271), Pruthi et al. (1905.11268: first and last letter kept).
+Each works on grapheme clusters, so a letter keeps its marks and an emoji stays whole, and returns ``None``
+where it does not apply (a keyboard neighbour of a letter that is on no Latin keyboard). Sources: DeepWordBug
+(arXiv 1801.04354), TextBugger (1812.05271), Pruthi et al. (1905.11268: first and last letter kept).
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ KINDS: dict[str, CharEdit] = {
 
 
 def edit_word(word: str, kind: str, random: Random, *, keep_ends: bool = True) -> str | None:
-    """One edit of that kind at a random place where it changes the word; ``None`` where there is no such place.
+    """One edit of that kind at a random place where it changes the word; ``None`` where there is no such
+    place.
 
     With ``keep_ends`` the first and the last grapheme stay as they are (a swap stays inside too).
     """

@@ -1,8 +1,8 @@
 """The part that all attacks share: skip, search, confirm, record; all examples in lockstep.
 
-An attack is a subclass with a ``Config`` and a ``search``: a generator over one :class:`Session` that asks drafts and
-returns the winning try, or ``None``. It is composed of a candidate source, constraints, a search strategy and the goal
-"answered wrongly".
+An attack is a subclass with a ``Config`` and a ``search``: a generator over one :class:`Session` that asks
+drafts and returns the winning try, or ``None``. It is composed of a candidate source, constraints, a search
+strategy and the goal "answered wrongly".
 """
 
 from __future__ import annotations

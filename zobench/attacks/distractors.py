@@ -1,8 +1,9 @@
 """Sentences that have nothing to do with the answer: built-in templates, and sentences of other examples.
 
-A template names an owner, an optional number and a thing. With and without its number it is the same sentence, which is
-what the paired arms compare; owners, things, names and numbers are filled in from the attacked text (in topic, names
-overlapping, numbers in range) or away from it. Written for this project; no sentence is from a published pool.
+A template names an owner, an optional number and a thing. With and without its number it is the same
+sentence, which is what the paired arms compare; owners, things, names and numbers are filled in from the
+attacked text (in topic, names overlapping, numbers in range) or away from it. Written for this project; no
+sentence is from a published pool.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ import regex
 from zobench.attacks.protect import NUMBER_WORDS, UNITS
 from zobench.attacks.words import sentences, words
 from zobench.data.example import Example
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
 
 TEMPLATES: tuple[str, ...] = (
     "{owner} keeps [{n} ]{thing} in a cupboard.",
@@ -56,11 +62,11 @@ RELATIVES: tuple[str, ...] = (
     "{name}'s dentist",
     "a neighbor of {name}",
 )
-THINGS: tuple[str, ...] = tuple(
-    "lanterns kites bells umbrellas teapots ladders clocks mirrors buttons whistles ropes barrels pillows candles "
-    "statues drums carpets violins compasses hammocks".split()
+THINGS = _listed(
+    "lanterns kites bells umbrellas teapots ladders clocks mirrors buttons whistles ropes barrels pillows "
+    "candles statues drums carpets violins compasses hammocks"
 )
-NAMES: tuple[str, ...] = tuple("Alma Bruno Celia Dario Edda Felix Greta Hugo Ines Jonas Karla Leo".split())
+NAMES = _listed("Alma Bruno Celia Dario Edda Felix Greta Hugo Ines Jonas Karla Leo")
 NEUTRAL: tuple[str, ...] = (
     "Please read the text with care.",
     "Here is the text again for you.",
@@ -75,14 +81,14 @@ NEUTRAL: tuple[str, ...] = (
 )
 _NUMBER = regex.compile(r"\[([^\]]*)\]")
 _NUMERAL = regex.compile(r"(?<![\p{L}\p{N}])\p{N}+(?:[.,]\p{N}+)*")
-_BACKWARD = frozenset(
-    "he she it they his her its their this that these those then so after also thus therefore but and if each "
-    "another him them however altogether finally afterwards later".split()
+_BACKWARD = _listed(
+    "he she it they his her its their this that these those then so after also thus therefore but and if "
+    "each another him them however altogether finally afterwards later"
 )
-_CLOSED = frozenset(
-    "the and with from this that these those have been were will would what when where which there their they does "
-    "many much more less than some each every into onto over under about after before other only also very just your "
-    "because while how long does still both between such then them his her its".split()
+_CLOSED = _listed(
+    "the and with from this that these those have been were will would what when where which there their "
+    "they does many much more less than some each every into onto over under about after before other only "
+    "also very just your because while how long does still both between such then them his her its"
 )
 
 
@@ -108,7 +114,7 @@ def names_in(text: str) -> frozenset[str]:
     capital = [w for w in words(text) if w.text[:1].isupper() and w.text.isalpha() and len(w.text) > 2]
     inside = {w.text for w in capital if w.start not in starts}
     often = {w.text for w in capital if sum(v.text == w.text for v in capital[:200]) > 1}
-    return frozenset(n for n in inside | often if n.lower() not in _CLOSED | _BACKWARD)
+    return frozenset(n for n in inside | often if n.lower() not in _CLOSED + _BACKWARD)
 
 
 def things_in(text: str) -> list[str]:
@@ -116,12 +122,14 @@ def things_in(text: str) -> list[str]:
     seen = dict.fromkeys(
         w.text.lower() for w in words(text) if w.text.isalpha() and len(w.text) > 3 and w.text.islower()
     )
-    out = NUMBER_WORDS | UNITS | _CLOSED
+    out = NUMBER_WORDS | UNITS | set(_CLOSED)
     return [t for t in seen if t.endswith("s") and not t.endswith(("ss", "us", "is")) and t not in out]
 
 
 def number_for(text: str, random: Random, *, in_range: bool) -> int:
-    """A number between the text's least and greatest whole numbers (2 to 30 where it has none), or ten times past it."""
+    """A number between the text's least and greatest whole numbers (2 to 30 where it has none), or ten times
+    past it.
+    """
     found = [int(m) for m in regex.findall(r"(?<![\p{N}.,])[0-9]{1,9}(?![\p{N}.,]?[0-9])", text)]
     low, high = (min(found), max(found)) if found else (2, 30)
     low, high = max(2, low), max(12, high)
@@ -129,7 +137,9 @@ def number_for(text: str, random: Random, *, in_range: bool) -> int:
 
 
 def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, str]]:
-    """(example id, sentence) of every sentence with a numeral that stands on its own: no question, no backward word."""
+    """(example id, sentence) of every sentence with a numeral that stands on its own: no question, no
+    backward word.
+    """
     found = []
     for example in pool:
         for s in sentences(example.text.get(field, "")):
@@ -147,8 +157,8 @@ def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, s
 def changes_answer(sentence: str, text: str, protected: Iterable[str], *, names_may_overlap: bool) -> bool:
     """The guard: whether a sentence might bear on the answer of ``text``.
 
-    It might if it asks something, holds one of the task's protected words, or shares a name with the text (unless the
-    overlap is what is being tested).
+    It might if it asks something, holds one of the task's protected words, or shares a name with the text
+    (unless the overlap is what is being tested).
     """
     low = sentence.lower()
     if "?" in sentence:
@@ -164,9 +174,15 @@ def changes_answer(sentence: str, text: str, protected: Iterable[str], *, names_
 
 
 def in_style(sentence: str, text: str) -> str:
-    """The sentence in the letter case and the final spacing of the text (lower-cased, tokenized data sets)."""
-    if text and text == text.lower() and any(c.isalpha() for c in text):
+    """The sentence in the letter case and the final spacing of the text (some data sets are lower-cased)."""
+    lower, spaced = _style(text)
+    if lower:
         sentence = sentence.lower()
-    if text.rstrip().endswith((" .", " ?", " !")):
-        sentence = sentence[:-1] + " ."
-    return sentence
+    return sentence[:-1] + " ." if spaced else sentence
+
+
+@lru_cache(maxsize=256)
+def _style(text: str) -> tuple[bool, bool]:
+    """Whether the text has letters but no capitals, and whether a space stands before its final mark."""
+    lower = text == text.lower() and any(c.isalpha() for c in text)
+    return lower, text.rstrip().endswith((" .", " ?", " !"))

@@ -1,16 +1,19 @@
-"""Irrelevant sentences put into the text: GSM-IC (arXiv 2302.00093) and 2511.08022, with the arms made comparable.
+"""Irrelevant sentences put into the text: GSM-IC (arXiv 2302.00093) and 2511.08022, with the arms made
+comparable.
 
 Arms:
 
 - ``no-number``: built-in sentences without numbers (20 templates);
-- ``number``: sentences with numbers from ``pool_size`` draws of other examples of the same task, as 2511.08022 does;
-- ``paired-number`` / ``paired-no-number``: the same built-in sentence with and without its number, in the same place:
-  sentence, owner, thing and position are the same draws in both, so their difference is the number alone.
+- ``number``: sentences with numbers from ``pool_size`` draws of other examples of the same task, as
+  2511.08022 does;
+- ``paired-number`` / ``paired-no-number``: the same built-in sentence with and without its number, in the
+  same place: sentence, owner, thing and position are the same draws in both, so their difference is the
+  number alone.
 
-Cost: 1 + ``tries`` queries per example at most. Null (``null_kind``): ``paraphrase`` (default) leaves the sentence out and
-asks the carrier, that is the text itself, with as many meaning-preserving edits as words were inserted (or as it has
-places for); ``neutral`` puts content-free sentences of about the same length in the same places, which separates what
-the sentence says from the room it takes.
+Cost: 1 + ``tries`` queries per example at most. Null (``null_kind``): ``paraphrase`` (default) leaves the
+sentence out and asks the carrier, that is the text itself, with as many meaning-preserving edits as words
+were inserted (or as it has places for); ``neutral`` puts content-free sentences of about the same length in
+the same places, which separates what the sentence says from the room it takes.
 """
 
 from __future__ import annotations
@@ -53,19 +56,24 @@ class IrrelevantSentenceConfig(SearchConfig):
     sentences: int = 1
     """Sentences inserted per try (grid of the paper's questions: 1, 2, 3, 5)."""
     length_ratio: float | None = None
-    """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10)."""
+    """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10).
+    """
     position: Position = "random"
     """``random``: any sentence boundary, drawn for each sentence."""
     topic: Literal["off", "in"] = "off"
     """``in``: the sentence is about a thing that the text mentions."""
     role: Literal["none", "other", "overlap"] = "none"
-    """Whose thing it is: nobody named, a name from elsewhere, or (``overlap``) a relative of someone in the text."""
+    """Whose thing it is: nobody named, a name from elsewhere, or (``overlap``) a relative of someone in the
+    text.
+    """
     number_range: Literal["in", "out"] = "in"
     """Whether numbers lie within the range of the text's own."""
     tries: int = 3
     """Edited texts asked per example, besides the clean one."""
     pool_size: int = 20
-    """Sentences drawn from other examples in arm ``number``; 20 as the built-in pool, so that no arm has more choice."""
+    """Sentences drawn from other examples in arm ``number``; 20 as the built-in pool, so that no arm has more
+    choice.
+    """
     style: Literal["match", "plain"] = "match"
     """``match``: follow the text's letter case and spacing of final marks."""
     defence: bool = False
@@ -115,20 +123,20 @@ class IrrelevantSentence(ComposedAttack):
         text, config = session.original, self.config
         target = None if config.length_ratio is None else config.length_ratio * len(words(text))
         chosen: list[str] = []
-        while len(chosen) < config.sentences if target is None else _size(chosen) < max(1.0, target):
-            sentence = self._sentence(session, context, chosen)
+        size = 0
+        while len(chosen) < config.sentences if target is None else size < max(1.0, target):
+            sentence = self._sentence(session, context, frozenset(chosen[-self.config.pool_size :]))
             if sentence is None:
                 return None
             chosen.append(in_style(sentence, text) if config.style == "match" else sentence)
+            size += len(words(sentence))
         places = [_place(session, config.position) for _ in chosen]
         if config.position != "random":
             places = places[:1] * len(chosen)
         edited = _inserted(text, chosen, places)
-        return Draft(
-            edited, size=_size(chosen), source=config.arm, position=min(places, key=lambda p: p[0])[1]
-        )
+        return Draft(edited, size=size, source=config.arm, position=min(places, key=lambda p: p[0])[1])
 
-    def _sentence(self, session: Session, context: AttackContext, chosen: list[str]) -> str | None:
+    def _sentence(self, session: Session, context: AttackContext, chosen: frozenset[str]) -> str | None:
         """A sentence that passes the guard; one not chosen yet while there are such."""
         makers = self._makers(session, context)
         session.random.shuffle(makers)
@@ -170,8 +178,8 @@ class IrrelevantSentence(ComposedAttack):
             found = numbered_sentences(context.pool, field)
             if not found:
                 raise ValueError(
-                    "irrelevant-sentence: arm 'number' takes sentences with numbers from other examples of the task, "
-                    "and there are none; use 'paired-number' for built-in ones"
+                    "irrelevant-sentence: arm 'number' takes sentences with numbers from other examples of "
+                    "the task, and there are none; use 'paired-number' for built-in ones"
                 )
             draw = stream(context.seed, self.name, "pool").sample(
                 found, min(self.config.pool_size, len(found))
@@ -186,20 +194,16 @@ class NeutralSentence(IrrelevantSentence):
     def null(self) -> Attack:
         return self
 
-    def _sentence(self, session: Session, context: AttackContext, chosen: list[str]) -> str | None:
-        meant = super()._sentence(session, context, [])
+    def _sentence(self, session: Session, context: AttackContext, chosen: frozenset[str]) -> str | None:
+        meant = super()._sentence(session, context, frozenset())
         if meant is None:
             return None
         fit = sorted(NEUTRAL, key=lambda s: abs(len(words(s)) - len(words(meant))))
         return next((s for s in fit if s not in chosen), fit[0])
 
 
-def _size(chosen: list[str]) -> int:
-    return sum(len(words(s)) for s in chosen)
-
-
 def _place(session: Session, position: Position) -> tuple[int, int]:
-    """Character offset and sentence index of an insertion; the end of the text where the place is protected."""
+    """Character offset and sentence index of an insertion; the text's end where the place is protected."""
     text = session.original
     spans = sentences(text)
     places = [(s.start, i) for i, s in enumerate(spans)] + [(len(text), len(spans))]

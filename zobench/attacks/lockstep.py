@@ -1,9 +1,10 @@
 """Many searches at once, so that the victim and the helper models are asked in large batches.
 
-A search is a generator for ONE example, written as if it were alone: it yields an :class:`Ask` and is sent the replies.
-:func:`lockstep` advances all searches together: helper services (masked LM, sentence encoder) are answered until every
-unfinished search waits for the victim, then the victim is asked once for all of them. What a search decides depends only
-on the replies to its own questions, so the outcome is that of running the searches one after the other.
+A search is a generator for ONE example, written as if it were alone: it yields an :class:`Ask` and is sent
+the replies. :func:`lockstep` advances all searches together: helper services (masked LM, sentence encoder)
+are answered until every unfinished search waits for the victim, then the victim is asked once for all of
+them. What a search decides depends only on the replies to its own questions, so the outcome is that of
+running the searches one after the other.
 """
 
 from __future__ import annotations

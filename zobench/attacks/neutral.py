@@ -1,8 +1,9 @@
 """The meaning-preserving pool: edits that a reader would not call a change, from which nulls are drawn.
 
-Lexical: contractions and spelling variants that are the same word (``do not``/``don't``, ``color``/``colour``).
-Typographic: a doubled space, a curly for a straight apostrophe or quotation mark, a final full stop added or left out.
-Each is one unit edit. Synonyms, reorderings and anything that touches a letter of another word are not in the pool.
+Lexical: contractions and spelling variants that are the same word (``do not``/``don't``,
+``color``/``colour``). Typographic: a doubled space, a curly for a straight apostrophe or quotation mark, a
+final full stop added or left out. Each is one unit edit. Synonyms, reorderings and anything that touches a
+letter of another word are not in the pool.
 """
 
 from __future__ import annotations
@@ -15,28 +16,30 @@ from zobench.attacks.protect import Guard
 from zobench.attacks.words import Edit, apply_edits, match_case
 
 _CONTRACTIONS = (
-    "do not=don't|does not=doesn't|did not=didn't|is not=isn't|are not=aren't|was not=wasn't|were not=weren't|"
-    "has not=hasn't|have not=haven't|had not=hadn't|would not=wouldn't|could not=couldn't|should not=shouldn't|"
-    "cannot=can't|will not=won't|it is=it's|that is=that's|there is=there's|what is=what's|i am=i'm|you are=you're|"
-    "we are=we're|they are=they're|i will=i'll|you will=you'll|he will=he'll|she will=she'll|they will=they'll|"
-    "i have=i've|you have=you've|we have=we've|they have=they've|do n't=don't|does n't=doesn't|did n't=didn't|"
-    "is n't=isn't|was n't=wasn't|ca n't=can't|wo n't=won't"
+    "do not=don't|does not=doesn't|did not=didn't|is not=isn't|are not=aren't|was not=wasn't|were "
+    "not=weren't|has not=hasn't|have not=haven't|had not=hadn't|would not=wouldn't|could not=couldn't|"
+    "should not=shouldn't|cannot=can't|will not=won't|it is=it's|that is=that's|there is=there's|what "
+    "is=what's|i am=i'm|you are=you're|we are=we're|they are=they're|i will=i'll|you will=you'll|he "
+    "will=he'll|she will=she'll|they will=they'll|i have=i've|you have=you've|we have=we've|they "
+    "have=they've|do n't=don't|does n't=doesn't|did n't=didn't|is n't=isn't|was n't=wasn't|ca n't=can't|wo "
+    "n't=won't"
 )
 _SPELLINGS = (
-    "color=colour|colors=colours|favorite=favourite|favor=favour|flavor=flavour|flavors=flavours|humor=humour|"
-    "honor=honour|labor=labour|neighbor=neighbour|neighbors=neighbours|neighborhood=neighbourhood|center=centre|"
-    "theater=theatre|gray=grey|organize=organise|organized=organised|realize=realise|realized=realised|"
-    "recognize=recognise|apologize=apologise|analyze=analyse|analyzed=analysed|traveled=travelled|"
-    "traveling=travelling|canceled=cancelled|jewelry=jewellery|catalog=catalogue|dialog=dialogue|program=programme|"
-    "defense=defence|offense=offence|aging=ageing|cozy=cosy|mold=mould|mom=mum|math=maths|ok=okay|till=until|"
-    "toward=towards|afterward=afterwards|among=amongst|while=whilst|percent=per cent|all right=alright|tv=television|"
+    "color=colour|colors=colours|favorite=favourite|favor=favour|flavor=flavour|flavors=flavours|"
+    "humor=humour|honor=honour|labor=labour|neighbor=neighbour|neighbors=neighbours|"
+    "neighborhood=neighbourhood|center=centre|theater=theatre|gray=grey|organize=organise|"
+    "organized=organised|realize=realise|realized=realised|recognize=recognise|apologize=apologise|"
+    "analyze=analyse|analyzed=analysed|traveled=travelled|traveling=travelling|canceled=cancelled|"
+    "jewelry=jewellery|catalog=catalogue|dialog=dialogue|program=programme|defense=defence|offense=offence|"
+    "aging=ageing|cozy=cosy|mold=mould|mom=mum|math=maths|ok=okay|till=until|toward=towards|"
+    "afterward=afterwards|among=amongst|while=whilst|percent=per cent|all right=alright|tv=television|"
     "e-mail=email|film-maker=filmmaker|etc.=et cetera|versus=vs."
 )
 
 
 def _table() -> dict[str, str]:
-    pairs = [pair.split("=") for pair in f"{_CONTRACTIONS}|{_SPELLINGS}".split("|")]
-    return {a: b for a, b in pairs} | {b: a for a, b in pairs if " n't" not in a}
+    pairs = [pair.partition("=")[::2] for pair in f"{_CONTRACTIONS}|{_SPELLINGS}".split("|")]
+    return dict(pairs) | {b: a for a, b in pairs if " n't" not in a}
 
 
 PAIRS = _table()
@@ -69,7 +72,9 @@ def _typography(found: str) -> str:
 
 
 def neutral_text(text: str, guard: Guard, count: int, random: Random) -> str | None:
-    """The text with ``count`` random neutral edits (fewer where it has fewer places); ``None`` where there is none."""
+    """The text with ``count`` random neutral edits (fewer where it has fewer places); ``None`` where there is
+    none.
+    """
     sites = neutral_sites(text, guard)
     for size in range(min(count, len(sites)), 0, -1):
         edited = apply_edits(text, random.sample(sites, size))

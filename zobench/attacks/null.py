@@ -1,14 +1,16 @@
 """The null of a search attack: the same queries, without its idea.
 
-The attack is rehearsed on each example against an answer that never flips (its confidence only falls a little with each
-query, so that greedy searches go on accumulating edits): what it asks there are the queries it would spend on a model it
-cannot break. The null asks as many texts, in the same order, stopping at the first wrong answer as the attack does:
+The attack is rehearsed on each example against an answer that never flips (its confidence only falls a little
+with each query, so that greedy searches go on accumulating edits): what it asks there are the queries it
+would spend on a model it cannot break. The null asks as many texts, in the same order, stopping at the first
+wrong answer as the attack does:
 
-- greedy decoding: for each rehearsed text, random edits of equal size from the meaning-preserving pool (``neutral``);
+- greedy decoding: for each rehearsed text, random edits of equal size from the meaning-preserving pool
+  (``neutral``);
 - sampled decoding: the same text again.
 
-The net success rate is the attack's minus the null's. Since the rehearsal accepts every edit, the null's sizes are upper
-bounds of the attack's, and the net rate errs on the low side.
+The net success rate is the attack's minus the null's. Since the rehearsal accepts every edit, the null's
+sizes are upper bounds of the attack's, and the net rate errs on the low side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""What no attack may touch: numerals, number words, units, LaTeX, markup, placeholders and the task's own words.
+"""What no attack may touch: numerals, number words, units, LaTeX, markup, placeholders and the task's own
+words.
 
-A rule finds spans. The :class:`Guard` of a text holds the merged spans and gives the one verdict that matters: after an
-edit, the sequence of protected texts is the same as before it, nothing lost, changed or added.
+A rule finds spans. The :class:`Guard` of a text holds the merged spans and gives the one verdict that
+matters: after an edit, the sequence of protected texts is the same as before it, nothing lost, changed or
+added.
 """
 
 from __future__ import annotations
@@ -17,23 +19,34 @@ RULES: tuple[str, ...] = ("numerals", "number-words", "units", "latex", "markup"
 """Rules that are on by default."""
 OPTIONAL_RULES: tuple[str, ...] = ("comparatives", "names")
 
-_ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-_TENS = "eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million billion dozen"
-_ORDER = "first second third fourth fifth sixth seventh eighth ninth tenth half halves quarter quarters thirds dozens"
-_TIMES = "once twice thrice double triple quadruple pair pairs couple both hundreds thousands millions single"
-NUMBER_WORDS = frozenset(f"{_ONES} {_TENS} {_ORDER} {_TIMES}".split())
-UNITS = frozenset(
-    "dollar dollars cent cents euro euros pound pounds penny pennies percent percentage second seconds minute minutes "
-    "hour hours day days week weeks month months year years decade decades century mile miles kilometer kilometers "
-    "kilometre kilometres meter meters metre metres centimeter centimeters millimeter millimeters inch inches foot feet "
-    "yard yards acre acres gallon gallons liter liters litre litres quart quarts pint pints cup cups ounce ounces gram "
-    "grams kilogram kilograms ton tons tonne tonnes degree degrees".split()
+
+def _listed_words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+NUMBER_WORDS = _listed_words(
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand "
+    "million billion dozen dozens hundreds thousands millions first second third fourth fifth sixth seventh "
+    "eighth ninth tenth half halves quarter quarters thirds once twice thrice double triple quadruple pair "
+    "pairs couple both single"
 )
-COMPARATIVES = frozenset(
-    "more less fewer most least than as many much times each every per remaining left".split()
+UNITS = _listed_words(
+    "dollar dollars cent cents euro euros pound pounds penny pennies percent percentage second seconds "
+    "minute minutes hour hours day days week weeks month months year years decade decades century mile "
+    "miles kilometer kilometers kilometre kilometres meter meters metre metres centimeter centimeters "
+    "millimeter millimeters inch inches foot feet yard yards acre acres gallon gallons liter liters litre "
+    "litres quart quarts pint pints cup cups ounce ounces gram grams kilogram kilograms ton tons tonne "
+    "tonnes degree degrees"
+)
+COMPARATIVES = _listed_words(
+    "more less fewer most least than as many much times each every per remaining left"
 )
 _SHORT_UNITS = r"(?:km|cm|mm|m|kg|g|mg|lbs?|oz|ft|in|yd|mi|mph|l|ml|hrs?|h|min|s|sec|gb|mb|kb|cents?|¢)"
-_NUMERAL = r"[-+±]?[$€£¥₹]?\s?(?<![\p{L}\p{M}\p{N}_])[\p{L}_]*\p{N}[\p{L}\p{M}\p{N}_]*(?:[.,:/^-][\p{L}\p{N}_]+)*\s?[%‰°]?"
+_NUMERAL = (
+    r"[-+±]?[$€£¥₹]?\s?(?<![\p{L}\p{M}\p{N}_])[\p{L}_]*\p{N}[\p{L}\p{M}\p{N}_]*"
+    r"(?:[.,:/^-][\p{L}\p{N}_]+)*\s?[%‰°]?"
+)
 _MONEY = regex.compile(r"\d[\d,.]*[.?!,;:)]?\s+(?:.*\s)?\p{L}{2,}", regex.DOTALL)
 
 _PATTERNS = {
@@ -67,7 +80,9 @@ def check_rules(rules: Sequence[str]) -> None:
 
 
 def protected_spans(text: str, words: Sequence[str] = (), rules: Sequence[str] = RULES) -> tuple[Span, ...]:
-    """Protected spans in order, overlapping ones merged. ``words`` are matched as whole words in any letter case."""
+    """Protected spans in order, overlapping ones merged. ``words`` are matched as whole words in any letter
+    case.
+    """
     found = [s for rule in rules for s in _spans_of(text, rule)]
     alternatives = "|".join(regex.escape(w) for w in sorted(words, key=len, reverse=True) if w.strip())
     if alternatives:

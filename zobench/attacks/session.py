@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
@@ -23,8 +23,10 @@ class Draft:
     """An edited text that may be asked.
 
     Attributes:
-        size: unit edits in it (characters, words or inserted words, as the attack counts); the null matches it.
-        source, position, part_of_speech: where the last edit came from (position: index of the word or sentence).
+        size: unit edits in it (characters, words or inserted words, as the attack counts); the null matches
+        it.
+        source, position, part_of_speech: where the last edit came from (position: index of the word or
+        sentence).
     """
 
     text: str
@@ -60,7 +62,7 @@ class Session:
     prefix: str = ""
     sampled: bool = False
     asked: int = 0
-    tries: list[Try] = field(default_factory=list)
+    tries: list[Try] = dataclasses.field(default_factory=list)
     clean: Prediction | None = None
 
     @property
@@ -88,7 +90,7 @@ class Session:
         return found
 
     def confirm(self, draft: Draft, times: int) -> Search[Prediction | None]:
-        """Ask the text ``times`` more times, computed anew; the first right answer among them, else ``None``."""
+        """Ask the text ``times`` more times, computed anew; the first right answer, else ``None``."""
         if not times:
             return None
         replies = yield dataclasses.replace(self._request([draft.text] * times), service=CONFIRM)

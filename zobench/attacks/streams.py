@@ -1,6 +1,7 @@
 """One random stream per example, a function of (seed, attack name, example id) alone.
 
-The global random state is never read or written, and no stream depends on which other examples are in the batch.
+The global random state is never read or written, and no stream depends on which other examples are in the
+batch.
 """
 
 from __future__ import annotations

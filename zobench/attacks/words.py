@@ -1,8 +1,9 @@
 """Words and sentences as spans of the original text, edits by span, and the word difference of two texts.
 
-Nothing here normalizes: every character outside an edited span stays where it is, so emoji, right-to-left text, LaTeX and
-HTML pass through untouched. A *word* is a maximal run of letters, combining marks, digits and underscores, with single
-apostrophes, hyphens and zero-width joiners between letters, and with ``. , : /`` between digits (``1,000.50``, ``1/2``).
+Nothing here normalizes: every character outside an edited span stays where it is, so emoji, right-to-left
+text, LaTeX and HTML pass through untouched. A *word* is a maximal run of letters, combining marks, digits and
+underscores, with single apostrophes, hyphens and zero-width joiners between letters, and with ``. , : /``
+between digits (``1,000.50``, ``1/2``).
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def graphemes(text: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def sentences(text: str) -> tuple[Span, ...]:
-    """Sentences without the white space between them; an end mark counts only before white space or the end."""
+    """Sentences without the white space between them; an end mark counts only before space or the end."""
     found, begin = [], 0
     for end in [m.end() for m in _BOUNDARY.finditer(text)] + [len(text)]:
         body = text[begin:end]
@@ -80,10 +81,12 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
 
 
 def changed_words(original: str, edited: str) -> int:
-    """Words of the original that were replaced, removed or inserted: the size of a word alignment's differences.
+    """Words of the original that were replaced, removed or inserted: the size of a word alignment's
+    differences.
 
-    Texts with equally many words are compared position by position. Others are aligned; past 4 million word pairs the
-    difference of the two bags of words stands in (a lower bound), so that very long texts stay cheap.
+    Texts with equally many words are compared position by position. Others are aligned; past 4 million word
+    pairs the difference of the two bags of words stands in (a lower bound), so that very long texts stay
+    cheap.
     """
     a = [w.text for w in words(original)]
     b = [w.text for w in words(edited)]
