@@ -107,7 +107,8 @@ def axpy_(
 
     ``scale`` is rounded to float32; then one float32 multiplication, one float32 addition (never fused) to
     the tensor's value read as float32, and one rounding to its dtype. In a float64 tensor u is still
-    float32, but scale, product and sum are float64.
+    float32, but scale, product and sum are float64. A scale that rounds to 0 changes no bit, negative zeros
+    included.
 
     Raises:
         ValueError: as :func:`fill`.
@@ -116,6 +117,8 @@ def axpy_(
     _check_dtype(tensor.dtype)
     wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     factor = scale if wide == torch.float64 else to_float32(scale)
+    if factor == 0.0:
+        return tensor
     flat = tensor.detach().view(-1) if tensor.is_contiguous() else tensor.detach().reshape(-1)
     kernels = _kernels(backend_for(tensor), tensor.dtype)
     if kernels is not None:

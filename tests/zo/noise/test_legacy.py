@@ -1,0 +1,54 @@
+"""Legacy noise equals the seeded global generator of torch and leaves that generator alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zobench.zo.noise.legacy import LegacyStream, perturb_, sweep
+
+
+def parameters() -> dict[str, torch.Tensor]:
+    """Shapes below and above the 16 values where torch's CPU sampler changes its method, in all dtypes."""
+    generator = torch.Generator().manual_seed(5)
+    shapes = {"a": (3,), "b.weight": (7, 5), "c": (), "d": (64, 33), "e": (15,), "f": (17,)}
+    dtypes = [torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.float32, torch.bfloat16]
+    return {
+        name: torch.randn(shape, generator=generator).to(dtype)
+        for (name, shape), dtype in zip(shapes.items(), dtypes, strict=True)
+    }
+
+
+@pytest.mark.parametrize("seed", [0, 1, 999_999_999])
+def test_equal_to_the_seeded_global_generator(seed: int) -> None:
+    state = torch.get_rng_state()
+    drawn = dict(sweep(parameters(), seed=seed))
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for name, p in parameters().items():
+            z = torch.normal(mean=0, std=1, size=p.size(), device=p.device, dtype=p.dtype)
+            assert drawn[name].dtype == p.dtype
+            assert torch.equal(drawn[name], z), name
+
+
+@pytest.mark.parametrize("factor", [1, -2])
+def test_perturbation_equals_the_original_arithmetic(factor: int) -> None:
+    theta, eps = parameters(), 1e-3
+    perturb_(theta, factor * eps, seed=77)
+    with torch.random.fork_rng():
+        torch.manual_seed(77)
+        for name, p in parameters().items():
+            z = torch.normal(mean=0, std=1, size=p.size(), device=p.device, dtype=p.dtype)
+            assert torch.equal(theta[name], p + factor * z * eps), name
+
+
+def test_noise_of_a_parameter_depends_on_those_before_it() -> None:
+    theta = parameters()
+    reordered = {name: theta[name] for name in reversed(theta)}
+    assert not torch.equal(dict(sweep(theta, seed=1))["d"], dict(sweep(reordered, seed=1))["d"])
+
+
+def test_seed_out_of_range() -> None:
+    with pytest.raises(ValueError, match="unsigned"):
+        LegacyStream(-1)

@@ -1,0 +1,68 @@
+"""Legacy noise: the numbers the MeZO code base draws (2305.17333, princeton-nlp/MeZO), without the global
+generator.
+
+That code seeds torch's global generator once per sweep and walks the tuned parameters in order, calling
+``torch.normal(0, 1, size, device, dtype)`` with each parameter's own device and dtype; the sweep is
+repeated from the same seed for +eps, -2 eps, +eps and the update. Here a private ``torch.Generator`` of
+each device, seeded alike, takes the place of the global one: the same numbers on the same device and torch
+version, and no global state is touched. The numbers differ between devices and may differ between torch
+versions; a parameter's noise depends on all those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+
+SEED_BOUND = 1_000_000_000
+
+
+class LegacyStream:
+    """One sweep from ``seed``: call :meth:`draw` once per parameter, in the order of the model.
+
+    Raises:
+        ValueError: seed outside what ``torch.manual_seed`` takes as an unsigned 64-bit integer.
+    """
+
+    def __init__(self, seed: int) -> None:
+        if not 0 <= seed < 1 << 64:
+            raise ValueError(f"a legacy seed is an unsigned 64-bit integer (MeZO: below 10^9), got {seed}")
+        self.seed = seed
+        self._generators: dict[torch.device, torch.Generator] = {}
+
+    def _generator(self, device: torch.device) -> torch.Generator:
+        if device not in self._generators:
+            self._generators[device] = torch.Generator(device=device).manual_seed(self.seed)
+        return self._generators[device]
+
+    @torch.no_grad()
+    def draw(self, parameter: torch.Tensor) -> torch.Tensor:
+        """Standard normal z in the shape, dtype and device of ``parameter``; advances the stream."""
+        return torch.normal(
+            mean=0.0,
+            std=1.0,
+            size=parameter.shape,
+            generator=self._generator(parameter.device),
+            device=parameter.device,
+            dtype=parameter.dtype,
+        )
+
+
+def sweep(parameters: Mapping[str, torch.Tensor], *, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
+    """(name, z) for the parameters in the order of the mapping, drawn one at a time."""
+    stream = LegacyStream(seed)
+    for name, parameter in parameters.items():
+        yield name, stream.draw(parameter)
+
+
+@torch.no_grad()
+def perturb_(parameters: Mapping[str, torch.Tensor], scale: float, *, seed: int) -> None:
+    """theta <- theta + scale * z as that code computes it: in the parameter's own dtype, product then sum.
+
+    The original multiplies z by the direction's sign factor (1 or -2) and then by eps; use ``scale`` =
+    factor * eps only where that product is exact, which powers of two are.
+    """
+    for name, z in sweep(parameters, seed=seed):
+        parameter = parameters[name]
+        parameter.copy_(parameter + scale * z)
