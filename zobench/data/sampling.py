@@ -37,7 +37,7 @@ def mezo_opt(
     chosen, selecting = drawn[:cut], drawn[cut:]
     if not chosen:
         raise ValueError(f"{len(pool)} training rows leave none to train on beside dev={dev}; lower dev")
-    return Splits(train=chosen, validation=selecting, test=permuted(held_out, seed, test))
+    return Splits(chosen, selecting, permuted(held_out, seed, test), demonstrations=chosen)
 
 
 def mezo_roberta(
@@ -60,8 +60,10 @@ def mezo_roberta(
     if scarce:
         raise ValueError(f"k={k} needs {2 * k} rows per class; too few for (class: rows) {scarce}")
     labels = sorted(by_class)
+    chosen = [e for label in labels for e in by_class[label][:k]]
     return Splits(
-        train=[e for label in labels for e in by_class[label][:k]],
+        train=chosen,
         validation=[e for label in labels for e in by_class[label][k : 2 * k]],
         test=permuted(held_out, data_seed, test),
+        demonstrations=permuted(chosen, data_seed),
     )

@@ -1,55 +1,47 @@
 """An encoder with mean pooling and a linear classification head, for models that have no language-model head.
 
-logits = W mean_t(h_t) + b,   the mean over the row's real tokens.
+    logits = W mean_t(h_t) + b,   the mean over the row's real tokens.
+
+The head is drawn at loading, from its own generator, with room for ``HEAD_CLASSES`` classes, so that a model
+is the same whatever task follows; a task uses the first rows.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Any
-
 import torch
 
-from zobench.models.digest import parameter_count, weights_digest
+HEAD_CLASSES = 8
+HEAD_STD = 0.02
+HEAD_SEED = 0
 
 
 class PooledEncoder(torch.nn.Module):
-    """Mean-pooled last hidden states through ``head`` (identity until :func:`attach_head`)."""
+    """Mean-pooled last hidden states of ``encoder`` through a linear ``head``: weights N(0,
+    0.02^2), bias 0."""
 
     def __init__(self, encoder: torch.nn.Module, width: int) -> None:
         super().__init__()
         self.encoder = encoder
-        self.head: torch.nn.Module = torch.nn.Identity()
-        self.width = width
+        self.head = _head(width, next(encoder.parameters()))
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Shape (rows, classes), or (rows, width) without a head."""
+    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Mean of the last hidden states over each row's real tokens, shape (rows, width)."""
         hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if attention_mask is None:
-            return self.head(hidden.mean(1))
+            return hidden.mean(1)
         weights = attention_mask[:, :, None].to(hidden.dtype)
-        return self.head((hidden * weights).sum(1) / weights.sum(1).clamp_min(1))
+        return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Shape (rows, ``HEAD_CLASSES``)."""
+        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask))
+        return logits
 
 
-def attach_head(lm: Any, classes: int, *, seed: int = 0, std: float = 0.02) -> None:
-    """Give an encoder a fresh linear head: weights N(0, std^2) from their own generator, bias 0; identity
-    updated.
-
-    Does nothing if a head for as many classes is there already. Raises ``ValueError`` on a model without
-    pooling.
-    """
-    if not isinstance(lm.module, PooledEncoder):
-        raise ValueError(f"{lm.identity.name}: a classification head needs architecture 'encoder'")
-    module = lm.module
-    if isinstance(module.head, torch.nn.Linear) and module.head.out_features == classes:
-        return
-    reference = next(module.encoder.parameters())
-    head = torch.nn.utils.skip_init(torch.nn.Linear, module.width, classes, device="cpu", dtype=torch.float32)
-    generator = torch.Generator().manual_seed(seed)
+def _head(width: int, like: torch.Tensor) -> torch.nn.Linear:
+    head = torch.nn.utils.skip_init(torch.nn.Linear, width, HEAD_CLASSES)
+    generator = torch.Generator().manual_seed(HEAD_SEED)
     with torch.no_grad():
-        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * std)
+        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * HEAD_STD)
         head.bias.zero_()
-    module.head = head.to(device=reference.device, dtype=reference.dtype).eval()
-    lm.identity = dataclasses.replace(
-        lm.identity, digest=weights_digest(module), parameters=parameter_count(module)
-    )
+    return head.to(device=like.device, dtype=like.dtype)

@@ -15,4 +15,8 @@ TASKS: dict[str, str] = {
     "multirc": "zobench.tasks.fewshot:MultiRC",
     "copa": "zobench.tasks.multiple_choice:COPA",
     "record": "zobench.tasks.multiple_choice:ReCoRD",
+    "gsm8k": "zobench.tasks.math_problems:GSM8K",
+    "math500": "zobench.tasks.math_problems:MATH500",
+    "gsm-plus": "zobench.tasks.math_problems:GSMPlus",
+    "gsm-ic": "zobench.tasks.math_problems:GSMIC",
 }

@@ -10,6 +10,8 @@ Two scoring rules. With x a prompt and w_c the word of class c:
   prediction, s_c = sum_t log p(w_c,t | x, ..)
   - sum_t log p(w_c,t | x with empty fields, ..).
 
+An encoder is scored by its classification head whatever the rule (:mod:`zobench.tasks.encoder`).
+
 Source: MeZO, arXiv 2305.17333. One training loss is one forward of the module, whatever the number of
 classes.
 """
@@ -28,6 +30,7 @@ from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
 from zobench.tasks.encoding import Row
 from zobench.tasks.prompts import Prompt
 
@@ -79,7 +82,7 @@ class PromptedClassification(Task):
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """Tokens for the training loss; ``sequences`` counts candidates under ``option-likelihood``."""
         gold = [_gold(e) for e in examples]
-        if self.scoring == "label-words":
+        if self._by_answer(lm):
             rows = self._answer_rows(lm, examples, ())
             inputs = self._answer_inputs(lm, rows)
             inputs["gold"] = torch.tensor(gold, device=lm.device)
@@ -93,7 +96,7 @@ class PromptedClassification(Task):
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """See the module's text. A mean over examples (over answer tokens under ``teacher-forcing``)."""
         inputs = batch.inputs
-        if self.scoring == "label-words":
+        if self._by_answer(lm):
             return torch.nn.functional.cross_entropy(_answer_scores(module, inputs), inputs["gold"])
         sums = _option_sums(module, inputs)
         if self.training == "teacher-forcing":
@@ -107,7 +110,7 @@ class PromptedClassification(Task):
     ) -> list[Prediction]:
         """The best-scored option of each example; probabilities are the softmax of the scores."""
         shots = [(e, self.options(e)[_gold(e)]) for e in demonstrations]
-        if self.scoring == "label-words":
+        if self._by_answer(lm):
             scores = self._predict_answers(lm, examples, shots)
         else:
             scores = self._predict_options(lm, examples, shots)
@@ -149,15 +152,24 @@ class PromptedClassification(Task):
             log_probs=tuple(torch.log_softmax(scores.double(), 0).tolist()),
         )
 
+    def _by_answer(self, lm: LanguageModel) -> bool:
+        return self.scoring == "label-words" or lm.architecture == "encoder"
+
     def _answer_rows(
         self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
     ) -> list[Row]:
+        if lm.architecture == "encoder":
+            if shots:
+                raise ValueError(f"{lm.identity.name}: an encoder takes no in-context demonstrations")
+            return encoder_rows(lm, examples, self.prompt.fields)
         if lm.architecture == "masked":
             mask = lm.tokenizer.mask_token
             return encoding.masked_rows(lm, [self.prompt.masked(e, mask, shots) for e in examples])
         return encoding.causal_rows(lm, [self.prompt.context(e, shots) for e in examples])
 
     def _answer_inputs(self, lm: LanguageModel, rows: Sequence[Row]) -> dict[str, Any]:
+        if lm.architecture == "encoder":
+            return encoder_inputs(lm, rows, len(self.prompt.words))
         inputs: dict[str, Any] = {
             "padded": encoding.padded(lm, rows),
             "labels": torch.tensor(self._labels(lm), device=lm.device),
@@ -236,7 +248,9 @@ class PromptedClassification(Task):
 
 
 def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Logits of the label words, float32, shape (rows, classes)."""
+    """Logits of the label words (of the head's classes for an encoder), float32, shape (rows, classes)."""
+    if "classes" in inputs:
+        return encoder_scores(module, inputs)
     if "positions" in inputs:
         logits = masked_logits(module, inputs["padded"], inputs["positions"])
     else:

@@ -1,0 +1,96 @@
+"""Math word problems as examples: GSM8K, MATH-500, GSM-Plus and GSM-IC, from local files or the hub."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zobench.data import hub
+from zobench.data.example import Example
+from zobench.data.files import json_lines
+from zobench.data.locate import data_file
+
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+_META = ("level", "subject", "n_steps", "perturbation_type", "seed_question", "seed_answer", "sentence_label")
+
+
+@dataclass(frozen=True, slots=True)
+class MathSet:
+    """Where a set lies: local file and hub place per split; ``read`` turns a row into an example."""
+
+    local: Mapping[str, str]
+    repository: str
+    subset: str | None
+    read: Callable[[str, Mapping[str, Any]], Example]
+    hub_splits: Mapping[str, str]
+
+
+def _gsm8k(place: str, row: Mapping[str, Any]) -> Example:
+    """The answer is what follows ``#### ``; calculator notes ``<<...>>`` are taken out of the
+    worked solution."""
+    solution, _, answer = row["answer"].rpartition("#### ")
+    worked = f"{_CALCULATOR.sub('', solution)}#### {answer.strip()}"
+    return Example(
+        id=place,
+        text={"question": row["question"]},
+        answer=answer.strip().replace(",", ""),
+        meta={"solution": worked},
+    )
+
+
+def _plain(place: str, row: Mapping[str, Any]) -> Example:
+    question = row.get("new_question") or row.get("question") or row["problem"]
+    solution = {"solution": row["solution"]} if row.get("solution") else {}
+    meta = {name: row[name] for name in _META if name in row}
+    return Example(
+        id=place, text={"question": question}, answer=str(row["answer"]).strip(), meta={**meta, **solution}
+    )
+
+
+SETS: Mapping[str, MathSet] = {
+    "gsm8k": MathSet(
+        {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"},
+        "openai/gsm8k",
+        "main",
+        _gsm8k,
+        {"train": "train", "test": "test"},
+    ),
+    "math500": MathSet(
+        {"test": "math500/test.jsonl"}, "HuggingFaceH4/MATH-500", None, _plain, {"test": "test"}
+    ),
+    "gsm-plus": MathSet(
+        {"test": "gsm_plus/gsmplus_testmini.jsonl"}, "qintongli/GSM-Plus", None, _plain, {"test": "testmini"}
+    ),
+    "gsm-ic": MathSet(
+        {"test": "gsm_ic/gsm8k_validation.jsonl"}, "voidful/GSM-IC", None, _plain, {"test": "test"}
+    ),
+}
+"""The local GSM-IC file holds the 1,000 base problems; with their irrelevant sentences they are on
+the hub only."""
+
+
+def problems(
+    name: str, split: str, source: str, *, repository: str | None = None, revision: str | None = None
+) -> list[Example]:
+    """Examples of one split; empty where the set has no such split."""
+    place = SETS[name]
+    if split not in place.local:
+        return []
+    if source == "local":
+        path = data_file(place.local[split], task=name)
+        found = json_lines(path)
+    else:
+        found = iter(
+            hub.rows(
+                repository or place.repository,
+                subset=place.subset,
+                split=place.hub_splits[split],
+                revision=revision,
+            )
+        )
+    try:
+        return [place.read(f"{name}/{split}/{number}", row) for number, row in enumerate(found)]
+    except KeyError as error:
+        raise ValueError(f"{name}: rows of {source} have no column {error}") from error

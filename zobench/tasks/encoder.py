@@ -1,0 +1,41 @@
+"""Classification by an encoder: a linear head on mean-pooled features, no prompt and no label words.
+
+    s = W mean_t(h_t(x)) + b,   loss = cross-entropy over the task's first C rows of the head.
+
+The head belongs to the model (see :mod:`zobench.models.pooled`) and has a fixed number of rows; the rows
+beyond C have no influence on loss or prediction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from zobench.data.example import Example
+from zobench.models.base import LanguageModel
+from zobench.models.pooled import HEAD_CLASSES
+from zobench.tasks.encoding import Row, padded
+
+
+def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[Row]:
+    """One row per example: one field as a text, two as a text pair, more joined with spaces into
+    the first."""
+    first = [" ".join(e.text[name] for name in (fields if len(fields) != 2 else fields[:1])) for e in
+    examples] second = [e.text[fields[1]] for e in examples] if len(fields) == 2 else None
+    encoded = lm.tokenizer(first, second, truncation="longest_first", max_length=lm.max_length, verbose=False)
+    return [Row(ids) for ids in encoded["input_ids"]]
+
+
+def encoder_inputs(lm: LanguageModel, rows: Sequence[Row], classes: int) -> dict[str, Any]:
+    """Arguments of :func:`encoder_scores`."""
+    if classes > HEAD_CLASSES:
+        raise ValueError(f"{lm.identity.name}: its head has {HEAD_CLASSES} classes, the task {classes}")
+    return {"padded": padded(lm, rows), "classes": classes}
+
+
+def encoder_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
+    """Scores of the task's classes, float32, shape (rows, classes). One forward of ``module``."""
+    scores: torch.Tensor = module(**inputs["padded"])
+    return scores[:, : inputs["classes"]].float()

@@ -1,0 +1,130 @@
+"""Generated answers: prompt, greedy continuation, answer extractor, equivalence.
+
+Training loss: mean negative log-likelihood per token of the gold answer's text (with its worked solution
+where there is one), teacher forced:  L = -(1/T) sum_t log p(a_t | prompt, a_<t), T counted over the
+minibatch. One forward per loss. Prediction costs one forward per generated token of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from zobench.data.example import Example
+from zobench.metrics.calibration import accuracy_with_stderr
+from zobench.models.base import LanguageModel
+from zobench.models.scoring import option_log_likelihoods
+from zobench.tasks import encoding
+from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.equivalence import equivalent, harness_exact
+from zobench.tasks.extraction import extractor
+from zobench.tasks.prompts import Prompt
+
+
+class GenerationTask(Task):
+    """Base of every task that generates its answer; a subclass gives its prompt, limits and :meth:`splits`.
+
+    Args:
+        prompt: template without label words.
+        max_new_tokens: longest answer.
+        stop: strings that end an answer.
+        reads: extractor whose answer counts (compared by :func:`~zobench.tasks.equivalence.equivalent`).
+        strict: extractor of the verdict shown beside it, compared by ``strict_same``.
+    """
+
+    kind: ClassVar[str] = "generation"
+
+    def __init__(
+        self,
+        config: Any,
+        *,
+        prompt: Prompt,
+        max_new_tokens: int,
+        stop: Sequence[str] = (),
+        reads: str = "robust",
+        strict: str = "gsm8k-strict",
+        strict_same: Callable[[str | None, str], bool] = harness_exact,
+    ) -> None:
+        self.config = config
+        self.prompt = prompt
+        self.max_new_tokens = max_new_tokens
+        self.stop = tuple(stop)
+        self.reads = extractor(reads)
+        self.strict = extractor(strict)
+        self.strict_same = strict_same
+        self.attackable = prompt.fields
+        self.chance = 0.0
+
+    def target(self, example: Example) -> str:
+        """The text to learn: the worked solution where the row has one (``meta["solution"]``),
+        else the answer."""
+        return str(example.meta.get("solution", _gold(example)))
+
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        contexts = [self.prompt.context(e) for e in examples]
+        completed = [self.prompt.completed(e, self.target(e)) for e in examples]
+        rows = encoding.option_rows(lm, contexts, completed)
+        inputs = {"padded": encoding.padded(lm, rows), **encoding.option_targets(rows, lm.device)}
+        return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))
+
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """See the module's text."""
+        inputs = batch.inputs
+        sums = option_log_likelihoods(module, inputs["padded"], inputs["targets"], inputs["target_mask"])
+        return -sums.sum() / inputs["target_mask"].sum()
+
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """Greedy answers; ``correct`` by the robust rule, ``strict_correct`` by the strict one."""
+        shots = [(e, self.target(e)) for e in demonstrations]
+        prompts = [self.prompt.context(e, shots) for e in examples]
+        texts = lm.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
+        counts = _token_counts(lm, texts)
+        return [self.judge(e, t, n) for e, t, n in zip(examples, texts, counts, strict=True)]
+
+    def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
+        """The verdict on one generated text."""
+        answer, gold = self.reads(text), _gold(example)
+        return Prediction(
+            example_id=example.id,
+            output=answer if answer is not None else "",
+            correct=equivalent(answer, gold),
+            raw=text,
+            tokens=tokens,
+            strict_correct=self.strict_same(self.strict(text), gold),
+        )
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """``accuracy`` (robust), ``strict_accuracy``, ``answered`` (an answer was found),
+        ``answer_tokens`` (mean length)."""
+        n = len(predictions)
+        if n == 0:
+            raise ValueError("this split has no rows to measure")
+        columns: dict[str, list[float]] = {
+            "accuracy": [float(p.correct) for p in predictions],
+            "strict_accuracy": [float(p.strict_correct or False) for p in predictions],
+            "answered": [float(p.output != "") for p in predictions],
+            "answer_tokens": [float(p.tokens) for p in predictions],
+        }
+        found = {name: accuracy_with_stderr(np.asarray(values)) for name, values in columns.items()}
+        return {name: MetricValue(value, n, stderr) for name, (value, stderr) in found.items()}
+
+
+def _gold(example: Example) -> str:
+    if example.answer is None:
+        raise ValueError(f"example {example.id!r} has no gold answer")
+    return example.answer
+
+
+def _token_counts(lm: LanguageModel, texts: Sequence[str]) -> list[int]:
+    """Tokens of each text, encoded alone: what was generated up to the stop."""
+    if not texts:
+        return []
+    encoded = lm.tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return [len(ids) for ids in encoded]

@@ -1,0 +1,126 @@
+"""GSM8K, MATH-500, GSM-Plus and GSM-IC: questions answered by greedy generation.
+
+GSM-Plus and GSM-IC are test sets over GSM8K problems and train on GSM8K's rows; MATH-500 is a test set
+without training rows. In GSM-Plus, 300 rows of the 2,400 have no answer (gold "None"), which no numeric
+extractor can give: they are left out unless asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zobench.data.example import Splits
+from zobench.data.math_problems import problems
+from zobench.data.sampling import permuted
+from zobench.plugins import nearest
+from zobench.tasks.equivalence import latex_normal
+from zobench.tasks.extraction import extractor
+from zobench.tasks.fewshot import SOURCES, Source
+from zobench.tasks.generation import GenerationTask
+from zobench.tasks.prompts import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class MathConfig:
+    """Parameters of a math task."""
+
+    source: Source = "local"
+    """``local`` files under ZOBENCH_DATA, or the ``hub``."""
+    train: int = 1000
+    """Training rows."""
+    dev: int = 200
+    """Rows that select."""
+    test: int | None = None
+    """Most rows to test on; all by default."""
+    max_new_tokens: int = 256
+    """Longest answer in tokens."""
+    reads: str = "robust"
+    """Extractor whose answer counts."""
+    unanswerable: bool = False
+    """Keep GSM-Plus rows whose gold answer is "None"."""
+    hub: str | None = None
+    """Hub repository other than the usual one."""
+    revision: str | None = None
+    """Commit of the hub repository."""
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise ValueError(f"source: unknown value {self.source!r}{nearest(str(self.source), SOURCES)}")
+        extractor(self.reads)
+        if self.train < 1 or self.dev < 0 or self.max_new_tokens < 1:
+            raise ValueError("train and max_new_tokens must be at least 1, dev at least 0")
+
+
+class GSM8K(GenerationTask):
+    """Grade-school word problems; the worked solution ends in ``#### ANSWER``."""
+
+    Config: ClassVar[type] = MathConfig
+    name: ClassVar[str] = "gsm8k"
+    train_on: ClassVar[str | None] = "gsm8k"
+    template: ClassVar[Prompt] = Prompt("Question: {question}\nAnswer:")
+    stop_strings: ClassVar[tuple[str, ...]] = ("Question:", "</s>", "<|im_end|>")
+
+    def __init__(self, config: MathConfig) -> None:
+        super().__init__(
+            config,
+            prompt=self.template,
+            max_new_tokens=config.max_new_tokens,
+            stop=self.stop_strings,
+            reads=config.reads,
+        )
+        self.protected = ("####",)
+
+    def splits(self, seed: int) -> Splits:
+        """Training and selecting rows: one permutation of the training file under ``seed``; test
+        rows likewise."""
+        config = self.config
+        own = config.hub if self.train_on == self.name else None
+        pool = (
+            problems(
+                self.train_on,
+                "train",
+                config.source,
+                repository=own,
+                revision=config.revision if own else None,
+            )
+            if self.train_on
+            else []
+        )
+        drawn = permuted(pool, seed, config.train + config.dev)
+        cut = max(len(drawn) - config.dev, 0)
+        tested = problems(self.name, "test", config.source, repository=config.hub, revision=config.revision)
+        kept = [e for e in tested if config.unanswerable or e.answer != "None"]
+        return Splits(
+            train=drawn[:cut],
+            validation=drawn[cut:],
+            test=permuted(kept, seed, config.test),
+            demonstrations=drawn[:cut],
+        )
+
+
+class GSMPlus(GSM8K):
+    name = "gsm-plus"
+
+
+class GSMIC(GSM8K):
+    name = "gsm-ic"
+
+
+class MATH500(GSM8K):
+    """Competition problems; the strict verdict reads the last box and compares normalized LaTeX text."""
+
+    name = "math500"
+    train_on = None
+    template = Prompt("Problem: {question}\nAnswer:")
+    stop_strings = ("Problem:",)
+
+    def __init__(self, config: MathConfig) -> None:
+        super().__init__(config)
+        self.strict = extractor("boxed")
+        self.strict_same = _same_latex
+        self.protected = ("\\boxed",)
+
+
+def _same_latex(answer: str | None, gold: str) -> bool:
+    return answer is not None and latex_normal(answer) == latex_normal(gold)
