@@ -15,12 +15,14 @@ Usable without the rest of zobench, with torch alone and any ``nn.Module``::
 
 How a run is put together:
 
-- ``Engine(mode="auto", noise="counter", precision="auto", fused=False, branches=16)`` holds what belongs to the run and
-  not to the method; it is the keyword ``engine=`` of every method. ``optimizer.engine.mode`` is the mode in force.
-- ``optimizer.state_dict()`` is flat: plain numbers and tensors. The weights are the space's: ``space.state_dict()``.
+- ``Engine(mode="auto", noise="counter", precision="auto", fused=False, branches=16)`` holds what belongs to
+  the run and not to the method; it is the keyword ``engine=`` of every method. ``optimizer.engine.mode`` is
+  the mode in force.
+- ``optimizer.state_dict()`` is flat: plain numbers and tensors. The weights are the space's:
+  ``space.state_dict()``.
 - Direction seeds are ``derive_seed(run seed, step, query)`` for every method: common random numbers.
-- ``zobench.zo.trajectory`` turns records into plain rows and replays them; ``zobench.zo.conformance.check`` holds any
-  method, built in or not, to the rules.
+- ``zobench.zo.trajectory`` turns records into plain rows and replays them; ``zobench.zo.conformance.check``
+  holds any method, built in or not, to the rules.
 
 To add a method, read ``zobench.zo.method`` (the template) and any file of ``zobench.zo.methods``.
 """

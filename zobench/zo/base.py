@@ -1,8 +1,9 @@
-"""What every optimizer of the library is: a card that describes it, a cost, and ``step(objective) -> StepRecord``.
+"""What every optimizer of the library is: a card that describes it, a cost, and ``step(objective) ->
+StepRecord``.
 
-A method file holds one class derived from :class:`Optimizer`, its parameters as a frozen dataclass ``Config`` with the
-paper's defaults, and composes parameter space x direction x estimator x update. This is also the plugin contract
-(entry-point group ``zobench.optimizers``).
+A method file holds one class derived from :class:`Optimizer`, its parameters as a frozen dataclass ``Config``
+with the paper's defaults, and composes parameter space x direction x estimator x update. This is also the
+plugin contract (entry-point group ``zobench.optimizers``).
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ class MethodCard:
         source: arXiv id or citation; "zobench" for controls.
         formula: the update rule in one line of plain text.
         order: which oracle it uses.
-        replay: what rebuilds its weights from the base model: scalars alone, scalars and stored artifacts (masks,
-            bases, anchors), or only a checkpoint.
-        spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)`` means any.
+        replay: what rebuilds its weights from the base model: scalars alone, scalars and stored artifacts
+            (masks, bases, anchors), or only a checkpoint.
+        spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)``
+            means any.
         unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.
         descent: whether it is meant to lower the loss (controls are not).
-        in_span: whether every step is a linear combination of the displacements measured in that very step (not so
-            with momentum, moments, signs of entries, gradients, projections).
+        in_span: whether every step is a linear combination of the displacements measured in that very step
+            (not so with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
     """
 
@@ -84,7 +86,8 @@ class StepRecord:
         forwards, tokens: spent in this step.
         moved: False where the step was refused (non-finite loss, zero spread) and the weights stayed.
         reason: why it was refused; empty otherwise.
-        extras: further scalars of the method (gain, norm, share of entries that moved ...), for replay and diagnosis.
+        extras: further scalars of the method (gain, norm, share of entries that moved ...), for replay and
+            diagnosis.
     """
 
     step: int
@@ -103,11 +106,11 @@ class StepRecord:
 class Optimizer(ABC):
     """A method bound to a parameter space and a run seed.
 
-    ``engine`` says how losses at displaced weights are obtained, how noise is drawn and updates are written; the
-    default ``Engine()`` restores exactly and draws counter-based noise.
+    ``engine`` says how losses at displaced weights are obtained, how noise is drawn and updates are written;
+    the default ``Engine()`` restores exactly and draws counter-based noise.
 
-    ``step`` never touches the global random state, spends forwards only through the objective, leaves the weights
-    bit-identical when the learning rate is 0, and refuses a non-finite loss without moving.
+    ``step`` never touches the global random state, spends forwards only through the objective, leaves the
+    weights bit-identical when the learning rate is 0, and refuses a non-finite loss without moving.
     """
 
     Config: ClassVar[type]
@@ -131,8 +134,8 @@ class Optimizer(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything besides weights that a later ``load_state_dict`` needs to continue to the bit: plain numbers,
-        strings, lists and tensors only (stored as safetensors plus JSON)."""
+        """Everything besides weights that a later ``load_state_dict`` needs to continue to the bit: plain
+        numbers, strings, lists and tensors only (stored as safetensors plus JSON)."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:

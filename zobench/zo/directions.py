@@ -1,9 +1,9 @@
 """Directions: a distribution over the space, addressed by a seed.
 
-A direction object is bound to a space and its noise; ``u(seed)`` is a function of the seed alone, so that what was
-measured is what is applied, whenever and in whatever order tensors are visited. A new family of directions writes one
-method, ``add_``; if it needs bases or subsets, they are functions of a seed too (``refresh(step)`` derives the seed of
-the current interval), never a tensor left over from an earlier step.
+A direction object is bound to a space and its noise; ``u(seed)`` is a function of the seed alone, so that
+what was measured is what is applied, whenever and in whatever order tensors are visited. A new family of
+directions writes one method, ``add_``; if it needs bases or subsets, they are functions of a seed too
+(``refresh(step)`` derives the seed of the current interval), never a tensor left over from an earlier step.
 
 All distributions here but ``Sphere`` have E[u u^T] = I on the entries they touch in expectation, so that
 E[u <u, g>] = g; ``Sphere`` has radius sqrt(d), which gives the same.
@@ -27,7 +27,8 @@ class Direction(ABC):
 
     Attributes:
         source: the bound noise.
-        fourth_moment: E[u_i^4] of one entry where entries are independent, for the variance formula; ``None`` else.
+        fourth_moment: E[u_i^4] of one entry where entries are independent, for the variance formula; ``None``
+            else.
     """
 
     fourth_moment: float | None = None
@@ -44,8 +45,9 @@ class Direction(ABC):
         """False where u(seed) is zero on this tensor: nothing is copied or written then."""
         return True
 
-    def refresh(self, step: int) -> None:
-        """Called before step ``step`` is measured: the place to move on to the next interval's basis or subset."""
+    def refresh(self, step: int) -> None:  # noqa: B027 - an optional hook
+        """Called before step ``step`` is measured: the place to move on to the next interval's basis or
+        subset."""
 
     def tensor(self, name: str, seed: int) -> torch.Tensor:
         """u(seed)[name] as float32 (float64 for float64 tensors)."""
@@ -80,7 +82,8 @@ class Rademacher(Direction):
 
 
 class Sphere(Direction):
-    """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d). One more sweep per seed (the norm)."""
+    """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d). One more sweep per seed
+    (the norm)."""
 
     def __init__(self, source: NoiseSource) -> None:
         super().__init__(source)
@@ -129,7 +132,8 @@ class Blocks(Direction):
     """An inner direction on a random subset of tensor groups per seed, scaled so that E[u u^T] = I.
 
     Args:
-        groups: tensors that are on or off together (layers, modules); every tuned tensor in exactly one group.
+        groups: tensors that are on or off together (layers, modules); every tuned tensor in exactly one
+            group.
         active: how many groups are on per seed.
         rescale: multiply by sqrt(groups / active); without it the estimate is the projection on the subset.
     """
@@ -160,10 +164,11 @@ class Blocks(Direction):
 
 
 class SparseMask(Direction):
-    """An inner direction multiplied entry by entry with a 0/1 mask that is fixed until ``set_masks`` is called again.
+    """An inner direction multiplied entry by entry with a 0/1 mask that is fixed until ``set_masks`` is
+    called again.
 
-    Masks are computed from unperturbed weights by whoever owns them and stored here as bool tensors by name (one byte
-    per entry); a tensor without a mask is untouched.
+    Masks are computed from unperturbed weights by whoever owns them and stored here as bool tensors by name
+    (one byte per entry); a tensor without a mask is untouched.
     """
 
     def __init__(self, inner: Direction, masks: Mapping[str, torch.Tensor]) -> None:
@@ -190,7 +195,8 @@ class SparseMask(Direction):
 
 
 def groups_by_layer(names: Sequence[str]) -> list[list[str]]:
-    """Groups of tensors by layer: names that share everything up to the first number; the rest, one group each."""
+    """Groups of tensors by layer: names that share everything up to the first number; the rest, one group
+    each."""
     groups: dict[str, list[str]] = {}
     for name in names:
         parts = name.split(".")

@@ -4,7 +4,8 @@
 
     optimizer = Mezo(Mezo.Config(lr=1e-3), space, seed=0, engine=Engine(mode="snapshot", noise="counter"))
 
-``BoundEngine`` is what methods work with: ``losses`` at points, ``editing`` of tensors, ``gaussian()`` and friends.
+``BoundEngine`` is what methods work with: ``losses`` at points, ``editing`` of tensors, ``gaussian()`` and
+friends.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class Engine:
     """Choices that belong to the run, not to the method.
 
     Attributes:
-        mode: ``snapshot`` (exact; what ``auto`` takes), ``streamed`` (exact, no second copy), ``in-place`` (arithmetic,
-            drifts), ``batched`` (branches of one query list in one vmapped forward).
+        mode: ``snapshot`` (exact; what ``auto`` takes), ``streamed`` (exact, no second copy), ``in-place``
+            (arithmetic, drifts), ``batched`` (branches of one query list in one vmapped forward).
         noise: ``counter``, or ``legacy`` to draw exactly as the MeZO code base does.
         precision: rounding of half-precision weights: ``auto`` (compensated), ``nearest``, ``stochastic``,
             ``compensated``, ``master``.
@@ -112,12 +113,14 @@ class BoundEngine:
         self.perturbation.home()
 
     def pending(self) -> dict[int, float]:
-        """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to remove."""
+        """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to
+        remove."""
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
 
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:
-        """The tuned values of one tensor in float32 or float64, to be changed in place and rounded once at the end."""
+        """The tuned values of one tensor in float32 or float64, to be changed in place and rounded once at
+        the end."""
         if self.legacy:
             yield self.space.entries(name)
             return

@@ -1,7 +1,8 @@
 """Estimators: which losses are queried and how they combine into a weighted list of seeds.
 
-An ``Estimate`` stands for the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it. Methods whose
-estimate is no such list build a dense one tensor by tensor (``dense``) or return what they like from their own code.
+An ``Estimate`` stands for the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it.
+Methods whose estimate is no such list build a dense one tensor by tensor (``dense``) or return what they like
+from their own code.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ class Estimate:
     reason: str = ""
 
     def refusal(self) -> str:
-        """Why this estimate may not move the weights: a non-finite loss or coefficient, no spread; empty if it may."""
+        """Why this estimate may not move the weights: a non-finite loss or coefficient, no spread; empty if
+        it may."""
         if not all(math.isfinite(value) for value in self.losses):
             return "non-finite loss"
         if self.reason:
@@ -65,7 +67,8 @@ def two_sided(
 ) -> Estimate:
     """SPSA averaged over n seeds: c_i = (L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps n). 2n forwards.
 
-    The plotted loss is the mean of the 2n losses, L(theta) + O(eps^2). Source: arXiv 2305.17333, definition 1.
+    The plotted loss is the mean of the 2n losses, L(theta) + O(eps^2). Source: arXiv 2305.17333, definition
+    1.
     """
     points = [engine.along(direction, seed, sign * epsilon) for seed in seeds for sign in (1.0, -1.0)]
     losses = engine.losses(objective, points)
@@ -82,7 +85,8 @@ def two_sided(
 def one_sided(
     engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int], epsilon: float
 ) -> Estimate:
-    """c_i = (L(theta + eps u_i) - L(theta)) / (eps n). n + 1 forwards, the one at theta first; plotted loss L(theta)."""
+    """c_i = (L(theta + eps u_i) - L(theta)) / (eps n). n + 1 forwards, the one at theta first; plotted loss
+    L(theta)."""
     points = [(), *(engine.along(direction, seed, epsilon) for seed in seeds)]
     base, *losses = engine.losses(objective, points)
     n = len(seeds)
@@ -115,7 +119,8 @@ def one_point_residual(
 def forward_mode(
     engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int]
 ) -> Estimate:
-    """c_i = <grad L(theta), u_i> / n by Jacobian-vector products: exact directional derivatives. 2n forwards."""
+    """c_i = <grad L(theta), u_i> / n by Jacobian-vector products: exact directional derivatives. 2n
+    forwards."""
     space = direction.space
     losses, slopes = [], []
     for seed in seeds:

@@ -1,7 +1,7 @@
 """The template of a zeroth-order method: measure -> refuse or update -> record.
 
-A method file overrides ``measure`` (which losses, combined how) and says which direction and update it uses; everything
-else (refusals, learning rate 0, counting, state, replay) is here once. A minimal method::
+A method file overrides ``measure`` (which losses, combined how) and says which direction and update it uses;
+everything else (refusals, learning rate 0, counting, state, replay) is here once. A minimal method::
 
     class Mine(ZerothOrder):
         Config = MineConfig
@@ -13,9 +13,9 @@ else (refusals, learning rate 0, counting, state, replay) is here once. A minima
         def measure(self, objective):
             return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
 
-``measure`` may spend forwards and read ``self.t``; it must be a function of the losses it gets, the config and the seed,
-because ``replay`` runs it again on the recorded losses. Everything that changes between steps and is not rebuilt that
-way goes into ``state_dict``.
+``measure`` may spend forwards and read ``self.t``; it must be a function of the losses it gets, the config
+and the seed, because ``replay`` runs it again on the recorded losses. Everything that changes between steps
+and is not rebuilt that way goes into ``state_dict``.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class Method(Optimizer):
         return float(self.config.lr)
 
     def seeds(self, n: int, stream: str = "") -> tuple[int, ...]:
-        """Direction seeds of the coming step: derive_seed(run seed, step, query), equal for all methods of a run.
+        """Direction seeds of the coming step: derive_seed(run seed, step, query), equal for all methods of a
+        run.
 
         ``stream`` names further independent lists of a step (a second stage).
         """
@@ -68,7 +69,8 @@ class Method(Optimizer):
         return tuple(noise.derive_seed(*parts, query) for query in range(n))
 
     def artifacts(self) -> dict[str, torch.Tensor]:
-        """What replay needs beside the scalars (masks, bases, anchors), for cards that say ``scalars+artifacts``."""
+        """What replay needs beside the scalars (masks, bases, anchors), for cards that say
+        ``scalars+artifacts``."""
         return {}
 
     def load_artifacts(self, artifacts: Mapping[str, torch.Tensor]) -> None:

@@ -1,10 +1,12 @@
 """The objective: the only way for an optimizer to spend forward passes.
 
-It owns the model, the loss function, the current minibatch and the meter. One forward is the loss at one parameter
-value on one suite-sized minibatch; n batched branches are n; a Jacobian-vector product is 2; forward plus backward is 3.
+It owns the model, the loss function, the current minibatch and the meter. One forward is the loss at one
+parameter value on one suite-sized minibatch; n batched branches are n; a Jacobian-vector product is 2;
+forward plus backward is 3.
 
-The loss function may return a tensor or a plain number. Where it is no differentiable function of the weights (accuracy,
-F1, a rank), say ``differentiable=False``: gradients and Jacobian-vector products are then refused, losses work as ever.
+The loss function may return a tensor or a plain number. Where it is no differentiable function of the weights
+(accuracy, F1, a rank), say ``differentiable=False``: gradients and Jacobian-vector products are then refused,
+losses work as ever.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class Meter:
         return None if self.budget is None else self.budget - self.forwards
 
     def charge(self, forwards: int, sequences: int, tokens: int) -> None:
-        """Book ``forwards`` passes of a minibatch of this size, or raise :class:`BudgetExhausted` and book nothing."""
+        """Book ``forwards`` passes of a minibatch of this size, or raise :class:`BudgetExhausted` and book
+        nothing."""
         if self.budget is not None and self.forwards + forwards > self.budget:
             raise BudgetExhausted(
                 f"{forwards} more forward passes asked, {self.budget - self.forwards} of {self.budget} left"
@@ -56,7 +59,8 @@ LossFunction = Callable[[nn.Module, Any], Any]
 
 
 class _Closure(nn.Module):
-    """``loss(module, batch)`` as a module of its own, so that a functional call can replace the weights under it."""
+    """``loss(module, batch)`` as a module of its own, so that a functional call can replace the weights under
+    it."""
 
     def __init__(self, module: nn.Module, loss: LossFunction) -> None:
         super().__init__()
@@ -72,13 +76,15 @@ class Objective:
 
     Args:
         module: the model whose parameters are tuned.
-        loss: ``loss(module, batch)`` -> scalar tensor or number. It must run ``module`` as given, never a copy it kept.
+        loss: ``loss(module, batch)`` -> scalar tensor or number. It must run ``module`` as given, never a
+            copy it kept.
         meter: budget and counts; a fresh unlimited one by default.
         differentiable: False for losses that are no smooth function of the weights.
     """
 
     recorded = False
-    """True for objectives that answer from a record instead of running the model (see ``zobench.zo.trajectory``)."""
+    """True for objectives that answer from a record instead of running the model (see
+    ``zobench.zo.trajectory``)."""
 
     def __init__(
         self,
@@ -114,7 +120,8 @@ class Objective:
             return float(self._loss(self.module, self._batch))
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
-        """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. n forwards.
+        """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. n
+        forwards.
 
         The named parameters are replaced functionally: the module's own are never written. The module must be
         traceable by ``torch.func.vmap``; ``ValueError`` says why where it is not.
@@ -149,13 +156,14 @@ class Objective:
         def run(values: dict[str, torch.Tensor]) -> torch.Tensor:
             return torch.func.functional_call(closure, values, (self._batch,))
 
-        loss, derivative = torch.func.jvp(run, (primals,), (directions,))
-        return float(loss.detach()), float(derivative.detach())
+        result = torch.func.jvp(run, (primals,), (directions,))
+        return float(result[0].detach()), float(result[1].detach())
 
     def gradient(self, parameters: Mapping[str, nn.Parameter]) -> tuple[float, dict[str, torch.Tensor]]:
         """Loss and its gradient by backpropagation, by parameter name. 3 forwards.
 
-        Only the named parameters are differentiated; whether each asks for a gradient is as it was afterwards.
+        Only the named parameters are differentiated; whether each asks for a gradient is as it was
+        afterwards.
         """
         self._require_differentiable("a gradient")
         self._charge(FORWARDS_PER_GRADIENT)

@@ -1,20 +1,22 @@
-"""How the loss at theta + eps u is obtained: in place, from a snapshot, streamed by module, or in batched branches.
+"""How the loss at theta + eps u is obtained: in place, from a snapshot, streamed by module, or in batched
+branches.
 
-A *point* is a sequence of shifts of theta; almost always one ``Along(direction, seed, scale)``, but any object with
-``add_(tensor, name)`` and ``touches(name)`` will do (an ascent step, an anchor, a scale per layer).
+A *point* is a sequence of shifts of theta; almost always one ``Along(direction, seed, scale)``, but any
+object with ``add_(tensor, name)`` and ``touches(name)`` will do (an ascent step, an anchor, a scale per
+layer).
 
-- ``Snapshot`` (the default): the perturbed values are written to a second buffer that stands in for the weights during
-  the forward pass. The weights themselves are never written; one copy of the tuned tensors.
-- ``Streamed``: each module gets its perturbed weights when its forward starts and its own back when it ends. Same bits
-  as ``Snapshot``, memory of one module.
-- ``InPlace``: arithmetic on the weights themselves and arithmetic back, as published code does; drifts by rounding.
-- ``Batched``: n points as one vmapped forward pass on stacked weights; losses agree with the others up to the rounding
-  of batched kernels.
+- ``Snapshot`` (the default): the perturbed values are written to a second buffer that stands in for the
+  weights during the forward pass. The weights themselves are never written; one copy of the tuned tensors.
+- ``Streamed``: each module gets its perturbed weights when its forward starts and its own back when it ends.
+  Same bits as ``Snapshot``, memory of one module.
+- ``InPlace``: arithmetic on the weights themselves and arithmetic back, as published code does; drifts by
+  rounding.
+- ``Batched``: n points as one vmapped forward pass on stacked weights; losses agree with the others up to the
+  rounding of batched kernels.
 """
 
 from __future__ import annotations
 
-from abc import ABC
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -56,7 +58,8 @@ class Along:
 
 @dataclass(frozen=True)
 class Displaced:
-    """scale * tensors[name]: a dense displacement (shapes as ``space.shape``), for ascent points and anchors."""
+    """scale * tensors[name]: a dense displacement (shapes as ``space.shape``), for ascent points and
+    anchors."""
 
     tensors: dict[str, torch.Tensor]
     scale: float = 1.0
@@ -72,7 +75,7 @@ class Displaced:
 Point = Sequence[Shift]
 
 
-class Perturbation(ABC):
+class Perturbation:
     """Losses at displaced points of one space.
 
     Attributes:
@@ -162,8 +165,8 @@ class Batched(Snapshot):
 class InPlace(Perturbation):
     """theta itself is moved from point to point: +eps, -2 eps, +eps. Only ``Along`` shifts.
 
-    The weights stay at the last point until ``home`` or until an update takes the rest of the way over (``take``), which
-    is the fused restore-and-update: theta <- theta_pert + (eps - eta c) u in one sweep.
+    The weights stay at the last point until ``home`` or until an update takes the rest of the way over
+    (``take``), which is the fused restore-and-update: theta <- theta_pert + (eps - eta c) u in one sweep.
     """
 
     exact = False
@@ -244,7 +247,8 @@ class _Watch(TorchFunctionMode):
 class Streamed(Perturbation):
     """Each module computes with perturbed weights made when its forward starts and dropped when it ends.
 
-    Works where every tuned tensor is used only inside the forward of a module that owns it (tied owners included). The
+    Works where every tuned tensor is used only inside the forward of a module that owns it (tied owners
+    included). The
     first loss is watched: ``ValueError`` names a tensor that is used elsewhere, instead of a wrong loss.
     """
 
@@ -272,7 +276,7 @@ class Streamed(Perturbation):
         if watch.used:
             name = sorted(watch.used)[0]
             raise ValueError(
-                f"mode 'streamed': {name!r} is used outside the forward of the module that owns it; use 'snapshot'"
+                f"mode 'streamed': {name!r} is used outside the forward of its module; use mode 'snapshot'"
             )
         self._checked = True
         return value

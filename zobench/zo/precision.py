@@ -1,16 +1,19 @@
-"""How an update is written: the rounding of half-precision weights, so that small updates are not lost silently.
+"""How an update is written: the rounding of half-precision weights, so that small updates are not lost
+silently.
 
-With eta = 1e-7 most of an update is below half a unit in the last place of bfloat16 or float16 weights. All updates of
-this library are computed in float32 (float64 for float64 weights) inside ``Writer.editing(name)`` and rounded once when
-the block ends, by one of these rules:
+With eta = 1e-7 most of an update is below half a unit in the last place of bfloat16 or float16 weights. All
+updates of this library are computed in float32 (float64 for float64 weights) inside ``Writer.editing(name)``
+and rounded once when the block ends, by one of these rules:
 
 - ``nearest``: round to nearest; small updates are lost. What published code does.
 - ``stochastic``: round up or down with probabilities that keep the mean, from counter noise; no state.
-- ``compensated``: what rounding cut off is kept in the weights' own dtype and added next time; 2 bytes per entry.
-- ``master``: a float32 copy of what is tuned takes the updates, the weights are its rounding; 4 bytes per entry.
+- ``compensated``: what rounding cut off is kept in the weights' own dtype and added next time; 2 bytes per
+  entry.
+- ``master``: a float32 copy of what is tuned takes the updates, the weights are its rounding; 4 bytes per
+  entry.
 
-``auto`` is ``compensated`` for half dtypes. Float32 and float64 weights are edited directly and need none of this.
-``moved_share()`` is the share of half-precision entries whose stored value changed since the last call.
+``auto`` is ``compensated`` for half dtypes. Float32 and float64 weights are edited directly and need none of
+this. ``moved_share()`` is the share of half-precision entries whose stored value changed since the last call.
 """
 
 from __future__ import annotations
@@ -51,7 +54,8 @@ class Writer:
 
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:
-        """The tuned values in float32 or float64, to be changed in place; written back, rounded once, at the end.
+        """The tuned values in float32 or float64, to be changed in place; written back, rounded once, at the
+        end.
 
         Nothing is written if the block raises.
         """
@@ -69,7 +73,8 @@ class Writer:
         self.space.put_(name, rounded)
 
     def moved_share(self) -> float | None:
-        """Share of the half-precision entries written since the last call whose value changed; ``None`` if none was."""
+        """Share of the half-precision entries written since the last call whose value changed; ``None`` if
+        none was."""
         written, changed = self._written, self._changed
         self._written = self._changed = 0
         return changed / written if written else None
@@ -108,10 +113,11 @@ class Writer:
 
 
 def stochastic_round(values: torch.Tensor, dtype: torch.dtype, *, seed: int) -> torch.Tensor:
-    """float32 ``values`` rounded to one of their two neighbours in ``dtype``, with the mean kept exactly in expectation.
+    """float32 ``values`` rounded to one of their two neighbours in ``dtype``, with the mean kept exactly in
+    expectation.
 
-    The neighbours are the nearest value and the one on the other side of it; the probability of moving over is the
-    distance in units of the gap. Values outside the range of ``dtype`` round as ``to`` does.
+    The neighbours are the nearest value and the one on the other side of it; the probability of moving over
+    is the distance in units of the gap. Values outside the range of ``dtype`` round as ``to`` does.
     """
     nearest = values.to(dtype)
     rest = values - nearest.float()

@@ -1,18 +1,23 @@
 """Noise bound to a space: standard directions of one tensor's tuned entries, addressed by (seed, name).
 
-``CounterSource`` is the reference of this library: a function of (seed, key of the name, element index), so that the
-order of calls, masks, devices and threads do not matter. ``LegacySource`` draws as the MeZO code base does: one
-generator per seed, the tuned tensors one after another in the module's order, in their own dtype.
+``CounterSource`` is the reference of this library: a function of (seed, key of the name, element index), so
+that the order of calls, masks, devices and threads do not matter. ``LegacySource`` draws as the MeZO code
+base does: one generator per seed, the tuned tensors one after another in the module's order, in their own
+dtype.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 
 from zobench.zo import noise
 from zobench.zo.space.base import ParameterSpace
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import Kind
 
 
 class NoiseSource(ABC):
@@ -24,13 +29,14 @@ class NoiseSource(ABC):
         self.drawn = 0
 
     @abstractmethod
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
     def draw(
-        self, label: str, shape: tuple[int, ...], seed: int, kind: str, device: torch.device
+        self, label: str, shape: tuple[int, ...], seed: int, kind: Kind, device: torch.device
     ) -> torch.Tensor:
-        """Auxiliary float32 noise (bases, masks, orders) that belongs to no tensor: addressed by its own label."""
+        """Auxiliary float32 noise (bases, masks, orders) that belongs to no tensor: addressed by its own
+        label."""
         return noise.sample(
             shape, seed=seed, key=noise.tensor_key(label), kind=kind, device=device, dtype=torch.float32
         )
@@ -39,7 +45,7 @@ class NoiseSource(ABC):
 class CounterSource(NoiseSource):
     """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor."""
 
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         self.drawn += tensor.numel()
         index = self.space.indices(name)
         if index is None:
@@ -51,10 +57,12 @@ class CounterSource(NoiseSource):
 
 
 class LegacySource(NoiseSource):
-    """The MeZO code base's draws: ``manual_seed(seed)``, then ``normal`` per tensor in order, in the tensor's dtype.
+    """The MeZO code base's draws: ``manual_seed(seed)``, then ``normal`` per tensor in order, in the tensor's
+    dtype.
 
-    A cursor remembers where the stream of the last seed stands, so that a walk in the module's order draws each value
-    once; another order redraws what lies before. Only Gaussian, only unmasked. The global generator is not touched.
+    A cursor remembers where the stream of the last seed stands, so that a walk in the module's order draws
+    each value once; another order redraws what lies before. Only Gaussian, only unmasked. The global
+    generator is not touched.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
@@ -64,7 +72,7 @@ class LegacySource(NoiseSource):
         self._next = 0
         self._generator = torch.Generator(device=space.device)
 
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: str) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         if kind != "gaussian":
             raise ValueError(f"legacy noise is Gaussian only, asked for {kind!r}")
         if self.space.indices(name) is not None:

@@ -1,9 +1,10 @@
 """The scalar log of a run, and the weights rebuilt from it.
 
-``to_row``/``from_row`` turn a :class:`StepRecord` into a dict of plain numbers and back. ``replay`` gives a fresh optimizer
-the recorded losses in place of a model: the same steps happen, no forward pass is spent, and the weights come out equal to
-the bit. That holds for every method whose weights are a function of (base weights, config, seed, losses), momentum and
-Adam included; a method that also reads gradients or data needs its checkpoint.
+``to_row``/``from_row`` turn a :class:`StepRecord` into a dict of plain numbers and back. ``replay`` gives a
+fresh optimizer
+the recorded losses in place of a model: the same steps happen, no forward pass is spent, and the weights come
+out equal to the bit. That holds for every method whose weights are a function of (base weights, config, seed,
+losses), momentum and Adam included; a method that also reads gradients or data needs its checkpoint.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from zobench.zo.space.base import ParameterSpace
 
 
 def to_row(record: StepRecord) -> dict[str, Any]:
-    """The record as plain numbers, strings, lists and one dict (``extras``); ``forwards`` and ``tokens`` of this step."""
+    """The record as plain numbers, strings, lists and one dict (``extras``); ``forwards`` and ``tokens`` of
+    this step."""
     row = asdict(record)
     for key in ("seeds", "coefficients", "losses"):
         row[key] = list(row[key])
@@ -54,7 +56,7 @@ class RecordedObjective(Objective):
         """Answer the queries of this record's step from now on."""
         self.set_batch(None, sequences=1, tokens=0)
         self._losses = iter(record.losses)
-        slopes = []
+        slopes: list[float] = []
         while f"derivative_{len(slopes)}" in record.extras:
             slopes.append(record.extras[f"derivative_{len(slopes)}"])
         self._slopes = iter(slopes)
@@ -92,12 +94,14 @@ def replay(
 
     Args:
         records: the run's records from step 0, in order; a prefix replays to that step.
-        engine: the run's engine. The exact modes replay alike; ``in-place`` repeats the drift of its arithmetic.
-        start: called with the fresh optimizer, for methods that need stored artifacts (masks, bases, anchors).
+        engine: the run's engine. The exact modes replay alike; ``in-place`` repeats the drift of its
+            arithmetic.
+        start: called with the fresh optimizer, for methods that need stored artifacts (masks, bases,
+            anchors).
 
     Raises:
-        ValueError: the method does not replay from scalars, or a step comes out different from its record (a record
-            that was changed, other starting weights' config or seed), naming the step and the field.
+        ValueError: the method does not replay from scalars, or a step comes out different from its record (a
+            record that was changed, other starting weights' config or seed), naming the step and the field.
     """
     if method.card.replay == "checkpoint":
         raise ValueError(f"{method.card.name} is rebuilt from a checkpoint, not from its scalars")

@@ -1,10 +1,11 @@
-"""Updates: what is done with an estimate. Each works tensor by tensor; none holds the whole estimate unless it is state.
+"""Updates: what is done with an estimate. Each works tensor by tensor; none holds the whole estimate unless
+it is state.
 
-An update sees ``engine.editing(name)`` (float32 or float64 tuned values), the estimate, and the step size. Learning rate
-0 writes nothing, but state (momentum, moments) still advances.
+An update sees ``engine.editing(name)`` (float32 or float64 tuned values), the estimate, and the step size.
+Learning rate 0 writes nothing, but state (momentum, moments) still advances.
 
-Weight decay is coupled as in MeZO: theta <- theta - eta (g_hat + rate * theta), or decoupled in ``Adam`` as in AdamW.
-``DECAY_RULES`` says which tensors it applies to.
+Weight decay is coupled as in MeZO: theta <- theta - eta (g_hat + rate * theta), or decoupled in ``Adam`` as
+in AdamW. ``DECAY_RULES`` says which tensors it applies to.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
     "all": lambda name, ndim: True,
     "matrices": lambda name, ndim: ndim >= 2,
 }
-"""``mezo``: not where the name holds bias, layer_norm or layernorm (its large_models code); ``all``: everything (its
-medium_models code); ``matrices``: tensors of two or more dimensions."""
+"""``mezo``: not where the name holds bias, layer_norm or layernorm (its large_models code); ``all``:
+everything (its medium_models code); ``matrices``: tensors of two or more dimensions."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,15 @@ class Update(ABC):
                     theta.mul_(1.0 - lr * rate)
                 theta.add_(step.to(theta.dtype), alpha=-lr)
 
-    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
+    def prepare(  # noqa: B027 - an optional hook
+        self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]
+    ) -> None:
         """Whatever needs a first look at all tensors (a global norm)."""
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        """What the learning rate multiplies, for one tensor. May use and advance state; may overwrite ``gradient``."""
+        """What the learning rate multiplies, for one tensor. May use and advance state; may overwrite
+        ``gradient``."""
 
     def slot(self, slot: str, name: str, like: torch.Tensor) -> torch.Tensor:
         """The state tensor, made of zeros like ``like`` when first asked for."""
@@ -138,7 +142,8 @@ class Sgd(Update):
 
 
 class Momentum(Update):
-    """Heavy ball as in torch SGD: m <- beta m + (1 - dampening) g_hat (first step: m = g_hat); theta <- theta - eta m."""
+    """Heavy ball as in torch SGD: m <- beta m + (1 - dampening) g_hat (first step: m = g_hat); theta <- theta
+    - eta m."""
 
     slots = ("momentum",)
 
@@ -154,7 +159,8 @@ class Momentum(Update):
 
 
 class Adam(Update):
-    """Adam with bias correction on g_hat; decay is decoupled (AdamW): theta <- (1 - eta rate) theta - eta m_hat / (sqrt(v_hat) + delta)."""
+    """Adam with bias correction on g_hat; decay is decoupled (AdamW): theta <- (1 - eta rate) theta - eta
+    m_hat / (sqrt(v_hat) + delta)."""
 
     slots = ("first", "second")
 
@@ -191,7 +197,8 @@ class Normalized(Update):
 
 
 class Clipped(Normalized):
-    """theta <- theta - eta g_hat min(1, limit / ||g_hat||), the norm over all tuned entries; one more sweep."""
+    """theta <- theta - eta g_hat min(1, limit / ||g_hat||), the norm over all tuned entries; one more
+    sweep."""
 
     def __init__(self, limit: float, decay: Decay = Decay()) -> None:
         super().__init__(decay)

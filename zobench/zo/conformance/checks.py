@@ -71,7 +71,9 @@ def forwards(subject: Subject) -> str:
     expect(max(spent) <= cost.max_forwards_in_step, f"a step took {max(spent)}, declared at most {cost}")
     slack = 0.0 if cost.max_forwards_in_step == cost.forwards_per_step else cost.max_forwards_in_step
     difference = abs(sum(spent) - count * cost.forwards_per_step)
-    expect(difference <= slack + 1e-9, f"{sum(spent) / count} forwards a step, declared {cost.forwards_per_step}")
+    expect(
+        difference <= slack + 1e-9, f"{sum(spent) / count} forwards a step, declared {cost.forwards_per_step}"
+    )
     return f"{sum(spent) / count:g} a step"
 
 
@@ -112,7 +114,9 @@ def budget(subject: Subject) -> str:
                 after = run.space.digest()
                 spent += run.steps(1)[0].forwards
         except BudgetExhausted:
-            expect(run.space.digest() == (before if spent == 0 else after), "weights moved in a step cut short")
+            expect(
+                run.space.digest() == (before if spent == 0 else after), "weights moved in a step cut short"
+            )
             continue
         raise Failed(f"a budget of {allowed} forwards was overspent")
     return f"budgets 0..{most - 1}"
@@ -121,7 +125,7 @@ def budget(subject: Subject) -> str:
 def global_random_state(subject: Subject) -> str:
     """A step leaves the random states of torch, numpy and Python as they were."""
     run = subject.start()
-    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index,union-attr]
+    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index]
     run.steps(3)
     expect(torch.equal(before[0], torch.get_rng_state()), "torch's global random state changed")
     expect(bool((before[1] == np.random.get_state()[1]).all()), "numpy's global random state changed")  # type: ignore[index]
@@ -134,13 +138,14 @@ def _tampered(subject: Subject, kind: str) -> Run:
 
     def loss(module: nn.Module, batch: object) -> torch.Tensor:
         flat = sum((p.double() * 0.0).sum() for p in module.parameters()) + torch.tensor(1.0).double()
-        return flat * {"constant": 1.0, "nan": math.nan, "inf": math.inf}[kind]  # type: ignore[return-value]
+        return flat * {"constant": 1.0, "nan": math.nan, "inf": math.inf}[kind]
 
     return subject.start(loss=loss)
 
 
 def refusals(subject: Subject) -> str:
-    """NaN, infinite and constant losses leave the weights bit-identical; non-finite ones are recorded as refused."""
+    """NaN, infinite and constant losses leave the weights bit-identical; non-finite ones are recorded as
+    refused."""
     if subject.method.card.order == "none":
         raise Skip("measures nothing")
     for kind in ("nan", "inf", "constant"):
@@ -202,7 +207,8 @@ def resume(subject: Subject) -> str:
 
 
 def replays(subject: Subject) -> str:
-    """The recorded scalars, through JSON, rebuild the weights to the bit, on one thread and on two, to any step."""
+    """The recorded scalars, through JSON, rebuild the weights to the bit, on one thread and on two, to any
+    step."""
     if subject.method.card.replay == "checkpoint":
         raise Skip("the card says checkpoint: it reads more than losses")
     run = subject.start()
@@ -233,7 +239,8 @@ def replays(subject: Subject) -> str:
 
 
 def modes(subject: Subject) -> str:
-    """Snapshot and streamed agree to the bit; batched losses agree to rounding where the method takes the mode."""
+    """Snapshot and streamed agree to the bit; batched losses agree to rounding where the method takes the
+    mode."""
     if subject.method.card.order not in ("zeroth", "mixed"):
         raise Skip("displaces no weights")
     reference = subject.start(engine=Engine(mode="snapshot"))
@@ -241,15 +248,20 @@ def modes(subject: Subject) -> str:
     streamed = subject.start(engine=Engine(mode="streamed"))
     got = streamed.steps(3)
     expect(repr(got) == repr(expected), "streamed losses differ from snapshot losses")
-    expect(streamed.space.digest() == reference.space.digest(), "streamed weights differ from snapshot weights")
+    expect(
+        streamed.space.digest() == reference.space.digest(), "streamed weights differ from snapshot weights"
+    )
     first = subject.start(engine=Engine(mode="batched")).steps(1)[0]
-    close = all(math.isclose(a, b, rel_tol=1e-5) for a, b in zip(first.losses, expected[0].losses, strict=True))
+    close = all(
+        math.isclose(a, b, rel_tol=1e-5) for a, b in zip(first.losses, expected[0].losses, strict=True)
+    )
     expect(close, f"batched losses {first.losses} differ from {expected[0].losses}")
     return "streamed = snapshot to the bit, batched within 1e-5"
 
 
 def drift(subject: Subject) -> str:
-    """Arithmetic restore (mode in-place) drifts by no more than rounding allows; the measured drift is the detail."""
+    """Arithmetic restore (mode in-place) drifts by no more than rounding allows; the measured drift is the
+    detail."""
     if subject.method.card.order != "zeroth":
         raise Skip("displaces no weights")
     details = []
@@ -260,9 +272,13 @@ def drift(subject: Subject) -> str:
             run.steps(20)
         except ValueError as error:
             raise Skip(f"does not run in place: {error}") from error
-        moved = math.sqrt(sum(float((run.space.entries(n) - t).double().square().sum()) for n, t in before.items()))
+        moved = math.sqrt(
+            sum(float((run.space.entries(n) - t).double().square().sum()) for n, t in before.items())
+        )
         size = math.sqrt(sum(float(t.double().square().sum()) for t in before.values()))
-        sweeps = run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 20
+        sweeps = (
+            run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 20
+        )
         bound = 2 * sweeps * torch.finfo(dtype).eps
         expect(moved / size <= bound, f"drift {moved / size:.2g} in {dtype}, rounding allows {bound:.2g}")
         details.append(f"{str(dtype).removeprefix('torch.')} {moved / size:.1e}")

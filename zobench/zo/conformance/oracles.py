@@ -14,7 +14,7 @@ from zobench.zo.method import ZerothOrder
 
 SAMPLES = 1500
 DEVIATIONS = 5.0
-LEARNING_RATES = (0.03, 0.01, 0.1, 0.003, 0.3, 0.001)
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.003, 0.3, 0.001, 0.0003, 0.0001)
 
 
 def _flat(run: Run) -> torch.Tensor:
@@ -56,7 +56,8 @@ def estimate_of(run: Run, record: StepRecord) -> torch.Tensor:
 
 
 def unbiased(subject: Subject) -> str:
-    """On a quadratic in float64 the estimates average to the gradient, with the variance theory gives, for n and 4 n.
+    """On a quadratic in float64 the estimates average to the gradient, with the variance theory gives, for n
+    and 4 n.
 
     Var(g_hat_i) = (|g|^2 + (k - 2) g_i^2) / n for directions of independent entries with fourth moment k.
     """
@@ -88,7 +89,8 @@ def _moments(subject: Subject, n: int) -> str:
 
 
 def descent(subject: Subject) -> str:
-    """Some learning rate lowers the loss on a quadratic (to half), a logistic regression (by 15 %) and a transformer."""
+    """Some learning rate lowers the loss on a quadratic (to half), a logistic regression (by 15 %) and a
+    transformer."""
     if not subject.method.card.descent:
         raise Skip("the card says it is not meant to lower the loss")
     wanted = ((quadratic(), 0.5, 120), (logistic(), 0.85, 120), (transformer(), 0.9, 150))

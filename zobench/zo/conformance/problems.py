@@ -1,7 +1,9 @@
-"""Small problems with known answers: a quadratic, a logistic regression, a one-block causal transformer; torch only.
+"""Small problems with known answers: a quadratic, a logistic regression, a one-block causal transformer;
+torch only.
 
-Each ``Problem`` builds the same module every time (weights are fixed functions of their index, no random state) and has
-a loss that runs the module as it is given, so that functional calls, vmap and forward mode work.
+Each ``Problem`` builds the same module every time (weights are fixed functions of their index, no random
+state) and has a loss that runs the module as it is given, so that functional calls, vmap and forward mode
+work.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ class Transformer(nn.Module):
 
 def _next_token(module: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     logits = module(ids)[:, :-1].flatten(0, 1)
-    return nn.functional.cross_entropy(logits.float() if logits.dtype.itemsize < 4 else logits, ids[:, 1:].flatten())
+    return nn.functional.cross_entropy(
+        logits.float() if logits.dtype.itemsize < 4 else logits, ids[:, 1:].flatten()
+    )
 
 
 class Logistic(nn.Module):

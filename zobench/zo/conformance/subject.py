@@ -78,7 +78,8 @@ class Subject:
         loss: Callable[[nn.Module, Any], Any] | None = None,
         seed: int = SEED,
     ) -> Run:
-        """A fresh module, space, objective and optimizer. ``Skip`` where the space does not exist on the problem."""
+        """A fresh module, space, objective and optimizer. ``Skip`` where the space does not exist on the
+        problem."""
         problem = problem or transformer()
         module = problem.make(dtype).eval()
         try:

@@ -1,14 +1,15 @@
 """Controls that stand in every table: no training at all, and training on noise at MeZO's price.
 
-``none`` takes no forward and never moves: zero-shot and in-context rows. ``random-direction`` spends MeZO's forwards, draws
-MeZO's directions, and replaces every projected gradient by a random number of the same size, so that whatever it gains is
-not learned from the loss.
+``none`` takes no forward and never moves: zero-shot and in-context rows. ``random-direction`` spends MeZO's
+forwards, draws MeZO's directions, and replaces every projected gradient by a random number of the same size,
+so that whatever it gains is not learned from the loss.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard, StepRecord
@@ -16,6 +17,9 @@ from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import Method, ZerothOrder
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import Kind
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,6 @@ class RandomDirection(ZerothOrder):
 
     def factors(self, n: int) -> list[float]:
         """The random numbers r_i of the coming step."""
-        kind = "rademacher" if self.config.draw == "sign" else "gaussian"
+        kind: Kind = "rademacher" if self.config.draw == "sign" else "gaussian"
         seed = noise.derive_seed(self.seed, self.t, "random-direction")
         return noise.sample((n,), seed=seed, key=noise.tensor_key("random-direction"), kind=kind).tolist()

@@ -4,8 +4,8 @@ l_0 = L(theta), l_i = L(theta + eps u_i), u_i in {-1, 1}^d, i = 1..N
 paper: theta <- theta - eta / (eps N sigma) sum_i (l_i - l_0) u_i,  sigma^2 = sum_i (l_i - mean)^2 / (N - 1)
 code:  theta <- theta - eta / (N sigma) sum_i (l_i - l_0) u_i,      sigma^2 = sum_i (l_i - mean)^2 / N
 
-The authors' code leaves out 1/eps and takes the population spread, so eta_code = eta_paper / eps up to sqrt((N-1)/N).
-N + 1 forwards a step. sigma = 0 (equal losses) refuses the step; their code divides by it.
+The authors' code leaves out 1/eps and takes the population spread, so eta_code = eta_paper / eps up to
+sqrt((N-1)/N). N + 1 forwards a step. sigma = 0 (equal losses) refuses the step; their code divides by it.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ class Fzoo(ZerothOrder):
         replay="scalars",
         in_span=True,
         unbiased=False,
-        notes="step_size 'paper' has 1/eps and the sample spread, 'code' neither. The code measures L(theta) last, "
+        notes="step_size 'paper' has 1/eps and the sample spread, 'code' neither. The code measures "
+        "L(theta) last, "
         "here it is first; it restores by arithmetic and has no guard for sigma = 0.",
     )
 

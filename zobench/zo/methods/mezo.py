@@ -3,8 +3,8 @@
 g_i = (L(theta + eps z_i; B) - L(theta - eps z_i; B)) / (2 eps),  z_i ~ N(0, I)
 theta <- theta - eta ( (1/n) sum_i g_i z_i + wd theta )
 
-n-SPSA (``n`` > 1): all n pairs are measured at the same theta on the same minibatch, then applied together with weight
-1/n each (algorithm 2 of the paper applies eta/n per sample). 2n forwards a step.
+n-SPSA (``n`` > 1): all n pairs are measured at the same theta on the same minibatch, then applied together
+with weight 1/n each (algorithm 2 of the paper applies eta/n per sample). 2n forwards a step.
 """
 
 from __future__ import annotations
@@ -57,8 +57,10 @@ class Mezo(ZerothOrder):
         replay="scalars",
         in_span=True,
         unbiased=True,
-        notes="Exact restore instead of the code base's arithmetic one; Engine(mode='in-place') has that, and "
-        "Engine(noise='legacy') its draws. The logged loss is the mean of the queried ones, not L(theta+eps z).",
+        notes="Exact restore instead of the code base's arithmetic one; Engine(mode='in-place') has "
+        "that, and "
+        "Engine(noise='legacy') its draws. The logged loss is the mean of the queried ones, not "
+        "L(theta+eps z).",
     )
 
     @classmethod

@@ -2,7 +2,8 @@
 
 c_i = (L(theta + eps z_i) - L(theta)) / (n eps),  theta <- theta - eta sum_i c_i z_i
 
-n + 1 forwards a step: the loss at theta is shared by all n directions. Bias O(eps) where the two-sided form has O(eps^2).
+n + 1 forwards a step: the loss at theta is shared by all n directions. Bias O(eps) where the two-sided form
+has O(eps^2).
 """
 
 from __future__ import annotations
@@ -66,6 +67,4 @@ class MezoOneSided(ZerothOrder):
         return Sgd(Decay(self.config.weight_decay, self.config.decay_rule))
 
     def measure(self, objective: Objective) -> Estimate:
-        return one_sided(
-            self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing()
-        )
+        return one_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

@@ -65,7 +65,8 @@ class ZoAdam(ZerothOrder):
         order="zeroth",
         replay="scalars",
         unbiased=True,
-        notes="unbiased speaks of the estimate; the update is Adam's. ZO-Bench steps torch Adam once per tensor.",
+        notes="unbiased speaks of the estimate; the update is Adam's. ZO-Bench steps torch Adam once per "
+        "tensor.",
     )
 
     @classmethod
@@ -77,6 +78,4 @@ class ZoAdam(ZerothOrder):
         return Adam(c.beta1, c.beta2, c.delta, Decay(c.weight_decay, c.decay_rule))
 
     def measure(self, objective: Objective) -> Estimate:
-        return two_sided(
-            self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing()
-        )
+        return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

@@ -46,8 +46,10 @@ class ZoSgdConservative(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="ZO-Bench makes the second trial by an optimizer step on -2 g under AdamW, which does not land on "
-        "theta + eta g; here all three points are exact. extras: slope c, choice 1 (down), 0 (stay), -1 (up).",
+        notes="ZO-Bench makes the second trial by an optimizer step on -2 g under AdamW, which does not "
+        "land on "
+        "theta + eta g; here all three points are exact. extras: slope c, choice 1 (down), 0 (stay), -1 "
+        "(up).",
     )
 
     @classmethod

@@ -66,6 +66,4 @@ class ZoSgdMomentum(ZerothOrder):
         return Momentum(self.config.momentum, self.config.dampening)
 
     def measure(self, objective: Objective) -> Estimate:
-        return two_sided(
-            self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing()
-        )
+        return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

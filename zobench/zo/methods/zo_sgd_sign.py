@@ -1,8 +1,8 @@
 """ZO-SGD-Sign in both readings (arXiv 2402.11592).
 
-reading ``scalar`` (what ZO-Bench's code does): theta <- theta - eta sum_i sign(c_i) z_i / n; the step is a Gaussian vector.
-reading ``estimate`` (signSGD on the estimate):  theta <- theta - eta sign(sum_i c_i z_i), entry by entry.
-c_i = (L(theta + eps z_i) - L(theta - eps z_i)) / (2 eps n). 2n forwards a step.
+reading ``scalar`` (what ZO-Bench's code does): theta <- theta - eta sum_i sign(c_i) z_i / n; the step is a
+Gaussian vector. reading ``estimate`` (signSGD on the estimate):  theta <- theta - eta sign(sum_i c_i z_i),
+entry by entry. c_i = (L(theta + eps z_i) - L(theta - eps z_i)) / (2 eps n). 2n forwards a step.
 """
 
 from __future__ import annotations

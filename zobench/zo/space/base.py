@@ -1,10 +1,11 @@
 """The parameter space: named tuned tensors, or listed entries of them, of one module.
 
-Everything a method does goes over ``for name in space``: ``space.entries(name)`` are the tuned values of that tensor (the
-whole tensor, or the 1-D list of the masked entries) and ``space.indices(name)`` says where they sit in the unmasked
-tensor (``None``: everywhere). Names are canonical: those of ``module.named_parameters()``, a tied tensor once under its
-first name. A name's key for the noise generator is the 64-bit hash of the name, so that directions survive a change of
-order, of masks and of what else is tuned.
+Everything a method does goes over ``for name in space``: ``space.entries(name)`` are the tuned values of that
+tensor (the whole tensor, or the 1-D list of the masked entries) and ``space.indices(name)`` says where they
+sit in the unmasked tensor (``None``: everywhere). Names are canonical: those of
+``module.named_parameters()``, a tied tensor once under its first name. A name's key for the noise generator
+is the 64-bit hash of the name, so that directions survive a change of order, of masks and of what else is
+tuned.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class ParameterSpace:
             data.view(-1)[index] = values.to(data.dtype)
 
     def whole(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """A tensor of the parameter's own shape: the live weights with the tuned entries replaced by ``values``."""
+        """A tensor of the parameter's own shape: the live weights with the tuned entries replaced by
+        ``values``."""
         index = self._indices.get(name)
         if index is None:
             return values

@@ -1,6 +1,7 @@
 """The kinds of parameter space and their typed parameters: ``build_space("lora", {"r": 8}, module)``.
 
-Each kind is a frozen dataclass with a ``build(module)`` method; the dataclass validates, so that a planner can check a
+Each kind is a frozen dataclass with a ``build(module)`` method; the dataclass validates, so that a planner
+can check a
 suite without a model: ``SpaceConfig("lora", {"r": 0}).parsed()`` raises ``ValueError`` naming the field.
 """
 
@@ -103,7 +104,8 @@ class Bias:
 
 @dataclass(frozen=True)
 class LastLayers:
-    """The last blocks of the model: parameters whose layer number (first number in the name) is among the highest.
+    """The last blocks of the model: parameters whose layer number (first number in the name) is among the
+    highest.
 
     Attributes:
         layers: how many blocks, counted from the end.
@@ -183,7 +185,8 @@ class SpaceConfig:
     params: dict[str, Any] = field(default_factory=dict)
 
     def parsed(self) -> SpaceKind:
-        """The validated kind. ``ValueError`` names the nearest valid kind, or the unknown or bad parameter."""
+        """The validated kind. ``ValueError`` names the nearest valid kind, or the unknown or bad
+        parameter."""
         if self.kind not in SPACES:
             raise ValueError(f"unknown parameter space {self.kind!r}; {_nearest(self.kind, SPACES)}")
         cls = SPACES[self.kind]
@@ -200,7 +203,8 @@ class SpaceConfig:
 def build_space(
     kind: str, params: Mapping[str, Any] | None = None, module: nn.Module | None = None
 ) -> ParameterSpace:
-    """The space ``kind`` of ``module``. ``ValueError`` for unknown kinds, bad parameters, or a module it cannot take."""
+    """The space ``kind`` of ``module``. ``ValueError`` for unknown kinds, bad parameters, or a module it
+    cannot take."""
     parsed = SpaceConfig(kind, dict(params or {})).parsed()
     if module is None:
         raise ValueError("build_space needs the module whose parameters are tuned")

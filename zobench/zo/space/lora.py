@@ -1,8 +1,8 @@
 """Low-rank adapters on linear layers: y = W x + b + (alpha / r) B A x, A and B tuned (arXiv 2106.09685).
 
-A and B become parameters ``lora_A`` (r x in) and ``lora_B`` (out x r) of the linear layer itself and a forward hook adds
-their product, so that no module is replaced and the base model keeps its parameter names. A starts uniform in
-+-1/sqrt(in) from counter noise, B at zero: the model starts unchanged.
+A and B become parameters ``lora_A`` (r x in) and ``lora_B`` (out x r) of the linear layer itself and a
+forward hook adds their product, so that no module is replaced and the base model keeps its parameter names. A
+starts uniform in +-1/sqrt(in) from counter noise, B at zero: the model starts unchanged.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lora:
         if not chosen:
             there = sorted({n.rpartition(".")[2] for n in linears})
             raise ValueError(
-                f"space 'lora': targets {list(self.targets)} match no linear layer; there are {', '.join(there)}"
+                f"space 'lora': {list(self.targets)} match no linear layer; there are {', '.join(there)}"
             )
         handles, names = [], []
         for name, linear in chosen.items():

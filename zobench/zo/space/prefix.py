@@ -1,9 +1,11 @@
-"""Prefix tuning of causal models: learned keys and values before the first token of every layer (arXiv 2101.00190).
+"""Prefix tuning of causal models: learned keys and values before the first token of every layer (arXiv
+2101.00190).
 
-The prefixes are parameters ``prefix_key_<layer>`` and ``prefix_value_<layer>`` (key-value heads x tokens x head width) of
-the model itself. A forward pre-hook puts them in the key-value cache, widens the attention mask and shifts positions. As
-in MeZO's prefix runs (arXiv 2305.17333) they start from the activations of random real tokens, without
-re-parametrization. Needs a Hugging Face causal model with a dynamic cache; transformers is imported only here, on use.
+The prefixes are parameters ``prefix_key_<layer>`` and ``prefix_value_<layer>`` (key-value heads x tokens x
+head width) of the model itself. A forward pre-hook puts them in the key-value cache, widens the attention
+mask and shifts positions. As in MeZO's prefix runs (arXiv 2305.17333) they start from the activations of
+random real tokens, without re-parametrization. Needs a Hugging Face causal model with a dynamic cache;
+transformers is imported only here, on use.
 """
 
 from __future__ import annotations

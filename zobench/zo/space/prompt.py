@@ -1,9 +1,10 @@
 """Prompt tuning: learned input embeddings before the first token (arXiv 2104.08691).
 
-The soft prompt is a parameter ``soft_prompt`` (tokens x width) of the model itself. A forward pre-hook embeds the token
-ids, puts the prompt before them and widens the attention mask; a forward hook drops the prompt's positions from the
-logits, so that losses and tasks see the positions they asked for. It starts from the embeddings of random real tokens
-(as in arXiv 2402.11592: 10 virtual tokens). Works for Hugging Face models that take ``inputs_embeds``.
+The soft prompt is a parameter ``soft_prompt`` (tokens x width) of the model itself. A forward pre-hook embeds
+the token ids, puts the prompt before them and widens the attention mask; a forward hook drops the prompt's
+positions from the logits, so that losses and tasks see the positions they asked for. It starts from the
+embeddings of random real tokens (as in arXiv 2402.11592: 10 virtual tokens). Works for Hugging Face models
+that take ``inputs_embeds``.
 """
 
 from __future__ import annotations
