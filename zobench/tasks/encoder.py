@@ -22,8 +22,10 @@ from zobench.tasks.encoding import Row, padded
 def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[Row]:
     """One row per example: one field as a text, two as a text pair, more joined with spaces into
     the first."""
-    first = [" ".join(e.text[name] for name in (fields if len(fields) != 2 else fields[:1])) for e in
-    examples] second = [e.text[fields[1]] for e in examples] if len(fields) == 2 else None
+    pair = len(fields) == 2
+    shown = fields[:1] if pair else fields
+    first = [" ".join(e.text[name] for name in shown) for e in examples]
+    second = [e.text[fields[1]] for e in examples] if pair else None
     encoded = lm.tokenizer(first, second, truncation="longest_first", max_length=lm.max_length, verbose=False)
     return [Row(ids) for ids in encoded["input_ids"]]
 
