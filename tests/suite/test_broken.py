@@ -30,7 +30,8 @@ evaluation: {at: [50]}
 
 @dataclass(frozen=True)
 class Broken:
-    """``old`` in the good suite is replaced by ``new``; ``says`` must be the start of a problem (after the file)."""
+    """``old`` in the good suite is replaced by ``new``; ``says`` must be the start of a problem (after the
+    file)."""
 
     name: str
     old: str
@@ -101,5 +102,5 @@ def test_no_mapping_no_suite(tmp_path: Path, content: bytes) -> None:
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SuiteError, match="nothing.yaml:1: cannot be read: No such file"):
+    with pytest.raises(SuiteError, match=r"nothing\.yaml:1: cannot be read: No such file"):
         load(tmp_path / "nothing.yaml")

@@ -56,6 +56,8 @@ def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
         choices = [str(c) for c in _choices(hint)]
         near = suggestion(value, choices) if choices and isinstance(value, str) else ""
         return ParameterProblem(name, f"must be {describe(hint)}, not {value!r}", near)
+    except ValueError as error:
+        return ParameterProblem(name, str(error))
     return None
 
 
@@ -120,6 +122,8 @@ def describe(hint: Any) -> str:
 
 
 def _coerce(hint: Any, value: Any) -> Any:
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return configure(hint, value)
     return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
 
 

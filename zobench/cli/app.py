@@ -1,0 +1,95 @@
+"""The commands of the console script, and how mistakes reach the user.
+
+A mistake of the user (``ValueError``, a file that cannot be read) is one message on standard error and exit
+code 2; ``--debug``, anywhere on the line, shows the traceback instead. Exit code 1 means that the command
+ran and something in it failed; anything else that goes wrong is a defect and shows its traceback.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from zobench import __version__
+from zobench.cli import checks, looking, results, suites
+from zobench.cli.doctor import doctor
+
+USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+class Commands(TyperGroup):
+    """A group that turns users' mistakes into messages."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--debug" in args:
+            args = ["--debug", *(a for a in args if a != "--debug")]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except USER_ERRORS as error:
+            if ctx.params.get("debug"):
+                raise
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Example: zobench run suites/fewshot.yaml",
+    help="Benchmark zeroth-order optimizers that fine-tune language models with forward passes only, and the "
+    "robustness of what they train.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"zobench {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options that every command takes."""
+
+
+model = typer.Typer(
+    no_args_is_help=True, help="The built-in models.", epilog="Example: zobench model build nano"
+)
+
+
+def _register(group: typer.Typer, name: str, command: Any, example: str) -> None:
+    group.command(name, epilog=f"Example: {example}", no_args_is_help=False)(command)
+
+
+_register(app, "run", suites.run, "zobench run suites/fewshot.yaml --workers 2")
+_register(app, "plan", suites.plan, "zobench plan suites/fewshot.yaml --json")
+_register(app, "tune", suites.tune, "zobench tune suites/tuning-fewshot.yaml")
+_register(app, "init", suites.init, "zobench init mine.yaml")
+_register(app, "report", results.report, "zobench report reports/fewshot reports/other --output merged")
+_register(app, "show", results.show, "zobench show reports/fewshot/runs/0a1b2c")
+_register(app, "query", results.query, "zobench query 'select row, status from runs' reports/fewshot")
+_register(app, "replay", results.replay, "zobench replay reports/fewshot/runs/0a1b2c")
+_register(app, "list", looking.list_, "zobench list methods --details")
+_register(app, "doctor", doctor, "zobench doctor")
+_register(app, "check", checks.check, "zobench check mezo")
+_register(model, "build", checks.build, "zobench model build nano --output my-nano")
+app.add_typer(model, name="model")
+
+
+def main() -> None:
+    """Console script."""
+    app()

@@ -1,0 +1,36 @@
+"""``zobench check`` and ``zobench model build``: the conformance kit, and the built-in models trained
+again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
+    """Run the conformance kit on an optimizer and show what holds, fails or was skipped, with reasons."""
+    from zobench.plugins import lookup
+    from zobench.zo.conformance import check as conform
+
+    report = conform(lookup("methods", name))
+    typer.echo(str(report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def build(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of zobench list models.")],
+    output: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the data order.")] = 0,
+) -> None:
+    """Train a built-in model again from nothing, by the recipe in the repository, and check it at its
+    gates."""
+    from zobench.models.nano.build import build as train
+    from zobench.plugins import builtin_models, nearest
+
+    if name not in builtin_models():
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")
+    train(name, output or Path(name), seed=seed)
+    typer.echo(f"wrote {output or Path(name)}")

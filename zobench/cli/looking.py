@@ -1,0 +1,128 @@
+"""``zobench list``: what a suite may name."""
+
+from __future__ import annotations
+
+from enum import Enum
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from zobench.plugins import Entry, Kind
+
+
+class What(str, Enum):
+    """Kinds of names."""
+
+    methods = "methods"
+    tasks = "tasks"
+    attacks = "attacks"
+    models = "models"
+    plugins = "plugins"
+
+
+def list_(
+    what: Annotated[What, typer.Argument(help="Which names to list.")],
+    details: Annotated[
+        bool, typer.Option("--details", help="Load the classes: source, cost and parameters too (slower).")
+    ] = False,
+) -> None:
+    """List the names that a suite may use, and where they come from."""
+    if what is What.models:
+        _print(["model", "origin"], _models())
+    elif what is What.plugins:
+        rows = _plugins()
+        _print(
+            ["plugin", "kind", "origin", "status"],
+            rows or [["no package declares an entry point", "", "", ""]],
+        )
+    else:
+        from zobench.plugins import entries
+
+        found = entries(what.value)
+        header, describe = _DETAILS[what] if details else (["target"], _target)
+        _print([what.value[:-1], "origin", *header], [[n, e.origin, *describe(e)] for n, e in found.items()])
+
+
+def _target(entry: Entry) -> list[str]:
+    return [entry.target]
+
+
+def _guarded(describe: Any, width: int) -> Any:
+    def described(entry: Entry) -> list[str]:
+        try:
+            return list(describe(entry.load()))
+        except ValueError as error:
+            return [f"FAILED: {error}", *[""] * (width - 1)]
+
+    return described
+
+
+def _method(found: Any) -> list[str]:
+    from zobench.suite.parameters import configure
+
+    parameters = _parameters(found)
+    try:
+        cost = f"{found.cost(configure(found.Config, {})).forwards_per_step:g}"
+    except (TypeError, ValueError):
+        cost = "by parameters"
+    return [found.card.title, found.card.source, cost, ", ".join(found.card.spaces), *parameters]
+
+
+def _parameters(found: Any) -> list[str]:
+    from zobench.suite.parameters import fields
+
+    return [", ".join(fields(found.Config)) or "-"]
+
+
+_DETAILS = {
+    What.methods: (
+        ["title", "source", "forwards/step", "spaces", "parameters"],
+        _guarded(_method, 5),
+    ),
+    What.tasks: (["parameters"], _guarded(_parameters, 1)),
+    What.attacks: (["parameters"], _guarded(_parameters, 1)),
+}
+
+
+def _models() -> list[list[str]]:
+    from zobench.models.nano import path
+    from zobench.plugins import builtin_models
+
+    rows = []
+    for name in builtin_models():
+        shipped = (path(name) / "config.json").is_file()
+        rows.append([f"builtin:{name}", "builtin" if shipped else f"not built: zobench model build {name}"])
+    rows.append(["owner/name", "hub id, for instance sentence-transformers/all-MiniLM-L6-v2"])
+    rows.append(["./folder", "a local folder with config.json and safetensors weights"])
+    return rows
+
+
+def _plugins() -> list[list[str]]:
+    from zobench.plugins import GROUPS, Entry
+
+    rows = []
+    kinds: list[Kind] = list(GROUPS)
+    for kind in kinds:
+        for point in entry_points(group=GROUPS[kind]):
+            origin = point.dist.name if point.dist is not None else "unknown package"
+            try:
+                Entry(point.name, point.value, origin).load()
+                status = "ok"
+            except ValueError as error:
+                status = f"FAILED: {error}"
+            rows.append([point.name, kind, origin, status])
+    return rows
+
+
+def _print(header: list[str], rows: list[list[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        style = "red" if any(cell.startswith("FAILED") for cell in row) else ""
+        table.add_row(*map(Text, row), style=style)
+    Console().print(table)

@@ -1,0 +1,76 @@
+"""A plan as a table in the terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zobench.suite.cost import Estimate, RowCost
+from zobench.suite.plan import Plan
+
+_COLUMNS = ("runs", "budget", "steps", "forwards", "tuning", "test rows", "attacked rows", "state B/param")
+
+
+def print_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> None:
+    """Rows with their runs and cost, the runs' order, then the total."""
+    out = console or Console()
+    out.print(Text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
+    out.print(_rows(cost))
+    runs = sum(row.runs + row.tuning_runs for row in cost.rows)
+    out.print(Text(f"{runs} runs, in this order:"))
+    out.print(_runs(plan))
+    trained = (cost.total("forwards") or 0) + (cost.total("tuning_forwards") or 0)
+    out.print(
+        Text(
+            f"total: {runs} runs, {trained:,} training forwards, "
+            f"{_count(cost.total('test_rows'))} test rows to evaluate, "
+            f"{_count(cost.total('attacked_rows'))} rows to attack (nulls included)"
+        )
+    )
+
+
+def _rows(cost: Estimate) -> Table:
+    table = Table("row", "group", box=None, pad_edge=False, header_style="bold")
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    for row in cost.rows:
+        table.add_row(Text(row.row), row.group, *_cells(row))
+    return table
+
+
+def _cells(row: RowCost) -> list[str]:
+    tuning = f"{row.tuning_runs} runs, {row.tuning_forwards:,}" if row.tuning_runs else "-"
+    return [
+        str(row.runs),
+        f"{row.budget:,}",
+        f"{row.steps:,}",
+        f"{row.forwards:,}",
+        tuning,
+        _count(row.test_rows),
+        _count(row.attacked_rows),
+        f"{row.state_bytes:g}",
+    ]
+
+
+def _runs(plan: Plan) -> Table:
+    table = Table("#", "row", "model", "task", "seed", "budget", "attacks", box=None, pad_edge=False)
+    number = 0
+    for run in plan.runs:
+        number += 1
+        spec = run.spec
+        attacks = ", ".join(a.name for a in spec.attacks) or "-"
+        cells = (spec.model.name, spec.task.name, str(spec.seed), f"{spec.budget.forwards:,}", attacks)
+        table.add_row(str(number), Text(run.row), *map(Text, cells))
+    for study in plan.studies:
+        first = number + 1
+        number += study.size * len(study.seeds) + len(study.final_templates)
+        what = f"tune: {study.size} settings x seeds {', '.join(map(str, study.seeds))}, then the chosen one"
+        seeds = ", ".join(str(run.spec.seed) for run in study.final_templates)
+        budget = f"{study.trial_templates[0].spec.budget.forwards:,}"
+        table.add_row(f"{first}-{number}", Text(study.row), study.model, study.task, seeds, budget, what)
+    return table
+
+
+def _count(value: int | None) -> str:
+    return "all of the task" if value is None else f"{value:,}"

@@ -1,0 +1,116 @@
+"""Commands that read results: ``report``, ``show``, ``query``, ``replay``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
+]
+Results = Annotated[Path, typer.Option(help="Where to look for a run that is named by its id.")]
+
+
+def report(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Results folders; several are merged.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option(help="Where the page goes; default: the first folder.")
+    ] = None,
+) -> None:
+    """Write the leaderboard page of one or more results folders: one offline HTML file."""
+    from zobench.report import build
+
+    typer.echo(f"leaderboard: {build(folders, output or folders[0])}")
+
+
+def show(run: RunName, results: Results = Path("reports")) -> None:
+    """Show one run: specification, status, metrics and curve."""
+    from zobench.cli.run_view import print_run
+
+    print_run(find_run(run, results))
+
+
+def query(
+    sql: Annotated[
+        str, typer.Argument(metavar="SQL", help="Tables: runs, steps, metrics, predictions, attacks.")
+    ],
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,
+) -> None:
+    """Run SQL (DuckDB) over the parquet tables of results folders."""
+    import duckdb
+
+    from zobench.store import query as ask
+
+    try:
+        found = ask(sql, folders)
+    except duckdb.Error as error:
+        raise ValueError(str(error)) from error
+    typer.echo(found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False))
+
+
+def replay(run: RunName, results: Results = Path("reports")) -> None:
+    """Rebuild a run's weights from its base model and its scalars, and compare their digest with the
+    record."""
+    from zobench.runner import replay as rebuild
+
+    report = rebuild(find_run(run, results).path)
+    typer.echo(str(report))
+    if not report.matches:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run in a ``runs`` folder; ``status`` is ``None`` while it is unfinished."""
+
+    folder: Path
+    run_id: str
+    status: str | None
+
+    @property
+    def path(self) -> Path:
+        """The run's own folder, which a compacted run no longer has."""
+        return self.folder / self.run_id
+
+
+def find_run(name: str, results: Path) -> FoundRun:
+    """The run whose folder is ``name``, or the one run below ``results`` whose id begins with it."""
+    from zobench.plugins import nearest
+
+    path = Path(name)
+    if (path / "spec.json").is_file():
+        return _found(path.parent, path.name)
+    if path.is_dir():
+        raise ValueError(f"{name} is no run folder: it has no spec.json")
+    folders = [path.parent] if len(path.parts) > 1 else sorted(results.glob("**/runs"))
+    known = [(folder, run_id) for folder in folders if folder.is_dir() for run_id in _run_ids(folder)]
+    fitting = [(folder, run_id) for folder, run_id in known if run_id.startswith(path.name)]
+    if len(fitting) == 1:
+        return _found(*fitting[0])
+    if fitting:
+        raise ValueError(
+            f"several runs begin with {name!r}: " + ", ".join(str(f / r) for f, r in fitting[:5])
+        )
+    where = results if len(path.parts) == 1 else path.parent
+    raise ValueError(f"no run {name!r} below {where}{nearest(path.name, [r for _, r in known[:20]])}")
+
+
+def _run_ids(folder: Path) -> list[str]:
+    from zobench.store.reader import compacted_statuses
+
+    loose = {p.parent.name for p in folder.glob("*/spec.json")}
+    return sorted(loose | set(compacted_statuses(folder)))
+
+
+def _found(folder: Path, run_id: str) -> FoundRun:
+    from zobench.store.reader import compacted_statuses, read_status
+
+    status = read_status(folder / run_id)
+    known = status["status"] if status is not None else compacted_statuses(folder).get(run_id)
+    return FoundRun(folder, run_id, known)

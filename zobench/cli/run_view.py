@@ -1,0 +1,119 @@
+"""``zobench show RUN``: one run in the terminal, finished, unfinished or compacted."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zobench.cli.results import FoundRun
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+_WIDTH, _HEIGHT = 64, 8
+
+
+def print_run(run: FoundRun, console: Console | None = None) -> None:
+    """Specification, status, metrics of the final state, loss and accuracy curves."""
+    out = console or Console()
+    facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
+    out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
+    out.print(_pairs({"status": run.status or "unfinished", **facts}))
+    spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
+    out.print(_pairs({"spec": json.dumps(spec, indent=1)}))
+    if metrics:
+        out.print(_metrics(metrics))
+    points = [(s["forwards"], s["loss"]) for s in steps]
+    _curve(out, "training loss", points)
+    _curve(out, "test " + str(facts.get("primary_metric", "metric")), _test_curve(metrics, facts))
+
+
+def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    from zobench.store.reader import read_run
+
+    tables = read_run(run.folder, run.run_id)
+    steps = tables["steps"].select(["forwards", "loss"]).to_pylist() if "steps" in tables else []
+    metrics = tables["metrics"].to_pylist() if "metrics" in tables else []
+    return tables["runs"].to_pylist()[0], steps, metrics
+
+
+def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    from zobench.store.reader import read_steps_log
+
+    folder = run.folder / run.run_id
+    body = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    facts = {"row": body.get("row", ""), "spec": json.dumps(body.get("spec", body))}
+    return facts, read_steps_log(folder), []
+
+
+_SHOWN = (
+    "status", "error", "note", "model", "task", "method", "space", "seed", "budget_forwards", "forwards",
+    "evaluation_forwards", "tuning_forwards", "steps", "refused_steps", "train_seconds", "peak_memory_bytes",
+    "weights_digest", "data_digest", "git_commit", "git_dirty", "resumed", "started_utc", "finished_utc",
+    "spec",
+)  # fmt: skip
+
+
+def _pairs(facts: dict[str, Any]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in facts.items():
+        if name in _SHOWN and value not in (None, "") and not (name == "spec" and "\n" not in str(value)):
+            table.add_row(
+                Text(name, style="dim"), Text(f"{value:.6g}" if isinstance(value, float) else str(value))
+            )
+    return table
+
+
+def _metrics(metrics: list[dict[str, Any]]) -> Table:
+    table = Table("split", "condition", "metric", box=None, pad_edge=False, header_style="bold")
+    for name in ("value", "stderr", "n"):
+        table.add_column(name, justify="right")
+    for row in metrics:
+        if row["final"]:
+            condition = f"{row['condition_kind']} {row['condition']}".strip()
+            error = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
+            cells = (row["split"], condition, row["metric"], _number(row["value"]), error, str(row["n"]))
+            table.add_row(*map(Text, cells))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _test_curve(metrics: list[dict[str, Any]], facts: dict[str, Any]) -> list[tuple[int, float]]:
+    wanted = facts.get("primary_metric")
+    found = [m for m in metrics if m["condition_kind"] == "clean" and m["metric"] == wanted]
+    return sorted((m["forwards"], m["value"]) for m in found)
+
+
+def _curve(out: Console, title: str, points: list[tuple[int, float]]) -> None:
+    """A curve of at most ``_WIDTH`` columns, each the mean of the points that fall into it."""
+    finite = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
+    if len(finite) < 2:
+        return
+    last = max(x for x, _ in finite)
+    width = min(_WIDTH, len(finite))
+    columns: list[list[float]] = [[] for _ in range(width)]
+    for x, y in finite:
+        columns[min(width - 1, int(width * x / (last + 1)))].append(y)
+    means = [sum(c) / len(c) if c else None for c in columns]
+    known = [m for m in means if m is not None]
+    low, high = min(known), max(known)
+    out.print(Text(f"{title} from {low:.4g} to {high:.4g}, against forwards up to {last:,}", style="bold"))
+    for line in _plot(means, low, high):
+        out.print(Text(line))
+
+
+def _plot(means: list[float | None], low: float, high: float) -> list[str]:
+    """Bars of eighths, the topmost line first; a column without points is empty."""
+    span = (high - low) or 1.0
+    eighths = [None if m is None else 1 + round((m - low) / span * (8 * _HEIGHT - 1)) for m in means]
+    lines = []
+    for level in range(_HEIGHT - 1, -1, -1):
+        heights = (0 if e is None else min(8, max(0, e - 8 * level)) for e in eighths)
+        lines.append("│" + "".join(_BLOCKS[h] for h in heights))
+    return lines

@@ -1,0 +1,123 @@
+"""Commands that read a suite: ``run``, ``plan``, ``tune``, ``init``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zobench.suite.plan import Plan
+
+SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="Suite file (YAML).")]
+Output = Annotated[
+    Path | None, typer.Option(help="Results folder; default: the suite's, else reports/<suite>.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, help="Processes; 0: all in this one; default: the suite's, else one per core."),
+]
+Only = Annotated[str | None, typer.Option(metavar="ROW", help="Do this leaderboard row only.")]
+
+
+def run(
+    suite: SuiteFile,
+    output: Output = None,
+    workers: Workers = None,
+    only: Only = None,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+) -> None:
+    """Do every run of a suite that is not done yet, then write the leaderboard page.
+
+    The same command again goes on where it was: finished runs are kept, unfinished ones resume from their
+    checkpoint.
+    """
+    from zobench.cli.summary import print_summary
+    from zobench.report import build
+    from zobench.runner import run_plan
+
+    wanted = _expanded(suite)
+    folder = _folder(wanted, output)
+    outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
+    if outcome.done:
+        page = build([folder], folder)
+        print_summary(folder)
+        typer.echo(f"leaderboard: {page}")
+    _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
+
+
+def plan(
+    suite: SuiteFile,
+    as_json: Annotated[bool, typer.Option("--json", help="Print runs, studies and costs as JSON.")] = False,
+) -> None:
+    """Show every run of a suite, its budget and its estimated cost, without running anything."""
+    from zobench.suite.cost import estimate
+
+    wanted = _expanded(suite)
+    if as_json:
+        body = {"plan": wanted.model_dump(mode="json"), "cost": estimate(wanted).as_dict()}
+        typer.echo(json.dumps(body, indent=1))
+        return
+    from zobench.cli.plan_view import print_plan
+
+    print_plan(wanted, estimate(wanted))
+
+
+def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
+    """Do only the tuning trials of a suite and write what they chose to tuning.json in the results folder.
+
+    Trials are kept like any other run: 'zobench run' of the same suite uses them.
+    """
+    from zobench.cli.tuned import print_selections, selections
+    from zobench.runner import run_plan
+
+    wanted = _expanded(suite)
+    if not wanted.studies:
+        raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
+    folder = _folder(wanted, output)
+    trials = tuple(study.model_copy(update={"final_templates": ()}) for study in wanted.studies)
+    outcome = run_plan(wanted.model_copy(update={"runs": (), "studies": trials}), folder, workers=workers)
+    if not outcome.interrupted:
+        found = selections(wanted, folder)
+        target = folder / "tuning.json"
+        target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        print_selections(found)
+        typer.echo(f"choices: {target}")
+    _finish(outcome.failed, outcome.interrupted, f"zobench tune {suite}")
+
+
+def init(
+    name: Annotated[Path, typer.Argument(metavar="NAME.yaml", help="File to write; it must not exist.")],
+) -> None:
+    """Write a commented starter suite that validates and runs as it is."""
+    from zobench.suite.starter import STARTER
+
+    if name.suffix not in (".yaml", ".yml"):
+        raise ValueError(f"{name}: a suite file ends in .yaml")
+    if name.exists():
+        raise ValueError(f"{name} exists already; choose another name")
+    name.write_text(STARTER.replace("NAME", name.stem, 1), encoding="utf-8")
+    typer.echo(f"wrote {name}; next: zobench plan {name}, then zobench run {name}")
+
+
+def _expanded(suite: Path) -> Plan:
+    from zobench.suite import expand, load
+
+    return expand(load(suite))
+
+
+def _folder(plan: Plan, output: Path | None) -> Path:
+    return output or Path(plan.output or f"reports/{plan.suite}")
+
+
+def _finish(failed: list[tuple[str, str]], interrupted: bool, again: str) -> None:
+    """Say what failed and leave with exit code 1; 130 after an interruption."""
+    for run_name, message in failed:
+        typer.echo(f"failed: {run_name}: {message}", err=True)
+    if interrupted:
+        typer.echo(f"interrupted; go on with: {again}", err=True)
+        raise typer.Exit(130)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,140 @@
+"""What a plan will cost, from the methods' declared costs: forwards, evaluated and attacked rows. Nothing is
+run.
+
+A run of budget b takes as many steps as fit: a step starts only while the dearest single step still fits.
+Evaluation is counted in test rows (one row at one measured state), attacks in attacked rows, the null
+attacks included; how many queries an attack asks per row is known only when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from zobench import plugins
+from zobench.suite.parameters import configure
+from zobench.suite.plan import Plan, TuningStudy
+from zobench.suite.schema import Range
+from zobench.suite.spec import PlannedRun
+
+
+@dataclass(frozen=True, slots=True)
+class RowCost:
+    """Cost of one row, over all its runs.
+
+    Attributes:
+        budget: forwards a run may spend; steps: how many it will take; both of the dearest run.
+        forwards: training forwards of all runs; tuning_forwards: those of the trials that choose its
+        parameters. test_rows: test rows evaluated, ``None`` if a run evaluates all rows of its task.
+        attacked_rows: rows attacked, nulls included, ``None`` likewise.
+        state_bytes: optimizer state in bytes per tuned parameter.
+    """
+
+    row: str
+    group: str
+    note: str
+    method: str
+    runs: int
+    budget: int
+    steps: int
+    forwards: int
+    tuning_runs: int
+    tuning_forwards: int
+    test_rows: int | None
+    attacked_rows: int | None
+    state_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Cost of a plan, row by row."""
+
+    rows: tuple[RowCost, ...]
+
+    def total(self, column: str) -> int | None:
+        """Sum of a column; ``None`` if any row's is unknown."""
+        values = [getattr(row, column) for row in self.rows]
+        return None if any(v is None for v in values) else sum(values)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``zobench plan --json``."""
+        columns = ("runs", "forwards", "tuning_runs", "tuning_forwards", "test_rows", "attacked_rows")
+        return {"rows": [asdict(r) for r in self.rows], "total": {c: self.total(c) for c in columns}}
+
+
+def estimate(plan: Plan) -> Estimate:
+    """Cost of every row of the plan, tuned rows with any one of their settings."""
+    by_row: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
+    tuning: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
+    for run in plan.runs:
+        by_row[run.row].append(run)
+    for study in plan.studies:
+        by_row[study.row].extend(study.finals(example(study)))
+        tuning[study.row].extend(_trials(study))
+    return Estimate(tuple(_row_cost(row, runs, tuning[row]) for row, runs in by_row.items()))
+
+
+def example(study: TuningStudy) -> dict[str, Any]:
+    """Any one setting of a study: its first candidate, or the lower ends of its ranges."""
+    if study.candidates:
+        return study.candidates[0]
+    return {name: d.low if isinstance(d, Range) else d[0] for name, d in study.space.items()}
+
+
+def steps_and_forwards(run: PlannedRun) -> tuple[int, int]:
+    """Steps a run takes within its budget and the forwards they cost, from the method's declared mean per
+    step."""
+    cost = _declared(run)
+    budget = run.spec.budget.forwards
+    if cost.forwards_per_step <= 0 or budget < cost.max_forwards_in_step:
+        return 0, 0
+    steps = int((budget - cost.max_forwards_in_step) / cost.forwards_per_step + 1e-9) + 1
+    return steps, round(steps * cost.forwards_per_step)
+
+
+def _declared(run: PlannedRun) -> Any:
+    method = plugins.lookup("methods", run.spec.method.name)
+    return method.cost(configure(method.Config, run.spec.method.params))
+
+
+def _trials(study: TuningStudy) -> list[PlannedRun]:
+    known = study.candidates or (example(study),) * study.size
+    return [run for candidate in known for run in study.trials(candidate)]
+
+
+def _row_cost(row: str, runs: list[PlannedRun], trials: list[PlannedRun]) -> RowCost:
+    spent = [steps_and_forwards(run) for run in runs]
+    return RowCost(
+        row=row,
+        group=runs[0].group,
+        note=runs[0].note,
+        method=runs[0].spec.method.name,
+        runs=len(runs),
+        budget=max(run.spec.budget.forwards for run in runs),
+        steps=max(steps for steps, _ in spent),
+        forwards=sum(forwards for _, forwards in spent),
+        tuning_runs=len(trials),
+        tuning_forwards=sum(steps_and_forwards(run)[1] for run in trials),
+        test_rows=_sum(_test_rows(run) for run in runs),
+        attacked_rows=_sum(_attacked_rows(run) for run in runs),
+        state_bytes=max(_declared(run).state_bytes_per_parameter for run in runs),
+    )
+
+
+def _test_rows(run: PlannedRun) -> int | None:
+    items = run.spec.evaluation.test_items
+    states = {*run.spec.evaluation.at, run.spec.budget.forwards}
+    return None if items is None else items * len(states)
+
+
+def _attacked_rows(run: PlannedRun) -> int | None:
+    if not run.spec.attacks:
+        return 0
+    items = run.spec.attack_items or run.spec.evaluation.test_items
+    return None if items is None else 2 * items * len(run.spec.attacks)
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    listed = list(values)
+    return None if any(v is None for v in listed) else sum(v for v in listed if v is not None)
