@@ -1,0 +1,27 @@
+"""One run = load, train, evaluate, attack, record; and the executors that do many of them.
+
+``run_plan(plan, output)`` does what is missing of a plan; ``run_one`` is the body of a worker;
+``replay(run_dir)`` rebuilds a run's weights from its scalars. Importing this imports no torch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LAZY = {
+    "Summary": "zobench.runner.plans",
+    "run_plan": "zobench.runner.plans",
+    "run_one": "zobench.runner.execute",
+    "replay": "zobench.runner.replaying",
+    "ReplayReport": "zobench.runner.replaying",
+}
+
+__all__ = ["ReplayReport", "Summary", "replay", "run_one", "run_plan"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,37 @@
+"""Where results lie: run folders while they are made, parquet tables afterwards.
+
+One writer (:mod:`.writer`), one reader (:mod:`.reader`), one schema (:mod:`.schema`). Layout of a results
+folder::
+
+    runs/<run_id>/spec.json          what was asked (the resolved RunSpec and its display row)
+    runs/<run_id>/environment.json   where it ran
+    runs/<run_id>/steps.jsonl        append-only log, one line per step; a torn last line is dropped
+    runs/<run_id>/checkpoint.safetensors   weights, method state and position; replaced atomically
+    runs/<run_id>/<table>.parquet    written when the run ends
+    runs/<run_id>/status.json        written last: without it the run is unfinished
+    runs/compact/manifest.json       the files that hold the runs whose folders were compacted away
+
+Read it with pandas in one line: ``zobench.store.read("reports/fewshot").runs`` is a data frame.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+_LAZY = {
+    "Results": "zobench.store.reader",
+    "query": "zobench.store.reader",
+    "read": "zobench.store.reader",
+    "compact": "zobench.store.compaction",
+    "RunFolder": "zobench.store.writer",
+}
+
+__all__ = ["Results", "RunFolder", "compact", "query", "read"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,49 @@
+"""When a run has gone wrong for good: its losses are not numbers, or many times what they were at the start.
+
+A diverged run stops, is measured where it stands and counts in every average; it is never dropped.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Any
+
+NON_FINITE_IN_A_ROW = 20
+WINDOW = 20
+EXPLOSION = 10.0
+
+
+@dataclass(slots=True)
+class DivergenceGuard:
+    """Watches the loss of each step.
+
+    Diverged means: ``NON_FINITE_IN_A_ROW`` steps in a row with a loss that is not finite, or a mean over the
+    last ``WINDOW`` finite losses above ``EXPLOSION`` times max(1, the first finite loss).
+    """
+
+    first: float | None = None
+    streak: int = 0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def see(self, loss: float) -> str:
+        """Book one step's loss; the reason for stopping, or an empty string."""
+        if not math.isfinite(loss):
+            self.streak += 1
+            return f"{self.streak} losses in a row not finite" if self.streak >= NON_FINITE_IN_A_ROW else ""
+        self.streak = 0
+        if self.first is None:
+            self.first = loss
+        self.recent.append(loss)
+        mean = math.fsum(self.recent) / len(self.recent)
+        if len(self.recent) == WINDOW and mean > EXPLOSION * max(1.0, self.first):
+            return f"mean loss {mean:.3g} over {WINDOW} steps, {self.first:.3g} at the start"
+        return ""
+
+    def state(self) -> dict[str, Any]:
+        return {"first": self.first, "streak": self.streak, "recent": list(self.recent)}
+
+    @classmethod
+    def of(cls, state: dict[str, Any]) -> DivergenceGuard:
+        return cls(state["first"], state["streak"], deque(state["recent"], maxlen=WINDOW))

@@ -1,0 +1,122 @@
+"""What a record says about where it was made: versions, processor, threads, code state. No host or user
+name."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import zobench
+
+_PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "numpy",
+    "numba",
+    "pyarrow",
+    "lm_eval",
+    "triton",
+)
+
+
+def environment_record(device: str = "cpu") -> dict[str, Any]:
+    """The environment of this process as plain JSON values."""
+    import torch
+
+    return {
+        **_fixed(),
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "gpu": torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else None,
+        "cuda": torch.version.cuda if device.startswith("cuda") else None,
+    }
+
+
+@functools.lru_cache(maxsize=1)
+def _fixed() -> dict[str, Any]:
+    commit, dirty = git_state(Path(zobench.__file__).parent)
+    return {
+        "zobench": zobench.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu": cpu_model(),
+        "cpus": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "packages": {name: found for name in _PACKAGES if (found := _installed(name)) is not None},
+        "git_commit": commit,
+        "git_dirty": dirty,
+    }
+
+
+def _installed(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu_model() -> str:
+    """The processor's name as the operating system gives it."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def git_state(package: Path) -> tuple[str | None, bool | None]:
+    """Commit and dirty flag of the checkout that the package runs from; ``(None, None)`` outside one.
+
+    An installed copy inside some other project's checkout is not that project: the checkout counts only if
+    its root holds the package.
+    """
+    root = package.parent
+    try:
+        ask = functools.partial(
+            subprocess.run, cwd=root, capture_output=True, text=True, timeout=20, check=True
+        )
+        top = ask(["git", "rev-parse", "--show-toplevel"]).stdout.strip()
+        if Path(top).resolve() != root.resolve():
+            return None, None
+        commit = ask(["git", "rev-parse", "HEAD"]).stdout.strip()
+        dirty = bool(ask(["git", "status", "--porcelain", "--untracked-files=no"]).stdout.strip())
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit, dirty
+
+
+def reset_peak_memory(device: str) -> None:
+    """Start measuring peak memory anew: the device's allocator on a GPU, resident size of the process on
+    Linux."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(torch.device(device))
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def peak_memory_bytes(device: str) -> int | None:
+    """Peak since :func:`reset_peak_memory`; on the CPU it is the whole process, libraries included."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(torch.device(device)))
+    try:
+        text = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return None
+    found = [line.split()[1] for line in text.splitlines() if line.startswith("VmHWM:")]
+    return int(found[0]) * 1024 if found else None

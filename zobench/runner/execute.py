@@ -1,0 +1,169 @@
+"""One run from its plan to its status, in its own folder and behind its own lock.
+
+Whatever happens is recorded: a run that raises is ``failed`` with its traceback, one that does not fit is
+``out_of_memory``, one that explodes is ``diverged`` and measured all the same. A run that is killed leaves a
+log and a checkpoint, and the next call goes on from there to the same bits.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zobench.runner.jobs import Job, Outcome
+from zobench.runner.record import Run, failure_row, tables_of
+from zobench.runner.training import Listener, Stopped, Training
+from zobench.runner.workbench import Workbench
+from zobench.store import files
+from zobench.store.lock import FolderLock
+from zobench.store.reader import finished, read_run, read_status
+from zobench.store.schema import SCHEMA_VERSION
+from zobench.store.writer import RunFolder
+
+if TYPE_CHECKING:
+    from zobench.suite.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """How the outside hears from a run and stops it."""
+
+    listener: Listener = lambda event: None
+    should_stop: Callable[[], bool] = lambda: False
+
+
+def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = None) -> Outcome:
+    """Do one run under ``runs`` unless it is finished already; never raises for what the run does.
+
+    Returns ``busy`` where another process is at it. A failed or interrupted run is tried again.
+    """
+    control = control or Control()
+    spec = job.planned.spec
+    placeholder = spec.run_id({"unresolved": "true"})
+    try:
+        digests = digests_of(spec, bench)
+    except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
+        return _record_failure(job, runs, placeholder, error)
+    run_id = spec.run_id(digests)
+    if finished(runs, run_id) is not None:
+        return _found(runs, run_id)
+    lock = FolderLock.acquire(runs / run_id)
+    if lock is None:
+        return Outcome(run_id, "busy", fresh=False)
+    with lock:
+        if finished(runs, run_id) is not None:
+            if read_status(runs / run_id) is None:  # compacted by another process in between
+                files.remove_tree(runs / run_id)
+            return _found(runs, run_id)
+        if (runs / placeholder).exists():
+            files.remove_tree(runs / placeholder)
+        return _locked(Run(job, run_id, RunFolder(runs / run_id), bench, digests), control)
+
+
+def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
+    """What decides a run's identity besides its specification."""
+    return {
+        "model": bench.model(spec.model).identity.digest,
+        "data": bench.data(spec).digest,
+        "schema": str(SCHEMA_VERSION),
+    }
+
+
+def _locked(run: Run, control: Control) -> Outcome:
+    run.folder.reopen()
+    run.begin()
+    try:
+        return _perform(run, control)
+    except Stopped:
+        return _stop(run, "interrupted", "")
+    except Exception as error:  # noqa: BLE001 - recorded with its traceback; the other runs go on
+        return _stop(run, status_of(error), traceback.format_exc())
+    finally:
+        run.folder.close_log()
+
+
+def _perform(run: Run, control: Control) -> Outcome:
+    spec, bench = run.job.planned.spec, run.bench
+    assert bench is not None, "only a run that could be identified is performed"
+    lm = bench.model(spec.model)
+    space = bench.parts.space(spec.space, lm.module)
+    try:
+        optimizer = bench.parts.optimizer(spec, space)
+        run.describe(space, optimizer)
+        training = Training(
+            spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener
+        )
+        status = training.run(control.should_stop)
+        tables = tables_of(run, training, status)
+        run.folder.finish(status, tables)
+        final = {
+            m["metric"]: m["value"]
+            for m in tables["metrics"]
+            if m["final"] and m["condition_kind"] == "clean"
+        }
+        primary = final.get(bench.data(spec).task.primary_metric)
+        return Outcome(run.run_id, status, True, training.diverged, primary, final, training.meter.forwards)
+    finally:
+        space.remove()
+        bench.put_back(spec.model)
+
+
+def _stop(run: Run, status: str, error: str) -> Outcome:
+    """Record a run that did not end well; its log and checkpoint stay."""
+    run.folder.close_log()
+    steps = run.step_rows()
+    run.folder.finish(status, {"runs": [failure_row(run, status, error)], "steps": steps}, error)
+    return Outcome(
+        run.run_id, status, True, _last_line(error), forwards=steps[-1]["forwards"] if steps else 0
+    )
+
+
+def record_lost(job: Job, runs: Path, message: str) -> None:
+    """Record a run whose worker was lost, or that could not be planned."""
+    _record_failure(job, runs, job.planned.spec.run_id({"unresolved": "true"}), RuntimeError(message))
+
+
+def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outcome:
+    """Record a run whose model or data could not be had, under an identity of its own."""
+    text = "".join(traceback.format_exception(error))
+    lock = FolderLock.acquire(runs / run_id)
+    if lock is None:
+        return Outcome(run_id, "busy", fresh=False)
+    with lock:
+        run = Run(job, run_id, RunFolder(runs / run_id), None, {})
+        run.folder.reopen()
+        run.begin()
+        status = status_of(error)
+        run.folder.finish(status, {"runs": [failure_row(run, status, text)]}, text)
+    return Outcome(run_id, status, True, _last_line(text))
+
+
+def status_of(error: BaseException) -> str:
+    """``out_of_memory`` or ``failed``. The CPU allocator of torch raises a plain ``RuntimeError``."""
+    message = str(error)
+    short = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    refused = isinstance(error, RuntimeError) and (
+        "can't allocate memory" in message or "out of memory" in message
+    )
+    return "out_of_memory" if short or refused else "failed"
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1] if lines else ""
+
+
+def _found(runs: Path, run_id: str) -> Outcome:
+    """The outcome of a run that was finished before, from its tables."""
+    tables = read_run(runs, run_id)
+    row: dict[str, Any] = tables["runs"].to_pylist()[0]
+    metrics = tables["metrics"].to_pylist() if "metrics" in tables else []
+    final = {m["metric"]: m["value"] for m in metrics if m["final"] and m["condition_kind"] == "clean"}
+    return Outcome(
+        run_id, row["status"], False, "", final.get(row["primary_metric"]), final, row["forwards"] or 0
+    )

@@ -1,0 +1,56 @@
+"""What crosses between the process that plans and those that run: plain picklable records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from zobench.suite.spec import PlannedRun
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One planned run with what its record needs besides its specification.
+
+    Attributes:
+        suite: name of the suite.
+        tuning: how the run's parameters were chosen, as JSON values; empty where they were given.
+        tuning_forwards: forwards spent on choosing them.
+        command: the command line, recorded.
+        checkpoint_every: steps between two checkpoints.
+    """
+
+    planned: PlannedRun
+    suite: str = ""
+    tuning: dict[str, Any] = field(default_factory=dict)
+    tuning_forwards: int = 0
+    command: tuple[str, ...] = ()
+    checkpoint_every: int = 100
+
+    @property
+    def key(self) -> str:
+        """Identity of the job within its plan: row and specification (digests are not known yet)."""
+        return json.dumps([self.planned.row, self.planned.spec.canonical()])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job.
+
+    Attributes:
+        status: a status of the store, or ``busy`` where another process holds the run.
+        fresh: False where the run was finished before.
+        error: last line of what went wrong.
+        primary: value of the task's primary metric on the final state, where there is one.
+        metrics: all clean metrics of the final state.
+        forwards: training forwards spent.
+    """
+
+    run_id: str
+    status: str
+    fresh: bool = True
+    error: str = ""
+    primary: float | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    forwards: int = 0

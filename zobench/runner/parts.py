@@ -1,0 +1,100 @@
+"""Where the runner gets models, tasks, methods, spaces and attacks: the catalogues, or a test's own small
+ones.
+
+Workers are fresh processes, so a set of parts crosses to them by name, ``"module:attribute"``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from typing import TYPE_CHECKING, Any, Protocol
+
+from zobench.plugins import Kind, lookup
+from zobench.suite.parameters import configure
+from zobench.suite.spec import Component, ModelRef, RunSpec, SpaceRef
+
+if TYPE_CHECKING:
+    import torch
+
+    from zobench.attacks.base import Attack
+    from zobench.models.base import LanguageModel
+    from zobench.tasks.base import Task
+    from zobench.zo.base import Optimizer
+    from zobench.zo.space import ParameterSpace
+
+DEFAULT = "zobench.runner.parts:CATALOGUE"
+
+
+class Parts(Protocol):
+    """What a run is put together from."""
+
+    def load_model(self, ref: ModelRef) -> LanguageModel: ...
+
+    def task(self, component: Component) -> Task: ...
+
+    def attack(self, component: Component) -> Attack: ...
+
+    def method(self, name: str) -> type[Optimizer]: ...
+
+    def space(self, ref: SpaceRef, module: torch.nn.Module) -> ParameterSpace: ...
+
+    def optimizer(self, spec: RunSpec, space: ParameterSpace) -> Optimizer: ...
+
+
+class CatalogueParts:
+    """Parts by catalogue or plugin name."""
+
+    def load_model(self, ref: ModelRef) -> LanguageModel:
+        from zobench.models.loading import load
+
+        return load(ref)
+
+    def task(self, component: Component) -> Task:
+        task: Task = configured("tasks", component)
+        return task
+
+    def attack(self, component: Component) -> Attack:
+        attack: Attack = configured("attacks", component)
+        return attack
+
+    def method(self, name: str) -> type[Optimizer]:
+        found: type[Optimizer] = lookup("methods", name)
+        return found
+
+    def space(self, ref: SpaceRef, module: torch.nn.Module) -> ParameterSpace:
+        from zobench.zo.space import build_space
+
+        return build_space(ref.kind, ref.params, module)
+
+    def optimizer(self, spec: RunSpec, space: ParameterSpace) -> Optimizer:
+        from zobench.zo.engine import Engine
+        from zobench.zo.method import Method
+
+        method = self.method(spec.method.name)
+        config = configure(method.Config, spec.method.params)
+        if issubclass(method, Method):
+            engine = Engine(mode=spec.perturbation, noise=spec.noise)
+            return method(config, space, seed=spec.seed, engine=engine)
+        return method(config, space, seed=spec.seed)
+
+
+CATALOGUE = CatalogueParts()
+
+
+def configured(kind: Kind, component: Component) -> Any:
+    """An instance of the named class with its typed parameters."""
+    found = lookup(kind, component.name)
+    return found(configure(found.Config, component.params))
+
+
+def load_parts(name: str) -> Parts:
+    """The parts behind ``"module:attribute"``."""
+    module, _, attribute = name.partition(":")
+    parts: Parts = getattr(importlib.import_module(module), attribute)
+    return parts
+
+
+def component_key(component: Component) -> str:
+    """Name and sorted parameters in one line."""
+    return f"{component.name} {json.dumps(component.params, sort_keys=True, separators=(',', ':'))}"

@@ -1,0 +1,231 @@
+"""Do what is missing of a plan, and show how it goes.
+
+Runs that are finished are kept, unfinished ones go on, failed ones are tried again, and runs that another
+process is making are waited for. Ctrl-C lets running ones write a checkpoint; a second one, like ``kill -9``,
+ends at once and loses nothing but the steps since the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from zobench.runner.executors import Ended, Executor, Started, build
+from zobench.runner.jobs import Job, Outcome
+from zobench.runner.parts import DEFAULT
+from zobench.runner.progress import Board, Display, describe, display_for
+from zobench.runner.studies import StudyDriver
+from zobench.store.compaction import compact
+from zobench.suite.plan import Plan
+from zobench.suite.spec import PlannedRun
+
+COMPACT_ABOVE = 1000
+"""Finished run folders beyond which a plan's end compacts them."""
+_BUSY_SECONDS = 0.5
+
+
+@dataclass(slots=True)
+class Summary:
+    """What ``run_plan`` did.
+
+    Attributes:
+        runs: folder of the run folders.
+        done: results there are now (diverged ones included); ``kept`` of them were there before.
+        failed: what went wrong, as (run, message).
+        interrupted: whether it was asked to stop.
+        seconds, first_seconds: wall time of all, and until the first fresh result.
+    """
+
+    runs: Path
+    done: int = 0
+    kept: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    interrupted: bool = False
+    seconds: float = 0.0
+    first_seconds: float | None = None
+
+
+def run_plan(
+    plan: Plan,
+    output: str | Path,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    only: str | None = None,
+    parts: str = DEFAULT,
+    address: str | None = None,
+    checkpoint_every: int | None = None,
+) -> Summary:
+    """Do every run of ``plan`` that ``output`` lacks.
+
+    Args:
+        output: results folder; runs go to ``output/runs``.
+        workers: processes; 0 runs everything in this one. ``None``: the suite's number, else one per
+        processor (one
+            in all where a run wants a GPU).
+        progress: show progress on standard output.
+        only: do one row of the plan.
+        parts: ``module:attribute`` of the parts that runs are made of.
+        address: of an existing Ray cluster, for ``executor: ray``.
+        checkpoint_every: steps between checkpoints; ``None``: the suite's number.
+    """
+    chosen = plan if only is None else plan.only(only)
+    runs = Path(output) / "runs"
+    runs.mkdir(parents=True, exist_ok=True)
+    return _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every).run()
+
+
+class _Conductor:
+    """One call of ``run_plan``."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        runs: Path,
+        workers: int | None,
+        progress: bool,
+        parts: str,
+        address: str | None,
+        checkpoint_every: int | None,
+    ) -> None:
+        self.plan, self.runs = plan, runs
+        self.every = checkpoint_every or plan.checkpoint.every_steps
+        self.summary = Summary(runs)
+        self.board = Board()
+        self.display: Display = display_for(self.board, progress)
+        self.drivers = [StudyDriver(study) for study in plan.studies]
+        self.busy: list[Job] = []
+        self.started = time.monotonic()
+        self.executor: Executor = build(
+            "inline" if workers == 0 else plan.executor.kind,
+            runs,
+            parts,
+            workers=worker_count(plan, workers),
+            threads=plan.executor.threads or 1,
+            address=address,
+            on_event=self.board.hear,
+        )
+
+    def run(self) -> Summary:
+        self._submit([self._job(planned) for planned in self.plan.runs])
+        for driver in self.drivers:
+            self._submit([self._job(trial) for trial in driver.start()])
+        self.display.start()
+        try:
+            with self._stopping_on_signals():
+                self._loop()
+        except BaseException:
+            self.executor.kill()
+            raise
+        finally:
+            self.display.stop()
+        self.executor.close()
+        if not self.summary.interrupted and self.board.done > COMPACT_ABOVE:
+            compact(self.runs)
+        self.summary.done, self.summary.kept = self.board.done, self.board.kept
+        self.summary.seconds = time.monotonic() - self.started
+        return self.summary
+
+    def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
+        return Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every)
+
+    def _submit(self, jobs: list[Job]) -> None:
+        self.board.add(jobs)
+        for job in jobs:
+            self.executor.submit(job)
+
+    def _loop(self) -> None:
+        while True:
+            for news in self.executor.news():
+                if isinstance(news, Started):
+                    self.board.begin(news.job)
+                elif isinstance(news, Ended):
+                    self._ended(news.job, news.outcome)
+                self.display.refresh()
+            if not self.busy or self.summary.interrupted:
+                return
+            time.sleep(_BUSY_SECONDS)
+            waiting, self.busy = self.busy, []
+            for job in waiting:
+                self.executor.submit(job)
+
+    def _ended(self, job: Job, outcome: Outcome) -> None:
+        if outcome.status == "busy":
+            self.board.running.pop(job.key, None)
+            self.busy.append(job)
+            return
+        if outcome.status == "failed" and not outcome.run_id:
+            self._record_failure(job, outcome.error)
+        self.board.end(job, outcome)
+        if outcome.status in ("failed", "out_of_memory"):
+            self.summary.failed.append((describe(job), outcome.error))
+        if outcome.fresh and outcome.primary is not None and self.summary.first_seconds is None:
+            self.summary.first_seconds = time.monotonic() - self.started
+        self.display.ended(job, outcome)
+        if not self.summary.interrupted and outcome.status != "interrupted":
+            self._follow(job, outcome)
+
+    def _follow(self, job: Job, outcome: Outcome) -> None:
+        """What a finished trial leads to: more trials, or the row's own runs."""
+        for driver in self.drivers:
+            if not driver.owns(job.key):
+                continue
+            self._submit([self._job(trial) for trial in driver.hear(job.key, outcome)])
+            if driver.over:
+                self._finals(driver)
+
+    def _finals(self, driver: StudyDriver) -> None:
+        try:
+            planned, record, forwards = driver.finals()
+        except ValueError as error:
+            for template in driver.study.final_templates:
+                self.summary.failed.append((describe(self._job(template)), str(error)))
+                self._record_failure(self._job(template), str(error))
+            return
+        self._submit([self._job(p, record, forwards) for p in planned])
+
+    def _record_failure(self, job: Job, message: str) -> None:
+        from zobench.runner.execute import record_lost
+
+        record_lost(job, self.runs, message)
+
+    @contextmanager
+    def _stopping_on_signals(self) -> Iterator[None]:
+        """First Ctrl-C (or SIGTERM): a clean stop. Second: ``KeyboardInterrupt``."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            if self.summary.interrupted:
+                raise KeyboardInterrupt
+            self.summary.interrupted = True
+            self.executor.request_stop()
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def worker_count(plan: Plan, asked: int | None) -> int:
+    """Processes to use: as asked, as the suite says, else one per processor that this process may use."""
+    wanted = asked or plan.executor.workers
+    if wanted is not None:
+        return wanted
+    runs = [*plan.runs, *(t for s in plan.studies for t in s.trial_templates)]
+    if any(run.spec.model.device.startswith("cuda") for run in runs):
+        return 1
+    processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return max(1, min(processors, len(runs)))

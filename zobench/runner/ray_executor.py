@@ -1,0 +1,97 @@
+"""Executor on a Ray cluster: one remote task per run, all writing to one shared results folder.
+
+Ray is an extra (``pip install 'zobench[ray]'``). A local cluster is started unless an address is given. A
+task that Ray lost is tried once more by Ray itself; the run goes on from its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from zobench.runner.executors import Ended, News, Started
+from zobench.runner.jobs import Job, Outcome
+
+
+def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
+    """Body of a task. Ray reuses its workers, so models and data stay loaded between tasks."""
+    from zobench.runner.execute import run_one
+    from zobench.runner.pool import set_threads
+
+    set_threads(threads)
+    import torch
+
+    torch.set_num_threads(threads)
+    return run_one(job, Path(runs), _bench(parts))
+
+
+def _bench(parts: str) -> Any:
+    from zobench.runner.parts import load_parts
+    from zobench.runner.workbench import Workbench
+
+    if parts not in _BENCHES:
+        _BENCHES[parts] = Workbench(load_parts(parts))
+    return _BENCHES[parts]
+
+
+_BENCHES: dict[str, Any] = {}
+
+
+class RayExecutor:
+    """See the module. ``gpus`` per task is what the run's device asks for: one where it is a CUDA device."""
+
+    def __init__(self, runs: Path, parts: str, workers: int, threads: int, address: str | None) -> None:
+        try:
+            import ray
+        except ImportError as error:
+            raise ValueError("executor 'ray' needs Ray: pip install 'zobench[ray]'") from error
+        self._ray = ray
+        self._runs, self._parts, self._threads, self._size = str(runs.resolve()), parts, threads, workers
+        if not ray.is_initialized():
+            ray.init(address=address, num_cpus=None if address else workers * threads, log_to_driver=False)
+        self._waiting: deque[Job] = deque()
+        self._running: dict[Any, Job] = {}
+
+    def submit(self, job: Job) -> None:
+        self._waiting.append(job)
+
+    def news(self) -> Iterator[News | None]:
+        while self._waiting or self._running:
+            while self._waiting and len(self._running) < self._size:
+                yield self._start(self._waiting.popleft())
+            ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=0.5)
+            for reference in ready:
+                yield self._end(reference)
+            if not ready:
+                yield None
+
+    def request_stop(self) -> None:
+        """Running tasks are cancelled; they go on from their checkpoint next time."""
+        self._waiting.clear()
+        for reference in list(self._running):
+            self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        self._ray.shutdown()
+
+    def kill(self) -> None:
+        self.request_stop()
+        self.close()
+
+    def _start(self, job: Job) -> Started:
+        gpus = 1 if job.planned.spec.model.device.startswith("cuda") else 0
+        task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=1)(remote_run)
+        self._running[task.remote(job, self._runs, self._parts, self._threads)] = job
+        return Started(job)
+
+    def _end(self, reference: Any) -> Ended:
+        job = self._running.pop(reference)
+        try:
+            outcome = self._ray.get(reference)
+        except self._ray.exceptions.TaskCancelledError:
+            outcome = Outcome("", "interrupted", error="cancelled")
+        except self._ray.exceptions.RayError as error:
+            outcome = Outcome("", "failed", error=f"its Ray task was lost: {error}")
+        return Ended(job, outcome)

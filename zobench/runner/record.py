@@ -1,0 +1,173 @@
+"""What is written about a run: its JSON files at the start and its table rows at the end."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import zobench
+from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
+from zobench.runner.jobs import Job
+from zobench.runner.measuring import Row, metric_rows, params_json, prediction_rows
+from zobench.runner.workbench import Workbench
+from zobench.store.reader import read_steps_log
+from zobench.store.schema import SCHEMA_VERSION
+from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
+
+if TYPE_CHECKING:
+    from zobench.runner.training import Training
+    from zobench.zo.base import Optimizer
+    from zobench.zo.space import ParameterSpace
+
+Tables = dict[str, list[Row]]
+
+
+@dataclass(slots=True)
+class Run:
+    """A run being made: its folder, where it lies, and what is known about it so far.
+
+    ``bench`` is ``None`` where the model or the data could not be had.
+    """
+
+    job: Job
+    run_id: str
+    folder: RunFolder
+    bench: Workbench | None
+    digests: dict[str, str]
+    environment: dict[str, Any] = field(default_factory=dict)
+    described: Row = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Write ``spec.json`` and ``environment.json``; a resumed run keeps the time of its first start."""
+        planned = self.job.planned
+        reset_peak_memory(planned.spec.model.device)
+        self.environment = {
+            **environment_record(planned.spec.model.device),
+            "dtype": planned.spec.model.dtype,
+            "digests": self.digests,
+            "seed": planned.spec.seed,
+            "command": list(self.job.command),
+            "started_utc": self._started(),
+        }
+        if self.job.tuning:
+            self.environment["tuning"] = self.job.tuning
+        self.folder.write_json(SPEC, planned.model_dump(mode="json"))
+        self.folder.write_json(ENVIRONMENT, self.environment)
+
+    def _started(self) -> str:
+        path = self.folder.path / ENVIRONMENT
+        if path.exists():
+            return str(json.loads(path.read_text(encoding="utf-8"))["started_utc"])
+        return utc_now()
+
+    def describe(self, space: ParameterSpace, optimizer: Optimizer) -> None:
+        """What is known once the parts are put together."""
+        assert self.bench is not None
+        spec = self.job.planned.spec
+        lm, data = self.bench.model(spec.model), self.bench.data(spec)
+        card = type(optimizer).card
+        self.described = {
+            "model_digest": lm.identity.digest,
+            "parameters": lm.identity.parameters,
+            "tuned_parameters": space.numel,
+            "task_kind": data.task.kind,
+            "primary_metric": data.task.primary_metric,
+            "chance": data.task.chance,
+            "data_digest": data.digest,
+            "method_order": card.order,
+            "replay": card.replay,
+        }
+
+    def step_rows(self) -> list[Row]:
+        """The step log as rows of the steps table."""
+        rows = read_steps_log(self.folder.path)
+        return [{**r, "run_id": self.run_id, "extras": json.dumps(r["extras"])} for r in rows]
+
+    def row(self, status: str, error: str = "", **more: Any) -> Row:
+        """The run's row of the runs table."""
+        job, planned, spec = self.job, self.job.planned, self.job.planned.spec
+        return {
+            "run_id": self.run_id,
+            "suite": job.suite,
+            "row": planned.row,
+            "group": planned.group,
+            "note": planned.note,
+            "purpose": spec.purpose,
+            "tuning_of": planned.tuning_of,
+            "status": status,
+            "error": error,
+            "model": spec.model.name,
+            "dtype": spec.model.dtype,
+            "device": spec.model.device,
+            "task": spec.task.name,
+            "task_params": params_json(spec.task.params),
+            "method": spec.method.name,
+            "method_params": params_json(spec.method.params),
+            "space": json.dumps(spec.space.model_dump(mode="json"), sort_keys=True),
+            "labels": spec.labels,
+            "shots": spec.shots,
+            "seed": spec.seed,
+            "budget_forwards": spec.budget.forwards,
+            "batch_size": spec.budget.batch_size,
+            "perturbation": spec.perturbation,
+            "noise_backend": spec.noise,
+            "started_utc": self.environment["started_utc"],
+            "finished_utc": utc_now(),
+            "git_commit": self.environment["git_commit"],
+            "git_dirty": self.environment["git_dirty"],
+            "zobench_version": zobench.__version__,
+            "schema_version": SCHEMA_VERSION,
+            "spec": spec.canonical(),
+            "environment": json.dumps(self.environment, sort_keys=True),
+            "tuning_forwards": job.tuning_forwards,
+            **self.described,
+            **more,
+        }
+
+
+def tables_of(run: Run, training: Training, status: str) -> Tables:
+    """Measure and attack the final state, and put everything into rows."""
+    spec, spent = run.job.planned.spec, training.spent()
+    result = training.measured()
+    metrics = list(training.progress.curve)
+    for b in training.open_points():
+        assert b >= spent.forwards, "an earlier point was passed without being measured"
+        metrics += metric_rows(spec, spent, result, at=b, final=False)
+    metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
+    attacked = training.attacked()
+    metrics += attacked.metrics
+    progress = training.progress
+    row = run.row(
+        status,
+        training.diverged,
+        forwards=spent.forwards,
+        evaluation_forwards=progress.evaluation_forwards,
+        sequences=training.meter.sequences,
+        tokens=spent.tokens,
+        train_seconds=spent.seconds,
+        evaluation_seconds=progress.evaluation_seconds,
+        peak_memory_bytes=peak_memory_bytes(spec.model.device),
+        steps=spent.step,
+        refused_steps=progress.refused,
+        resumed=progress.resumed,
+        weights_digest=training.space.digest(),
+    )
+    tables = {
+        "runs": [row],
+        "metrics": metrics,
+        "predictions": prediction_rows(spec, spent, result),
+        "attacks": attacked.rows,
+    }
+    named = {name: [{"run_id": run.run_id, **r} for r in rows] for name, rows in tables.items()}
+    return {**named, "steps": run.step_rows()}
+
+
+def failure_row(run: Run, status: str, error: str) -> Row:
+    """The row of a run that gave no result."""
+    return run.row(status, error)
+
+
+def utc_now() -> str:
+    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,233 @@
+"""The training loop: steps within the budget, a log line each, evaluation at budget points, checkpoints
+between.
+
+A budget point b is measured at the last state that spent no more than b forwards. A method whose every step
+costs the same is measured before the step that would pass b; one whose steps differ is measured afterwards on
+a copy of that state. Points at or beyond the last state, a diverged run's among them, stand on the final
+state.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from zobench.runner.attacking import AttackResult, attack_all
+from zobench.runner.checkpoints import pack, unpack
+from zobench.runner.divergence import DivergenceGuard
+from zobench.runner.measuring import Measured, Row, Spent, forwards_for, measure, metric_rows
+from zobench.runner.workbench import TaskData, Workbench
+from zobench.store.reader import read_checkpoint
+from zobench.store.writer import RunFolder
+from zobench.suite.spec import RunSpec
+from zobench.zo.objective import Meter, Objective
+
+if TYPE_CHECKING:
+    from zobench.models.base import LanguageModel
+    from zobench.zo.base import Cost, Optimizer, StepRecord
+    from zobench.zo.space import ParameterSpace
+
+Listener = Callable[[dict[str, Any]], None]
+
+
+class Stopped(Exception):
+    """A clean stop was asked for; the checkpoint is written."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything of the position that is not weights or method state; JSON in the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    refused: int = 0
+    evaluation_forwards: int = 0
+    evaluation_seconds: float = 0.0
+    curve: list[Row] = field(default_factory=list)
+    points: list[int] = field(default_factory=list)
+    """Budget points that are measured already."""
+    resumed: int = 0
+
+
+class Training:
+    """One run between its first and its last step; its model, space and optimizer are built and owned by the
+    caller."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        bench: Workbench,
+        space: ParameterSpace,
+        optimizer: Optimizer,
+        folder: RunFolder,
+        checkpoint_every: int,
+        listener: Listener,
+    ) -> None:
+        self.spec, self.bench, self.space, self.optimizer, self.folder = spec, bench, space, optimizer, folder
+        self.lm: LanguageModel = bench.model(spec.model)
+        self.data: TaskData = bench.data(spec)
+        self.meter = Meter(budget=spec.budget.forwards)
+        self.objective = Objective(self.lm.module, self._loss, self.meter)
+        self.cost: Cost = type(optimizer).cost(optimizer.config)
+        self.progress = Progress()
+        self.guard = DivergenceGuard()
+        self.diverged = ""
+        self._every = checkpoint_every
+        self._tell = listener
+
+    def _loss(self, module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return self.data.task.loss(self.lm, module, batch)
+
+    def run(self, should_stop: Callable[[], bool]) -> str:
+        """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
+        stop."""
+        self._resume()
+        while not self.diverged and self._next_fits():
+            if should_stop():
+                self._checkpoint()
+                raise Stopped
+            self._advance()
+            if self.progress.step % self._every == 0:
+                self._checkpoint()
+        if self.progress.step % self._every and self.progress.step >= self._every:
+            self._checkpoint()
+        if self.diverged:
+            return "diverged"
+        return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+
+    def spent(self) -> Spent:
+        return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
+
+    def measured(self) -> Measured:
+        """Evaluate the current state; its time and passes are booked apart from training."""
+        started = time.perf_counter()
+        result = measure(self.spec, self.lm, self.data)
+        self._book(len(result.examples), started)
+        primary = result.values.get(self.data.task.primary_metric)
+        self._tell({"metric": None if primary is None else primary.value})
+        return result
+
+    def attacked(self) -> AttackResult:
+        """Every attack of the run on the current state, each beside its null."""
+        if not self.spec.attacks:
+            return AttackResult()
+        started = time.perf_counter()
+        attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
+        result = attack_all(self.spec, attacks, self.lm, self.data, self.spent(), self.space.digest())
+        self._book(result.predictions, started)
+        return result
+
+    def _book(self, predictions: int, started: float) -> None:
+        self.progress.evaluation_forwards += forwards_for(predictions, self.spec.budget.batch_size)
+        self._synchronize()
+        self.progress.evaluation_seconds += time.perf_counter() - started
+
+    def open_points(self) -> list[int]:
+        """Budget points below the budget that are not measured yet; the budget itself is the final state."""
+        done = set(self.progress.points)
+        return [
+            b for b in sorted(set(self.spec.evaluation.at)) if b < self.spec.budget.forwards and b not in done
+        ]
+
+    def _wants_steps(self) -> bool:
+        return self.spec.budget.forwards > 0 and self.cost.max_forwards_in_step > 0
+
+    def _next_fits(self) -> bool:
+        remaining = self.meter.remaining
+        assert remaining is not None, "a run has a budget"
+        return self._wants_steps() and self.cost.max_forwards_in_step <= remaining
+
+    def _advance(self) -> None:
+        before, dearest = self.spent(), self.cost.max_forwards_in_step
+        near = [b for b in self.open_points() if before.forwards <= b < before.forwards + dearest]
+        copy: dict[str, torch.Tensor] | None = None
+        if near and self.cost.forwards_per_step == dearest:
+            self._record(near, before)
+        elif near:
+            copy = self.space.snapshot()
+        self._step()
+        passed = [b for b in near if copy is not None and b < self.meter.forwards]
+        if copy is not None and passed:
+            with self._at(copy):
+                self._record(passed, before)
+
+    def _record(self, points: list[int], spent: Spent) -> None:
+        result = self.measured()
+        for b in points:
+            self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
+            self.progress.points.append(b)
+
+    @contextlib.contextmanager
+    def _at(self, values: dict[str, torch.Tensor]) -> Iterator[None]:
+        now = self.space.snapshot()
+        self.space.restore(values)
+        yield
+        self.space.restore(now)
+
+    def _step(self) -> None:
+        batch = self.bench.minibatch(self.spec, self.progress.step)
+        self.objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
+        started = time.perf_counter()
+        record = self.optimizer.step(self.objective)
+        self._synchronize()
+        self.progress.seconds += time.perf_counter() - started
+        self.progress.step += 1
+        self.progress.refused += not record.moved
+        self.folder.append_step(self._log_row(record))
+        self.diverged = self.guard.see(record.loss)
+        self._tell({"forwards": self.meter.forwards, "loss": record.loss})
+
+    def _log_row(self, record: StepRecord) -> Row:
+        return {
+            "step": record.step,
+            "forwards": self.meter.forwards,
+            "tokens": self.meter.tokens,
+            "seconds": self.progress.seconds,
+            "loss": record.loss,
+            "lr": record.lr,
+            "seeds": list(record.seeds),
+            "coefficients": list(record.coefficients),
+            "losses": list(record.losses),
+            "moved": record.moved,
+            "reason": record.reason,
+            "extras": dict(record.extras),
+        }
+
+    def _synchronize(self) -> None:
+        if self.lm.device.type == "cuda":
+            torch.cuda.synchronize(self.lm.device)
+
+    def _checkpoint(self) -> None:
+        progress = {name: getattr(self.progress, name) for name in Progress.__dataclass_fields__}
+        meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
+        position = {
+            "progress": progress,
+            "meter": meter,
+            "guard": self.guard.state(),
+            "diverged": self.diverged,
+        }
+        weights = {name: self.space.entries(name) for name in self.space}
+        self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), position))
+
+    def _resume(self) -> None:
+        """Go on from the checkpoint, or from the start where there is none or its log was lost."""
+        stored = read_checkpoint(self.folder.path)
+        if stored is None:
+            self.folder.open_log(keep_steps=0)
+            return
+        weights, state, position = unpack(*stored)
+        if not self.folder.open_log(keep_steps=position["progress"]["step"]):
+            return
+        self.space.load_state_dict({n: t.to(self.space.device) for n, t in weights.items()})
+        self.optimizer.load_state_dict(state)
+        self.progress = Progress(**position["progress"])
+        self.progress.resumed += 1
+        for name, value in position["meter"].items():
+            setattr(self.meter, name, value)
+        self.guard = DivergenceGuard.of(position["guard"])
+        self.diverged = position["diverged"]

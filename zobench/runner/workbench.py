@@ -1,0 +1,121 @@
+"""What one process keeps between runs: loaded models, drawn splits, tokenized minibatches.
+
+Loading and tokenizing are paid once per process. A model is put back to the bit after every run; whatever a
+run did to it (an adapter left on, a weight changed) is checked, and a model that cannot be put back is loaded
+again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from zobench.data.example import Example, Splits
+from zobench.runner.data_order import minibatch_rows, shuffle_labels
+from zobench.runner.parts import Parts, component_key
+from zobench.suite.spec import ModelRef, RunSpec
+
+if TYPE_CHECKING:
+    from zobench.models.base import LanguageModel
+    from zobench.tasks.base import Batch, Task
+
+_MODELS_KEPT = 2
+_DATA_KEPT = 24
+_BATCHES_KEPT = 20_000
+
+
+@dataclass(slots=True)
+class PristineModel:
+    """A loaded model and a copy of its tensors as they were loaded."""
+
+    lm: LanguageModel
+    copy: dict[str, torch.Tensor]
+
+    @classmethod
+    def of(cls, lm: LanguageModel) -> PristineModel:
+        return cls(lm, {n: t.detach().clone() for n, t in lm.module.state_dict().items()})
+
+    def put_back(self) -> bool:
+        """Write every tensor as loaded; False where the module is no longer the one that was loaded."""
+        current = self.lm.module.state_dict()
+        if current.keys() != self.copy.keys():
+            return False
+        for name, tensor in current.items():
+            if tensor.shape != self.copy[name].shape or tensor.dtype != self.copy[name].dtype:
+                return False
+            tensor.copy_(self.copy[name])
+        self.lm.module.zero_grad(set_to_none=True)
+        self.lm.module.eval()
+        return True
+
+
+@dataclass(slots=True)
+class TaskData:
+    """A task drawn with one seed: its rows, their digest, and minibatches tokenized so far by model."""
+
+    task: Task
+    key: str
+    splits: Splits
+    digest: str
+    batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
+    shuffled: list[Example] | None = None
+
+
+class Workbench:
+    """The caches of one process."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts = parts
+        self._models: OrderedDict[ModelRef, PristineModel] = OrderedDict()
+        self._data: OrderedDict[tuple[str, int], TaskData] = OrderedDict()
+
+    def model(self, ref: ModelRef) -> LanguageModel:
+        """The model of ``ref`` as loaded; the same object at every call until it is dropped."""
+        if ref not in self._models:
+            while len(self._models) >= _MODELS_KEPT:
+                self._models.popitem(last=False)
+            self._models[ref] = PristineModel.of(self.parts.load_model(ref))
+        self._models.move_to_end(ref)
+        return self._models[ref].lm
+
+    def put_back(self, ref: ModelRef) -> None:
+        """Undo whatever a run did to the model, or forget it so that the next run loads it again."""
+        pristine = self._models.get(ref)
+        if pristine is not None and not pristine.put_back():
+            del self._models[ref]
+
+    def data(self, spec: RunSpec) -> TaskData:
+        """The run's task and rows; drawn once per (task with parameters, seed)."""
+        key = (component_key(spec.task), spec.seed)
+        if key not in self._data:
+            while len(self._data) >= _DATA_KEPT:
+                self._data.popitem(last=False)
+            task = self.parts.task(spec.task)
+            splits = task.splits(spec.seed)
+            self._data[key] = TaskData(task, key[0], splits, splits.digest())
+        self._data.move_to_end(key)
+        return self._data[key]
+
+    def minibatch(self, spec: RunSpec, index: int) -> Batch:
+        """Minibatch ``index`` of a run, tokenized; the same object for every method that sees it."""
+        data = self.data(spec)
+        key = (spec.model, spec.labels, spec.budget.batch_size, index)
+        if key not in data.batches:
+            while len(data.batches) >= _BATCHES_KEPT:
+                data.batches.popitem(last=False)
+            rows = self._training_rows(data, spec)
+            chosen = minibatch_rows(spec.seed, data.key, len(rows), spec.budget.batch_size, index)
+            data.batches[key] = data.task.batch(self.model(spec.model), [rows[i] for i in chosen])
+        data.batches.move_to_end(key)
+        return data.batches[key]
+
+    @staticmethod
+    def _training_rows(data: TaskData, spec: RunSpec) -> list[Example]:
+        if spec.labels == "true":
+            return list(data.splits.train)
+        if data.shuffled is None:
+            data.shuffled = shuffle_labels(data.splits.train, spec.seed)
+        return data.shuffled

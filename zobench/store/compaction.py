@@ -1,0 +1,116 @@
+"""Move finished runs into one parquet file per table: ten thousand runs must not be forty thousand files.
+
+The next generation of files is written beside the old one; replacing the manifest is the single moment at
+which it counts. Before that moment the run folders are what is read, after it they are ignored and deleted. A
+crash anywhere leaves every run readable exactly once, and the next compaction removes what is left over.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zobench.store import files
+from zobench.store.lock import FolderLock
+from zobench.store.reader import (
+    COMPACT,
+    MANIFEST,
+    compacted_statuses,
+    loose_runs,
+    manifest,
+    read_parquet,
+    runs_folder,
+)
+from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.writer import FINAL_STATUSES, versioned
+
+_RUNS_AT_A_TIME = 256
+
+
+def compact(folder: str | Path) -> int:
+    """Compact every run of ``folder`` that is a result; runs that failed or were interrupted stay as they
+    are.
+
+    Returns how many runs were moved. Doing it again moves nothing. Two compactions at once: the second
+    returns 0.
+    """
+    runs = runs_folder(folder)
+    lock = FolderLock.acquire(runs / COMPACT)
+    if lock is None:
+        return 0
+    with lock:
+        files.remove_temporaries(runs / COMPACT)
+        old = manifest(runs)
+        known = set(compacted_statuses(runs))
+        loose = {i: s for i, s in loose_runs(runs).items() if s["status"] in FINAL_STATUSES}
+        fresh = {i: s for i, s in loose.items() if i not in known}
+        if fresh:
+            new = _write_generation(runs, old, fresh)
+            files.write_atomic(runs / COMPACT / MANIFEST, json.dumps(new, indent=1).encode())
+        _remove_leftovers(runs, set(known) | set(fresh))
+    return len(fresh)
+
+
+def _write_generation(runs: Path, old: dict[str, Any], fresh: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    generation = old["generation"] + 1
+    names = {}
+    for name in TABLES:
+        target = runs / COMPACT / f"{name}-{generation:06d}.parquet"
+        if _write_table(target, name, _parts(runs, name, old, fresh)):
+            names[name] = target.name
+    return {"schema_version": SCHEMA_VERSION, "generation": generation, "files": names}
+
+
+def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
+    """Stream the parts into one file; False, and no file, where there is no row."""
+    temporary = files.temporary_name(target)
+    rows = 0
+    with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:
+        for part in parts:
+            rows += part.num_rows
+            writer.write_table(part)
+    if rows == 0:
+        files.remove_file(temporary)
+        return False
+    files.sync_file(temporary)
+    files.commit(temporary, target)
+    return True
+
+
+def _parts(
+    runs: Path, name: str, old: dict[str, Any], fresh: dict[str, dict[str, Any]]
+) -> Iterator[pa.Table]:
+    """The old generation's row groups, then the fresh runs some hundreds at a time: memory stays bounded."""
+    if name in old["files"]:
+        stream = pq.ParquetFile(runs / COMPACT / old["files"][name])
+        for group in range(stream.num_row_groups):
+            yield stream.read_row_group(group).cast(versioned(TABLES[name]))
+    ids = sorted(i for i, status in fresh.items() if name in status["tables"])
+    for start in range(0, len(ids), _RUNS_AT_A_TIME):
+        chunk = ids[start : start + _RUNS_AT_A_TIME]
+        yield pa.concat_tables([read_parquet(runs / i / f"{name}.parquet", name) for i in chunk])
+
+
+def _remove_leftovers(runs: Path, compacted: set[str]) -> None:
+    """Delete the folders of compacted runs and the files of older generations.
+
+    A folder that another process has locked is left for the next time: that process is about to find out that
+    the run is finished.
+    """
+    for run_id in sorted(compacted):
+        folder = runs / run_id
+        if not folder.is_dir():
+            continue
+        lock = FolderLock.acquire(folder)
+        if lock is not None:
+            with lock:
+                files.remove_tree(folder)
+    current = set(manifest(runs)["files"].values())
+    for path in (runs / COMPACT).glob("*.parquet"):
+        if path.name not in current:
+            files.remove_file(path)

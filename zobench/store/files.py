@@ -1,0 +1,92 @@
+"""File operations that survive a kill at any moment: every change of a results folder goes through here.
+
+A file is written under a temporary name, synchronized to disk and renamed, so a reader sees the old content
+or the new one, never a part. Temporary names start with ``.tmp-`` and are ignored by readers and removed by
+the next owner.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+def temporary_name(path: Path) -> Path:
+    """A fresh name beside ``path``, on the same file system."""
+    return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
+
+
+def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
+    """Replace ``path`` by ``data``. ``durable`` also survives a power cut (costs two disk
+    synchronizations)."""
+    temporary = temporary_name(path)
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    try:
+        write_all(fd, data)
+        if durable:
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+    commit(temporary, path, durable=durable)
+
+
+def commit(temporary: Path, path: Path, *, durable: bool = True) -> None:
+    """Rename a finished temporary file to its name."""
+    os.replace(temporary, path)
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write everything, however many calls it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def sync_file(path: Path) -> None:
+    """Push a file's content to disk."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Push a folder's entries (renames) to disk."""
+    sync_file(folder)
+
+
+def remove_file(path: Path) -> None:
+    """Delete a file that may be gone already."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def remove_tree(folder: Path) -> None:
+    """Delete a folder and what is in it; anything of it may be gone already."""
+    try:
+        entries = list(os.scandir(folder))
+    except FileNotFoundError:
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            remove_tree(Path(entry.path))
+        else:
+            remove_file(Path(entry.path))
+    try:
+        os.rmdir(folder)
+    except FileNotFoundError:
+        return
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Delete what a killed writer left half written. Call only while holding the folder's lock."""
+    for path in folder.glob(f"{TEMPORARY}*"):
+        remove_file(path)

@@ -1,0 +1,310 @@
+"""The only reader: run folders and compacted files of any number of results folders, as tables or through
+SQL.
+
+A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
+Reading is safe while runs are written and while a compaction is going on: folders are listed before the
+manifest is read, so a run that moves in between is seen in one place or the other, and a file that vanished
+means that the listing is taken again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COMPACT = "compact"
+MANIFEST = "manifest.json"
+_ATTEMPTS = 20
+_T = TypeVar("_T")
+Folders = str | Path | Iterable[str | Path]
+
+
+class SchemaVersionError(ValueError):
+    """A file was written under a schema version that this zobench does not read."""
+
+    def __init__(self, path: Path, found: object) -> None:
+        super().__init__(
+            f"{path}: schema version {found}, this zobench reads version {SCHEMA_VERSION}; "
+            "read it with the zobench version that wrote it, or run the suite again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """All rows of all tables. ``tables`` are Arrow; the properties are pandas data frames."""
+
+    tables: dict[str, pa.Table]
+
+    def frame(self, name: str) -> pd.DataFrame:
+        """One table as a pandas data frame."""
+        if name not in self.tables:
+            raise ValueError(f"no table {name!r}; there are {', '.join(self.tables)}")
+        return self.tables[name].to_pandas()
+
+    @property
+    def runs(self) -> pd.DataFrame:
+        return self.frame("runs")
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        return self.frame("steps")
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        return self.frame("metrics")
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        return self.frame("predictions")
+
+    @property
+    def attacks(self) -> pd.DataFrame:
+        return self.frame("attacks")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Parquet files to read, by table, after each run was assigned to exactly one place."""
+
+    files: dict[str, list[Path]]
+    skip: dict[Path, frozenset[str]]
+    """For a compacted file: run ids that were already read elsewhere."""
+
+
+def runs_folder(folder: str | Path) -> Path:
+    """The ``runs`` folder of a results folder, or the folder itself where it is one."""
+    path = Path(folder)
+    return path / "runs" if (path / "runs").is_dir() else path
+
+
+def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
+    """Every finished run under ``folders`` (failed and interrupted ones included, with their status).
+
+    Raises:
+        ValueError: a folder does not exist, or a table name is unknown.
+        SchemaVersionError: a file has another schema version.
+    """
+    paths = _paths(folders)
+    for name in tables:
+        if name not in TABLES:
+            raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
+    return _steady(lambda: Results({name: _load(locate(paths, [name]), name) for name in tables}))
+
+
+def query(sql: str, folders: Folders) -> pd.DataFrame:
+    """DuckDB SQL over the tables, each a view of its name: ``query("select row, avg(value) from ...",
+    "reports/x")``."""
+    import duckdb
+
+    paths = _paths(folders)
+
+    def ask() -> pd.DataFrame:
+        source = locate(paths, tuple(TABLES))
+        with duckdb.connect() as connection:
+            for name in TABLES:
+                _view(connection, source, name)
+            try:
+                return connection.execute(sql).df()
+            except duckdb.IOException as error:
+                _raise_if_gone(source, error)
+                raise
+
+    return _steady(ask)
+
+
+def finished(folder: str | Path, run_id: str) -> str | None:
+    """The status of a run if it is a result (done, diverged, budget), in its folder or compacted; else
+    ``None``."""
+    runs = runs_folder(folder)
+    status = read_status(runs / run_id)
+    if status is not None and status["status"] in FINAL_STATUSES:
+        return str(status["status"])
+    return _steady(lambda: compacted_statuses(runs).get(run_id))
+
+
+def read_status(run_folder: Path) -> dict[str, Any] | None:
+    """What ``status.json`` says; ``None`` while the run is unfinished."""
+    try:
+        status = json.loads((run_folder / STATUS).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    if status["schema_version"] != SCHEMA_VERSION:
+        raise SchemaVersionError(run_folder / STATUS, status["schema_version"])
+    return dict(status)
+
+
+def read_steps_log(run_folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """Rows of an unfinished run's step log; a torn last line is dropped, a broken one before it is a
+    ``ValueError``."""
+    path = run_folder / STEPS_LOG
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    rows = []
+    for number, line in enumerate(lines[:-1][:limit], start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}:{number}: not a step: {error}") from error
+    return rows
+
+
+def read_checkpoint(run_folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """Tensors by name and position, or ``None`` where there is no checkpoint."""
+    from safetensors import safe_open
+
+    path = run_folder / CHECKPOINT
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as stream:
+        position = json.loads(stream.metadata()["position"])
+        return {name: stream.get_tensor(name) for name in stream.keys()}, position  # noqa: SIM118
+
+
+def manifest(runs: Path) -> dict[str, Any]:
+    """The compacted files of a runs folder: generation and file name by table; generation 0 where there are
+    none."""
+    path = runs / COMPACT / MANIFEST
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"schema_version": SCHEMA_VERSION, "generation": 0, "files": {}}
+    if body["schema_version"] != SCHEMA_VERSION:
+        raise SchemaVersionError(path, body["schema_version"])
+    return dict(body)
+
+
+def compacted_statuses(runs: Path) -> dict[str, str]:
+    """Run id -> status of all compacted runs of a folder."""
+    name = manifest(runs)["files"].get("runs")
+    if name is None:
+        return {}
+    table = pq.read_table(runs / COMPACT / name, columns=["run_id", "status"])
+    return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
+
+
+def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
+    """Run folders that have a status, by run id, in order of name."""
+    found = {}
+    for path in sorted(p for p in runs.iterdir() if p.is_dir() and p.name != COMPACT):
+        status = read_status(path)
+        if status is not None:
+            found[path.name] = status
+    return found
+
+
+def locate(folders: Sequence[Path], tables: Sequence[str]) -> Source:
+    """Decide from which file each run is read: compacted before loose, earlier results folder before
+    later."""
+    source = Source({name: [] for name in tables}, {})
+    seen: set[str] = set()
+    for runs in folders:
+        loose = loose_runs(runs)
+        body = manifest(runs)
+        ids = frozenset(compacted_statuses(runs))
+        for name in tables:
+            if name in body["files"]:
+                path = runs / COMPACT / body["files"][name]
+                source.files[name].append(path)
+                source.skip[path] = ids & seen
+        seen |= ids
+        for run_id, status in loose.items():
+            if run_id not in seen:
+                seen.add(run_id)
+                for name in set(tables) & set(status["tables"]):
+                    source.files[name].append(runs / run_id / f"{name}.parquet")
+    return source
+
+
+def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
+    """All tables of one finished run, from its folder or from the compacted files; ``ValueError`` if there is
+    none."""
+    runs = runs_folder(folder)
+    return _steady(lambda: _run_tables(runs, run_id))
+
+
+def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
+    status = read_status(runs / run_id)
+    names = manifest(runs)["files"]
+    if run_id in compacted_statuses(runs):
+        wanted = pc.field("run_id") == run_id
+        return {name: pq.read_table(runs / COMPACT / file, filters=wanted) for name, file in names.items()}
+    if status is None:
+        raise ValueError(f"{runs}: no finished run {run_id!r}")
+    return {name: read_parquet(runs / run_id / f"{name}.parquet", name) for name in status["tables"]}
+
+
+def read_parquet(path: Path, name: str) -> pa.Table:
+    """One file, its schema version checked and its columns in the schema's order."""
+    table = pq.read_table(path)
+    found = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
+    if found != str(SCHEMA_VERSION):
+        raise SchemaVersionError(path, found)
+    return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
+
+
+def _load(source: Source, name: str) -> pa.Table:
+    parts = []
+    for path in source.files[name]:
+        table = read_parquet(path, name)
+        if skip := source.skip.get(path):
+            table = table.filter(pc.invert(pc.is_in(table["run_id"], pa.array(sorted(skip)))))
+        parts.append(table)
+    return pa.concat_tables(parts) if parts else versioned(TABLES[name]).empty_table()
+
+
+def _view(connection: Any, source: Source, name: str) -> None:
+    """Register a table: files are scanned in place, except where a run must be left out or there is no
+    file."""
+    paths = source.files[name]
+    if not paths or any(source.skip.get(p) for p in paths):
+        connection.register(name, _load(source, name))
+        return
+    for path in paths:
+        _check_version(path)
+    connection.read_parquet([str(p) for p in paths], union_by_name=True).create_view(name)
+
+
+def _raise_if_gone(source: Source, error: Exception) -> None:
+    for paths in source.files.values():
+        for path in paths:
+            if not path.exists():
+                raise FileNotFoundError(path) from error
+
+
+def _check_version(path: Path) -> None:
+    found = (pq.read_schema(path).metadata or {}).get(VERSION_KEY, b"none").decode()
+    if found != str(SCHEMA_VERSION):
+        raise SchemaVersionError(path, found)
+
+
+def _paths(folders: Folders) -> list[Path]:
+    given = [folders] if isinstance(folders, str | Path) else list(folders)
+    for folder in given:
+        if not Path(folder).is_dir():
+            raise ValueError(f"no results folder {str(folder)!r}")
+    return [runs_folder(f) for f in given]
+
+
+def _steady(action: Callable[[], _T]) -> _T:
+    """Take the listing again when a compaction removed a file between listing and reading."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return action()
+        except FileNotFoundError:
+            continue
+    return action()
