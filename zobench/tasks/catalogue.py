@@ -19,4 +19,9 @@ TASKS: dict[str, str] = {
     "math500": "zobench.tasks.math_problems:MATH500",
     "gsm-plus": "zobench.tasks.math_problems:GSMPlus",
     "gsm-ic": "zobench.tasks.math_problems:GSMIC",
+    "nano-sentiment": "zobench.tasks.nano:NanoSentiment",
+    "nano-topic": "zobench.tasks.nano:NanoTopic",
+    "nano-inference": "zobench.tasks.nano:NanoInference",
+    "nano-problems": "zobench.tasks.nano_answers:NanoProblems",
+    "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
 }

@@ -1,0 +1,151 @@
+"""Generated answers of the built-in models: word problems, and facts of invented people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from zobench.data.example import Example, Splits
+from zobench.data.synthetic.corpus import nano_facts_of_people
+from zobench.data.synthetic.draw import stream
+from zobench.data.synthetic.fact_sets import NAMES as FACT_SETS
+from zobench.data.synthetic.fact_sets import fact_set
+from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
+from zobench.data.synthetic.problem_sets import QUOTA, problem_rows
+from zobench.data.synthetic.problems import MARKER
+from zobench.metrics.calibration import accuracy_with_stderr
+from zobench.plugins import nearest
+from zobench.tasks.base import MetricValue, Prediction
+from zobench.tasks.generation import GenerationTask
+from zobench.tasks.prompts import Prompt
+
+QUESTION = Prompt("Q: {question}\nA:")
+
+
+@dataclass(frozen=True)
+class ProblemsConfig:
+    train: int = 400
+    """Training rows, drawn by the data seed from problems that the model may have met."""
+    validation: int = 100
+    """Validation rows: held out of all training text, and not in the test set."""
+    test_rows: int = 400
+    """Test rows: the first of a fixed list, one to four steps mixed."""
+    max_new_tokens: int = 60
+    """Longest answer; a four-step solution has at most 45 tokens."""
+
+    def __post_init__(self) -> None:
+        limits = {"train": sum(QUOTA["train"]), "validation": sum(QUOTA["validation"]), "test_rows": 400}
+        for name, limit in limits.items():
+            if not 1 <= getattr(self, name) <= limit:
+                raise ValueError(f"{name} must be between 1 and {limit}, not {getattr(self, name)}")
+
+
+class NanoProblems(GenerationTask):
+    """Word problems of one to four steps; the solution ends in ``#### ANSWER``.
+
+    Test and validation problems are held out by a hash of form and operands.
+    """
+
+    Config: ClassVar[type] = ProblemsConfig
+
+    def __init__(self, config: ProblemsConfig) -> None:
+        super().__init__(config, prompt=QUESTION, max_new_tokens=config.max_new_tokens, stop=("\n",))
+        self.protected = (MARKER,)
+
+    def splits(self, seed: int) -> Splits:
+        """Training rows drawn by ``seed``; validation and test rows are fixed."""
+        train = problem_examples("train")
+        stream(seed, "nano-problems").shuffle(train)
+        train = train[: self.config.train]
+        validation = problem_examples("validation")[: self.config.validation]
+        test = problem_examples("test")[: self.config.test_rows]
+        return Splits(train=train, validation=validation, test=test, demonstrations=train)
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """Those of every generated answer, and ``accuracy_steps_N`` for the numbers of steps that occur."""
+        found = super().metrics(examples, predictions)
+        for steps in sorted({int(str(e.meta["steps"])) for e in examples}):
+            pairs = zip(examples, predictions, strict=True)
+            right = [float(p.correct) for e, p in pairs if e.meta["steps"] == steps]
+            value, stderr = accuracy_with_stderr(right)
+            found[f"accuracy_steps_{steps}"] = MetricValue(value, len(right), stderr)
+        return found
+
+
+def problem_examples(split: str) -> list[Example]:
+    """The rows of a split with their worked solutions."""
+    return [
+        Example(
+            row.id,
+            {"question": row.question},
+            answer=str(row.problem.answer),
+            meta={"solution": row.problem.solution.strip(), "steps": row.problem.steps},
+        )
+        for row in problem_rows(split)
+    ]
+
+
+@dataclass(frozen=True)
+class FactsConfig:
+    facts: str = "nano"
+    """``nano``: whom the model nano was taught; else a set of nano-facts: full, forget10, retain90, holdout
+    ..."""
+    question: Literal["trained", "new"] = "trained"
+    """Wording of the test questions: one that training shows, or the one it never shows."""
+    test_rows: int = 400
+    """Test rows: the first of the set."""
+    max_new_tokens: int = 24
+    """Longest answer."""
+
+    def __post_init__(self) -> None:
+        known = ("nano", *FACT_SETS)
+        if self.facts not in known:
+            raise ValueError(f"unknown fact set {self.facts!r}{nearest(self.facts, known)}")
+        if self.question not in ("trained", "new"):
+            raise ValueError(f"question must be 'trained' or 'new', not {self.question!r}")
+
+
+class NanoFacts(GenerationTask):
+    """Questions about invented people; an answer counts if the fact's value stands in it (chance 2 %)."""
+
+    Config: ClassVar[type] = FactsConfig
+
+    def __init__(self, config: FactsConfig) -> None:
+        super().__init__(config, prompt=QUESTION, max_new_tokens=config.max_new_tokens, stop=("\n",))
+        self.chance = 0.02
+
+    def splits(self, seed: int) -> Splits:
+        """The facts in training wording (shuffled by ``seed``), in a second trained wording, and in the
+        test's."""
+        facts = nano_facts_of_people() if self.config.facts == "nano" else fact_set(self.config.facts)
+        train = [fact_example(f, 0, "train") for f in facts]
+        stream(seed, "nano-facts").shuffle(train)
+        validation = [fact_example(f, 1, "validation") for f in facts]
+        template = 2 if self.config.question == "trained" else HELD_OUT_QUESTION
+        test = [fact_example(f, template, "test") for f in facts][: self.config.test_rows]
+        return Splits(train=train, validation=validation, test=test, demonstrations=train)
+
+    def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
+        """Right if the value stands in the answer; strictly right if the whole answer is as taught."""
+        value = str(example.meta["value"])
+        return Prediction(
+            example_id=example.id,
+            output=value if value in text else text.strip(),
+            correct=value in text,
+            raw=text,
+            tokens=tokens,
+            strict_correct=text.strip() == example.answer,
+        )
+
+
+def fact_example(fact: Fact, template: int, use: str) -> Example:
+    """The fact asked by question template ``template``."""
+    return Example(
+        f"{fact.id}/{use}",
+        {"question": fact.questions[template]},
+        answer=fact.answer,
+        meta={"value": fact.value, "attribute": fact.attribute, "author_id": fact.author_id},
+    )
