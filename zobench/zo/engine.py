@@ -37,6 +37,8 @@ class Engine:
             ``compensated``, ``master``.
         fused: in mode ``in-place``: restore and update in one sweep where the update allows it.
         branches: in mode ``batched``: most branches in one forward.
+        legacy_seeds: with ``legacy`` noise, the direction seeds of the run that is followed, query by query;
+            empty: numpy's legacy generator seeded with the run seed.
     """
 
     mode: str = "auto"
@@ -44,6 +46,7 @@ class Engine:
     precision: str = "auto"
     fused: bool = False
     branches: int = 16
+    legacy_seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         _one_of("mode", self.mode, ("auto", *MODES))
@@ -51,6 +54,8 @@ class Engine:
         _one_of("precision", self.precision, ("auto", *RULES))
         if self.branches < 1:
             raise ValueError(f"engine: branches must be at least 1, got {self.branches}")
+        if self.legacy_seeds and self.noise != "legacy":
+            raise ValueError("engine: legacy_seeds need noise 'legacy'")
         if self.fused and self.mode != "in-place":
             raise ValueError(f"engine: fused needs mode 'in-place', got {self.mode!r}")
 
@@ -70,14 +75,15 @@ class BoundEngine:
         options: the choices.
         mode: the mode in force (``auto`` resolved), for the record.
         source: noise bound to the space.
+        legacy: the same source where it is the legacy one, else ``None``.
     """
 
     def __init__(self, options: Engine, space: ParameterSpace, seed: int) -> None:
         self.options = options
         self.space = space
         self.mode = "snapshot" if options.mode == "auto" else options.mode
-        legacy = options.noise == "legacy"
-        self.source: NoiseSource = LegacySource(space) if legacy else CounterSource(space)
+        self.legacy = LegacySource(space, options.legacy_seeds, seed) if options.noise == "legacy" else None
+        self.source: NoiseSource = self.legacy or CounterSource(space)
         self.perturbation = self._perturbation()
         self.writer = Writer(space, options.precision, seed)
 
@@ -104,10 +110,6 @@ class BoundEngine:
         """The point theta + scale u(seed)."""
         return (Along(direction, seed, scale),)
 
-    @property
-    def legacy(self) -> bool:
-        return isinstance(self.source, LegacySource)
-
     def home(self) -> None:
         """Bring displaced weights back to theta (a no-op in the exact modes)."""
         self.perturbation.home()
@@ -121,7 +123,7 @@ class BoundEngine:
     def editing(self, name: str) -> Iterator[torch.Tensor]:
         """The tuned values of one tensor in float32 or float64, to be changed in place and rounded once at
         the end."""
-        if self.legacy:
+        if self.legacy is not None:
             yield self.space.entries(name)
             return
         with self.writer.editing(name) as values:

@@ -73,13 +73,23 @@ def two_sided(
     points = [engine.along(direction, seed, sign * epsilon) for seed in seeds for sign in (1.0, -1.0)]
     losses = engine.losses(objective, points)
     n = len(seeds)
-    slopes = [(plus - minus) / (2 * epsilon) for plus, minus in zip(losses[::2], losses[1::2], strict=True)]
+    pairs = list(zip(losses[::2], losses[1::2], strict=True))
+    if engine.legacy is None:
+        slopes = [(plus - minus) / (2 * epsilon) for plus, minus in pairs]
+    else:
+        slopes = [_float32_slope(plus, minus, epsilon) for plus, minus in pairs]
     return Estimate(
         seeds=tuple(seeds),
         coefficients=tuple(slope / n for slope in slopes),
         losses=tuple(losses),
         loss=math.fsum(losses) / len(losses) if all(map(math.isfinite, losses)) else math.nan,
     )
+
+
+def _float32_slope(plus: float, minus: float, epsilon: float) -> float:
+    """The projected gradient as a quotient of float32 loss tensors, which is how the MeZO code base has
+    it."""
+    return float((torch.tensor(plus) - torch.tensor(minus)) / (2 * epsilon))
 
 
 def one_sided(

@@ -65,6 +65,8 @@ class Method(Optimizer):
 
         ``stream`` names further independent lists of a step (a second stage).
         """
+        if self.engine.legacy is not None:
+            return tuple(self.engine.legacy.seed_at(self.t * n + query) for query in range(n))
         parts: tuple[int | str, ...] = (self.seed, self.t) if not stream else (self.seed, self.t, stream)
         return tuple(noise.derive_seed(*parts, query) for query in range(n))
 

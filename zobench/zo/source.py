@@ -65,9 +65,11 @@ class LegacySource(NoiseSource):
     generator is not touched.
     """
 
-    def __init__(self, space: ParameterSpace) -> None:
+    def __init__(self, space: ParameterSpace, seeds: tuple[int, ...] = (), run_seed: int = 0) -> None:
         super().__init__(space)
         self._order = list(space)
+        self._given = seeds
+        self._run_seed = run_seed
         self._seed: int | None = None
         self._next = 0
         self._generator = torch.Generator(device=space.device)
@@ -79,6 +81,28 @@ class LegacySource(NoiseSource):
             raise ValueError("legacy noise has no masked spaces")
         self.drawn += tensor.numel()
         tensor.add_(self._draw(name, seed) * scale)
+
+    def seed_at(self, position: int) -> int:
+        """Direction seed of the run's query number ``position``: given, or numpy's legacy stream in [0,
+        1e9)."""
+        if self._given:
+            if position >= len(self._given):
+                raise ValueError(
+                    f"{len(self._given)} legacy seeds were given, query {position} needs one more"
+                )
+            return self._given[position]
+        import numpy as np
+
+        return int(np.random.RandomState(self._run_seed % 2**32).randint(10**9, size=position + 1)[position])
+
+    def descend_(
+        self, tensor: torch.Tensor, name: str, seed: int, lr: float, slope: float, rate: float
+    ) -> None:
+        """``tensor -= lr * (slope * z + rate * tensor)`` in the tensor's own dtype, operation by
+        operation."""
+        self.drawn += tensor.numel()
+        step = slope * self._draw(name, seed)
+        tensor.sub_(lr * (step + rate * tensor) if rate else lr * step)
 
     def _draw(self, name: str, seed: int) -> torch.Tensor:
         position = self._order.index(name)

@@ -21,6 +21,7 @@ import torch
 from zobench.zo.directions import Direction
 from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense
+from zobench.zo.source import LegacySource
 
 DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
     "mezo": lambda name, ndim: not any(word in name for word in ("bias", "layer_norm", "layernorm")),
@@ -119,9 +120,17 @@ class Sgd(Update):
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
         self.count += 1
-        if lr == 0.0 or not (engine.options.fused and len(estimate.seeds) == 1 and not self.decay.rate):
+        if lr == 0.0 or not (
+            engine.options.fused
+            and engine.legacy is None
+            and len(estimate.seeds) == 1
+            and not self.decay.rate
+        ):
             engine.home()
         if lr == 0.0:
+            return
+        if engine.legacy is not None:
+            self._legacy(engine, engine.legacy, estimate, lr)
             return
         scales = {seed: -scale for seed, scale in engine.pending().items()}
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
@@ -136,6 +145,14 @@ class Sgd(Update):
                     theta.mul_(1.0 - lr * rate)
                 for seed, scale in moving.items():
                     direction.add_(theta, name, seed, scale)
+
+    def _legacy(self, engine: BoundEngine, source: LegacySource, estimate: Estimate, lr: float) -> None:
+        """The MeZO code base's update: per seed, all tensors, theta - lr * (c * z + rate * theta) in their
+        dtype."""
+        for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
+            for name in engine.space:
+                rate = self.decay.of(name, engine.space.tensors[name].dim())
+                source.descend_(engine.space.entries(name), name, seed, lr, coefficient, rate)
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         return gradient
