@@ -15,6 +15,8 @@ from fractions import Fraction
 
 _INTEGER = re.compile(r"[-+]?\d+")
 _DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
+_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
+_SPACED_SIGN = re.compile(r"\s*([-+/])\s*")
 _SLASH = re.compile(r"([-+]?\d+)/([-+]?\d+)")
 _LATEX_FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?")
 _UNITS = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{[^{}]*\}(?:\^\{?\d\}?)?\s*$")
@@ -39,8 +41,10 @@ def as_number(text: str) -> Fraction | None:
     ``None``."""
     body = text.strip().strip("$").strip("*").strip()
     body = _DEGREES.sub("", _UNITS.sub("", body)).replace("\\!", "").replace("\\,", "").replace("−", "-")
-    body = body.replace("\\$", "").replace("$", "").replace(",", "").replace(" ", "").rstrip(".")
-    body = body.removesuffix("\\%").removesuffix("%")
+    body = body.replace("\\$", "").replace("$", "").replace("{,}", ",").strip().rstrip(".")
+    body = _SPACED_SIGN.sub(r"\1", body.removesuffix("\\%").removesuffix("%").strip())
+    if _GROUPED.fullmatch(body):
+        body = body.replace(",", "")
     if _INTEGER.fullmatch(body) or _DECIMAL.fullmatch(body):
         return Fraction(body if not body.endswith(".") else body[:-1])
     fraction = _LATEX_FRACTION.fullmatch(body)
