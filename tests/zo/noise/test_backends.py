@@ -194,6 +194,14 @@ def test_backend_names_and_forcing() -> None:
         pass
 
 
+def test_without_numba_and_triton_the_reference_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zobench.zo.noise.backend._installed", lambda package: False)
+    assert noise.backend_for(torch.empty(1)) == "reference"
+    assert noise.sample((3,), seed=1, key=2, kind="rademacher").abs().tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="not installed"), noise.use_backend("numba"):
+        pass
+
+
 def test_user_mistakes_are_value_errors() -> None:
     good = {"seed": 1, "key": 2, "kind": "gaussian"}
     for bad in ({"seed": -1}, {"seed": 2**64}, {"key": 2**64}, {"kind": "normal"}, {"offset": -1}):

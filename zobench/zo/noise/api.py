@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib import import_module
 from typing import Any, Literal, get_args
 
@@ -38,6 +39,7 @@ def _check_dtype(dtype: torch.dtype) -> None:
         raise ValueError(f"noise is defined for float32, bfloat16, float16 and float64, not {dtype}")
 
 
+@cache
 def _kernels(backend: Backend, dtype: torch.dtype) -> Any:
     """The kernel module that works on this dtype in one sweep, or None: then noise is made chunk by chunk."""
     if backend == "numba" and dtype == torch.float32:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 import numba
@@ -209,16 +210,22 @@ def _gather(
                 part[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
 
 
+@cache
+def _tables() -> tuple[np.ndarray, np.ndarray]:
+    cpu = torch.device("cpu")
+    return table.quantiles(cpu).numpy(), table.differences(cpu).numpy()
+
+
 _Common = tuple[int, tuple[np.uint64, ...], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _common(seed: int, key: int, kind: str) -> _Common:
     """Kind code, stream words, tables and fresh scratch: the arguments every kernel ends with."""
-    code, cpu = CODES[kind], torch.device("cpu")
+    code = CODES[kind]
     c1 = code << philox.KIND_SHIFT
     stream = tuple(np.uint64(v) for v in (c1, key & philox.MASK, key >> 32, seed & philox.MASK, seed >> 32))
     scratch = (np.empty(TILE + 8, np.uint32), np.empty(TILE, np.uint32), np.empty(TILE, np.float32))
-    return code, stream, table.quantiles(cpu).numpy(), table.differences(cpu).numpy(), *scratch
+    return code, stream, *_tables(), *scratch
 
 
 def _split(count: int) -> list[tuple[int, int]]:
