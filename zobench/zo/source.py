@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.zo import noise
+from zobench.zo.noise.legacy import SEED_BOUND, LegacyStream
 from zobench.zo.space.base import ParameterSpace
 
 if TYPE_CHECKING:
@@ -70,9 +71,8 @@ class LegacySource(NoiseSource):
         self._order = list(space)
         self._given = seeds
         self._run_seed = run_seed
-        self._seed: int | None = None
+        self._stream: LegacyStream | None = None
         self._next = 0
-        self._generator = torch.Generator(device=space.device)
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         if kind != "gaussian":
@@ -93,7 +93,7 @@ class LegacySource(NoiseSource):
             return self._given[position]
         import numpy as np
 
-        return int(np.random.RandomState(self._run_seed % 2**32).randint(10**9, size=position + 1)[position])
+        return int(np.random.RandomState(self._run_seed % 2**32).randint(SEED_BOUND, size=position + 1)[position])
 
     def descend_(
         self, tensor: torch.Tensor, name: str, seed: int, lr: float, slope: float, rate: float
@@ -106,14 +106,10 @@ class LegacySource(NoiseSource):
 
     def _draw(self, name: str, seed: int) -> torch.Tensor:
         position = self._order.index(name)
-        if seed != self._seed or position < self._next:
-            self._generator.manual_seed(seed)
-            self._seed, self._next = seed, 0
+        if self._stream is None or seed != self._stream.seed or position < self._next:
+            self._stream, self._next = LegacyStream(seed), 0
         while True:
-            like = self.space.tensors[self._order[self._next]]
-            draw = torch.normal(
-                0.0, 1.0, size=like.shape, generator=self._generator, device=like.device, dtype=like.dtype
-            )
+            draw = self._stream.draw(self.space.tensors[self._order[self._next]].data)
             self._next += 1
             if self._next == position + 1:
                 return draw

@@ -12,7 +12,7 @@ from zobench.zo.conformance.subject import Run, Skip, Subject, expect
 from zobench.zo.estimators import Estimate, dense
 from zobench.zo.method import ZerothOrder
 
-SAMPLES = 1500
+SAMPLES = 1000
 DEVIATIONS = 5.0
 LEARNING_RATES = (0.01, 0.03, 0.1, 0.003, 0.3, 0.001, 0.0003, 0.0001)
 
