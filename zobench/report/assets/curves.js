@@ -1,0 +1,138 @@
+// Curves against forwards, tokens or seconds, and what each row spends to reach a target.
+const CURVE = { task: 0, what: 0, axis: 0, logx: false, logy: false, target: null, off: new Set(), whats: [] };
+
+function whatOf(c) { return c.kind + "|" + c.condition + "|" + c.metric; }
+
+function whatLabel(key) {
+  const [kind, condition, metric] = key.split("|");
+  if (kind === "train") return "training loss";
+  if (kind === "attack") return `${metric} under ${condition}`;
+  if (kind === "null") return `${metric} under the null of ${condition}`;
+  return `test ${metric}`;
+}
+
+function setUpCurves() {
+  const counts = new Map();
+  for (const c of DATA.curves) counts.set(whatOf(c), Math.max(counts.get(whatOf(c)) || 0, c.y.length));
+  CURVE.whats = [...counts.keys()].filter((k) => counts.get(k) > 1);
+  CURVE.whats.sort((a, b) => (b.startsWith("clean") - a.startsWith("clean")) || a.length - b.length);
+  choose(find("c-task"), ["mean over tasks", ...DATA.blocks], [-1, ...DATA.blocks.keys()]);
+  choose(find("c-metric"), CURVE.whats.map(whatLabel), CURVE.whats);
+  choose(find("c-axis"), DATA.axes, [...DATA.axes.keys()]);
+  CURVE.task = Number(remembered("c-task", DATA.blocks.length > 1 ? -1 : 0));
+  CURVE.what = remembered("c-metric", CURVE.whats.find((w) => w.startsWith("clean") && !/nll|loss/.test(w)) || CURVE.whats[0]);
+  CURVE.axis = Number(remembered("c-axis", 0));
+  CURVE.logx = remembered("c-logx", "") === "1";
+  CURVE.logy = remembered("c-logy", "") === "1";
+  CURVE.target = remembered("c-target", "") === "" ? null : Number(remembered("c-target", ""));
+  const few = DATA.rows.length > 14 ? DATA.rows.flatMap((r, i) => (i >= 8 ? [i] : [])).join(".") : "";
+  CURVE.off = new Set(remembered("c-off", few).split(".").filter(Boolean).map(Number));
+  find("c-task").value = CURVE.task; find("c-metric").value = CURVE.what; find("c-axis").value = CURVE.axis;
+  find("c-logx").checked = CURVE.logx; find("c-logy").checked = CURVE.logy;
+  find("c-target").value = CURVE.target === null ? "" : CURVE.target;
+  find("c-rows").append(...DATA.rows.map((row, i) => legendButton(row, i)));
+  find("curve-controls").addEventListener("input", readCurveControls);
+  whenSeen(find("c-plot"), drawCurves);
+}
+
+function legendButton(row, i) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("width", 18); svg.setAttribute("height", 8); svg.setAttribute("aria-hidden", "true");
+  svg.dataset.row = i;
+  const button = make("button", { type: "button", "aria-pressed": !CURVE.off.has(i) }, svg, row.name);
+  button.addEventListener("click", () => {
+    if (CURVE.off.has(i)) CURVE.off.delete(i); else CURVE.off.add(i);
+    button.setAttribute("aria-pressed", String(!CURVE.off.has(i)));
+    remember("c-off", [...CURVE.off].join("."), null);
+    drawCurves();
+  });
+  return button;
+}
+
+function paintLegend() {
+  const patterns = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3" };
+  for (const svg of document.querySelectorAll("#c-rows svg")) {
+    const i = Number(svg.dataset.row);
+    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
+    for (const [k, v] of Object.entries({ x1: 0, x2: 18, y1: 4, y2: 4, stroke: colourOf(i), "stroke-width": 2.5, "stroke-dasharray": patterns[dashOf(i)] })) line.setAttribute(k, v);
+    svg.replaceChildren(line);
+  }
+}
+
+function readCurveControls() {
+  CURVE.task = Number(find("c-task").value); CURVE.what = find("c-metric").value; CURVE.axis = Number(find("c-axis").value);
+  CURVE.logx = find("c-logx").checked; CURVE.logy = find("c-logy").checked;
+  CURVE.target = find("c-target").value === "" ? null : Number(find("c-target").value);
+  remember("c-task", CURVE.task, DATA.blocks.length > 1 ? -1 : 0);
+  remember("c-metric", CURVE.what); remember("c-axis", CURVE.axis, 0);
+  remember("c-logx", CURVE.logx ? 1 : ""); remember("c-logy", CURVE.logy ? 1 : "");
+  remember("c-target", CURVE.target === null ? "" : CURVE.target);
+  drawCurves();
+}
+
+// one row's curve, on one task or averaged over tasks at the points that all of them have
+function rowCurve(row) {
+  const mine = DATA.curves.filter((c) => c.r === row && whatOf(c) === CURVE.what && (CURVE.task < 0 || c.b === CURVE.task));
+  if (!mine.length) return null;
+  if (mine.length === 1) return { x: mine[0].x[CURVE.axis], y: mine[0].y, h: mine[0].h };
+  const shared = Math.min(...mine.map((c) => c.y.length));
+  const x = [], y = [], h = [];
+  for (let i = 0; i < shared; i++) {
+    if (mine.some((c) => c.y[i] === null)) continue;
+    x.push(mine.reduce((s, c) => s + c.x[CURVE.axis][i], 0) / mine.length);
+    y.push(mine.reduce((s, c) => s + c.y[i], 0) / mine.length);
+    const spread = mine.map((c) => c.h[i]);
+    h.push(spread.includes(null) ? null : Math.sqrt(spread.reduce((s, v) => s + v * v, 0)) / mine.length);
+  }
+  return { x, y, h };
+}
+
+function drawCurves() {
+  paintLegend();
+  const percent = isShare(CURVE.what);
+  const scale = percent ? 100 : 1;
+  const traces = [], reads = [];
+  DATA.rows.forEach((row, i) => {
+    const c = rowCurve(i);
+    if (!c || CURVE.off.has(i)) return;
+    const colour = colourOf(i), y = c.y.map((v) => v * scale);
+    const known = c.h.every((v) => v !== null);
+    if (y.length === 1 || Math.max(...c.x) === 0) {
+      traces.push({ x: [0, 1], y: [y[y.length - 1], y[y.length - 1]], xaxis: "x2", mode: "lines", line: { color: colour, dash: dashOf(i), width: 1.5 }, name: plotText(row.name), hovertemplate: "%{fullData.name}: %{y:.3~f}<extra></extra>" });
+      return;
+    }
+    if (known && row.kind === "ranked") {
+      traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...y.map((v, j) => v + c.h[j] * scale), ...y.map((v, j) => v - c.h[j] * scale).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
+    }
+    traces.push({ x: c.x, y, mode: y.length > 30 ? "lines" : "lines+markers", line: { color: colour, width: 2, dash: dashOf(i) }, marker: { size: 5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: %{y:.3~f}<br>%{x:,.4~r} ${DATA.axes[CURVE.axis]}<extra></extra>` });
+    if (CURVE.target !== null) reads.push([i, crossing(c.x, y, CURVE.target, lowerIsBetter(CURVE.what)), c.x[c.x.length - 1]]);
+  });
+  const shapes = CURVE.target === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: CURVE.target, y1: CURVE.target, line: { color: colourInk(), width: 1, dash: "dot" } }];
+  drawPlot(find("c-plot"), traces, {
+    shapes, xaxis: { title: { text: DATA.axes[CURVE.axis] }, type: CURVE.logx ? "log" : "linear" },
+    xaxis2: { overlaying: "x", range: [0, 1], visible: false, fixedrange: true },
+    yaxis: { title: { text: plotText(whatLabel(CURVE.what)) + (percent ? ", %" : "") }, type: CURVE.logy ? "log" : "linear" },
+  });
+  showReads(reads);
+}
+
+function isShare(what) { return /accuracy|rate|\bem\b|f1/.test(what); }
+function lowerIsBetter(what) { return /loss|nll|ece|brier/.test(what); }
+function colourInk() { return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim(); }
+
+// the first measured point that meets the target: never more optimistic than what was measured
+function crossing(x, y, target, lower) {
+  for (let i = 0; i < y.length; i++) if (lower ? y[i] <= target : y[i] >= target) return x[i];
+  return null;
+}
+
+function showReads(reads) {
+  const place = find("c-read");
+  if (!reads.length) { place.replaceChildren(); return; }
+  reads.sort((a, b) => (a[1] === null) - (b[1] === null) || a[1] - b[1]);
+  const axis = DATA.axes[CURVE.axis];
+  const lines = reads.map(([i, at, last]) => [DATA.rows[i].name, at === null ? { text: `not within ${compact(last)}`, sort: last * 1e6 } : { text: compact(at), sort: at }]);
+  place.replaceChildren(make("p", { class: "small" }, `First measured point at which the mean curve meets ${CURVE.target}:`),
+    makeTable("t-target", "target", [{ name: "Row" }, { name: `${axis} to target`, num: true }], lines));
+  setUpTable(find("t-target"));
+}

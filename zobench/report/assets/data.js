@@ -1,0 +1,20 @@
+"use strict";
+// The page's data, read once. Everything in it is untrusted text or numbers.
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+// Numbers in the board's display units.
+function shown(value, signed = false) {
+  if (value === null || value === undefined) return "–";
+  const x = value * DATA.board.factor;
+  const text = Math.abs(x).toFixed(DATA.board.unit || Math.abs(x) >= 100 ? 1 : 3);
+  return (x < 0 ? "−" : signed ? "+" : "") + text;
+}
+
+function compact(value) {
+  if (value === null || value === undefined) return "–";
+  const size = Math.abs(value);
+  if (size >= 1e9) return (value / 1e9).toPrecision(3) + "G";
+  if (size >= 1e6) return (value / 1e6).toPrecision(3) + "M";
+  if (size >= 1e4) return (value / 1e3).toPrecision(3) + "k";
+  return Number.isInteger(value) ? String(value) : value.toPrecision(3);
+}

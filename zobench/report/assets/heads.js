@@ -1,0 +1,102 @@
+// Head to head: the pair's test, its paired differences, and the examples that only one of the two gets right.
+function setUpHeads() {
+  const names = DATA.rows.map((r) => r.name), places = [...names.keys()];
+  for (const id of ["h-a", "h-b"]) {
+    choose(find(id), names, places);
+    find(id).addEventListener("input", readHeads);
+  }
+  find("h-a").value = remembered("h-a", 0);
+  find("h-b").value = remembered("h-b", Math.min(1, names.length - 1));
+  find("h-swap").addEventListener("click", () => {
+    const a = find("h-a").value;
+    find("h-a").value = find("h-b").value;
+    find("h-b").value = a;
+    readHeads();
+  });
+  showHeads();
+  whenSeen(find("h-plot"), drawHeads);
+}
+
+function readHeads() {
+  remember("h-a", find("h-a").value, 0);
+  remember("h-b", find("h-b").value, 1);
+  showHeads();
+  if (DRAWN.has(find("h-plot"))) drawHeads();
+}
+
+function headPair() { return [Number(find("h-a").value), Number(find("h-b").value)]; }
+
+// differences a - b by task over common seeds
+function headDifferences(a, b) {
+  return DATA.blocks.map((_, k) => {
+    const other = new Map(DATA.finals[b][k]);
+    return DATA.finals[a][k].filter(([seed]) => other.has(seed)).map(([seed, value]) => ({ seed, a: value, b: other.get(seed), d: value - other.get(seed) }));
+  });
+}
+
+function headSentence(a, b) {
+  const A = DATA.rows[a].name, B = DATA.rows[b].name;
+  if (a === b) return "Choose two different rows.";
+  const found = DATA.pairs.find((p) => (p[0] === a && p[1] === b) || (p[0] === b && p[1] === a));
+  if (!found) return `${A} and ${B} are not both ranked, so no test is made between them; their differences are shown as they are.`;
+  const turned = found[0] !== a, sign = turned ? -1 : 1;
+  const [, , d, lo, hi, p, adjusted, exact, effect, better, said, more] = found;
+  const verdict = said === "better" || said === "worse" ? ((said === "better") !== turned ? `${A} is better than ${B}` : `${B} is better than ${A}`) : said === "tie" ? `${A} and ${B} are tied` : `${A} and ${B} are not told apart`;
+  const ends = lo === null ? "" : ` (95 % interval ${shown(sign > 0 ? lo : -hi, true)} to ${shown(sign > 0 ? hi : -lo, true)})`;
+  const parts = [`difference ${shown(sign * d, true)}${ends}`];
+  if (p !== null) parts.push(`p = ${p.toPrecision(2)}, after Holm ${adjusted.toPrecision(2)}`);
+  if (exact !== null) parts.push(`exact sign-flip p = ${exact.toPrecision(2)}`);
+  if (effect !== null) parts.push(`effect size g = ${(sign * effect).toFixed(2)}`);
+  parts.push(`probability of a higher value ${Math.round(100 * (turned ? 1 - better : better))} %`);
+  const plan = said === "undecided" && more !== null ? ` About ${Math.max(1, more)} more seed${more > 1 ? "s" : ""} per task would separate them, if the true difference is this one.` : "";
+  return `${verdict}: ${parts.join("; ")}.${plan}`;
+}
+
+function showHeads() {
+  const [a, b] = headPair();
+  find("h-text").textContent = headSentence(a, b);
+  const lines = headDifferences(a, b).map((list, k) => {
+    const mean = (key) => (list.length ? list.reduce((s, r) => s + r[key], 0) / list.length : null);
+    const d = mean("d");
+    return [DATA.blocks[k], { text: shown(mean("a")), sort: mean("a") }, { text: shown(mean("b")), sort: mean("b") }, { text: shown(d, true), sort: d, style: "strong" }, list.length, list.filter((r) => r.d > 0).length];
+  });
+  find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: "This", num: true }, { name: "Other", num: true }, { name: "Difference", num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }], lines));
+  setUpTable(find("t-heads"));
+  showExamples(a, b);
+}
+
+function drawHeads() {
+  const [a, b] = headPair();
+  const all = headDifferences(a, b), colour = colourOf(a), soft = getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+  const points = all.flatMap((list, k) => list.map((r) => ({ x: r.d * DATA.board.factor, y: plotText(DATA.blocks[k]), seed: r.seed })));
+  const means = all.flatMap((list, k) => (list.length ? [{ x: (list.reduce((s, r) => s + r.d, 0) / list.length) * DATA.board.factor, y: plotText(DATA.blocks[k]) }] : []));
+  drawPlot(find("h-plot"), points.length && a !== b ? [
+    { x: points.map((p) => p.x), y: points.map((p) => p.y), text: points.map((p) => `seed ${p.seed}`), mode: "markers", marker: { color: colour, size: 8, opacity: 0.6 }, hovertemplate: "%{x:+.3~f} (%{text})<extra></extra>" },
+    { x: means.map((p) => p.x), y: means.map((p) => p.y), mode: "markers", marker: { color: colour, size: 15, symbol: "line-ns", line: { width: 3, color: colour } }, hovertemplate: "mean %{x:+.3~f}<extra></extra>" },
+  ] : [], {
+    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" }, zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
+    yaxis: { type: "category", autorange: "reversed" }, margin: { l: 100, r: 12, t: 8, b: 44 },
+  });
+}
+
+function showExamples(a, b) {
+  const place = find("h-examples");
+  const lines = [], counts = [0, 0];
+  for (const block of DATA.examples) {
+    const right = [block.right[a], block.right[b]], said = [block.said[a], block.said[b]];
+    if (!right[0] || !right[1] || a === b) continue;
+    block.examples.forEach(([id, seed, gold, text], i) => {
+      const pair = right[0][i] + right[1][i];
+      if (pair !== "10" && pair !== "01") return;
+      counts[pair === "10" ? 0 : 1]++;
+      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, text || "", gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
+    });
+  }
+  if (!lines.length) { place.replaceChildren(); return; }
+  const A = DATA.rows[a].name, B = DATA.rows[b].name;
+  place.replaceChildren(make("h3", {}, "Examples that only one gets right"),
+    make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "")),
+    make("div", { class: "tools", "data-for": "t-examples" }),
+    makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, { name: "Text" }, { name: "Gold" }, { name: "This said" }, { name: "Other said" }], lines));
+  setUpTable(find("t-examples"));
+}

@@ -1,0 +1,66 @@
+// Any two columns of the ranking table against each other, with the rows that nothing ranked beats on both.
+const LOWER = new Set(["forwards", "seconds", "memory", "tokens", "tuning", "tuned", "net", "rank"]);
+
+function paretoColumns() {
+  const heads = [...find("t-ranking").tHead.rows[0].cells];
+  return heads.flatMap((h, i) => (h.classList.contains("num") && h.dataset.key !== "rank" ? [{ i, key: h.dataset.key, label: h.textContent }] : []));
+}
+
+function setUpPareto() {
+  const columns = paretoColumns();
+  for (const [id, otherwise] of [["p-x", "seconds"], ["p-y", "mean"]]) {
+    choose(find(id), columns.map((c) => c.label), columns.map((c) => c.key));
+    find(id).value = remembered(id, otherwise);
+    if (find(id).selectedIndex < 0) find(id).selectedIndex = 0;
+    find(id).addEventListener("input", () => { remember(id, find(id).value, otherwise); drawPareto(); });
+  }
+  find("p-logx").checked = remembered("p-logx", "") === "1";
+  find("p-logx").addEventListener("input", () => { remember("p-logx", find("p-logx").checked ? 1 : ""); drawPareto(); });
+  whenSeen(find("p-plot"), drawPareto);
+}
+
+function lowerBetter(key) { return LOWER.has(key) || ((key === "mean" || key.startsWith("block ")) && !DATA.board.higher); }
+
+function paretoPoints(x, y) {
+  const names = new Map(DATA.rows.map((r, i) => [r.name, i]));
+  const points = [];
+  for (const tr of find("t-ranking").tBodies[0].rows) {
+    const a = cellValue(tr, x.i), b = cellValue(tr, y.i);
+    const name = tr.cells[1].firstChild.textContent.trim();
+    if (typeof a === "number" && typeof b === "number") points.push({ x: a * unitOf(x), y: b * unitOf(y), row: names.has(name) ? names.get(name) : 0 });
+  }
+  return points;
+}
+
+function unitOf(column) {
+  if (column.key === "mean" || column.key === "iqm" || column.key.startsWith("block ")) return DATA.board.factor;
+  if (["robust", "net", "first"].includes(column.key)) return 100;
+  return column.key === "memory" ? 2 ** -20 : 1;
+}
+
+function front(points, lowX, lowY) {
+  const sx = lowX ? 1 : -1, sy = lowY ? 1 : -1;
+  const ranked = points.filter((p) => DATA.rows[p.row].kind === "ranked").sort((a, b) => sx * (a.x - b.x) || sy * (a.y - b.y));
+  const out = [];
+  let best = Infinity;
+  for (const p of ranked) if (sy * p.y < best) { best = sy * p.y; out.push(p); }
+  return out;
+}
+
+function drawPareto() {
+  const columns = paretoColumns();
+  const x = columns.find((c) => c.key === find("p-x").value), y = columns.find((c) => c.key === find("p-y").value);
+  const points = paretoPoints(x, y);
+  const edge = front(points, lowerBetter(x.key), lowerBetter(y.key));
+  const soft = getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+  const traces = points.length ? [
+    { x: edge.map((p) => p.x), y: edge.map((p) => p.y), mode: "lines", line: { color: soft, width: 1, dash: "dot" }, hoverinfo: "skip" },
+    { x: points.map((p) => p.x), y: points.map((p) => p.y), mode: points.length > 40 ? "markers" : "markers+text", text: points.map((p) => plotText(DATA.rows[p.row].name)),
+      textposition: "top center", cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
+      hovertemplate: "%{text}<br>%{x:,.4~r}, %{y:,.4~r}<extra></extra>" },
+  ] : [];
+  drawPlot(find("p-plot"), traces, {
+    xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: find("p-logx").checked ? "log" : "linear" },
+    yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 28, b: 48 },
+  });
+}

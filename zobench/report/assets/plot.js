@@ -1,0 +1,65 @@
+// What all plots share: colours that colour-blind readers can tell apart, theme, safe text, drawing when seen.
+const LIGHT = ["#0b5c8f", "#c2571a", "#138a72", "#a3447f", "#8a6d00", "#4f4fb5", "#a32c2c", "#3f7d20", "#5d6d7e", "#7a4a2b"];
+const DARK = ["#6fb7e9", "#f0a06a", "#5fd0b5", "#e39ac6", "#dcc24c", "#aaa9f2", "#f08f8f", "#9fd07f", "#a9b8c6", "#c99f7f"];
+const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
+
+function colourOf(row) {
+  const set = currentTheme() === "dark" ? DARK : LIGHT;
+  return DATA.rows[row].kind === "ranked" ? set[row % set.length] : getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+}
+
+function dashOf(row) {
+  if (DATA.rows[row].kind === "ranked") return DASHES[Math.floor(row / LIGHT.length) % DASHES.length];
+  return DASHES[1 + (row % (DASHES.length - 1))];
+}
+
+function faded(colour, alpha) {
+  const n = parseInt(colour.slice(1), 16);
+  return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${alpha})`;
+}
+
+// plotly reads a few tags and entities in its texts: nothing of the data may become one
+function plotText(text) {
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+}
+
+function plotLayout(more) {
+  const css = getComputedStyle(document.documentElement);
+  const ink = css.getPropertyValue("--ink").trim(), soft = css.getPropertyValue("--soft").trim(), rule = css.getPropertyValue("--rule").trim();
+  const axis = { gridcolor: rule, linecolor: soft, zerolinecolor: rule, tickfont: { color: soft }, automargin: true };
+  return {
+    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
+    font: { family: css.getPropertyValue("--sans"), color: ink, size: 13 }, margin: { l: 56, r: 12, t: 8, b: 48 },
+    hoverlabel: { bgcolor: css.getPropertyValue("--raised").trim(), bordercolor: rule, font: { color: ink } },
+    ...more, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
+  };
+}
+
+const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+
+function drawPlot(node, traces, layout) {
+  node.classList.toggle("empty", !traces.length);
+  if (!traces.length) {
+    Plotly.purge(node);
+    node.textContent = "Nothing was measured here.";
+    return;
+  }
+  if (!node.querySelector(".plot-container")) node.textContent = "";
+  Plotly.react(node, traces, plotLayout(layout), PLOT_CONFIG);
+}
+
+const DRAWN = new Map();
+
+// draw a chart when it comes near the screen (or is about to be printed), and again when the theme changes
+function whenSeen(node, draw) {
+  const watch = new IntersectionObserver((seen) => {
+    if (!seen.some((s) => s.isIntersecting)) return;
+    watch.disconnect();
+    DRAWN.set(node, draw);
+    draw();
+  }, { rootMargin: "300px" });
+  watch.observe(node);
+  addEventListener("beforeprint", () => { if (!DRAWN.has(node)) { DRAWN.set(node, draw); draw(); } });
+}
+
+function redrawAll() { for (const draw of DRAWN.values()) draw(); }

@@ -1,0 +1,58 @@
+// The page of one run, opened in a dialog and kept in the link.
+function setUpRuns() {
+  for (const button of document.querySelectorAll(".run-link")) button.addEventListener("click", () => openRun(button.dataset.run));
+  find("run").addEventListener("close", () => remember("run", ""));
+  const id = remembered("run", "");
+  if (id) openRun(id);
+}
+
+function openRun(id) {
+  const run = DATA.runs.find((r) => r.id === id);
+  if (!run) return;
+  const plot = make("div", { class: "chart short", role: "img", "aria-label": "Training loss and test curve of this run" });
+  find("run-body").replaceChildren(
+    make("button", { type: "button", class: "plain close", "aria-label": "Close", on: { click: () => find("run").close() } }, "×"),
+    make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),
+    plot, runFacts(run), ...runMetrics(run), ...runAttacks(run),
+    make("h3", {}, "Run it again"), make("pre", { tabindex: 0 }, run.command),
+    ...runJson("Specification", run.spec), ...runJson("Environment", run.environment),
+  );
+  find("run").showModal();
+  find("run").scrollTop = 0;
+  remember("run", id);
+  drawRun(plot, run);
+}
+
+function runFacts(run) {
+  return make("dl", { class: "facts" }, ...Object.entries(run.facts).map(([name, value]) =>
+    make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : value) : String(value)))));
+}
+
+function runMetrics(run) {
+  const finals = run.metrics.filter((m) => m[8]);
+  if (!finals.length) return [];
+  const columns = ["Metric", "Split", "Condition", "Value", "Standard error", "n"].map((name, i) => ({ name, num: i > 2 }));
+  const lines = finals.map(([split, kind, condition, metric, , value, n, stderr]) => [metric, split, kind === "clean" ? "clean" : `${kind}: ${condition}`, value, stderr, n]);
+  return [make("h3", {}, "Final measurements"), makeTable("t-run-metrics", "measurements", columns, lines)];
+}
+
+function runAttacks(run) {
+  if (!run.attacks.length) return [];
+  const items = run.attacks.map((a) => make("li", {}, make("p", { class: "edit" }, ...a.parts.map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text)))),
+    make("p", { class: "small dim" }, `${a.condition} · ${a.clean_output} → ${a.final_output} · ${a.queries} queries · example ${a.example_id}`)));
+  return [make("h3", {}, "Worst edits"), make("ol", { class: "edits" }, ...items)];
+}
+
+function runJson(title, value) {
+  return value ? [make("h3", {}, title), make("pre", { tabindex: 0 }, JSON.stringify(value, null, 1))] : [];
+}
+
+function drawRun(node, run) {
+  const main = run.metrics.filter((m) => m[1] === "clean" && m[0] === "test" && /accuracy|em|f1/.test(m[3]));
+  const metric = main.length ? main[0][3] : "";
+  const points = new Map(main.filter((m) => m[3] === metric).map((m) => [m[4], m[5]]));
+  const traces = [];
+  if (run.steps.x) traces.push({ x: run.steps.x, y: run.steps.loss, mode: "lines", line: { color: faded(colourOf(run.r), 0.5), width: 1.2 }, yaxis: "y2", hovertemplate: "loss %{y:.3~f}<extra></extra>" });
+  if (points.size) traces.push({ x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colourOf(run.r), width: 2 }, hovertemplate: `${plotText(metric)} %{y:.3~f}<extra></extra>` });
+  drawPlot(node, traces, { xaxis: { title: { text: "forwards" } }, yaxis: { title: { text: plotText(metric) } }, yaxis2: { overlaying: "y", side: "right", title: { text: "training loss" }, showgrid: false, automargin: true }, margin: { l: 56, r: 60, t: 8, b: 44 } });
+}

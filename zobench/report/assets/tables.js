@@ -1,0 +1,120 @@
+// Tables: sort by a click on a heading, search, choose columns, export what is shown.
+function setUpTable(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const state = { table, heads, hidden: new Set(), query: "" };
+  heads.forEach((head, i) => {
+    if (head.hasAttribute("data-hidden")) state.hidden.add(i);
+    if (head.hasAttribute("data-nosort")) return;
+    const button = make("button", { type: "button", on: { click: () => sortBy(state, i) } }, ...head.childNodes);
+    head.replaceChildren(button);
+  });
+  restoreTable(state);
+  showColumns(state);
+  const tools = document.querySelector(`.tools[data-for="${table.id}"]`);
+  if (tools) setUpTools(state, tools);
+  filterRows(state);
+}
+
+function cellValue(row, i) {
+  const cell = row.cells[i];
+  const text = cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent.trim();
+  if (text === "" || text === "–") return null;
+  const number = Number(text);
+  return Number.isNaN(number) ? text.toLowerCase() : number;
+}
+
+function sortBy(state, i, direction) {
+  const head = state.heads[i];
+  const next = direction || (head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending");
+  state.heads.forEach((h) => h.removeAttribute("aria-sort"));
+  head.setAttribute("aria-sort", next);
+  const sign = next === "ascending" ? 1 : -1;
+  const rows = [...state.table.tBodies[0].rows].map((row, order) => ({ row, order, value: cellValue(row, i) }));
+  rows.sort((a, b) => {
+    if (a.value === null || b.value === null) return (a.value === null) - (b.value === null) || a.order - b.order;
+    if (typeof a.value !== typeof b.value) return typeof a.value === "number" ? -1 : 1;
+    return a.value < b.value ? -sign : a.value > b.value ? sign : a.order - b.order;
+  });
+  state.table.tBodies[0].append(...rows.map((r) => r.row));
+  remember("sort-" + state.table.id, `${head.dataset.key}:${next}`);
+}
+
+function restoreTable(state) {
+  const sort = remembered("sort-" + state.table.id, "");
+  const cut = sort.lastIndexOf(":");
+  const i = state.heads.findIndex((h) => h.dataset.key === sort.slice(0, cut));
+  if (i >= 0) sortBy(state, i, sort.slice(cut + 1) === "descending" ? "descending" : "ascending");
+  state.query = remembered("find-" + state.table.id, "");
+  if (STATE.has("hide-" + state.table.id)) {
+    const names = new Set(remembered("hide-" + state.table.id, "").split("|"));
+    state.hidden = new Set(state.heads.flatMap((h, j) => (names.has(h.dataset.key) ? [j] : [])));
+  }
+}
+
+function showColumns(state) {
+  for (const row of state.table.rows) {
+    [...row.cells].forEach((cell, i) => { cell.hidden = state.hidden.has(i); });
+  }
+}
+
+function filterRows(state) {
+  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  let count = 0;
+  for (const row of state.table.tBodies[0].rows) {
+    const text = row.textContent.toLowerCase();
+    row.hidden = !words.every((w) => text.includes(w));
+    count += !row.hidden;
+  }
+  if (state.status) state.status.textContent = words.length ? `${count} shown` : "";
+}
+
+function setUpTools(state, tools) {
+  const name = state.table.dataset.name;
+  const search = make("input", { type: "search", placeholder: "Search", "aria-label": `Search ${name}` });
+  search.value = state.query;
+  search.addEventListener("input", () => {
+    state.query = search.value;
+    filterRows(state);
+    remember("find-" + state.table.id, state.query);
+  });
+  const boxes = state.heads.map((head, i) => {
+    const box = make("input", { type: "checkbox" });
+    box.checked = !state.hidden.has(i);
+    box.addEventListener("change", () => {
+      if (box.checked) state.hidden.delete(i); else state.hidden.add(i);
+      showColumns(state);
+      remember("hide-" + state.table.id, [...state.hidden].map((j) => state.heads[j].dataset.key).join("|"), null);
+    });
+    return make("label", {}, box, head.textContent);
+  });
+  state.status = make("span", { class: "dim", role: "status" });
+  const save = make("button", { type: "button", on: { click: () => exportCsv(state) } }, "CSV");
+  save.setAttribute("aria-label", `Save ${name} as CSV`);
+  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), save, state.status);
+}
+
+function csvField(text) {
+  // a leading = + - @ would be run as a formula by a spreadsheet unless it is a number
+  const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
+  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
+}
+
+function csvOf(state) {
+  const columns = state.heads.map((_, i) => i).filter((i) => !state.hidden.has(i));
+  const lines = [columns.map((i) => state.heads[i].dataset.key)];
+  for (const row of state.table.tBodies[0].rows) {
+    if (row.hidden) continue;
+    lines.push(columns.map((i) => {
+      const cell = row.cells[i];
+      return cell.dataset.text || cell.dataset.sort || cell.textContent.trim().replace(/\s+/g, " ");
+    }));
+  }
+  return lines.map((line) => line.map(csvField).join(",")).join("\n") + "\n";
+}
+
+function exportCsv(state) {
+  const link = make("a", { download: `zobench-${state.table.dataset.name}.csv` });
+  link.href = URL.createObjectURL(new Blob([csvOf(state)], { type: "text/csv" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}

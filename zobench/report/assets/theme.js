@@ -1,0 +1,27 @@
+// Light or dark: the system's choice until the reader makes one; kept for the next visit where storage is allowed.
+function currentTheme() {
+  const chosen = document.documentElement.dataset.theme;
+  if (chosen) return chosen;
+  return matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+}
+
+function storedTheme(value) {
+  try {
+    if (value) localStorage.setItem("zobench-theme", value);
+    return localStorage.getItem("zobench-theme");
+  } catch (error) {
+    return null; // storage is often closed to pages opened from disk
+  }
+}
+
+function setUpTheme(redraw) {
+  const kept = storedTheme();
+  if (kept === "light" || kept === "dark") document.documentElement.dataset.theme = kept;
+  find("theme").addEventListener("click", () => {
+    const next = currentTheme() === "dark" ? "light" : "dark";
+    document.documentElement.dataset.theme = next;
+    storedTheme(next);
+    redraw();
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+}

@@ -1,0 +1,22 @@
+// Validation score of every trial against each parameter that varied.
+function setUpTuning() {
+  for (const node of document.querySelectorAll("[data-tuning]")) whenSeen(node, () => drawTuning(node, DATA.tuning[Number(node.dataset.tuning)]));
+}
+
+function drawTuning(node, row) {
+  const ink = colourInk(), accent = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+  const known = row.trials.filter((t) => t.mean !== null);
+  const layout = { grid: { rows: 1, columns: row.varied.length, pattern: "independent" }, margin: { l: 52, r: 10, t: 8, b: 48 } };
+  const traces = row.varied.map((key, i) => {
+    const n = i ? i + 1 : "";
+    const values = known.map((t) => t.params[key]);
+    const positive = values.every((v) => typeof v === "number" && v > 0);
+    const wide = positive && Math.max(...values) / Math.min(...values) > 20;
+    layout["xaxis" + n] = { title: { text: plotText(key) }, type: wide ? "log" : values.every((v) => typeof v === "number") ? "linear" : "category", automargin: true };
+    layout["yaxis" + n] = { title: { text: i ? "" : "validation, %" }, automargin: true };
+    return { x: values.map((v) => (typeof v === "number" ? v : plotText(v))), y: known.map((t) => 100 * t.mean), xaxis: "x" + n, yaxis: "y" + n, mode: "markers",
+      error_y: { type: "data", array: known.map((t) => (t.sd === null ? 0 : 100 * t.sd)), color: faded(accent, 0.4), thickness: 1, width: 0 },
+      marker: { color: known.map((_, j) => (j ? accent : ink)), size: known.map((_, j) => (j ? 7 : 11)), symbol: known.map((_, j) => (j ? "circle" : "diamond")) }, hovertemplate: "%{x}: %{y:.1f}<extra></extra>" };
+  });
+  drawPlot(node, known.length ? traces : [], layout);
+}

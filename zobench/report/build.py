@@ -1,0 +1,110 @@
+"""``build``: results folders in, one offline HTML file out."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from zobench.report import comparability, edits, overview, page, payload, svg, tables
+from zobench.report.leaderboard import Leaderboard, load
+from zobench.report.ranking import Ranking, rank
+from zobench.report.scores import score_runs
+from zobench.report.source import Source, open_results
+
+TOP_RUNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything a page, a terminal table or a comparison needs about a leaderboard."""
+
+    source: Source
+    board: Leaderboard
+    runs: pd.DataFrame
+    ranking: Ranking
+    attacks: pd.DataFrame
+
+
+def analyse(
+    folders: str | Path | Sequence[str | Path], leaderboard: str | Path | Leaderboard | None = None
+) -> Analysis:
+    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown."""
+    source = open_results(folders)
+    board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)
+    runs = score_runs(source, board)
+    if runs.empty:
+        raise ValueError(f"no run passes the filters of leaderboard {board.name!r}: {board.where}")
+    apart = comparability.not_comparable(runs[runs["group"] == "method"], board)
+    ranking = rank(runs, board, apart)
+    return Analysis(source, board, runs, ranking, tables.robustness(source, ranking))
+
+
+def build(
+    folders: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    leaderboard: str | Path | None = None,
+    site: bool = False,
+) -> Path:
+    """Write the report and return the path of its page.
+
+    Args:
+        folders: one or more results folders; a run found in several is read once.
+        output: an ``.html`` file, or a folder that gets an ``index.html``.
+        leaderboard: name of a shipped leaderboard or path of a YAML file; few-shot accuracy by default.
+        site: also write a page for every run, in ``runs/`` beside the page.
+    """
+    found = analyse(folders, leaderboard)
+    target = Path(output)
+    if target.suffix != ".html":
+        target = target / "index.html"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(html(found, site=site), encoding="utf-8")
+    if site:
+        from zobench.report.site import write_run_pages
+
+        write_run_pages(found, target.parent)
+    return target
+
+
+def html(found: Analysis, *, site: bool = False) -> str:
+    """The page of an analysis."""
+    body = context(found)
+    data = payload.payload(found.source, found.ranking, found.runs, TOP_RUNS)
+    data["site"] = site
+    body["shown_runs"] = data["runs"]
+    body["tuning"] = data["tuning"]
+    return page.render("page.html", body, data)
+
+
+def context(found: Analysis) -> dict[str, Any]:
+    """Values for the template."""
+    ranking, runs = found.ranking, found.runs
+    rows = [s.row for s in ranking.standings]
+    names = tables.labels(found.source)
+    return {
+        "board": found.board,
+        "title": found.board.title,
+        "suites": sorted(set(runs["suite"].dropna().map(str))),
+        "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "overview": overview.describe(ranking, runs),
+        "blocks": [names[b] for b in ranking.blocks],
+        "ranking": tables.ranking_rows(ranking, runs, found.attacks),
+        "critical": ranking.critical,
+        "diagram": svg.critical_difference(ranking.critical) if _worth_drawing(ranking) else "",
+        "tie_groups": ranking.tie_groups,
+        "heat": tables.heat(ranking),
+        "attacks": found.attacks.astype(object).where(found.attacks.notna(), None).to_dict("records"),
+        "edits": edits.most_damaging(found.source, rows),
+        "broken": tables.broken_runs(found.source),
+        "counts": {"runs": len(runs), "tuning": int((found.source.runs["purpose"] == "tuning").sum())},
+    }
+
+
+def _worth_drawing(ranking: Ranking) -> bool:
+    return ranking.critical is not None and 3 <= len(ranking.ranked) <= 30

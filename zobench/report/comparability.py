@@ -1,0 +1,142 @@
+"""Which rows may be ranked together, and why the others may not.
+
+For every block (task) the reference is what most ranked rows have: the budget, the data digest of each seed,
+the model digest, the code. A row that differs anywhere is shown apart with the reason; it is never ranked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from zobench.report.leaderboard import Leaderboard
+
+NAMES = {
+    "budget_forwards": "budget",
+    "batch_size": "batch size",
+    "model_digest": "model weights",
+    "data_digest": "data",
+    "dtype": "number format",
+}
+
+
+def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str]]:
+    """Reasons by row, for rows that differ; ``runs`` are the result runs of the rows that would be ranked.
+
+    A row that differs from the majority in any of ``board.same`` on any block is listed with one sentence
+    for each difference.
+    """
+    reasons: dict[str, list[str]] = {}
+    for key in board.same:
+        if key == "code":
+            found = _code(runs)
+        elif key == "seeds":
+            found = _seeds(runs, board.minimum_seeds)
+        else:
+            found = _column(runs, key)
+        for row, text in found:
+            if text not in reasons.setdefault(row, []):
+                reasons[row].append(text)
+    return reasons
+
+
+def _column(runs: pd.DataFrame, column: str) -> list[tuple[str, str]]:
+    """Rows whose value differs from the most common one of the same block (and seed, for data digests)."""
+    by = ["label", "seed"] if column == "data_digest" else ["label"]
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for key, group in runs[runs[column].notna()].groupby(by, sort=True):
+        usual = _usual(group[["row", column]].drop_duplicates()[column].tolist())
+        place = f"{key[0]} seed {key[1]}" if len(key) > 1 else str(key[0])
+        other = group.loc[group[column] != usual, ["row", column]].drop_duplicates()
+        for row, value in other.itertuples(index=False):
+            places.setdefault((str(row), *_shown(column, value, usual)), []).append(place)
+    name = NAMES.get(column, column)
+    return [
+        (row, f"other {name}: {value} instead of {usual} on {listed(where)}")
+        for (row, value, usual), where in _merged(places, column).items()
+    ]
+
+
+def _merged(
+    places: dict[tuple[str, str, str], list[str]], column: str
+) -> dict[tuple[str, str, str], list[str]]:
+    """Digests differ by seed: one line per row is enough, with the first pair as the example."""
+    if column != "data_digest":
+        return places
+    by_row: dict[str, tuple[str, str, str]] = {}
+    out: dict[tuple[str, str, str], list[str]] = {}
+    for key, where in places.items():
+        out.setdefault(by_row.setdefault(key[0], key), []).extend(where)
+    return out
+
+
+def _shown(column: str, value: Any, usual: Any) -> tuple[str, str]:
+    if column.endswith("_digest"):
+        return short(value), short(usual)
+    unit = " forwards" if column == "budget_forwards" else ""
+    return f"{value}{unit}", f"{usual}{unit}"
+
+
+def listed(places: Sequence[str], most: int = 4) -> str:
+    """``a, b and 3 more``."""
+    shown = list(places[:most])
+    return ", ".join(shown) + (f" and {len(places) - most} more" if len(places) > most else "")
+
+
+def _code(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Dirty code where others are clean, or another commit or version than most."""
+    found = []
+    dirty = runs["git_dirty"].fillna(False).astype(bool)
+    if dirty.any() and not dirty.all():
+        found += [(str(r), "uncommitted changes in the code") for r in sorted(set(runs.loc[dirty, "row"]))]
+    state = runs["zobench_version"].fillna("?") + " " + runs["git_commit"].fillna("").str.slice(0, 10)
+    usual = _usual([s for _, s in sorted(set(zip(runs["row"], state, strict=True)))])
+    for row, text in sorted(set(zip(runs["row"], state, strict=True))):
+        if text != usual:
+            found.append((str(row), f"made by other code: {text.strip()} instead of {usual.strip()}"))
+    return found
+
+
+def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
+    """Rows whose usable seeds differ from the usual set on some block, or that miss a block altogether."""
+    found = []
+    usable = runs[runs["usable"]]
+    for label in sorted(set(runs["label"])):
+        sets = {row: frozenset(g["seed"]) for row, g in usable[usable["label"] == label].groupby("row")}
+        usual = _usual(list(sets.values()))
+        for row in sorted(set(runs["row"])):
+            have = sets.get(row, frozenset())
+            if have != usual:
+                found.append((str(row), _seed_sentence(label, have, usual)))
+            elif len(have) < minimum:
+                found.append((str(row), f"{len(have)} seeds on {label}, at least {minimum} are asked"))
+    return found
+
+
+def _seed_sentence(label: str, have: frozenset[int], usual: frozenset[int]) -> str:
+    if not have:
+        return f"no result on {label}"
+    missing, extra = sorted(usual - have), sorted(have - usual)
+    parts = []
+    if missing:
+        parts.append("without seed" + ("s " if len(missing) > 1 else " ") + ", ".join(map(str, missing)))
+    if extra:
+        parts.append(
+            "with seed" + ("s " if len(extra) > 1 else " ") + ", ".join(map(str, extra)) + " in addition"
+        )
+    return f"other seeds on {label}: " + " and ".join(parts)
+
+
+def _usual(values: Sequence[Any]) -> Any:
+    """The most common value, ties to the smallest as text; an empty set where there is none."""
+    if not values:
+        return frozenset()
+    counts = Counter(values)
+    return min(counts, key=lambda v: (-counts[v], -len(v) if isinstance(v, frozenset) else 0, str(v)))
+
+
+def short(digest: Any) -> str:
+    return str(digest).removeprefix("sha256:")[:8]

@@ -1,0 +1,63 @@
+"""What changed between two texts, in words: for the most damaging edits of the attacks."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import pandas as pd
+
+from zobench.report.source import Source
+
+LONGEST = 600
+
+
+def most_damaging(source: Source, rows: list[str], count: int = 24) -> list[dict[str, Any]]:
+    """Successful attacks with the fewest changed words and queries, at most a few of each row and attack."""
+    found = source.sql(
+        f"""
+        with r as (select run_id, "row", seed from runs where purpose is distinct from 'tuning')
+        select r."row", r.seed, a.task, a.condition, a.example_id, a.original, a.edited, a.gold, a.clean_output,
+          a.final_output, a.queries, a.changed_words, a.similarity
+        from attacks a join r using (run_id)
+        where a.outcome = 'success' and a.condition_kind = 'attack' and a.original <> a.edited
+        qualify row_number() over (partition by r."row", a.condition
+          order by a.changed_words, a.queries, a.example_id, r.seed) <= 3
+        order by a.changed_words, a.queries, a.example_id, r.seed
+        limit {int(count) * 10}
+        """
+    )
+    place = {r: i for i, r in enumerate(rows)}
+    known = found[found["row"].isin(place)].copy()
+    known["order"] = known["row"].map(place)
+    known["turn"] = known.groupby("row").cumcount()
+    chosen = known.sort_values(["turn", "order"]).head(count)
+    return [
+        {**_plain(r), "parts": parts(str(r["original"]), str(r["edited"]))} for r in chosen.to_dict("records")
+    ]
+
+
+def parts(before: str, after: str) -> list[tuple[str, str]]:
+    """Segments ``(kind, text)`` with kind ``same``, ``del`` or ``ins``; joined they give both texts back."""
+    a, b = _tokens(before), _tokens(after)
+    out: list[tuple[str, str]] = []
+    for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        if tag == "equal":
+            out.append(("same", "".join(a[i1:i2])))
+            continue
+        if i2 > i1:
+            out.append(("del", "".join(a[i1:i2])))
+        if j2 > j1:
+            out.append(("ins", "".join(b[j1:j2])))
+    return out
+
+
+def _tokens(text: str) -> list[str]:
+    """Words, runs of space and single signs; a very long text is cut."""
+    short = text if len(text) <= LONGEST else text[:LONGEST] + " …"
+    return re.findall(r"\w+|\s+|[^\w\s]", short)
+
+
+def _plain(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(k): None if isinstance(v, float) and pd.isna(v) else v for k, v in row.items()}

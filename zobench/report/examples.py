@@ -1,0 +1,79 @@
+"""Per-example outcomes for the head-to-head view: what one row gets right and another wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from zobench.report.source import Source, runs_in
+
+MOST_EXAMPLES = 400
+"""Of each block; a cell is one character, outputs are sent once and by index."""
+LONGEST = 80
+
+
+def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:
+    """One entry per block: example ids with seed, gold and text, distinct outputs, and for each row its
+    outcomes.
+
+    ``right[row]`` is a string over the examples: ``1`` right, ``0`` wrong, ``-`` not measured; ``said[row]``
+    the index of its output in ``outputs``.
+    """
+    usable = runs[runs["usable"] & runs["row"].isin(names)]
+    if usable.empty:
+        return []
+    texts = _texts(source)
+    about = usable[["run_id", "row", "block", "seed"]]
+    out = []
+    for b, block in enumerate(blocks):
+        mine = about[about["block"] == block]
+        if len(mine):
+            found = _predictions(source, mine)
+            if len(found):
+                out.append({"b": b, **_matrix(found, names, texts)})
+    return out
+
+
+def _predictions(source: Source, about: pd.DataFrame) -> pd.DataFrame:
+    """Predictions of these runs on the first examples of every seed, as many as fit."""
+    seeds = max(1, about["seed"].nunique())
+    found = source.sql(
+        f"""
+        select run_id, example_id, gold, left(output, {LONGEST}) as output, correct from predictions
+        where run_id in {runs_in(about["run_id"].tolist())} and condition_kind = 'clean'
+        qualify row_number() over (partition by run_id order by example_id) <= {MOST_EXAMPLES // seeds}
+        """
+    )
+    return found.merge(about, on="run_id")
+
+
+def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dict[str, Any]:
+    keys = found[["seed", "example_id", "gold"]].drop_duplicates(["seed", "example_id"])
+    keys = keys.sort_values(["seed", "example_id"], ignore_index=True)
+    place = {(s, e): i for i, (s, e) in enumerate(zip(keys["seed"], keys["example_id"], strict=True))}
+    outputs = list(dict.fromkeys(found["output"].fillna("").map(str)))
+    index = {o: i for i, o in enumerate(outputs)}
+    right: dict[str, str] = {}
+    said: dict[str, list[int]] = {}
+    for row, group in found.groupby("row", sort=False):
+        marks, words = ["-"] * len(keys), [-1] * len(keys)
+        columns = group[["seed", "example_id", "correct", "output"]].fillna({"output": ""})
+        for seed, example, correct, output in columns.itertuples(index=False):
+            at = place[seed, example]
+            marks[at], words[at] = "1" if correct else "0", index[str(output)]
+        name = str(names.index(str(row)))
+        right[name], said[name] = "".join(marks), words
+    examples = [
+        [str(e), int(s), str(g), texts.get(str(e), "")]
+        for s, e, g in keys[["seed", "example_id", "gold"]].itertuples(index=False)
+    ]
+    return {"examples": examples, "outputs": outputs, "right": right, "said": said}
+
+
+def _texts(source: Source) -> dict[str, str]:
+    """The start of each example's text, where an attack recorded it."""
+    found = source.sql(
+        "select example_id, any_value(left(original, 160)) as original from attacks group by example_id limit 5000"
+    )
+    return dict(zip(found["example_id"].map(str), found["original"].map(str), strict=True))

@@ -1,0 +1,144 @@
+"""What a leaderboard ranks: a YAML file with the score, its direction, filters and comparability rules.
+
+Example::
+
+    title: Few-shot accuracy at a budget
+    score: {source: metric, metric: primary, kind: clean}
+    direction: higher
+    margin: 0.01
+    where: {task_kind: [classification]}
+    same: [budget_forwards, data_digest, code]
+
+Unknown keys are errors, with the file and the key. Files that ship with zobench are found by name; anything
+that ends in ``.yaml`` is a path.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from zobench.plugins import nearest
+from zobench.store.schema import RUNS
+
+SHIPPED = ("fewshot", "forwards-to-target", "memory", "robustness", "unlearning", "estimator-quality")
+
+Same = Literal["budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds", "dtype"]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Score(Strict):
+    """One number per run.
+
+    Attributes:
+        source: ``metric`` reads the metrics table at the end of training; ``run`` a numeric column of the
+            runs table; ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
+            curve.
+        metric: metric name, ``primary`` for the task's own; or the column, for ``run``.
+        kind, condition: which condition the metric was measured under; an empty condition means all of the
+            kind.
+        reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
+        net: subtract the null of the same condition (attack minus null).
+        target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, chance
+            plus nine tenths of the way to the best final mean.
+    """
+
+    source: Literal["metric", "run", "forwards_to_target", "tokens_to_target", "seconds_to_target"] = "metric"
+    metric: str = "primary"
+    kind: Literal["clean", "attack", "null", "probe", "control"] = "clean"
+    condition: str = ""
+    split: str = "test"
+    reduce: Literal["mean", "worst"] = "mean"
+    net: bool = False
+    target: float | None = None
+
+
+class Leaderboard(Strict):
+    """A leaderboard file.
+
+    Attributes:
+        where: only runs whose column has one of these values. same: what must agree before rows are ranked
+            together.
+        margin: two rows whose difference surely lies within it are called tied (in units of the score); 0
+            never.
+        scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.
+        diverged: a diverged run without a final score counts as ``chance``, or takes its row ``apart``.
+    """
+
+    name: str = ""
+    title: str
+    description: str = ""
+    score: Score = Score()
+    label: str = "accuracy"
+    direction: Literal["higher", "lower"] = "higher"
+    scale: Literal["percent", "number", "mebibytes"] = "percent"
+    alpha: float = Field(default=0.05, gt=0, lt=0.5)
+    margin: float = Field(default=0.0, ge=0)
+    minimum_seeds: int = Field(default=1, ge=1)
+    where: dict[str, list[str | int | bool]] = Field(default_factory=dict)
+    same: tuple[Same, ...] = ("budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds")
+    diverged: Literal["chance", "apart"] = "chance"
+    columns: tuple[str, ...] = ()
+
+    @field_validator("where")
+    @classmethod
+    def _known_columns(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for name in value:
+            if name not in RUNS.names:
+                raise ValueError(f"no column {name!r} in the runs table{nearest(name, RUNS.names)}")
+        return value
+
+    @property
+    def higher(self) -> bool:
+        return self.direction == "higher"
+
+    def show(self, value: float, signed: bool = False) -> str:
+        """A score as text in display units, without its unit."""
+        factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
+        x = value * factor
+        digits = 1 if self.scale != "number" or abs(x) >= 100 else 3
+        return f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}"
+
+    @property
+    def unit(self) -> str:
+        return {"percent": "%", "number": "", "mebibytes": "MiB"}[self.scale]
+
+
+def load(name: str | Path | None = None) -> Leaderboard:
+    """A shipped leaderboard by name, a file by path, or the few-shot one; ``ValueError`` names file and
+    key.
+    """
+    text = str(name or "fewshot")
+    path = Path(text) if text.endswith((".yaml", ".yml")) else shipped_folder() / f"{text}.yaml"
+    if not path.is_file():
+        raise ValueError(f"no leaderboard {text!r}{nearest(text, SHIPPED)}")
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        return Leaderboard.model_validate({"name": path.stem, **(body or {})})
+    except YAMLError as error:
+        raise ValueError(f"{path}: not YAML: {error}") from error
+    except ValidationError as error:
+        raise ValueError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from error
+
+
+def shipped_folder() -> Path:
+    """Where the shipped files are: inside an installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "leaderboards"
+    return inside if inside.is_dir() else package.parent / "leaderboards"
+
+
+def _explain(error: Any) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = [*Leaderboard.model_fields] if len(error["loc"]) == 1 else [*Score.model_fields]
+        return f"{key}: unknown key{nearest(str(error['loc'][-1]), known)}"
+    return f"{key}: {error['msg']}"

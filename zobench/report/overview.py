@@ -1,0 +1,208 @@
+"""The plain sentences on top of the page: what was compared, what holds, what does not. Numbers from the
+tests only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from zobench.report.leaderboard import Leaderboard
+from zobench.report.ranking import Pair, Ranking
+
+MOST = 6
+"""At most so many findings of a kind are written out; the rest are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """Sentences by heading; every list may be empty. ``warnings`` concern the whole page."""
+
+    headline: str
+    compared: str
+    holds: tuple[str, ...]
+    open: tuple[str, ...]
+    controls: tuple[str, ...]
+    notes: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def describe(ranking: Ranking, runs: pd.DataFrame) -> Overview:
+    """Sentences about a ranking; ``runs`` are the scored result runs."""
+    return Overview(
+        headline=headline(ranking),
+        compared=compared(ranking, runs),
+        holds=findings(ranking),
+        open=undecided(ranking),
+        controls=controls(ranking),
+        notes=tuple(notes(runs)),
+        warnings=tuple(warnings(ranking, runs)),
+    )
+
+
+def headline(ranking: Ranking) -> str:
+    """One sentence: who leads, and whether that is more than chance."""
+    rows = ranking.ranked
+    if not rows:
+        return "No row can be ranked."
+    best = rows[0]
+    if len(rows) == 1:
+        return f"{best.row} is the only comparable row; there is nothing to rank it against."
+    rivals = [p for p in ranking.pairs if best.row in (p.a, p.b)]
+    beaten = [p for p in rivals if p.verdict == "better"]
+    if len(beaten) == len(rivals):
+        return f"{best.row} is ahead of all {len(rivals)} other rows, beyond chance."
+    close = [p.b for p in rivals if p.verdict != "better"]
+    many = f"{_list(close)}" if len(close) <= 3 else f"{len(close)} other rows"
+    return f"{best.row} has the best mean, but is not told apart from {many}."
+
+
+def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
+    methods = sum(s.group == "method" for s in ranking.standings)
+    control = len(ranking.standings) - methods
+    labels = list(dict.fromkeys(runs.sort_values("label")["label"]))
+    names = _list(labels) if len(labels) <= 6 else f"{', '.join(labels[:5])} and {len(labels) - 5} more"
+    seeds = runs.groupby(["row", "block"])["seed"].nunique()
+    seed_text = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    budgets = sorted(set(runs.loc[runs["group"] == "method", "budget_forwards"].dropna().astype(int)))
+    budget = " or ".join(f"{b:,}" for b in budgets[:3]) + (" or more" if len(budgets) > 3 else "")
+    batch = sorted(set(runs["batch_size"].dropna().astype(int)))
+    models = _list(sorted(set(runs["model"].map(str))))
+    return (
+        f"{_count(methods, 'method')} and {_count(control, 'control')} on {_count(len(labels), 'task')} ({names}), "
+        f"{seed_text} seeds each, {budget} forward passes of {' or '.join(map(str, batch))} examples, on {models}."
+    )
+
+
+def findings(ranking: Ranking) -> tuple[str, ...]:
+    """Differences beyond chance, and ties, which are findings too."""
+    board = ranking.board
+    sure = [p for p in ranking.pairs if p.verdict in ("better", "worse")]
+    sure.sort(key=lambda p: -abs(p.comparison.difference.value))
+    told = [f"{_winner(p)} {_difference(p, board)}" for p in sure[:MOST]]
+    if len(sure) > MOST:
+        told.append(
+            f"{len(sure) - MOST} further pairs also differ beyond chance; see the head-to-head table."
+        )
+    ties = [p for p in ranking.pairs if p.verdict == "tie"]
+    margin = f"{board.show(board.margin)} {_points(board)}"
+    told += [
+        f"{p.a} and {p.b} are tied: their difference, {_interval(p, board)}, surely lies within {margin}."
+        for p in ties[:MOST]
+    ]
+    if len(ties) > MOST:
+        told.append(f"{len(ties) - MOST} further pairs are tied within {margin}.")
+    return tuple(told)
+
+
+def undecided(ranking: Ranking) -> tuple[str, ...]:
+    """Pairs that these runs cannot tell apart, with what it would take."""
+    board = ranking.board
+    pairs = [p for p in ranking.pairs if p.verdict == "undecided"]
+    told = [f"{p.a} against {p.b}: {_interval(p, board)}, {_p(p)}. {plan(p)}" for p in pairs[:MOST]]
+    if len(pairs) > MOST:
+        told.append(f"{len(pairs) - MOST} further pairs are undecided.")
+    return tuple(told)
+
+
+def plan(pair: Pair) -> str:
+    """The power estimate as a sentence; empty where none can be made."""
+    if pair.power is None:
+        return (
+            "With one seed each there is no spread to judge by." if pair.comparison.difference.df == 0 else ""
+        )
+    if pair.power.more is None:
+        return f"Not even {pair.power.limit:,} seeds would separate a difference of this size."
+    more = max(1, pair.power.more)
+    return (
+        f"If the true difference is the one seen, {_count(more, 'more seed')} per task would separate "
+        f"{'them' if more == 1 else 'these two'} (power {pair.power.target:.0%})."
+    )
+
+
+def controls(ranking: Ranking) -> tuple[str, ...]:
+    """Where the controls stand; they are shown, not ranked."""
+    board, told = ranking.board, []
+    best = ranking.ranked[0] if ranking.ranked else None
+    for s in ranking.standings:
+        if s.group != "control" or s.interval is None:
+            continue
+        text = f"{s.row}: {board.show(s.interval.value)}{_unit(board)}"
+        if best is not None and best.interval is not None:
+            gap = best.interval.value - s.interval.value
+            text += f" ({board.show(abs(gap))} {_points(board)} {'below' if gap > 0 else 'above'} {best.row})"
+        told.append(text + ".")
+    return tuple(told)
+
+
+def notes(runs: pd.DataFrame) -> list[tuple[str, str]]:
+    """Where each row's parameters come from, as the suite says."""
+    known = runs[runs["note"].fillna("") != ""]
+    return [(str(r), str(n)) for r, n in known[["row", "note"]].drop_duplicates().itertuples(index=False)]
+
+
+def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
+    """What a reader must know before believing the table."""
+    told = []
+    if runs["git_dirty"].fillna(False).astype(bool).all():
+        told.append("All runs were made from code with uncommitted changes: nobody can check that code.")
+    if runs["git_commit"].isna().all() and runs["zobench_version"].nunique() == 1:
+        told.append(f"Made by an installed zobench {runs['zobench_version'].iloc[0]}, outside a repository.")
+    ranked = [s.row for s in ranking.ranked]
+    seeds = runs[runs["row"].isin(ranked)].groupby(["row", "block"])["seed"].nunique()
+    if len(seeds) and seeds.min() < 5:
+        told.append(
+            f"{_count(int(seeds.min()), 'seed')} per row: only large differences can be told apart; "
+            "an undecided pair is not a tie."
+        )
+    apart = [s.row for s in ranking.standings if s.reasons]
+    if apart:
+        told.append(f"{_count(len(apart), 'row')} not comparable and not ranked: {_list(apart[:5])}.")
+    diverged = int((runs["status"] == "diverged").sum())
+    if diverged:
+        told.append(f"{_count(diverged, 'run')} diverged.")
+    if ranking.critical is not None and len(ranking.ranked) < 3:
+        told.append("With two rows the critical-difference diagram says no more than the pair's own test.")
+    return told
+
+
+def _winner(p: Pair) -> str:
+    first, second = (p.a, p.b) if p.verdict == "better" else (p.b, p.a)
+    return f"{first} is better than {second}:"
+
+
+def _difference(p: Pair, board: Leaderboard) -> str:
+    return f"{_interval(p, board)}, {_p(p)}."
+
+
+def _interval(p: Pair, board: Leaderboard) -> str:
+    d = p.comparison.difference
+    text = f"{board.show(d.value, True)} {_points(board)}"
+    if d.low == d.low:
+        text += f" ({d.level:.0%} interval {board.show(d.low, True)} to {board.show(d.high, True)})"
+    return text
+
+
+def _p(p: Pair) -> str:
+    if p.adjusted != p.adjusted:
+        return "no test possible"
+    return "adjusted p < 0.001" if p.adjusted < 0.001 else f"adjusted p = {p.adjusted:.2g}"
+
+
+def _points(board: Leaderboard) -> str:
+    return {"percent": "points", "mebibytes": "MiB"}.get(board.scale, board.label)
+
+
+def _unit(board: Leaderboard) -> str:
+    return f" {board.unit}" if board.unit else ""
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _list(names: Sequence[str]) -> str:
+    names = [str(n) for n in names]
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""

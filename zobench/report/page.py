@@ -1,0 +1,123 @@
+"""From sections and payload to one offline HTML text.
+
+What is hostile is escaped where it is written: HTML by jinja's autoescape, JSON inside ``<script>`` by
+replacing ``< > &`` and the two line separators of JavaScript, and in the browser every name is set as text.
+Behind that stands a Content-Security-Policy without network and without any script but the page's own (by
+SHA-256).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+HERE = Path(__file__).resolve().parent
+STYLES = ("base", "layout", "tables", "charts", "print")
+SCRIPTS = (
+    "data",
+    "dom",
+    "theme",
+    "fragment",
+    "tables",
+    "plot",
+    "curves",
+    "pareto",
+    "heads",
+    "runs",
+    "tuning",
+    "start",
+)
+
+
+def render(template: str, body: dict[str, Any], data: dict[str, Any], *, plots: bool = True) -> str:
+    """A complete page. ``body`` goes to the template, ``data`` to the scripts."""
+    program = "\n".join(asset(f"{name}.js") for name in SCRIPTS)
+    library = plotly() if plots else ""
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            **body,
+            style=Markup("\n".join(asset(f"{name}.css") for name in STYLES)),
+            program=Markup(program),
+            library=Markup(library),
+            data=Markup(json_for_script(data)),
+            policy=policy([program, *([library] if library else [])]),
+        )
+    )
+
+
+def environment() -> Environment:
+    """Templates with autoescape on and every unknown name an error."""
+    env = Environment(
+        loader=FileSystemLoader(HERE / "templates"),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.filters["count"] = count
+    env.filters["percent"] = percent
+    env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
+    env.filters["p"] = lambda v: "" if v is None or v != v else "< 0.001" if v < 0.001 else f"{v:.2g}"
+    return env
+
+
+def asset(name: str) -> str:
+    """A hand-written style sheet or script; it must not be able to end the element that holds it."""
+    text = (HERE / "assets" / name).read_text(encoding="utf-8")
+    assert "</script" not in text.lower(), name
+    assert "</style" not in text.lower(), name
+    return text
+
+
+def plotly() -> str:
+    """The plotly.js that the installed package carries."""
+    from plotly.offline import get_plotlyjs
+
+    text = get_plotlyjs()
+    assert "</script" not in text.lower(), "plotly.js cannot be inlined"
+    return text
+
+
+def json_for_script(data: Any) -> str:
+    """JSON that cannot leave its ``<script type="application/json">``; NaN and infinity are errors."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def policy(scripts: list[str]) -> str:
+    """No network, no plug-ins, no forms; only the given inline scripts. Styles are inline because plotly
+    sets some.
+    """
+    hashes = " ".join(f"'sha256-{_digest(s)}'" for s in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "connect-src 'none'; font-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode()
+
+
+def count(value: float | None) -> str:
+    """``600``, ``28.8k``, ``4.3M``."""
+    if value is None or value != value:
+        return ""
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
+        if abs(value) >= limit:
+            return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
+    return f"{value:.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.2g}"
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None or value != value else f"{100 * value:.1f}"

@@ -1,0 +1,139 @@
+"""The page's data as JSON: curves, final values, pairs, examples, runs, tuning trials. Names are sent once,
+by index.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pandas as pd
+from scipy import stats
+
+from zobench.report import examples, runpages, tuning
+from zobench.report.ranking import Ranking
+from zobench.report.source import Source, loss_curves, metric_curves
+from zobench.report.tables import labels
+
+MOST_ROWS_IN_PAIRS = 40
+DIGITS = 5
+
+
+def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50) -> dict[str, Any]:
+    """Everything the scripts draw; plain lists, numbers and strings."""
+    names = [s.row for s in ranking.standings]
+    blocks = list(ranking.blocks)
+    shown = labels(source)
+    board = ranking.board
+    return {
+        "board": {
+            "name": board.name,
+            "label": board.label,
+            "unit": board.unit,
+            "higher": board.higher,
+            "factor": {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[board.scale],
+            "margin": board.margin,
+            "alpha": board.alpha,
+        },
+        "rows": [
+            {"name": s.row, "kind": "ranked" if s.ranked else "apart" if s.reasons else s.group}
+            for s in ranking.standings
+        ],
+        "blocks": [shown[b] for b in blocks],
+        "chance": [_chance(runs, b) for b in blocks],
+        "axes": ["forwards", "tokens", "seconds"],
+        "curves": curves(source, names, blocks),
+        "finals": finals(runs, names, blocks),
+        "pairs": pairs(ranking, names),
+        "examples": examples.collect(source, runs, names[:MOST_ROWS_IN_PAIRS], blocks),
+        "runs": runpages.collect(source, runs, names, top),
+        "tuning": tuning.collect(source),
+    }
+
+
+def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:
+    """One entry per (row, block, what): the three axes, mean and half width of the 95 % t interval over
+    seeds.
+    """
+    measured = metric_curves(source)
+    measured["what"] = measured["kind"] + " " + measured["condition"] + " " + measured["metric"]
+    training = loss_curves(source).assign(
+        what="training loss", kind="train", condition="", metric="training loss"
+    )
+    row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
+    out = []
+    for frame in (measured, training):
+        for (r, b, kind, condition, metric), g in frame.groupby(
+            ["row", "block", "kind", "condition", "metric"], sort=False
+        ):
+            if r in row and b in block:
+                out.append(
+                    {
+                        "r": row[r],
+                        "b": block[b],
+                        "kind": kind,
+                        "condition": condition,
+                        "metric": metric,
+                        "x": [numbers(g[a]) for a in ("forwards", "tokens", "seconds")],
+                        "y": numbers(g["mean"]),
+                        "h": numbers(_half(g)),
+                        "n": int(g["n"].max()),
+                    }
+                )
+    return out
+
+
+def _half(group: pd.DataFrame) -> pd.Series:
+    n = group["n"].astype(float)
+    return stats.t.ppf(0.975, (n - 1).clip(lower=1)) * group["sd"] / n**0.5
+
+
+def finals(runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[list[list[Any]]]:
+    """``finals[row][block]`` is a list of ``[seed, value]``: what the paired differences are taken of."""
+    out: list[list[list[Any]]] = [[[] for _ in blocks] for _ in names]
+    row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
+    usable = runs[runs["usable"]].sort_values("seed")
+    for r, b, seed, value in usable[["row", "block", "seed", "value"]].itertuples(index=False):
+        out[row[r]][block[b]].append([int(seed), number(value)])
+    return out
+
+
+def pairs(ranking: Ranking, names: list[str]) -> list[list[Any]]:
+    """``[a, b, difference, low, high, p, adjusted, permutation p, effect, improvement, verdict, more
+    seeds]``.
+    """
+    row = {n: i for i, n in enumerate(names)}
+    top = {s.row for s in ranking.ranked[:MOST_ROWS_IN_PAIRS]}
+    out = []
+    for p in ranking.pairs:
+        if p.a in top and p.b in top:
+            c = p.comparison
+            values = (
+                c.difference.value,
+                c.difference.low,
+                c.difference.high,
+                c.p,
+                p.adjusted,
+                c.permutation_p,
+                c.effect,
+                c.improvement,
+            )
+            more = None if p.power is None else p.power.more
+            out.append([row[p.a], row[p.b], *map(number, values), p.verdict, more])
+    return out
+
+
+def number(value: Any) -> float | None:
+    """A finite number cut to five significant digits, else ``None``."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{DIGITS}g}")
+
+
+def numbers(column: Any) -> list[float | None]:
+    return [number(v) for v in column]
+
+
+def _chance(runs: pd.DataFrame, block: str) -> float | None:
+    known = runs.loc[runs["block"] == block, "chance"].dropna()
+    return float(known.iloc[0]) if len(known) else None

@@ -1,0 +1,188 @@
+"""The statistics of a leaderboard: every pair of comparable rows compared, ranks with intervals, tie groups.
+
+Values per row are arrays by block over the same seeds (comparability has seen to that). Pairs are tested by
+the stratified paired t test over seeds, corrected by Holm over all pairs of the board; rank intervals and
+tie groups follow from these tests, so the page cannot contradict itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zobench.metrics import paired, power, ranking
+from zobench.metrics.intervals import Interval, iqm, stratified_groups
+from zobench.report.leaderboard import Leaderboard
+
+Floats = NDArray[np.float64]
+Values = dict[str, dict[str, Floats]]
+MOST_TIED_ROWS = 40
+"""Beyond this many rows tie groups are not drawn (their number may explode); rank intervals say the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Row a against row b: the comparison, its Holm-adjusted p, the verdict, and the seeds it would take."""
+
+    a: str
+    b: str
+    comparison: paired.Comparison
+    adjusted: float
+    verdict: str
+    power: power.Power | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One row of the table. ``interval`` is over seeds; ``blocks`` the same for each block by itself."""
+
+    row: str
+    group: str
+    ranked: bool
+    interval: Interval | None
+    blocks: dict[str, Interval]
+    iqm: float | None
+    rank: tuple[int, int, int] | None = None
+    ties: tuple[int, ...] = ()
+    first: float | None = None
+    reasons: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A leaderboard's outcome. ``standings``: ranked rows best first, then controls, then rows that are
+    apart.
+    """
+
+    board: Leaderboard
+    blocks: tuple[str, ...]
+    standings: tuple[Standing, ...]
+    pairs: tuple[Pair, ...] = ()
+    tie_groups: tuple[tuple[str, ...], ...] = ()
+    critical: ranking.CriticalDifference | None = None
+    values: Values = field(default_factory=dict)
+
+    @property
+    def ranked(self) -> list[Standing]:
+        return [s for s in self.standings if s.ranked]
+
+    def pair(self, a: str, b: str) -> Pair | None:
+        """The pair in either order (look at ``Pair.a`` for its direction)."""
+        return next((p for p in self.pairs if {p.a, p.b} == {a, b}), None)
+
+
+def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]]) -> Ranking:
+    """Rank scored result runs (see :func:`scores.score_runs`); ``apart`` are the reasons of rows not
+    comparable.
+    """
+    usable = runs[runs["usable"]]
+    blocks = tuple(dict.fromkeys(runs.sort_values("label")["block"]))
+    values = {str(r): _arrays(g) for r, g in usable.groupby("row", sort=True)}
+    groups = runs.groupby("row")["group"].first()
+    names = [r for r in values if groups[r] == "method" and r not in apart]
+    sign = -1.0 if board.higher else 1.0
+    order = sorted(names, key=lambda r: (sign * _mean(values[r]), r))
+    pairs = compare_all(values, order, board)
+    better = {(w, lose): True for p in pairs for w, lose in [_winner(p)] if p.verdict in ("better", "worse")}
+    ranks = ranking.rank_sets(order, better)
+    first = first_shares(values, order, board.higher)
+    ties = ranking.tie_groups(order, better) if 1 < len(order) <= MOST_TIED_ROWS else []
+    standings = [
+        _standing(
+            r,
+            runs,
+            values,
+            True,
+            rank=(i + 1, *ranks[r]),
+            first=first.get(r),
+            ties=tuple(j for j, g in enumerate(ties) if r in g),
+        )
+        for i, r in enumerate(order)
+    ]
+    rest = sorted(set(map(str, runs["row"])) - set(order), key=lambda r: (groups[r] != "control", r))
+    standings += [_standing(r, runs, values, False, reasons=tuple(apart.get(r, ()))) for r in rest]
+    critical = None
+    if len(order) > 1:
+        frame = usable[usable["row"].isin(order)].assign(task=lambda d: d["block"])
+        critical = ranking.critical_difference(frame[["row", "task", "seed", "value"]], higher=board.higher)
+    return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), critical, values)
+
+
+def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[Pair, ...]:
+    """Every pair of ``order``, ``a`` ranked before ``b``; verdicts are in terms of better scores, not
+    larger ones.
+    """
+    found = []
+    for a, b in combinations(order, 2):
+        common = sorted(set(values[a]) & set(values[b]))
+        found.append(
+            (a, b, paired.compare_groups([values[a][k] for k in common], [values[b][k] for k in common]))
+        )
+    adjusted = paired.holm([c.p for _, _, c in found])
+    pairs = []
+    alpha = board.alpha / max(1, len(found))
+    for (a, b, c), p in zip(found, adjusted, strict=True):
+        said = paired.verdict(c, p, alpha=board.alpha, margin=board.margin)
+        if not board.higher:
+            said = {"better": "worse", "worse": "better"}.get(said, said)
+        differences = [values[a][k] - values[b][k] for k in sorted(set(values[a]) & set(values[b]))]
+        plan = None
+        if said == "undecided" and differences and min(map(len, differences)) > 1:
+            plan = power.seeds_to_separate(differences, alpha=alpha)
+        pairs.append(Pair(a, b, c, float(p), said, plan))
+    return tuple(pairs)
+
+
+def first_shares(values: Values, order: list[str], higher: bool, resamples: int = 2000) -> dict[str, float]:
+    """Share of bootstrap resamples of seeds in which a row has the best mean; the same seeds are drawn for
+    all rows.
+    """
+    if len(order) < 2:
+        return {}
+    groups = [np.stack([values[r][b] for r in order], axis=1) for b in sorted(values[order[0]])]
+    if any(len(g) < 2 for g in groups):
+        return {}
+    generator = np.random.default_rng(0)
+    total = np.zeros((resamples, len(order)))
+    for g in groups:
+        n = len(g)
+        wide = g.mean(axis=0) + (g - g.mean(axis=0)) * np.sqrt(n / (n - 1))
+        total += wide[generator.integers(0, n, (resamples, n))].mean(axis=1)
+    best = total.argmax(axis=1) if higher else total.argmin(axis=1)
+    return {r: float((best == i).mean()) for i, r in enumerate(order)}
+
+
+def _standing(row: str, runs: pd.DataFrame, values: Values, ranked: bool, **more: object) -> Standing:
+    mine = runs[runs["row"] == row]
+    flags = mine.loc[mine["flag"] != "", "flag"].value_counts()
+    arrays = values.get(row, {})
+    interval = stratified_groups(list(arrays.values())) if arrays else None
+    return Standing(
+        row=row,
+        group=str(mine["group"].iloc[0]),
+        ranked=ranked,
+        interval=interval,
+        blocks={b: stratified_groups([v]) for b, v in arrays.items()},
+        iqm=iqm(np.concatenate(list(arrays.values()))) if arrays else None,
+        flags=tuple(f"{text} ({n} of {len(mine)} runs)" for text, n in flags.items()),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _arrays(group: pd.DataFrame) -> dict[str, Floats]:
+    ordered = group.sort_values("seed")
+    return {str(b): g["value"].to_numpy(dtype=float) for b, g in ordered.groupby("block", sort=True)}
+
+
+def _mean(arrays: Mapping[str, Floats]) -> float:
+    return float(np.mean([a.mean() for a in arrays.values()]))
+
+
+def _winner(pair: Pair) -> tuple[str, str]:
+    return (pair.a, pair.b) if pair.verdict == "better" else (pair.b, pair.a)

@@ -1,0 +1,182 @@
+"""Single runs: spec, environment, cost, curve and the command that makes the run again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from zobench.report.source import Source, runs_in
+
+MOST_POINTS = 200
+FACTS = (
+    "status",
+    "error",
+    "suite",
+    "model",
+    "model_digest",
+    "dtype",
+    "device",
+    "task_params",
+    "data_digest",
+    "method",
+    "method_params",
+    "space",
+    "labels",
+    "shots",
+    "budget_forwards",
+    "batch_size",
+    "forwards",
+    "sequences",
+    "tokens",
+    "train_seconds",
+    "evaluation_seconds",
+    "peak_memory_bytes",
+    "steps",
+    "refused_steps",
+    "parameters",
+    "tuned_parameters",
+    "weights_digest",
+    "replay",
+    "perturbation",
+    "noise_backend",
+    "resumed",
+    "started_utc",
+    "finished_utc",
+    "git_commit",
+    "git_dirty",
+    "zobench_version",
+    "tuning_forwards",
+    "note",
+)
+
+
+def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> list[dict[str, Any]]:
+    """The first ``top`` runs: rows in the order of the ranking, one seed of each task first, then the next
+    seed.
+    """
+    place = {n: i for i, n in enumerate(names)}
+    ordered = runs.assign(
+        order=runs["row"].map(place), turn=runs.groupby(["row", "block"])["seed"].rank(method="first")
+    )
+    chosen = ordered.sort_values(["turn", "order", "label"]).head(top)
+    return describe(source, chosen, place)
+
+
+def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[dict[str, Any]]:
+    """Facts and curves of these runs."""
+    if runs.empty:
+        return []
+    ids = runs["run_id"].tolist()
+    steps, measured, attacked = _steps(source, ids), _metrics(source, ids), _attacks(source, ids)
+    return [
+        {
+            "id": r["run_id"],
+            "r": place[r["row"]],
+            "label": r["label"],
+            "seed": int(r["seed"]),
+            "value": None if pd.isna(r["value"]) else float(r["value"]),
+            "flag": r["flag"],
+            "facts": {k: plain(r[k]) for k in FACTS if not _missing(r[k])},
+            "spec": parsed(r["spec"]),
+            "environment": parsed(r["environment"]),
+            "command": command(r),
+            "steps": steps.get(r["run_id"], {}),
+            "metrics": measured.get(r["run_id"], []),
+            "attacks": attacked.get(r["run_id"], []),
+        }
+        for r in runs.to_dict("records")
+    ]
+
+
+def command(run: dict[Any, Any]) -> str:
+    """What was typed, and what makes this one run again from its record."""
+    environment = parsed(run["environment"])
+    typed = environment.get("command") if isinstance(environment, dict) else None
+    again = (
+        f"zobench replay {run['run_id']}" if run["replay"] == "scalars" else f"zobench show {run['run_id']}"
+    )
+    return (" ".join(map(str, typed)) + "\n" if typed else "") + again
+
+
+def _steps(source: Source, ids: list[str]) -> dict[str, dict[str, Any]]:
+    found = source.sql(
+        f"""
+        with s as (select run_id, forwards, loss, lr, moved,
+            ntile({MOST_POINTS}) over (partition by run_id order by step) as bin
+          from steps where run_id in {runs_in(ids)})
+        select run_id, bin, max(forwards) as forwards, avg(loss) as loss, avg(lr) as lr,
+          sum(case when moved then 0 else 1 end) as refused
+        from s group by run_id, bin order by run_id, bin
+        """
+    )
+    return {
+        str(i): {
+            "x": g["forwards"].tolist(),
+            "loss": [_number(v) for v in g["loss"]],
+            "refused": int(g["refused"].sum()),
+        }
+        for i, g in found.groupby("run_id")
+    }
+
+
+def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
+    """Every measured number of the final state, and the curve of the primary metric."""
+    found = source.sql(
+        f"""
+        select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final from metrics
+        where run_id in {runs_in(ids)} order by run_id, condition_kind, condition, metric, forwards
+        """
+    )
+    columns = ["split", "condition_kind", "condition", "metric", "forwards", "value", "n", "stderr", "final"]
+    return {
+        str(i): [[plain(v) for v in row] for row in g[columns].itertuples(index=False, name=None)]
+        for i, g in found.groupby("run_id")
+    }
+
+
+def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[dict[str, Any]]]:
+    """The most damaging edits of each run."""
+    from zobench.report.edits import parts
+
+    found = source.sql(
+        f"""
+        select run_id, condition, example_id, original, edited, clean_output, final_output, queries, changed_words
+        from attacks where run_id in {runs_in(ids)} and outcome = 'success' and condition_kind = 'attack'
+        qualify row_number() over (partition by run_id order by changed_words, queries, example_id) <= {most}
+        """
+    )
+    out: dict[str, list[dict[str, Any]]] = {}
+    for r in found.to_dict("records"):
+        edit = parts(str(r.pop("original")), str(r.pop("edited")))
+        out.setdefault(str(r.pop("run_id")), []).append(
+            {**{k: plain(v) for k, v in r.items()}, "parts": edit}
+        )
+    return out
+
+
+def parsed(text: Any) -> Any:
+    """JSON text as values; anything else as it is."""
+    try:
+        return json.loads(text)
+    except (TypeError, json.JSONDecodeError):
+        return None if _missing(text) else str(text)
+
+
+def plain(value: Any) -> Any:
+    """A value that JSON can hold."""
+    if _missing(value):
+        return None
+    if isinstance(value, str | bool):
+        return value
+    number = float(value)
+    return int(number) if number.is_integer() else float(f"{number:.6g}")
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (not isinstance(value, str | list | dict) and bool(pd.isna(value))) or value == ""
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(f"{value:.5g}")

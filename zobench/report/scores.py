@@ -1,0 +1,100 @@
+"""From runs to one number per run: what a leaderboard ranks, under its rules for misses and divergence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from zobench.metrics.curves import TimeToTarget, time_to_target
+from zobench.report.leaderboard import Leaderboard, Score
+from zobench.report.source import Source, seed_curves
+
+RESULTS = ("done", "diverged", "budget")
+
+
+def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
+    """The result runs with columns ``value``, ``usable``, ``flag`` (why the value is not simply measured)."""
+    runs = source.results.copy()
+    for column, allowed in board.where.items():
+        runs = runs[runs[column].isin(allowed)]
+    values = _values(source, runs, board)
+    runs["value"] = runs["run_id"].map(values["value"])
+    runs["flag"] = runs["run_id"].map(values["flag"]).fillna("")
+    lost = (runs["status"] == "diverged") & runs["value"].isna()
+    if board.diverged == "chance" and board.score.source == "metric" and board.score.kind == "clean":
+        fill = lost & runs["chance"].notna()
+        runs.loc[fill, "value"] = runs.loc[fill, "chance"]
+        runs.loc[fill, "flag"] = "diverged: counted as chance"
+    runs["usable"] = (
+        runs["status"].isin(RESULTS) & runs["value"].notna() & np.isfinite(runs["value"].astype(float))
+    )
+    return runs
+
+
+def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
+    score = board.score
+    if score.source == "metric":
+        return final_metric(source.finals, score, board.higher)
+    if score.source == "run":
+        if score.metric not in runs.columns:
+            raise ValueError(f"leaderboard {board.name!r}: no column {score.metric!r} in the runs table")
+        frame = runs.set_index("run_id")[[score.metric]].rename(columns={score.metric: "value"}).astype(float)
+        return frame.assign(flag="")
+    return times_to_target(source, runs, score)
+
+
+def final_metric(finals: pd.DataFrame, score: Score, higher: bool) -> pd.DataFrame:
+    """One final number per run: the chosen metric under the chosen conditions, reduced over them."""
+    rows = finals[finals["purpose"] != "tuning"]
+    wanted = rows["primary_metric"] if score.metric == "primary" else score.metric
+    rows = rows[(rows["metric"] == wanted) & (rows["split"] == score.split)]
+    chosen = rows[rows["condition_kind"] == score.kind]
+    if score.condition:
+        chosen = chosen[chosen["condition"] == score.condition]
+    by = ["run_id", "condition", "params"] if score.kind != "clean" else ["run_id"]
+    chosen = chosen.fillna({"params": ""})
+    values = chosen.groupby(by, sort=False)["value"].mean()
+    if score.net:
+        null = (
+            rows[rows["condition_kind"] == "null"]
+            .fillna({"params": ""})
+            .groupby(by, sort=False)["value"]
+            .mean()
+        )
+        values = (values - null).dropna()
+    grouped = values.groupby(level="run_id")
+    if score.reduce == "worst":
+        value = grouped.min() if higher else grouped.max()
+    else:
+        value = grouped.mean()
+    return pd.DataFrame({"value": value, "flag": ""})
+
+
+def targets(curves: pd.DataFrame, runs: pd.DataFrame, score: Score) -> dict[str, float]:
+    """Target by block: the given one, or chance plus nine tenths of the way to the best row's final mean."""
+    if score.target is not None:
+        return {str(b): score.target for b in curves["block"].unique()}
+    last = curves.sort_values("forwards").groupby(["block", "row", "run_id"]).tail(1)
+    methods = set(runs.loc[runs["group"] == "method", "row"])
+    best = last[last["row"].isin(methods)].groupby(["block", "row"])["value"].mean().groupby("block").max()
+    chance = runs.groupby("block")["chance"].first().fillna(0.0)
+    return {str(b): float(chance.get(b, 0.0) + 0.9 * (v - chance.get(b, 0.0))) for b, v in best.items()}
+
+
+def times_to_target(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Budget at which each run met the target; a miss counts as the run's last budget and is flagged."""
+    axis = score.source.removesuffix("_to_target")
+    curves = seed_curves(source)
+    goal = targets(curves, runs, score)
+    found: dict[str, TimeToTarget] = {}
+    for run_id, group in curves.groupby("run_id", sort=False):
+        target = goal.get(str(group["block"].iloc[0]))
+        if target is not None:
+            found[str(run_id)] = time_to_target(group[axis].tolist(), group["value"].tolist(), target)
+    spent = runs.set_index("run_id")["budget_forwards"].fillna(0)
+    return pd.DataFrame(
+        {
+            "value": {k: t.time if t.reached or spent.get(k, 0) else np.nan for k, t in found.items()},
+            "flag": {k: "" if t.reached else "target not reached" for k, t in found.items()},
+        }
+    )

@@ -1,0 +1,186 @@
+"""What the page needs from the store, as aggregates: the only module of the report that reads results.
+
+Large tables (steps, metrics, predictions, attacks) are reduced in DuckDB; only the runs table, the final
+metrics and what is shown of single runs come over as rows.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from zobench.store.reader import locate, read, runs_folder
+from zobench.store.schema import TABLES
+
+if TYPE_CHECKING:
+    import duckdb
+
+IN_MEMORY_BYTES = 32 * 2**20
+"""Tables up to this size on disk are read once; larger ones stay on disk and DuckDB scans what a query
+needs.
+"""
+
+CURVE_BINS = 60
+"""Training-loss curves are averaged into this many bins of forwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Results folders with their runs and final metrics in memory.
+
+    Attributes:
+        runs: the runs table with the columns ``block`` (task, with parameters and model where they vary:
+            what rows are compared on) and ``label`` (its display name).
+        finals: final metrics of all runs, with ``row``, ``block`` and ``seed``.
+    """
+
+    folders: tuple[str, ...]
+    runs: pd.DataFrame
+    finals: pd.DataFrame
+    connection: duckdb.DuckDBPyConnection
+
+    def sql(self, text: str) -> pd.DataFrame:
+        """DuckDB SQL over the five tables."""
+        return self.connection.execute(text).df()
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """Runs that are results, not tuning trials."""
+        return self.runs[self.runs["purpose"] != "tuning"]
+
+
+def open_results(folders: str | Path | Sequence[str | Path]) -> Source:
+    """Read runs and final metrics; ``ValueError`` where there is no run at all."""
+    given = [folders] if isinstance(folders, str | Path) else list(folders)
+    paths = tuple(str(f) for f in given)
+    runs = read(paths, ["runs"]).runs
+    if runs.empty:
+        raise ValueError(f"no finished run in {', '.join(paths)}")
+    runs = label_blocks(runs.reset_index(drop=True))
+    connection = connect(paths)
+    finals = connection.execute(
+        "select run_id, split, condition_kind, condition, strength, params, metric, value, n, stderr, "
+        "forwards, tokens, seconds from metrics where final"
+    ).df()
+    about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
+    return Source(paths, runs, finals.merge(about, on="run_id"), connection)
+
+
+def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with one view per table, small tables in memory."""
+    import duckdb
+
+    connection = duckdb.connect()
+    for name in TABLES:
+        found = locate([runs_folder(f) for f in folders], [name])
+        files = found.files[name]
+        doubled = any(found.skip.get(f) for f in files)
+        if not files or doubled or sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES:
+            connection.register(name, read(folders, [name]).tables[name])
+        else:
+            connection.read_parquet([str(f) for f in files], union_by_name=True).create_view(name)
+    return connection
+
+
+def label_blocks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Add ``block`` and its display ``label``: the task, and whatever else of task and model varies."""
+    out = runs.copy()
+    params = out["task_params"].fillna("{}")
+    out["block"] = out["task"] + "|" + params + "|" + out["model"]
+    several_models = out["model"].nunique() > 1
+    variants = params.groupby(out["task"]).transform("nunique") > 1
+    label = out["task"].copy()
+    label = label.where(~variants, label + " " + params.map(short_params))
+    if several_models:
+        label = label + " · " + out["model"].map(lambda m: str(m).rsplit("/", 1)[-1].rsplit(":", 1)[-1])
+    out["label"] = label
+    return out
+
+
+def short_params(text: str) -> str:
+    """``{"k": 16}`` as ``k=16``."""
+    try:
+        body = json.loads(text)
+    except json.JSONDecodeError:
+        return str(text)
+    return " ".join(f"{k}={v}" for k, v in sorted(body.items())) if isinstance(body, dict) else str(text)
+
+
+def metric_curves(source: Source) -> pd.DataFrame:
+    """Test curves by row and block, reduced over seeds.
+
+    Columns: row, block, metric, kind, condition, point (budget), mean, sd, n, forwards, tokens, seconds.
+    """
+    return source.sql(
+        f"""
+        with r as ({_blocks()} where purpose is distinct from 'tuning'),
+        m as (
+          select run_id, metric, condition_kind as kind, condition, forwards, tokens, seconds, value,
+            coalesce(try_cast(json_extract_string(params, '$.at') as bigint), forwards) as point
+          from metrics where split = 'test' and condition_kind in ('clean', 'attack', 'null') and isfinite(value)
+          qualify row_number() over (
+            partition by run_id, metric, condition_kind, condition, point order by final desc) = 1)
+        select r."row", r.block, m.metric, m.kind, m.condition, m.point, avg(m.value) as mean,
+          stddev_samp(m.value) as sd, count(*) as n,
+          avg(m.forwards) as forwards, avg(m.tokens) as tokens, avg(m.seconds) as seconds
+        from m join r using (run_id)
+        where m.metric = r.primary_metric or m.metric in ('loss', 'nll')
+        group by all order by r."row", r.block, m.metric, m.kind, m.condition, m.point
+        """
+    )
+
+
+def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
+    """Primary-metric test curves of every run: run_id, row, block, seed, at, forwards, tokens, seconds,
+    value.
+    """
+    return source.sql(
+        f"""
+        with r as ({_blocks()} where purpose is distinct from 'tuning')
+        select m.run_id, r."row", r.block, r.seed, m.forwards, m.tokens, m.seconds, max(m.value) as value
+        from metrics m join r using (run_id)
+        where m.metric = r.primary_metric and m.split = 'test' and m.condition_kind = '{kind}'
+        group by all order by m.run_id, m.forwards
+        """
+    )
+
+
+def loss_curves(source: Source) -> pd.DataFrame:
+    """Training loss by row and block in bins of forwards: row, block, at, mean, sd (over seeds), n, tokens,
+    seconds.
+    """
+    return source.sql(
+        f"""
+        with r as ({_blocks()} where purpose is distinct from 'tuning'),
+        s as (
+          select steps.*, r."row", r.block, greatest(r.budget_forwards, 1) as budget
+          from steps join r using (run_id) where isfinite(loss)),
+        b as (
+          select run_id, "row", block, least(floor(forwards * {CURVE_BINS} / budget), {CURVE_BINS} - 1) as bin,
+            avg(loss) as loss, avg(forwards) as forwards, avg(tokens) as tokens, avg(seconds) as seconds
+          from s group by all)
+        select "row", block, bin, avg(loss) as mean, stddev_samp(loss) as sd, count(*) as n, avg(forwards) as forwards,
+          avg(tokens) as tokens, avg(seconds) as seconds
+        from b group by all order by "row", block, bin
+        """
+    )
+
+
+def runs_in(ids: Sequence[str]) -> str:
+    """A SQL list of run ids; they are hexadecimal, anything else is refused."""
+    for run_id in ids:
+        if not run_id.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"not a run id: {run_id!r}")
+    return "(" + ", ".join(f"'{i}'" for i in ids) + ")" if ids else "('')"
+
+
+def _blocks() -> str:
+    return (
+        "select run_id, \"row\", task || '|' || coalesce(task_params, '{}') || '|' || model as block, seed, "
+        "primary_metric, budget_forwards from runs"
+    )

@@ -1,0 +1,200 @@
+"""Rows of the page's tables as plain values: ranking, heat map, robustness, runs, what is apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zobench.metrics.intervals import Interval
+from zobench.report.leaderboard import Leaderboard
+from zobench.report.ranking import Ranking, Standing
+from zobench.report.source import Source
+from zobench.report.svg import whisker
+
+Cell = dict[str, Any]
+
+
+def labels(source: Source) -> dict[str, str]:
+    """Display name by block."""
+    return dict(zip(source.runs["block"].map(str), source.runs["label"].map(str), strict=True))
+
+
+def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) -> list[Cell]:
+    """One dict per standing: what the ranking table shows, costs and robustness included."""
+    board = ranking.board
+    low, high = _scale(ranking)
+    net = attacks.groupby("row")["net"].max() if len(attacks) else pd.Series(dtype=float)
+    worst = attacks.groupby("row")["robust"].min() if len(attacks) else pd.Series(dtype=float)
+    rows = []
+    for s in ranking.standings:
+        mine = runs[runs["row"] == s.row]
+        text = spoken(s.interval, board)
+        rows.append(
+            {
+                "standing": s,
+                "row": s.row,
+                "kind": "ranked" if s.ranked else "apart" if s.reasons else s.group,
+                "mean": text,
+                "value": None if s.interval is None else s.interval.value,
+                "whisker": "" if s.interval is None else whisker(s.interval, low, high, text),
+                "blocks": [cell(s.blocks.get(b), board) for b in ranking.blocks],
+                "first": s.first,
+                "iqm": s.iqm,
+                "robust": _get(worst, s.row),
+                "net": _get(net, s.row),
+                "status": status_text(mine),
+                **costs(mine),
+            }
+        )
+    return rows
+
+
+def costs(runs: pd.DataFrame) -> Cell:
+    """Mean cost of a run of the row."""
+    names = (
+        "forwards",
+        "tokens",
+        "train_seconds",
+        "peak_memory_bytes",
+        "tuned_parameters",
+        "tuning_forwards",
+    )
+    return {n: _mean(runs[n]) for n in names}
+
+
+def status_text(runs: pd.DataFrame) -> str:
+    """``9 done``, ``8 done, 1 diverged``."""
+    counts = runs["status"].value_counts()
+    order = ["done", *sorted(set(counts.index) - {"done"})]
+    return ", ".join(f"{counts[k]} {str(k).replace('_', ' ')}" for k in order if k in counts)
+
+
+def cell(interval: Interval | None, board: Leaderboard) -> Cell:
+    """A value with its half width, for a table cell."""
+    if interval is None:
+        return {"value": None, "text": "", "half": ""}
+    half = "" if interval.half != interval.half else board.show(interval.half)
+    return {"value": interval.value, "text": board.show(interval.value), "half": half}
+
+
+def spoken(interval: Interval | None, board: Leaderboard) -> str:
+    """``81.7 (80.0 to 83.3)``."""
+    if interval is None:
+        return "no result"
+    text = board.show(interval.value)
+    if interval.low == interval.low:
+        text += f" ({board.show(interval.low)} to {board.show(interval.high)})"
+    return text
+
+
+def heat(ranking: Ranking) -> list[Cell]:
+    """Row x block: difference to the best ranked row on that block, and whether its paired test says so.
+
+    The p-value is uncorrected within a cell; the mark is set after Holm over all cells of the map.
+    """
+    from zobench.metrics.paired import holm, paired_t
+
+    best = {b: _best(ranking, b) for b in ranking.blocks}
+    cells: list[Cell] = []
+    shown = [s for s in ranking.standings if s.interval is not None]
+    for s in shown:
+        for b in ranking.blocks:
+            mine, top = ranking.values.get(s.row, {}).get(b), ranking.values.get(best[b] or "", {}).get(b)
+            p, gap = np.nan, None
+            if mine is not None and top is not None:
+                gap = float(mine.mean() - top.mean())
+                if s.ranked and s.row != best[b] and len(mine) == len(top) > 1:
+                    p = paired_t([mine - top])
+            cells.append(
+                {
+                    "row": s.row,
+                    "ranked": s.ranked,
+                    "block": b,
+                    "gap": gap,
+                    "p": p,
+                    "best": s.row == best[b],
+                    "value": None if mine is None else float(mine.mean()),
+                }
+            )
+    adjusted = holm([c["p"] for c in cells])
+    widest = max((abs(c["gap"]) for c in cells if c["gap"] is not None and c["ranked"]), default=1.0) or 1.0
+    for c, p in zip(cells, adjusted, strict=True):
+        c["sure"] = bool(p < ranking.board.alpha)
+        c["shade"] = 0 if c["gap"] is None else round(min(1.0, abs(c["gap"]) / widest) * 6)
+    return cells
+
+
+def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
+    """Per row and attack, over runs: clean, robust and null accuracy, success rates, net success, queries,
+    n runs.
+    """
+    finals = source.finals[source.finals["purpose"] != "tuning"]
+    primary = finals[finals["metric"] == finals["primary_metric"]]
+    clean = primary[primary["condition_kind"] == "clean"].groupby("run_id")["value"].mean()
+    keys = ["row", "condition", "params", "run_id"]
+    found = {}
+    for name, metric, kind in (
+        ("robust", None, "attack"),
+        ("null", None, "null"),
+        ("success", "success_rate", "attack"),
+        ("null_success", "success_rate", "null"),
+        ("queries", "queries", "attack"),
+    ):
+        part = primary if metric is None else finals[finals["metric"] == metric]
+        part = part[part["condition_kind"] == kind].fillna({"params": "{}"})
+        found[name] = part.groupby(keys)["value"].mean()
+    frame = pd.DataFrame(found).reset_index()
+    if frame.empty:
+        return frame.assign(net=[], clean=[], runs=[])
+    frame["clean"] = frame["run_id"].map(clean)
+    frame["net"] = frame["success"] - frame["null_success"]
+    numbers = ["clean", "robust", "null", "success", "null_success", "net", "queries"]
+    out = frame.groupby(["row", "condition", "params"], sort=True)[numbers].mean()
+    out["runs"] = frame.groupby(["row", "condition", "params"]).size()
+    place = {s.row: i for i, s in enumerate(ranking.standings)}
+    out = out.reset_index()
+    out["order"] = out["row"].map(lambda r: place.get(r, len(place)))
+    return out.sort_values(["condition", "params", "order"], ignore_index=True)
+
+
+def broken_runs(source: Source) -> list[Cell]:
+    """Runs without a full result: failed, diverged, out of memory, interrupted, stopped before the first
+    step.
+    """
+    runs = source.results
+    bad = runs[runs["status"] != "done"].sort_values(["row", "label", "seed"])
+    columns = ["row", "label", "seed", "status", "error", "run_id"]
+    return [
+        dict(zip(columns, r, strict=True)) for r in bad[columns].fillna("").itertuples(index=False, name=None)
+    ]
+
+
+def _scale(ranking: Ranking) -> tuple[float, float]:
+    """Common axis of the whiskers: from the ranked rows and controls; very wide intervals are clipped."""
+    shown = [s.interval for s in ranking.standings if s.interval is not None]
+    values = [i.value for i in shown]
+    if not values:
+        return 0.0, 1.0
+    pad = 0.1 * ((max(values) - min(values)) or abs(values[0]) or 1.0)
+    ends = [e for i in shown for e in (i.low, i.high) if e == e]
+    return max(min([*ends, *values]), min(values) - 3 * pad), min(
+        max([*ends, *values]), max(values) + 3 * pad
+    )
+
+
+def _best(ranking: Ranking, block: str) -> str | None:
+    rows: list[Standing] = [s for s in ranking.ranked if block in s.blocks]
+    sign = 1 if ranking.board.higher else -1
+    return max(rows, key=lambda s: sign * s.blocks[block].value).row if rows else None
+
+
+def _get(series: pd.Series, key: str) -> float | None:
+    value = series.get(key)
+    return None if value is None or value != value else float(value)
+
+
+def _mean(column: pd.Series) -> float | None:
+    numbers = pd.to_numeric(column, errors="coerce").dropna()
+    return float(numbers.mean()) if len(numbers) else None
