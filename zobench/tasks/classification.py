@@ -50,6 +50,7 @@ class PromptedClassification(Task):
         scoring: scoring rule; ``option-likelihood`` needs a causal model.
         training: loss under ``option-likelihood``.
         calibrated: subtract the content-free score in prediction; ``option-likelihood`` only.
+        normalized: predict by the mean over an option's tokens; else by the sum, as lm-eval's ``acc``.
     """
 
     kind: ClassVar[str] = "classification"
@@ -62,6 +63,7 @@ class PromptedClassification(Task):
         scoring: Scoring = "label-words",
         training: Training = "classification",
         calibrated: bool = False,
+        normalized: bool = True,
     ) -> None:
         if calibrated and scoring != "option-likelihood":
             raise ValueError("calibrated prediction needs scoring 'option-likelihood'")
@@ -70,6 +72,7 @@ class PromptedClassification(Task):
         self.scoring: Scoring = scoring
         self.training: Training = training
         self.calibrated = calibrated
+        self.normalized = normalized
         self.attackable = prompt.fields
         self.protected = prompt.words
         self.chance = 1.0 / len(prompt.words) if prompt.words else None
@@ -236,7 +239,8 @@ class PromptedClassification(Task):
             empty = [_content_free(e) for e in examples]
             scores = sums - self._option_scores(lm, self._option_rows(lm, empty, ())[0])
         else:
-            scores = sums / torch.tensor([float(r.option) for r in rows])
+            lengths = torch.tensor([float(r.option) for r in rows])
+            scores = sums / lengths if self.normalized else sums
         return list(scores.split(counts))
 
     def _option_scores(self, lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
