@@ -204,15 +204,13 @@ def test_list_of_an_unknown_kind_is_a_usage_error(cli: CliRunner) -> None:
 def test_list_plugins_shows_the_error_of_one_and_goes_on(
     cli: CliRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from zobench.cli import looking
-
     points = {
         "zobench.optimizers": [
             metadata.EntryPoint("good", "suite_fakes:Mezo", "zobench.optimizers"),
             metadata.EntryPoint("bad", "no_such_module:Thing", "zobench.optimizers"),
         ]
     }
-    monkeypatch.setattr(looking, "entry_points", lambda group: points.get(group, []))
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points.get(group, []))
     found = cli.invoke(app, ["list", "plugins"])
     assert found.exit_code == 0
     lines = {line.split()[0]: line for line in found.output.splitlines()}

@@ -11,12 +11,23 @@ import typer
 
 def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
     """Run the conformance kit on an optimizer and show what holds, fails or was skipped, with reasons."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from zobench.cli.console import console
     from zobench.plugins import lookup
     from zobench.zo.conformance import check as conform
+    from zobench.zo.conformance import failures
 
-    report = conform(lookup("methods", name))
-    typer.echo(str(report))
-    if not report.passed:
+    results = conform(lookup("methods", name))
+    table = Table("check", "outcome", "detail", box=None, pad_edge=False, header_style="bold")
+    for result in results:
+        outcome = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
+        style = "red" if outcome == "FAILED" else ""
+        table.add_row(Text(result.name), outcome, Text(result.detail or result.reason), style=style)
+    console().print(table)
+    if failed := failures(results):
+        typer.echo(f"{len(failed)} of {len(results)} checks failed", err=True)
         raise typer.Exit(1)
 
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import platform
-import urllib.error
-import urllib.request
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 CORE = [
@@ -40,14 +37,15 @@ _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
 def doctor() -> None:
     """Show what is installed, and whether a GPU, the model hub, real data and WordNet are at hand."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from zobench.cli.console import console
 
     table = Table.grid(padding=(0, 2))
     for name, value in examination():
         table.add_row(Text(name, style="bold"), Text(value))
-    Console().print(table)
+    console().print(table)
 
 
 def examination() -> list[tuple[str, str]]:
@@ -72,6 +70,8 @@ def examination() -> list[tuple[str, str]]:
 
 def installed(name: str) -> str | None:
     """Version of a distribution, ``None`` where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -100,6 +100,9 @@ def gpu() -> str:
 
 def hub() -> str:
     """Whether the model hub answers within three seconds; not asked where HF_HUB_OFFLINE forbids it."""
+    import urllib.error
+    import urllib.request
+
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "not asked: HF_HUB_OFFLINE is set"
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import Enum
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -100,6 +99,8 @@ def _models() -> list[list[str]]:
 
 
 def _plugins() -> list[list[str]]:
+    from importlib.metadata import entry_points
+
     from zobench.plugins import GROUPS, Entry
 
     rows = []
@@ -117,12 +118,13 @@ def _plugins() -> list[list[str]]:
 
 
 def _print(header: list[str], rows: list[list[str]]) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from zobench.cli.console import console
 
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         style = "red" if any(cell.startswith("FAILED") for cell in row) else ""
         table.add_row(*map(Text, row), style=style)
-    Console().print(table)
+    console().print(table)

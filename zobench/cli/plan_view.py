@@ -6,15 +6,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.cli.console import console
 from zobench.suite.cost import Estimate, RowCost
 from zobench.suite.plan import Plan
 
 _COLUMNS = ("runs", "budget", "steps", "forwards", "tuning", "test rows", "attacked rows", "state B/param")
 
 
-def print_plan(plan: Plan, cost: Estimate, console: Console | None = None) -> None:
+def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     """Rows with their runs and cost, the runs' order, then the total."""
-    out = console or Console()
+    out = out or console()
     out.print(Text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
     out.print(_rows(cost))
     runs = sum(row.runs + row.tuning_runs for row in cost.rows)

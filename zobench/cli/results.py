@@ -19,13 +19,18 @@ def report(
         list[Path], typer.Argument(metavar="DIR...", help="Results folders; several are merged.")
     ],
     output: Annotated[
-        Path | None, typer.Option(help="Where the page goes; default: the first folder.")
+        Path | None, typer.Option(help="Folder or .html file; default: the first folder.")
     ] = None,
+    leaderboard: Annotated[
+        str | None, typer.Option(help="What is ranked: a shipped leaderboard or a YAML file.")
+    ] = None,
+    site: Annotated[bool, typer.Option("--site", help="Also write a page for every run.")] = False,
 ) -> None:
     """Write the leaderboard page of one or more results folders: one offline HTML file."""
-    from zobench.report import build
+    from zobench.report.build import build
 
-    typer.echo(f"leaderboard: {build(folders, output or folders[0])}")
+    page = build(folders, output or folders[0], leaderboard=leaderboard, site=site)
+    typer.echo(f"leaderboard: {page}")
 
 
 def show(run: RunName, results: Results = Path("reports")) -> None:

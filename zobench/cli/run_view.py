@@ -10,15 +10,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.cli.console import console
 from zobench.cli.results import FoundRun
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 64, 8
 
 
-def print_run(run: FoundRun, console: Console | None = None) -> None:
+def print_run(run: FoundRun, out: Console | None = None) -> None:
     """Specification, status, metrics of the final state, loss and accuracy curves."""
-    out = console or Console()
+    out = out or console()
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
     out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
     out.print(_pairs({"status": run.status or "unfinished", **facts}))

@@ -35,7 +35,7 @@ def run(
     checkpoint.
     """
     from zobench.cli.summary import print_summary
-    from zobench.report import build
+    from zobench.report.build import build
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)

@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.cli.console import console
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -22,7 +24,7 @@ where m.final and r.purpose = 'result' and r.status in ('done', 'diverged', 'bud
 """
 
 
-def print_summary(folder: Path, console: Console | None = None) -> None:
+def print_summary(folder: Path, out: Console | None = None) -> None:
     """Mean of the primary metric over seeds, for each row and task; the mean over tasks with its 95 %
     interval; and the accuracy left under each attack beside its null. Best mean first, controls last."""
     from zobench.store import query
@@ -33,7 +35,7 @@ def print_summary(folder: Path, console: Console | None = None) -> None:
     found["column"] = found["task"]
     if found["model"].nunique() > 1:
         found["column"] = found["model"].str.split(":").str[-1] + " " + found["task"]
-    (console or Console()).print(_table(found))
+    (out or console()).print(_table(found))
 
 
 def _table(found: pd.DataFrame) -> Table:

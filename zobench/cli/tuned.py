@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.cli.console import console
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import shown
 from zobench.suite.spec import RunSpec
@@ -67,7 +68,7 @@ def _selected(
     }
 
 
-def print_selections(found: list[dict[str, Any]], console: Console | None = None) -> None:
+def print_selections(found: list[dict[str, Any]], out: Console | None = None) -> None:
     """One line per study."""
     header = ("row", "model", "task", "chosen", "score", "trials", "forwards", "remarks")
     table = Table(*header, box=None, pad_edge=False)
@@ -79,4 +80,4 @@ def print_selections(found: list[dict[str, Any]], console: Console | None = None
         cells = [study["row"], study["model"], study["task"], chosen, f"{best['score']:.4f}"]
         cells += [str(len(study["trials"])), f"{study['forwards']:,}", "; ".join(remarks)]
         table.add_row(*map(Text, cells))
-    (console or Console()).print(table)
+    (out or console()).print(table)

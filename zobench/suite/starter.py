@@ -20,7 +20,7 @@ methods:
     #   space: {lr: [1e-4, 3e-4, 1e-3]}
     #   seeds: [101, 102]
   fzoo: {}
-  zero-shot: {group: control}         # controls stand in every table
+  zero-shot: {method: none, group: control}   # controls stand in every table
 
 attacks:                              # each runs beside its null
   char-typos: {}
