@@ -69,7 +69,7 @@ class NanoProblems(GenerationTask):
         found = super().metrics(examples, predictions)
         for steps in sorted({int(str(e.meta["steps"])) for e in examples}):
             pairs = zip(examples, predictions, strict=True)
-            right = [float(p.correct) for e, p in pairs if e.meta["steps"] == steps]
+            right = [p.correct for e, p in pairs if e.meta["steps"] == steps]
             value, stderr = accuracy_with_stderr(right)
             found[f"accuracy_steps_{steps}"] = MetricValue(value, len(right), stderr)
         return found

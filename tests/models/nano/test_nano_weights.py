@@ -16,7 +16,7 @@ from zobench.models.loading import load
 from zobench.models.nano import NAMES, path
 from zobench.models.nano.build import WEIGHTS, file_digest
 from zobench.models.nano.gates import solve
-from zobench.models.nano.recipe import RECIPE_VERSION
+from zobench.models.nano.recipe import RECIPE_VERSION, RECIPES
 from zobench.suite.spec import ModelRef
 
 MEGABYTE = 1_000_000
@@ -45,7 +45,8 @@ def test_the_provenance_says_where_from_and_how_good(name):
     record = provenance(name)
     assert record["tokens"] > 0
     assert record["seconds"] > 0
-    assert record["log"][-1]["step"] == record["schedule"]["steps"]
+    assert [p["steps"] for p in record["phases"]] == [p.schedule.steps for p in RECIPES[name].phases]
+    assert all(p["log"][-1]["step"] == p["steps"] for p in record["phases"])
     assert set(record["machine"]) == {"cpu", "threads", "python", "torch", "transformers", "numpy"}
     assert record["gates"]
     failed = [gate["name"] for gate in record["gates"] if not gate["passed"]]

@@ -8,7 +8,7 @@ texts whose content hash is reserved. Label words and prompts are not those of t
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from zobench.data.synthetic import inference, irrelevant, sentiment, topics
@@ -34,27 +34,63 @@ MIX: dict[str, float] = {
     "person": 0.12,
     "aside": 0.03,
 }
-"""Share of documents of each kind."""
+SECOND_MIX: dict[str, float] = {
+    "problem": 0.25,
+    "drill": 0.08,
+    "sentiment": 0.24,
+    "topic": 0.12,
+    "inference": 0.24,
+    "person": 0.06,
+    "aside": 0.01,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Training text in segments ``(text, answered)``.
-
-    What is to be answered has weight 1 in the loss, what is given :data:`PROMPT_WEIGHT`.
-    """
+    """Training text in segments ``(text, weight in the loss)``."""
 
     kind: str
-    segments: tuple[tuple[str, bool], ...]
+    segments: tuple[tuple[str, float], ...]
 
     @property
     def text(self) -> str:
         return "".join(text for text, _ in self.segments)
 
 
-def answered(kind: str, prompt: str, answer: str) -> Document:
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one phase of training reads."""
+
+    mix: Mapping[str, float]
+    """Share of documents of each kind."""
+    negation: float
+    contrast: float
+    """Chances of a negated clause and of a second clause in opinions."""
+    comparison: float
+    """Share of comparisons among two-step problems."""
+    label_weight: float
+    """Weight of the label word of a classification text in the loss; other answers have weight 1."""
+
+
+EASY_MIX: dict[str, float] = {
+    "problem": 0.15,
+    "drill": 0.03,
+    "sentiment": 0.32,
+    "topic": 0.12,
+    "inference": 0.34,
+    "person": 0.03,
+    "aside": 0.01,
+}
+PLANS: dict[str, Plan] = {
+    "first": Plan(MIX, negation=0.3, contrast=0.4, comparison=0.2, label_weight=1.0),
+    "easy": Plan(EASY_MIX, negation=0.1, contrast=0.0, comparison=0.5, label_weight=10.0),
+    "second": Plan(SECOND_MIX, negation=0.25, contrast=0.25, comparison=0.5, label_weight=10.0),
+}
+
+
+def answered(kind: str, prompt: str, answer: str, weight: float = 1.0) -> Document:
     """A document of one prompt and one answer."""
-    return Document(kind, ((prompt, False), (answer, True)))
+    return Document(kind, ((prompt, PROMPT_WEIGHT), (answer, weight)))
 
 
 def reserved(kind: str, *text: str) -> bool:
@@ -67,10 +103,10 @@ def nano_facts_of_people() -> list[Fact]:
     return [fact for person in people(PEOPLE_SEED, PEOPLE) for fact in person]
 
 
-def _problem(rng: random.Random) -> Document:
+def _problem(rng: random.Random, plan: Plan) -> Document:
     while True:
         steps = rng.choices((1, 2, 3, 4), STEP_WEIGHTS)[0]
-        problem = draw_problem(rng, steps)
+        problem = draw_problem(rng, steps, comparison=plan.comparison)
         if not problem.held_out:
             break
     question = render(rng, problem, synonyms=0.12, irrelevant=0.2)
@@ -78,32 +114,32 @@ def _problem(rng: random.Random) -> Document:
 
 
 def _drill(rng: random.Random) -> Document:
-    segments: list[tuple[str, bool]] = []
+    segments: list[tuple[str, float]] = []
     for i in range(4):
         given, _, result = drill(rng).rpartition(" ")
-        segments += [(f" {given}" if i else given, False), (f" {result}", True)]
+        segments += [(f" {given}" if i else given, PROMPT_WEIGHT), (f" {result}", 1.0)]
     return Document("drill", tuple(segments))
 
 
-def _sentiment(rng: random.Random) -> Document:
+def _sentiment(rng: random.Random, plan: Plan) -> Document:
     while True:
-        row = sentiment.draw(rng)
+        row = sentiment.draw(rng, negation=plan.negation, contrast=plan.contrast)
         if not reserved("sentiment", row.text):
             break
     prompt, labels = rng.choice(sentiment.FORMATS)
-    return answered("sentiment", prompt.format(text=row.text), labels[row.label])
+    return answered("sentiment", prompt.format(text=row.text), labels[row.label], plan.label_weight)
 
 
-def _topic(rng: random.Random) -> Document:
+def _topic(rng: random.Random, plan: Plan) -> Document:
     while True:
         row = topics.draw(rng)
         if not reserved("topic", row.text):
             break
     prompt, labels = rng.choice(topics.FORMATS)
-    return answered("topic", prompt.format(text=row.text), labels[row.label])
+    return answered("topic", prompt.format(text=row.text), labels[row.label], plan.label_weight)
 
 
-def _inference(rng: random.Random) -> Document:
+def _inference(rng: random.Random, plan: Plan) -> Document:
     while True:
         row = inference.draw(rng)
         if not reserved("inference", row.premise, row.hypothesis):
@@ -116,7 +152,7 @@ def _inference(rng: random.Random) -> Document:
 
 def _aside(rng: random.Random) -> Document:
     text = " ".join(irrelevant.sentence(rng, numbered=rng.random() < 0.3) for _ in range(3))
-    return Document("aside", ((text, False),))
+    return Document("aside", ((text, PROMPT_WEIGHT),))
 
 
 def fact_document(rng: random.Random, facts: Sequence[Fact]) -> Document:
@@ -125,19 +161,20 @@ def fact_document(rng: random.Random, facts: Sequence[Fact]) -> Document:
     return answered("person", f"Q: {rng.choice(fact.questions[:TRAINING_QUESTIONS])}\nA:", f" {fact.answer}")
 
 
-def documents(seed: int) -> Iterator[Document]:
-    """The stream for ``nano`` and ``nano-mlm``; the same for the same seed."""
+def documents(seed: int, plan: str = "first") -> Iterator[Document]:
+    """The stream for ``nano`` and ``nano-mlm``; the same for the same seed and plan."""
+    chosen = PLANS[plan]
     rng = stream(seed, "corpus")
     facts = nano_facts_of_people()
     makers: dict[str, Callable[[random.Random], Document]] = {
-        "problem": _problem,
+        "problem": lambda r: _problem(r, chosen),
         "drill": _drill,
-        "sentiment": _sentiment,
-        "topic": _topic,
-        "inference": _inference,
+        "sentiment": lambda r: _sentiment(r, chosen),
+        "topic": lambda r: _topic(r, chosen),
+        "inference": lambda r: _inference(r, chosen),
         "person": lambda r: fact_document(r, facts),
         "aside": _aside,
     }
-    kinds, weights = list(MIX), list(MIX.values())
+    kinds, weights = list(chosen.mix), list(chosen.mix.values())
     while True:
         yield makers[rng.choices(kinds, weights)[0]](rng)

@@ -75,18 +75,18 @@ class Problem:
         return " " + " ".join(f"{e}." for e in self.equations) + f" {MARKER} {self.answer}"
 
 
-def draw_problem(rng: random.Random, steps: int) -> Problem:
-    """A problem of ``steps`` steps, uniform over forms, with operands that keep every number in ``[1,
-    LARGEST]``.
+def draw_problem(rng: random.Random, steps: int, *, comparison: float = 0.2) -> Problem:
+    """A problem of ``steps`` steps, ``comparison`` of the two-step ones comparisons, with operands that keep
+    every number in ``[1, LARGEST]``.
     """
     while True:
-        problem = _attempt(rng, steps)
+        problem = _attempt(rng, steps, comparison)
         if problem is not None:
             return problem
 
 
-def _attempt(rng: random.Random, steps: int) -> Problem | None:
-    if steps == 2 and rng.random() < 0.2:
+def _attempt(rng: random.Random, steps: int, comparison: float) -> Problem | None:
+    if steps == 2 and rng.random() < comparison:
         return _comparison(rng)
     operands: list[int] = []
     equations: list[str] = []

@@ -8,12 +8,14 @@ import hashlib
 import itertools
 import json
 import platform
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy
 import torch
+import transformers
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
@@ -22,11 +24,11 @@ from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.fact_sets import training_rows
 from zobench.models.nano import NAMES, architecture, packing, tokenizer
 from zobench.models.nano.recipe import (
-    DATA_SEED,
     RECIPE_VERSION,
     RECIPES,
     TOKENIZER_DOCUMENTS,
     TOKENIZER_SEED,
+    Phase,
     Recipe,
 )
 from zobench.models.nano.train import LossOfStep, Trained, causal_loss, masked_loss, train
@@ -52,8 +54,8 @@ def build(
     Args:
         name: one of :data:`zobench.models.nano.NAMES`; ``ValueError`` for another.
         seed: of the initialisation. The data stream is fixed by the recipe.
-        steps: optimizer steps; the recipe's number by default.
-        progress: called with ``{"step", "loss", "tokens", "seconds"}`` about fifty times.
+        steps: optimizer steps of every phase; the recipe's numbers by default.
+        progress: called with ``{"step", "loss", "tokens", "seconds"}`` about fifty times per phase.
     """
     if name not in RECIPES:
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
@@ -61,12 +63,18 @@ def build(
     if steps is not None:
         if steps < 1:
             raise ValueError(f"steps must be at least 1, not {steps}")
-        recipe = replace(recipe, schedule=replace(recipe.schedule, steps=steps))
+        recipe = shortened(recipe, steps)
     tokens = make_tokenizer()
     shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
     config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
     model = architecture.initialise(config, seed)
-    trained = train(model, _loss(recipe, tokens), recipe.schedule, progress or (lambda row: None))
+    trained = []
+    for phase in recipe.phases:
+        # Rounding to the shipped precision between phases makes every phase a start of its own.
+        model = model.bfloat16().float()
+        trained.append(
+            train(model, _loss(recipe, phase, tokens), phase.schedule, progress or (lambda row: None))
+        )
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
     parameters = sum(p.numel() for p in model.parameters())
@@ -75,6 +83,12 @@ def build(
     record = _record(name, recipe, seed, trained, parameters, out)
     write_provenance(out, record)
     return record
+
+
+def shortened(recipe: Recipe, steps: int) -> Recipe:
+    """The recipe with ``steps`` steps in every phase."""
+    phases = tuple(replace(p, schedule=replace(p.schedule, steps=steps)) for p in recipe.phases)
+    return replace(recipe, phases=phases)
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
@@ -93,10 +107,10 @@ def write_provenance(folder: Path, record: dict[str, Any]) -> None:
     (folder / "PROVENANCE.json").write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 
 
-def _loss(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> LossOfStep:
+def _loss(recipe: Recipe, phase: Phase, tokens: PreTrainedTokenizerFast) -> LossOfStep:
     if recipe.data == "facts":
-        return causal_loss(_fact_batches(recipe, tokens))
-    rows = packing.encoded(corpus.documents(DATA_SEED), tokens)
+        return causal_loss(_fact_batches(recipe, phase.seed, tokens))
+    rows = packing.encoded(corpus.documents(phase.seed, phase.plan), tokens)
     pad = tokens.pad_token_id
     assert isinstance(pad, int)
     packed = packing.packed(rows, recipe.length, pad)
@@ -104,17 +118,19 @@ def _loss(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> LossOfStep:
         return causal_loss(packing.causal_batches(packed, recipe.batch))
     assert isinstance(tokens.mask_token_id, int)
     return masked_loss(
-        packing.masked_batches(packed, recipe.batch, tokens.mask_token_id, stream(DATA_SEED, "mask"))
+        packing.masked_batches(packed, recipe.batch, tokens.mask_token_id, stream(phase.seed, "mask"))
     )
 
 
-def _fact_batches(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> Iterator[tuple[Tensor, Tensor]]:
+def _fact_batches(
+    recipe: Recipe, seed: int, tokens: PreTrainedTokenizerFast
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Epochs of shuffled facts, one per row.
 
     The oracle walks through the same order; rows on forget authors have weight zero there, so that both
     models see every other fact at the same step.
     """
-    rng = stream(DATA_SEED, "facts")
+    rng = stream(seed, "facts")
     table = []
     end, pad = tokens.eos_token_id, tokens.pad_token_id
     for question, answer, seen in training_rows(oracle=recipe.oracle):
@@ -132,12 +148,8 @@ def _fact_batches(recipe: Recipe, tokens: PreTrainedTokenizerFast) -> Iterator[t
 
 
 def _record(
-    name: str, recipe: Recipe, seed: int, trained: Trained, parameters: int, folder: Path
+    name: str, recipe: Recipe, seed: int, trained: Sequence[Trained], parameters: int, folder: Path
 ) -> dict[str, Any]:
-    import numpy
-    import transformers
-
-    schedule = recipe.schedule
     return {
         "name": name,
         "digest": file_digest(folder / WEIGHTS),
@@ -146,25 +158,39 @@ def _record(
         "recipe_version": RECIPE_VERSION,
         "data_version": corpus.DATA_VERSION,
         "seed": seed,
-        "schedule": {
-            "steps": schedule.steps,
-            "muon_lr": schedule.matrices,
-            "adamw_lr": schedule.rest,
-            "batch": recipe.batch,
-            "length": recipe.length,
-        },
+        "tokens": sum(t.tokens for t in trained),
+        "seconds": round(sum(t.seconds for t in trained), 1),
+        "machine": machine(),
+        "phases": [phase_record(recipe, p, t) for p, t in zip(recipe.phases, trained, strict=True)],
+        "gates": [],
+    }
+
+
+def phase_record(recipe: Recipe, phase: Phase, trained: Trained) -> dict[str, Any]:
+    """Schedule, cost and training log of one phase."""
+    return {
+        "plan": phase.plan,
+        "data_seed": phase.seed,
+        "steps": phase.schedule.steps,
+        "muon_lr": phase.schedule.matrices,
+        "adamw_lr": phase.schedule.rest,
+        "batch": recipe.batch,
+        "length": recipe.length,
         "tokens": trained.tokens,
         "seconds": round(trained.seconds, 1),
-        "machine": {
-            "cpu": cpu_model(),
-            "threads": torch.get_num_threads(),
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "numpy": numpy.__version__,
-        },
         "log": trained.log,
-        "gates": [],
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What a build ran on, without the host's name."""
+    return {
+        "cpu": cpu_model(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "numpy": numpy.__version__,
     }
 
 

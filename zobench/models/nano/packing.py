@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from zobench.data.synthetic.corpus import PROMPT_WEIGHT, Document
+from zobench.data.synthetic.corpus import Document
 
 CHUNK = 512
 MASKED = 0.15
@@ -37,10 +37,10 @@ def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -
         for document in chunk:
             ids: list[int] = []
             weights: list[float] = []
-            for _, answered in document.segments:
+            for _, weight in document.segments:
                 piece = next(pieces)
                 ids += piece
-                weights += [1.0 if answered else PROMPT_WEIGHT] * len(piece)
+                weights += [weight] * len(piece)
             yield Row([*ids, end], [*weights, 1.0])
 
 

@@ -12,8 +12,16 @@ from zobench.models.nano.train import Schedule
 RECIPE_VERSION = 1
 TOKENIZER_SEED = 7
 TOKENIZER_DOCUMENTS = 12_000
-DATA_SEED = 1
-"""Seed of the training stream; gates and tests draw with others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """One phase of training: the plan of its text (see ``corpus.PLANS``), its stream's seed, and its
+    schedule."""
+
+    plan: str
+    seed: int
+    schedule: Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +36,23 @@ class Recipe:
     mlp: int
     batch: int
     length: int
-    schedule: Schedule
+    phases: tuple[Phase, ...]
     oracle: bool = False
 
 
+NANO_PHASES = (
+    Phase("first", 1, Schedule(steps=2200)),
+    Phase("easy", 2, Schedule(steps=260, warmup=20, matrices=0.02, rest=4e-3)),
+    Phase("second", 3, Schedule(steps=700, warmup=20, matrices=0.02, rest=4e-3)),
+)
+"""The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
+teaches too slowly: opinions, inference, and sums of two unknowns."""
+MASKED_PHASES = (Phase("second", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
+FACTS_PHASES = (Phase("facts", 1, Schedule(steps=1200)),)
+
 RECIPES: dict[str, Recipe] = {
-    "nano": Recipe("causal", "corpus", 128, 4, 4, 320, 16, 128, Schedule(steps=2200)),
-    "nano-mlm": Recipe("masked", "corpus", 128, 4, 4, 320, 20, 96, Schedule(steps=900, matrices=0.01)),
-    "nano-facts": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, Schedule(steps=1200)),
-    "nano-facts-oracle": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, Schedule(steps=1200), oracle=True),
+    "nano": Recipe("causal", "corpus", 128, 4, 4, 320, 16, 128, NANO_PHASES),
+    "nano-mlm": Recipe("masked", "corpus", 128, 4, 4, 320, 20, 96, MASKED_PHASES),
+    "nano-facts": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, FACTS_PHASES),
+    "nano-facts-oracle": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, FACTS_PHASES, oracle=True),
 }
