@@ -27,8 +27,8 @@ def run(plan, output, **more):
 def values(output):
     """(row, seed, condition, metric, at) -> value, of all runs."""
     results = read(output)
-    merged = results.metrics.merge(results.runs[["run_id", "row", "seed"]], on="run_id")
-    keys = ["row", "seed", "condition_kind", "metric", "params"]
+    merged = results.metrics.merge(results.runs[["run_id", "row", "seed", "method_params"]], on="run_id")
+    keys = ["row", "seed", "method_params", "condition_kind", "metric", "params"]
     assert not merged.duplicated(subset=[*keys]).any()
     return {tuple(r[k] for k in keys): r["value"] for _, r in merged.iterrows()}
 

@@ -47,7 +47,7 @@ class CrashingOs:
             return found
 
         def counted(*args, **kwargs):
-            result = found(*args, **kwargs)
+            result = None if name == "fsync" else found(*args, **kwargs)
             self.left -= 1
             if self.left == 0:
                 raise Crash(name)

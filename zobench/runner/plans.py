@@ -61,6 +61,7 @@ def run_plan(
     workers: int | None = None,
     progress: bool = True,
     only: str | None = None,
+    fail_fast: bool = False,
     parts: str = DEFAULT,
     address: str | None = None,
     checkpoint_every: int | None = None,
@@ -74,6 +75,7 @@ def run_plan(
             in all where a run wants a GPU).
         progress: show progress on standard output.
         only: do one row of the plan.
+        fail_fast: stop cleanly at the first run that fails.
         parts: ``module:attribute`` of the parts that runs are made of.
         address: of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
@@ -81,7 +83,9 @@ def run_plan(
     chosen = plan if only is None else plan.only(only)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
-    return _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every).run()
+    conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every)
+    conductor.fail_fast = fail_fast
+    return conductor.run()
 
 
 class _Conductor:
@@ -100,6 +104,8 @@ class _Conductor:
         self.plan, self.runs = plan, runs
         self.every = checkpoint_every or plan.checkpoint.every_steps
         self.summary = Summary(runs)
+        self.fail_fast = False
+        self.stopping = False
         self.board = Board()
         self.display: Display = display_for(self.board, progress)
         self.drivers = [StudyDriver(study) for study in plan.studies]
@@ -129,7 +135,7 @@ class _Conductor:
         finally:
             self.display.stop()
         self.executor.close()
-        if not self.summary.interrupted and self.board.done > COMPACT_ABOVE:
+        if not self.stopping and self.board.done > COMPACT_ABOVE:
             compact(self.runs)
         self.summary.done, self.summary.kept = self.board.done, self.board.kept
         self.summary.seconds = time.monotonic() - self.started
@@ -151,7 +157,7 @@ class _Conductor:
                 elif isinstance(news, Ended):
                     self._ended(news.job, news.outcome)
                 self.display.refresh()
-            if not self.busy or self.summary.interrupted:
+            if not self.busy or self.stopping:
                 return
             time.sleep(_BUSY_SECONDS)
             waiting, self.busy = self.busy, []
@@ -168,11 +174,17 @@ class _Conductor:
         self.board.end(job, outcome)
         if outcome.status in ("failed", "out_of_memory"):
             self.summary.failed.append((describe(job), outcome.error))
+            if self.fail_fast:
+                self._stop()
         if outcome.fresh and outcome.primary is not None and self.summary.first_seconds is None:
             self.summary.first_seconds = time.monotonic() - self.started
         self.display.ended(job, outcome)
-        if not self.summary.interrupted and outcome.status != "interrupted":
+        if not self.stopping and outcome.status != "interrupted":
             self._follow(job, outcome)
+
+    def _stop(self) -> None:
+        self.stopping = True
+        self.executor.request_stop()
 
     def _follow(self, job: Job, outcome: Outcome) -> None:
         """What a finished trial leads to: more trials, or the row's own runs."""
@@ -209,7 +221,7 @@ class _Conductor:
             if self.summary.interrupted:
                 raise KeyboardInterrupt
             self.summary.interrupted = True
-            self.executor.request_stop()
+            self._stop()
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
         try:

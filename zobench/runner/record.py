@@ -15,6 +15,7 @@ from zobench.runner.workbench import Workbench
 from zobench.store.reader import read_steps_log
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
+from zobench.zo.method import Method
 
 if TYPE_CHECKING:
     from zobench.runner.training import Training
@@ -79,6 +80,9 @@ class Run:
             "method_order": card.order,
             "replay": card.replay,
         }
+        if isinstance(optimizer, Method):
+            self.described["perturbation"] = optimizer.engine.mode
+            self.described["noise_backend"] = _noise(spec.noise, space)
 
     def step_rows(self) -> list[Row]:
         """The step log as rows of the steps table."""
@@ -119,7 +123,7 @@ class Run:
             "git_dirty": self.environment["git_dirty"],
             "zobench_version": zobench.__version__,
             "schema_version": SCHEMA_VERSION,
-            "spec": spec.canonical(),
+            "spec": spec.model_dump_json(),
             "environment": json.dumps(self.environment, sort_keys=True),
             "tuning_forwards": job.tuning_forwards,
             **self.described,
@@ -167,6 +171,14 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
 def failure_row(run: Run, status: str, error: str) -> Row:
     """The row of a run that gave no result."""
     return run.row(status, error)
+
+
+def _noise(kind: str, space: ParameterSpace) -> str:
+    """Which noise, and which implementation of it drew: ``counter numba``, ``legacy torch``."""
+    from zobench.zo.noise.backend import backend_for
+
+    tensor = space.entries(next(iter(space)))
+    return f"{kind} {backend_for(tensor) if kind == 'counter' else 'torch'}"
 
 
 def utc_now() -> str:

@@ -51,7 +51,8 @@ def compact(folder: str | Path) -> int:
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
             new = _write_generation(runs, old, fresh)
-            files.write_atomic(runs / COMPACT / MANIFEST, json.dumps(new, indent=1).encode())
+            text = json.dumps(new, indent=1)
+            files.write_atomic(runs / COMPACT / MANIFEST, text.encode(), sync=True, sync_entry=True)
         _remove_leftovers(runs, set(known) | set(fresh))
     return len(fresh)
 
@@ -77,7 +78,6 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
     if rows == 0:
         files.remove_file(temporary)
         return False
-    files.sync_file(temporary)
     files.commit(temporary, target)
     return True
 

@@ -1,6 +1,6 @@
 """File operations that survive a kill at any moment: every change of a results folder goes through here.
 
-A file is written under a temporary name, synchronized to disk and renamed, so a reader sees the old content
+A file is written under a temporary name and renamed, so a reader sees the old content
 or the new one, never a part. Temporary names start with ``.tmp-`` and are ignored by readers and removed by
 the next owner.
 """
@@ -19,25 +19,30 @@ def temporary_name(path: Path) -> Path:
     return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
 
 
-def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
-    """Replace ``path`` by ``data``. ``durable`` also survives a power cut (costs two disk
-    synchronizations)."""
+def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: bool = False) -> None:
+    """Replace ``path`` by ``data``: a killed process leaves the old content or the new.
+
+    ``sync`` pushes the content to disk before the name points to it, so that a power cut leaves no empty
+    file; ``sync_entry`` pushes the name as well. Each costs a disk synchronization (milliseconds).
+    """
     temporary = temporary_name(path)
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     try:
         write_all(fd, data)
-        if durable:
+        if sync:
             os.fsync(fd)
     finally:
         os.close(fd)
-    commit(temporary, path, durable=durable)
-
-
-def commit(temporary: Path, path: Path, *, durable: bool = True) -> None:
-    """Rename a finished temporary file to its name."""
     os.replace(temporary, path)
-    if durable:
+    if sync_entry:
         sync_folder(path.parent)
+
+
+def commit(temporary: Path, path: Path) -> None:
+    """Give a finished temporary file its name, both on disk."""
+    sync_file(temporary)
+    os.replace(temporary, path)
+    sync_folder(path.parent)
 
 
 def write_all(fd: int, data: bytes) -> None:

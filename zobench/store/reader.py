@@ -10,6 +10,7 @@ means that the listing is taken again.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,14 +137,21 @@ def finished(folder: str | Path, run_id: str) -> str | None:
 
 
 def read_status(run_folder: Path) -> dict[str, Any] | None:
-    """What ``status.json`` says; ``None`` while the run is unfinished."""
+    """What ``status.json`` says; ``None`` while the run is unfinished.
+
+    Nothing is synchronized to disk when a run ends: where a power cut left a table short of the size that the
+    status tells, the run counts as unfinished and is made again.
+    """
     try:
         status = json.loads((run_folder / STATUS).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        if status["schema_version"] != SCHEMA_VERSION:
+            raise SchemaVersionError(run_folder / STATUS, status["schema_version"])
+        whole = all(
+            os.stat(run_folder / f"{name}.parquet").st_size == size for name, size in status["tables"].items()
+        )
+    except (FileNotFoundError, json.JSONDecodeError):
         return None
-    if status["schema_version"] != SCHEMA_VERSION:
-        raise SchemaVersionError(run_folder / STATUS, status["schema_version"])
-    return dict(status)
+    return dict(status) if whole else None
 
 
 def read_steps_log(run_folder: Path, limit: int | None = None) -> list[dict[str, Any]]:

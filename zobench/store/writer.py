@@ -71,7 +71,7 @@ class RunFolder:
     def write_json(self, name: str, body: Mapping[str, Any]) -> None:
         """Replace a JSON file of the folder."""
         text = json.dumps(body, indent=1, sort_keys=True, ensure_ascii=False)
-        files.write_atomic(self.path / name, text.encode(), durable=False)
+        files.write_atomic(self.path / name, text.encode())
 
     def open_log(self, *, keep_steps: int) -> bool:
         """Open the step log for appending after its first ``keep_steps`` lines; the rest is cut off.
@@ -103,26 +103,26 @@ class RunFolder:
             os.close(fd)
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint; the step log is on disk before it, so it never lags behind."""
+        """Replace the checkpoint. A step log that a power cut left shorter is noticed by ``open_log``."""
         from safetensors.torch import save
 
-        assert self._log is not None, "open_log first"
-        os.fsync(self._log)
         tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
         data = save(tensors, metadata={"position": json.dumps(dict(checkpoint.position))})
-        files.write_atomic(self.path / CHECKPOINT, data)
+        files.write_atomic(self.path / CHECKPOINT, data, sync=True)
 
-    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write one parquet table of the run; an empty one is not written."""
+    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Write one parquet table and return its size in bytes; an empty one is not written (0 bytes)."""
         path = self.path / f"{name}.parquet"
-        if rows:
-            files.write_atomic(path, parquet_bytes(to_table(name, rows)))
-        else:
+        if not rows:
             files.remove_file(path)
+            return 0
+        data = parquet_bytes(to_table(name, rows))
+        files.write_atomic(path, data)
+        return len(data)
 
     def finish(self, status: str, tables: Mapping[str, Sequence[Mapping[str, Any]]], error: str = "") -> None:
-        """Write the tables and then the status. A result's log and checkpoint are deleted, having done their
-        work.
+        """Write the tables and then the status, which knows their sizes. A result's log and checkpoint are
+        deleted, having done their work.
 
         Args:
             status: one of the closed list; ``ValueError`` otherwise.
@@ -133,10 +133,9 @@ class RunFolder:
             raise ValueError(f"unknown status {status!r}; valid: {', '.join(STATUSES)}")
         assert len(tables["runs"]) == 1, "a run has one row"
         self.close_log()
-        for name, rows in tables.items():
-            self.write_table(name, rows)
-        counts = {name: len(rows) for name, rows in tables.items() if rows}
-        body = {"schema_version": SCHEMA_VERSION, "status": status, "error": error, "tables": counts}
+        written = {name: self.write_table(name, rows) for name, rows in tables.items()}
+        sizes = {name: size for name, size in written.items() if size}
+        body = {"schema_version": SCHEMA_VERSION, "status": status, "error": error, "tables": sizes}
         files.write_atomic(self.path / STATUS, json.dumps(body, indent=1, sort_keys=True).encode())
         if status in FINAL_STATUSES:
             self.discard_progress()

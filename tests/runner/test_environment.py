@@ -1,0 +1,51 @@
+"""The environment record says where a run was made and not by whom."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import subprocess
+from pathlib import Path
+
+from zobench.runner.environment import environment_record, git_state, peak_memory_bytes, reset_peak_memory
+
+
+def test_record_is_complete_and_anonymous():
+    record = environment_record()
+    text = json.dumps(record)
+    assert {"zobench", "python", "cpu", "threads", "packages", "git_commit", "git_dirty"} <= record.keys()
+    assert record["packages"]["torch"]
+    assert socket.gethostname() not in text
+    assert str(Path.home()) not in text
+    assert f'"{getpass.getuser()}"' not in text
+
+
+def test_git_state_of_a_checkout_and_of_none(tmp_path):
+    package = tmp_path / "package"
+    package.mkdir()
+    assert git_state(package) == (None, None)
+
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    (package / "a.py").write_text("1")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    commit, dirty = git_state(package)
+    assert len(commit) == 40
+    assert dirty is False
+    (package / "a.py").write_text("2")
+    assert git_state(package) == (commit, True)
+    (package / "inner").mkdir()
+    assert git_state(package / "inner") == (None, None)
+
+
+def test_peak_memory_is_of_the_process():
+    reset_peak_memory("cpu")
+    before = peak_memory_bytes("cpu")
+    block = bytearray(b"x" * 200_000_000)
+    after = peak_memory_bytes("cpu")
+    assert before is None or after - before > 100_000_000
+    assert len(block) == 200_000_000
