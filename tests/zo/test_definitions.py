@@ -1,7 +1,8 @@
-"""Every method against its definition: float64 trajectories computed by direct matrices, no kernels of the library.
+"""Every method against its definition: float64 trajectories computed by direct matrices, no kernels of the
+library.
 
-The directions are read once as vectors (``direction.tensor``); everything else - losses of the quadratic, projected
-gradients, updates - is written out here from the papers' formulas.
+The directions are read once as vectors (``direction.tensor``); everything else - losses of the quadratic,
+projected gradients, updates - is written out here from the papers' formulas.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Legacy noise follows the MeZO algorithm as published, step by step, to the bit on one machine.
 
-The reference here is written from the algorithm's description (specification of arXiv 2305.17333's code base): the global
-generator reseeded before every sweep, perturbations and restore by arithmetic, one update per tensor.
+The reference here is written from the algorithm's description (specification of arXiv 2305.17333's code
+base): the global generator reseeded before every sweep, perturbations and restore by arithmetic, one update
+per tensor.
 """
 
 from __future__ import annotations

@@ -1,0 +1,105 @@
+"""The examples run: a plain loop, a Hugging Face Trainer, and a plugin package installed through its entry
+point."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+
+
+def example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_plain_loop_learns_in_ten_lines(capsys) -> None:
+    module = example("plain_loop")
+    module.main()
+    start, end = (float(word) for word in capsys.readouterr().out.split() if word.startswith("0."))
+    assert end < 0.6 * start
+    source = (ROOT / "examples" / "plain_loop.py").read_text()
+    body = source.split('returns the losses."""\n')[1].split("\n\n")[0]
+    assert len(body.splitlines()) <= 10
+
+
+def test_trainer_steps_by_the_method(tmp_path: Path) -> None:
+    from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
+
+    from zobench.zo.methods.mezo import Mezo
+
+    config = LlamaConfig(
+        vocab_size=20, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
+    before = {n: p.detach().clone() for n, p in model.named_parameters()}
+    rows = [{"input_ids": [i % 20] * 6, "labels": [i % 20] * 6} for i in range(16)]
+    arguments = TrainingArguments(
+        output_dir=str(tmp_path), max_steps=5, per_device_train_batch_size=4, report_to=[], use_cpu=True,
+        save_strategy="no", logging_steps=1, seed=3, disable_tqdm=True,
+    )  # fmt: skip
+    trainer = example("hf_trainer").ZerothOrderTrainer(
+        method=Mezo, config=Mezo.Config(lr=1e-3), model=model, args=arguments, train_dataset=rows
+    )
+    trainer.train()
+    assert trainer.objective.meter.forwards == 10
+    assert trainer.method.t == 5
+    assert any(not torch.equal(p, before[n]) for n, p in model.named_parameters())
+    assert all(p.grad is None for p in model.parameters())
+
+
+CHECK_PLUGIN = """
+from zobench.plugins import entries, lookup
+from zobench.zo import check
+entry = entries("methods")["best-of-pairs"]
+assert entry.origin == "zobench-antithetic", entry
+for result in check(lookup("methods", "best-of-pairs")):
+    outcome = "passed" if result.passed else "skipped" if result.skipped else "FAILED"
+    print(outcome, result.name, result.reason)
+"""
+
+
+def test_plugin_package_passes_the_kit_through_its_entry_point(tmp_path: Path) -> None:
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    target = tmp_path / "site"
+    copy = tmp_path / "plugin"
+    copy.mkdir()
+    for file in (ROOT / "examples" / "plugin").iterdir():
+        if file.is_file():
+            (copy / file.name).write_bytes(file.read_bytes())
+    subprocess.run([*install, "--no-index", "--target", str(target), str(copy)], check=True, timeout=300)
+    env = {**os.environ, "PYTHONPATH": f"{target}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK_PLUGIN], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) >= 15
+    assert not [line for line in lines if line.startswith("FAILED")]
+    assert "passed measured-is-applied" in done.stdout
+
+
+def test_library_imports_without_transformers() -> None:
+    code = (
+        "import sys, zobench.zo.methods.mezo, zobench.zo.conformance, zobench.zo.trajectory;"
+        "assert 'transformers' not in sys.modules and 'numba' not in sys.modules, 'heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_catalogue_imports_no_torch() -> None:
+    code = "import sys, zobench.zo, zobench.zo.methods.catalogue; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -1,0 +1,103 @@
+"""The objective: what is charged, what is refused, and forms of the loss that agree."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zobench.zo import BudgetExhausted, Engine, Meter, Objective, build_space
+from zobench.zo.conformance.problems import quadratic, transformer
+from zobench.zo.methods.mezo import Mezo
+
+
+def lab(budget: int | None = None):
+    problem = transformer()
+    module = problem.make(torch.float64).eval()
+    objective = Objective(module, problem.loss, Meter(budget))
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    return objective, build_space("full", {}, module)
+
+
+def test_meter_counts_loss_one_jvp_two_gradient_three_branches_n() -> None:
+    objective, space = lab()
+    objective.loss()
+    objective.jvp({name: torch.ones_like(space.entries(name)) for name in space})
+    objective.gradient(space.tensors)
+    objective.branches({name: torch.stack([space.entries(name)] * 5) for name in space})
+    meter = objective.meter
+    assert (meter.forwards, meter.sequences, meter.tokens) == (11, 44, 264)
+
+
+def test_branches_equal_one_by_one() -> None:
+    objective, space = lab()
+    direction = Engine().bind(space, 0).gaussian()
+    stacked = {
+        n: torch.stack([space.entries(n) + 0.1 * direction.tensor(n, s) for s in range(4)]) for n in space
+    }
+    together = objective.branches(stacked)
+    alone = []
+    for i in range(4):
+        space.restore({name: stacked[name][i] for name in space})
+        alone.append(objective.loss())
+    assert together == pytest.approx(alone, rel=1e-12)
+    assert len(set(together)) == 4
+
+
+def test_jvp_is_the_gradient_along_the_tangent_and_touches_nothing() -> None:
+    objective, space = lab()
+    digest = space.digest()
+    direction = Engine().bind(space, 0).gaussian()
+    loss, slope = objective.jvp({name: direction.tensor(name, 4) for name in space})
+    again, grads = objective.gradient(space.tensors)
+    assert loss == again
+    assert slope == pytest.approx(direction.dot(4, grads), rel=1e-10)
+    assert space.digest() == digest
+    assert all(p.grad is None for p in space.tensors.values())
+
+
+def test_gradient_leaves_requires_grad_as_it_was() -> None:
+    objective, space = lab()
+    first = next(iter(space))
+    space.tensors[first].requires_grad_(False)
+    objective.gradient(space.tensors)
+    assert [p.requires_grad for p in space.tensors.values()] == [False] + [True] * (len(space) - 1)
+
+
+@pytest.mark.parametrize("ask", ["loss", "jvp", "gradient", "branches"])
+def test_an_exhausted_budget_books_nothing(ask: str) -> None:
+    objective, space = lab(budget=0)
+    arguments = {
+        "loss": (),
+        "jvp": ({n: torch.ones_like(space.entries(n)) for n in space},),
+        "gradient": (space.tensors,),
+        "branches": ({n: space.entries(n)[None] for n in space},),
+    }
+    with pytest.raises(BudgetExhausted, match="0 of 0 left"):
+        getattr(objective, ask)(*arguments[ask])
+    assert objective.meter.forwards == objective.meter.tokens == 0
+
+
+def test_losses_that_are_plain_numbers_train_and_refuse_derivatives() -> None:
+    """Accuracy-type objectives: MeZO runs, equal losses refuse the step, derivatives do not exist."""
+    problem = quadratic()
+    module = problem.make(torch.float32)
+    objective = Objective(module, lambda m, b: round(float(problem.loss(m, b)), 2), differentiable=False)
+    objective.set_batch(None, sequences=1, tokens=0)
+    space = build_space("full", {}, module)
+    method = Mezo(Mezo.Config(lr=0.01, epsilon=0.05), space, seed=0)
+    before = objective.loss()
+    records = [method.step(objective) for _ in range(100)]
+    assert objective.loss() < 0.5 * before
+    assert all(r.moved or r.reason == "no difference between the losses" for r in records)
+    for ask, argument in (("jvp", {}), ("gradient", space.tensors)):
+        with pytest.raises(ValueError, match="not differentiable"):
+            getattr(objective, ask)(argument)
+
+
+def test_empty_minibatches_are_refused() -> None:
+    objective, _ = lab()
+    with pytest.raises(ValueError, match="empty minibatch"):
+        objective.set_batch([], sequences=0, tokens=0)
+    fresh = Objective(objective.module, lambda m, b: 0.0)
+    with pytest.raises(ValueError, match="no minibatch"):
+        fresh.loss()

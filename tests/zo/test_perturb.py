@@ -1,0 +1,223 @@
+"""Perturbation modes: exactness, equality to the bit, drift, fused update, refusals; and half-precision
+updates."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from zobench.zo import BudgetExhausted, Engine, Objective, build_space, noise
+from zobench.zo.conformance.problems import transformer
+from zobench.zo.methods.mezo import Mezo
+from zobench.zo.perturb import Along, Displaced
+from zobench.zo.precision import Writer, stochastic_round
+
+DTYPES = [torch.float32, torch.bfloat16, torch.float16]
+
+
+def start(dtype: torch.dtype = torch.float32, engine: Engine | None = None, kind: str = "full", **params):
+    problem = transformer()
+    module = problem.make(dtype).eval()
+    space = build_space(kind, {}, module)
+    objective = Objective(module, problem.loss)
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    return Mezo(Mezo.Config(**params), space, seed=3, engine=engine), space, objective
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kind", ["full", "lora", "masked", "last-layer", "bias"])
+def test_snapshot_and_streamed_are_equal_to_the_bit_and_exact(dtype: torch.dtype, kind: str) -> None:
+    runs = [start(dtype, Engine(mode=mode), kind=kind, lr=1e-3, n=2) for mode in ("snapshot", "streamed")]
+    storage = {n: p.data_ptr() for n, p in runs[0][1].tensors.items()}
+    before = [run[1].digest() for run in runs]
+    frozen, _, objective = start(dtype, Engine(mode="streamed"), kind=kind, lr=0.0)
+    frozen.step(objective)
+    assert frozen.space.digest() == before[0] == before[1]
+    records = [[method.step(objective) for _ in range(3)] for method, _, objective in runs]
+    assert records[0] == records[1]
+    assert runs[0][1].digest() == runs[1][1].digest() != before[0]
+    assert storage == {n: p.data_ptr() for n, p in runs[0][1].tensors.items()}
+
+
+def test_streamed_never_writes_the_weights() -> None:
+    method, space, objective = start(engine=Engine(mode="streamed"))
+    versions = {n: (p._version, p.data_ptr()) for n, p in space.tensors.items()}
+    method.engine.loss(objective, Along(method.direction, 5, 0.1))
+    assert versions == {n: (p._version, p.data_ptr()) for n, p in space.tensors.items()}
+
+
+class Elsewhere(nn.Module):
+    """Uses its layer's weight without calling the layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 3)
+        self.layer.weight.data = torch.eye(3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.layer.weight
+
+
+def test_streamed_refuses_weights_used_outside_their_module() -> None:
+    module = Elsewhere()
+    space = build_space("names", {"include": ["layer.weight"]}, module)
+    objective = Objective(module, lambda m, x: m(x).square().mean())
+    objective.set_batch(torch.ones(2, 3), sequences=2, tokens=0)
+    with pytest.raises(ValueError, match=r"'layer\.weight' is used outside"):
+        Mezo(Mezo.Config(), space, seed=0, engine=Engine(mode="streamed")).step(objective)
+
+
+@pytest.mark.parametrize("mode", ["snapshot", "streamed", "in-place", "batched"])
+@pytest.mark.parametrize("n", [1, 3])
+def test_an_error_in_the_model_leaves_the_weights(mode: str, n: int) -> None:
+    method, space, objective = start(engine=Engine(mode=mode), lr=1e-3, n=n)
+    before = space.snapshot()
+    honest, calls = objective._loss, []
+
+    def breaks(module, batch):
+        calls.append(1)
+        if len(calls) == 2 or mode == "batched":
+            raise RuntimeError("out of memory")
+        return honest(module, batch)
+
+    objective._loss = breaks
+    with pytest.raises((RuntimeError, ValueError), match="out of memory"):
+        method.step(objective)
+    for name in space:
+        assert torch.allclose(
+            space.entries(name), before[name], rtol=0, atol=0 if mode != "in-place" else 1e-6
+        )
+
+
+def test_budget_is_enforced_before_the_forward() -> None:
+    method, space, objective = start(lr=1e-3)
+    objective.meter.budget = 3
+    method.step(objective)
+    digest = space.digest()
+    with pytest.raises(BudgetExhausted):
+        method.step(objective)
+    assert space.digest() == digest
+    assert objective.meter.forwards == 3
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_arithmetic_restore_drifts_like_a_random_walk(dtype: torch.dtype) -> None:
+    """After c cycles the drift is of the order of sqrt(c) roundings; exact modes have none."""
+    method, space, objective = start(dtype, Engine(mode="in-place", precision="nearest"), lr=0.0)
+    before, sizes = space.snapshot(), {}
+    for cycle in range(1, 65):
+        method.step(objective)
+        if cycle in (16, 64):
+            squares = [(space.entries(n).double() - t.double()).square().sum() for n, t in before.items()]
+            sizes[cycle] = math.sqrt(float(sum(squares)))
+    norm = math.sqrt(float(sum(t.double().square().sum() for t in before.values())))
+    unit = torch.finfo(dtype).eps
+    assert 0 < sizes[64] < 3 * 64 * unit * norm
+    assert 1.2 < sizes[64] / sizes[16] < 3.5
+
+
+def test_fused_update_equals_two_passes_within_rounding() -> None:
+    engines = [Engine(mode="in-place", fused=fused) for fused in (False, True)]
+    runs = [start(torch.float64, engine, lr=1e-2) for engine in engines]
+    for method, _, objective in runs:
+        for _ in range(5):
+            method.step(objective)
+    for name in runs[0][1]:
+        assert torch.allclose(runs[0][1].entries(name), runs[1][1].entries(name), rtol=1e-10, atol=1e-10)
+    draws = [method.engine.source.drawn / space.numel for method, space, _ in runs]
+    assert draws == [5 * 4, 5 * 3], "the fused form saves one sweep of four"
+
+
+def test_displaced_points_take_any_shift() -> None:
+    method, space, objective = start()
+    away = {name: torch.full_like(space.entries(name), 0.01) for name in space}
+    moved = method.engine.loss(objective, Displaced(away), Along(method.direction, 4, 1e-2))
+    before = space.snapshot()
+    with torch.no_grad():
+        for name in space:
+            space.entries(name).add_(away[name])
+            method.direction.add_(space.entries(name), name, 4, 1e-2)
+    assert objective.loss() == moved
+    space.restore(before)
+
+
+def test_batched_refuses_a_loss_that_vmap_cannot_run() -> None:
+    method, _, objective = start(engine=Engine(mode="batched"), n=2)
+    honest = objective._loss
+    objective._loss = lambda module, batch: float(honest(module, batch))
+    with pytest.raises(ValueError, match="batched branches"):
+        method.step(objective)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_small_updates_survive_but_for_nearest(dtype: torch.dtype) -> None:
+    """400 steps of a fiftieth of a unit in the last place: nearest loses all, the other rules keep their
+    sum."""
+    step = torch.finfo(dtype).eps / 50
+    moved = {}
+    for rule in ("nearest", "stochastic", "compensated", "master"):
+        module = nn.Linear(2000, 1, bias=False).to(dtype)
+        module.weight.data.fill_(1.0)
+        writer = Writer(build_space("full", {}, module), rule, seed=1)
+        shares = []
+        for _ in range(400):
+            with writer.editing("weight") as theta:
+                theta.add_(step)
+            shares.append(writer.moved_share())
+        moved[rule] = float(module.weight.detach().double().mean()) - 1.0
+        wanted = 0.0 if rule == "nearest" else 1 / 50
+        if rule in ("nearest", "stochastic"):
+            assert abs(sum(shares) / 400 - wanted) < 2e-3, rule
+    assert moved["nearest"] == 0.0
+    for rule in ("stochastic", "compensated", "master"):
+        assert moved[rule] == pytest.approx(400 * step, rel=0.15), rule
+
+
+def test_stochastic_rounding_is_unbiased_and_hits_neighbours_only() -> None:
+    values = noise.sample((4000,), seed=1, key=2, kind="gaussian")
+    down = torch.stack([stochastic_round(values, torch.bfloat16, seed=s).float() for s in range(200)])
+    gap = (down.max(dim=0).values - down.min(dim=0).values).abs()
+    assert bool((gap <= values.abs() * 2**-7 + 1e-30).all())
+    largest_deviation = 0.5 * gap / math.sqrt(200)
+    error = ((down.mean(dim=0) - values) / largest_deviation)[gap > 0]
+    assert abs(float(error.mean())) < 5 / math.sqrt(len(error))
+    assert float(error.abs().max()) < 5
+    exact = torch.tensor([0.0, 1.0, -2.5])
+    assert torch.equal(stochastic_round(exact, torch.bfloat16, seed=0).float(), exact)
+
+
+@pytest.mark.parametrize("rule", ["compensated", "master", "stochastic"])
+def test_half_precision_state_resumes_to_the_bit(rule: str) -> None:
+    engine = Engine(precision=rule)
+    whole, space, objective = start(torch.bfloat16, engine, lr=1e-4)
+    for _ in range(3):
+        whole.step(objective)
+    weights, state = space.state_dict(), whole.state_dict()
+    for _ in range(3):
+        last = whole.step(objective)
+    again, other, objective = start(torch.bfloat16, engine, lr=1e-4)
+    other.load_state_dict(weights)
+    again.load_state_dict(state)
+    for _ in range(3):
+        got = again.step(objective)
+    assert got == last
+    assert other.digest() == space.digest()
+    assert 0 < last.extras["moved_share"] < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mode": "inplace"}, "mode must be one of"),
+        ({"noise": "philox"}, "noise must be one of"),
+        ({"precision": "fp32"}, "precision must be one of"),
+        ({"branches": 0}, "branches"),
+        ({"fused": True}, "fused needs mode 'in-place'"),
+    ],
+)
+def test_engine_options_are_validated(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Engine(**options)
