@@ -63,6 +63,7 @@ class Study:
     steps: int = 30
     shared_sd: float = 0.01
     extra_metrics: int = 0
+    tuned: tuple[str, ...] = ()
     suite: str = "fewshot"
     rng: int = 0
     texts: Sequence[str] = SENTENCES
@@ -85,7 +86,8 @@ def default_study() -> Study:
             Entry("in-context", -0.06, "control", sd=0.01, fields={"budget_forwards": 0, "shots": 4}),
             Entry("first-order AdamW", 0.16, "control", sd=0.008, fields={"method_order": "first"}),
             Entry("mezo shuffled labels", -0.19, "control", fields={"labels": "shuffled"}),
-        ]
+        ],
+        tuned=("fzoo", "mezo"),
     )
 
 
@@ -113,6 +115,11 @@ def make_synthetic(folder: Path, study: Study | None = None, *, compact: bool = 
                         everything[name] += rows
                 else:
                     write_run(folder / "runs", tables)
+    for tables in tuning_runs(study, generator):
+        if not compact:
+            write_run(folder / "runs", tables)
+        for name, rows in tables.items():
+            everything[name] += rows
     if compact:
         write_compact(folder / "runs", everything)
     return folder
@@ -165,6 +172,38 @@ def one_run(
             for r in rows:
                 r["run_id"] = run_id
     return tables
+
+
+def tuning_runs(study: Study, generator: np.random.Generator) -> list[dict[str, list[Row]]]:
+    """Five learning rates x two seeds for each tuned row; validation accuracy rises to the largest rate
+    (the edge).
+    """
+    out = []
+    for name in study.tuned:
+        for i, lr in enumerate((1e-4, 3e-4, 1e-3, 3e-3, 1e-2)):
+            for seed in (100, 101):
+                task = next(iter(study.tasks))
+                entry = Entry(
+                    name,
+                    fields={"purpose": "tuning", "tuning_of": name, "method_params": json.dumps({"lr": lr})},
+                )
+                run_id = hashlib.sha256(f"tune {name} {lr} {seed}".encode()).hexdigest()[:20]
+                row = runs_row(study, entry, task, seed, run_id, "done")
+                metric = {
+                    "run_id": run_id,
+                    "step": 300,
+                    "forwards": study.budget,
+                    "task": task,
+                    "split": "validation",
+                    "condition_kind": "clean",
+                    "condition": "",
+                    "metric": "accuracy",
+                    "n": 100,
+                    "final": True,
+                    "value": 0.6 + 0.04 * i + float(generator.normal(0, 0.01)),
+                }
+                out.append({"runs": [row], "metrics": [metric]})
+    return out
 
 
 def runs_row(study: Study, entry: Entry, task: str, seed: int, run_id: str, status: str) -> Row:

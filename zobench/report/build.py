@@ -57,7 +57,7 @@ def build(
         folders: one or more results folders; a run found in several is read once.
         output: an ``.html`` file, or a folder that gets an ``index.html``.
         leaderboard: name of a shipped leaderboard or path of a YAML file; few-shot accuracy by default.
-        site: also write a page for every run, in ``runs/`` beside the page.
+        site: also write a page for every run, in ``pages/`` beside the page.
     """
     found = analyse(folders, leaderboard)
     target = Path(output)
@@ -96,7 +96,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "blocks": [names[b] for b in ranking.blocks],
         "ranking": tables.ranking_rows(ranking, runs, found.attacks),
         "critical": ranking.critical,
-        "diagram": svg.critical_difference(ranking.critical) if _worth_drawing(ranking) else "",
+        "diagram": diagram(ranking),
         "tie_groups": ranking.tie_groups,
         "heat": tables.heat(ranking),
         "attacks": found.attacks.astype(object).where(found.attacks.notna(), None).to_dict("records"),
@@ -106,5 +106,8 @@ def context(found: Analysis) -> dict[str, Any]:
     }
 
 
-def _worth_drawing(ranking: Ranking) -> bool:
-    return ranking.critical is not None and 3 <= len(ranking.ranked) <= 30
+def diagram(ranking: Ranking) -> str:
+    """The critical-difference diagram where it can be read: three to thirty rows."""
+    if ranking.critical is None or not 3 <= len(ranking.ranked) <= 30:
+        return ""
+    return svg.critical_difference(ranking.critical)

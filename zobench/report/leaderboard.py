@@ -102,7 +102,7 @@ class Leaderboard(Strict):
         factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
         x = value * factor
         digits = 1 if self.scale != "number" or abs(x) >= 100 else 3
-        return f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}"
+        return (f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}").replace("-", "−")
 
     @property
     def unit(self) -> str:

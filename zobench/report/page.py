@@ -9,6 +9,7 @@ SHA-256).
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import json
 from pathlib import Path
@@ -35,10 +36,10 @@ SCRIPTS = (
 )
 
 
-def render(template: str, body: dict[str, Any], data: dict[str, Any], *, plots: bool = True) -> str:
+def render(template: str, body: dict[str, Any], data: dict[str, Any]) -> str:
     """A complete page. ``body`` goes to the template, ``data`` to the scripts."""
     program = "\n".join(asset(f"{name}.js") for name in SCRIPTS)
-    library = plotly() if plots else ""
+    library = plotly()
     return (
         environment()
         .get_template(template)
@@ -48,11 +49,18 @@ def render(template: str, body: dict[str, Any], data: dict[str, Any], *, plots: 
             program=Markup(program),
             library=Markup(library),
             data=Markup(json_for_script(data)),
-            policy=policy([program, *([library] if library else [])]),
+            policy=policy([program, library]),
         )
     )
 
 
+def render_plain(template: str, body: dict[str, Any]) -> str:
+    """A page without any script."""
+    style = Markup("\n".join(asset(f"{name}.css") for name in STYLES))
+    return environment().get_template(template).render(**body, style=style, policy=policy([]))
+
+
+@functools.lru_cache(maxsize=1)
 def environment() -> Environment:
     """Templates with autoescape on and every unknown name an error."""
     env = Environment(
@@ -69,6 +77,7 @@ def environment() -> Environment:
     return env
 
 
+@functools.cache
 def asset(name: str) -> str:
     """A hand-written style sheet or script; it must not be able to end the element that holds it."""
     text = (HERE / "assets" / name).read_text(encoding="utf-8")
@@ -98,7 +107,7 @@ def policy(scripts: list[str]) -> str:
     """No network, no plug-ins, no forms; only the given inline scripts. Styles are inline because plotly
     sets some.
     """
-    hashes = " ".join(f"'sha256-{_digest(s)}'" for s in scripts)
+    hashes = " ".join(f"'sha256-{_digest(s)}'" for s in scripts) or "'none'"
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "connect-src 'none'; font-src 'none'; base-uri 'none'; form-action 'none'"

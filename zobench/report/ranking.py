@@ -105,7 +105,10 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
         )
         for i, r in enumerate(order)
     ]
-    rest = sorted(set(map(str, runs["row"])) - set(order), key=lambda r: (groups[r] != "control", r))
+    rest = sorted(
+        set(map(str, runs["row"])) - set(order),
+        key=lambda r: (groups[r] != "control", sign * _mean(values[r]) if r in values else np.inf, r),
+    )
     standings += [_standing(r, runs, values, False, reasons=tuple(apart.get(r, ()))) for r in rest]
     critical = None
     if len(order) > 1:

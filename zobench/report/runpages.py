@@ -148,7 +148,8 @@ def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[di
         """
     )
     out: dict[str, list[dict[str, Any]]] = {}
-    for r in found.to_dict("records"):
+    for record in found.to_dict("records"):
+        r = {str(k): v for k, v in record.items()}
         edit = parts(str(r.pop("original")), str(r.pop("edited")))
         out.setdefault(str(r.pop("run_id")), []).append(
             {**{k: plain(v) for k, v in r.items()}, "parts": edit}

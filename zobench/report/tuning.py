@@ -31,7 +31,7 @@ def collect(source: Source) -> list[dict[str, Any]]:
 
 
 def _row(name: str, runs: pd.DataFrame) -> dict[str, Any]:
-    trials = []
+    trials: list[dict[str, Any]] = []
     for params, group in runs.groupby(runs["method_params"].fillna("{}"), sort=False):
         scores = group["score"].dropna().to_numpy(dtype=float)
         trials.append(

@@ -1,0 +1,148 @@
+"""Two results folders side by side: what changed, and whether the change is more than noise.
+
+Rows are matched by name and block, runs by seed; the differences are paired and Holm-corrected over rows.
+Used by ``zobench diff A B``, whose exit code a continuous integration can act on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zobench.metrics import paired
+from zobench.report.leaderboard import Leaderboard, load
+from zobench.report.scores import score_runs
+from zobench.report.source import open_results
+
+Folders = str | Path | Sequence[str | Path]
+COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dtype", "method_params")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row: B minus A over common tasks and seeds.
+
+    ``verdict`` is ``identical`` (same weights or same value in every run), ``better``, ``worse``, ``tie``,
+    ``undecided``, or ``not comparable`` with the reason in ``reasons``.
+    """
+
+    row: str
+    verdict: str
+    comparison: paired.Comparison | None
+    adjusted: float
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FolderDiff:
+    """``changes`` for the rows that both have, and the rows of one only."""
+
+    board: Leaderboard
+    changes: tuple[Change, ...]
+    only_a: tuple[str, ...]
+    only_b: tuple[str, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """1 where some row became significantly worse, or is missing in B; 2 where a row is not comparable;
+        else 0.
+        """
+        if self.only_a or any(c.verdict == "worse" for c in self.changes):
+            return 1
+        return 2 if any(c.verdict == "not comparable" for c in self.changes) else 0
+
+
+def compare_folders(a: Folders, b: Folders, *, leaderboard: str | Path | None = None) -> FolderDiff:
+    """Compare results B against results A on a leaderboard's score."""
+    board = load(leaderboard)
+    left, right = (score_runs(open_results(x), board) for x in (a, b))
+    common = sorted(set(left["row"]) & set(right["row"]))
+    pairs = {row: _pairs(left[left["row"] == row], right[right["row"] == row]) for row in common}
+    found = {row: _comparison(p) for row, p in pairs.items()}
+    adjusted = paired.holm([c.p if c else np.nan for c in found.values()])
+    changes = [
+        _change(row, pairs[row], c, float(p), board)
+        for (row, c), p in zip(found.items(), adjusted, strict=True)
+    ]
+    return FolderDiff(
+        board,
+        tuple(changes),
+        tuple(sorted(set(left["row"]) - set(common))),
+        tuple(sorted(set(right["row"]) - set(common))),
+    )
+
+
+def _pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
+    columns = ["block", "label", "seed", "value", "weights_digest", *COMPARED]
+    both = left.loc[left["usable"], columns].merge(
+        right.loc[right["usable"], columns], on=["block", "seed"], suffixes=("_a", "_b")
+    )
+    return both.sort_values(["block", "seed"], ignore_index=True)
+
+
+def _comparison(pairs: pd.DataFrame) -> paired.Comparison | None:
+    if pairs.empty:
+        return None
+    groups = [g for _, g in pairs.groupby("block", sort=True)]
+    new, old = ([g[c].to_numpy(dtype=float) for g in groups] for c in ("value_b", "value_a"))
+    return paired.compare_groups(new, old)
+
+
+def _change(
+    row: str, pairs: pd.DataFrame, found: paired.Comparison | None, adjusted: float, board: Leaderboard
+) -> Change:
+    if found is None:
+        return Change(row, "not comparable", None, adjusted, ("no run in common",))
+    reasons = tuple(
+        f"other {c.replace('_', ' ')}" for c in COMPARED if _differs(pairs[f"{c}_a"], pairs[f"{c}_b"])
+    )
+    hard = tuple(r for r in reasons if "method" not in r)
+    if hard:
+        return Change(row, "not comparable", found, adjusted, reasons)
+    if (pairs["value_a"] == pairs["value_b"]).all():
+        same = (pairs["weights_digest_a"].fillna("a") == pairs["weights_digest_b"].fillna("b")).all()
+        return Change(
+            row, "identical", found, adjusted, reasons or (() if same else ("other weights, same scores",))
+        )
+    said = paired.verdict(found, adjusted, alpha=board.alpha, margin=board.margin)
+    if not board.higher:
+        said = {"better": "worse", "worse": "better"}.get(said, said)
+    return Change(row, said, found, adjusted, reasons)
+
+
+def _differs(a: pd.Series, b: pd.Series) -> bool:
+    return bool((a.fillna("").astype(str) != b.fillna("").astype(str)).any())
+
+
+def print_diff(diff: FolderDiff, console: Console | None = None) -> None:
+    """The comparison as a table; names are printed as text, never as markup."""
+    console = console or Console()
+    out = Table(title=Text(f"{diff.board.title}: B minus A"), box=None, pad_edge=False, header_style="bold")
+    for heading in ("row", "change", "95 % interval", "adjusted p", "pairs", "verdict", ""):
+        out.add_column(heading, justify="right" if heading in ("change", "adjusted p", "pairs") else "left")
+    styles = {"better": "green", "worse": "bold red", "not comparable": "yellow"}
+    for c in diff.changes:
+        cells = [c.row, "–", "–", "–", "0"]
+        if c.comparison is not None:
+            d = c.comparison.difference
+            ends = (
+                f"{diff.board.show(d.low, True)} to {diff.board.show(d.high, True)}"
+                if d.low == d.low
+                else "–"
+            )
+            p = "–" if c.adjusted != c.adjusted else f"{c.adjusted:.3f}"
+            cells = [c.row, diff.board.show(d.value, True), ends, p, str(c.comparison.pairs)]
+        out.add_row(
+            *map(Text, cells), Text(c.verdict, style=styles.get(c.verdict, "")), Text("; ".join(c.reasons))
+        )
+    console.print(out)
+    for name, rows in (("A", diff.only_a), ("B", diff.only_b)):
+        if rows:
+            console.print(Text(f"only in {name}: {', '.join(rows)}"))

@@ -1,0 +1,63 @@
+"""A folder instead of one file: a small page for every run beside the leaderboard page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zobench.report import page, runpages
+
+if TYPE_CHECKING:
+    from zobench.report.build import Analysis
+
+AT_A_TIME = 200
+
+
+def write_run_pages(found: Analysis, folder: Path) -> list[Path]:
+    """Write ``folder/pages/<run id>.html`` for every result run and return the paths."""
+    target = folder / "pages"
+    target.mkdir(parents=True, exist_ok=True)
+    names = [s.row for s in found.ranking.standings]
+    place = {n: i for i, n in enumerate(names)}
+    written = []
+    for start in range(0, len(found.runs), AT_A_TIME):
+        for run in runpages.describe(found.source, found.runs.iloc[start : start + AT_A_TIME], place):
+            path = target / f"{run['id']}.html"
+            path.write_text(run_page(run, names[run["r"]], found), encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
+    """One run as a page of its own: no script, its curve as inline SVG."""
+    body = {
+        "run": run,
+        "name": name,
+        "board": found.board,
+        "loss": polyline(run["steps"].get("x", []), run["steps"].get("loss", [])),
+        "curve": polyline(*_primary(run)),
+    }
+    return page.render_plain("run.html", body)
+
+
+def polyline(x: list[Any], y: list[Any], width: int = 640, height: int = 180) -> dict[str, Any] | None:
+    """Points of an SVG polyline scaled to a box, with the ends of both axes; ``None`` with fewer than two
+    points.
+    """
+    known = [(float(a), float(b)) for a, b in zip(x, y, strict=True) if a is not None and b is not None]
+    if len(known) < 2:
+        return None
+    xs, ys = [a for a, _ in known], [b for _, b in known]
+    wide, high = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
+    points = " ".join(
+        f"{(a - min(xs)) / wide * width:.1f},{height - (b - min(ys)) / high * height:.1f}" for a, b in known
+    )
+    return {"points": points, "x": (min(xs), max(xs)), "y": (min(ys), max(ys))}
+
+
+def _primary(run: dict[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Forwards and values of the run's main test metric (the first one that is a curve)."""
+    clean = [m for m in run["metrics"] if m[0] == "test" and m[1] == "clean"]
+    names = sorted({m[3] for m in clean}, key=lambda n: (n != "accuracy", n))
+    by_point = {m[4]: m[5] for m in clean if names and m[3] == names[0]}
+    return list(by_point), list(by_point.values())

@@ -1,0 +1,90 @@
+"""The one-screen table that a suite ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from zobench.report.build import Analysis, analyse
+from zobench.report.overview import headline
+from zobench.report.tables import costs, labels, status_text
+
+MOST_TASKS = 5
+MOST_ROWS = 40
+
+
+def summary(
+    folders: str | Path | Sequence[str | Path],
+    *,
+    leaderboard: str | Path | None = None,
+    console: Console | None = None,
+) -> None:
+    """Print rank, accuracy per task with its half interval, mean, accuracy under each attack (minus its
+    null), forwards, seconds and status of every row. Names are printed as text, never as markup.
+    """
+    found = analyse(folders, leaderboard)
+    console = console or Console()
+    console.print(table(found))
+    console.print(Text(headline(found.ranking)))
+
+
+def table(found: Analysis) -> Table:
+    """The rich table of an analysis: ranked rows, then controls, then rows that are not comparable."""
+    ranking, board = found.ranking, found.board
+    names, attacks = labels(found.source), attack_columns(found)
+    out = Table(
+        title=Text(board.title), box=None, pad_edge=False, header_style="bold", row_styles=["", "dim"][:1]
+    )
+    out.add_column("rank", justify="right")
+    out.add_column("row", overflow="fold")
+    for heading in [*(names[b] for b in ranking.blocks[:MOST_TASKS]), "mean"]:
+        out.add_column(Text(heading), justify="right")
+    for condition in attacks:
+        out.add_column(Text(f"{condition} (− null)"), justify="right")
+    for heading in ("forwards", "seconds", "status"):
+        out.add_column(heading, justify="right")
+    for s in ranking.standings[:MOST_ROWS]:
+        mine = found.runs[found.runs["row"] == s.row]
+        spent = costs(mine)
+        place = (
+            ""
+            if s.rank is None
+            else f"{s.rank[0]}" + (f" ({s.rank[1]}–{s.rank[2]})" if s.rank[1] < s.rank[2] else "")
+        )
+        cells = [place or ("control" if s.group == "control" else "apart"), s.row]
+        cells += [_value(s.blocks.get(b), board.show) for b in ranking.blocks[:MOST_TASKS]]
+        cells.append(_value(s.interval, board.show))
+        cells += [attacks[c].get(s.row, "–") for c in attacks]
+        cells += [_number(spent["forwards"]), _number(spent["train_seconds"]), status_text(mine)]
+        style = "" if s.ranked else "dim"
+        out.add_row(*(Text(str(c)) for c in cells), style=style)
+    return out
+
+
+def attack_columns(found: Analysis) -> dict[str, dict[str, str]]:
+    """By attack and row: robust accuracy with its difference to the null's, in percent and points."""
+    out: dict[str, dict[str, str]] = {}
+    for a in found.attacks.to_dict("records"):
+        if a["robust"] == a["robust"]:
+            text = f"{100 * a['robust']:.1f}"
+            if a["null"] == a["null"]:
+                text += f" ({100 * (a['robust'] - a['null']):+.1f})"
+            out.setdefault(str(a["condition"]), {})[str(a["row"])] = text
+    return out
+
+
+def _value(interval: object, show: object) -> str:
+    from zobench.metrics.intervals import Interval
+
+    if not isinstance(interval, Interval) or not callable(show):
+        return "–"
+    half = interval.half
+    return show(interval.value) + (f" ±{show(half)}" if half == half else "")
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
