@@ -24,7 +24,8 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
     out.print(_pairs({"status": run.status or "unfinished", **facts}))
     spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
-    out.print(_pairs({"spec": json.dumps(spec, indent=1)}))
+    out.print(Text("specification", style="bold"))
+    out.print(_spec(spec))
     if metrics:
         out.print(_metrics(metrics))
     points = [(s["forwards"], s["loss"]) for s in steps]
@@ -54,17 +55,24 @@ _SHOWN = (
     "status", "error", "note", "model", "task", "method", "space", "seed", "budget_forwards", "forwards",
     "evaluation_forwards", "tuning_forwards", "steps", "refused_steps", "train_seconds", "peak_memory_bytes",
     "weights_digest", "data_digest", "git_commit", "git_dirty", "resumed", "started_utc", "finished_utc",
-    "spec",
 )  # fmt: skip
 
 
 def _pairs(facts: dict[str, Any]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
-        if name in _SHOWN and value not in (None, "") and not (name == "spec" and "\n" not in str(value)):
+        if name in _SHOWN and value not in (None, ""):
             table.add_row(
                 Text(name, style="dim"), Text(f"{value:.6g}" if isinstance(value, float) else str(value))
             )
+    return table
+
+
+def _spec(spec: dict[str, Any]) -> Table:
+    """One line per part of the specification."""
+    table = Table.grid(padding=(0, 2))
+    for name, value in spec.items():
+        table.add_row(Text(name, style="dim"), Text(json.dumps(value, ensure_ascii=False)))
     return table
 
 
