@@ -93,7 +93,8 @@ class LegacySource(NoiseSource):
             return self._given[position]
         import numpy as np
 
-        return int(np.random.RandomState(self._run_seed % 2**32).randint(SEED_BOUND, size=position + 1)[position])
+        stream = np.random.RandomState(self._run_seed % 2**32)
+        return int(stream.randint(SEED_BOUND, size=position + 1)[position])
 
     def descend_(
         self, tensor: torch.Tensor, name: str, seed: int, lr: float, slope: float, rate: float

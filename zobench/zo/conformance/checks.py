@@ -269,7 +269,7 @@ def drift(subject: Subject) -> str:
         run = subject.changed(lr=0.0).start(dtype=dtype, engine=Engine(mode="in-place", precision="nearest"))
         before = run.space.snapshot()
         try:
-            run.steps(20)
+            run.steps(8)
         except ValueError as error:
             raise Skip(f"does not run in place: {error}") from error
         moved = math.sqrt(
@@ -277,12 +277,12 @@ def drift(subject: Subject) -> str:
         )
         size = math.sqrt(sum(float(t.double().square().sum()) for t in before.values()))
         sweeps = (
-            run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 20
+            run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 8
         )
         bound = 2 * sweeps * torch.finfo(dtype).eps
         expect(moved / size <= bound, f"drift {moved / size:.2g} in {dtype}, rounding allows {bound:.2g}")
         details.append(f"{str(dtype).removeprefix('torch.')} {moved / size:.1e}")
-    return "after 20 steps: " + ", ".join(details)
+    return "after 8 steps: " + ", ".join(details)
 
 
 def outside_untouched(subject: Subject) -> str:
