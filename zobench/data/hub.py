@@ -62,11 +62,16 @@ def snapshot(
 
 
 def _cause(error: BaseException) -> str:
-    """The innermost reason of a chain of exceptions, in one line."""
-    while error.__cause__ is not None or error.__context__ is not None:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    """What was raised and the innermost reason for it, in one line."""
+    inner = error
+    while inner.__cause__ is not None or inner.__context__ is not None:
+        inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]
+    return _line(error) if inner is error else f"{_line(error)} <- {_line(inner)}"
+
+
+def _line(error: BaseException) -> str:
     text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+    return f"{type(error).__name__}: {text[0][:200]}" if text else type(error).__name__
 
 
 def rows(

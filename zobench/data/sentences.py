@@ -63,8 +63,8 @@ def _mpqa() -> Pools:
 
 
 def _rte() -> Pools:
-    """The development sets of RTE 1, 2 and 3 (2,167 pairs) and their test sets (2,400); class 0 is
-    entailment.
+    """The development sets of RTE 1, 2 and 3 (1,767 pairs: the archive has half of RTE-2) and their test sets
+    (2,400); class 0 is entailment.
     """
     path = data_file("nltk/rte.zip", task="rte-pascal")
     return Pools(
