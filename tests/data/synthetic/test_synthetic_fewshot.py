@@ -143,3 +143,20 @@ def test_no_opinion_and_no_note_has_two_labels():
             row = draw(rng)
             labels.setdefault(row.text, set()).add(row.label)
         assert all(len(found) == 1 for found in labels.values())
+
+
+def test_the_labels_of_counting_follow_from_counting():
+    """Five things, c of which have the trait: entailed if the second holds wherever the first does, and so
+    on."""
+    holds = {
+        "all": {5},
+        "most": {3, 4, 5},
+        "some": {1, 2, 3, 4, 5},
+        "no": {0},
+        "not all": {0, 1, 2, 3, 4},
+    }
+    for label, pairs in enumerate(inference.COUNTING):
+        for first, second in pairs:
+            given, asked = holds[first], holds[second]
+            expected = 0 if given <= asked else 1 if not given & asked else 2
+            assert label == expected, (first, second)

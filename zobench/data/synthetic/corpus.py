@@ -35,12 +35,23 @@ MIX: dict[str, float] = {
     "aside": 0.03,
 }
 SECOND_MIX: dict[str, float] = {
-    "problem": 0.25,
+    "problem": 0.34,
     "drill": 0.08,
-    "sentiment": 0.24,
+    "sentiment": 0.18,
+    "topic": 0.11,
+    "inference": 0.18,
+    "person": 0.10,
+    "aside": 0.01,
+}
+
+
+EASY_MIX: dict[str, float] = {
+    "problem": 0.15,
+    "drill": 0.03,
+    "sentiment": 0.32,
     "topic": 0.12,
-    "inference": 0.24,
-    "person": 0.06,
+    "inference": 0.34,
+    "person": 0.03,
     "aside": 0.01,
 }
 
@@ -66,25 +77,30 @@ class Plan:
     negation: float
     contrast: float
     """Chances of a negated clause and of a second clause in opinions."""
+    mixed: float
+    """Chance of a thing of another topic in notes."""
+    family: str | None
+    """The one family of inference, or ``None`` for those that need matching."""
     comparison: float
     """Share of comparisons among two-step problems."""
     label_weight: float
     """Weight of the label word of a classification text in the loss; other answers have weight 1."""
 
 
-EASY_MIX: dict[str, float] = {
-    "problem": 0.15,
-    "drill": 0.03,
-    "sentiment": 0.32,
-    "topic": 0.12,
-    "inference": 0.34,
-    "person": 0.03,
-    "aside": 0.01,
-}
 PLANS: dict[str, Plan] = {
-    "first": Plan(MIX, negation=0.3, contrast=0.4, comparison=0.2, label_weight=1.0),
-    "easy": Plan(EASY_MIX, negation=0.1, contrast=0.0, comparison=0.5, label_weight=10.0),
-    "second": Plan(SECOND_MIX, negation=0.25, contrast=0.25, comparison=0.5, label_weight=10.0),
+    "first": Plan(MIX, negation=0.3, contrast=0.4, mixed=0.3, family=None, comparison=0.2, label_weight=1.0),
+    "easy": Plan(
+        EASY_MIX, negation=0.1, contrast=0.0, mixed=0.3, family=None, comparison=0.5, label_weight=10.0
+    ),
+    "second": Plan(
+        SECOND_MIX,
+        negation=0.4,
+        contrast=0.0,
+        mixed=0.3,
+        family="counting",
+        comparison=0.35,
+        label_weight=6.0,
+    ),
 }
 
 
@@ -132,7 +148,7 @@ def _sentiment(rng: random.Random, plan: Plan) -> Document:
 
 def _topic(rng: random.Random, plan: Plan) -> Document:
     while True:
-        row = topics.draw(rng)
+        row = topics.draw(rng, mixed=plan.mixed)
         if not reserved("topic", row.text):
             break
     prompt, labels = rng.choice(topics.FORMATS)
@@ -141,7 +157,7 @@ def _topic(rng: random.Random, plan: Plan) -> Document:
 
 def _inference(rng: random.Random, plan: Plan) -> Document:
     while True:
-        row = inference.draw(rng)
+        row = inference.draw(rng, family=plan.family)
         if not reserved("inference", row.premise, row.hypothesis):
             break
     prompt, labels = rng.choice(inference.FORMATS)

@@ -24,8 +24,9 @@ FEWSHOT_VERSION = 1
 POOL_SEED = 11
 SPLITS = ("train", "validation", "test")
 _BUCKETS = 8
+_MOST_DRAWS = 300_000
 _SPLIT_OF_BUCKET = ("train", "train", "train", "validation", "validation", "test", "test", "test")
-POOL_PER_CLASS = {"train": 96, "validation": 64}
+POOL_PER_CLASS = {"train": 64, "validation": 32}
 TEST_ROWS = 400
 
 
@@ -53,17 +54,17 @@ class FewShotSet:
 
 
 def _sentiment(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
-    row = sentiment.draw(rng, negation=0.4, contrast=0.5)
+    row = sentiment.draw(rng, negation=0.3, contrast=0.0, joined=0.6)
     return {"sentence": row.text}, row.label, row.hardness, row.words
 
 
 def _topic(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
-    row = topics.draw(rng, mixed=0.5)
+    row = topics.draw(rng, mixed=0.0)
     return {"sentence": row.text}, row.label, row.hardness, row.words
 
 
 def _inference(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
-    row = inference.draw(rng)
+    row = inference.draw(rng, family="counting")
     return {"premise": row.premise, "hypothesis": row.hypothesis}, row.label, row.hardness, ()
 
 
@@ -119,13 +120,15 @@ def pool(name: str, split: str) -> tuple[Row, ...]:
             found[row.label].append(row)
             if all(len(rows) == wanted for rows in found):
                 break
+    else:
+        raise AssertionError(f"{name}: too few distinct {split} rows")
     return tuple(itertools.chain.from_iterable(zip(*found, strict=True)))
 
 
 def _candidates(chosen: FewShotSet, split: str) -> Iterator[Row]:
     rng = stream(POOL_SEED, chosen.name, split)
     seen: set[str] = set()
-    while True:
+    for _ in range(_MOST_DRAWS):
         text, label, hardness, words = chosen.draw(rng)
         content = list(text.values())
         key = digest(chosen.name, *content)[:16]

@@ -1,6 +1,7 @@
 """Premise and hypothesis: does the first make the second true (0), false (1), or neither (2)?
 
-Three families: comparisons of two people, quantified kinds, and where somebody is.
+Families: comparisons of two people, quantified kinds, where somebody is, and two quantifiers over the same
+things.
 """
 
 from __future__ import annotations
@@ -14,6 +15,22 @@ OPPOSITES = (("taller", "shorter"), ("older", "younger"), ("faster", "slower"), 
 KINDS = ("cats", "dogs", "birds", "frogs", "cows", "ducks", "pigs", "mice")
 TRAITS = ("small", "loud", "quiet", "hungry", "wild", "tame", "sleepy", "lazy")
 PLACES = ("park", "school", "garden", "hall", "museum", "office", "forest", "station")
+COUNTING: tuple[tuple[tuple[str, str], ...], ...] = (
+    (("all", "some"), ("all", "most"), ("no", "not all"), ("most", "some")),
+    (
+        ("all", "no"),
+        ("all", "not all"),
+        ("no", "all"),
+        ("no", "some"),
+        ("no", "most"),
+        ("some", "no"),
+        ("most", "no"),
+    ),
+    (("some", "all"), ("some", "not all"), ("some", "most"), ("most", "all"), ("most", "not all")),
+)
+"""Pairs of quantifiers by label: the second of the same things, given the first."""
+MATCHING = ("comparison", "quantifier", "place")
+"""Families that need names, kinds or places to be matched."""
 CLASSES = ("entailed", "contradicted", "open")
 FORMATS: tuple[tuple[str, tuple[str, str, str]], ...] = (
     ("Given: {premise}. Claim: {hypothesis}.\nVerdict:", (" correct", " wrong", " open")),
@@ -103,10 +120,22 @@ def _place(rng: random.Random, label: int) -> Pair:
     return Pair(premise, hypothesis, label, "place", 0)
 
 
-FAMILIES = {"comparison": _comparison, "quantifier": _quantifier, "place": _place}
+def _counting(rng: random.Random, label: int) -> Pair:
+    first, second = rng.choice(COUNTING[label])
+    kind, place, trait = rng.choice(KINDS), rng.choice(PLACES), rng.choice(TRAITS)
+    return Pair(
+        f"{first} {kind} in the {place} are {trait}",
+        f"{second} of them are {trait}",
+        label,
+        "counting",
+        int(first == "most" or second == "not all"),
+    )
+
+
+FAMILIES = {"comparison": _comparison, "quantifier": _quantifier, "place": _place, "counting": _counting}
 
 
 def draw(rng: random.Random, *, family: str | None = None, label: int | None = None) -> Pair:
-    """One pair; family and label are uniform unless given."""
+    """One pair; the label is uniform unless given, the family uniform over :data:`MATCHING` unless given."""
     label = rng.randrange(3) if label is None else label
-    return FAMILIES[family if family is not None else rng.choice(list(FAMILIES))](rng, label)
+    return FAMILIES[family if family is not None else rng.choice(MATCHING)](rng, label)

@@ -42,16 +42,29 @@ def _clause(rng: random.Random, label: int, thing: str, negated: bool) -> tuple[
 
 
 def draw(
-    rng: random.Random, *, negation: float = 0.3, contrast: float = 0.4, label: int | None = None
+    rng: random.Random,
+    *,
+    negation: float = 0.3,
+    contrast: float = 0.4,
+    joined: float = 0.0,
+    label: int | None = None,
 ) -> Opinion:
-    """One opinion. ``negation`` is the chance per clause, ``contrast`` that of a second clause of opposite
-    feeling.
+    """One opinion.
+
+    Args:
+        negation: chance of a negation, per clause.
+        contrast: chance of a second clause of opposite feeling, which does not count.
+        joined: otherwise, chance of a second clause of the same feeling.
     """
     label = rng.randrange(2) if label is None else label
     first, second = rng.sample(THINGS, 2)
     negated = rng.random() < negation
     main, word = _clause(rng, label, first, negated)
     if rng.random() >= contrast:
+        if joined and rng.random() < joined:
+            also_negated = rng.random() < negation
+            more, other = _clause(rng, label, second, also_negated)
+            return Opinion(f"{main} and {more}", label, int(negated) + also_negated, (word, other))
         return Opinion(main, label, int(negated), (word,))
     other_negated = rng.random() < negation
     side, other = _clause(rng, 1 - label, second, other_negated)

@@ -43,7 +43,7 @@ class Recipe:
 NANO_PHASES = (
     Phase("first", 1, Schedule(steps=2200)),
     Phase("easy", 2, Schedule(steps=260, warmup=20, matrices=0.02, rest=4e-3)),
-    Phase("second", 3, Schedule(steps=700, warmup=20, matrices=0.02, rest=4e-3)),
+    Phase("second", 3, Schedule(steps=600, warmup=20, matrices=0.02, rest=4e-3)),
 )
 """The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
 teaches too slowly: opinions, inference, and sums of two unknowns."""
