@@ -1,10 +1,10 @@
 """Any task of the lm-evaluation harness, by name or from a local folder of YAML files, on the model in
 memory.
 
-Runs ``lm_eval.evaluate`` (not ``simple_evaluate``, which reseeds the global generators): eval mode, random state
-restored, no response cache (its keys ignore the weights), no bootstrap. Relative ``data_files`` are read from
-beside their YAML file, and a malformed file in the folder is an error rather than a task that silently does not
-exist.
+Runs ``lm_eval.evaluate`` (not ``simple_evaluate``, which reseeds the global generators): eval mode, random
+state restored, no response cache (its keys ignore the weights), no bootstrap. Relative ``data_files`` are
+read from beside their YAML file, and a malformed file in the folder is an error rather than a task that
+silently does not exist.
 """
 
 from __future__ import annotations
