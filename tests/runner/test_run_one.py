@@ -209,3 +209,41 @@ def test_identity_depends_on_data_and_not_on_the_row(do, make_run):
     assert a.run_id == b.run_id
     assert not b.fresh
     assert c.run_id != a.run_id
+
+
+def test_untouched_model_is_measured_once_for_all_methods(do, make_run, monkeypatch):
+    from zobench.runner import training
+
+    measured = []
+    plain = training.measure
+    monkeypatch.setattr(training, "measure", lambda *a: measured.append(a) or plain(*a))
+    _, first = do(make_run())
+    assert len(measured) == 4
+    _, second = do(make_run("nine"))
+    assert len(measured) == 7
+    one, two = ({r["metric"]: r["value"] for r in clean(t) if r["forwards"] == 0} for t in (first, second))
+    assert one == two
+    assert second["runs"][0]["evaluation_forwards"] == first["runs"][0]["evaluation_forwards"] == 20
+    do(make_run(model=ModelRef(name="tiny", revision="x")))
+    assert len(measured) == 11
+
+
+def test_lm_eval_tasks_are_measured_at_the_end(do, make_run, monkeypatch):
+    from zobench.tasks import lm_eval_adapter
+    from zobench.tasks.base import MetricValue
+
+    asked = []
+
+    def evaluate(lm, name, *, include, limit):
+        asked.append((name, include, limit))
+        return {"acc": MetricValue(0.25, 12, 0.1)}
+
+    monkeypatch.setattr(lm_eval_adapter, "evaluate", evaluate)
+    evaluation = Evaluation(lm_eval=("a", "b"), lm_eval_include="folder", lm_eval_limit=3)
+    _, tables = do(make_run(evaluation=evaluation))
+    assert asked == [("a", "folder", 3), ("b", "folder", 3)]
+    rows = [r for r in tables["metrics"] if r["task"] in ("a", "b")]
+    assert [(r["task"], r["metric"], r["value"], r["n"], r["final"]) for r in rows] == [
+        ("a", "acc", 0.25, 12, True),
+        ("b", "acc", 0.25, 12, True),
+    ]

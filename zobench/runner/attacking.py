@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example
 from zobench.runner.measuring import (
+    Measured,
     Row,
     Spent,
     demonstrations_of,
@@ -25,10 +26,37 @@ from zobench.runner.measuring import (
     sample_mean,
 )
 from zobench.suite.spec import Component, RunSpec
+from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.workbench import TaskData
+
+
+Predict = Callable[[Sequence[Example]], list[Prediction]]
+
+
+class CleanKnown:
+    """The task's predictions, with those on the clean rows taken from the evaluation of the same state.
+
+    Nothing else is remembered here: an attack that asks a winning text again gets a fresh answer. Queries are
+    counted by each attack's victim all the same; ``computed`` are the predictions that cost anything.
+    """
+
+    def __init__(self, predict: Predict, known: Iterable[tuple[Example, Prediction]] = ()) -> None:
+        self._predict = predict
+        self._known = {_content(e): p for e, p in known}
+        self.computed = 0
+
+    def __call__(self, examples: Sequence[Example]) -> list[Prediction]:
+        fresh = [e for e in examples if _content(e) not in self._known]
+        answers = iter(self._predict(fresh) if fresh else [])
+        self.computed += len(fresh)
+        return [self._known[c] if (c := _content(e)) in self._known else next(answers) for e in examples]
+
+
+def _content(example: Example) -> tuple[object, ...]:
+    return (example.id, *sorted(example.text.items()), *example.candidates)
 
 
 @dataclasses.dataclass(slots=True)
@@ -41,9 +69,16 @@ class AttackResult:
 
 
 def attack_all(
-    spec: RunSpec, attacks: Sequence[Attack], lm: LanguageModel, data: TaskData, spent: Spent, digest: str
+    spec: RunSpec,
+    attacks: Sequence[Attack],
+    lm: LanguageModel,
+    data: TaskData,
+    spent: Spent,
+    digest: str,
+    measured: Measured,
 ) -> AttackResult:
-    """Run every attack of ``spec`` and its null on the model as it is (weights digest ``digest``)."""
+    """Run every attack of ``spec`` and its null on the model as it is (weights digest ``digest``), whose
+    clean predictions are ``measured``."""
     result = AttackResult()
     examples = list(data.splits.test[: spec.evaluation.test_items][: spec.attack_items])
     context = AttackContext(
@@ -54,16 +89,15 @@ def attack_all(
         pool=data.splits.validation or data.splits.train,
     )
     shown = demonstrations_of(spec, data)
+    predict = CleanKnown(
+        lambda rows: data.task.predict(lm, rows, shown),
+        zip(measured.examples, measured.predictions, strict=True),
+    )
     for component, attack in zip(spec.attacks, attacks, strict=True):
         rates: list[float] = []
         for kind, one in (("attack", attack), ("null", attack.null())):
-            victim = Victim(
-                lambda rows: data.task.predict(lm, rows, shown),
-                weights_digest=digest,
-                budget_per_example=query_budget(attack),
-            )
+            victim = Victim(predict, weights_digest=digest, budget_per_example=query_budget(attack))
             records = one.run(victim, examples, context)
-            result.predictions += victim.unique
             about = _about(spec, spent, component, kind)
             result.rows += [_record_row(about, e, r) for e, r in zip(examples, records, strict=True)]
             metrics = _metrics(records)
@@ -72,6 +106,7 @@ def attack_all(
         if len(rates) == 2:
             net = number("net_success_rate", rates[0] - rates[1], len(examples), None)
             result.metrics.append({**_metric_place(spec, spent, component, "attack"), **net})
+    result.predictions = predict.computed
     return result
 
 

@@ -140,8 +140,8 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         assert b >= spent.forwards, "an earlier point was passed without being measured"
         metrics += metric_rows(spec, spent, result, at=b, final=False)
     metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
-    attacked = training.attacked()
-    metrics += attacked.metrics
+    attacked = training.attacked(result)
+    metrics += attacked.metrics + training.lm_eval_rows()
     progress = training.progress
     row = run.row(
         status,

@@ -104,21 +104,55 @@ class Training:
         return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
 
     def measured(self) -> Measured:
-        """Evaluate the current state; its time and passes are booked apart from training."""
+        """Evaluate the current state; its time and passes are booked apart from training.
+
+        The untouched model is measured once per process for all methods that start from it, and counted for
+        each.
+        """
         started = time.perf_counter()
-        result = measure(self.spec, self.lm, self.data)
+        key = self._untouched()
+        result = self.data.measured.get(key)
+        if result is None:
+            result = measure(self.spec, self.lm, self.data)
         self._book(len(result.examples), started)
+        if key[0]:
+            self.data.measured[key] = result
         primary = result.values.get(self.data.task.primary_metric)
         self._tell({"metric": None if primary is None else primary.value})
         return result
 
-    def attacked(self) -> AttackResult:
+    def _untouched(self) -> tuple[object, ...]:
+        """What the predictions of the model as loaded depend on besides the task's rows; first part empty
+        where the model has been changed or has an adapter."""
+        as_loaded = self.progress.step == 0 and self.space.kind == "full"
+        evaluation = (self.spec.evaluation.test_items, self.spec.evaluation.validation_items)
+        return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *evaluation)
+
+    def lm_eval_rows(self) -> list[Row]:
+        """Metrics of lm-eval tasks on the current state, in their own order."""
+        evaluation, rows = self.spec.evaluation, []
+        for name in evaluation.lm_eval:
+            from zobench.tasks.lm_eval_adapter import evaluate
+
+            started = time.perf_counter()
+            found = evaluate(
+                self.lm, name, include=evaluation.lm_eval_include, limit=evaluation.lm_eval_limit
+            )
+            self._book(max((v.n for v in found.values()), default=0), started)
+            result = Measured("test", (), [], found)
+            at = self.spec.budget.forwards
+            new = metric_rows(self.spec, self.spent(), result, at=at, final=True)
+            rows += [{**row, "task": name} for row in new]
+        return rows
+
+    def attacked(self, measured: Measured) -> AttackResult:
         """Every attack of the run on the current state, each beside its null."""
         if not self.spec.attacks:
             return AttackResult()
         started = time.perf_counter()
         attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
-        result = attack_all(self.spec, attacks, self.lm, self.data, self.spent(), self.space.digest())
+        digest = self.space.digest()
+        result = attack_all(self.spec, attacks, self.lm, self.data, self.spent(), digest, measured)
         self._book(result.predictions, started)
         return result
 

@@ -15,6 +15,7 @@ import torch
 
 from zobench.data.example import Example, Splits
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
+from zobench.runner.measuring import Measured
 from zobench.runner.parts import Parts, component_key
 from zobench.suite.spec import ModelRef, RunSpec
 
@@ -62,6 +63,8 @@ class TaskData:
     digest: str
     batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
     shuffled: list[Example] | None = None
+    measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
+    """Evaluations of models as loaded, by model and rows."""
 
 
 class Workbench:
