@@ -1,25 +1,6 @@
-"""Results as something to look at: leaderboard page, terminal table, comparison of two results folders.
+"""Results as something to look at; reads only the store.
 
-Reads only the store. Nothing is imported until used.
+* :func:`zobench.report.build.build`: leaderboard page (and a page per run);
+* :func:`zobench.report.terminal.summary`: one-screen table;
+* :func:`zobench.report.diff.compare_folders`: two results folders compared.
 """
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from zobench.report.build import build
-    from zobench.report.diff import compare_folders
-    from zobench.report.terminal import summary
-
-__all__ = ["build", "compare_folders", "summary"]
-
-_HOMES = {"build": "build", "compare_folders": "diff", "summary": "terminal"}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(f"zobench.report.{_HOMES[name]}"), name)

@@ -18,8 +18,8 @@ def most_damaging(source: Source, rows: list[str], count: int = 24) -> list[dict
     found = source.sql(
         f"""
         with r as (select run_id, "row", seed from runs where purpose is distinct from 'tuning')
-        select r."row", r.seed, a.task, a.condition, a.example_id, a.original, a.edited, a.gold, a.clean_output,
-          a.final_output, a.queries, a.changed_words, a.similarity
+        select r."row", r.seed, a.task, a.condition, a.example_id, a.original, a.edited, a.gold,
+          a.clean_output, a.final_output, a.queries, a.changed_words, a.similarity
         from attacks a join r using (run_id)
         where a.outcome = 'success' and a.condition_kind = 'attack' and a.original <> a.edited
         qualify row_number() over (partition by r."row", a.condition

@@ -74,6 +74,7 @@ def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dic
 def _texts(source: Source) -> dict[str, str]:
     """The start of each example's text, where an attack recorded it."""
     found = source.sql(
-        "select example_id, any_value(left(original, 160)) as original from attacks group by example_id limit 5000"
+        "select example_id, any_value(left(original, 160)) as original from attacks "
+        "group by example_id limit 5000"
     )
     return dict(zip(found["example_id"].map(str), found["original"].map(str), strict=True))

@@ -71,8 +71,9 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
     batch = sorted(set(runs["batch_size"].dropna().astype(int)))
     models = _list(sorted(set(runs["model"].map(str))))
     return (
-        f"{_count(methods, 'method')} and {_count(control, 'control')} on {_count(len(labels), 'task')} ({names}), "
-        f"{seed_text} seeds each, {budget} forward passes of {' or '.join(map(str, batch))} examples, on {models}."
+        f"{_count(methods, 'method')} and {_count(control, 'control')} on {_count(len(labels), 'task')} "
+        f"({names}), {seed_text} {'seed' if seed_text == '1' else 'seeds'} each, {budget} forward passes of "
+        f"{' or '.join(map(str, batch))} examples, on {models}."
     )
 
 

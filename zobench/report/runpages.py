@@ -125,7 +125,8 @@ def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
     """Every measured number of the final state, and the curve of the primary metric."""
     found = source.sql(
         f"""
-        select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final from metrics
+        select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final
+        from metrics
         where run_id in {runs_in(ids)} order by run_id, condition_kind, condition, metric, forwards
         """
     )
@@ -142,7 +143,8 @@ def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[di
 
     found = source.sql(
         f"""
-        select run_id, condition, example_id, original, edited, clean_output, final_output, queries, changed_words
+        select run_id, condition, example_id, original, edited, clean_output, final_output, queries,
+          changed_words
         from attacks where run_id in {runs_in(ids)} and outcome = 'success' and condition_kind = 'attack'
         qualify row_number() over (partition by run_id order by changed_words, queries, example_id) <= {most}
         """

@@ -122,7 +122,8 @@ def metric_curves(source: Source) -> pd.DataFrame:
         m as (
           select run_id, metric, condition_kind as kind, condition, forwards, tokens, seconds, value,
             coalesce(try_cast(json_extract_string(params, '$.at') as bigint), forwards) as point
-          from metrics where split = 'test' and condition_kind in ('clean', 'attack', 'null') and isfinite(value)
+          from metrics where split = 'test' and isfinite(value)
+            and condition_kind in ('clean', 'attack', 'null')
           qualify row_number() over (
             partition by run_id, metric, condition_kind, condition, point order by final desc) = 1)
         select r."row", r.block, m.metric, m.kind, m.condition, m.point, avg(m.value) as mean,
@@ -161,10 +162,12 @@ def loss_curves(source: Source) -> pd.DataFrame:
           select steps.*, r."row", r.block, greatest(r.budget_forwards, 1) as budget
           from steps join r using (run_id) where isfinite(loss)),
         b as (
-          select run_id, "row", block, least(floor(forwards * {CURVE_BINS} / budget), {CURVE_BINS} - 1) as bin,
+          select run_id, "row", block,
+            least(floor(forwards * {CURVE_BINS} / budget), {CURVE_BINS} - 1) as bin,
             avg(loss) as loss, avg(forwards) as forwards, avg(tokens) as tokens, avg(seconds) as seconds
           from s group by all)
-        select "row", block, bin, avg(loss) as mean, stddev_samp(loss) as sd, count(*) as n, avg(forwards) as forwards,
+        select "row", block, bin, avg(loss) as mean, stddev_samp(loss) as sd, count(*) as n,
+          avg(forwards) as forwards,
           avg(tokens) as tokens, avg(seconds) as seconds
         from b group by all order by "row", block, bin
         """

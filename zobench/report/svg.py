@@ -59,7 +59,8 @@ def critical_difference(found: CriticalDifference, width: int = 720) -> Markup:
         parts.append(
             Markup(
                 '<polyline class="cd-line" points="{0},{1} {0},{2} {3},{2}"/>'
-                '<text class="cd-name" x="{4}" y="{5}" text-anchor="{6}">{7} <tspan class="cd-rank">{8:.2f}</tspan></text>'
+                '<text class="cd-name" x="{4}" y="{5}" text-anchor="{6}">{7} '
+                '<tspan class="cd-rank">{8:.2f}</tspan></text>'
             ).format(
                 x(rank),
                 top,
@@ -85,7 +86,8 @@ def _axis(k: int, x: object, top: int) -> Markup:
     for r in [1, *range(step, k + 1, step)] if step > 1 else range(1, k + 1):
         ticks.append(
             Markup(
-                '<line class="cd-axis" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/><text class="cd-tick" x="{0}" y="{3}" '
+                '<line class="cd-axis" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
+                '<text class="cd-tick" x="{0}" y="{3}" '
                 'text-anchor="middle">{4}</text>'
             ).format(x(r), top - 5, top, top - 10, r)
         )
@@ -97,7 +99,8 @@ def _ruler(difference: float, x: object, k: int) -> Markup:
     assert callable(x)
     end = min(float(k), 1 + difference)
     return Markup(
-        '<line class="cd-bar" x1="{}" x2="{}" y1="14" y2="14"/><text class="cd-tick" x="{}" y="18">CD = {:.2f}</text>'
+        '<line class="cd-bar" x1="{}" x2="{}" y1="14" y2="14"/>'
+        '<text class="cd-tick" x="{}" y="18">CD = {:.2f}</text>'
     ).format(x(1), x(end), x(end) + 8, difference)
 
 

@@ -1,0 +1,186 @@
+"""The page in headless Chromium, opened from disk without network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+SPOIL = """() => {
+  document.querySelector("#h-swap").removeAttribute("aria-label");
+  document.querySelector("#h-swap").textContent = "";
+  document.querySelector(".lede").style.color = "#88888880";
+}"""
+
+
+def column(page, table, index):
+    """Texts of a column, hidden rows left out."""
+    return page.eval_on_selector_all(
+        f"#{table} tbody tr:not([hidden])",
+        f"rows => rows.map(r => r.cells[{index}].innerText.trim().split('\\n')[0])",
+    )
+
+
+def scroll_through(page):
+    height = page.evaluate("document.documentElement.scrollHeight")
+    for y in range(0, height, 600):
+        page.evaluate(f"window.scrollTo({{top: {y}, behavior: 'instant'}})")
+        page.wait_for_timeout(60)
+
+
+def test_no_error_no_request_and_every_chart_drawn(page_file, open_page):
+    seen = open_page(page_file)
+    scroll_through(seen.page)
+    seen.page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length >= 4")
+    for chart, least in (("c-plot", 5), ("p-plot", 1), ("h-plot", 2)):
+        assert seen.page.locator(f"#{chart} .scatterlayer .trace").count() >= least, chart
+    assert seen.page.locator("#ranking svg.cd").count() == 1
+    assert seen.problems == []
+    assert seen.requests == []
+
+
+def test_table_sorts_by_click_and_by_keyboard(page_file, open_page):
+    page = open_page(page_file).page
+    head = page.locator("#t-ranking th[data-key=mean] button")
+    head.click()
+    values = [float(v) for v in column(page, "t-ranking", 3) if v != "–"]
+    assert values == sorted(values)
+    assert page.locator("#t-ranking th[data-key=mean]").get_attribute("aria-sort") == "ascending"
+    head.focus()
+    page.keyboard.press("Enter")
+    values = [float(v) for v in column(page, "t-ranking", 3) if v != "–"]
+    assert values == sorted(values, reverse=True)
+
+
+def test_search_columns_and_csv(page_file, open_page):
+    page = open_page(page_file).page
+    page.fill("#ranking input[type=search]", "mezo")
+    names = column(page, "t-ranking", 1)
+    assert names
+    assert all("mezo" in n for n in names)
+    assert not page.locator("#t-ranking th[data-key=tokens]").is_visible()
+    page.click("#ranking summary")
+    page.locator("#ranking details label", has_text="Tokens").locator("input").check()
+    assert page.locator("#t-ranking th[data-key=tokens]").is_visible()
+    with page.expect_download() as saved:
+        page.click("#ranking button[aria-label='Save ranking as CSV']")
+    text = saved.value.path().read_text()
+    assert text.startswith("rank,row,ties,mean")
+    assert len(text.strip().splitlines()) == 1 + len(names)
+
+
+def test_link_restores_the_view(page_file, open_page):
+    first = open_page(page_file).page
+    first.click("#t-ranking th[data-key=row] button")
+    first.fill("#ranking input[type=search]", "o")
+    first.select_option("#c-axis", "2")
+    first.check("#c-logx")
+    first.click("#c-rows button >> nth=1")
+    first.select_option("#h-b", "2")
+    fragment = first.evaluate("location.hash")
+    second = open_page(page_file, fragment).page
+    assert column(second, "t-ranking", 1) == column(first, "t-ranking", 1)
+    assert second.input_value("#c-axis") == "2"
+    assert second.is_checked("#c-logx")
+    assert second.get_attribute("#c-rows button >> nth=1", "aria-pressed") == "false"
+    assert second.inner_text("#h-text") == first.inner_text("#h-text")
+
+
+def test_methods_switch_off_and_the_target_reads_out(page_file, open_page):
+    seen = open_page(page_file)
+    page = seen.page
+    page.locator("#c-plot").scroll_into_view_if_needed()
+    page.wait_for_selector("#c-plot .scatterlayer .trace")
+    before = page.locator("#c-plot .scatterlayer .trace").count()
+    page.click("#c-rows button >> nth=0")
+    assert page.locator("#c-plot .scatterlayer .trace").count() < before
+    page.fill("#c-target", "70")
+    page.wait_for_selector("#t-target")
+    reads = dict(zip(column(page, "t-target", 0), column(page, "t-target", 1), strict=True))
+    assert reads["mezo"].isdigit()
+    assert reads["mezo shuffled labels"].startswith("not within")
+    assert seen.problems == []
+
+
+def test_theme_switch(page_file, open_page):
+    page = open_page(page_file, scheme="dark").page
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    page.click("#theme")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert dark != light
+    assert page.evaluate("document.documentElement.dataset.theme") == "light"
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_phone_width_has_no_horizontal_scroll(page_file, open_page, width):
+    seen = open_page(page_file, width=width)
+    scroll_through(seen.page)
+    assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert seen.problems == []
+
+
+def test_run_page_opens_closes_and_has_a_link(page_file, open_page):
+    seen = open_page(page_file)
+    page = seen.page
+    page.locator(".run-link").first.click()
+    assert page.locator("#run h2").inner_text().startswith("fzoo on ")
+    assert "zobench run suites/fewshot.yaml" in page.locator("#run pre").first.inner_text()
+    page.wait_for_selector("#run .scatterlayer .trace")
+    fragment = page.evaluate("location.hash")
+    assert "run=" in fragment
+    page.keyboard.press("Escape")
+    assert not page.locator("#run").is_visible()
+    again = open_page(page_file, fragment)
+    assert again.page.locator("#run h2").inner_text().startswith("fzoo on ")
+    assert seen.problems + again.problems == []
+
+
+def test_head_to_head_counts_examples(page_file, open_page):
+    page = open_page(page_file).page
+    text = page.inner_text("#h-text")
+    assert "fzoo" in text
+    assert "after Holm" in text
+    only_a = int(page.inner_text("#h-examples p").split(":")[1].split(".")[0])
+    right = page.eval_on_selector_all(
+        "#t-examples tbody tr", "rows => rows.filter(r => r.cells[5].className === 'good').length"
+    )
+    assert 0 < right <= only_a
+    page.click("#h-swap")
+    assert page.inner_text("#h-text") != text
+
+
+AUDIT = (Path(__file__).parent / "audit.js").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_accessibility_names_roles_headings_and_contrast(page_file, open_page, scheme):
+    """Hand-written audit; axe-core itself is an npm package and is not fetched by the tests."""
+    page = open_page(page_file, scheme=scheme).page
+    assert page.evaluate(AUDIT) == []
+    page.evaluate(SPOIL)
+    found = " ".join(page.evaluate(AUDIT))
+    assert "no name" in found
+    assert "contrast" in found
+
+
+def test_focus_is_visible_and_reaches_the_table_from_the_top(page_file, open_page):
+    page = open_page(page_file).page
+    seen = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        seen.add(
+            page.evaluate("document.activeElement.closest('th') ? 'heading' : document.activeElement.tagName")
+        )
+        width = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert width != "none"
+    assert {"A", "BUTTON", "INPUT", "heading"} <= seen
+
+
+def test_print_hides_controls_and_keeps_tables(page_file, open_page):
+    page = open_page(page_file).page
+    page.emulate_media(media="print")
+    assert not page.locator(".tools").first.is_visible()
+    assert page.locator("#t-ranking").is_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('#runs .scroll')).maxHeight") == "none"

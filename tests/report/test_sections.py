@@ -1,0 +1,168 @@
+"""Leaderboard files, terminal table, comparison of folders, tuning flags, edits, site."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+from synthetic import Entry, Study, default_study, make_synthetic
+
+from zobench.report import edits, leaderboard, terminal, tuning
+from zobench.report.build import analyse, build
+from zobench.report.diff import compare_folders, print_diff
+
+
+def text_of(show):
+    out = io.StringIO()
+    show(Console(file=out, width=220, color_system=None))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("name", leaderboard.SHIPPED)
+def test_shipped_leaderboards_load(name):
+    assert leaderboard.load(name).name == name
+
+
+def test_every_shipped_file_is_listed():
+    assert sorted(p.stem for p in leaderboard.shipped_folder().glob("*.yaml")) == sorted(leaderboard.SHIPPED)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("title: x\ndirektion: higher\n", "direktion: unknown key; did you mean 'direction'"),
+        ("title: x\nscore: {metrik: em}\n", "score.metrik: unknown key; did you mean 'metric'"),
+        ("title: x\nwhere: {taks: [a]}\n", "no column 'taks' in the runs table; did you mean 'task'"),
+        ("title: x\nalpha: 2\n", "alpha: "),
+        ("title: [\n", "not YAML"),
+    ],
+)
+def test_broken_leaderboards_are_explained(tmp_path, body, message):
+    path = tmp_path / "mine.yaml"
+    path.write_text(body)
+    with pytest.raises(ValueError, match=r"mine\.yaml") as error:
+        leaderboard.load(path)
+    assert message in str(error.value)
+
+
+def test_unknown_leaderboard_names_the_nearest():
+    with pytest.raises(ValueError, match="did you mean 'memory'"):
+        leaderboard.load("memori")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return make_synthetic(tmp_path_factory.mktemp("default"), default_study(), compact=True)
+
+
+def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
+    text = text_of(lambda c: terminal.summary(folder, console=c))
+    for word in (
+        "fzoo",
+        "zero-shot",
+        "control",
+        "apart",
+        "8 done, 1 diverged",
+        "char-typos (− null)",
+        "81.7 ±",
+    ):
+        assert word in text
+    odd = make_synthetic(
+        tmp_path, Study([Entry("[red]x[/red] [/nope]")], examples=0, attacks=()), compact=True
+    )
+    assert "[red]x[/red] [/nope]" in text_of(lambda c: terminal.summary(odd, console=c))
+
+
+def test_robustness_leaderboard_takes_the_worst_attack(folder):
+    found = analyse(folder, "robustness")
+    finals = found.source.finals
+    attacked = finals[(finals["metric"] == "accuracy") & (finals["condition_kind"] == "attack")]
+    worst = attacked.groupby("run_id")["value"].min()
+    scored = found.runs.set_index("run_id")["value"].dropna()
+    assert scored.to_dict() == pytest.approx(worst[scored.index].to_dict())
+
+
+def test_forwards_to_target_are_measured_points_and_misses_are_flagged(folder):
+    found = analyse(folder, "forwards-to-target")
+    assert set(found.runs["value"].dropna()) <= {float(x) for x in range(0, 1300, 100)}
+    missed = found.runs[(found.runs["row"] == "mezo shuffled labels")]
+    assert set(missed["flag"]) == {"target not reached"}
+    assert set(missed["value"]) == {600.0}
+    assert found.runs[found.runs["row"] == "zero-shot"]["value"].isna().all()
+
+
+def test_diff_of_a_folder_with_itself_and_with_a_worse_one(tmp_path):
+    def make(name, gain, rng):
+        entries = [Entry("a", 0.1, sd=0.004), Entry("b", gain, sd=0.004)]
+        return make_synthetic(
+            tmp_path / name, Study(entries, examples=0, attacks=(), seeds=range(5), rng=rng), compact=True
+        )
+
+    old, worse = make("old", 0.1, 0), make("worse", 0.0, 1)
+    same = compare_folders(old, old)
+    assert {c.verdict for c in same.changes} == {"identical"}
+    assert same.exit_code == 0
+    found = compare_folders(old, worse)
+    assert {c.row: c.verdict for c in found.changes}["b"] == "worse"
+    assert {c.row: c.verdict for c in found.changes}["a"] != "worse"
+    assert found.exit_code == 1
+    assert "worse" in text_of(lambda c: print_diff(found, c))
+    assert compare_folders(worse, old).exit_code == 0
+
+
+def test_diff_names_missing_rows_and_other_budgets(tmp_path):
+    one = make_synthetic(
+        tmp_path / "1", Study([Entry("a"), Entry("gone")], examples=0, attacks=()), compact=True
+    )
+    fields = {"budget_forwards": 1200}
+    two = make_synthetic(
+        tmp_path / "2", Study([Entry("a", fields=fields)], examples=0, attacks=()), compact=True
+    )
+    found = compare_folders(one, two)
+    assert found.only_a == ("gone",)
+    assert found.changes[0].verdict == "not comparable"
+    assert found.changes[0].reasons == ("other budget forwards",)
+    assert compare_folders(two, one).exit_code == 2
+
+
+def test_tuning_flags():
+    def trial(lr, mean, sd=0.01, n=4):
+        return {"params": {"lr": lr}, "mean": mean, "sd": sd, "n": n}
+
+    assert tuning.flags([trial(1e-3, 0.8), trial(1e-2, 0.7), trial(1e-4, 0.6)], ["lr"]) == []
+    edge = tuning.flags([trial(1e-2, 0.8), trial(1e-3, 0.7)], ["lr"])
+    assert edge == ["best lr = 0.01 lies on the upper edge of its search range"]
+    close = tuning.flags([trial(1e-3, 0.800, 0.05), trial(1e-2, 0.799, 0.05), trial(1e-4, 0.6)], ["lr"])
+    assert close == ["the two best trials differ by less than their standard error"]
+    assert tuning.flags([trial(1e-3, None)], ["lr"]) == ["no trial has a validation score"]
+
+
+def test_tuning_trials_are_charged_and_kept_out_of_the_ranking(folder):
+    found = analyse(folder)
+    rows = tuning.collect(found.source)
+    assert [r["row"] for r in rows] == ["fzoo", "mezo"]
+    assert rows[0]["forwards"] == 10 * 600
+    assert len(rows[0]["trials"]) == 5
+    assert rows[0]["varied"] == ["lr"]
+    assert not set(found.runs["purpose"]) & {"tuning"}
+
+
+def test_edit_parts_give_both_texts_back():
+    rng = np.random.default_rng(0)
+    words = ["a", "bc", "d!", "  ", "é", "<b>", "x-y"]
+    for _ in range(50):
+        before, after = (" ".join(rng.choice(words, 6)) for _ in range(2))
+        found = edits.parts(before, after)
+        assert "".join(t for k, t in found if k != "ins") == before
+        assert "".join(t for k, t in found if k != "del") == after
+
+
+def test_site_writes_a_page_for_every_result_run(folder, tmp_path):
+    build(folder, tmp_path, site=True)
+    pages = list((tmp_path / "pages").glob("*.html"))
+    assert len(pages) == len(analyse(folder).runs)
+    text = (tmp_path / "pages" / pages[0].name).read_text(encoding="utf-8")
+    assert "Run it again" in text
+    assert "<script" not in text
