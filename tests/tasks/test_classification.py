@@ -7,6 +7,7 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -248,3 +249,37 @@ def test_templates_are_checked() -> None:
 def test_an_empty_split_cannot_be_measured() -> None:
     with pytest.raises(ValueError, match="no labelled rows"):
         _words().metrics([], [])
+
+
+def test_losses_allow_forward_mode_derivatives_through_a_functional_view(tiny: Tiny, tmp_path: Path) -> None:
+    """Eager attention: the directional derivative by dual numbers against a central difference.
+
+    In float32, as models are used: in float64 the library's eager softmax, which computes in float32, turns
+    fully masked rows of left padding into NaN.
+    """
+    from tiny_models import save_tiny
+
+    from zobench.models import load
+    from zobench.suite.spec import ModelRef
+
+    for family in ("llama", "bert-masked", "bert-encoder"):
+        lm = load(ModelRef(name=str(save_tiny(family, tmp_path / family)), attention="eager"))
+        task = _words()
+        batch = task.batch(lm, EXAMPLES)
+        values = {n: p.detach() for n, p in lm.module.named_parameters()}
+        generator = torch.Generator().manual_seed(0)
+        along = {n: torch.randn(v.shape, generator=generator, dtype=v.dtype) for n, v in values.items()}
+
+        def loss(moved: dict[str, torch.Tensor], lm: Any = lm, task: Fixed = task, batch: Any = batch) -> Any:
+            class View(torch.nn.Module):
+                def forward(self, *args: Any, **kwargs: Any) -> Any:
+                    return torch.func.functional_call(lm.module, moved, args, kwargs)
+
+            return task.loss(lm, View(), batch)
+
+        _, derivative = torch.func.jvp(loss, (values,), (along,))
+        h = 1e-3
+        with torch.no_grad():
+            up = loss({n: v + h * along[n] for n, v in values.items()}).item()
+            down = loss({n: v - h * along[n] for n, v in values.items()}).item()
+        assert derivative.item() == pytest.approx((up - down) / (2 * h), rel=2e-2, abs=2e-3)
