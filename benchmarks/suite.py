@@ -1,8 +1,9 @@
 """What the runner costs beside the work: overhead per run, per step and per checkpoint.
 
-Run with ``python benchmarks/suite.py``. A model of a few hundred weights makes training and evaluation almost free, so
-what is left is the runner's own: identity, locks, log, checkpoints, tables. Printed as seconds per run, and as the
-share that it would be of a run whose training takes ``--train-seconds`` (measure yours with ``zobench show``).
+Run with ``python benchmarks/suite.py``. A model of a few hundred weights makes training and evaluation almost
+free, so what is left is the runner's own: identity, locks, log, checkpoints, tables. Printed as seconds per
+run, and as the share that it would be of a run whose training takes ``--train-seconds`` (measure yours with
+``zobench show``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
-"""The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use it.
+"""The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use
+it.
 
-Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns may hold
+Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns
+may hold
 attack texts: hostile input for whoever displays them.
 """
 
@@ -11,7 +13,8 @@ import pyarrow as pa
 SCHEMA_VERSION = 1
 
 STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budget")
-"""Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean stop."""
+"""Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean
+stop."""
 
 CONDITION_KINDS = ("clean", "attack", "null", "probe", "control")
 
@@ -74,7 +77,8 @@ RUNS = pa.schema(
         ("tuning_forwards", _i),
     ]
 )
-"""One row per run. ``spec`` and ``environment`` are JSON; ``tuning_forwards`` were spent choosing its parameters."""
+"""One row per run. ``spec`` and ``environment`` are JSON; ``tuning_forwards`` were spent choosing its
+parameters."""
 
 STEPS = pa.schema(
     [
@@ -115,8 +119,9 @@ METRICS = pa.schema(
         ("final", _b),
     ]
 )
-"""One row per measured number. ``condition`` is the attack's or probe's name, empty for clean; a null carries the name
-of the attack it belongs to and ``condition_kind`` ``null``. ``final`` marks the state at the end of training."""
+"""One row per measured number. ``condition`` is the attack's or probe's name, empty for clean; a null carries
+the name of the attack it belongs to and ``condition_kind`` ``null``. ``final`` marks the state at the end of
+training."""
 
 PREDICTIONS = pa.schema(
     [
