@@ -43,7 +43,7 @@ def load(ref: ModelRef) -> LoadedModel:
     device = _device(ref.device)
     files = resolve(ref)
     try:
-        with preserved_random_state(), _no_progress_bars():
+        with preserved_random_state(), _no_progress_bars(), torch.inference_mode(False):
             config = transformers.AutoConfig.from_pretrained(
                 files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
             )
