@@ -41,6 +41,12 @@ class Direction(ABC):
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
+        """``add_`` on each tensor this seed touches: same bits, for directions that have a cheaper way together."""
+        for name, tensor in tensors.items():
+            if self.touches(name, seed):
+                self.add_(tensor, name, seed, scale)
+
     def touches(self, name: str, seed: int) -> bool:
         """False where u(seed) is zero on this tensor: nothing is copied or written then."""
         return True
@@ -71,6 +77,9 @@ class Gaussian(Direction):
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         self.source.add_(tensor, name, seed, scale, "gaussian")
 
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
+        self.source.add_many_(tensors, seed, scale, "gaussian")
+
 
 class Rademacher(Direction):
     """u_i = +1 or -1 with equal probability."""
@@ -79,6 +88,9 @@ class Rademacher(Direction):
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         self.source.add_(tensor, name, seed, scale, "rademacher")
+
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
+        self.source.add_many_(tensors, seed, scale, "rademacher")
 
 
 class Sphere(Direction):

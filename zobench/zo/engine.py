@@ -20,7 +20,7 @@ import torch
 from zobench.zo.directions import Direction, Gaussian, Rademacher
 from zobench.zo.objective import Objective
 from zobench.zo.perturb import MODES, Along, Batched, InPlace, Perturbation, Point
-from zobench.zo.precision import RULES, Writer
+from zobench.zo.precision import HALF, RULES, Writer
 from zobench.zo.source import CounterSource, LegacySource, NoiseSource
 from zobench.zo.space.base import ParameterSpace
 
@@ -118,6 +118,12 @@ class BoundEngine:
         """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to
         remove."""
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
+
+    def batches(self) -> list[list[str]]:
+        """Tensors that may be edited together: all those edited in their own storage, the others one at a time (a
+        half-precision or masked tensor is a float32 copy while it is edited)."""
+        own = [n for n in self.space if self.space.dtype(n) not in HALF and self.space.indices(n) is None]
+        return [own, *([n] for n in self.space if n not in set(own))]
 
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:

@@ -112,6 +112,22 @@ class Perturbation:
                 shift.add_(out, name)
         return out
 
+    def values_of(self, names: Iterable[str], point: Iterable[Shift]) -> dict[str, torch.Tensor]:
+        """``values`` of several tensors: same bits, each shift added to all of them together."""
+        out = {
+            name: self.space.entries(name).detach().clone(memory_format=torch.contiguous_format)
+            for name in names
+        }
+        for shift in point:
+            if isinstance(shift, Along):
+                if shift.scale != 0.0:
+                    shift.direction.add_many_(out, shift.seed, shift.scale)
+                continue
+            for name, tensor in out.items():
+                if shift.touches(name):
+                    shift.add_(tensor, name)
+        return out
+
     def touched(self, point: Point) -> list[str]:
         return [name for name in self.space if any(shift.touches(name) for shift in point)]
 
@@ -126,9 +142,9 @@ class Snapshot(Perturbation):
     def displaced(self, point: Point) -> Iterator[None]:
         own: dict[str, torch.Tensor] = {}
         try:
-            for name in self.touched(point):
+            for name, values in self.values_of(self.touched(point), point).items():
                 parameter = self.space.tensors[name]
-                moved = self.space.whole(name, self.values(name, point))
+                moved = self.space.whole(name, values)
                 own[name] = parameter.data
                 parameter.data = moved
             yield

@@ -9,6 +9,7 @@ dtype.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +34,11 @@ class NoiseSource(ABC):
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: Kind) -> None:
+        """``add_`` on each tensor, same bits."""
+        for name, tensor in tensors.items():
+            self.add_(tensor, name, seed, scale, kind)
+
     def draw(
         self, label: str, shape: tuple[int, ...], seed: int, kind: Kind, device: torch.device
     ) -> torch.Tensor:
@@ -55,6 +61,14 @@ class CounterSource(NoiseSource):
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
         tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
+
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: Kind) -> None:
+        whole = {name: t for name, t in tensors.items() if self.space.indices(name) is None}
+        self.drawn += sum(tensor.numel() for tensor in whole.values())
+        keys = [self.keys[name] for name in whole]
+        noise.axpy_many_(list(whole.values()), scale, seed=seed, keys=keys, kind=kind)
+        for name in tensors.keys() - whole.keys():
+            self.add_(tensors[name], name, seed, scale, kind)
 
 
 class LegacySource(NoiseSource):

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,16 +136,28 @@ class Sgd(Update):
         scales = {seed: -scale for seed, scale in engine.pending().items()}
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
             scales[seed] = scales.get(seed, 0.0) - lr * coefficient
-        for name in engine.space:
-            rate = self.decay.of(name, engine.space.tensors[name].dim())
-            moving = {s: c for s, c in scales.items() if c != 0.0 and direction.touches(name, s)}
-            if not moving and not rate:
-                continue
-            with engine.editing(name) as theta:
-                if rate:
-                    theta.mul_(1.0 - lr * rate)
-                for seed, scale in moving.items():
-                    direction.add_(theta, name, seed, scale)
+        moving = {seed: scale for seed, scale in scales.items() if scale != 0.0}
+        for names in engine.batches():
+            self._move(engine, direction, names, moving, lr)
+
+    def _move(
+        self,
+        engine: BoundEngine,
+        direction: Direction,
+        names: Sequence[str],
+        moving: Mapping[int, float],
+        lr: float,
+    ) -> None:
+        """theta <- (1 - lr rate) theta + sum of scale * u(seed) on these tensors, rounded once."""
+        rates = {name: self.decay.of(name, engine.space.tensors[name].dim()) for name in names}
+        written = [n for n in names if rates[n] or any(direction.touches(n, seed) for seed in moving)]
+        with ExitStack() as stack:
+            theta = {name: stack.enter_context(engine.editing(name)) for name in written}
+            for name, tensor in theta.items():
+                if rates[name]:
+                    tensor.mul_(1.0 - lr * rates[name])
+            for seed, scale in moving.items():
+                direction.add_many_(theta, seed, scale)
 
     def _legacy(self, engine: BoundEngine, source: LegacySource, estimate: Estimate, lr: float) -> None:
         """The MeZO code base's update: per seed, all tensors, theta - lr * (c * z + rate * theta) in their

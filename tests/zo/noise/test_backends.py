@@ -224,3 +224,20 @@ def test_neither_numba_nor_triton_nor_torch_is_imported_early() -> None:
         "assert not {'numba', 'triton'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "rademacher", "uniform"])
+def test_many_tensors_in_one_call_equal_one_call_each(kind: str) -> None:
+    """One kernel call over many tensors: the bits of a loop, other dtypes and strided tensors among them."""
+    shapes = [(1,), (7, 5), (4099,), (3, 128), (0,), (64, 65)]
+    makers = [torch.float32, torch.float32, torch.float32, torch.bfloat16, torch.float32, torch.float64]
+    tensors = [torch.full(s, 0.25, dtype=d) for s, d in zip(shapes, makers, strict=True)]
+    tensors.append(torch.full((6, 4), 0.25).t())
+    keys = [noise.tensor_key(f"t{i}") for i in range(len(tensors))]
+    alone = [t.clone(memory_format=torch.preserve_format) for t in tensors]
+    for tensor, key in zip(alone, keys, strict=True):
+        noise.axpy_(tensor, -0.37, seed=11, key=key, kind=kind)
+    noise.axpy_many_(tensors, -0.37, seed=11, keys=keys, kind=kind)
+    for got, want in zip(tensors, alone, strict=True):
+        assert torch.equal(got, want)
+        assert not torch.equal(want, torch.full_like(want, 0.25)) or want.numel() == 0

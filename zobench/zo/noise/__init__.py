@@ -41,12 +41,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zobench.zo.noise.api import Kind, axpy_, fill, gather, sample, to_float32, words
+    from zobench.zo.noise.api import Kind, axpy_, axpy_many_, fill, gather, sample, to_float32, words
     from zobench.zo.noise.backend import Backend, backend_for, use_backend
     from zobench.zo.noise.keys import derive_seed, tensor_key
 
 _HOMES = {
-    **dict.fromkeys(("Kind", "axpy_", "fill", "gather", "sample", "to_float32", "words"), "api"),
+    **dict.fromkeys(
+        ("Kind", "axpy_", "axpy_many_", "fill", "gather", "sample", "to_float32", "words"), "api"
+    ),
     **dict.fromkeys(("Backend", "backend_for", "use_backend"), "backend"),
     **dict.fromkeys(("derive_seed", "tensor_key"), "keys"),
 }
@@ -55,6 +57,7 @@ __all__ = [
     "Backend",
     "Kind",
     "axpy_",
+    "axpy_many_",
     "backend_for",
     "derive_seed",
     "fill",

@@ -9,14 +9,16 @@ split.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
 import numba
+import numba.extending
 import numpy as np
 import torch
+from numba.core import cgutils
 
 from zobench.zo.noise import philox, table
 from zobench.zo.noise.reference import CODES, HALF_BITS
@@ -210,6 +212,38 @@ def _gather(
                 part[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
 
 
+@numba.extending.intrinsic
+def _pointer(_context: Any, _address: Any) -> Any:
+    """A uint64 address as a void pointer, for ``numba.carray``."""
+
+    def build(_target: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], cgutils.voidptr_t)
+
+    return numba.types.voidptr(numba.types.uint64), build
+
+
+@_compiled(
+    f"void(uint64[::1], int64[::1], uint64[:, ::1], float32, float32[::1], int64, {_TABLES}, {_SCRATCH})"
+)
+def _axpy_many(
+    addresses: Any,
+    sizes: Any,
+    streams: Any,
+    scale: Any,
+    noise: Any,
+    code: Any,
+    knots: Any,
+    steps: Any,
+    words: Any,
+    index: Any,
+    fraction: Any,
+) -> None:
+    for t in range(addresses.size):
+        target = numba.carray(_pointer(addresses[t]), (sizes[t],), np.float32)
+        stream = (streams[t, 0], streams[t, 1], streams[t, 2], streams[t, 3], streams[t, 4])
+        _axpy(target, scale, noise, np.uint64(0), code, stream, knots, steps, words, index, fraction)
+
+
 @cache
 def _tables() -> tuple[np.ndarray, np.ndarray]:
     cpu = torch.device("cpu")
@@ -266,6 +300,22 @@ def axpy_(target: torch.Tensor, scale: float, offset: int, *, seed: int, key: in
         _axpy(array[low:high], np.float32(scale), noise, start, *_common(seed, key, kind))
 
     _each(work, target.numel())
+
+
+def axpy_many_(
+    targets: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: str
+) -> None:
+    """``axpy_`` on many contiguous float32 CPU tensors by one call on one thread: for models of many small tensors,
+    where the cost of a call outweighs its work."""
+    code, _, *rest = _common(seed, 0, kind)
+    streams = np.empty((len(targets), 5), np.uint64)
+    streams[:, 0] = code << philox.KIND_SHIFT
+    key_words = np.array(keys, np.uint64)
+    streams[:, 1], streams[:, 2] = key_words & _MASK, key_words >> _S32
+    streams[:, 3], streams[:, 4] = seed & philox.MASK, seed >> 32
+    addresses = np.array([t.data_ptr() for t in targets], np.uint64)
+    sizes = np.array([t.numel() for t in targets], np.int64)
+    _axpy_many(addresses, sizes, streams, np.float32(scale), np.empty(TILE, np.float32), code, *rest)
 
 
 def gather(indices: torch.Tensor, out: torch.Tensor, *, seed: int, key: int, kind: str) -> None:
