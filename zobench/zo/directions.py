@@ -42,7 +42,7 @@ class Direction(ABC):
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
     def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
-        """``add_`` on each tensor this seed touches: same bits, for directions that have a cheaper way together."""
+        """``add_`` on each tensor this seed touches; same bits, cheaper where a direction has a way."""
         for name, tensor in tensors.items():
             if self.touches(name, seed):
                 self.add_(tensor, name, seed, scale)
