@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 from attack_fakes import example
+from attack_models import fake_lm
 
+from zobench.attacks.appended import CheckList, OptionOrder, StressTest
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
+from zobench.attacks.comparators import (
+    CLARE,
+    PWWS,
+    BERTAttack,
+    DeepWordBug,
+    RandomCandidates,
+    TextBugger,
+    TextFooler,
+    TextFoolerConfig,
+)
 from zobench.attacks.irrelevant import IrrelevantSentence, IrrelevantSentenceConfig
+from zobench.attacks.missing_question import MissingQuestion
+from zobench.attacks.mscr import MSCR, ControlledConfig, ControlledMSCR
 
 
 def pool():
@@ -17,8 +31,11 @@ def pool():
     return [example(f"pool{i}", t) for i, t in enumerate(texts)]
 
 
+LM = fake_lm()
+
+
 def lm_for(attack):
-    return None
+    return LM
 
 
 def _irrelevant(**params):
@@ -44,4 +61,21 @@ CASES = {
         arm="paired-no-number", length_ratio=2.0, position="start", defence=True
     ),
     "irrelevant-sentence/neutral-null": _irrelevant(null_kind="neutral", position="after", role="other"),
+    "missing-question": MissingQuestion,
+    "mscr": MSCR,
+    "mscr-controlled": ControlledMSCR,
+    "mscr-controlled/wide": lambda: ControlledMSCR(ControlledConfig(width=4, budget=None, confirmations=0)),
+    "textfooler-like": TextFooler,
+    "textfooler-like/short-window": lambda: TextFooler(
+        TextFoolerConfig(similarity_window=4, min_similarity=0.3)
+    ),
+    "bert-attack-like": BERTAttack,
+    "pwws": PWWS,
+    "clare-like": CLARE,
+    "textbugger-like": TextBugger,
+    "deepwordbug-like": DeepWordBug,
+    "stresstest": StressTest,
+    "checklist": CheckList,
+    "option-order": OptionOrder,
+    "random-candidates": RandomCandidates,
 }

@@ -9,15 +9,15 @@ from zobench.attacks.distractors import (
     TEMPLATES,
     Filling,
     changes_answer,
-    in_style,
     names_in,
     number_for,
     numbered_sentences,
     things_in,
 )
 from zobench.attacks.irrelevant import DEFENCE, IrrelevantSentence, IrrelevantSentenceConfig
+from zobench.attacks.neutral import FRAMES
 from zobench.attacks.streams import stream
-from zobench.attacks.words import sentences, words
+from zobench.attacks.words import in_style, sentences, words
 
 TEXT = "Maria bought 4 apples. Later Maria gave 1 to Tom. How many apples does Maria have?"
 POOL = [
@@ -154,7 +154,12 @@ def test_nulls():
     paraphrase = texts_of(IrrelevantSentenceConfig(), null=True)
     neutral = texts_of(IrrelevantSentenceConfig(null_kind="neutral"), null=True)
     assert len(attack) == len(paraphrase) == len(neutral) == 4
-    assert all(t.replace("  ", " ").rstrip("?.") == TEXT.rstrip("?.") for t in paraphrase)
+    for text in paraphrase[1:]:
+        for frame in FRAMES:
+            text = text.replace(f"{frame} ", "")
+        assert text == TEXT
+    sizes = [sum(len(words(f)) * t.count(f) for f in FRAMES) for t in paraphrase[1:]]
+    assert all(s >= 6 or t.count(": ") == 3 for s, t in zip(sizes, paraphrase[1:], strict=True))
     for a, n in zip(attack[1:], neutral[1:], strict=True):
         assert inserted(n)[0] in NEUTRAL
         assert [s.text for s in sentences(n)].index(inserted(n)[0]) == [s.text for s in sentences(a)].index(

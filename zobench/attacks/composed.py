@@ -44,6 +44,8 @@ class ComposedAttack(Attack):
     """Base of the built-in attacks. Cost per example: one clean query, then at most ``limit() - 1``."""
 
     name: ClassVar[str]
+    null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "typographic")
+    """Kinds of meaning-preserving edits that the null draws from."""
     config: SearchConfig
 
     def __init__(self, config: SearchConfig | None = None) -> None:

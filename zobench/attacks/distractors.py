@@ -81,6 +81,7 @@ NEUTRAL: tuple[str, ...] = (
 )
 _NUMBER = regex.compile(r"\[([^\]]*)\]")
 _NUMERAL = regex.compile(r"(?<![\p{L}\p{N}])\p{N}+(?:[.,]\p{N}+)*")
+_WHOLE = regex.compile(r"(?<![\p{N}.,])[0-9]{1,9}(?![\p{N}.,]?[0-9])")
 _BACKWARD = _listed(
     "he she it they his her its their this that these those then so after also thus therefore but and if "
     "each another him them however altogether finally afterwards later"
@@ -126,14 +127,26 @@ def things_in(text: str) -> list[str]:
     return [t for t in seen if t.endswith("s") and not t.endswith(("ss", "us", "is")) and t not in out]
 
 
+@lru_cache(maxsize=256)
+def other_things(text: str) -> tuple[str, ...]:
+    """Built-in things that the text does not mention."""
+    low = text.lower()
+    return tuple(t for t in THINGS if t not in low) or THINGS
+
+
 def number_for(text: str, random: Random, *, in_range: bool) -> int:
     """A number between the text's least and greatest whole numbers (2 to 30 where it has none), or ten times
     past it.
     """
-    found = [int(m) for m in regex.findall(r"(?<![\p{N}.,])[0-9]{1,9}(?![\p{N}.,]?[0-9])", text)]
-    low, high = (min(found), max(found)) if found else (2, 30)
-    low, high = max(2, low), max(12, high)
+    low, high = _number_range(text)
     return random.randint(low, high) if in_range else random.randint(10 * high, 20 * high)
+
+
+@lru_cache(maxsize=256)
+def _number_range(text: str) -> tuple[int, int]:
+    found = [int(m) for m in _WHOLE.findall(text)]
+    low, high = (min(found), max(found)) if found else (2, 30)
+    return max(2, low), max(12, high)
 
 
 def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, str]]:
@@ -171,18 +184,3 @@ def changes_answer(sentence: str, text: str, protected: Iterable[str], *, names_
         return True
     mine = {w.text for w in words(sentence)}
     return not names_may_overlap and any(n in mine for n in names_in(text))
-
-
-def in_style(sentence: str, text: str) -> str:
-    """The sentence in the letter case and the final spacing of the text (some data sets are lower-cased)."""
-    lower, spaced = _style(text)
-    if lower:
-        sentence = sentence.lower()
-    return sentence[:-1] + " ." if spaced else sentence
-
-
-@lru_cache(maxsize=256)
-def _style(text: str) -> tuple[bool, bool]:
-    """Whether the text has letters but no capitals, and whether a space stands before its final mark."""
-    lower = text == text.lower() and any(c.isalpha() for c in text)
-    return lower, text.rstrip().endswith((" .", " ?", " !"))

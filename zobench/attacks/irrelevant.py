@@ -19,6 +19,7 @@ the same places, which separates what the sentence says from the room it takes.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar, Literal, get_args
 
 from zobench.attacks.base import Attack, AttackContext
@@ -29,19 +30,18 @@ from zobench.attacks.distractors import (
     OWNERS,
     RELATIVES,
     TEMPLATES,
-    THINGS,
     Filling,
     changes_answer,
-    in_style,
     names_in,
     number_for,
     numbered_sentences,
+    other_things,
     things_in,
 )
 from zobench.attacks.lockstep import Search
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
-from zobench.attacks.words import Edit, apply_edits, sentences, words
+from zobench.attacks.words import Edit, apply_edits, in_style, sentences, words
 from zobench.plugins import nearest
 
 Arm = Literal["no-number", "number", "paired-number", "paired-no-number"]
@@ -97,6 +97,7 @@ class IrrelevantSentence(ComposedAttack):
 
     Config = IrrelevantSentenceConfig
     name: ClassVar[str] = "irrelevant-sentence"
+    null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "frame")
     config: IrrelevantSentenceConfig
 
     def __init__(self, config: IrrelevantSentenceConfig | None = None) -> None:
@@ -169,7 +170,7 @@ class IrrelevantSentence(ComposedAttack):
             others = [n for n in NAMES if n not in mine]
             names = mine if self.config.role == "overlap" and mine else others
             owner = random.choice(RELATIVES).format(name=random.choice(names))
-        thing = random.choice(things or [t for t in THINGS if t not in text.lower()] or list(THINGS))
+        thing = random.choice(things or other_things(text))
         own = stream(random.getrandbits(64), "number")
         return Filling(owner, thing, number_for(text, own, in_range=self.config.number_range == "in"))
 
@@ -205,13 +206,19 @@ class NeutralSentence(IrrelevantSentence):
 def _place(session: Session, position: Position) -> tuple[int, int]:
     """Character offset and sentence index of an insertion; the text's end where the place is protected."""
     text = session.original
-    spans = sentences(text)
-    places = [(s.start, i) for i, s in enumerate(spans)] + [(len(text), len(spans))]
-    asking = [p for p, s in zip(places, spans, strict=False) if "?" in s.text]
+    places, asking = _boundaries(text)
     place = {"start": places[0], "after": places[-1], "before-question": (asking or places)[-1]}.get(position)
     if place is None:
         place = session.random.choice(places)
     return place if session.guard.free(place[0], place[0]) else places[-1]
+
+
+@lru_cache(maxsize=256)
+def _boundaries(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """All places, and those before a question."""
+    spans = sentences(text)
+    places = [(s.start, i) for i, s in enumerate(spans)] + [(len(text), len(spans))]
+    return places, [p for p, s in zip(places, spans, strict=False) if "?" in s.text]
 
 
 def _inserted(text: str, chosen: list[str], places: list[tuple[int, int]]) -> str:

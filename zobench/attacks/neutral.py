@@ -2,18 +2,20 @@
 
 Lexical: contractions and spelling variants that are the same word (``do not``/``don't``,
 ``color``/``colour``). Typographic: a doubled space, a curly for a straight apostrophe or quotation mark, a
-final full stop added or left out. Each is one unit edit. Synonyms, reorderings and anything that touches a
-letter of another word are not in the pool.
+final full stop added or left out. Frame: an empty phrase before a sentence (``Put simply:``), as long as its
+words. The others are one unit edit. Synonyms, reorderings and anything that touches a letter of another word
+are not in the pool.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 
 import regex
 
 from zobench.attacks.protect import Guard
-from zobench.attacks.words import Edit, apply_edits, match_case
+from zobench.attacks.words import Edit, apply_edits, in_style, match_case, sentences, words
 
 _CONTRACTIONS = (
     "do not=don't|does not=doesn't|did not=didn't|is not=isn't|are not=aren't|was not=wasn't|were "
@@ -33,8 +35,19 @@ _SPELLINGS = (
     "jewelry=jewellery|catalog=catalogue|dialog=dialogue|program=programme|defense=defence|offense=offence|"
     "aging=ageing|cozy=cosy|mold=mould|mom=mum|math=maths|ok=okay|till=until|toward=towards|"
     "afterward=afterwards|among=amongst|while=whilst|percent=per cent|all right=alright|tv=television|"
-    "e-mail=email|film-maker=filmmaker|etc.=et cetera|versus=vs."
+    "e-mail=email|film-maker=filmmaker|etc.=et cetera|versus=vs.|although=though|anyone=anybody|"
+    "everyone=everybody|someone=somebody|no one=nobody"
 )
+FRAMES: tuple[str, ...] = (
+    "Put simply:",
+    "In other words:",
+    "As a reminder:",
+    "To be precise:",
+    "That is:",
+    "Here it is:",
+    "To put it another way:",
+)
+KINDS: tuple[str, ...] = ("lexical", "typographic", "frame")
 
 
 def _table() -> dict[str, str]:
@@ -51,15 +64,19 @@ _TYPOGRAPHIC = regex.compile(
 _CURLY = {"'": "’", '"': "”", " ": "  "}
 
 
-def neutral_sites(text: str, guard: Guard) -> list[Edit]:
-    """Every neutral edit that the text allows, outside protected spans, in order, without overlaps."""
-    edits = [
-        Edit(m.start(), m.end(), match_case(PAIRS[m.group().lower().replace("’", "'")], m.group()))
-        for m in _LEXICAL.finditer(text)
-    ]
-    edits += [Edit(m.start(), m.end(), _typography(m.group())) for m in _TYPOGRAPHIC.finditer(text)]
+def neutral_sites(text: str, guard: Guard, kinds: Sequence[str]) -> list[Edit]:
+    """Every neutral edit of these kinds that the text allows, outside protected spans, without overlaps."""
+    edits: list[Edit] = []
+    if "lexical" in kinds:
+        for m in _LEXICAL.finditer(text):
+            other = PAIRS[m.group().lower().replace("’", "'")]
+            edits.append(Edit(m.start(), m.end(), match_case(other, m.group())))
+    if "typographic" in kinds:
+        edits += [Edit(m.start(), m.end(), _typography(m.group())) for m in _TYPOGRAPHIC.finditer(text)]
+    if "frame" in kinds:
+        edits += [Edit(s.start, s.start, "") for s in sentences(text)]
     kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda e: (e.start, -e.end)):
+    for edit in sorted(edits, key=lambda e: (e.start, e.end != e.start, -e.end)):
         if guard.free(edit.start, edit.end) and (not kept or kept[-1].end <= edit.start):
             kept.append(edit)
     return kept
@@ -71,13 +88,28 @@ def _typography(found: str) -> str:
     return "" if found.startswith(".") else "."
 
 
-def neutral_text(text: str, guard: Guard, count: int, random: Random) -> str | None:
-    """The text with ``count`` random neutral edits (fewer where it has fewer places); ``None`` where there is
-    none.
+def neutral_text(
+    text: str, guard: Guard, size: int, random: Random, kinds: Sequence[str] = ("lexical", "typographic")
+) -> str | None:
+    """The text with random neutral edits until they have the size, or until it has no more places.
+
+    ``None`` where there is no place at all.
     """
-    sites = neutral_sites(text, guard)
-    for size in range(min(count, len(sites)), 0, -1):
-        edited = apply_edits(text, random.sample(sites, size))
+    sites = neutral_sites(text, guard, kinds)
+    chosen: list[Edit] = []
+    spent = 0
+    for edit in random.sample(sites, min(len(sites), max(1, size))):
+        if spent >= size and chosen:
+            break
+        if edit.start == edit.end and not edit.replacement:
+            frame = in_style(random.choice(FRAMES), text)
+            edit = Edit(edit.start, edit.end, frame + " ")
+            spent += len(words(frame)) - 1
+        spent += 1
+        chosen.append(edit)
+    while chosen:
+        edited = apply_edits(text, chosen)
         if edited != text and guard.keeps(edited):
             return edited
+        chosen.pop()
     return None

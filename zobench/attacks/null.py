@@ -9,8 +9,9 @@ wrong answer as the attack does:
   (``neutral``);
 - sampled decoding: the same text again.
 
-The net success rate is the attack's minus the null's. Since the rehearsal accepts every edit, the null's
-sizes are upper bounds of the attack's, and the net rate errs on the low side.
+Probes (texts asked only to rank words) cannot win, so the null leaves them out: it has as many chances to win
+as the attack. The net success rate is the attack's minus the null's. Since the rehearsal accepts every edit,
+the null's sizes are upper bounds of the attack's, and the net rate errs on the low side.
 """
 
 from __future__ import annotations
@@ -73,7 +74,9 @@ class NullAttack(ComposedAttack):
         for draft in planned:
             text: str | None = session.original
             if not session.sampled:
-                text = neutral_text(session.original, session.guard, draft.size, session.random)
+                text = neutral_text(
+                    session.original, session.guard, draft.size, session.random, self.attack.null_kinds
+                )
             if text is None:
                 return None
             for attempt in (yield from session.ask([Draft(text, size=draft.size, source="neutral")])):
@@ -84,7 +87,7 @@ class NullAttack(ComposedAttack):
     def _rehearse(self, session: Session, context: AttackContext) -> Search[list[Draft]]:
         """The drafts that the attack asks of a model that never flips; nothing is asked of the victim."""
         shadow = dataclasses.replace(
-            session, random=stream(context.seed, self.attack.name, session.example.id), tries=[]
+            session, random=stream(context.seed, self.attack.name, session.example.id), tries=[], probes=[]
         )
         search = self.attack.search(shadow, context)
         reply = None

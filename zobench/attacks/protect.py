@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import regex
 
@@ -80,9 +81,12 @@ def check_rules(rules: Sequence[str]) -> None:
 
 
 def protected_spans(text: str, words: Sequence[str] = (), rules: Sequence[str] = RULES) -> tuple[Span, ...]:
-    """Protected spans in order, overlapping ones merged. ``words`` are matched as whole words in any letter
-    case.
-    """
+    """Protected spans in order, overlapping ones merged; ``words`` match whole, in any letter case."""
+    find = _cached_spans if len(text) <= _CACHED_LENGTH else _find_spans
+    return find(text, tuple(words), tuple(rules))
+
+
+def _find_spans(text: str, words: tuple[str, ...], rules: tuple[str, ...]) -> tuple[Span, ...]:
     found = [s for rule in rules for s in _spans_of(text, rule)]
     alternatives = "|".join(regex.escape(w) for w in sorted(words, key=len, reverse=True) if w.strip())
     if alternatives:
@@ -95,6 +99,10 @@ def protected_spans(text: str, words: Sequence[str] = (), rules: Sequence[str] =
         elif start < end:
             merged.append((start, end))
     return tuple(Span(text[a:b], a, b) for a, b in merged)
+
+
+_CACHED_LENGTH = 2_000
+_cached_spans = lru_cache(maxsize=16_384)(_find_spans)
 
 
 def _spans_of(text: str, rule: str) -> Iterator[tuple[int, int]]:

@@ -52,7 +52,9 @@ def gold_probability(prediction: Prediction, label: int | None) -> float:
 
 @dataclass
 class Session:
-    """State of the attack on one example. ``limit`` counts every query, the clean one included."""
+    """State of the attack on one example. ``limit`` counts every query, the clean one included; ``tries`` are
+    the edited texts that could win, ``probes`` those asked only to rank words.
+    """
 
     example: Example
     field: str
@@ -62,6 +64,7 @@ class Session:
     prefix: str = ""
     sampled: bool = False
     asked: int = 0
+    probes: list[Try] = dataclasses.field(default_factory=list)
     tries: list[Try] = dataclasses.field(default_factory=list)
     clean: Prediction | None = None
 

@@ -115,3 +115,18 @@ def match_case(word: str, like: str) -> str:
     if like[:1].isupper():
         return word[:1].upper() + word[1:]
     return word
+
+
+def in_style(sentence: str, text: str) -> str:
+    """The sentence in the letter case and the final spacing of the text (some data sets are lower-cased)."""
+    lower, spaced = _style(text)
+    if lower:
+        sentence = sentence.lower()
+    return f"{sentence[:-1]} {sentence[-1]}" if spaced else sentence
+
+
+@lru_cache(maxsize=256)
+def _style(text: str) -> tuple[bool, bool]:
+    """Whether the text has letters but no capitals, and whether a space stands before its final mark."""
+    lower = text == text.lower() and any(c.isalpha() for c in text)
+    return lower, text.rstrip().endswith((" .", " ?", " !"))

@@ -1,0 +1,139 @@
+"""What a candidate must satisfy before the victim is asked.
+
+Word constraints look at the word and its replacement; text constraints at the whole draft. Constants of the
+published recipes are in ``comparators.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from zobench.attacks.composed import SearchConfig
+from zobench.attacks.embedding import EmbeddingSpace
+from zobench.attacks.lexical import is_stop_word
+from zobench.attacks.lockstep import Ask, Search
+from zobench.attacks.options import Option, combined, main_part
+from zobench.attacks.session import Draft, Session
+from zobench.attacks.similarity import DEFAULT_ENCODER, angular
+from zobench.attacks.wordnet import parts_of_speech
+from zobench.attacks.words import words
+
+SIMILARITY = "similarity"
+"""Name of the sentence-similarity service."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordConfig(SearchConfig):
+    """Parameters that all word-substitution attacks share."""
+
+    budget: int | None = 64
+    """Queries per example, the clean one and the confirmations included."""
+    max_changed: float | None = None
+    """Greatest share of the text's words that may be edited."""
+    max_words: int | None = None
+    """Greatest number of words edited together."""
+    stop_words: bool = False
+    """Whether stop words may be replaced."""
+    same_part: bool = False
+    """Whether word and replacement must share a WordNet part of speech (nouns and verbs count as one; words
+    that WordNet does not know pass).
+    """
+    min_word_cosine: float | None = None
+    """Least cosine of word and replacement in the target model's input embeddings."""
+    min_similarity: float | None = None
+    """Least sentence similarity of draft and original."""
+    similarity_scale: str = "cosine"
+    """``cosine`` or ``angular`` (one minus angle over pi)."""
+    similarity_window: int | None = None
+    """Words around the edit that are compared; texts shorter than this are not compared at all."""
+    sentence_encoder: str = DEFAULT_ENCODER
+    """Model of the sentence similarity."""
+    width: int = 1
+    """Candidates asked per round in searches that stop at the first success: larger batches, at most ``width
+    - 1`` queries wasted per success, the same edits found.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.width < 1:
+            raise ValueError(f"width must be at least 1, got {self.width}")
+        if self.similarity_scale not in ("cosine", "angular"):
+            raise ValueError(f"similarity_scale must be 'cosine' or 'angular', got {self.similarity_scale!r}")
+        if self.max_changed is not None and not 0 < self.max_changed <= 1:
+            raise ValueError(f"max_changed must lie in (0, 1], got {self.max_changed}")
+
+
+def editable(session: Session, config: WordConfig) -> list[int]:
+    """Indices of the words that may be edited, in order."""
+    return [
+        i
+        for i, w in enumerate(words(session.original))
+        if session.guard.free(w.start, w.end)
+        and any(c.isalpha() for c in w.text)
+        and (config.stop_words or not is_stop_word(w.text))
+    ]
+
+
+def word_allowed(option: Option, config: WordConfig, space: EmbeddingSpace | None) -> bool:
+    """The word constraints."""
+    if not config.stop_words and is_stop_word(option.replacement):
+        return False
+    if config.same_part and not _same_part(option.word, option.replacement):
+        return False
+    if config.min_word_cosine is None or space is None:
+        return True
+    return space.cosine(option.word, option.replacement) >= config.min_word_cosine
+
+
+def _same_part(word: str, replacement: str) -> bool:
+    a, b = set(parts_of_speech(word)), set(parts_of_speech(replacement))
+    if not a or not b or a & b:
+        return True
+    return bool(a & {"NOUN", "VERB"} and b & {"NOUN", "VERB"})
+
+
+def most_words(session: Session, config: WordConfig) -> int:
+    """Words that may be edited together; at least one."""
+    limits = [len(words(session.original))]
+    if config.max_changed is not None:
+        limits.append(int(config.max_changed * limits[0]))
+    if config.max_words is not None:
+        limits.append(config.max_words)
+    return max(1, min(limits))
+
+
+def drafts(
+    session: Session, config: WordConfig, applied: Sequence[Option], tried: Sequence[Option]
+) -> Search[list[tuple[Draft, Option]]]:
+    """Each tried option on top of the applied ones, as far as the constraints on the text allow."""
+    found: list[tuple[Draft, Option]] = []
+    for option in tried:
+        text = combined(session.original, [*applied, option])
+        if text is None or len(applied) + 1 > most_words(session, config) or not session.guard.keeps(text):
+            continue
+        size = sum(len(o.edits) for o in applied) + len(option.edits)
+        part = main_part(option.word)
+        found.append((Draft(text, size, option.source, option.position, part), option))
+    if config.min_similarity is None or not found:
+        return found
+    pairs = tuple(_compared(session.original, d.text, o, config.similarity_window) for d, o in found)
+    if config.similarity_window is not None and len(words(session.original)) < config.similarity_window:
+        return found
+    cosines = yield Ask(SIMILARITY, pairs)
+    scale = angular if config.similarity_scale == "angular" else float
+    return [f for f, c in zip(found, cosines, strict=True) if scale(c) >= config.min_similarity]
+
+
+def _compared(original: str, edited: str, option: Option, window: int | None) -> tuple[str, str]:
+    """The texts to compare: whole, or the window of words around the edited one in each."""
+    if window is None:
+        return original, edited
+    return _around(original, option.position, window), _around(edited, option.position, window)
+
+
+def _around(text: str, position: int, window: int) -> str:
+    spans = words(text)
+    first = max(0, min(position - window // 2, len(spans) - window))
+    part = spans[first : first + window]
+    return text[part[0].start : part[-1].end] if part else text

@@ -1,0 +1,85 @@
+"""Missing question (arXiv 2511.08022): the question is removed; whoever still answers has seen it or guesses.
+
+Three cases need a rule, and records carry the case in ``source`` so that reports count each:
+
+- ``question``: exactly one question sentence, which is removed;
+- ``no-question-mark``: none; the last sentence (an imperative such as "Calculate …") is removed;
+- ``several-questions``: the last one is removed, the others stay.
+
+Where the removed sentence holds a numeral, removing it also removes data. With ``keep_data`` the part before
+its question word stays ("If she sells 5 eggs, how many …" becomes "If she sells 5 eggs."), and ``+data-kept``
+is added to the case; ``+data-removed`` where the numeral stands after the question word or ``keep_data`` is
+off. Cost: 2 queries. Numbers and units are not protected by default, because they go with the question; the
+task's own words are (a text is skipped rather than losing one).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import regex
+
+from zobench.attacks.base import AttackContext
+from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.lockstep import Search
+from zobench.attacks.session import Draft, Session, Try
+from zobench.attacks.words import Edit, Span, apply_edits, sentences, words
+
+_ASKING = regex.compile(
+    r"[,;]?\s*\b(?:how|what|which|who|whom|whose|when|where|why|calculate|find|determine|compute)\b",
+    regex.IGNORECASE,
+)
+_NUMERAL = regex.compile(r"\p{N}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MissingQuestionConfig(SearchConfig):
+    protect: tuple[str, ...] = ()
+    keep_data: bool = True
+    """Whether numbers that stand before the question word stay in the text."""
+
+
+class MissingQuestion(ComposedAttack):
+    """One edit; success means that the answer is lost with the question."""
+
+    Config: ClassVar[type] = MissingQuestionConfig
+    name: ClassVar[str] = "missing-question"
+    null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "frame")
+    config: MissingQuestionConfig
+
+    def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
+        draft = without_question(session.original, keep_data=self.config.keep_data)
+        if draft is None or not session.guard.keeps(draft.text):
+            return None
+        for attempt in (yield from session.ask([draft])):
+            if session.won(attempt):
+                return attempt
+        return None
+
+
+def without_question(text: str, *, keep_data: bool = True) -> Draft | None:
+    """The text without its question and the case in ``source``; ``None`` where nothing would be left."""
+    spans = sentences(text)
+    asking = [s for s in spans if "?" in s.text]
+    if not spans:
+        return None
+    gone = asking[-1] if asking else spans[-1]
+    case = "no-question-mark" if not asking else "question" if len(asking) == 1 else "several-questions"
+    kept = _data_part(gone) if keep_data else ""
+    if _NUMERAL.search(gone.text):
+        case += "+data-kept" if kept else "+data-removed"
+    else:
+        kept = ""
+    if len(spans) < 2 and not kept:
+        return None
+    edited = apply_edits(text, [Edit(gone.start, gone.end, kept)])
+    edited = edited if kept else edited.rstrip()
+    return Draft(edited, len(words(gone.text)) - len(words(kept)), case, spans.index(gone))
+
+
+def _data_part(question: Span) -> str:
+    """What stands before the question word, closed with a full stop, if it holds a numeral."""
+    found = _ASKING.search(question.text)
+    before = question.text[: found.start()].rstrip(" ,;") if found else ""
+    return f"{before}." if _NUMERAL.search(before) else ""

