@@ -120,8 +120,8 @@ class BoundEngine:
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
 
     def batches(self) -> list[list[str]]:
-        """Tensors that may be edited together: all those edited in their own storage, the others one at a time
-        (a half-precision or masked tensor is a float32 copy while it is edited)."""
+        """Tensors that may be edited together: all those edited in their own storage, the others alone (a
+        half-precision or masked tensor is a float32 copy while it is edited)."""
         own = [n for n in self.space if self.space.dtype(n) not in HALF and self.space.indices(n) is None]
         return [own, *([n] for n in self.space if n not in set(own))]
 

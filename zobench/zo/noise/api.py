@@ -141,7 +141,7 @@ ONE_CALL_BELOW = 1 << 18
 def axpy_many_(
     tensors: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: Kind
 ) -> None:
-    """``axpy_`` on each tensor with its key: the same bits as a loop, at the cost of one call for the small ones.
+    """``axpy_`` on each tensor with its key: the bits of a loop, at the cost of one call for the small ones.
 
     Raises:
         ValueError: as :func:`fill`.

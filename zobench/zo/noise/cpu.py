@@ -239,7 +239,7 @@ def _axpy_many(
     fraction: Any,
 ) -> None:
     for t in range(addresses.size):
-        target = numba.carray(_pointer(addresses[t]), (sizes[t],), np.float32)
+        target = numba.carray(_pointer(addresses[t]), (sizes[t],), np.float32)  # type: ignore[call-arg]
         stream = (streams[t, 0], streams[t, 1], streams[t, 2], streams[t, 3], streams[t, 4])
         _axpy(target, scale, noise, np.uint64(0), code, stream, knots, steps, words, index, fraction)
 
@@ -305,8 +305,10 @@ def axpy_(target: torch.Tensor, scale: float, offset: int, *, seed: int, key: in
 def axpy_many_(
     targets: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: str
 ) -> None:
-    """``axpy_`` on many contiguous float32 CPU tensors by one call on one thread: for models of many small tensors,
-    where the cost of a call outweighs its work."""
+    """``axpy_`` on many contiguous float32 CPU tensors by one call on one thread.
+
+    For models of many small tensors, where the cost of a call outweighs its work.
+    """
     code, _, *rest = _common(seed, 0, kind)
     streams = np.empty((len(targets), 5), np.uint64)
     streams[:, 0] = code << philox.KIND_SHIFT
