@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 Floats = NDArray[np.float64]
 
@@ -192,7 +192,7 @@ def stratified_bootstrap(
 
 
 def _from_t(mean: float, stderr: float, df: float, n: int, level: float, method: str) -> Interval:
-    half = float(stats.t.ppf(0.5 + level / 2, df)) * stderr
+    half = float(special.stdtrit(df, 0.5 + level / 2)) * stderr
     return Interval(mean, mean - half, mean + half, stderr, float(df), n, level, method)
 
 

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from zobench.metrics.intervals import Interval, stratified_error, stratified_groups
 
 Floats = NDArray[np.float64]
+EXACT_PAIRS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,9 @@ class Comparison:
 
     Attributes:
         difference: mean over tasks of the mean paired difference, with its interval.
-        p: two-sided p-value of the stratified paired t test; ``nan`` with one seed.
-        permutation_p: exact (or sampled) sign-flip p-value, which assumes no normality.
+        p: two-sided p-value of the stratified paired t test (of the sign-flip test where differences have no
+            spread); ``nan`` with one seed.
+        permutation_p: exact sign-flip p-value, which assumes no normality; ``nan`` past 12 pairs.
         effect: Hedges' g of the paired differences (mean over pooled within-task standard deviation,
             small-sample corrected); ``nan`` where they do not vary.
         improvement: probability that a run of a beats a run of b on the same task, ties counted half.
@@ -76,17 +78,37 @@ def compare(
     pairs = paired_differences(frame, a, b, row=row)
     if pairs.empty:
         return None
-    groups = [g.to_numpy(dtype=float) for _, g in pairs.groupby("task", sort=True)["difference"]]
+    groups = [g for _, g in pairs.groupby("task", sort=True)]
     total = int((frame[row] == a).sum() + (frame[row] == b).sum())
+    return compare_groups(
+        [g["a"].to_numpy(dtype=float) for g in groups],
+        [g["b"].to_numpy(dtype=float) for g in groups],
+        level=level,
+        dropped=total - 2 * len(pairs),
+    )
+
+
+def compare_groups(
+    a: Sequence[Floats], b: Sequence[Floats], *, level: float = 0.95, dropped: int = 0
+) -> Comparison:
+    """The same on arrays, one per task: element i of both is the same seed. The permutation p is given where
+    it is exact (12 pairs or fewer), else ``nan``; see :func:`permutation` for a sampled one.
+    """
+    groups = [x - y for x, y in zip(a, b, strict=True)]
+    pairs = sum(map(len, groups))
+    p = paired_t(groups)
+    if np.isnan(p) and pairs > len(groups):
+        # no spread at all (a deterministic quantity such as memory): the sign-flip test still stands
+        p = permutation(groups)
     return Comparison(
         difference=stratified_groups(groups, level),
-        p=paired_t(groups),
-        permutation_p=permutation(groups),
+        p=p,
+        permutation_p=permutation(groups) if pairs <= EXACT_PAIRS else float("nan"),
         effect=hedges_g(groups),
-        improvement=probability_of_improvement(frame[frame[row].isin([a, b])], a, b, row=row),
+        improvement=float(np.mean([_beats(x, y) for x, y in zip(a, b, strict=True)])),
         tasks=len(groups),
-        pairs=len(pairs),
-        dropped=total - 2 * len(pairs),
+        pairs=pairs,
+        dropped=dropped,
     )
 
 
@@ -102,7 +124,7 @@ def paired_t(groups: Sequence[Floats]) -> float:
         return float("nan")
     if stderr == 0:
         return 1.0 if mean == 0 else float("nan")
-    return float(2 * stats.t.sf(abs(mean / stderr), df))
+    return float(2 * special.stdtr(df, -abs(mean / stderr)))
 
 
 def permutation(groups: Sequence[Floats], resamples: int = 20_000, rng: int = 0) -> float:
@@ -112,7 +134,7 @@ def permutation(groups: Sequence[Floats], resamples: int = 20_000, rng: int = 0)
     flat = np.concatenate([np.asarray(g, dtype=float) / len(g) for g in groups])
     observed = abs(flat.sum())
     n = len(flat)
-    if n <= 12:
+    if n <= EXACT_PAIRS:
         signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
         return float(np.mean(np.abs(signs @ flat) >= observed - 1e-12))
     signs = np.random.default_rng(rng).choice([-1.0, 1.0], (resamples, n))
@@ -207,8 +229,12 @@ def probability_of_improvement(frame: pd.DataFrame, a: str, b: str, *, row: str 
         x = group.loc[group[row] == a, "value"].to_numpy(dtype=float)
         y = group.loc[group[row] == b, "value"].to_numpy(dtype=float)
         if len(x) and len(y):
-            shares.append(np.mean((x[:, None] > y) + 0.5 * (x[:, None] == y)))
+            shares.append(_beats(x, y))
     return float(np.mean(shares)) if shares else float("nan")
+
+
+def _beats(x: Floats, y: Floats) -> float:
+    return float(np.mean((x[:, None] > y) + 0.5 * (x[:, None] == y)))
 
 
 def verdict(comparison: Comparison, adjusted_p: float, *, alpha: float = 0.05, margin: float = 0.0) -> str:
@@ -222,7 +248,7 @@ def verdict(comparison: Comparison, adjusted_p: float, *, alpha: float = 0.05, m
     if adjusted_p < alpha:
         return "better" if d.value > 0 else "worse"
     if margin > 0 and d.df > 0:
-        half = float(stats.t.ppf(1 - alpha, d.df)) * d.stderr
+        half = float(special.stdtrit(d.df, 1 - alpha)) * d.stderr
         if abs(d.value) + half < margin:
             return "tie"
     return "undecided"

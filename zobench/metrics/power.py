@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 Floats = NDArray[np.float64]
 
@@ -45,9 +45,9 @@ def paired_power(
         return 1.0 if difference else alpha
     df = (seeds - 1) * total**2 / (v**2).sum()
     noncentrality = abs(difference) * len(v) * np.sqrt(seeds / total)
-    critical = stats.t.ppf(1 - alpha / 2, df)
-    upper = stats.nct.sf(critical, df, noncentrality)
-    lower = stats.nct.cdf(-critical, df, noncentrality)
+    critical = special.stdtrit(df, 1 - alpha / 2)
+    upper = 1.0 - special.nctdtr(df, noncentrality, critical)
+    lower = special.nctdtr(df, noncentrality, -critical)
     return float(np.clip(np.nan_to_num(upper, nan=1.0) + np.nan_to_num(lower), 0.0, 1.0))
 
 

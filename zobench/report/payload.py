@@ -7,8 +7,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 from zobench.report import examples, runpages, tuning
 from zobench.report.ranking import Ranking
@@ -55,37 +56,35 @@ def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str
     """One entry per (row, block, what): the three axes, mean and half width of the 95 % t interval over
     seeds.
     """
-    measured = metric_curves(source)
-    measured["what"] = measured["kind"] + " " + measured["condition"] + " " + measured["metric"]
-    training = loss_curves(source).assign(
-        what="training loss", kind="train", condition="", metric="training loss"
-    )
+    training = loss_curves(source).assign(kind="train", condition="", metric="training loss")
     row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
     out = []
-    for frame in (measured, training):
-        for (r, b, kind, condition, metric), g in frame.groupby(
-            ["row", "block", "kind", "condition", "metric"], sort=False
-        ):
-            if r in row and b in block:
-                out.append(
-                    {
-                        "r": row[r],
-                        "b": block[b],
-                        "kind": kind,
-                        "condition": condition,
-                        "metric": metric,
-                        "x": [numbers(g[a]) for a in ("forwards", "tokens", "seconds")],
-                        "y": numbers(g["mean"]),
-                        "h": numbers(_half(g)),
-                        "n": int(g["n"].max()),
-                    }
-                )
+    for frame in (metric_curves(source), training):
+        known = frame[frame["row"].isin(row) & frame["block"].isin(block)].reset_index(drop=True)
+        n = known["n"].to_numpy(dtype=float)
+        half = special.stdtrit(np.maximum(n - 1, 1), 0.975) * known["sd"].to_numpy(dtype=float) / np.sqrt(n)
+        columns = {c: numbers(known[c]) for c in ("forwards", "tokens", "seconds", "mean")} | {
+            "half": numbers(half)
+        }
+        keys = list(zip(*(known[c] for c in ("row", "block", "kind", "condition", "metric")), strict=True))
+        starts = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
+        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
+            r, b, kind, condition, metric = keys[start]
+            cut = slice(start, stop)
+            out.append(
+                {
+                    "r": row[r],
+                    "b": block[b],
+                    "kind": kind,
+                    "condition": condition,
+                    "metric": metric,
+                    "x": [columns[a][cut] for a in ("forwards", "tokens", "seconds")],
+                    "y": columns["mean"][cut],
+                    "h": columns["half"][cut],
+                    "n": int(n[cut].max()),
+                }
+            )
     return out
-
-
-def _half(group: pd.DataFrame) -> pd.Series:
-    n = group["n"].astype(float)
-    return stats.t.ppf(0.975, (n - 1).clip(lower=1)) * group["sd"] / n**0.5
 
 
 def finals(runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[list[list[Any]]]:
