@@ -122,6 +122,8 @@ def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
 
     A task with a single seed borrows the pooled variance of the others.
     """
+    if len({len(g) for g in groups}) == 1 and len(groups[0]) > 1:
+        return _equal_error(np.stack(groups))
     several = [g for g in groups if len(g) > 1]
     if not several:
         return float("nan"), 0.0
@@ -136,6 +138,17 @@ def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
     weight = np.divide(parts**2, free, out=np.zeros_like(parts), where=free > 0).sum()
     df = total**2 / weight if weight > 0 else float(sum(free))
     return float(np.sqrt(total) / len(groups)), float(df)
+
+
+def _equal_error(values: Floats) -> tuple[float, float]:
+    """The same for as many seeds on every task: shape (tasks, seeds), in two array operations."""
+    tasks, n = values.shape
+    variance = values.var(axis=1, ddof=1)
+    total = float(variance.sum())
+    if total <= 0:
+        return 0.0, float(tasks * (n - 1))
+    df = (n - 1) * total**2 / float((variance**2).sum())
+    return float(np.sqrt(total / n)) / tasks, df
 
 
 def iqm(values: Any) -> float:

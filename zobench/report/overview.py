@@ -119,7 +119,7 @@ def plan(pair: Pair) -> str:
     more = max(1, pair.power.more)
     return (
         f"If the true difference is the one seen, {_count(more, 'more seed')} per task would separate "
-        f"{'them' if more == 1 else 'these two'} (power {pair.power.target:.0%})."
+        f"{'them' if more == 1 else 'these two'} (power {100 * pair.power.target:.0f} %)."
     )
 
 
@@ -182,7 +182,7 @@ def _interval(p: Pair, board: Leaderboard) -> str:
     d = p.comparison.difference
     text = f"{board.show(d.value, True)} {_points(board)}"
     if d.low == d.low:
-        text += f" ({d.level:.0%} interval {board.show(d.low, True)} to {board.show(d.high, True)})"
+        text += f" ({100 * d.level:.0f} % interval {board.show(d.low, True)} to {board.show(d.high, True)})"
     return text
 
 
