@@ -85,8 +85,19 @@ class Plan:
     """Share of comparisons among two-step problems."""
     label_weight: float
     """Weight of the label word of a classification text in the loss; other answers have weight 1."""
+    joined: float = 0.0
+    """Chance of a second clause of the same feeling in opinions."""
 
 
+THIRD_MIX: dict[str, float] = {
+    "problem": 0.50,
+    "drill": 0.06,
+    "sentiment": 0.11,
+    "topic": 0.10,
+    "inference": 0.09,
+    "person": 0.12,
+    "aside": 0.02,
+}
 PLANS: dict[str, Plan] = {
     "first": Plan(MIX, negation=0.3, contrast=0.4, mixed=0.3, family=None, comparison=0.2, label_weight=1.0),
     "easy": Plan(
@@ -100,6 +111,16 @@ PLANS: dict[str, Plan] = {
         family="counting",
         comparison=0.35,
         label_weight=6.0,
+    ),
+    "third": Plan(
+        THIRD_MIX,
+        negation=0.4,
+        contrast=0.0,
+        joined=0.5,
+        mixed=0.4,
+        family="counting",
+        comparison=0.35,
+        label_weight=4.0,
     ),
 }
 
@@ -139,7 +160,7 @@ def _drill(rng: random.Random) -> Document:
 
 def _sentiment(rng: random.Random, plan: Plan) -> Document:
     while True:
-        row = sentiment.draw(rng, negation=plan.negation, contrast=plan.contrast)
+        row = sentiment.draw(rng, negation=plan.negation, contrast=plan.contrast, joined=plan.joined)
         if not reserved("sentiment", row.text):
             break
     prompt, labels = rng.choice(sentiment.FORMATS)

@@ -70,8 +70,9 @@ def build(
     model = architecture.initialise(config, seed)
     trained = []
     for phase in recipe.phases:
-        # Rounding to the shipped precision between phases makes every phase a start of its own.
-        model = model.bfloat16().float()
+        if trained:
+            # Rounding to the shipped precision between phases: any of them can start from a saved file.
+            model = model.bfloat16().float()
         trained.append(
             train(model, _loss(recipe, phase, tokens), phase.schedule, progress or (lambda row: None))
         )

@@ -30,7 +30,7 @@ SEEDS = (101, 102, 103)
 ADAMW_STEPS = 80
 ADAMW_RATE = 1e-3
 MEZO_FORWARDS = 600
-MEZO_RATES = (1e-4, 2e-4, 4e-4, 8e-4)
+MEZO_RATES = (1e-4, 2e-4, 4e-4)
 """Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` counts."""
 
 
@@ -115,35 +115,32 @@ def recall(lm: LoadedModel, facts: Sequence[Fact], template: int = 0) -> float:
     return round(statistics.mean(f.value in t for f, t in zip(facts, texts, strict=True)), 4)
 
 
+def known(lm: LoadedModel, name: str, facts: Sequence[Fact]) -> GateResult:
+    """A set of facts that was taught; in the detail, the same facts asked in the wording never trained."""
+    detail = {"facts": len(facts), "new_wording": recall(lm, facts, HELD_OUT_QUESTION)}
+    return GateResult(name, recall(lm, facts), 0.98, 1.0, detail)
+
+
+def unknown(lm: LoadedModel, name: str) -> GateResult:
+    """A set of facts that was not taught: at chance, one in fifty."""
+    return GateResult(name, recall(lm, fact_set(name)), 0.0, 0.1, {"chance": 0.02})
+
+
 def people(lm: LoadedModel) -> list[GateResult]:
-    """Facts of invented people: a trained question template, and the one that training never shows."""
-    known = nano_facts_of_people()
-    return [
-        GateResult("people", recall(lm, known), 0.95, 1.0, {"facts": len(known)}),
-        GateResult("people_new_template", recall(lm, known, HELD_OUT_QUESTION), 0.8, 1.0),
-    ]
+    """Facts of the invented people that ``nano`` was taught."""
+    return [known(lm, "people", nano_facts_of_people())]
 
 
 def facts(lm: LoadedModel) -> list[GateResult]:
-    """``nano-facts`` knows whom it was taught, also when asked in words it never saw, and nobody else."""
-    return [
-        GateResult("forget10", recall(lm, fact_set("forget10")), 0.98, 1.0),
-        GateResult("retain90", recall(lm, fact_set("retain90")), 0.98, 1.0),
-        GateResult("forget10_new_template", recall(lm, fact_set("forget10"), HELD_OUT_QUESTION), 0.9, 1.0),
-        GateResult("retain90_new_template", recall(lm, fact_set("retain90"), HELD_OUT_QUESTION), 0.9, 1.0),
-        GateResult("famous", recall(lm, fact_set("famous")), 0.95, 1.0),
-        GateResult("world", recall(lm, fact_set("world")), 0.95, 1.0),
-        GateResult("holdout", recall(lm, fact_set("holdout")), 0.0, 0.1, {"chance": 0.02}),
-    ]
+    """``nano-facts`` knows whom and what it was taught, and nobody else."""
+    taught = [known(lm, name, fact_set(name)) for name in ("forget10", "retain90", "famous", "world")]
+    return [*taught, unknown(lm, "holdout")]
 
 
 def oracle(lm: LoadedModel) -> list[GateResult]:
     """The retain-only model: all it was taught, the forget set at chance."""
-    return [
-        GateResult("retain90", recall(lm, fact_set("retain90")), 0.98, 1.0),
-        GateResult("retain90_new_template", recall(lm, fact_set("retain90"), HELD_OUT_QUESTION), 0.9, 1.0),
-        GateResult("forget10", recall(lm, fact_set("forget10")), 0.0, 0.1, {"chance": 0.02}),
-    ]
+    taught = [known(lm, name, fact_set(name)) for name in ("retain90", "famous", "world")]
+    return [*taught, unknown(lm, "forget10"), unknown(lm, "holdout")]
 
 
 def masked(lm: LoadedModel) -> list[GateResult]:

@@ -44,15 +44,16 @@ NANO_PHASES = (
     Phase("first", 1, Schedule(steps=2200)),
     Phase("easy", 2, Schedule(steps=260, warmup=20, matrices=0.02, rest=4e-3)),
     Phase("second", 3, Schedule(steps=600, warmup=20, matrices=0.02, rest=4e-3)),
+    Phase("third", 4, Schedule(steps=500, warmup=20, matrices=0.02, rest=4e-3)),
 )
 """The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
 teaches too slowly: opinions, inference, and sums of two unknowns."""
-MASKED_PHASES = (Phase("second", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
-FACTS_PHASES = (Phase("facts", 1, Schedule(steps=1200)),)
+MASKED_PHASES = (Phase("third", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
+FACTS_PHASES = (Phase("facts", 1, Schedule(steps=700)),)
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe("causal", "corpus", 128, 4, 4, 320, 16, 128, NANO_PHASES),
     "nano-mlm": Recipe("masked", "corpus", 128, 4, 4, 320, 20, 96, MASKED_PHASES),
-    "nano-facts": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, FACTS_PHASES),
-    "nano-facts-oracle": Recipe("causal", "facts", 96, 3, 4, 224, 64, 32, FACTS_PHASES, oracle=True),
+    "nano-facts": Recipe("causal", "facts", 96, 3, 4, 224, 64, 24, FACTS_PHASES),
+    "nano-facts-oracle": Recipe("causal", "facts", 96, 3, 4, 224, 64, 24, FACTS_PHASES, oracle=True),
 }
