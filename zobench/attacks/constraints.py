@@ -13,11 +13,11 @@ from zobench.attacks.composed import SearchConfig
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lexical import is_stop_word
 from zobench.attacks.lockstep import Ask, Search
-from zobench.attacks.options import Option, combined, main_part
+from zobench.attacks.options import Option, combined, compatible, main_part
 from zobench.attacks.session import Draft, Session
 from zobench.attacks.similarity import DEFAULT_ENCODER, angular
 from zobench.attacks.wordnet import parts_of_speech
-from zobench.attacks.words import words
+from zobench.attacks.words import Edit, apply_edits, words
 
 SIMILARITY = "similarity"
 """Name of the sentence-similarity service."""
@@ -106,34 +106,42 @@ def most_words(session: Session, config: WordConfig) -> int:
 def drafts(
     session: Session, config: WordConfig, applied: Sequence[Option], tried: Sequence[Option]
 ) -> Search[list[tuple[Draft, Option]]]:
-    """Each tried option on top of the applied ones, as far as the constraints on the text allow."""
+    """Each tried option on top of the applied ones, as far as the constraints on the text allow.
+
+    No more than the session can still ask; the cheap constraints come first.
+    """
+    if len(applied) + 1 > most_words(session, config):
+        return []
+    left = [o for o in tried if compatible([*applied, o])]
+    if config.min_similarity is not None and left and _is_compared(session, config):
+        pairs = tuple(_compared(session.original, [*applied, o], config.similarity_window) for o in left)
+        cosines = yield Ask(SIMILARITY, pairs)
+        scale = angular if config.similarity_scale == "angular" else float
+        left = [o for o, c in zip(left, cosines, strict=True) if scale(c) >= config.min_similarity]
     found: list[tuple[Draft, Option]] = []
-    for option in tried:
+    for option in left:
+        if len(found) >= session.left:
+            break
         text = combined(session.original, [*applied, option])
-        if text is None or len(applied) + 1 > most_words(session, config) or not session.guard.keeps(text):
-            continue
-        size = sum(len(o.edits) for o in applied) + len(option.edits)
-        part = main_part(option.word)
-        found.append((Draft(text, size, option.source, option.position, part), option))
-    if config.min_similarity is None or not found:
-        return found
-    pairs = tuple(_compared(session.original, d.text, o, config.similarity_window) for d, o in found)
-    if config.similarity_window is not None and len(words(session.original)) < config.similarity_window:
-        return found
-    cosines = yield Ask(SIMILARITY, pairs)
-    scale = angular if config.similarity_scale == "angular" else float
-    return [f for f, c in zip(found, cosines, strict=True) if scale(c) >= config.min_similarity]
+        if session.guard.keeps(text):
+            size = sum(len(o.edits) for o in applied) + len(option.edits)
+            part = main_part(option.word)
+            found.append((Draft(text, size, option.source, option.position, part), option))
+    return found
 
 
-def _compared(original: str, edited: str, option: Option, window: int | None) -> tuple[str, str]:
-    """The texts to compare: whole, or the window of words around the edited one in each."""
+def _is_compared(session: Session, config: WordConfig) -> bool:
+    """Texts shorter than the window are exempt, as in the published recipes."""
+    return config.similarity_window is None or len(words(session.original)) >= config.similarity_window
+
+
+def _compared(original: str, chosen: Sequence[Option], window: int | None) -> tuple[str, str]:
+    """The texts to compare: whole, or the window of words around the last option's place."""
+    edits = [e for o in chosen for e in o.edits]
     if window is None:
-        return original, edited
-    return _around(original, option.position, window), _around(edited, option.position, window)
-
-
-def _around(text: str, position: int, window: int) -> str:
-    spans = words(text)
-    first = max(0, min(position - window // 2, len(spans) - window))
-    part = spans[first : first + window]
-    return text[part[0].start : part[-1].end] if part else text
+        return original, apply_edits(original, edits)
+    spans = words(original)
+    first = max(0, min(chosen[-1].position - window // 2, len(spans) - window))
+    a, b = spans[first].start, spans[min(first + window, len(spans)) - 1].end
+    inside = [Edit(e.start - a, e.end - a, e.replacement) for e in edits if a <= e.start and e.end <= b]
+    return original[a:b], apply_edits(original[a:b], inside)

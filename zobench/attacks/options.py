@@ -195,12 +195,15 @@ def next_word(text: str, word: Span) -> Span | None:
     return following if following is not None and text[word.end : following.start].isspace() else None
 
 
-def combined(text: str, chosen: Sequence[Option]) -> str | None:
-    """The original text with all options applied; ``None`` where two of them edit the same place."""
+def compatible(chosen: Sequence[Option]) -> bool:
+    """Whether no two options edit the same place."""
     edits = sorted((e for o in chosen for e in o.edits), key=lambda e: (e.start, e.end))
-    if any(a.end > b.start for a, b in pairwise(edits)):
-        return None
-    return apply_edits(text, edits)
+    return all(a.end <= b.start for a, b in pairwise(edits))
+
+
+def combined(text: str, chosen: Sequence[Option]) -> str:
+    """The original text with all options applied; they must be compatible."""
+    return apply_edits(text, [e for o in chosen for e in o.edits])
 
 
 @lru_cache(maxsize=50_000)
