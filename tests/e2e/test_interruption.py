@@ -1,0 +1,86 @@
+"""Killed at random moments and started again: the results of an uninterrupted run, to the bit, nothing lost or doubled."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from e2e.conftest import Command
+from e2e.results import assert_same
+
+
+def killed_after(seconds: float, suite: Path, output: Path, *, cwd: Path) -> bool:
+    """Start the suite, send SIGKILL to its process group after this time; whether it was still running."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zobench.cli", "run", str(suite), "--output", str(output)],
+        cwd=cwd,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        process.wait(timeout=seconds)
+        return False
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+
+
+def check_kills(suite: Path, zobench: Command, tmp_path: Path, *, kills: int) -> None:
+    """Kill at moments spread over the run by a fixed random stream, then finish, and compare with a run left alone."""
+    start = time.monotonic()
+    assert zobench("run", suite, "--output", "whole").returncode == 0
+    whole = time.monotonic() - start
+    moments = random.Random(kills)
+    killed = sum(
+        killed_after(whole * moments.uniform(0.3, 0.95), suite, tmp_path / "cut", cwd=tmp_path)
+        for _ in range(kills)
+    )
+    assert killed > 0
+    assert zobench("run", suite, "--output", "cut").returncode == 0
+    assert_same(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_killed_twice(suite: Path, zobench: Command, tmp_path: Path) -> None:
+    check_kills(suite, zobench, tmp_path, kills=2)
+
+
+@pytest.mark.slow
+def test_killed_twenty_times_with_two_workers(suite: Path, zobench: Command, tmp_path: Path) -> None:
+    text = suite.read_text(encoding="utf-8")
+    suite.write_text(
+        text.replace("kind: inline", "kind: process, workers: 2").replace("forwards: 36", "forwards: 120"),
+        encoding="utf-8",
+    )
+    check_kills(suite, zobench, tmp_path, kills=20)
+
+
+def test_interrupt_from_the_keyboard(suite: Path, zobench: Command, tmp_path: Path) -> None:
+    """Ctrl-C ends with exit code 130 and a hint; the same command then finishes."""
+    suite.write_text(
+        suite.read_text(encoding="utf-8").replace("forwards: 36", "forwards: 400"), encoding="utf-8"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zobench.cli", "run", str(suite), "--output", str(tmp_path / "out")],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("out/runs/*/checkpoint*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130, errors
+    assert "zobench run" in errors
+    finished = zobench("run", suite, "--output", "out")
+    assert finished.returncode == 0, finished.stderr
