@@ -96,20 +96,28 @@ def compare_groups(
     """
     groups = [x - y for x, y in zip(a, b, strict=True)]
     pairs = sum(map(len, groups))
-    p = paired_t(groups)
+    difference = stratified_groups(groups, level)
+    p = _t_test(difference.value, difference.stderr, difference.df)
     if np.isnan(p) and pairs > len(groups):
         # no spread at all (a deterministic quantity such as memory): the sign-flip test still stands
         p = permutation(groups)
     return Comparison(
-        difference=stratified_groups(groups, level),
+        difference=difference,
         p=p,
         permutation_p=permutation(groups) if pairs <= EXACT_PAIRS else float("nan"),
         effect=hedges_g(groups),
-        improvement=float(np.mean([_beats(x, y) for x, y in zip(a, b, strict=True)])),
+        improvement=float(np.mean([_beats(x, y) for x, y in _stacked(a, b)])),
         tasks=len(groups),
         pairs=pairs,
         dropped=dropped,
     )
+
+
+def _stacked(a: Sequence[Floats], b: Sequence[Floats]) -> list[tuple[Floats, Floats]]:
+    """One pair of arrays (tasks, seeds) where all tasks have as many seeds, else one pair per task."""
+    if len({len(x) for x in (*a, *b)}) == 1:
+        return [(np.stack(a), np.stack(b))]
+    return list(zip(a, b, strict=True))
 
 
 def paired_t(groups: Sequence[Floats]) -> float:
@@ -119,7 +127,10 @@ def paired_t(groups: Sequence[Floats]) -> float:
     test against: p is 1 if they are zero and ``nan`` otherwise.
     """
     mean = float(np.mean([np.mean(g) for g in groups]))
-    stderr, df = stratified_error([np.asarray(g, dtype=float) for g in groups])
+    return _t_test(mean, *stratified_error([np.asarray(g, dtype=float) for g in groups]))
+
+
+def _t_test(mean: float, stderr: float, df: float) -> float:
     if not df:
         return float("nan")
     if stderr == 0:
@@ -213,7 +224,10 @@ def hedges_g(groups: Sequence[Floats]) -> float:
     df = sum(len(g) - 1 for g in arrays)
     if df < 1:
         return float("nan")
-    pooled = np.sqrt(sum(((g - g.mean()) ** 2).sum() for g in arrays) / df)
+    if len({len(g) for g in arrays}) == 1:
+        pooled = np.sqrt(np.stack(arrays).var(axis=1, ddof=1).mean())
+    else:
+        pooled = np.sqrt(sum(((g - g.mean()) ** 2).sum() for g in arrays) / df)
     if pooled == 0:
         return float("nan")
     correction = 1 - 3 / (4 * df - 1) if df > 1 else 1.0
@@ -234,7 +248,8 @@ def probability_of_improvement(frame: pd.DataFrame, a: str, b: str, *, row: str 
 
 
 def _beats(x: Floats, y: Floats) -> float:
-    return float(0.5 + 0.5 * np.sign(x[:, None] - y).mean())
+    """Share of (run of x, run of y) that x wins, ties half; seeds are the last axis."""
+    return float(0.5 + 0.5 * np.sign(x[..., :, None] - y[..., None, :]).mean())
 
 
 def verdict(comparison: Comparison, adjusted_p: float, *, alpha: float = 0.05, margin: float = 0.0) -> str:
