@@ -49,25 +49,17 @@ def nltk_folder(tmp_path_factory):
 
 
 @needs_files
-def test_both_readers_give_the_same_synonyms(nltk_folder):
-    nltk, files = NltkReader(str(nltk_folder)), DatabaseFiles(FILES)
+def test_nltk_is_preferred_and_both_readers_give_the_same_synonyms(nltk_folder, monkeypatch):
+    monkeypatch.setenv("NLTK_DATA", str(nltk_folder.parent.parent))
+    nltk, files = open_wordnet(), open_wordnet(use_nltk=False)
+    assert isinstance(nltk, NltkReader)
+    assert isinstance(files, DatabaseFiles)
     found = 0
     for word in WORDS.split():
         assert files.synsets(word) == nltk.synsets(word), word
         assert synonyms(word, files) == synonyms(word, nltk)
         found += len(synonyms(word, files))
     assert found > 200
-
-
-@needs_files
-def test_nltk_is_preferred_where_its_data_is(nltk_folder, monkeypatch):
-    import nltk.data
-
-    data = str(nltk_folder.parent.parent)
-    monkeypatch.setenv("NLTK_DATA", data)
-    monkeypatch.setattr(nltk.data, "path", [data])
-    assert isinstance(open_wordnet(), NltkReader)
-    assert isinstance(open_wordnet(use_nltk=False), DatabaseFiles)
 
 
 @needs_files
