@@ -20,7 +20,7 @@ ORDER = {
 
 
 def tables(folder: Path) -> dict[str, pd.DataFrame]:
-    """All tables in a fixed order, without clocks and without what depends on how often a run was interrupted."""
+    """All tables in a fixed order, without clocks and without the count of interruptions."""
     found = store.read([folder])
     out = {}
     for name, keys in ORDER.items():

@@ -1,4 +1,4 @@
-"""Killed at random moments and started again: the results of an uninterrupted run, to the bit, nothing lost or doubled."""
+"""Killed at random moments and started again: the results of a run left alone, to the bit, none lost or doubled."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def killed_after(seconds: float, suite: Path, output: Path, *, cwd: Path) -> boo
 
 
 def check_kills(suite: Path, zobench: Command, tmp_path: Path, *, kills: int) -> None:
-    """Kill at moments spread over the run by a fixed random stream, then finish, and compare with a run left alone."""
+    """Kill at moments drawn from a fixed random stream, then finish, and compare with a run left alone."""
     start = time.monotonic()
     assert zobench("run", suite, "--output", "whole").returncode == 0
     whole = time.monotonic() - start
