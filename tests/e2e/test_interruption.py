@@ -1,4 +1,4 @@
-"""Killed at random moments and started again: the results of a run left alone, to the bit, none lost or doubled."""
+"""Killed at random moments and started again: the results of a run left alone, to the bit."""
 
 from __future__ import annotations
 

@@ -74,29 +74,15 @@ def plugin(tmp_path: Path) -> Path:
     source = tmp_path / "plugin-source"
     shutil.copytree(EXAMPLE, source)
     target = tmp_path / "site"
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "--target",
-            target,
-        ]
-        + [str(source)],
-        check=True,
-        capture_output=True,
-    )
+    install = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*install, "--target", target, source], check=True, capture_output=True)
     return target
 
 
 def test_a_plugin_runs_and_a_failing_run_stops_nobody(
     suite: Path, zobench: Command, plugin: Path, tmp_path: Path
 ) -> None:
-    """A method from its own package runs by name; one that raises is recorded as failed and the others are done."""
+    """A method from its own package runs by name; one that raises is recorded as failed, the others are done."""
     broken = plugin / "broken_plugin.py"
     broken.write_text(
         "from zobench.zo.methods.mezo import Mezo\n"
