@@ -82,7 +82,7 @@ def plugin(tmp_path: Path) -> Path:
 def test_a_plugin_runs_and_a_failing_run_stops_nobody(
     suite: Path, zobench: Command, plugin: Path, tmp_path: Path
 ) -> None:
-    """A method from its own package runs by name; one that raises is recorded as failed, the others are done."""
+    """A method from its own package runs by name; one that raises is recorded as failed, others are done."""
     broken = plugin / "broken_plugin.py"
     broken.write_text(
         "from zobench.zo.methods.mezo import Mezo\n"
