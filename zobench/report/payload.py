@@ -68,7 +68,7 @@ def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str
         }
         keys = list(zip(*(known[c] for c in ("row", "block", "kind", "condition", "metric")), strict=True))
         starts = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
-        for start, stop in zip(starts, [*starts[1:], len(keys)], strict=True):
+        for start, stop in zip(starts, [*starts[1:], len(keys)][: len(starts)], strict=True):
             r, b, kind, condition, metric = keys[start]
             cut = slice(start, stop)
             out.append(
