@@ -1,4 +1,4 @@
-"""Paired tests against scipy, statsmodels and hand-computed values; error rates and coverage by simulation."""
+"""Paired tests against scipy, statsmodels and hand-computed values; error rates and coverage simulated."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ class Watched:
 
 @pytest.fixture
 def open_page(browser: Any) -> Iterator[Any]:
-    """``open_page(path, fragment, width, scheme)`` -> :class:`Watched`; contexts are closed after the test."""
+    """``open_page(path, fragment, width, scheme)`` -> :class:`Watched`; closed after the test."""
     contexts = []
 
     def open_(path: Path, fragment: str = "", width: int = 1280, scheme: str = "light") -> Watched:
