@@ -43,6 +43,21 @@ def test_lockstep_asks_once_per_round_and_helpers_first():
     assert results[2] == []
 
 
+def test_lockstep_confirms_all_winning_texts_together():
+    calls = []
+
+    def search(rounds):
+        for _ in range(rounds):
+            yield Ask("victim", (rounds,))
+        yield Ask("confirm", (rounds,))
+
+    def service(tag):
+        return lambda items: calls.append((tag, tuple(items))) or items
+
+    lockstep([search(n) for n in (1, 3, 2)], {t: service(t) for t in ("victim", "confirm")})
+    assert calls == [("victim", (1, 3, 2)), ("victim", (3, 2)), ("victim", (3,)), ("confirm", (1, 3, 2))]
+
+
 def test_stream_depends_on_every_name_and_its_boundaries():
     draws = {stream(s, *n).random() for s in (0, 1) for n in (("a", "b"), ("ab",), ("b", "a"), ("", "ab"))}
     assert len(draws) == 8

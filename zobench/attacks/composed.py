@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
-from zobench.attacks.lockstep import VICTIM, Search, Service, lockstep
+from zobench.attacks.lockstep import CONFIRM, VICTIM, Search, Service, lockstep
 from zobench.attacks.protect import RULES, Guard, check_rules
-from zobench.attacks.session import CONFIRM, Draft, Session, Try
+from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.attacks.words import changed_words
 from zobench.data.example import Example

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 VICTIM = "victim"
-"""Name of the service that answers with predictions; it is asked last, with everything that waits for it."""
+"""Name of the service that answers with predictions; asked once nothing waits for a helper."""
+CONFIRM = "confirm"
+"""Name of the service that computes predictions anew; it is asked last of all, for all winning texts at once."""
 
 R = TypeVar("R")
 
@@ -46,7 +48,7 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
     for i in range(len(searches)):
         advance(i, None)
     while waiting:
-        name = next((a.service for a in waiting.values() if a.service != VICTIM), VICTIM)
+        name = min((a.service for a in waiting.values()), key=_rank)
         group = [(i, a.items) for i, a in sorted(waiting.items()) if a.service == name]
         replies = services[name]([item for _, items in group for item in items])
         assert len(replies) == sum(len(items) for _, items in group), f"service {name!r} lost replies"
@@ -55,3 +57,8 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
             advance(i, replies[at : at + len(items)])
             at += len(items)
     return [results[i] for i in range(len(searches))]
+
+
+def _rank(service: str) -> tuple[int, str]:
+    """Helpers first, then the victim, confirmations last."""
+    return {VICTIM: 1, CONFIRM: 2}.get(service, 0), service

@@ -9,13 +9,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
-from zobench.attacks.lockstep import VICTIM, Ask, Search
+from zobench.attacks.lockstep import CONFIRM, VICTIM, Ask, Search
 from zobench.attacks.protect import Guard
 from zobench.data.example import Example
 from zobench.tasks.base import Prediction
-
-CONFIRM = "confirm"
-"""Service that asks the victim again without its cache."""
 
 
 @dataclass(frozen=True, slots=True)
