@@ -204,6 +204,9 @@ def test_sentence_similarity_refuses_before_the_victim_is_asked():
         seen, _ = asked(BERTAttack(BERTAttackConfig(min_similarity=floor, budget=None)))
         kinds[floor] = [t for t in seen[1:] if "[UNK]" not in t]
     assert len(kinds[None]) > len(kinds[0.9]) >= len(kinds[1.0]) == 0
+    _, record = asked(BERTAttack(BERTAttackConfig(min_similarity=0.5)), gold=breaks_on({"river"}))
+    assert record.outcome == "success"
+    assert 0.5 <= record.similarity < 1
 
 
 def test_clare_inserts_replaces_and_merges():

@@ -134,6 +134,7 @@ def _record(session: Session, outcome: Any, attempt: Try | None, *, reason: str 
         final=final,
         queries=session.asked,
         changed_words=changed_words(session.original, draft.text),
+        similarity=draft.similarity,
         source=draft.source,
         position=draft.position,
         part_of_speech=draft.part_of_speech,

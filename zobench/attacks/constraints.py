@@ -112,21 +112,23 @@ def drafts(
     """
     if len(applied) + 1 > most_words(session, config):
         return []
-    left = [o for o in tried if compatible([*applied, o])]
+    left: list[tuple[Option, float | None]] = [(o, None) for o in tried if compatible([*applied, o])]
     if config.min_similarity is not None and left and _is_compared(session, config):
-        pairs = tuple(_compared(session.original, [*applied, o], config.similarity_window) for o in left)
+        pairs = tuple(_compared(session.original, [*applied, o], config.similarity_window) for o, _ in left)
         cosines = yield Ask(SIMILARITY, pairs)
         scale = angular if config.similarity_scale == "angular" else float
-        left = [o for o, c in zip(left, cosines, strict=True) if scale(c) >= config.min_similarity]
+        seen = [(o, c) for (o, _), c in zip(left, cosines, strict=True)]
+        left = [(o, c) for o, c in seen if scale(c) >= config.min_similarity]
     found: list[tuple[Draft, Option]] = []
-    for option in left:
+    for option, similarity in left:
         if len(found) >= session.left:
             break
         text = combined(session.original, [*applied, option])
         if session.guard.keeps(text):
             size = sum(len(o.edits) for o in applied) + len(option.edits)
             part = main_part(option.word)
-            found.append((Draft(text, size, option.source, option.position, part), option))
+            draft = Draft(text, size, option.source, option.position, part, similarity)
+            found.append((draft, option))
     return found
 
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 VICTIM = "victim"
 """Name of the service that answers with predictions; asked once nothing waits for a helper."""
 CONFIRM = "confirm"
-"""Name of the service that computes predictions anew; it is asked last of all, for all winning texts at once."""
+"""Name of the service that computes predictions anew; asked last, for all winning texts at once."""
 
 R = TypeVar("R")
 

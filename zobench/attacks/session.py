@@ -22,6 +22,7 @@ class Draft:
     Attributes:
         size: unit edits in it (characters, words or inserted words, as the attack counts); the null matches
         it.
+        similarity: sentence similarity (cosine) to the original, where a constraint computed it.
         source, position, part_of_speech: where the last edit came from (position: index of the word or
         sentence).
     """
@@ -31,6 +32,7 @@ class Draft:
     source: str = ""
     position: int | None = None
     part_of_speech: str = ""
+    similarity: float | None = None
 
 
 class Try(NamedTuple):
