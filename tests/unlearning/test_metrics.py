@@ -1,0 +1,218 @@
+"""Metrics: closed forms, the oracle's own scores, and numbers written out from stored per-item losses."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zobench.unlearning.metrics.membership import (
+    auc,
+    loss_score,
+    min_k,
+    min_k_plus_plus,
+    privleak,
+    reference_score,
+    zlib_score,
+)
+from zobench.unlearning.metrics.memorization import exact_memorization, extraction_strength, last_tokens
+from zobench.unlearning.metrics.overlap import rouge_l
+from zobench.unlearning.metrics.probability import among_options, probability
+from zobench.unlearning.metrics.summary import excess_recovery, model_utility, normalized, recovered
+from zobench.unlearning.metrics.truth_ratio import forget_quality, log_truth_ratio, truth_ratio
+
+LOSSES = st.lists(st.floats(0.01, 8), min_size=3, max_size=12)
+RANDOM = np.random.default_rng(0)
+
+
+def test_probability_is_the_geometric_mean():
+    assert probability([-math.log(0.5 * 0.125)], [2])[0] == pytest.approx(0.25)
+    assert probability([0.0], [3])[0] == 1
+    with pytest.raises(ValueError, match="without tokens"):
+        probability([1.0], [0])
+    with pytest.raises(ValueError, match="non-empty"):
+        probability([], [])
+
+
+def test_probability_among_options():
+    found = among_options([0.6, 0.0], [[0.1, 0.1, 0.2], [0.0, 0.0, 0.0]])
+    assert found[0] == pytest.approx(0.6)
+    assert found[1] == 0, "the floor keeps it finite"
+
+
+def test_truth_ratio_from_stored_losses():
+    """Two items as open-unlearning scores them: perturbed losses averaged, then exp, then aggregated."""
+    correct, wrong = [1.0, 2.0], [[1.5, 2.5, 2.0], [1.0, 1.0, 1.0]]
+    r = np.array([math.exp(-2.0) / math.exp(-1.0), math.exp(-1.0) / math.exp(-2.0)])
+    assert np.exp(log_truth_ratio(correct, wrong)) == pytest.approx(r)
+    assert truth_ratio(correct, wrong, "forget") == pytest.approx(np.minimum(r, 1 / r).mean())
+    assert truth_ratio(correct, wrong, "utility") == pytest.approx(np.maximum(0, 1 - r).mean())
+    p, q = np.exp([-1.0, -2.0]), np.exp([-2.0, -1.0])
+    assert truth_ratio(correct, wrong, "knowledge") == pytest.approx((p / (p + q)).mean(), rel=1e-8)
+    with pytest.raises(ValueError, match="unknown aggregate"):
+        truth_ratio(correct, wrong, "mean")
+
+
+def test_truth_ratio_of_who_knows_nothing():
+    same = [[1.3] * 5] * 4
+    assert truth_ratio([1.3] * 4, same, "forget") == 1
+    assert truth_ratio([1.3] * 4, same, "utility") == 0
+    assert truth_ratio([1.3] * 4, same, "knowledge") == pytest.approx(0.5)
+
+
+@given(LOSSES, LOSSES)
+@settings(max_examples=40, deadline=None)
+def test_forget_quality_does_not_mind_the_ratio_upside_down(a, b):
+    up, down = (
+        forget_quality(np.exp(a), np.exp(b)),
+        forget_quality(np.exp(-np.array(a)), np.exp(-np.array(b))),
+    )
+    logs = forget_quality(a, b)
+    for other in (down, logs):
+        assert other.d == pytest.approx(up.d)
+        assert other.log10_p == pytest.approx(up.log10_p, abs=1e-9)
+
+
+def test_the_oracle_has_forget_quality_one():
+    ratios = RANDOM.normal(size=40)
+    found = forget_quality(ratios, ratios)
+    assert (found.d, found.log10_p, found.saturated) == (0, 0, False)
+
+
+@pytest.mark.parametrize("n", [40, 200, 400])
+def test_saturated_forget_quality_is_two_over_binomial(n):
+    """Disjoint samples: p = 2 / C(2n, n), whatever the models."""
+    found = forget_quality(np.arange(n), np.arange(n) + n)
+    assert found.saturated
+    assert found.d == 1
+    exact = math.log10(2) - (math.lgamma(2 * n + 1) - 2 * math.lgamma(n + 1)) / math.log(10)
+    assert found.log10_p == pytest.approx(exact, rel=1e-6)
+
+
+def test_forget_quality_below_the_smallest_float_stays_finite():
+    found = forget_quality(np.arange(2000), np.arange(2000) + 2000)
+    assert -2000 < found.log10_p < -300
+
+
+@pytest.mark.parametrize(
+    ("hits", "strength", "released"),
+    [("111", 1, 1), ("000", 0, 1 / 3), ("011", 2 / 3, 2 / 3), ("110", 0, 1 / 3), ("101", 1 / 3, 1 / 3)],
+)
+def test_extraction_strength(hits, strength, released):
+    found = [h == "1" for h in hits]
+    assert extraction_strength(found) == pytest.approx(strength)
+    assert extraction_strength(found, floor="open-unlearning") == pytest.approx(released)
+    assert exact_memorization(found) == pytest.approx(hits.count("1") / 3)
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=20))
+@settings(max_examples=60, deadline=None)
+def test_extraction_never_exceeds_exact_memorization(hits):
+    strength = extraction_strength(hits)
+    assert strength <= exact_memorization(hits) + 1e-12
+    length = round(strength * len(hits))
+    assert length == 0 or last_tokens(hits, length)
+    assert not last_tokens(hits, length + 1) or length == len(hits)
+
+
+def test_no_tokens_no_memorization():
+    with pytest.raises(ValueError, match="without tokens"):
+        exact_memorization([])
+    with pytest.raises(ValueError, match="at least 1"):
+        last_tokens([True], 0)
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("Hina Ameen's father is a Real Estate Agent.", "The father of Hina Ameen works in real estates"),
+        ("winning novels 1999", "He won novels, in 1999!"),
+        ("a b c d", "d c b a"),
+        ("Studies", "studying of several studies"),
+        ("", "something"),
+        ("---", "..."),
+    ],
+)
+def test_rouge_l_equals_the_reference_package(reference, answer):
+    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=True)
+    expected, found = scorer.score(reference, answer)["rougeL"], rouge_l(reference, answer)
+    assert (found.precision, found.recall, found.f1) == pytest.approx(
+        (expected.precision, expected.recall, expected.fmeasure)
+    )
+
+
+def test_rouge_l_by_hand():
+    found = rouge_l("one two three four", "one three five")
+    assert (found.precision, found.recall, found.f1) == pytest.approx((2 / 3, 1 / 2, 4 / 7))
+
+
+def test_membership_scores_by_hand():
+    log_p = [-1.0, -4.0, -2.0, -3.0, -5.0]
+    assert loss_score(log_p) == 3
+    assert min_k(log_p, 0.4) == 4.5
+    assert min_k(log_p, 1.0) == loss_score(log_p)
+    assert min_k(log_p, 0.01) == 5, "at least one token"
+    assert min_k_plus_plus(log_p, [0.0] * 5, [4.0] * 5, 0.4) == pytest.approx(4.5 / 2)
+    assert min_k_plus_plus(log_p, log_p, [0.0] * 5, 0.4) == 0, "variance has a floor"
+    assert reference_score(log_p, [-1.0, -1.0]) == 2
+    assert zlib_score(log_p, "a" * 200) > zlib_score(log_p, "".join(map(chr, range(33, 120))))
+    with pytest.raises(ValueError, match="share"):
+        min_k(log_p, 0)
+
+
+def test_auc_closed_forms():
+    assert auc([1, 2, 3], [4, 5]) == 1, "holdout less likely: memorized"
+    assert auc([4, 5], [1, 2, 3]) == 0
+    assert auc([1, 1], [1, 1, 1]) == 0.5
+    assert auc([1, 3], [2, 3]) == pytest.approx((1 + 1 + 0 + 0.5) / 4)
+
+
+@given(LOSSES, LOSSES)
+@settings(max_examples=40, deadline=None)
+def test_auc_is_complementary_and_rank_based(a, b):
+    assert auc(a, b) + auc(b, a) == pytest.approx(1)
+    assert auc(np.exp(a), np.exp(b)) == pytest.approx(auc(a, b))
+
+
+@given(st.floats(0, 0.99))
+@settings(max_examples=30, deadline=None)
+def test_privleak_of_the_oracle_is_zero(value):
+    assert privleak(value, value) == 0
+    assert privleak(1.0, value) == pytest.approx(-100), "fully memorized"
+
+
+def test_privleak_signs_and_limits():
+    assert privleak(0.9, 0.5) == pytest.approx(-80)
+    assert privleak(0.0, 0.5) == pytest.approx(100)
+    with pytest.raises(ValueError, match="undefined"):
+        privleak(0.5, 1.0)
+    with pytest.raises(ValueError, match="must lie in"):
+        privleak(1.5, 0.5)
+
+
+def test_utility_is_harmonic_and_any_zero_kills_it():
+    found = model_utility({"a": 1.0, "b": 0.5})
+    assert found.value == pytest.approx(2 / 3)
+    assert found.parts == {"a": 1.0, "b": 0.5}
+    assert model_utility({"a": 1.0, "b": 0.0}).value == 0
+    with pytest.raises(ValueError, match=r"\[0, 1\]"):
+        model_utility({"a": 1.2})
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
+@settings(max_examples=60, deadline=None)
+def test_normalized_score_fixes_oracle_and_full_model(oracle, full, measured):
+    if abs(full - oracle) < 1e-6:
+        assert math.isnan(normalized(measured, oracle, full))
+        return
+    assert normalized(oracle, oracle, full) == 0
+    assert normalized(full, oracle, full) == 1
+
+
+def test_recovery_in_excess_of_the_oracle():
+    assert recovered(0.6, 0.2, 1.0) == pytest.approx(0.5)
+    assert excess_recovery(0.3, 0.02, 0.99, 0.3, 0.02) == 0, "who answers like the oracle recovers nothing"
+    assert math.isnan(recovered(0.5, 1.0, 1.0))

@@ -1,0 +1,1 @@
+"""Unlearning metrics: pure functions of stored per-item numbers (NumPy, no model)."""

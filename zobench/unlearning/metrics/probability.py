@@ -1,0 +1,43 @@
+"""Probability of the answer, normalized for length or among options (TOFU, arXiv 2401.06121).
+
+Inputs are natural-log numbers per item: ``nll`` the summed negative log-likelihood of the answer's tokens,
+``tokens`` how many there are (the end token included where the model was trained on it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+FLOOR = 1e-10
+"""Added to a sum of probabilities before dividing by it, as open-unlearning does."""
+
+
+def vector(values: Any, name: str) -> Floats:
+    """A non-empty one-dimensional float array, or ``ValueError`` naming the argument."""
+    array = np.asarray(values, dtype=float)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"{name} must be a non-empty sequence of numbers, not of shape {array.shape}")
+    return array
+
+
+def probability(nll: Any, tokens: Any) -> Floats:
+    """exp(-nll / tokens) per item, in [0, 1]: the geometric mean probability of the answer's tokens."""
+    total, count = vector(nll, "nll"), vector(tokens, "tokens")
+    if (count < 1).any():
+        raise ValueError("an answer without tokens has no probability")
+    return np.exp(-total / count)
+
+
+def among_options(correct: Any, wrong: Sequence[Any]) -> Floats:
+    """p_correct / (p_correct + sum of p_wrong + 1e-10) per item, from probabilities: TOFU's measure on
+    real authors and world facts."""
+    p = vector(correct, "correct")
+    others = np.array([vector(w, "wrong").sum() for w in wrong])
+    if len(others) != len(p):
+        raise ValueError(f"{len(p)} items, wrong options for {len(others)}")
+    return p / (p + others + FLOOR)

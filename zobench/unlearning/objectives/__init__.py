@@ -1,0 +1,1 @@
+"""Unlearning objectives, one file per family. The catalogue is ``zobench.unlearning.catalogue``."""

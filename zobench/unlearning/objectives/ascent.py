@@ -1,0 +1,61 @@
+"""Gradient ascent on the forget set, alone or with a retain term.
+
+forget = -l(forget), l the token-mean NLL. Unbounded below: run to a stop rule, never to an epoch count
+(at open-unlearning's default of 10 epochs the model collapses, its issue 167).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from zobench.unlearning import terms
+from zobench.unlearning.base import Batch, Card, Constants, Context
+from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradAscentConfig(RetainConfig):
+    """No retain term; see :class:`RetainConfig`."""
+
+    retain: Retain = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class KlMinConfig(RetainConfig):
+    """KL to the model before unlearning as the retain term; see :class:`RetainConfig`."""
+
+    retain: Retain = "kl"
+
+
+class GradAscent(ForgetRetain):
+    """-l(forget). 1 pass."""
+
+    Config = GradAscentConfig
+    card = Card("grad-ascent", "Gradient ascent", "2401.06121", "-l(f)", bounded=False)
+
+    def forget(self, context: Context, batch: Batch, constants: Constants) -> torch.Tensor:
+        return -terms.mean_nll(context.module, batch.part("forget"))
+
+
+class GradDiff(GradAscent):
+    """-gamma l(forget) + alpha l(retain), gamma = alpha = 1. 2 passes."""
+
+    Config = RetainConfig
+    card = Card("grad-diff", "Gradient difference", "2401.06121", "-gamma l(f) + alpha l(r)", bounded=False)
+
+
+class KlMin(GradAscent):
+    """-gamma l(forget) + alpha KL(ref || theta) on retained tokens. 2 passes, 1 of the reference."""
+
+    Config = KlMinConfig
+    card = Card(
+        "kl-min",
+        "Ascent with KL",
+        "2401.06121",
+        "-gamma l(f) + alpha KL(p_ref || p)(r)",
+        bounded=False,
+        notes="KL over answer tokens; the authors' code averages over prompt and padding too "
+        "(retain_tokens: all gives prompt and answer).",
+    )

@@ -1,0 +1,58 @@
+"""BLUR: the retain gradient made orthogonal to the forget gradient. First order only.
+
+    g = g_f + alpha (g_r - <g_f, g_r>/||g_f||^2 g_f)
+
+over all tuned parameters together. There is no scalar whose gradient this is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from zobench.unlearning.base import Batch, Card, Constants, Context, Method
+from zobench.unlearning.objectives.representation import Rmu, RmuConfig
+
+Gradient = Mapping[str, torch.Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurConfig(RmuConfig):
+    """BLUR on RMU's two terms, with the authors' weights."""
+
+    c: float = 6.5
+    alpha: float = 800.0
+
+
+class Blur(Method):
+    """Two losses (:meth:`losses`, RMU's) whose gradients :meth:`combine` joins. 2 passes, 1 of the
+    reference."""
+
+    Config = BlurConfig
+    config: BlurConfig
+    card = Card(
+        "blur",
+        "Bi-level unlearning",
+        "2506.08164",
+        "g_f + alpha (g_r - <g_f, g_r>/||g_f||^2 g_f)",
+        form="two-gradients",
+        zo_refusal="it projects the retain gradient orthogonal to the forget gradient; no scalar loss has "
+        "that combination as its gradient; a projected estimate along a random direction does not "
+        "determine the inner product of the two",
+    )
+
+    def losses(self, context: Context, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The forget and the retain term, unweighted."""
+        rmu = Rmu(self.config)
+        constants: Constants = rmu.prepare(context, batch).constants or {}
+        return rmu.forget(context, batch, constants), rmu.kept(context, batch, constants)
+
+    def combine(self, forget: Gradient, retain: Gradient) -> dict[str, torch.Tensor]:
+        """g of the module's text; where the forget gradient is zero, alpha times the retain gradient."""
+        inner = sum(float((forget[k] * retain[k]).sum()) for k in forget)
+        square = sum(float((g**2).sum()) for g in forget.values())
+        share = inner / square if square > 0 else 0.0
+        alpha = self.config.alpha
+        return {k: forget[k] + alpha * (retain[k] - share * forget[k]) for k in forget}
