@@ -1,0 +1,288 @@
+"""Low-rank directions: matrices move along A B^T, everything else along a plain Gaussian.
+
+A tensor with two or more dimensions is read as a matrix of shape[0] rows (m) and all other dimensions as
+columns (n). Tensors of one dimension, matrices of one row or column (``Projected`` takes these), and masked
+tensors (their entries are a list) get N(0, I). A rank that a matrix cannot hold is clipped, see ``size``.
+Bases that outlive a step are functions of (run seed, interval, tensor name): ``refresh(step)`` moves on to
+the interval ``step // interval``, so that perturbation and update of one step always use the same basis,
+those of a refresh step included.
+
+Scales (E over all draws of <G, u> u for a matrix gradient G, and the size of one entry of u):
+
+============== ========================= =========================== =================
+class          u                         E[<G, u> u]                 variance per entry
+============== ========================= =========================== =================
+``LazyRight``  U V^T, U per seed         r G                         r
+``Projected``  P Z, P^T P = I            (r / m) G                   r / m
+``Sandwiched`` sqrt(mn)/r U Z V^T        G                           1
+``Temporal``   U diag(tau) V^T           r G                         r
+``Paired``     A B^T / sqrt(r)           G                           1
+============== ========================= =========================== =================
+
+For all but ``Paired`` this holds averaged over bases only; while a basis stands, the estimate is that of the
+gradient seen through it.
+
+The bits of u do not depend on threads, BLAS or device: factors are multiples of 2^-18 (Gaussian) or 2^-24
+(orthonormal), so that every partial sum of A B^T fits the 53 bits of float64 and the product is exact in any
+order; it is then rounded once. What is left is the QR of the orthonormal bases (float64 LAPACK), whose last
+bits vanish in the rounding but for about one entry in 10^8.
+
+Memory: a standing basis is kept in float64 while its interval lasts, 8 r (m + n) bytes per matrix at most.
+It is rebuilt from its seed and is no optimizer state.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+
+import torch
+
+from zobench.zo import noise
+from zobench.zo.directions import Direction, Gaussian
+from zobench.zo.source import LegacySource, NoiseSource
+
+GAUSSIAN_GRID = 2.0**18
+UNIT_GRID = 2.0**24
+ROW_BLOCK = 1 << 22
+
+
+class LowRank(Direction):
+    """u(seed)[W] = gain A B^T with factors that a subclass names; vectors Gaussian.
+
+    Args:
+        source: counter-based noise of the space.
+        seed: run seed, from which standing bases derive.
+        rank: r before clipping per matrix.
+        interval: steps a basis stands; 0: for the whole run.
+    """
+
+    def __init__(self, source: NoiseSource, *, seed: int, rank: int, interval: int = 0) -> None:
+        if isinstance(source, LegacySource):
+            raise ValueError("low-rank directions need noise 'counter': the legacy draws are full-rank")
+        super().__init__(source)
+        self.seed, self.rank, self.interval = seed, rank, interval
+        self.index = 0
+        self._vector = Gaussian(source)
+        self._kept: dict[str, tuple[torch.Tensor, ...]] = {}
+
+    @abstractmethod
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """A (m x r) and B (n x r) in float64, on the grids that make A B^T exact."""
+
+    def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
+        """The factors that stand for an interval; none unless the subclass has some."""
+        return ()
+
+    def gain(self, name: str) -> float:
+        """What A B^T is multiplied by."""
+        return 1.0
+
+    def refresh(self, step: int) -> None:
+        index = step // self.interval if self.interval else 0
+        if index != self.index:
+            self.index, self._kept = index, {}
+
+    def basis(self, name: str) -> tuple[torch.Tensor, ...]:
+        """The standing factors of the current interval."""
+        if name not in self._kept:
+            self._kept[name] = self.basis_at(name, self.index)
+        return self._kept[name]
+
+    def basis_at(self, name: str, index: int) -> tuple[torch.Tensor, ...]:
+        """The standing factors of any interval, from their seed."""
+        return self.make_basis(name, noise.derive_seed("basis", self.seed, index))
+
+    def is_matrix(self, name: str) -> bool:
+        """Whether this tensor gets A B^T."""
+        shape = self.space.shape(name)
+        return len(shape) >= 2 and min(shape[0], math.prod(shape[1:])) > 1
+
+    def size(self, name: str) -> tuple[int, int, int]:
+        """m, n and the rank r of a matrix, clipped to min(m, n)."""
+        shape = self.space.shape(name)
+        m, n = shape[0], math.prod(shape[1:])
+        return m, n, min(self.rank, m, n)
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        if not self.is_matrix(name):
+            self._vector.add_(tensor, name, seed, scale)
+            return
+        self.source.drawn += tensor.numel()
+        a, b = self.factors(name, seed)
+        add_product_(tensor, a, b, scale * self.gain(name))
+
+    def gaussian(self, label: str, shape: tuple[int, ...], seed: int, name: str) -> torch.Tensor:
+        """N(0, 1) noise that belongs to ``name`` and ``label``, on its grid."""
+        device = self.space.tensors[name].device
+        return on_grid(self.source.draw(f"{name}/{label}", shape, seed, "gaussian", device), GAUSSIAN_GRID)
+
+    def orthonormal(self, label: str, shape: tuple[int, int], seed: int, name: str) -> torch.Tensor:
+        """Haar-distributed orthonormal columns (QR of a Gaussian, signs by diag(R)), on their grid."""
+        q, r = torch.linalg.qr(self.gaussian(label, shape, seed, name))
+        signs = torch.where(r.diagonal() < 0, -1.0, 1.0).to(q)
+        return on_grid(q * signs, UNIT_GRID)
+
+
+def on_grid(values: torch.Tensor, grid: float) -> torch.Tensor:
+    """Rounded to multiples of 1 / grid, float64."""
+    return values.double().mul(grid).round_().div_(grid)
+
+
+def on_own_grid(values: torch.Tensor) -> torch.Tensor:
+    """float64, rounded to 2^-23 of the power of two above the largest magnitude: for factors of any size
+    (momenta, orthogonalized blocks), so that their product with a factor on a fixed grid stays exact."""
+    largest = float(values.abs().max())
+    if largest == 0.0 or not math.isfinite(largest):
+        return values.double()
+    return on_grid(values, 2.0 ** (23 - math.frexp(largest)[1]))
+
+
+def add_product_(tensor: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> None:
+    """``tensor += scale * (a @ b.T)`` in place: the product rounded once, one multiplication, one addition,
+    one rounding to the tensor's dtype; by blocks of rows, so that no float64 copy of a large matrix exists.
+    """
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    rows = tensor.view(tensor.shape[0], -1) if tensor.is_contiguous() else tensor.flatten(1)
+    step = max(1, ROW_BLOCK // max(1, rows.shape[1]))
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
+        moved = (a[start : start + step] @ b.T).to(wide).mul_(scale)
+        part.copy_(moved.add_(part.to(wide)))
+    if not tensor.is_contiguous():
+        tensor.copy_(rows.view(tensor.shape))
+
+
+class LazyRight(LowRank):
+    """U V^T with U (m x r) drawn per seed and V (n x r) standing for an interval, both N(0, 1) (LOZO).
+
+    Args:
+        reciprocal: multiply u by 1 / r on matrices (the update in the paper's scale).
+    """
+
+    def __init__(
+        self, source: NoiseSource, *, seed: int, rank: int, interval: int, reciprocal: bool = False
+    ) -> None:
+        super().__init__(source, seed=seed, rank=rank, interval=interval)
+        self.reciprocal = reciprocal
+
+    def gain(self, name: str) -> float:
+        return 1.0 / self.size(name)[2] if self.reciprocal else 1.0
+
+    def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
+        _, n, r = self.size(name)
+        return (self.gaussian("right", (n, r), seed, name),)
+
+    def left(self, name: str, seed: int) -> torch.Tensor:
+        """U of this seed."""
+        m, _, r = self.size(name)
+        return self.gaussian("left", (m, r), seed, name)
+
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.left(name, seed), self.basis(name)[0]
+
+
+class Projected(LowRank):
+    """P Z with P (m x r) orthonormal for an interval and Z (r x n) ~ N(0, 1) per seed (ZO-Muon)."""
+
+    def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
+        m, _, r = self.size(name)
+        return (self.orthonormal("rows", (m, r), seed, name),)
+
+    def is_matrix(self, name: str) -> bool:
+        return len(self.space.shape(name)) >= 2
+
+    def size(self, name: str) -> tuple[int, int, int]:
+        """Only the row side is projected: r is clipped to m."""
+        shape = self.space.shape(name)
+        return shape[0], math.prod(shape[1:]), min(self.rank, shape[0])
+
+    def inner(self, name: str, seed: int) -> torch.Tensor:
+        """Z (r x n) of this seed."""
+        _, n, r = self.size(name)
+        return self.gaussian("inner", (r, n), seed, name)
+
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.basis(name)[0], self.inner(name, seed).T
+
+
+class Sandwiched(LowRank):
+    """sqrt(mn) / r U Z V^T with U (m x r), V (n x r) orthonormal for an interval, Z (r x r) ~ N(0, 1) per
+    seed (SubZero); E ||u||^2 is that of a full Gaussian.
+
+    Args:
+        near_square: factor the matrix in the most nearly square shape its entries allow (for adapters and
+            prompts, whose matrices are thin).
+    """
+
+    def __init__(
+        self, source: NoiseSource, *, seed: int, rank: int, interval: int, near_square: bool = False
+    ) -> None:
+        super().__init__(source, seed=seed, rank=rank, interval=interval)
+        self.near_square = near_square
+
+    def size(self, name: str) -> tuple[int, int, int]:
+        m, n, _ = super().size(name)
+        if self.near_square:
+            m, n = _near_square(m * n)
+        return m, n, min(self.rank, m, n)
+
+    def gain(self, name: str) -> float:
+        m, n, r = self.size(name)
+        return math.sqrt(m * n) / r
+
+    def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
+        m, n, r = self.size(name)
+        return self.orthonormal("left", (m, r), seed, name), self.orthonormal("right", (n, r), seed, name)
+
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        left, right = self.basis(name)
+        r = left.shape[1]
+        return on_grid(left @ self.gaussian("inner", (r, r), seed, name), GAUSSIAN_GRID), right
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        if self.near_square and self.is_matrix(name):
+            m, n, _ = self.size(name)
+            reshaped = tensor.reshape(m, n)
+            super().add_(reshaped, name, seed, scale)
+            if reshaped.data_ptr() != tensor.data_ptr():
+                tensor.copy_(reshaped.view(tensor.shape))
+            return
+        super().add_(tensor, name, seed, scale)
+
+
+def _near_square(size: int) -> tuple[int, int]:
+    rows = next(d for d in range(math.isqrt(size), 0, -1) if size % d == 0)
+    return rows, size // rows
+
+
+class Temporal(LowRank):
+    """U diag(tau) V^T with U, V ~ N(0, 1) for the whole run and tau ~ N(0, I_r) per seed (TeZO)."""
+
+    def size(self, name: str) -> tuple[int, int, int]:
+        """r terms of rank one may span more than min(m, n) dimensions: r is clipped to m n."""
+        m, n, _ = super().size(name)
+        return m, n, min(self.rank, m * n)
+
+    def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
+        m, n, r = self.size(name)
+        return self.gaussian("left", (m, r), seed, name), self.gaussian("right", (n, r), seed, name)
+
+    def times(self, name: str, seed: int) -> torch.Tensor:
+        """tau of this seed."""
+        return self.gaussian("time", (self.size(name)[2],), seed, name)
+
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        left, right = self.basis(name)
+        return on_grid(left * self.times(name, seed), GAUSSIAN_GRID), right
+
+
+class Paired(LowRank):
+    """A B^T / sqrt(r) with A (m x r), B (n x r) ~ N(0, 1), both per seed (EGGROLL)."""
+
+    def gain(self, name: str) -> float:
+        return 1.0 / math.sqrt(self.size(name)[2])
+
+    def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        m, n, r = self.size(name)
+        return self.gaussian("left", (m, r), seed, name), self.gaussian("right", (n, r), seed, name)

@@ -1,0 +1,84 @@
+"""One forward per step: residual feedback, and the classic one-point form (arXiv 2508.12228, 2006.10820).
+
+residual: c_t = (L_t(theta_t + eps u_t) - L_{t-1}(theta_{t-1} + eps u_{t-1})) / eps
+classic:  c_t = L_t(theta_t + eps u_t) / eps     (Flaxman, Kalai, McMahan 2005)
+theta <- theta - eta c_t u_t,  u_t ~ N(0, I)
+
+Both estimate the gradient of the smoothed loss without bias at fixed theta; the classic form's variance holds
+L^2 d / eps^2, the residual form replaces L by a difference. Both losses carry their own minibatch. The first
+residual step only measures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, one_point_residual
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class OnePointConfig:
+    """Parameters of the one-point methods; eta and eps as MeZO's (larger eps lowers the variance).
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        form: ``residual`` or ``classic``.
+    """
+
+    lr: float = 1e-7
+    epsilon: float = 1e-2
+    form: str = "residual"
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.choice("form", self.form, ("residual", "classic"))
+
+
+class OnePoint(ZerothOrder):
+    """SGD on a one-point estimate."""
+
+    Config = OnePointConfig
+    card = MethodCard(
+        name="one-point",
+        title="One-point feedback",
+        source="arXiv 2508.12228, 2006.10820",
+        formula="theta <- theta - eta [(L_t(theta_t+eps u_t) - L_{t-1}(theta_{t-1}+eps u_{t-1})) / eps] u_t",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        notes="Free of bias at fixed theta but not declared so: the variance is not that of independent "
+        "two-point estimates. 2508.12228 was known by its title only; the residual form is that of MeZO's "
+        "appendix. After a non-finite loss the next step only measures. 'classic' moves on a constant loss.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.previous: float | None = None
+
+    @classmethod
+    def cost(cls, config: OnePointConfig) -> Cost:
+        return Cost(1, 1, 2, 0)
+
+    def measure(self, objective: Objective) -> Estimate:
+        (seed,) = self.seeds(1)
+        previous = self.previous if self.config.form == "residual" else 0.0
+        return one_point_residual(self.engine, objective, self.direction, seed, self.smoothing(), previous)
+
+    def after(self, estimate: Estimate, moved: bool) -> None:
+        self.previous = estimate.loss if math.isfinite(estimate.loss) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "previous": [] if self.previous is None else [self.previous]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.previous = next(iter(state["previous"]), None)

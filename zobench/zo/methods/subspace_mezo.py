@@ -1,0 +1,81 @@
+"""Subspace-MeZO: two-sided SPSA in a row subspace (arXiv 2602.17155, the control of ZO-Muon).
+
+W in R^(m x n): u = P Z, P (m x r) Haar-orthonormal, redrawn every ``interval`` steps, Z (r x n) ~ N(0, 1)
+c = (L(theta + eps u) - L(theta - eps u)) / (2 eps),  W <- W - eta c P Z
+vectors: z ~ N(0, I),  theta <- theta - eta vector_scale c z
+
+E[<G, u> u] = P P^T G, which is (r / m) G averaged over P. 2 forwards a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.lowrank import Projected
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.methods.zo_muon import Orthogonalized
+from zobench.zo.objective import Objective
+from zobench.zo.updates import Decay
+
+
+@dataclass(frozen=True)
+class SubspaceMezoConfig:
+    """Parameters of Subspace-MeZO; defaults of the authors' OPT-13B runs.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        rank: r, clipped to the rows of each matrix.
+        interval: steps for which P stands.
+        vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
+        weight_decay: coupled decay rate of matrices.
+    """
+
+    lr: float = 1e-2
+    epsilon: float = 1e-3
+    rank: int = 64
+    interval: int = 100
+    vector_scale: float = 1e-5
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("rank", self.rank)
+        checks.count("interval", self.interval)
+        checks.rate("vector_scale", self.vector_scale)
+        checks.rate("weight_decay", self.weight_decay)
+
+
+class SubspaceMezo(ZerothOrder):
+    """SPSA seen through a random projection of the rows."""
+
+    Config = SubspaceMezoConfig
+    card = MethodCard(
+        name="subspace-mezo",
+        title="Subspace-MeZO",
+        source="arXiv 2602.17155",
+        formula="W <- W - eta [(L(W+eps P Z) - L(W-eps P Z)) / (2 eps)] P Z",
+        order="zeroth",
+        replay="scalars",
+        notes="Vectors take vector_scale * eta (see zo-muon), so a step leaves the measured span where both "
+        "kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
+    )
+
+    @classmethod
+    def cost(cls, config: SubspaceMezoConfig) -> Cost:
+        return Cost(2, 2, 3, 0)
+
+    def make_direction(self) -> Projected:
+        c = self.config
+        return Projected(self.engine.source, seed=self.seed, rank=c.rank, interval=c.interval)
+
+    def make_update(self) -> Orthogonalized:
+        c = self.config
+        return Orthogonalized(lambda inner: inner, c.vector_scale, Decay(c.weight_decay, "matrices"))
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())

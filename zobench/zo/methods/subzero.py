@@ -1,0 +1,80 @@
+"""SubZero: two-sided SPSA in a sandwich of orthonormal bases (arXiv 2410.08989).
+
+W in R^(m x n): u = sqrt(mn / r^2) U Z V^T, U (m x r) and V (n x r) orthonormal, redrawn every F steps,
+Z (r x r) ~ N(0, 1) per step; vectors: u ~ N(0, I)
+c = (L(theta + eps u) - L(theta - eps u)) / (2 eps),  W <- W - eta c u
+
+The factor makes E ||u||^2 = mn, that of MeZO's direction, so that MeZO's eps and eta can be kept; averaged
+over bases the estimate is unbiased. 2 forwards a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.lowrank import Sandwiched
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class SubzeroConfig:
+    """Parameters of SubZero; rank and interval of the authors' README, eta and eps MeZO's.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        rank: r, clipped to the smaller side of each matrix.
+        interval: steps F for which U and V stand.
+        near_square: factor each matrix in its most nearly square shape (the authors do so for adapters and
+            prompts).
+    """
+
+    lr: float = 1e-6
+    epsilon: float = 1e-3
+    rank: int = 24
+    interval: int = 1000
+    near_square: bool = False
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("rank", self.rank)
+        checks.count("interval", self.interval)
+
+
+class Subzero(ZerothOrder):
+    """SPSA in random two-sided subspaces."""
+
+    Config = SubzeroConfig
+    card = MethodCard(
+        name="subzero",
+        title="SubZero",
+        source="arXiv 2410.08989",
+        formula="W <- W - eta c sqrt(mn/r^2) U Z V^T, c measured along the same direction",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        notes="The code's own defaults are r = 8, F = 2000; its README uses r = 24, F = 1000. Unbiased only "
+        "averaged over bases: while U and V stand, E[estimate] = (mn / r^2) U U^T G V V^T.",
+    )
+
+    @classmethod
+    def cost(cls, config: SubzeroConfig) -> Cost:
+        return Cost(2, 2, 3, 0)
+
+    def make_direction(self) -> Sandwiched:
+        c = self.config
+        return Sandwiched(
+            self.engine.source,
+            seed=self.seed,
+            rank=c.rank,
+            interval=c.interval,
+            near_square=c.near_square,
+        )
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())

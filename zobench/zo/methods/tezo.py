@@ -1,0 +1,222 @@
+"""TeZO, TeZO-m and TeZO-Adam: directions that differ between steps in an r-vector only (arXiv 2501.19057).
+
+W in R^(m x n): Z_t = U diag(tau_t) V^T = sum_s tau_s u_s v_s^T, U (m x r), V (n x r) ~ N(0, 1) drawn once,
+tau_t ~ N(0, I_r); vectors: z ~ N(0, I)
+kappa = (L(theta + eps Z) - L(theta - eps Z)) / (2 eps)
+tezo:       W <- W - eta kappa Z
+tezo-m:     a <- beta1 a + (1 - beta1) kappa tau,  W <- W - eta U diag(a) V^T
+tezo-adam:  b <- beta2 b + (1 - beta2) kappa^2 tau^2,
+            W <- W - eta [U diag(a_hat) V^T] / (sqrt((U*U) diag(b_hat) (V*V)^T) + delta)
+
+Moments live on r numbers per matrix: the second keeps the diagonal terms of (sum_s tau_s u_s v_s^T)^2 only,
+whose cross terms have mean 0. Vectors keep moments entry by entry. E[<G, Z> Z] = r G averaged over U and V.
+2 forwards a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Direction
+from zobench.zo.engine import BoundEngine
+from zobench.zo.estimators import Estimate, dense, two_sided
+from zobench.zo.lowrank import Temporal, add_product_, on_own_grid
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.updates import Update
+
+_UNKNOWN = (
+    "Known from the formulas only: no code, and rank, eta and betas are not in what we have (the paper picks "
+    "ranks per layer from spectra; here it is one number). "
+)
+
+
+@dataclass(frozen=True)
+class TezoConfig:
+    """Parameters of TeZO; the paper's were not found: eta and eps as MeZO's.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        rank: r, clipped to the entries of each matrix.
+    """
+
+    lr: float = 1e-7
+    epsilon: float = 1e-3
+    rank: int = 24
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("rank", self.rank)
+
+
+@dataclass(frozen=True)
+class TezoMConfig(TezoConfig):
+    """Parameters of TeZO-m.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        rank: r, clipped to the entries of each matrix.
+        beta1: decay of the first moment.
+    """
+
+    beta1: float = 0.9
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.share("beta1", self.beta1)
+
+
+@dataclass(frozen=True)
+class TezoAdamConfig(TezoMConfig):
+    """Parameters of TeZO-Adam; moments as Adam's.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        rank: r, clipped to the entries of each matrix.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
+    """
+
+    lr: float = 1e-5
+    beta2: float = 0.999
+    delta: float = 1e-8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.share("beta2", self.beta2)
+        checks.positive("delta", self.delta)
+
+
+class TemporalMoments(Update):
+    """Moments of kappa tau per matrix and of the dense estimate per vector.
+
+    Args:
+        beta1: decay of the first moment.
+        adam: beta2 and delta, or ``None`` for momentum alone.
+    """
+
+    slots = ("first", "second")
+
+    def __init__(self, beta1: float, adam: tuple[float, float] | None = None) -> None:
+        super().__init__()
+        self.beta1, self.adam = beta1, adam
+
+    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
+        assert isinstance(direction, Temporal)
+        engine.home()
+        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
+
+    def _step(self, direction: Temporal, estimate: Estimate, name: str) -> torch.Tensor:
+        wide = torch.float64 if direction.space.dtype(name) == torch.float64 else torch.float32
+        if not direction.is_matrix(name):
+            first, second = self._moments(name, dense(direction, estimate, name))
+            return first if second is None or self.adam is None else first / (second.sqrt() + self.adam[1])
+        (seed,), (slope,) = estimate.seeds, estimate.coefficients
+        first, second = self._moments(name, (direction.times(name, seed) * slope).to(wide))
+        left, right = direction.basis(name)
+        out = torch.zeros(direction.space.shape(name), dtype=wide, device=left.device)
+        add_product_(out, _factor(left * first, wide), right, 1.0)
+        if second is not None and self.adam is not None:
+            below = torch.zeros_like(out)
+            add_product_(below, _factor(left.square() * second, wide), right.square(), 1.0)
+            out.div_(below.clamp_min_(0.0).sqrt_().add_(self.adam[1]))
+        return out
+
+    def _moments(self, name: str, g: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        first = self.slot("first", name, g)
+        first.mul_(self.beta1).add_(g * (1.0 - self.beta1))
+        if self.adam is None:
+            return first, None
+        beta2, _ = self.adam
+        second = self.slot("second", name, g)
+        second.mul_(beta2).add_(g.square() * (1.0 - beta2))
+        return first / (1.0 - self.beta1**self.count), second / (1.0 - beta2**self.count)
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+def _factor(values: torch.Tensor, wide: torch.dtype) -> torch.Tensor:
+    return on_own_grid(values) if wide == torch.float32 else values
+
+
+class Tezo(ZerothOrder):
+    """SPSA along U diag(tau) V^T with SGD."""
+
+    Config = TezoConfig
+    card = MethodCard(
+        name="tezo",
+        title="TeZO",
+        source="arXiv 2501.19057",
+        formula="W <- W - eta kappa U diag(tau) V^T; U, V fixed, tau drawn per step",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        notes=_UNKNOWN + "Scale: no 1/r, as in LOZO's code.",
+    )
+
+    @classmethod
+    def cost(cls, config: TezoConfig) -> Cost:
+        return Cost(2, 2, 3, 0)
+
+    def make_direction(self) -> Temporal:
+        return Temporal(self.engine.source, seed=self.seed, rank=self.config.rank)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
+
+
+class TezoM(Tezo):
+    """TeZO with momentum on tau."""
+
+    Config = TezoMConfig
+    card = MethodCard(
+        name="tezo-m",
+        title="TeZO-m",
+        source="arXiv 2501.19057",
+        formula="a <- beta1 a + (1 - beta1) kappa tau; W <- W - eta U diag(a) V^T",
+        order="zeroth",
+        replay="scalars",
+        notes=_UNKNOWN + "State is r numbers per matrix and one per entry of a vector; 4 bytes per entry are "
+        "declared, the case of vectors alone.",
+    )
+
+    @classmethod
+    def cost(cls, config: TezoConfig) -> Cost:
+        return Cost(2, 2, 3, 4)
+
+    def make_update(self) -> Update:
+        return TemporalMoments(self.config.beta1)
+
+
+class TezoAdam(Tezo):
+    """TeZO with Adam on tau."""
+
+    Config = TezoAdamConfig
+    card = MethodCard(
+        name="tezo-adam",
+        title="TeZO-Adam",
+        source="arXiv 2501.19057",
+        formula="W <- W - eta U diag(a) V^T / (sqrt((U*U) diag(b) (V*V)^T) + delta)",
+        order="zeroth",
+        replay="scalars",
+        notes=_UNKNOWN + "Bias correction as in Adam is our choice. State is 2 r numbers per matrix; 8 bytes "
+        "per entry are declared, the case of vectors alone.",
+    )
+
+    @classmethod
+    def cost(cls, config: TezoConfig) -> Cost:
+        return Cost(2, 2, 3, 8)
+
+    def make_update(self) -> Update:
+        c = self.config
+        return TemporalMoments(c.beta1, (c.beta2, c.delta))

@@ -1,0 +1,94 @@
+"""ZO-AdaMM: AMSGrad on a one-sided estimate (arXiv 1910.06513).
+
+g = (1/n) sum_i [(L(theta + eps u_i) - L(theta)) / eps] u_i
+m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,  w <- max(w, v)
+theta <- theta - eta m / (sqrt(w) + delta)
+
+n + 1 forwards a step; three float32 tensors per tuned entry, rebuilt by replay. No bias correction. Without
+constraints the paper's projection is the identity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, one_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.updates import Update
+
+
+@dataclass(frozen=True)
+class ZoAdammConfig:
+    """Parameters of ZO-AdaMM; values for language models were not found, decays as AMSGrad's.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps; with the paper's unit-sphere directions, mu = eps sqrt(d).
+        n: directions per step.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
+    """
+
+    lr: float = 1e-5
+    epsilon: float = 1e-3
+    n: int = 1
+    beta1: float = 0.9
+    beta2: float = 0.999
+    delta: float = 1e-8
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n)
+        checks.share("beta1", self.beta1)
+        checks.share("beta2", self.beta2)
+        checks.positive("delta", self.delta)
+
+
+class AmsGrad(Update):
+    """m, v and the running maximum w of v; theta <- theta - eta m / (sqrt(w) + delta)."""
+
+    slots = ("first", "second", "largest")
+
+    def __init__(self, beta1: float, beta2: float, delta: float) -> None:
+        super().__init__()
+        self.beta1, self.beta2, self.delta = beta1, beta2, delta
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        m, v, w = (self.slot(slot, name, gradient) for slot in self.slots)
+        m.mul_(self.beta1).add_(gradient * (1.0 - self.beta1))
+        v.mul_(self.beta2).add_(gradient.square().mul_(1.0 - self.beta2))
+        torch.maximum(w, v, out=w)
+        return m / w.sqrt().add_(self.delta)
+
+
+class ZoAdamm(ZerothOrder):
+    """Adaptive momentum with a second moment that never shrinks."""
+
+    Config = ZoAdammConfig
+    card = MethodCard(
+        name="zo-adamm",
+        title="ZO-AdaMM",
+        source="arXiv 1910.06513",
+        formula="m <- ema(g), w <- max(w, ema(g^2)); theta <- theta - eta m / (sqrt(w) + delta)",
+        order="zeroth",
+        replay="scalars",
+        notes="Unconstrained case of a method for constrained black boxes; delta guards entries that were "
+        "never touched. Unit-sphere directions replaced by N(0, I), as in r-adazo.",
+    )
+
+    @classmethod
+    def cost(cls, config: ZoAdammConfig) -> Cost:
+        return Cost(config.n + 1, config.n + 1, 2 * config.n, 12)
+
+    def make_update(self) -> AmsGrad:
+        return AmsGrad(self.config.beta1, self.config.beta2, self.config.delta)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return one_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

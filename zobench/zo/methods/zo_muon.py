@@ -1,0 +1,167 @@
+"""ZO-Muon: the estimate in a row subspace, orthogonalized before it is applied (arXiv 2602.17155).
+
+W in R^(m x n): u_i = P Z_i, P (m x r) Haar-orthonormal, redrawn every ``interval`` steps,
+Z_i (r x n) ~ N(0, 1)
+delta_i = (L(theta + eps u_i) - L(theta)) / eps, i = 1..n
+R = (1/n) sum_i delta_i Z_i,  O = orthogonalize(R),  W <- W - eta (P O + wd W)
+vectors: u_i ~ N(0, I),  theta <- theta - eta vector_scale (1/n) sum_i delta_i z_i
+
+orthogonalize: Newton-Schulz (R / ||R||_F, five times X <- a X + (b A + c A^2) X with A = X X^T, (a, b, c) =
+(3.4445, -4.7750, 2.0315), transposed where tall), which brings singular values near 1, or the exact polar
+factor by SVD. n + 1 forwards a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Direction
+from zobench.zo.engine import BoundEngine
+from zobench.zo.estimators import Estimate, dense, one_sided
+from zobench.zo.lowrank import Projected, add_product_, on_own_grid
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.updates import Decay, Update
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+
+
+@dataclass(frozen=True)
+class ZoMuonConfig:
+    """Parameters of ZO-Muon; defaults of the authors' OPT-13B runs.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        n: directions per step.
+        rank: r, clipped to the rows of each matrix.
+        interval: steps for which P stands.
+        orthogonalize: ``newton-schulz`` or ``svd``.
+        vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
+        weight_decay: coupled decay rate wd of matrices.
+    """
+
+    lr: float = 1e-2
+    epsilon: float = 1e-3
+    n: int = 4
+    rank: int = 64
+    interval: int = 100
+    orthogonalize: str = "newton-schulz"
+    vector_scale: float = 1e-5
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n)
+        checks.count("rank", self.rank)
+        checks.count("interval", self.interval)
+        checks.choice("orthogonalize", self.orthogonalize, tuple(ORTHOGONALIZERS))
+        checks.rate("vector_scale", self.vector_scale)
+        checks.rate("weight_decay", self.weight_decay)
+
+
+def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
+    """Five quintic iterations towards the polar factor, in float64; zero stays zero."""
+    norm = float(matrix.norm())
+    if norm == 0.0:
+        return matrix.double()
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).double() / norm
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(5):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
+def polar(matrix: torch.Tensor) -> torch.Tensor:
+    """U V^T of the singular value decomposition, in float64; zero stays zero."""
+    if not bool(matrix.any()):
+        return matrix.double()
+    u, _, v = torch.linalg.svd(matrix.double(), full_matrices=False)
+    return u @ v
+
+
+ORTHOGONALIZERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "newton-schulz": newton_schulz,
+    "svd": polar,
+}
+
+
+def reduced(direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
+    """R = sum_i c_i Z_i (r x n) of a matrix, float64."""
+    pairs = zip(estimate.seeds, estimate.coefficients, strict=True)
+    parts = [direction.inner(name, seed).mul_(c) for seed, c in pairs]
+    return torch.stack(parts).sum(dim=0)
+
+
+def lifted(direction: Projected, inner: torch.Tensor, name: str) -> torch.Tensor:
+    """P ``inner`` in the shape and working dtype of the tensor."""
+    wide = torch.float64 if direction.space.dtype(name) == torch.float64 else torch.float32
+    out = torch.zeros(direction.space.shape(name), dtype=wide, device=inner.device)
+    factor = on_own_grid(inner) if wide == torch.float32 else inner
+    add_product_(out, direction.basis(name)[0], factor.T, 1.0)
+    return out
+
+
+class Orthogonalized(Update):
+    """W <- W - eta (P orthogonalize(R) + wd W); vectors: SGD with eta vector_scale."""
+
+    def __init__(
+        self, orthogonalize: Callable[[torch.Tensor], torch.Tensor], vector_scale: float, decay: Decay
+    ) -> None:
+        super().__init__(decay)
+        self.orthogonalize, self.vector_scale = orthogonalize, vector_scale
+
+    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
+        assert isinstance(direction, Projected)
+        engine.home()
+        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
+
+    def _step(self, direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
+        if not direction.is_matrix(name):
+            return dense(direction, estimate, name).mul_(self.vector_scale)
+        return lifted(direction, self.orthogonalize(reduced(direction, estimate, name)), name)
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        return gradient
+
+
+class ZoMuon(ZerothOrder):
+    """Muon on a subspace estimate."""
+
+    Config = ZoMuonConfig
+    card = MethodCard(
+        name="zo-muon",
+        title="ZO-Muon",
+        source="arXiv 2602.17155",
+        formula="W <- W - eta P orthogonalize(mean_i [(L(theta+eps P Z_i) - L(theta)) / eps] Z_i)",
+        order="zeroth",
+        replay="scalars",
+        notes="The authors' code redraws P inside every probe of a refresh step from that probe's seed and "
+        "applies the last; here P is drawn once per interval from a seed of its own. It fixes 1e-7 for "
+        "vectors whatever eta is; here that is vector_scale * eta, so that eta = 0 moves nothing. Z_i are "
+        "redrawn from seeds, not stored.",
+    )
+
+    @classmethod
+    def cost(cls, config: ZoMuonConfig) -> Cost:
+        return Cost(config.n + 1, config.n + 1, 2 * config.n + 1, 0)
+
+    def make_direction(self) -> Projected:
+        c = self.config
+        return Projected(self.engine.source, seed=self.seed, rank=c.rank, interval=c.interval)
+
+    def make_update(self) -> Orthogonalized:
+        c = self.config
+        decay = Decay(c.weight_decay, "matrices")
+        return Orthogonalized(ORTHOGONALIZERS[c.orthogonalize], c.vector_scale, decay)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return one_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())
