@@ -87,6 +87,8 @@ class Plan:
     """Weight of the label word of a classification text in the loss; other answers have weight 1."""
     joined: float = 0.0
     """Chance of a second clause of the same feeling in opinions."""
+    largest: int = 12
+    """Largest operand of a problem's events."""
 
 
 THIRD_MIX: dict[str, float] = {
@@ -97,6 +99,15 @@ THIRD_MIX: dict[str, float] = {
     "inference": 0.09,
     "person": 0.12,
     "aside": 0.02,
+}
+FOURTH_MIX: dict[str, float] = {
+    "problem": 0.44,
+    "drill": 0.04,
+    "sentiment": 0.08,
+    "topic": 0.12,
+    "inference": 0.19,
+    "person": 0.12,
+    "aside": 0.01,
 }
 PLANS: dict[str, Plan] = {
     "first": Plan(MIX, negation=0.3, contrast=0.4, mixed=0.3, family=None, comparison=0.2, label_weight=1.0),
@@ -122,6 +133,17 @@ PLANS: dict[str, Plan] = {
         comparison=0.35,
         label_weight=4.0,
     ),
+    "fourth": Plan(
+        FOURTH_MIX,
+        negation=0.4,
+        contrast=0.0,
+        joined=0.5,
+        mixed=0.3,
+        family="counting",
+        comparison=0.3,
+        label_weight=6.0,
+        largest=9,
+    ),
 }
 
 
@@ -143,7 +165,7 @@ def nano_facts_of_people() -> list[Fact]:
 def _problem(rng: random.Random, plan: Plan) -> Document:
     while True:
         steps = rng.choices((1, 2, 3, 4), STEP_WEIGHTS)[0]
-        problem = draw_problem(rng, steps, comparison=plan.comparison)
+        problem = draw_problem(rng, steps, comparison=plan.comparison, largest=plan.largest)
         if not problem.held_out:
             break
     question = render(rng, problem, synonyms=0.12, irrelevant=0.2)

@@ -18,6 +18,7 @@ from functools import cache
 from zobench.data.synthetic import inference, sentiment, topics
 from zobench.data.synthetic.corpus import reserved
 from zobench.data.synthetic.draw import bucket, digest, stream
+from zobench.data.synthetic.irrelevant import sentence
 from zobench.plugins import nearest
 
 FEWSHOT_VERSION = 1
@@ -60,7 +61,8 @@ def _sentiment(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str,
 
 def _topic(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
     row = topics.draw(rng, mixed=0.0)
-    return {"sentence": row.text}, row.label, row.hardness, row.words
+    aside = sentence(rng, numbered=False)
+    return {"sentence": f"{aside} {row.text}"}, row.label, row.hardness, row.words
 
 
 def _inference(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:

@@ -18,8 +18,8 @@ SPLITS = ("train", "validation", "test")
 SEED = 12
 QUOTA: dict[str, tuple[int, int, int, int]] = {
     "train": (100, 200, 200, 200),
-    "validation": (15, 35, 35, 35),
-    "test": (60, 112, 114, 114),
+    "validation": (10, 30, 30, 30),
+    "test": (40, 120, 120, 120),
 }
 """Rows of one, two, three and four steps; few one-step problems exist."""
 PROMPT = "Q: {question}\nA:"

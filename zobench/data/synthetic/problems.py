@@ -75,19 +75,19 @@ class Problem:
         return " " + " ".join(f"{e}." for e in self.equations) + f" {MARKER} {self.answer}"
 
 
-def draw_problem(rng: random.Random, steps: int, *, comparison: float = 0.2) -> Problem:
+def draw_problem(rng: random.Random, steps: int, *, comparison: float = 0.2, largest: int = 9) -> Problem:
     """A problem of ``steps`` steps, ``comparison`` of the two-step ones comparisons, with operands that keep
     every number in ``[1, LARGEST]``.
     """
     while True:
-        problem = _attempt(rng, steps, comparison)
+        problem = _attempt(rng, steps, comparison, largest)
         if problem is not None:
             return problem
 
 
-def _attempt(rng: random.Random, steps: int, comparison: float) -> Problem | None:
+def _attempt(rng: random.Random, steps: int, comparison: float, largest: int) -> Problem | None:
     if steps == 2 and rng.random() < comparison:
-        return _comparison(rng)
+        return _comparison(rng, largest)
     operands: list[int] = []
     equations: list[str] = []
     if rng.random() < 0.25:
@@ -104,7 +104,7 @@ def _attempt(rng: random.Random, steps: int, comparison: float) -> Problem | Non
         operands.append(value)
     while len(equations) < steps:
         op = rng.choices("+-*", (5, 5, 1))[0]
-        b = rng.choice((2, 3)) if op == "*" else rng.randint(1, 12)
+        b = rng.choice((2, 3)) if op == "*" else rng.randint(1, largest)
         result = value + b if op == "+" else value - b if op == "-" else value * b
         form += op
         operands.append(b)
@@ -115,9 +115,9 @@ def _attempt(rng: random.Random, steps: int, comparison: float) -> Problem | Non
     return Problem(form, tuple(operands), tuple(equations), value)
 
 
-def _comparison(rng: random.Random) -> Problem | None:
+def _comparison(rng: random.Random, largest: int) -> Problem | None:
     op = rng.choice("+-")
-    a, b = rng.randint(1, 20), rng.randint(1, 12)
+    a, b = rng.randint(1, 20), rng.randint(1, largest)
     other = a + b if op == "+" else a - b
     if other < 1 or a + other > LARGEST:
         return None

@@ -68,7 +68,7 @@ def build(
     shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
     config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
     model = architecture.initialise(config, seed)
-    trained = []
+    trained: list[Trained] = []
     for phase in recipe.phases:
         if trained:
             # Rounding to the shipped precision between phases: any of them can start from a saved file.

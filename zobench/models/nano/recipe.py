@@ -45,10 +45,11 @@ NANO_PHASES = (
     Phase("easy", 2, Schedule(steps=260, warmup=20, matrices=0.02, rest=4e-3)),
     Phase("second", 3, Schedule(steps=600, warmup=20, matrices=0.02, rest=4e-3)),
     Phase("third", 4, Schedule(steps=500, warmup=20, matrices=0.02, rest=4e-3)),
+    Phase("fourth", 5, Schedule(steps=450, warmup=20, matrices=0.015, rest=4e-3)),
 )
 """The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
 teaches too slowly: opinions, inference, and sums of two unknowns."""
-MASKED_PHASES = (Phase("third", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
+MASKED_PHASES = (Phase("fourth", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
 FACTS_PHASES = (Phase("facts", 1, Schedule(steps=700)),)
 
 RECIPES: dict[str, Recipe] = {
