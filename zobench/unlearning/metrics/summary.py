@@ -3,8 +3,8 @@
     utility = harmonic mean of the parts (any part 0 gives 0)
     S       = (m - m_oracle) / (m_full - m_oracle)
 
-S is 0 for the retain-only oracle and 1 for the full model. After a probe all three numbers are those after it, so
-that what the probe does to the oracle too is not taken for recovered knowledge.
+S is 0 for the retain-only oracle and 1 for the full model. After a probe all three numbers are those after
+it, so that what the probe does to the oracle too is not taken for recovered knowledge.
 """
 
 from __future__ import annotations

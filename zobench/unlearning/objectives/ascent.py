@@ -7,6 +7,7 @@ forget = -l(forget), l the token-mean NLL. Unbounded below: run to a stop rule, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -32,7 +33,7 @@ class KlMinConfig(RetainConfig):
 class GradAscent(ForgetRetain):
     """-l(forget). 1 pass."""
 
-    Config = GradAscentConfig
+    Config: ClassVar[type] = GradAscentConfig
     card = Card("grad-ascent", "Gradient ascent", "2401.06121", "-l(f)", bounded=False)
 
     def forget(self, context: Context, batch: Batch, constants: Constants) -> torch.Tensor:

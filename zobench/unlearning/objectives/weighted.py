@@ -9,6 +9,7 @@ The weights are those of the weights the step starts from, for every optimizer (
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
@@ -45,7 +46,7 @@ class SatImpConfig(RetainConfig):
 class Wga(ForgetRetain):
     """See the module's text. 1 pass, 1 more per minibatch, besides the retain term; no reference."""
 
-    Config = WgaConfig
+    Config: ClassVar[type] = WgaConfig
     config: WgaConfig
     forget_passes = Passes(loss=1, prepare=1)
     card = Card(

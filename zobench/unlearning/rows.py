@@ -1,0 +1,124 @@
+"""Question and answer rows in TOFU's schema, and their tokens.
+
+A row is one fact. ``context`` is put before the question and ``answer_prefix`` between question and answer:
+both are seen by the model and never scored; probes of the input fill them in.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.models.batching import pad, pad_id
+from zobench.models.encoding import encode_prompts
+from zobench.unlearning.base import Tokens
+
+LAYOUT = "Q: {question}\nA:"
+
+
+@dataclass(frozen=True, slots=True)
+class FactRow:
+    """One question with its answer.
+
+    Attributes:
+        id: unique within its data set.
+        paraphrased_question, paraphrased_answer: the same fact in other words; empty where there is none.
+        perturbed_answers: wrong answers (in the paraphrase's words, where there is one).
+        author: whom the fact is about: splits are by author, never by question.
+        attribute: which fact of the author; value: its surface form inside the answer, empty where not known.
+        context: text before the question; answer_prefix: text the answer is forced to start with.
+    """
+
+    id: str
+    question: str
+    answer: str
+    paraphrased_question: str = ""
+    paraphrased_answer: str = ""
+    perturbed_answers: tuple[str, ...] = ()
+    author: str = ""
+    attribute: str = ""
+    value: str = ""
+    context: str = ""
+    answer_prefix: str = ""
+
+    def prompt(self, layout: str = LAYOUT) -> str:
+        """Everything before the scored answer."""
+        text = self.context + layout.format(question=self.question)
+        return f"{text} {self.answer_prefix}" if self.answer_prefix else text
+
+
+def row_from_json(row: Mapping[str, Any], id: str, where: str) -> FactRow:
+    """A row from TOFU's keys; ``ValueError`` names the place and the key that is missing or no text."""
+    for key in ("question", "answer"):
+        if not isinstance(row.get(key), str) or not row[key]:
+            raise ValueError(f"{where}: row {id!r} has no text under {key!r}")
+    wrong = row.get("perturbed_answer", ())
+    return FactRow(
+        id=id,
+        question=row["question"],
+        answer=row["answer"],
+        paraphrased_question=str(row.get("paraphrased_question", "")),
+        paraphrased_answer=str(row.get("paraphrased_answer", "")),
+        perturbed_answers=(wrong,) if isinstance(wrong, str) else tuple(wrong),
+        author=str(row.get("author_id", "")),
+        attribute=str(row.get("attribute", "")),
+        value=str(row.get("value", "")),
+    )
+
+
+def tokenize(
+    tokenizer: Any,
+    rows: Sequence[FactRow],
+    *,
+    device: torch.device | str = "cpu",
+    layout: str = LAYOUT,
+    end: bool = True,
+) -> Tokens:
+    """One padded minibatch; losses are over the answer and, with ``end``, the end token behind it.
+
+    The value's tokens are those whose characters overlap it, so the tokenizer must give character offsets
+    where a row has a value. ``ValueError`` where prompt and answer cannot be told apart in tokens.
+    """
+    if not rows:
+        raise ValueError("a minibatch needs at least one row")
+    prompts = [r.prompt(layout) for r in rows]
+    starts = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
+    sequences, targets, ends, values = [], [], [], []
+    for row, prompt, start in zip(rows, prompts, starts, strict=True):
+        text = f"{prompt} {row.answer}"
+        ids = encode_prompts(tokenizer, [text])[0]
+        if len(ids) <= start:
+            raise ValueError(f"row {row.id!r}: the answer adds no token to its prompt")
+        finish = [tokenizer.eos_token_id] if end and tokenizer.eos_token_id is not None else []
+        width = len(ids) + len(finish)
+        sequences.append(ids + finish)
+        targets.append([i >= start for i in range(width)])
+        ends.append([i >= len(ids) for i in range(width)])
+        values.append(_value_columns(tokenizer, row, text, len(prompt), width))
+    inputs = pad(sequences, fill=pad_id(tokenizer), side="right", device=torch.device(device))
+    width = inputs["input_ids"].shape[1]
+    return Tokens(inputs, *(_mask(m, width, inputs["input_ids"].device) for m in (targets, ends, values)))
+
+
+def _value_columns(tokenizer: Any, row: FactRow, text: str, answer_at: int, width: int) -> list[bool]:
+    place = text.find(row.value, answer_at) if row.value else -1
+    if place < 0:
+        return [False] * width
+    offsets = tokenizer(text, return_offsets_mapping=True, verbose=False)["offset_mapping"]
+    until = place + len(row.value)
+    found = [a < until and b > place and b > a for a, b in offsets][:width]
+    return found + [False] * (width - len(found))
+
+
+def _mask(rows: Sequence[Sequence[bool]], width: int, device: torch.device) -> torch.Tensor:
+    return torch.tensor([list(r) + [False] * (width - len(r)) for r in rows], device=device)
+
+
+def with_answer(row: FactRow, answer: str) -> FactRow:
+    """The same question with another answer (a refusal, a wrong or paraphrased one); the value is kept only
+    where the new answer holds it."""
+    return dataclasses.replace(row, answer=answer, value=row.value if row.value in answer else "")
