@@ -9,6 +9,7 @@ plugin contract (entry-point group ``zobench.optimizers``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -115,6 +116,9 @@ class Optimizer(ABC):
 
     Config: ClassVar[type]
     card: ClassVar[MethodCard]
+    small_problem: ClassVar[Mapping[str, Any]] = {}
+    """Config values for problems of a few dozen parameters, where a paper's default has no meaning (0.1 % of
+    17 entries) or costs minutes; the conformance kit's checks run under them."""
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None

@@ -11,7 +11,8 @@ losses work as ever.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,6 +108,22 @@ class Objective:
         if sequences < 1 or tokens < 0:
             raise ValueError(f"empty minibatch: {sequences} sequences, {tokens} tokens")
         self._batch, self._sequences, self._tokens = batch, sequences, tokens
+
+    @contextmanager
+    def on(self, batch: Any, *, sequences: int, tokens: int) -> Iterator[None]:
+        """Another minibatch inside the block (an anchor batch, a part of this one), then the step's own
+        again."""
+        own = (self._batch, self._sequences, self._tokens)
+        self.set_batch(batch, sequences=sequences, tokens=tokens)
+        try:
+            yield
+        finally:
+            self._batch, self._sequences, self._tokens = own
+
+    @property
+    def batch(self) -> Any:
+        """The current minibatch."""
+        return self._batch
 
     def _charge(self, forwards: int) -> None:
         if self._sequences < 1:

@@ -265,7 +265,8 @@ class Streamed(Perturbation):
 
     Works where every tuned tensor is used only inside the forward of a module that owns it (tied owners
     included). The
-    first loss is watched: ``ValueError`` names a tensor that is used elsewhere, instead of a wrong loss.
+    first loss that displaces a tensor is watched: ``ValueError`` names a displaced tensor that is used
+    elsewhere, instead of a wrong loss.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
@@ -279,22 +280,24 @@ class Streamed(Perturbation):
             }
             if owned:
                 self._owned.append((module, owned))
-        self._checked = False
+        self._checked: set[str] = set()
 
     def loss(self, objective: Objective, point: Point) -> float:
         if objective.recorded:
             return objective.loss()
+        touched = set(self.touched(point))
         with self.displaced(point):
-            if self._checked or not self.touched(point):
+            if touched <= self._checked:
                 return objective.loss()
             with _Watch(self._names) as watch:
                 value = objective.loss()
-        if watch.used:
-            name = sorted(watch.used)[0]
+        elsewhere = sorted(watch.used & touched)
+        if elsewhere:
             raise ValueError(
-                f"mode 'streamed': {name!r} is used outside the forward of its module; use mode 'snapshot'"
+                f"mode 'streamed': {elsewhere[0]!r} is used outside the forward of its module; use mode "
+                "'snapshot'"
             )
-        self._checked = True
+        self._checked |= touched
         return value
 
     @contextmanager

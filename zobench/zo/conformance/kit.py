@@ -33,6 +33,9 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 }
 """Name -> check, in the order of the table."""
 
+AS_GIVEN = ("moves", "forwards")
+"""Checks of the preset itself: it must train, and cost what it says."""
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
@@ -56,13 +59,17 @@ class CheckResult:
 def check(
     method: type[Optimizer], config: Any = None, *, only: Iterable[str] | None = None
 ) -> list[CheckResult]:
-    """Every check (or those named in ``only``) on ``method`` under ``config`` (its defaults where ``None``).
+    """Every check (or those named in ``only``) on ``method`` under ``config``.
+
+    Without a config, ``moves`` and ``forwards`` run under the method's defaults, and the others under its
+    defaults with ``method.small_problem``.
 
     An error raised by the method is a failure with that error as its reason, and does not stop the others.
     """
-    subject = Subject(method, method.Config() if config is None else config)
+    preset = Subject(method, method.Config() if config is None else config)
+    small = preset.changed(**method.small_problem) if config is None else preset
     names = list(CHECKS) if only is None else list(only)
-    return [_one(name, subject) for name in names]
+    return [_one(name, preset if name in AS_GIVEN else small) for name in names]
 
 
 def _one(name: str, subject: Subject) -> CheckResult:

@@ -21,6 +21,8 @@ from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.lora import Lora
 from zobench.zo.space.prefix import Prefix
 from zobench.zo.space.prompt import Prompt
+from zobench.zo.space.quantized import FakeQuant, Scales
+from zobench.zo.space.zerotuning import ZeroTuning
 
 
 class SpaceKind(Protocol):
@@ -174,6 +176,9 @@ SPACES: dict[str, type[SpaceKind]] = {
     "lora": Lora,
     "prefix": Prefix,
     "prompt": Prompt,
+    "scales": Scales,
+    "fake-quant": FakeQuant,
+    "zerotuning": ZeroTuning,
 }
 
 

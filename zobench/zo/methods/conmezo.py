@@ -1,0 +1,150 @@
+"""ConMeZO: directions from a cone around the momentum of past estimates (arXiv 2511.02757).
+
+z = cos(angle) sqrt(d) m / ||m|| + sin(angle) u, u ~ N(0, I)  (z = u while m = 0)
+c = (L(theta + eps z) - L(theta - eps z)) / (2 eps)
+theta <- theta - eta c z,  then  m <- beta m + (1 - beta) c z
+
+2 forwards a step; one float32 buffer per tuned entry, rebuilt by replay. m of a step stands until the step is
+applied, so that the measured cone direction is the applied one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Direction
+from zobench.zo.estimators import Estimate, dense, two_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.sparse import counter_only
+
+CHUNK = 1 << 14
+
+
+@dataclass(frozen=True)
+class ConmezoConfig:
+    """Parameters of ConMeZO; defaults of the authors' OPT script.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        angle: half-angle of the cone in radians; pi/2 is MeZO.
+        beta: decay of the momentum.
+        warmup_beta: decay during the first ``warmup_start`` steps.
+        warmup_start: steps at ``warmup_beta``.
+        warmup_end: step from which ``beta`` holds; linear in between.
+    """
+
+    lr: float = 1e-7
+    epsilon: float = 1e-3
+    angle: float = 1.35
+    beta: float = 0.99
+    warmup_beta: float = 0.1
+    warmup_start: int = 200
+    warmup_end: int = 2000
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        if not 0 < self.angle <= math.pi / 2:
+            raise ValueError(f"angle must be in (0, pi/2], got {self.angle!r}")
+        checks.share("beta", self.beta)
+        checks.share("warmup_beta", self.warmup_beta)
+        checks.count("warmup_start", self.warmup_start, 0)
+        checks.count("warmup_end", self.warmup_end, self.warmup_start)
+
+
+class Cone(Direction):
+    """cos(angle) sqrt(d) m / ||m|| + sin(angle) z(seed), for the momentum ``m`` held here."""
+
+    def __init__(self, inner: Direction, angle: float) -> None:
+        super().__init__(inner.source)
+        self.inner, self.angle = inner, angle
+        self.momentum: dict[str, torch.Tensor] = {}
+        self._along = 0.0
+
+    def settle(self) -> None:
+        """Take the norm of a momentum that has changed. Sums of fixed pieces: the same on any thread
+        count."""
+        squares = [
+            float(piece.double().square().sum())
+            for m in self.momentum.values()
+            for piece in m.reshape(-1).split(CHUNK)
+        ]
+        norm = math.sqrt(math.fsum(squares))
+        self._along = math.cos(self.angle) * math.sqrt(self.space.numel) / norm if norm > 0 else 0.0
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        if self._along == 0.0:
+            self.inner.add_(tensor, name, seed, scale)
+            return
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        u = self.momentum[name].to(wide) * self._along
+        self.inner.add_(u, name, seed, math.sin(self.angle))
+        tensor.copy_(u.mul_(scale).add_(tensor.to(wide)))
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: m.clone() for name, m in self.momentum.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.momentum = {name: m.clone() for name, m in state.items()}
+        self.settle()
+
+
+class Conmezo(ZerothOrder):
+    """Two-sided SPSA in a cone around momentum."""
+
+    Config = ConmezoConfig
+    card = MethodCard(
+        name="conmezo",
+        title="ConMeZO",
+        source="arXiv 2511.02757",
+        formula="z = cos(a) sqrt(d) m/||m|| + sin(a) u; theta <- theta - eta c z; m <- beta m + (1-beta) c z",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        notes="m starts at 0 and z = u then. The warm-up eases linearly (the authors' curve was not found); "
+        "their README has beta 0.95. m does not move on a refused step.",
+    )
+
+    @classmethod
+    def cost(cls, config: ConmezoConfig) -> Cost:
+        return Cost(2, 2, 4, 4)
+
+    def make_direction(self) -> Cone:
+        counter_only(self.engine, "conmezo")
+        return Cone(self.engine.gaussian(), self.config.angle)
+
+    def decay(self) -> float:
+        """beta of the coming step."""
+        c = self.config
+        if self.t < c.warmup_start:
+            return float(c.warmup_beta)
+        if self.t >= c.warmup_end:
+            return float(c.beta)
+        share = (self.t - c.warmup_start) / (c.warmup_end - c.warmup_start)
+        return float(c.warmup_beta + share * (c.beta - c.warmup_beta))
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
+
+    def after(self, estimate: Estimate, moved: bool) -> None:
+        if not moved:
+            return
+        beta, cone = self.decay(), self.direction
+        assert isinstance(cone, Cone)
+        for name in self.space:
+            g = dense(cone, estimate, name)
+            held = cone.momentum.get(name)
+            cone.momentum[name] = g.mul_(1 - beta) if held is None else g.mul_(1 - beta).add_(held, alpha=beta)
+        cone.settle()
+
+    def parts(self) -> dict[str, Any]:
+        return {**super().parts(), "momentum": self.direction}

@@ -1,0 +1,75 @@
+"""LeZO: each step perturbs and updates a random subset of the layers (arXiv 2410.09823).
+
+c = (L(theta + eps R z) - L(theta - eps R z)) / (2 eps),  theta <- theta - eta * c * R z
+
+R keeps a share 1 - sparsity of the layers, drawn anew for each direction seed. 2n forwards a step; noise and
+memory traffic shrink with the layers that are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Blocks, groups_by_layer
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.sparse import counter_only, kept_count
+
+
+@dataclass(frozen=True)
+class LezoConfig:
+    """Parameters of LeZO; lr, epsilon and sparsity were not found: MeZO's, and three layers of four left
+    out.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        n: directions per step, each with its own layers.
+        sparsity: share of the layers left out, in [0, 1); at least one layer is kept.
+    """
+
+    lr: float = 1e-6
+    epsilon: float = 1e-3
+    n: int = 1
+    sparsity: float = 0.75
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n)
+        checks.share("sparsity", self.sparsity)
+
+
+class Lezo(ZerothOrder):
+    """Layer-wise sparse SPSA."""
+
+    Config = LezoConfig
+    card = MethodCard(
+        name="lezo",
+        title="LeZO",
+        source="arXiv 2410.09823",
+        formula="theta <- theta - eta * c * R z, R keeps a random share of the layers",
+        order="zeroth",
+        replay="scalars",
+        in_span=True,
+        notes="Layers are name prefixes up to the first number; embeddings, norms and heads outside the stack "
+        "are layers of their own and drawn like the others (a choice). No rescaling: averaged over subsets "
+        "the estimate is (1 - sparsity) times the gradient. passes_per_step is the upper bound of a step "
+        "that happens to keep the largest layers.",
+    )
+
+    @classmethod
+    def cost(cls, config: LezoConfig) -> Cost:
+        return Cost(2 * config.n, 2 * config.n, 3 * config.n, 0)
+
+    def make_direction(self) -> Blocks:
+        counter_only(self.engine, "lezo")
+        groups = groups_by_layer(list(self.space))
+        active = kept_count(len(groups), self.config.sparsity)
+        return Blocks(self.engine.gaussian(), groups, active, rescale=False)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

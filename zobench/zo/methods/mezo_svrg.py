@@ -1,0 +1,174 @@
+"""MeZO-SVRG: variance-reduced SPSA with an anchor (arXiv 2404.08080).
+
+every q-th step:  anchor theta_a = theta; g_a = SPSA over the anchor batch; theta <- theta - eta_1 g_a
+other steps:      theta <- theta - eta_2 [ g_B(theta; z) - g_B(theta_a; z) + g_a ], the same z in both
+
+g_B(theta; z) = z (L_B(theta + eps z) - L_B(theta - eps z)) / (2 eps). 4 forwards on minibatch steps, 2 per
+anchor minibatch on anchor steps. g_a is held as seeds and scalars; the anchor is a copy of the tuned values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.engine import Engine
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.space.base import ParameterSpace
+from zobench.zo.sparse import counter_only
+
+
+@dataclass(frozen=True)
+class MezoSvrgConfig:
+    """Parameters of MeZO-SVRG; q, eps and the learning rates of the authors' GLUE runs.
+
+    Attributes:
+        lr: step size eta_2 of minibatch steps.
+        anchor_factor: eta_1 / eta_2.
+        epsilon: smoothing radius eps.
+        q: steps per anchor.
+        anchor_batches: minibatches in the anchor batch (the full batch of the paper); above 1 they must be
+            given with ``use_anchor_batches``.
+    """
+
+    lr: float = 1e-6
+    anchor_factor: float = 10.0
+    epsilon: float = 1e-3
+    q: int = 2
+    anchor_batches: int = 1
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("anchor_factor", self.anchor_factor)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("q", self.q)
+        checks.count("anchor_batches", self.anchor_batches)
+
+
+@dataclass(frozen=True)
+class AtAnchor:
+    """The shift from theta to the anchor: the tuned values are the anchor's, to the bit."""
+
+    anchor: Mapping[str, torch.Tensor]
+
+    def add_(self, tensor: torch.Tensor, name: str) -> None:
+        tensor.copy_(self.anchor[name])
+
+    def touches(self, name: str) -> bool:
+        return True
+
+
+class MezoSvrg(ZerothOrder):
+    """SPSA with a control variate at an anchor."""
+
+    Config = MezoSvrgConfig
+    card = MethodCard(
+        name="mezo-svrg",
+        title="MeZO-SVRG",
+        source="arXiv 2404.08080",
+        formula="theta <- theta - eta_2 [g_B(theta; z) - g_B(anchor; z) + g_anchor]; every q steps a new anchor",
+        order="zeroth",
+        replay="scalars",
+        notes="The authors' code aliases the snapshot with the live weights and draws different seeds for the "
+        "two minibatch terms; here the anchor is a copy and z is one. Without use_anchor_batches the anchor batch "
+        "is the minibatch of the anchor step. Not unbiased step by step: g_anchor is shared by q steps. The "
+        "learning-rate annealing of the paper is left out. Mode 'in-place' is refused.",
+    )
+
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
+        super().__init__(config, space, seed=seed, engine=engine)
+        counter_only(self.engine, "mezo-svrg")
+        self.anchor: dict[str, torch.Tensor] = {}
+        self.full: tuple[tuple[int, ...], tuple[float, ...]] = ((), ())
+        self._batches: list[tuple[Any, int, int]] = []
+
+    @classmethod
+    def cost(cls, config: MezoSvrgConfig) -> Cost:
+        full = 2 * config.anchor_batches
+        dearest = full if config.q == 1 else max(4, full)
+        mean = (full + 4 * (config.q - 1)) / config.q
+        return Cost(mean, dearest, 5.0 + 3 * config.anchor_batches, 4)
+
+    def use_anchor_batches(self, batches: Sequence[tuple[Any, int, int]]) -> None:
+        """The anchor batch as ``anchor_batches`` tuples (minibatch, sequences, tokens); ``ValueError`` for
+        another number of them."""
+        if len(batches) != self.config.anchor_batches:
+            raise ValueError(f"{self.config.anchor_batches} anchor batches are declared, got {len(batches)}")
+        self._batches = list(batches)
+
+    def anchors(self) -> bool:
+        """Whether the coming step makes a new anchor."""
+        return self.t % self.config.q == 0 or not self.anchor
+
+    def learning_rate(self) -> float:
+        return float(self.config.lr * (self.config.anchor_factor if self.anchors() else 1.0))
+
+    def measure(self, objective: Objective) -> Estimate:
+        if self.engine.mode == "in-place":
+            raise ValueError("mezo-svrg measures at its anchor: use mode 'snapshot', not 'in-place'")
+        if self.anchors():
+            return self._full(objective)
+        (seed,) = self.seeds(1)
+        eps, there = self.smoothing(), AtAnchor(self.anchor)
+        along = [self.engine.along(self.direction, seed, s * eps) for s in (1.0, -1.0)]
+        points = [along[0], along[1], (there, *along[0]), (there, *along[1])]
+        a, b, c, d = self.engine.losses(objective, points)
+        here, at_anchor = (a - b) / (2 * eps), (c - d) / (2 * eps)
+        seeds, slopes = self.full
+        return Estimate(
+            seeds=(seed, *seeds),
+            coefficients=(here - at_anchor, *slopes),
+            losses=(a, b, c, d),
+            loss=(a + b) / 2,
+            extras={"slope": here, "slope_at_anchor": at_anchor},
+        )
+
+    def _full(self, objective: Objective) -> Estimate:
+        """SPSA of the mean loss over the anchor batch, one direction for all its minibatches."""
+        count = self.config.anchor_batches
+        if count == 1 and not self._batches:
+            return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
+        if not self._batches and not objective.recorded:
+            raise ValueError(f"anchor_batches is {count}: give them with use_anchor_batches")
+        (seed,) = self.seeds(1)
+        losses: list[float] = []
+        for batch in self._batches or [(None, 1, 0)] * count:
+            with objective.on(batch[0], sequences=batch[1], tokens=batch[2]):
+                losses += two_sided(self.engine, objective, self.direction, (seed,), self.smoothing()).losses
+        mean = [sum(losses[side::2]) / count for side in (0, 1)]
+        slope = (mean[0] - mean[1]) / (2 * self.smoothing())
+        plotted = sum(mean) / 2
+        return Estimate((seed,), (slope,), tuple(losses), plotted if math.isfinite(plotted) else math.nan)
+
+    def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
+        extras = {"anchor": 0.0}
+        if self.anchors():
+            self.engine.home()
+            self.anchor = self.space.snapshot()
+            self.full = (estimate.seeds, estimate.coefficients)
+            extras = {"anchor": 1.0}
+        return {**super().update(estimate, lr), **extras}
+
+    def state_dict(self) -> dict[str, Any]:
+        flat = super().state_dict()
+        flat.update({f"anchor:{name}": tensor.clone() for name, tensor in self.anchor.items()})
+        return {**flat, "full_seeds": list(self.full[0]), "full_coefficients": list(self.full[1])}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.anchor = {
+            key.removeprefix("anchor:"): tensor.clone()
+            for key, tensor in state.items()
+            if key.startswith("anchor:")
+        }
+        self.full = (tuple(state["full_seeds"]), tuple(state["full_coefficients"]))

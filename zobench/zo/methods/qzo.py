@@ -1,0 +1,86 @@
+"""QZO: MeZO on the scales of a quantized model, with a clipped directional derivative (arXiv 2505.13430).
+
+c = clip((L(s + eps z) - L(s - eps z)) / (2 eps), -clip, clip),  s <- max(s - eta c z, floor)
+
+s are the dequantization scales, the integers stay frozen. 2n forwards a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+
+
+@dataclass(frozen=True)
+class QzoConfig:
+    """Parameters of QZO; defaults of the paper and the authors' code.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        n: directions per step.
+        clip: largest magnitude of a directional derivative.
+        floor: smallest scale.
+    """
+
+    lr: float = 1e-7
+    epsilon: float = 1e-3
+    n: int = 1
+    clip: float = 100.0
+    floor: float = 1e-7
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n)
+        checks.positive("clip", self.clip)
+        checks.rate("floor", self.floor)
+
+
+class Qzo(ZerothOrder):
+    """SPSA on quantization scales."""
+
+    Config = QzoConfig
+    card = MethodCard(
+        name="qzo",
+        title="QZO",
+        source="arXiv 2505.13430",
+        formula="s <- max(s - eta clip(c) z, floor), c the two-sided slope along the scales s",
+        order="zeroth",
+        replay="scalars",
+        spaces=("scales",),
+        notes="The paper floors at 0, the authors' code at 1e-7. Each of n derivatives is clipped before the mean. "
+        "Learning rate 0 applies no floor. The perturbed scales may be negative, as in their code.",
+    )
+
+    @classmethod
+    def cost(cls, config: QzoConfig) -> Cost:
+        return Cost(2 * config.n, 2 * config.n, 3 * config.n, 0)
+
+    def measure(self, objective: Objective) -> Estimate:
+        n, limit = self.config.n, self.config.clip
+        estimate = two_sided(self.engine, objective, self.direction, self.seeds(n), self.smoothing())
+        slopes = [c * n for c in estimate.coefficients]
+        clipped = tuple(c if c != c else min(max(c, -limit), limit) / n for c in slopes)
+        return replace(
+            estimate, coefficients=clipped, extras={f"slope_{i}": c for i, c in enumerate(slopes)}
+        )
+
+    def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
+        extras = super().update(estimate, lr)
+        floored = 0
+        for name in self.space:
+            values = self.space.entries(name)
+            low = values < self.config.floor
+            if lr != 0.0 and bool(low.any()):
+                floored += int(low.sum())
+                with self.engine.editing(name) as scales:
+                    scales.copy_(torch.clamp_min(scales, self.config.floor))
+        return {**extras, "floored": float(floored)}

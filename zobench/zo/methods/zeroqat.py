@@ -1,0 +1,102 @@
+"""ZeroQAT: quantization-aware training by MeZO on weights and quantizer parameters together (arXiv
+2509.00031).
+
+w = (weights, smoothing scale and shift, quantizer step and zero-point),  z_i ~ N(0, s_i^2)
+c = (L(w + eps z) - L(w - eps z)) / (2 eps) through the quantizer,  w <- w - eta c z
+
+s_i is 1 for weights and ``quantizer_scale`` for the rest, in the probe and in the update alike. Needs the
+parameter space ``fake-quant``. 2n forwards a step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.directions import Direction
+from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.sparse import counter_only
+
+POSITIVE = ("step", "smooth")
+QUANTIZER = ("smooth", "shift", "step", "zero")
+
+
+@dataclass(frozen=True)
+class ZeroqatConfig:
+    """Parameters of ZeroQAT; none was found: MeZO's lr and epsilon, and a guess for the quantizer's scale.
+
+    Attributes:
+        lr: step size eta.
+        epsilon: smoothing radius eps.
+        n: directions per step.
+        quantizer_scale: standard deviation of the direction on quantizer parameters.
+        floor: smallest quantizer step and smoothing scale.
+    """
+
+    lr: float = 1e-6
+    epsilon: float = 1e-3
+    n: int = 1
+    quantizer_scale: float = 0.1
+    floor: float = 1e-7
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n)
+        checks.positive("quantizer_scale", self.quantizer_scale)
+        checks.positive("floor", self.floor)
+
+
+class ByRole(Direction):
+    """Standard noise on weights, ``scale`` times it on quantizer parameters."""
+
+    def __init__(self, inner: Direction, scale: float) -> None:
+        super().__init__(inner.source)
+        self.inner, self.scale = inner, scale
+
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        role = name.rpartition(".")[2]
+        self.inner.add_(tensor, name, seed, scale * (self.scale if role in QUANTIZER else 1.0))
+
+
+class Zeroqat(ZerothOrder):
+    """SPSA through a quantizer that is tuned with the weights."""
+
+    Config = ZeroqatConfig
+    card = MethodCard(
+        name="zeroqat",
+        title="ZeroQAT",
+        source="arXiv 2509.00031",
+        formula="(w, quantizer) <- (w, quantizer) - eta c z, c the two-sided slope through the quantizer",
+        order="zeroth",
+        replay="scalars",
+        spaces=("fake-quant",),
+        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is that of the codes' range; the "
+        "paper's separate clipping parameters and activation quantization are left out. The light variant "
+        "is the space's targets. Steps and smoothing scales stay above a floor (a choice).",
+    )
+
+    @classmethod
+    def cost(cls, config: ZeroqatConfig) -> Cost:
+        return Cost(2 * config.n, 2 * config.n, 3 * config.n, 0)
+
+    def make_direction(self) -> ByRole:
+        counter_only(self.engine, "zeroqat")
+        return ByRole(self.engine.gaussian(), self.config.quantizer_scale)
+
+    def measure(self, objective: Objective) -> Estimate:
+        return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())
+
+    def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
+        extras = super().update(estimate, lr)
+        for name in self.space:
+            low = self.space.entries(name) < self.config.floor
+            if lr != 0.0 and name.rpartition(".")[2] in POSITIVE and bool(low.any()):
+                with self.engine.editing(name) as values:
+                    values.copy_(torch.clamp_min(values, self.config.floor))
+        return extras

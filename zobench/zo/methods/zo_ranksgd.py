@@ -1,0 +1,159 @@
+"""ZO-RankSGD: descent from the ranking of perturbed points alone (arXiv 2303.03751).
+
+points theta + eps u_i, i = 1..m, u_i ~ N(0, I); the oracle tells the best k of them in order
+g = (1/|E|) sum over known pairs (i better than j) of (u_j - u_i),  theta <- theta - eta g
+
+|E| = k (k-1)/2 + k (m-k) without ties, and point of rank r has weight m - 2r + 1 for r <= k, -k else. Only
+comparisons of losses are used: any increasing function of the loss gives the same run. With a line search the
+oracle also ranks theta - eta shrink^j g and theta; if theta stays best, its direction is averaged with those
+of the next steps. m forwards a step, line_search + 1 more with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.engine import Engine
+from zobench.zo.estimators import Estimate
+from zobench.zo.method import ZerothOrder
+from zobench.zo.methods import checks
+from zobench.zo.objective import Objective
+from zobench.zo.perturb import Along
+from zobench.zo.space.base import ParameterSpace
+from zobench.zo.sparse import counter_only
+
+
+@dataclass(frozen=True)
+class ZoRanksgdConfig:
+    """Parameters of ZO-RankSGD; m, k, eta and eps for language models were not found.
+
+    Attributes:
+        lr: step size eta (of a step whose length does not depend on the loss).
+        epsilon: smoothing radius eps.
+        n: points per step (m), at least 2.
+        top: how many of the best the oracle ranks (k); 0: all.
+        line_search: step sizes eta shrink^j that are tried, j = 0 .. line_search - 1; 0: no search.
+        shrink: factor between them.
+    """
+
+    lr: float = 1e-6
+    epsilon: float = 1e-3
+    n: int = 8
+    top: int = 0
+    line_search: int = 0
+    shrink: float = 0.5
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.positive("epsilon", self.epsilon)
+        checks.count("n", self.n, 2)
+        checks.count("top", self.top, 0)
+        if self.top > self.n:
+            raise ValueError(f"top must be at most n = {self.n}, got {self.top}")
+        checks.count("line_search", self.line_search, 0)
+        checks.share("shrink", self.shrink)
+        checks.positive("shrink", self.shrink)
+
+
+def rank_weights(losses: Sequence[float], top: int) -> list[float]:
+    """Known wins minus known losses of every point, over the number of known pairs: a pair is known where the
+    better one is among the best ``top`` and the losses differ. Zeros where all are equal."""
+    order = sorted(range(len(losses)), key=lambda i: losses[i])
+    weights = [0.0] * len(losses)
+    known = 0
+    for place, i in enumerate(order[:top]):
+        for j in order[place + 1 :]:
+            if losses[i] < losses[j]:
+                weights[i] += 1.0
+                weights[j] -= 1.0
+                known += 1
+    return [w / known for w in weights] if known else weights
+
+
+class ZoRanksgd(ZerothOrder):
+    """SGD from rankings."""
+
+    Config = ZoRanksgdConfig
+    card = MethodCard(
+        name="zo-ranksgd",
+        title="ZO-RankSGD",
+        source="arXiv 2303.03751",
+        formula="theta <- theta - eta (1/|E|) sum_(i better than j) (u_j - u_i)",
+        order="zeroth",
+        replay="scalars",
+        notes="Weights follow the paper's comparison graph and sum to zero. Equal losses are no comparison. The "
+        "estimate is a direction, not a gradient: its length does not depend on the loss. The line search is "
+        "off by default, so that a step costs m.",
+    )
+
+    def __init__(
+        self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
+    ) -> None:
+        super().__init__(config, space, seed=seed, engine=engine)
+        counter_only(self.engine, "zo-ranksgd")
+        self.waiting: list[tuple[int, float]] = []
+        self.held = 0
+
+    @classmethod
+    def cost(cls, config: ZoRanksgdConfig) -> Cost:
+        forwards = config.n + (config.line_search + 1 if config.line_search else 0)
+        return Cost(forwards, forwards, config.n * (2.0 + config.line_search), 0)
+
+    def measure(self, objective: Objective) -> Estimate:
+        c, eps = self.config, self.smoothing()
+        seeds = self.seeds(c.n)
+        losses = self.engine.losses(objective, [self.engine.along(self.direction, s, eps) for s in seeds])
+        finite = all(math.isfinite(x) for x in losses)
+        weights = rank_weights(losses, c.top or c.n) if finite else [0.0] * c.n
+        fresh = [(s, -w) for s, w in zip(seeds, weights, strict=True)]
+        plotted = math.fsum(losses) / c.n if finite else math.nan
+        if not c.line_search:
+            return Estimate(seeds, tuple(w for _, w in fresh), tuple(losses), plotted)
+        return self._search(objective, fresh, losses)
+
+    def _search(
+        self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]
+    ) -> Estimate:
+        """The best of theta and the trial points along the mean of this direction and the waiting ones."""
+        c, share = self.config, 1.0 / (self.held + 1)
+        pairs = [(s, w * share) for s, w in (*self.waiting, *fresh)]
+        reach = [self.learning_rate() * c.shrink**j for j in range(c.line_search)]
+        points: list[tuple[Along, ...]] = [()]
+        points += [tuple(Along(self.direction, s, -r * w) for s, w in pairs if w) for r in reach]
+        base, *trials = self.engine.losses(objective, points)
+        best = min(range(len(trials)), key=lambda j: trials[j])
+        better = trials[best] < base
+        scale = c.shrink**best if better else 0.0
+        return Estimate(
+            seeds=tuple(s for s, _ in pairs),
+            coefficients=tuple(w * scale for _, w in pairs),
+            losses=(*losses, base, *trials),
+            loss=base,
+            extras={"choice": float(best) if better else -1.0},
+            reason="" if better else "the current point ranks best",
+        )
+
+    def after(self, estimate: Estimate, moved: bool) -> None:
+        c = self.config
+        if not c.line_search or not all(math.isfinite(x) for x in estimate.losses):
+            return
+        if moved:
+            self.waiting, self.held = [], 0
+            return
+        seeds = self.seeds(c.n)
+        weights = rank_weights(estimate.losses[: c.n], c.top or c.n)
+        self.waiting += [(s, -w) for s, w in zip(seeds, weights, strict=True)]
+        self.held += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        waiting = {"seeds": [s for s, _ in self.waiting], "weights": [w for _, w in self.waiting]}
+        return {**super().state_dict(), **{f"waiting:{k}": v for k, v in waiting.items()}, "held": self.held}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.waiting = list(zip(state["waiting:seeds"], state["waiting:weights"], strict=True))
+        self.held = int(state["held"])
