@@ -27,4 +27,14 @@ OBJECTIVES: dict[str, str] = {
     "task-vector": f"{_OBJECTIVE}.task_vector:TaskVector",
 }
 
-PROBES: dict[str, str] = {}
+PROBES: dict[str, str] = {
+    "relearn": f"{_PROBE}.relearn:Relearn",
+    "fine-tune": f"{_PROBE}.relearn:FineTune",
+    "quantize": f"{_PROBE}.quantize:Quantize",
+    "prune": f"{_PROBE}.prune:Prune",
+    "weight-noise": f"{_PROBE}.noise:WeightNoise",
+    "interpolate": f"{_PROBE}.interpolate:Interpolate",
+    "rephrase": f"{_PROBE}.inputs:Rephrase",
+    "prefix": f"{_PROBE}.inputs:ForcedPrefix",
+    "few-shot": f"{_PROBE}.inputs:FewShot",
+}

@@ -1,0 +1,126 @@
+"""Probes of the input: the same fact asked otherwise. Ids, answers and values stay, so scores stay
+comparable.
+
+The model is not touched. Every probe returns changed copies of the rows; what it cannot change it refuses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from zobench.data.synthetic.draw import stream
+from zobench.unlearning.rows import LAYOUT, FactRow
+
+
+@dataclass(frozen=True, slots=True)
+class InputMaterial:
+    """What a probe of the input may use: solved facts to show, and a seed."""
+
+    shots: Sequence[FactRow] = ()
+    seed: int = 0
+
+
+class InputProbe(ABC):
+    """Changes rows, not the model."""
+
+    Config: ClassVar[type]
+    name: ClassVar[str]
+    kind: ClassVar[Literal["input"]] = "input"
+    config: Any
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+    @abstractmethod
+    def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
+        """Changed copies in the same order, with the same ids and answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RephraseConfig:
+    """The held-out question; no parameters."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrefixConfig:
+    """A forced beginning of the answer.
+
+    Attributes:
+        text: what the answer is forced to start with.
+    """
+
+    text: str = "Sure, here is the answer:"
+
+    def __post_init__(self) -> None:
+        if not self.text.strip():
+            raise ValueError("a forced prefix needs text")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FewShotConfig:
+    """Solved facts before the question.
+
+    Attributes:
+        shots: how many.
+        same_author: take them from the facts of the same author (never the asked attribute) where there are
+            enough; otherwise from all.
+        layout: how question and answer are written, as in training.
+    """
+
+    shots: int = 4
+    same_author: bool = True
+    layout: str = LAYOUT
+
+    def __post_init__(self) -> None:
+        if self.shots < 1:
+            raise ValueError(f"shots must be at least 1, not {self.shots}")
+
+
+class Rephrase(InputProbe):
+    """Asks by the paraphrased question. Idempotent."""
+
+    Config = RephraseConfig
+    name: ClassVar[str] = "rephrase"
+
+    def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
+        lacking = [r.id for r in rows if not r.paraphrased_question]
+        if lacking:
+            raise ValueError(f"{len(lacking)} rows have no paraphrased question, first {lacking[0]!r}")
+        return [dataclasses.replace(r, question=r.paraphrased_question) for r in rows]
+
+
+class ForcedPrefix(InputProbe):
+    """Starts the answer with a fixed text, not scored. Idempotent."""
+
+    Config = PrefixConfig
+    name: ClassVar[str] = "prefix"
+    config: PrefixConfig
+
+    def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
+        return [dataclasses.replace(r, answer_prefix=self.config.text) for r in rows]
+
+
+class FewShot(InputProbe):
+    """Puts solved facts of ``material.shots`` before the question, never the asked fact itself. A row's shots
+    depend on (seed, its id) alone. Idempotent."""
+
+    Config = FewShotConfig
+    name: ClassVar[str] = "few-shot"
+    config: FewShotConfig
+
+    def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
+        return [dataclasses.replace(r, context=self._context(r, material)) for r in rows]
+
+    def _context(self, row: FactRow, material: InputMaterial) -> str:
+        pool = [s for s in material.shots if s.id != row.id and s.answer != row.answer]
+        own = [s for s in pool if s.author == row.author and s.attribute != row.attribute]
+        chosen = own if self.config.same_author and len(own) >= self.config.shots else pool
+        if len(chosen) < self.config.shots:
+            raise ValueError(f"row {row.id!r}: {len(chosen)} facts to show, {self.config.shots} asked")
+        picked = stream(material.seed, "few-shot", row.id).sample(chosen, self.config.shots)
+        lines = [f"{self.config.layout.format(question=s.question)} {s.answer}\n" for s in picked]
+        return "".join(lines)

@@ -1,0 +1,54 @@
+"""Magnitude pruning: the smallest weights of all matrices together are set to zero."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from zobench.unlearning.base import Material, ModelProbe, Variant
+from zobench.unlearning.probes.weights import matrices
+
+
+@dataclass(frozen=True, kw_only=True)
+class PruneConfig:
+    """Global magnitude pruning.
+
+    Attributes:
+        shares: shares of weights set to zero.
+    """
+
+    shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
+
+    def __post_init__(self) -> None:
+        if not self.shares or not all(0 <= s <= 1 for s in self.shares):
+            raise ValueError(f"shares must lie in [0, 1], not {self.shares}")
+
+
+@torch.no_grad()
+def prune_(module: nn.Module, share: float) -> None:
+    """Set the floor(share * n) smallest of the n matrix entries to zero, ties in order of name and place."""
+    found = matrices(module)
+    sizes = torch.cat([w.abs().flatten().double() for w in found.values()])
+    gone = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
+    gone[sizes.argsort(stable=True)[: int(share * len(sizes))]] = True
+    for weight, part in zip(found.values(), gone.split([w.numel() for w in found.values()]), strict=True):
+        weight.masked_fill_(part.view_as(weight), 0.0)
+
+
+class Prune(ModelProbe):
+    """A pruned copy for each share; pruning a pruned copy by the same share changes nothing. No passes."""
+
+    Config = PruneConfig
+    name: ClassVar[str] = "prune"
+    config: PruneConfig
+
+    def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
+        for share in self.config.shares:
+            changed = copy.deepcopy(module)
+            prune_(changed, share)
+            yield Variant(share, changed)

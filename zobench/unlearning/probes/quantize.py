@@ -1,0 +1,105 @@
+"""Round-to-nearest quantization of weights, per row or per group of columns, 8 to 2 bits.
+
+    scale = max |w| / (2^(b-1) - 1),   w <- scale * clamp(round(w / scale), -(2^(b-1) - 1), 2^(b-1) - 1)
+
+Symmetric, simulated in the model's own precision. Two bits leave {-1, 0, 1}. Applying it again changes
+nothing beyond rounding of the scale. :func:`step_ratio` gives what decides whether quantization can undo
+unlearning: the size of the weight change in quantization steps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from zobench.unlearning.base import Material, ModelProbe, Variant
+from zobench.unlearning.probes.weights import matrices, write
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuantizeConfig:
+    """Round-to-nearest.
+
+    Attributes:
+        bits: bit widths, 2 to 8.
+        groups: columns that share a scale; 0 is the whole row.
+    """
+
+    bits: tuple[int, ...] = (8, 4, 3, 2)
+    groups: tuple[int, ...] = (0, 64)
+
+    def __post_init__(self) -> None:
+        if not self.bits or not all(2 <= b <= 8 for b in self.bits):
+            raise ValueError(f"bits must lie in 2 to 8, not {self.bits}")
+        if not self.groups or any(g < 0 for g in self.groups):
+            raise ValueError(f"groups must be 0 (a row) or a number of columns, not {self.groups}")
+
+
+def steps(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
+    """The quantization step of every entry, same shape as ``weight`` (rows, columns); where all of a group is
+    0 the step is 0. The last group of a row may be shorter."""
+    top = 2 ** (bits - 1) - 1
+    columns = weight.shape[1]
+    size = columns if group == 0 else min(group, columns)
+    parts = [part.abs().amax(1, keepdim=True).expand_as(part) for part in weight.split(size, dim=1)]
+    return torch.cat(parts, 1) / top
+
+
+def codes(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
+    """The integers that stand for the weights, in the weight's dtype."""
+    top = 2 ** (bits - 1) - 1
+    step = steps(weight, bits, group)
+    safe = torch.where(step > 0, step, torch.ones_like(step))
+    return (weight / safe).round().clamp(-top, top)
+
+
+def round_to_nearest(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
+    """The weights after quantization and back."""
+    return codes(weight, bits, group) * steps(weight, bits, group)
+
+
+@dataclass(frozen=True, slots=True)
+class StepRatio:
+    """|W - W_original| / quantization step of W: median, and share of entries above half a step."""
+
+    median: float
+    above_half: float
+
+
+@torch.no_grad()
+def step_ratio(module: nn.Module, original: nn.Module, bits: int, group: int = 0) -> StepRatio:
+    """Over all quantized weights. Well below 1, rounding takes the change back; well above, it cannot."""
+    before = matrices(original)
+    ratios = []
+    for name, weight in matrices(module).items():
+        step = steps(weight, bits, group)
+        moved = (weight - before[name]).abs()
+        ratios.append((moved / step)[step > 0].flatten().double())
+    joined = torch.cat(ratios)
+    return StepRatio(float(joined.median()), float((joined > 0.5).double().mean()))
+
+
+class Quantize(ModelProbe):
+    """A copy with quantized matrices for each group size and bit width. ``strength`` is the bits taken away
+    from 16; with ``material.original`` the params tell how far weights moved in steps. No passes."""
+
+    Config = QuantizeConfig
+    name: ClassVar[str] = "quantize"
+    config: QuantizeConfig
+
+    def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
+        for group in self.config.groups:
+            for bits in self.config.bits:
+                changed = copy.deepcopy(module)
+                values = {n: round_to_nearest(w.detach(), bits, group) for n, w in matrices(changed).items()}
+                write(changed, values)
+                params = {"bits": float(bits), "group": float(group)}
+                if material.original is not None:
+                    ratio = step_ratio(module, material.original, bits, group)
+                    params |= {"moved_steps": ratio.median, "moved_above_half": ratio.above_half}
+                yield Variant(16.0 - bits, changed, params)

@@ -1,0 +1,123 @@
+"""Training after unlearning: relearning on facts that are not scored, and benign fine-tuning.
+
+AdamW without decay on the token-mean NLL of given minibatches, taken in order and again from the start, for
+every learning rate of a grid. The run of one rate goes through all step counts, so a curve costs its
+longest run: 3 forwards a step. Report the worst rate (highest recovery), see
+:func:`zobench.unlearning.fairness.worst_case`.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+
+from zobench.unlearning import terms
+from zobench.unlearning.base import Material, ModelProbe, Tokens, Variant
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Relearning.
+
+    Attributes:
+        steps: step counts at which a copy is handed out, rising; 0 is the model itself.
+        rates: learning rates of AdamW.
+        trainable: names of parameters that move contain one of these; all move where empty.
+    """
+
+    steps: tuple[int, ...] = (0, 10, 30, 100, 300)
+    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    trainable: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
+            raise ValueError(f"steps must rise from 0 or more, not {self.steps}")
+        if not self.rates or any(r <= 0 for r in self.rates):
+            raise ValueError(f"learning rates must be positive, not {self.rates}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuneConfig(TrainConfig):
+    """Benign fine-tuning.
+
+    Attributes:
+        on: which of the material's benign texts to train on.
+    """
+
+    steps: tuple[int, ...] = (0, 30, 100)
+    on: str = "retain"
+
+
+class Training(ModelProbe):
+    """What relearning and fine-tuning share; a subclass says on which minibatches."""
+
+    Config: ClassVar[type] = TrainConfig
+    config: TrainConfig
+
+    @abstractmethod
+    def minibatches(self, material: Material) -> Sequence[Tokens]:
+        """The minibatches, or ``ValueError`` where there are none."""
+
+    def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
+        batches = self.minibatches(material)
+        for rate in self.config.rates:
+            yield from self._curve(copy.deepcopy(module), batches, rate)
+
+    def _curve(self, module: nn.Module, batches: Sequence[Tokens], rate: float) -> Iterator[Variant]:
+        moving = self._moving(module)
+        optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0.0)
+        done = 0
+        for target in self.config.steps:
+            for step in range(done, target):
+                _step(module, moving, optimizer, batches[step % len(batches)])
+            done = target
+            yield Variant(float(target), module, {"lr": rate})
+
+    def _moving(self, module: nn.Module) -> list[nn.Parameter]:
+        wanted = self.config.trainable
+        found = [p for n, p in module.named_parameters() if not wanted or any(w in n for w in wanted)]
+        if not found:
+            raise ValueError(f"no parameter's name contains any of {list(wanted)}")
+        return found
+
+
+def _step(
+    module: nn.Module, moving: list[nn.Parameter], optimizer: torch.optim.Optimizer, rows: Tokens
+) -> None:
+    with torch.enable_grad():
+        loss = terms.mean_nll(module, rows)
+        for p, g in zip(moving, torch.autograd.grad(loss, moving, allow_unused=True), strict=True):
+            p.grad = g
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+class Relearn(Training):
+    """Trains on facts of the forget set that are not scored."""
+
+    name: ClassVar[str] = "relearn"
+
+    def minibatches(self, material: Material) -> Sequence[Tokens]:
+        if not material.relearn:
+            raise ValueError("relearning needs minibatches of facts that are not scored (material.relearn)")
+        return material.relearn
+
+
+class FineTune(Training):
+    """Trains on text that has nothing of the forget set."""
+
+    Config = FineTuneConfig
+    name: ClassVar[str] = "fine-tune"
+    config: FineTuneConfig
+
+    def minibatches(self, material: Material) -> Sequence[Tokens]:
+        found = material.benign.get(self.config.on, ())
+        if not found:
+            raise ValueError(f"fine-tuning on {self.config.on!r}: the material has {sorted(material.benign)}")
+        return found
