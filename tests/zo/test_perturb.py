@@ -11,6 +11,7 @@ from torch import nn
 
 from zobench.zo import BudgetExhausted, Engine, Objective, build_space, noise
 from zobench.zo.conformance.problems import transformer
+from zobench.zo.directions import Blocks
 from zobench.zo.methods.mezo import Mezo
 from zobench.zo.perturb import Along, Displaced
 from zobench.zo.precision import Writer, stochastic_round
@@ -221,3 +222,26 @@ def test_half_precision_state_resumes_to_the_bit(rule: str) -> None:
 def test_engine_options_are_validated(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Engine(**options)
+
+
+def test_streamed_displaces_a_part_of_the_tensors_and_watches_each_at_its_first_displacement() -> None:
+    """Tensors that a point does not touch are used by their modules as they are: no reason to refuse."""
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+            self.outer = nn.Linear(2, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.inner(x) @ self.outer.weight
+
+    module = Head()
+    bound = Engine(mode="streamed").bind(build_space("names", {"include": ["*.weight"]}, module), 0)
+    objective = Objective(module, lambda module, batch: module(batch).sum())
+    objective.set_batch(torch.ones(1, 2), sequences=1, tokens=0)
+    blocks = Blocks(bound.gaussian(), [["inner.weight"], ["outer.weight"]], active=1)
+    seeds = {next(iter(blocks.chosen(seed))): seed for seed in range(20)}
+    bound.loss(objective, *bound.along(blocks, seeds["inner.weight"], 0.1))
+    with pytest.raises(ValueError, match=r"'outer.weight' is used outside"):
+        bound.loss(objective, *bound.along(blocks, seeds["outer.weight"], 0.1))

@@ -149,6 +149,7 @@ class MezoLayerScaled(ZerothOrder):
         return tuple(losses)
 
     def _parameter_norm(self, names: list[str]) -> float:
+        """Euclidean norm of a layer, to 7 digits: replay must not hang on the order of summation."""
         squares = (float(self.space.entries(name).double().square().sum()) for name in names)
         return float(f"{math.sqrt(math.fsum(squares)):.6e}")
 
