@@ -3,8 +3,8 @@ contains.
 
 Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label
 words are ordinary words of the training text which never stand in this role there, so that a model starts
-near chance. Rows are hard by what has to be understood (negation, two opposite clauses, a word of another
-topic, words that the training rows of the task do not contain), never by wrong labels.
+near chance. Rows are hard by what has to be understood (words that the training rows of the task do not
+contain, quantifiers, an answer in an unusual place), never by wrong labels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from functools import cache
 from zobench.data.synthetic import inference, sentiment, topics
 from zobench.data.synthetic.corpus import reserved
 from zobench.data.synthetic.draw import bucket, digest, stream
-from zobench.data.synthetic.irrelevant import sentence
 from zobench.plugins import nearest
 
 FEWSHOT_VERSION = 1
@@ -42,6 +41,17 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Drawn:
+    """A row before it is assigned to a split: ``content`` decides that, ``words`` may keep it from training."""
+
+    text: dict[str, str]
+    content: tuple[str, ...]
+    label: int
+    hardness: int
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FewShotSet:
     """A classification set: ``prompt`` over the text fields, one label word (with its space) per class."""
 
@@ -49,40 +59,40 @@ class FewShotSet:
     prompt: str
     label_words: tuple[str, ...]
     classes: tuple[str, ...]
-    draw: Callable[[random.Random], tuple[dict[str, str], int, int, tuple[str, ...]]]
+    draw: Callable[[random.Random], Drawn]
     withheld: frozenset[str]
     """Words that only test rows contain."""
 
 
-def _sentiment(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
-    row = sentiment.draw(rng, negation=0.3, contrast=0.0, joined=0.6)
-    return {"sentence": row.text}, row.label, row.hardness, row.words
+def _sentiment(rng: random.Random) -> Drawn:
+    row = sentiment.draw(rng, negation=0.0, contrast=0.0, joined=0.6)
+    return Drawn({"sentence": row.text}, (row.text,), row.label, row.hardness, row.words)
 
 
-def _topic(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
+def _topic(rng: random.Random) -> Drawn:
     row = topics.draw(rng, mixed=0.0)
-    aside = sentence(rng, numbered=False)
-    return {"sentence": f"{aside} {row.text}"}, row.label, row.hardness, row.words
+    return Drawn({"sentence": row.text}, (row.text,), row.label, row.hardness, row.words)
 
 
-def _inference(rng: random.Random) -> tuple[dict[str, str], int, int, tuple[str, ...]]:
+def _inference(rng: random.Random) -> Drawn:
     row = inference.draw(rng, family="counting")
-    return {"premise": row.premise, "hypothesis": row.hypothesis}, row.label, row.hardness, ()
+    text = {"premise": row.premise, "hypothesis": row.hypothesis}
+    return Drawn(text, (row.premise, row.hypothesis), row.label, row.hardness)
 
 
 SETS: dict[str, FewShotSet] = {
     "sentiment": FewShotSet(
         "sentiment",
-        "{sentence}. weather:",
-        (" rainy", " sunny"),
+        "{sentence}. so the door is",
+        (" red", " green"),
         sentiment.CLASSES,
         _sentiment,
         frozenset((*sentiment.POSITIVE[10:], *sentiment.NEGATIVE[10:])),
     ),
     "topic": FewShotSet(
         "topic",
-        "{sentence}. shelf:",
-        (" red", " blue", " green", " black", " white", " pink"),
+        "{sentence}. the shelf is",
+        (" black", " blue", " green", " pink", " red", " white"),
         topics.CLASSES,
         _topic,
         frozenset(word for words in topics.WORDS.values() for word in words[7:]),
@@ -131,17 +141,16 @@ def _candidates(chosen: FewShotSet, split: str) -> Iterator[Row]:
     rng = stream(POOL_SEED, chosen.name, split)
     seen: set[str] = set()
     for _ in range(_MOST_DRAWS):
-        text, label, hardness, words = chosen.draw(rng)
-        content = list(text.values())
-        key = digest(chosen.name, *content)[:16]
-        if key in seen or not reserved(chosen.name, *content):
+        row = chosen.draw(rng)
+        key = digest(chosen.name, *row.content)[:16]
+        if key in seen or not reserved(chosen.name, *row.content):
             continue
         seen.add(key)
-        if _SPLIT_OF_BUCKET[bucket(_BUCKETS, "split", *content)] != split:
+        if _SPLIT_OF_BUCKET[bucket(_BUCKETS, "split", *row.content)] != split:
             continue
-        if split != "test" and chosen.withheld.intersection(words):
+        if split != "test" and chosen.withheld.intersection(row.words):
             continue
-        yield Row(f"{chosen.name}-{key}", text, label, hardness)
+        yield Row(f"{chosen.name}-{key}", row.text, row.label, row.hardness)
 
 
 def sample(name: str, split: str, k: int, seed: int) -> list[Row]:

@@ -30,7 +30,7 @@ SEEDS = (101, 102, 103)
 ADAMW_STEPS = 80
 ADAMW_RATE = 1e-3
 MEZO_FORWARDS = 600
-MEZO_RATES = (1e-4, 2e-4, 4e-4)
+MEZO_RATES = (2e-4, 4e-4, 6e-4)
 """Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` counts."""
 
 
