@@ -180,7 +180,8 @@ def test_eggroll(mirrored: bool) -> None:
         members = []
         for i in range(count // (2 if mirrored else 1)):
             seed = step_seed(t, i)
-            a, b = factor("left", (M, r), seed), factor("right", (N, r), seed)
+            both = factor("factors", (M + N, r), seed)
+            a, b = both[:M], both[M:]
             e = flat(a @ b.T / r**0.5, vector(seed))
             members += [e, -e] if mirrored else [e]
         losses = torch.tensor([loss(theta + sigma * e) for e in members], dtype=torch.float64)

@@ -35,6 +35,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 
 import torch
 
@@ -112,6 +113,13 @@ class LowRank(Direction):
         a, b = self.factors(name, seed)
         add_product_(tensor, a, b, scale * self.gain(name))
 
+    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
+        vectors = {name: tensor for name, tensor in tensors.items() if not self.is_matrix(name)}
+        self._vector.add_many_(vectors, seed, scale)
+        for name, tensor in tensors.items():
+            if name not in vectors:
+                self.add_(tensor, name, seed, scale)
+
     def gaussian(self, label: str, shape: tuple[int, ...], seed: int, name: str) -> torch.Tensor:
         """N(0, 1) noise that belongs to ``name`` and ``label``, on its grid."""
         device = self.space.tensors[name].device
@@ -148,7 +156,7 @@ def add_product_(tensor: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: 
     for start in range(0, rows.shape[0], step):
         part = rows[start : start + step]
         moved = (a[start : start + step] @ b.T).to(wide).mul_(scale)
-        part.copy_(moved.add_(part.to(wide)))
+        part.add_(moved) if part.dtype == wide else part.copy_(moved.add_(part.to(wide)))
     if not tensor.is_contiguous():
         tensor.copy_(rows.view(tensor.shape))
 
@@ -278,11 +286,13 @@ class Temporal(LowRank):
 
 
 class Paired(LowRank):
-    """A B^T / sqrt(r) with A (m x r), B (n x r) ~ N(0, 1), both per seed (EGGROLL)."""
+    """A B^T / sqrt(r) with A (m x r), B (n x r) ~ N(0, 1), both per seed, A above B in one draw
+    (EGGROLL)."""
 
     def gain(self, name: str) -> float:
         return 1.0 / math.sqrt(self.size(name)[2])
 
     def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         m, n, r = self.size(name)
-        return self.gaussian("left", (m, r), seed, name), self.gaussian("right", (n, r), seed, name)
+        both = self.gaussian("factors", (m + n, r), seed, name)
+        return both[:m], both[m:]
