@@ -47,3 +47,24 @@ def test_what_cannot_be_replayed_says_why(make_run, bench, tmp_path):
     )
     with pytest.raises(ValueError, match="no final weights"):
         replay(tmp_path / failed.run_id, parts=PARTS)
+
+
+def test_a_replay_to_a_step_proves_the_whole_run_and_stands_at_the_step(make_run, bench, tmp_path):
+    outcome = run_one(Job(make_run("zo-adam", method=Component(name="zo-adam"))), tmp_path, bench)
+    path = tmp_path / outcome.run_id
+    seen = [replay(path, to=t, parts=PARTS) for t in (0, 1, 30)]
+    assert [r.at for r in seen] == [0, 1, 30]
+    assert all(r.matches and r.steps == 30 for r in seen)
+    assert len({r.digest for r in seen}) == 3
+    assert seen[2].digest == seen[2].recorded
+    with pytest.raises(ValueError, match="30 steps: it cannot be replayed to step 31"):
+        replay(path, to=31, parts=PARTS)
+
+
+def test_losses_that_no_query_asks_for_are_found(make_run, bench, tmp_path):
+    outcome = run_one(Job(make_run()), tmp_path, bench)
+    tables = {name: t.to_pylist() for name, t in read_run(tmp_path, outcome.run_id).items()}
+    tables["steps"][7]["losses"].append(1.0)
+    RunFolder(tmp_path / outcome.run_id).finish("done", tables)
+    with pytest.raises(ValueError, match="step 7 does not replay: 1 of its losses"):
+        replay(tmp_path / outcome.run_id, parts=PARTS)

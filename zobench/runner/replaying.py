@@ -1,21 +1,31 @@
 """Verify a run by rebuilding its weights from the base model and its scalars alone: no forward pass is spent.
 
-For methods whose card says ``replay: scalars`` the recorded losses take the place of the model; the same
-steps happen and the digest of the tuned weights must come out equal to the one in the record.
+For methods that replay from scalars the recorded losses take the place of the model; the same steps happen
+and the digest of the tuned weights must come out equal to the one in the record. A replay *to* a step goes on
+to the end all the same, so that the digest stands for every step before it, and returns to the step.
+
+Methods whose card says ``scalars+artifacts`` start here as the runner starts them, uncalibrated, so that
+their artifacts are a function of the starting weights; the digest decides.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zobench.runner.parts import DEFAULT, load_parts
+from zobench.runner.parts import DEFAULT, Parts, load_parts
 from zobench.store.reader import read_run
-from zobench.suite.parameters import configure
 from zobench.suite.spec import RunSpec
+
+if TYPE_CHECKING:
+    import torch
+
+    from zobench.zo.base import StepRecord
+    from zobench.zo.space import ParameterSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +33,10 @@ class ReplayReport:
     """Attributes:
     run_id, row, method: which run.
     steps: steps replayed.
-    recorded, rebuilt: SHA-256 of the tuned weights, as recorded and as rebuilt.
+    recorded, rebuilt: SHA-256 of the tuned weights after the last step, as recorded and as rebuilt.
+    at: steps taken by the weights that were asked for; ``steps`` unless a replay to a step was.
+    digest: SHA-256 of the tuned weights at that step.
+    exported: what was written where; empty without an export.
     """
 
     run_id: str
@@ -32,61 +45,98 @@ class ReplayReport:
     steps: int
     recorded: str
     rebuilt: str
+    at: int
+    digest: str
+    exported: str = ""
 
     @property
     def matches(self) -> bool:
         return self.recorded == self.rebuilt
 
     def __str__(self) -> str:
-        verdict = "equal" if self.matches else "DIFFERENT"
-        return (
-            f"run {self.run_id} ({self.row}): {self.steps} steps of {self.method} replayed from scalars\n"
-            f"recorded {self.recorded}\nrebuilt  {self.rebuilt}\n{verdict}"
-        )
+        lines = [
+            f"run {self.run_id} ({self.row}): {self.steps} steps of {self.method} replayed from scalars",
+            f"recorded {self.recorded}",
+            f"rebuilt  {self.rebuilt}",
+            "equal" if self.matches else "DIFFERENT",
+        ]
+        if self.at != self.steps:
+            lines.append(f"step {self.at}: {self.digest}")
+        return "\n".join([*lines, *([self.exported] if self.exported else [])])
 
 
-def replay(run_dir: str | Path, *, parts: str = DEFAULT) -> ReplayReport:
+def replay(
+    run_dir: str | Path, *, to: int | None = None, export: str | Path | None = None, parts: str = DEFAULT
+) -> ReplayReport:
     """Rebuild the weights of the finished run ``run_dir`` (``.../runs/<run_id>``, compacted or not).
+
+    Args:
+        to: number of steps after which to stand; the whole run by default, 0 for the starting weights.
+        export: where to write the model (see :func:`zobench.runner.exporting.export`); nothing is written
+            where the digest does not match.
 
     Raises:
         ValueError: no such finished run, another base model than recorded, a method that does not replay from
-            scalars, or a step that comes out different from its record.
+            scalars, a step that comes out different from its record, a step beyond the run.
     """
-    from zobench.zo.engine import Engine
-    from zobench.zo.trajectory import from_row
-    from zobench.zo.trajectory import replay as rebuild
-
     path = Path(run_dir)
-    tables = read_run(path.parent, path.name)
-    row: dict[str, Any] = tables["runs"].to_pylist()[0]
+    tables = {name: t.to_pylist() for name, t in read_run(path.parent, path.name).items()}
+    row: dict[str, Any] = tables["runs"][0]
     if row["weights_digest"] is None:
         raise ValueError(f"run {path.name} is {row['status']}: it has no final weights to compare with")
     spec = RunSpec.model_validate_json(row["spec"])
+    records = [step_record(r) for r in tables.get("steps", [])]
+    if to is not None and not 0 <= to <= len(records):
+        raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {to}")
     workshop = load_parts(parts)
-    method = workshop.method(spec.method.name)
-    if method.card.replay != "scalars":
-        raise ValueError(f"{spec.method.name} does not replay from scalars but by: {method.card.replay}")
     lm = workshop.load_model(spec.model)
     if lm.identity.digest != row["model_digest"]:
         raise ValueError(
             f"model {spec.model.name!r} is not the one of the run: its weights have another digest"
         )
-    records = [from_row(_record(r)) for r in (tables["steps"].to_pylist() if "steps" in tables else [])]
-    digest = rebuild(
-        records,
-        workshop.space(spec.space, lm.module),
-        method,
-        configure(method.Config, spec.method.params),
-        seed=spec.seed,
-        engine=Engine(mode=spec.perturbation, noise=spec.noise),
+    at = len(records) if to is None else to
+    space = workshop.space(spec.space, lm.module)
+    try:
+        kept = _follow(spec, workshop, space, records, at)
+        rebuilt = space.digest()
+        space.restore(kept)
+        digest, exported = space.digest(), ""
+        if export is not None and rebuilt == row["weights_digest"]:
+            from zobench.runner.exporting import Origin
+            from zobench.runner.exporting import export as write
+
+            exported = write(Path(export), lm, space, Origin(path.name, row["row"], spec, at, digest))
+    finally:
+        space.remove()
+    name = spec.method.name
+    return ReplayReport(
+        path.name, row["row"], name, len(records), row["weights_digest"], rebuilt, at, digest, exported
     )
-    return ReplayReport(path.name, row["row"], spec.method.name, len(records), row["weights_digest"], digest)
 
 
-def _record(row: dict[str, Any]) -> dict[str, Any]:
+def _follow(
+    spec: RunSpec, workshop: Parts, space: ParameterSpace, records: Sequence[StepRecord], at: int
+) -> dict[str, torch.Tensor]:
+    """Take every step; the tuned values after ``at`` of them."""
+    from zobench.zo.trajectory import Replayer
+
+    replayer = Replayer(workshop.optimizer(spec, space))
+    kept = space.snapshot()
+    for number, record in enumerate(records, start=1):
+        replayer.follow(record)
+        if number == at:
+            kept = space.snapshot()
+    return kept
+
+
+def step_record(row: dict[str, Any]) -> StepRecord:
     """A row of the steps table as a step record; its cumulative counts do not matter to a replay."""
-    return {
-        **row,
-        "extras": json.loads(row["extras"]),
-        "loss": math.nan if row["loss"] is None else row["loss"],
-    }
+    from zobench.zo.trajectory import from_row
+
+    return from_row(
+        {
+            **row,
+            "extras": json.loads(row["extras"]),
+            "loss": math.nan if row["loss"] is None else row["loss"],
+        }
+    )

@@ -61,6 +61,10 @@ class RecordedObjective(Objective):
             slopes.append(record.extras[f"derivative_{len(slopes)}"])
         self._slopes = iter(slopes)
 
+    def unread(self) -> Iterator[float]:
+        """Losses of the record that no query has asked for."""
+        return self._losses
+
     def _answer(self, values: Iterator[float], forwards: int) -> float:
         self._charge(forwards)
         for value in values:
@@ -103,19 +107,44 @@ def replay(
         ValueError: the method does not replay from scalars, or a step comes out different from its record (a
             record that was changed, other starting weights' config or seed), naming the step and the field.
     """
-    if method.card.replay == "checkpoint":
-        raise ValueError(f"{method.card.name} is rebuilt from a checkpoint, not from its scalars")
     optimizer = method(config, space, seed=seed, engine=engine)
     if start is not None:
         start(optimizer)
-    objective = RecordedObjective(space.module)
+    replayer = Replayer(optimizer)
     for record in records:
-        objective.serve(record)
-        _same(record, optimizer.step(objective))
+        replayer.follow(record)
     return space.digest()
 
 
-def _same(record: StepRecord, again: StepRecord) -> None:
+class Replayer:
+    """A fresh optimizer that follows a run step by step, its losses taken from the records.
+
+    Attributes:
+        optimizer: stands after the last step followed; its space holds that step's weights.
+        meter: forwards of the steps followed, as the method spends them.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        card = optimizer.card
+        if card.replay == "checkpoint":
+            raise ValueError(f"{card.name} does not replay from scalars: it is rebuilt from a checkpoint")
+        self.optimizer = optimizer
+        self._objective = RecordedObjective(optimizer.space.module)
+        self.meter = self._objective.meter
+
+    def follow(self, record: StepRecord) -> StepRecord:
+        """Take the record's step and return it as it came out. ``ValueError`` names the step and the field
+        that differs."""
+        self._objective.serve(record)
+        again = self.optimizer.step(self._objective)
+        if left := sum(1 for _ in self._objective.unread()):
+            raise ValueError(f"step {record.step} does not replay: {left} of its losses are never asked for")
+        same_step(record, again)
+        return again
+
+
+def same_step(record: StepRecord, again: StepRecord) -> None:
+    """``ValueError`` where seeds, coefficients, losses, step size or refusal differ in any bit."""
     for key in ("step", "seeds", "coefficients", "losses", "lr", "moved"):
         old, new = getattr(record, key), getattr(again, key)
         if old != new and not _both_nan(old, new):
