@@ -1,0 +1,165 @@
+"""The replay of a submission, with losses recomputed at chosen steps.
+
+Every step is followed from its recorded losses, so that seeds, coefficients, step sizes and counts are those
+of the method's rule from the first step to the last. At a chosen step a second optimizer takes the same state
+and the declared minibatch, and queries the model itself; the weights are then put back and the recorded step
+is followed as ever. Losses of another machine differ in their last bits; following the record keeps the
+weights on its path.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from zobench.zo.objective import Objective
+from zobench.zo.trajectory import Replayer
+
+if TYPE_CHECKING:
+    import torch
+
+    from zobench.runner.workbench import Workbench
+    from zobench.suite.spec import RunSpec
+    from zobench.zo.base import Optimizer, StepRecord
+    from zobench.zo.space import ParameterSpace
+
+TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
+"""Largest relative difference of a recomputed loss by dtype of the weights: some tens of rounding units (a
+few for bfloat16), as the order of summation of another machine makes them. A bound chosen, not measured."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """Attributes:
+    checked: steps recomputed.
+    exact: those of them whose losses (and derivatives) came out equal to the bit.
+    worst: largest relative difference of a loss.
+    slope_error: largest difference of a coefficient, over the root mean square of the recorded ones.
+    wrong: what is wrong with single steps, in words.
+    forwards: training forwards of all steps, as the method spends them.
+    """
+
+    checked: int = 0
+    exact: int = 0
+    worst: float = 0.0
+    slope_error: float = 0.0
+    wrong: list[str] = field(default_factory=list)
+    forwards: int = 0
+
+
+def audit(
+    spec: RunSpec,
+    bench: Workbench,
+    space: ParameterSpace,
+    records: Sequence[StepRecord],
+    rows: Sequence[dict[str, Any]],
+    chosen: frozenset[int],
+    tolerance: float,
+) -> Audit:
+    """Follow all ``records`` and recompute those at the positions ``chosen``; the space ends at the run's
+    final weights.
+
+    Raises:
+        ValueError: a step is not what the method's rule makes of its losses, or its count of forwards is not.
+    """
+    found = Audit()
+    replayer = Replayer(bench.parts.optimizer(spec, space))
+    scale = _scale(records)
+    for position, record in enumerate(records):
+        if position in chosen:
+            own = recompute(spec, bench, space, replayer.optimizer, position)
+            tokens = rows[position]["tokens"] - (rows[position - 1]["tokens"] if position else 0)
+            _compare(found, record, own, tokens, tolerance, scale)
+        again = replayer.follow(record)
+        _same_words(record, again)
+        if rows[position]["forwards"] != replayer.meter.forwards:
+            raise ValueError(
+                f"step {position}: {rows[position]['forwards']} forwards are recorded, "
+                f"{replayer.meter.forwards} were spent"
+            )
+    found.forwards = replayer.meter.forwards
+    return found
+
+
+def recompute(
+    spec: RunSpec, bench: Workbench, space: ParameterSpace, optimizer: Optimizer, position: int
+) -> StepRecord:
+    """The step that the model itself gives from this state on the declared minibatch; weights and optimizer
+    stay as they are."""
+    lm, task = bench.model(spec.model), bench.data(spec).task
+
+    def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return task.loss(lm, module, batch)
+
+    before = space.snapshot()
+    twin = bench.parts.optimizer(spec, space)
+    twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    objective = Objective(lm.module, loss)
+    batch = bench.minibatch(spec, position)
+    objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
+    try:
+        return twin.step(objective)
+    finally:
+        space.restore(before)
+
+
+def _compare(
+    found: Audit, record: StepRecord, own: StepRecord, tokens: int, tolerance: float, scale: float
+) -> None:
+    found.checked += 1
+    if len(own.losses) != len(record.losses):
+        found.wrong.append(
+            f"step {record.step}: {len(record.losses)} losses recorded, {len(own.losses)} asked"
+        )
+        return
+    recorded, recomputed = answers(record), answers(own)
+    differences = {name: _difference(recorded.get(name, math.nan), v) for name, v in recomputed.items()}
+    name = max(differences, key=lambda n: differences[n], default="")
+    worst = differences.get(name, 0.0)
+    found.worst = max(found.worst, worst)
+    found.exact += worst == 0.0
+    if worst > tolerance:
+        old = recorded.get(name, math.nan)
+        found.wrong.append(
+            f"step {record.step}: {name} {old:.9g} recorded, {recomputed[name]:.9g} recomputed"
+        )
+    if tokens != own.tokens:
+        found.wrong.append(f"step {record.step}: {tokens} tokens recorded, {own.tokens} in the minibatch")
+    if scale > 0.0 and len(own.coefficients) == len(record.coefficients):
+        pairs = zip(record.coefficients, own.coefficients, strict=True)
+        errors = [abs(a - b) / scale for a, b in pairs if math.isfinite(a) and math.isfinite(b)]
+        found.slope_error = max([found.slope_error, *errors])
+
+
+def answers(record: StepRecord) -> dict[str, float]:
+    """Everything the model answered in a step: losses, and derivatives in forward mode."""
+    slopes = {name: value for name, value in record.extras.items() if name.startswith("derivative_")}
+    return {**{f"loss {i}": value for i, value in enumerate(record.losses)}, **slopes}
+
+
+def _difference(recorded: float, own: float) -> float:
+    """Relative to the larger of 1 and the loss; zero where both are the same non-number, infinite where one
+    is."""
+    if recorded == own or (math.isnan(recorded) and math.isnan(own)):
+        return 0.0
+    if not (math.isfinite(recorded) and math.isfinite(own)):
+        return math.inf
+    return abs(recorded - own) / max(1.0, abs(own))
+
+
+def _scale(records: Sequence[StepRecord]) -> float:
+    values = [c for r in records for c in r.coefficients if math.isfinite(c)]
+    return math.sqrt(math.fsum(c * c for c in values) / len(values)) if values else 0.0
+
+
+def _same_words(record: StepRecord, again: StepRecord) -> None:
+    """What a replay does not need but a reader sees: the plotted loss and the reason of a refusal."""
+    same = record.loss == again.loss or (math.isnan(record.loss) and not math.isfinite(again.loss))
+    if not same or record.reason != again.reason:
+        raise ValueError(
+            f"step {record.step}: loss {record.loss!r} ({record.reason or 'moved'}) is recorded, its losses "
+            f"give {again.loss!r} ({again.reason or 'moved'})"
+        )

@@ -1,0 +1,82 @@
+"""What can be checked by reading: does the row say what the specification says, and did training end by the
+rule?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from zobench.runner.divergence import DivergenceGuard
+from zobench.runner.measuring import params_json
+from zobench.store.schema import SCHEMA_VERSION
+from zobench.suite.spec import RunSpec
+
+if TYPE_CHECKING:
+    from zobench.verification.submission import Submission
+    from zobench.zo.base import Cost, StepRecord
+
+
+def declared_id(spec: RunSpec, run: dict[str, Any]) -> str:
+    """The run id that specification and declared digests give."""
+    digests = {"model": run["model_digest"], "data": run["data_digest"], "schema": str(SCHEMA_VERSION)}
+    return spec.run_id(digests)
+
+
+def columns_of(spec: RunSpec) -> dict[str, Any]:
+    """The columns of a run's row that are the specification in other words."""
+    return {
+        "purpose": spec.purpose,
+        "model": spec.model.name,
+        "dtype": spec.model.dtype,
+        "task": spec.task.name,
+        "task_params": params_json(spec.task.params),
+        "method": spec.method.name,
+        "method_params": params_json(spec.method.params),
+        "space": json.dumps(spec.space.model_dump(mode="json"), sort_keys=True),
+        "labels": spec.labels,
+        "shots": spec.shots,
+        "seed": spec.seed,
+        "budget_forwards": spec.budget.forwards,
+        "batch_size": spec.budget.batch_size,
+    }
+
+
+def contradictions(submission: Submission) -> Iterator[str]:
+    """Where the row and the specification disagree, the identity first."""
+    run, spec = submission.run, submission.spec
+    if declared_id(spec, run) != run["run_id"]:
+        yield "the run id is not that of this specification and these digests"
+    for column, value in columns_of(spec).items():
+        if run[column] != value:
+            yield f"{column} is {run[column]!r} in the row, {value!r} in the specification"
+
+
+def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int, cost: Cost) -> Iterator[str]:
+    """Why training did not end where the rules end it: overspent, cut short (a better step picked by its test
+    score), or a status that the losses do not earn."""
+    run, budget = submission.run, submission.spec.budget.forwards
+    wants = budget > 0 and cost.max_forwards_in_step > 0
+    diverged = _divergence(records)
+    if spent > budget:
+        yield f"{spent} forwards spent of a budget of {budget}"
+    elif diverged is None and wants and cost.max_forwards_in_step <= budget - spent:
+        yield f"training stopped after {len(records)} steps with {budget - spent} forwards left"
+    elif diverged is not None and diverged != len(records) - 1:
+        yield f"training went on for {len(records) - 1 - diverged} steps after it had diverged"
+    status = "diverged" if diverged is not None else "budget" if not records and wants else "done"
+    counts = {
+        "status": status,
+        "steps": len(records),
+        "forwards": spent,
+        "refused_steps": sum(not r.moved for r in records),
+    }
+    for column, value in counts.items():
+        if run[column] != value:
+            yield f"{column} is {run[column]!r} in the row, {value!r} by the steps"
+
+
+def _divergence(records: Sequence[StepRecord]) -> int | None:
+    """Position of the step at which the runner stops for divergence."""
+    guard = DivergenceGuard()
+    return next((i for i, record in enumerate(records) if guard.see(record.loss)), None)

@@ -1,0 +1,91 @@
+"""The rebuilt weights measured by the verifier: on the run's test rows as the verifier draws them, and on
+fresh rows that nobody can have selected the run by."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from zobench.data.example import Example
+from zobench.runner.measuring import Measured, Spent, demonstrations_of, measure, metric_rows, prediction_rows
+from zobench.verification.report import VerificationReport, listed
+
+if TYPE_CHECKING:
+    from zobench.runner.workbench import Workbench
+    from zobench.suite.spec import RunSpec
+
+
+def evaluate(report: VerificationReport, spec: RunSpec, bench: Workbench, tolerance: float) -> None:
+    """Measure the final state and compare it with the claim.
+
+    Where every recomputed loss was equal to the bit the claimed metrics must be too, up to ``tolerance``;
+    elsewhere an answer near a tie may fall the other way, and one row's worth of difference is let pass.
+    """
+    result = measure(spec, bench.model(spec.model), bench.data(spec))
+    report.metrics = {name: value.value for name, value in result.values.items()}
+    _keep_rows(report, spec, result)
+    claimed = claims(report.submission.metrics, spec.task.name)
+    bitwise = report.exact == report.steps_checked
+    wrong, shown = [], []
+    for name, own in result.values.items():
+        slack = tolerance * max(1.0, abs(own.value)) + (0.0 if bitwise else 1.0 / max(1, own.n))
+        value = claimed.get(name)
+        shown.append(f"{name} {own.value:.4f}")
+        if value is None or not (abs(value - own.value) <= slack or _both_nan(value, own.value)):
+            wrong.append(
+                f"{name} is {own.value:.6g}, {'nothing' if value is None else f'{value:.6g}'} claimed"
+            )
+    wrong += [
+        f"{name} is claimed and the task does not measure it" for name in claimed if name not in result.values
+    ]
+    flipped = _other_answers(report.submission.predictions, result)
+    about = f"{len(result.examples)} rows: {', '.join(shown)}; {flipped} answers differ from those submitted"
+    report.add("test metrics", "failed" if wrong else "passed", listed(wrong) if wrong else about)
+
+
+def _both_nan(a: float, b: float) -> bool:
+    return math.isnan(a) and math.isnan(b)
+
+
+def claims(metrics: list[dict[str, Any]], task: str) -> dict[str, float | None]:
+    """The claimed clean metrics of the final state on the run's own task (lm-eval tasks are apart)."""
+    rows = [m for m in metrics if m["final"] and m["condition_kind"] == "clean" and m["task"] == task]
+    return {m["metric"]: m["value"] for m in rows}
+
+
+def _keep_rows(report: VerificationReport, spec: RunSpec, result: Measured) -> None:
+    run = report.submission.run
+    steps = report.submission.steps
+    spent = Spent(report.steps, int(run["forwards"]), int(steps[-1]["tokens"]) if steps else 0, 0.0)
+    rows = metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
+    named = {"metrics": rows, "predictions": prediction_rows(spec, spent, result)}
+    report.rows = {name: [{"run_id": run["run_id"], **r} for r in found] for name, found in named.items()}
+
+
+def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:
+    told = {p["example_id"]: p["output"] for p in submitted}
+    return sum(told.get(p.example_id, p.output) != p.output for p in result.predictions)
+
+
+def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: Workbench, seed: int) -> None:
+    """Metrics on the task's test rows under another data seed, without rows whose texts the run has had in
+    training, validation or its own test. Told, not judged: other rows have another difficulty."""
+    data = bench.data(spec)
+    seen = {_text(e) for name in ("train", "validation", "test") for e in getattr(data.splits, name)}
+    drawn = data.task.splits(seed).test
+    rows = [e for e in drawn if _text(e) not in seen][: spec.evaluation.test_items]
+    if not rows:
+        report.add(
+            "fresh test rows", "failed", f"data seed {seed} gives no test row that the run has not had"
+        )
+        return
+    predictions = data.task.predict(bench.model(spec.model), rows, demonstrations_of(spec, data))
+    values = data.task.metrics(rows, predictions)
+    shown = ", ".join(f"{name} {value.value:.4f}" for name, value in values.items())
+    report.add(
+        "fresh test rows", "passed", f"{len(rows)} of {len(drawn)} rows of data seed {seed} are new: {shown}"
+    )
+
+
+def _text(example: Example) -> tuple[object, ...]:
+    return (*sorted(example.text.items()), *example.candidates)

@@ -1,0 +1,152 @@
+"""The submission file: one zip with JSON and parquet, versioned; nothing in it is ever executed.
+
+Members::
+
+    submission.json        format, version, schema version; the run's row, specification and environment
+    steps.parquet          the scalar log, in the store's schema
+    metrics.parquet        the numbers claimed
+    predictions.parquet    the answers claimed to the test rows, where the run has them
+
+A file is refused for an unknown member, another version, or a size beyond :data:`MOST_BYTES`. The command
+line of the run is left out: it tells of the submitter's machine.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from zobench.store import files
+from zobench.store.reader import read_run
+from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.writer import FINAL_STATUSES, VERSION_KEY, parquet_bytes
+from zobench.suite.spec import RunSpec
+
+FORMAT, VERSION = "zobench-submission", 1
+HEAD = "submission.json"
+CARRIED = ("steps", "metrics", "predictions")
+MOST_BYTES = 2**30
+MOST_ROWS = 20_000_000
+_SAME_TIME = (1980, 1, 1, 0, 0, 0)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a file says; nothing of it is checked yet beyond its form."""
+
+    run: Row
+    spec: RunSpec
+    environment: Row
+    steps: list[Row]
+    metrics: list[Row]
+    predictions: list[Row]
+
+
+def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Path:
+    """Write the finished run ``run_id`` of a results folder (or its ``runs``) as a submission.
+
+    Raises:
+        ValueError: no such run, a run without result, a tuning trial, or a method that only a checkpoint
+            rebuilds.
+    """
+    tables = read_run(Path(folder), run_id)
+    row: Row = tables["runs"].to_pylist()[0]
+    if row["status"] not in FINAL_STATUSES or row["weights_digest"] is None:
+        raise ValueError(f"run {run_id} is {row['status']}: it is no result to submit")
+    if row["purpose"] != "result":
+        raise ValueError(f"run {run_id} is a {row['purpose']} trial: submit the row that it chose for")
+    if row["replay"] == "checkpoint":
+        raise ValueError(
+            f"run {run_id}: {row['method']} does not replay from scalars, so nobody could verify it"
+        )
+    environment = {k: v for k, v in json.loads(row["environment"]).items() if k != "command"}
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "schema_version": SCHEMA_VERSION,
+        "run": {k: v for k, v in row.items() if k not in ("spec", "environment")},
+        "spec": json.loads(row["spec"]),
+        "environment": environment,
+    }
+    parts = {HEAD: json.dumps(head, indent=1, sort_keys=True, ensure_ascii=False).encode()}
+    for name in CARRIED:
+        if name in tables and tables[name].num_rows:
+            parts[f"{name}.parquet"] = parquet_bytes(tables[name])
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.write_atomic(path, _zipped(parts))
+    return path
+
+
+def _zipped(parts: dict[str, bytes]) -> bytes:
+    """The same parts give the same bytes."""
+    sink = io.BytesIO()
+    with zipfile.ZipFile(sink, "w") as archive:
+        for name, data in parts.items():
+            entry = zipfile.ZipInfo(name, _SAME_TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data)
+    return sink.getvalue()
+
+
+def read_submission(path: str | Path) -> Submission:
+    """Read a file that nobody vouches for. ``ValueError`` says what is wrong with its form."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _check_members(archive, path)
+            head = json.loads(archive.read(HEAD))
+            _check_head(head, path)
+            rows = {name: _rows(archive, name, path) for name in CARRIED}
+    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise ValueError(f"{path}: not a submission: {error}") from error
+    spec = RunSpec.model_validate_json(json.dumps(head["spec"]))
+    return Submission(
+        head["run"], spec, head["environment"], rows["steps"], rows["metrics"], rows["predictions"]
+    )
+
+
+def _check_members(archive: zipfile.ZipFile, path: str | Path) -> None:
+    known = {HEAD, *(f"{name}.parquet" for name in CARRIED)}
+    found = [info.filename for info in archive.infolist()]
+    if odd := sorted(set(found) - known):
+        raise ValueError(f"{path}: not a submission: unknown member {odd[0]!r}")
+    if HEAD not in found or len(set(found)) != len(found):
+        raise ValueError(f"{path}: not a submission: it needs one {HEAD}, and every member once")
+    if sum(info.file_size for info in archive.infolist()) > MOST_BYTES:
+        raise ValueError(f"{path}: larger than {MOST_BYTES} bytes when unpacked")
+
+
+def _check_head(head: Any, path: str | Path) -> None:
+    sections = ("run", "spec", "environment")
+    if not isinstance(head, dict) or head.get("format") != FORMAT:
+        raise ValueError(f"{path}: not a submission: its format is not {FORMAT!r}")
+    for key, wanted in (("version", VERSION), ("schema_version", SCHEMA_VERSION)):
+        if head.get(key) != wanted:
+            raise ValueError(f"{path}: {key} {head.get(key)!r}, this zobench reads {wanted}")
+    if not all(isinstance(head.get(name), dict) for name in sections):
+        raise ValueError(f"{path}: not a submission: {HEAD} needs the sections {', '.join(sections)}")
+    if missing := [n for n in TABLES["runs"].names if n not in (*sections, *head["run"])]:
+        raise ValueError(f"{path}: not a submission: the run has no {missing[0]!r}")
+
+
+def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:
+    member = f"{name}.parquet"
+    if member not in archive.namelist():
+        return []
+    stream = pq.ParquetFile(io.BytesIO(archive.read(member)))
+    version = (stream.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
+    if version != str(SCHEMA_VERSION) or stream.metadata.num_rows > MOST_ROWS:
+        raise ValueError(f"{path}: {member} has schema version {version} or too many rows")
+    if missing := [n for n in TABLES[name].names if n not in stream.schema_arrow.names]:
+        raise ValueError(f"{path}: {member} has no column {missing[0]!r}")
+    rows: list[Row] = stream.read().select(TABLES[name].names).cast(TABLES[name]).to_pylist()
+    return rows

@@ -1,0 +1,191 @@
+"""``verify_submission``: the checks in order, each only where those before it leave something to check."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from zobench.runner.parts import DEFAULT, load_parts
+from zobench.runner.replaying import step_record
+from zobench.runner.workbench import Workbench
+from zobench.suite.parameters import configure
+from zobench.suite.spec import RunSpec
+from zobench.verification import claims
+from zobench.verification.auditing import TOLERANCE, Audit, audit
+from zobench.verification.evaluating import evaluate, evaluate_elsewhere
+from zobench.verification.report import (
+    NEVER_CHECKED,
+    Demands,
+    VerificationReport,
+    chance_of_missing,
+    listed,
+)
+from zobench.verification.submission import read_submission
+
+if TYPE_CHECKING:
+    from zobench.zo.base import StepRecord
+    from zobench.zo.space import ParameterSpace
+
+
+@dataclass(slots=True)
+class _Bench:
+    """What the verifier works with: its own specification (perhaps another place to load the model from),
+    model, data."""
+
+    report: VerificationReport
+    demands: Demands
+    spec: RunSpec
+    bench: Workbench
+    records: list[StepRecord]
+
+    @property
+    def tolerance(self) -> float:
+        given = self.demands.tolerance
+        return TOLERANCE[self.spec.model.dtype] if given is None else given
+
+
+def verify_submission(
+    path: str | Path, demands: Demands | None = None, *, parts: str = DEFAULT
+) -> VerificationReport:
+    """Check a submission file.
+
+    Cost: the forwards of the recomputed steps, one update of the weights per step, and one evaluation.
+
+    Raises:
+        ValueError: the file is no submission of this version, it asks for code of the model's repository, or
+            its model, task or method is not installed here.
+    """
+    demands = demands or Demands()
+    submission = read_submission(path)
+    spec = _own_spec(submission.spec, demands)
+    report = VerificationReport(submission, steps=len(submission.steps))
+    records = [step_record(row) for row in submission.steps]
+    work = _Bench(report, demands, spec, Workbench(load_parts(parts)), records)
+    with _threads(submission.environment.get("threads")):
+        if _identity(work) and _sources(work):
+            _weights(work)
+    made = {f.check for f in report.findings}
+    for check in ("trajectory", "losses", "end of training", "weights", "test metrics"):
+        if check not in made:
+            report.add(check, "not checked", "a check before it failed")
+    for check, reason in NEVER_CHECKED:
+        report.add(check, "not checked", reason)
+    return report
+
+
+def _own_spec(spec: RunSpec, demands: Demands) -> RunSpec:
+    model = spec.model
+    if demands.model is not None:
+        changes = {"name": demands.model, "revision": None, "trust_remote_code": False}
+        model = model.model_copy(update=changes)
+    if demands.device is not None:
+        model = model.model_copy(update={"device": demands.device})
+    if model.trust_remote_code:
+        raise ValueError(
+            f"the submission wants code from {spec.model.name!r} to be run; look at it, load it to a folder "
+            "yourself and name that with --model"
+        )
+    return spec.model_copy(update={"model": model})
+
+
+@contextlib.contextmanager
+def _threads(recorded: object) -> Iterator[None]:
+    """As many threads as the run had: sums are split by them."""
+    before = torch.get_num_threads()
+    if isinstance(recorded, int) and 0 < recorded <= 1024:
+        torch.set_num_threads(recorded)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _identity(work: _Bench) -> bool:
+    found = list(claims.contradictions(work.report.submission))
+    detail = listed(found) if found else "run id, specification and row agree"
+    return work.report.add("identity", "failed" if found else "passed", detail)
+
+
+def _sources(work: _Bench) -> bool:
+    """Base model and data as the verifier has them."""
+    run, report = work.report.submission.run, work.report
+    model, data = work.bench.model(work.spec.model).identity, work.bench.data(work.spec)
+    same = [
+        _digest(report, "base model", model.digest, run["model_digest"]),
+        _digest(report, "data", data.digest, run["data_digest"]),
+    ]
+    return all(same)
+
+
+def _digest(report: VerificationReport, check: str, own: str, declared: object) -> bool:
+    told = "as declared" if own == declared else f"{str(declared)[:16]}… declared"
+    return report.add(check, "passed" if own == declared else "failed", f"{own[:16]}… here, {told}")
+
+
+def _weights(work: _Bench) -> None:
+    """Everything that needs the rebuilt weights."""
+    spec, report = work.spec, work.report
+    lm = work.bench.model(spec.model)
+    space = work.bench.parts.space(spec.space, lm.module)
+    try:
+        if not _trajectory(work, space):
+            return
+        _digest(report, "weights", space.digest(), report.submission.run["weights_digest"])
+        evaluate(report, spec, work.bench, work.tolerance)
+        if work.demands.test_seed is not None:
+            evaluate_elsewhere(report, spec, work.bench, work.demands.test_seed)
+    finally:
+        space.remove()
+        work.bench.put_back(spec.model)
+
+
+def _trajectory(work: _Bench, space: ParameterSpace) -> bool:
+    spec, report, records = work.spec, work.report, work.records
+    chosen = drawn(len(records), work.demands)
+    try:
+        found = audit(spec, work.bench, space, records, report.submission.steps, chosen, work.tolerance)
+    except ValueError as error:
+        return report.add("trajectory", "failed", str(error))
+    detail = f"{len(records)} steps: seeds, coefficients, step sizes and counts follow the method's rule"
+    report.add("trajectory", "passed", detail)
+    report.steps_checked, report.exact = found.checked, found.exact
+    _losses(work, found)
+    method = work.bench.parts.method(spec.method.name)
+    cost = method.cost(configure(method.Config, spec.method.params))
+    wrong = list(claims.wrong_end(report.submission, records, found.forwards, cost))
+    said = (
+        listed(wrong) if wrong else f"{found.forwards} of {spec.budget.forwards} forwards, status as earned"
+    )
+    report.add("end of training", "failed" if wrong else "passed", said)
+    return True
+
+
+def _losses(work: _Bench, found: Audit) -> None:
+    total = len(work.records)
+    if found.wrong:
+        work.report.add("losses", "failed", listed(found.wrong))
+        return
+    if total and not found.checked:
+        work.report.add("losses", "not checked", "no step was asked for")
+        return
+    missed = chance_of_missing(total, found.checked)
+    detail = (
+        f"recomputed at {found.checked} of {total} steps, {found.exact} equal to the bit; "
+        f"largest relative difference {found.worst:.2g}, of a coefficient {found.slope_error:.2g} of their "
+        f"root mean square; a forged tenth of the steps would be missed with probability {missed:.2g}"
+    )
+    work.report.add("losses", "passed", detail)
+
+
+def drawn(steps: int, demands: Demands) -> frozenset[int]:
+    """Positions to recompute: all, or as many as asked without replacement."""
+    if demands.steps is None or demands.steps >= steps:
+        return frozenset(range(steps))
+    source = random.SystemRandom() if demands.draw_seed is None else random.Random(demands.draw_seed)
+    return frozenset(source.sample(range(steps), demands.steps))
