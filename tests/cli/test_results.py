@@ -126,22 +126,29 @@ def test_show_an_unknown_or_ambiguous_run(cli: CliRunner, results: Path) -> None
     assert "is no run folder" in no_run.stderr
 
 
-def test_summary_has_means_intervals_and_what_attacks_leave(results: Path, capsys: Any) -> None:
-    from rich.console import Console
+def test_diff_has_the_exit_code_of_the_comparison(cli: CliRunner, results: Path, tmp_path: Path) -> None:
+    same = cli.invoke(app, ["diff", str(results), str(results)])
+    assert same.exit_code == 0, same.output
+    assert "identical" in same.output
+    (tmp_path / "part").mkdir()
+    run = expand(load(tmp_path / "small.yaml")).runs[0]
+    write_run(tmp_path / "part", run, 0.8)
+    missing = cli.invoke(app, ["diff", str(results), str(tmp_path / "part")])
+    assert missing.exit_code == 1
+    assert "only in A: zero-shot" in missing.output
+    nothing = cli.invoke(app, ["diff", str(results), str(tmp_path / "none")])
+    assert nothing.exit_code == 2
+    assert "no results folder" in nothing.stderr
 
-    from zobench.cli.summary import print_summary
 
-    console = Console(width=160)
-    with console.capture() as captured:
-        print_summary(results, console)
-    lines = captured.get().splitlines()
-    mezo = next(i for i, line in enumerate(lines) if line.startswith("mezo"))
-    zero = next(i for i, line in enumerate(lines) if line.startswith("zero-shot"))
-    assert mezo < zero, "controls come last"
-    # t interval over two seeds: 0.85 +- 12.706 * 0.0707 / sqrt(2)
-    assert "0.850" in lines[mezo]
-    assert "0.500 | 0.850" in lines[mezo]
-    assert "0.250" in lines[zero]
+def test_compact_moves_runs_that_are_read_as_before(cli: CliRunner, results: Path) -> None:
+    run = next(p.name for p in sorted((results / "runs").iterdir()))
+    before = cli.invoke(app, ["show", run, "--results", str(results)]).output
+    found = cli.invoke(app, ["compact", str(results)])
+    assert found.output == f"{results}: 4 runs compacted\n"
+    assert not (results / "runs" / run).exists()
+    assert cli.invoke(app, ["show", run, "--results", str(results)]).output == before
+    assert "0 runs" in cli.invoke(app, ["compact", str(results)]).output
 
 
 def test_selections_are_made_from_the_stored_scores(results: Path) -> None:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from zobench import __version__
-from zobench.cli import checks, looking, results, suites
+from zobench.cli import checks, looking, replays, results, suites
 from zobench.cli.doctor import doctor
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -80,9 +80,15 @@ _register(app, "plan", suites.plan, "zobench plan suites/fewshot.yaml --json")
 _register(app, "tune", suites.tune, "zobench tune suites/tuning-fewshot.yaml")
 _register(app, "init", suites.init, "zobench init mine.yaml")
 _register(app, "report", results.report, "zobench report reports/fewshot reports/other --output merged")
+_register(app, "diff", results.diff, "zobench diff reports/before reports/after")
 _register(app, "show", results.show, "zobench show reports/fewshot/runs/0a1b2c")
 _register(app, "query", results.query, "zobench query 'select row, status from runs' reports/fewshot")
-_register(app, "replay", results.replay, "zobench replay reports/fewshot/runs/0a1b2c")
+_register(app, "compact", results.compact, "zobench compact reports/fewshot")
+_register(
+    app, "replay", replays.replay, "zobench replay reports/fewshot/runs/0a1b2c --to 100 --export my-model"
+)
+_register(app, "export", replays.export, "zobench export reports/fewshot/runs/0a1b2c --submission mezo.zip")
+_register(app, "verify", replays.verify, "zobench verify mezo.zip --steps all")
 _register(app, "list", looking.list_, "zobench list methods --details")
 _register(app, "doctor", doctor, "zobench doctor")
 _register(app, "check", checks.check, "zobench check mezo")

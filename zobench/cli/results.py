@@ -1,4 +1,4 @@
-"""Commands that read results: ``report``, ``show``, ``query``, ``replay``."""
+"""Commands that read results: ``report``, ``diff``, ``show``, ``query``, ``compact``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
 ]
 Results = Annotated[Path, typer.Option(help="Where to look for a run that is named by its id.")]
+Leaderboard = Annotated[
+    str | None, typer.Option(help="What is ranked: a shipped leaderboard or a YAML file.")
+]
 
 
 def report(
@@ -21,9 +24,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="Folder or .html file; default: the first folder.")
     ] = None,
-    leaderboard: Annotated[
-        str | None, typer.Option(help="What is ranked: a shipped leaderboard or a YAML file.")
-    ] = None,
+    leaderboard: Leaderboard = None,
     site: Annotated[bool, typer.Option("--site", help="Also write a page for every run.")] = False,
 ) -> None:
     """Write the leaderboard page of one or more results folders: one offline HTML file."""
@@ -59,15 +60,39 @@ def query(
     typer.echo(found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False))
 
 
-def replay(run: RunName, results: Results = Path("reports")) -> None:
-    """Rebuild a run's weights from its base model and its scalars, and compare their digest with the
-    record."""
-    from zobench.runner import replay as rebuild
+def diff(
+    before: Annotated[Path, typer.Argument(metavar="A", help="Results folder to compare against.")],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Results folder that may be better or worse.")],
+    leaderboard: Leaderboard = None,
+) -> None:
+    """Compare two results folders row by row: what changed, and whether the change is more than noise.
 
-    report = rebuild(find_run(run, results).path)
-    typer.echo(str(report))
-    if not report.matches:
-        raise typer.Exit(1)
+    Exit code 0: nothing got worse. 1: a row is significantly worse, or stands in one folder only. 2: a row
+    cannot be compared (another budget, data, model ...).
+    """
+    from zobench.cli.console import console
+    from zobench.report.diff import compare_folders, print_diff
+
+    found = compare_folders(before, after, leaderboard=leaderboard)
+    print_diff(found, console())
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def compact(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+) -> None:
+    """Move finished runs into one parquet file per table, so that many runs are few files.
+
+    Everything reads compacted runs as before. A plan that ends with more than a thousand finished runs does
+    this by itself.
+    """
+    from zobench.store import compact as move
+
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"no results folder {str(folder)!r}")
+        typer.echo(f"{folder}: {move(folder)} runs compacted")
 
 
 @dataclass(frozen=True, slots=True)

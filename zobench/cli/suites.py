@@ -34,8 +34,9 @@ def run(
     The same command again goes on where it was: finished runs are kept, unfinished ones resume from their
     checkpoint.
     """
-    from zobench.cli.summary import print_summary
+    from zobench.cli.console import console
     from zobench.report.build import build
+    from zobench.report.terminal import summary
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
@@ -43,7 +44,7 @@ def run(
     outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
     if outcome.done:
         page = build([folder], folder)
-        print_summary(folder)
+        summary(folder, console=console())
         typer.echo(f"leaderboard: {page}")
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
 

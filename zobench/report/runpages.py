@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pandas as pd
 
 from zobench.report.source import Source, runs_in
+from zobench.store.reader import compacted_statuses, runs_folder
 
 MOST_POINTS = 200
 FACTS = (
@@ -69,6 +71,7 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
     if runs.empty:
         return []
     ids = runs["run_id"].tolist()
+    homes = _homes(source, ids)
     steps, measured, attacked = _steps(source, ids), _metrics(source, ids), _attacks(source, ids)
     return [
         {
@@ -81,7 +84,7 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
             "facts": {k: plain(r[k]) for k in FACTS if not _missing(r[k])},
             "spec": parsed(r["spec"]),
             "environment": parsed(r["environment"]),
-            "command": command(r),
+            "command": command(r, homes.get(r["run_id"], source.folders[0])),
             "steps": steps.get(r["run_id"], {}),
             "metrics": measured.get(r["run_id"], []),
             "attacks": attacked.get(r["run_id"], []),
@@ -90,14 +93,24 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
     ]
 
 
-def command(run: dict[Any, Any]) -> str:
-    """What was typed, and what makes this one run again from its record."""
+def command(run: dict[Any, Any], folder: str) -> str:
+    """What was typed, and what rebuilds or shows this one run of the results folder ``folder``."""
     environment = parsed(run["environment"])
     typed = environment.get("command") if isinstance(environment, dict) else None
-    again = (
-        f"zobench replay {run['run_id']}" if run["replay"] == "scalars" else f"zobench show {run['run_id']}"
-    )
+    replays = not _missing(run["replay"]) and run["replay"] != "checkpoint"
+    verb = "replay" if replays else "show"
+    again = f"zobench {verb} {run['run_id']} --results {shlex.quote(folder)}"
     return (" ".join(map(str, typed)) + "\n" if typed else "") + again
+
+
+def _homes(source: Source, ids: list[str]) -> dict[str, str]:
+    """Results folder of each run: the first of the report's folders that has it, loose or compacted."""
+    found: dict[str, str] = {}
+    for folder in reversed(source.folders):
+        runs = runs_folder(folder)
+        compacted = compacted_statuses(runs)
+        found.update({i: folder for i in ids if i in compacted or (runs / i).is_dir()})
+    return found
 
 
 def _steps(source: Source, ids: list[str]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,96 @@
+"""Commands that rebuild runs from their scalars: ``replay``, ``export``, ``verify``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zobench.cli.results import Results, RunName, find_run
+
+
+def replay(
+    run: RunName,
+    results: Results = Path("reports"),
+    to: Annotated[
+        int | None, typer.Option(min=0, metavar="STEP", help="Stand after this many steps.")
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the model there, or tuned tensors to NAME.safetensors."),
+    ] = None,
+) -> None:
+    """Rebuild a run's weights from its base model and its scalars, and compare their digest with the record.
+
+    No forward pass is spent. With --export the weights become a Hugging Face folder with tokenizer (low-rank
+    adapters merged). Exit code 1: the digest differs.
+    """
+    from zobench.runner import replay as rebuild
+
+    report = rebuild(find_run(run, results).path, to=to, export=export)
+    typer.echo(str(report))
+    if not report.matches:
+        raise typer.Exit(1)
+
+
+def export(
+    run: RunName,
+    submission: Annotated[Path, typer.Option(metavar="FILE", help="Submission to write (.zip).")],
+    results: Results = Path("reports"),
+) -> None:
+    """Write a run as a submission: one file that anybody can check with 'zobench verify'."""
+    from zobench.verification import write_submission
+
+    found = find_run(run, results)
+    typer.echo(f"submission: {write_submission(found.folder, found.run_id, submission)}")
+
+
+def _steps(text: str) -> int | None:
+    """``all`` as ``None``, else the number."""
+    if text == "all":
+        return None
+    if not text.isdecimal():
+        raise ValueError(f"--steps must be a whole number or 'all', not {text!r}")
+    return int(text)
+
+
+def verify(
+    submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="File of 'zobench export'.")],
+    steps: Annotated[str, typer.Option(metavar="N|all", help="Steps whose losses are recomputed.")] = "16",
+    draw_seed: Annotated[
+        int | None, typer.Option(min=0, help="Fixes which steps are drawn; default: unpredictable.")
+    ] = None,
+    test_seed: Annotated[
+        int | None, typer.Option(min=0, help="Also evaluate on test rows drawn with this data seed.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Load the base model from here; its digest must be the declared one.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="Verify on this device, not the declared one.")] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(min=0.0, help="Relative difference of losses; default: by dtype.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings as JSON.")] = None,
+    add: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Add the run, so marked, to this results folder.")
+    ] = None,
+) -> None:
+    """Check a submission: replay it, recompute losses on the declared minibatches, evaluate the result.
+
+    Nothing in the file is believed: directions, coefficients, weights and test metrics are computed here from
+    the base model and the specification. Exit code 1: a check failed.
+    """
+    import json
+
+    from zobench.verification import Demands, add_to_results, verify_submission
+
+    demands = Demands(_steps(steps), draw_seed, test_seed, model, tolerance, device)
+    report = verify_submission(submission, demands)
+    typer.echo(str(report))
+    if output is not None:
+        output.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
+    if not report.passed:
+        raise typer.Exit(1)
+    if add is not None:
+        typer.echo(f"added: {add_to_results(report, add)}")
