@@ -143,7 +143,9 @@ class Conmezo(ZerothOrder):
         for name in self.space:
             g = dense(cone, estimate, name)
             held = cone.momentum.get(name)
-            cone.momentum[name] = g.mul_(1 - beta) if held is None else g.mul_(1 - beta).add_(held, alpha=beta)
+            cone.momentum[name] = (
+                g.mul_(1 - beta) if held is None else g.mul_(1 - beta).add_(held, alpha=beta)
+            )
         cone.settle()
 
     def parts(self) -> dict[str, Any]:

@@ -134,9 +134,7 @@ class Deepzero(ZerothOrder):
         if not self.pruned:
             shares, losses = self._grasp(objective)
             self._found = shares
-        estimate = one_sided(
-            self.engine, objective, self.direction, self.active(shares), self.smoothing()
-        )
+        estimate = one_sided(self.engine, objective, self.direction, self.active(shares), self.smoothing())
         slopes = tuple(c * len(estimate.seeds) for c in estimate.coefficients)
         return Estimate(estimate.seeds, slopes, (*losses, *estimate.losses), estimate.loss)
 

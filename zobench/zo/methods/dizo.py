@@ -117,7 +117,9 @@ class Dizo(ZerothOrder):
 
     def measure(self, objective: Objective) -> Estimate:
         if self.engine.mode == "in-place":
-            raise ValueError("dizo scales distances, no seeded direction: use mode 'snapshot', not 'in-place'")
+            raise ValueError(
+                "dizo scales distances, no seeded direction: use mode 'snapshot', not 'in-place'"
+            )
         first: list[float] = []
         self.scales = {}
         if self.t and self.t % self.config.interval == 0:

@@ -166,7 +166,9 @@ class ZoFoHybrid(Mixed):
     def measure(self, objective: Objective) -> Estimate:
         pair = two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
         self.engine.home()
-        loss, grads = objective.gradient({n: self.space.tensors[n] for n in self.space if n in self.first_order})
+        loss, grads = objective.gradient(
+            {n: self.space.tensors[n] for n in self.space if n in self.first_order}
+        )
         return self.combine(pair, loss, grads)
 
 

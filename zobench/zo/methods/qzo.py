@@ -69,9 +69,7 @@ class Qzo(ZerothOrder):
         estimate = two_sided(self.engine, objective, self.direction, self.seeds(n), self.smoothing())
         slopes = [c * n for c in estimate.coefficients]
         clipped = tuple(c if c != c else min(max(c, -limit), limit) / n for c in slopes)
-        return replace(
-            estimate, coefficients=clipped, extras={f"slope_{i}": c for i, c in enumerate(slopes)}
-        )
+        return replace(estimate, coefficients=clipped, extras={f"slope_{i}": c for i, c in enumerate(slopes)})
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         extras = super().update(estimate, lr)

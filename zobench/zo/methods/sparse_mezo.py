@@ -62,7 +62,7 @@ class SparseMezo(ZerothOrder):
     """Two-sided SPSA on small weights."""
 
     Config = SparseMezoConfig
-    small_problem = {"sparsity": 0.2}
+    small_problem = {"sparsity": 0.05, "mask": "static"}
     card = MethodCard(
         name="sparse-mezo",
         title="Sparse-MeZO",
@@ -73,7 +73,8 @@ class SparseMezo(ZerothOrder):
         replay="scalars",
         in_span=True,
         notes="sparsity is the share zeroed. Entries that equal the threshold are kept, as in the formula, so "
-        "constant tensors (fresh norms) are kept whole or not at all; extras: kept_share. Layers are name "
+        "constant tensors (fresh norms) are kept whole or not at all, and tensors that start at zero (LoRA's B) "
+        "leave a dynamic mask with their first move: use mask 'static' there. extras: kept_share. Layers are name "
         "prefixes up to the first number. The authors' code could not be obtained; a public "
         "re-implementation of that name masks at random.",
     )

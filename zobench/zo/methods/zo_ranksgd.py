@@ -115,9 +115,7 @@ class ZoRanksgd(ZerothOrder):
             return Estimate(seeds, tuple(w for _, w in fresh), tuple(losses), plotted)
         return self._search(objective, fresh, losses)
 
-    def _search(
-        self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]
-    ) -> Estimate:
+    def _search(self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]) -> Estimate:
         """The best of theta and the trial points along the mean of this direction and the waiting ones."""
         c, share = self.config, 1.0 / (self.held + 1)
         pairs = [(s, w * share) for s, w in (*self.waiting, *fresh)]

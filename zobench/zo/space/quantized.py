@@ -100,7 +100,9 @@ def _replace(
     }
     if not chosen:
         there = sorted({n.rpartition(".")[2] for n in linears})
-        raise ValueError(f"space {kind!r}: {list(targets)} match no linear layer; there are {', '.join(there)}")
+        raise ValueError(
+            f"space {kind!r}: {list(targets)} match no linear layer; there are {', '.join(there)}"
+        )
     made = {name: make(linear) for name, linear in chosen.items()}
     for name, layer in made.items():
         _put(module, name, layer)

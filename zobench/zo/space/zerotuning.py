@@ -37,7 +37,9 @@ class ZeroTuning:
 
     def __post_init__(self) -> None:
         if isinstance(self.heads, bool) or not isinstance(self.heads, int) or self.heads < 0:
-            raise ValueError(f"space 'zerotuning': heads must be an integer of at least 0, got {self.heads!r}")
+            raise ValueError(
+                f"space 'zerotuning': heads must be an integer of at least 0, got {self.heads!r}"
+            )
         if isinstance(self.targets, str) or not self.targets:
             raise ValueError(f"space 'zerotuning': targets must be a list of patterns, got {self.targets!r}")
 

@@ -1,0 +1,314 @@
+"""Other oracles, quantized models and their spaces against their definitions."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from zo_lab import H, SEED, Lab, T, full, loss, slope, step_seed
+from torch import nn
+
+from zobench.plugins import lookup
+from zobench.zo import Engine, Objective, build_space, noise
+from zobench.zo.conformance import check, failures
+from zobench.zo.conformance.problems import transformer
+from zobench.zo.methods.deepzero import allotted
+from zobench.zo.methods.sketching import Sketching, SketchingConfig
+from zobench.zo.methods.zo_ranksgd import rank_weights
+
+STEPS = 5
+
+
+def close(lab: Lab, theta: torch.Tensor, step: int) -> None:
+    assert torch.allclose(lab.theta, theta, rtol=1e-8, atol=1e-11), f"step {step}"
+
+
+def start(name: str, kind: str, params: dict, engine: Engine | None = None, **config: object):
+    """A method on the tiny transformer in float64, in a space of this kind."""
+    problem, cls = transformer(), lookup("methods", name)
+    module = problem.make(torch.float64).eval()
+    space = build_space(kind, params, module)
+    method = cls(cls.Config(**config), space, seed=SEED, engine=engine)
+    objective = Objective(module, problem.loss)
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    return method, space, objective
+
+
+@pytest.mark.parametrize("sides", ["one", "two"])
+@pytest.mark.parametrize("sketch", ["gaussian", "rademacher", "hadamard", "coordinate"])
+def test_sketching_is_s_times_the_finite_differences(sketch: str, sides: str) -> None:
+    lab = Lab("sketching", lr=0.02, n=3, epsilon=1e-3, sketch=sketch, sides=sides)
+    theta = lab.theta
+    for t in range(STEPS):
+        direction = lab.method.direction
+        columns = [
+            torch.cat([direction.tensor(n, s).reshape(-1) for n in lab.space]) for s in lab.method.columns()
+        ]
+        s = torch.stack(columns, dim=1)
+        assert s.shape == (17, 3)
+        if sides == "two":
+            d = torch.tensor([slope(theta, u, 1e-3) for u in columns], dtype=torch.float64)
+        else:
+            d = torch.tensor([(loss(theta + 1e-3 * u) - loss(theta)) / 1e-3 for u in columns]).double()
+        theta = theta - 0.02 * (s @ d) / 3
+        record = lab.method.step(lab.objective)
+        assert record.forwards == (6 if sides == "two" else 4)
+        assert torch.allclose(lab.theta, theta, rtol=1e-6, atol=1e-8), t
+
+
+def test_hadamard_columns_are_signed_rows_of_the_hadamard_matrix() -> None:
+    lab = Lab("sketching", n=8, sketch="hadamard")
+    h = torch.ones(1, 1, dtype=torch.float64)
+    for _ in range(5):
+        h = torch.cat([torch.cat([h, h], 1), torch.cat([h, -h], 1)])
+    seeds = lab.method.columns()
+    signs = full(seeds[0] >> 32, "rademacher")
+    rows = [s & 0xFFFFFFFF for s in seeds]
+    assert len(set(rows)) == 8 and len({s >> 32 for s in seeds}) == 1
+    for seed, row in zip(seeds, rows, strict=True):
+        got = torch.cat([lab.method.direction.tensor(n, seed).reshape(-1) for n in lab.space])
+        assert torch.equal(got, signs * h[row % 32, :17])
+
+
+@pytest.mark.parametrize("sketch", ["rademacher", "hadamard", "coordinate"])
+def test_every_sketch_is_unbiased(sketch: str) -> None:
+    assert failures(check(Sketching, SketchingConfig(n=1, sketch=sketch), only=["unbiased"])) == []
+
+
+def test_rank_weights_count_known_comparisons() -> None:
+    assert rank_weights([3.0, 1.0, 2.0], 3) == [-2 / 3, 2 / 3, 0.0]
+    m, k = 7, 3
+    losses = [5.0, 1.0, 7.0, 2.0, 6.0, 3.0, 4.0]
+    pairs = k * (k - 1) / 2 + k * (m - k)
+    ranked = {1: m - 1, 3: m - 3, 5: m - 5}
+    assert rank_weights(losses, k) == pytest.approx([ranked.get(i, -k) / pairs for i in range(m)])
+    assert rank_weights([1.0, 1.0, 1.0], 3) == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("search", [0, 3])
+def test_zo_ranksgd_sees_ranks_only(search: int) -> None:
+    paths = []
+    for bend in (lambda x: x, lambda x: math.exp(0.5 * x) - 7, lambda x: x**3):
+        lab = Lab("zo-ranksgd", lr=0.3, epsilon=0.05, n=4, top=2, line_search=search)
+        honest = lab.objective._loss
+        lab.objective._loss = lambda module, batch, bend=bend, honest=honest: bend(
+            float(honest(module, batch))
+        )
+        paths.append([(lab.method.step(lab.objective).moved, lab.theta)[1] for _ in range(12)])
+    for other in paths[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(paths[0], other, strict=True))
+
+
+def test_zo_ranksgd() -> None:
+    lab = Lab("zo-ranksgd", lr=0.05, epsilon=0.1, n=5, top=3)
+    theta = lab.theta
+    for t in range(STEPS):
+        us = [full(step_seed(t, i)) for i in range(5)]
+        order = sorted(range(5), key=lambda i: loss(theta + 0.1 * us[i]))
+        g = sum(us[j] - us[i] for a, i in enumerate(order[:3]) for j in order[a + 1 :]) / (3 + 6)
+        theta = theta - 0.05 * g
+        lab.method.step(lab.objective)
+        close(lab, theta, t)
+
+
+def test_zo_ranksgd_line_search_averages_directions_that_did_not_help() -> None:
+    lab = Lab("zo-ranksgd", lr=3.0, epsilon=0.1, n=3, line_search=3)
+    theta, waiting, stayed = lab.theta, [], 0
+    for t in range(25):
+        us = [full(step_seed(t, i)) for i in range(3)]
+        order = sorted(range(3), key=lambda i: loss(theta + 0.1 * us[i]))
+        waiting.append(sum(us[j] - us[i] for a, i in enumerate(order) for j in order[a + 1 :]) / 3)
+        g = sum(waiting) / len(waiting)
+        trials = [theta, *(theta - 3.0 * 0.5**j * g for j in range(3))]
+        best = min(range(4), key=lambda i: loss(trials[i]))
+        theta = trials[best]
+        stayed += best == 0
+        waiting = waiting if best == 0 else []
+        lab.method.step(lab.objective)
+        close(lab, theta, t)
+    assert 0 < stayed < 25
+
+
+def test_deepzero_is_momentum_on_finite_differences_of_active_coordinates() -> None:
+    lab = Lab("deepzero", lr=0.05, epsilon=1e-3, n=6, momentum=0.8, interval=2, pruning="uniform")
+    theta, m, sets = lab.theta, None, []
+    for t in range(STEPS):
+        active = lab.method.active(lab.method.shares)
+        assert len(set(active)) == 6
+        sets.append(active)
+        g = torch.zeros(17, dtype=torch.float64)
+        for i in active:
+            e = torch.zeros(17, dtype=torch.float64)
+            e[i] = 1.0
+            g[i] = (loss(theta + 1e-3 * e) - loss(theta)) / 1e-3
+        m = g if m is None else 0.8 * m + g
+        theta = theta - 0.05 * m
+        assert lab.method.step(lab.objective).forwards == 7
+        close(lab, theta, t)
+    assert sets[0] == sets[1] != sets[2] == sets[3]
+
+
+def test_zo_grasp_shares_follow_its_score() -> None:
+    """With thousands of queries the random estimates come near -theta * H g, whose smallest entries survive."""
+    lab = Lab("deepzero", n=6, density=0.3, pruning_queries=3000, pruning_step=0.5, epsilon=1e-3)
+    theta = lab.theta
+    score = -theta * H * (H * (theta - T))
+    kept = score.argsort()[: round(0.3 * 17)]
+    record = lab.method.step(lab.objective)
+    assert record.forwards == 7 + 2 * 3001
+    expected = {"matrix": int((kept < 12).sum()), "vector": int((kept >= 12).sum())}
+    assert all(abs(lab.method.shares[n] - expected[n]) <= 1 for n in expected), (lab.method.shares, expected)
+    assert lab.method.step(lab.objective).forwards == 7
+
+
+def test_allotted_keeps_the_count_and_the_room() -> None:
+    assert allotted({"a": 3, "b": 1}, {"a": 10, "b": 10}, 8) == {"a": 6, "b": 2}
+    assert allotted({"a": 1, "b": 0}, {"a": 2, "b": 9}, 5) == {"a": 2, "b": 3}
+    assert sum(allotted({"a": 1, "b": 1, "c": 1}, {"a": 9, "b": 9, "c": 9}, 7).values()) == 7
+
+
+def test_scales_space_is_round_to_nearest() -> None:
+    linear = nn.Sequential(nn.Linear(8, 3))
+    weight = linear[0].weight.detach().clone()
+    space = build_space("scales", {"bits": 4, "group": 4}, linear)
+    assert list(space) == ["0.scales"] and space.shape("0.scales") == (3, 2)
+    scale = (weight.reshape(3, 2, 4).abs().amax(dim=2) / 7)[:, :, None]
+    expected = ((weight.reshape(3, 2, 4) / scale).round() * scale).reshape(3, 8)
+    assert torch.allclose(linear[0].weight, expected)
+    space.remove()
+    assert torch.equal(linear[0].weight, weight)
+
+
+def test_qzo_clips_the_derivative_and_floors_the_scales() -> None:
+    method, space, objective = start("qzo", "scales", {"group": 4}, lr=0.02, clip=0.05, floor=0.01)
+    clipped = floored = 0
+    for t in range(12):
+        before = space.snapshot()
+        z = {
+            n: noise.sample(
+                tuple(before[n].shape), seed=step_seed(t, 0), key=noise.tensor_key(n), kind="gaussian"
+            )
+            for n in space
+        }
+        losses = []
+        for sign in (1, -1):
+            space.restore({n: before[n] + sign * 1e-3 * z[n].double() for n in space})
+            losses.append(objective.loss())
+        space.restore(before)
+        c = (losses[0] - losses[1]) / 2e-3
+        d = min(max(c, -0.05), 0.05)
+        clipped += d != c
+        expected = {n: (before[n] - 0.02 * d * z[n].double()).clamp_min(0.01) for n in space}
+        record = method.step(objective)
+        floored += record.extras["floored"]
+        for n in space:
+            assert torch.allclose(space.entries(n), expected[n], rtol=1e-9, atol=1e-12), (t, n)
+    assert clipped and floored, "the run must meet both the clip and the floor"
+
+
+def test_fake_quant_is_exact_in_smoothing_and_quantizes() -> None:
+    model = nn.Sequential(nn.Linear(6, 4)).double()
+    x = torch.randn(5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plain = model(x).detach()
+    build_space("fake-quant", {"bits": 8}, model)
+    layer = model[0]
+    assert all(len(row.unique()) <= 256 for row in layer.quantized())
+    layer.smooth.data.uniform_(0.5, 1.0, generator=torch.Generator().manual_seed(1))
+    layer.shift.data.normal_(generator=torch.Generator().manual_seed(2))
+    half_a_step = (
+        0.5 * layer.step[None, :] * ((x - layer.shift) / layer.smooth).abs().sum(dim=1, keepdim=True)
+    )
+    error = (model(x).detach() - plain).abs()
+    assert bool((error <= half_a_step + 1e-12).all()), "smoothing costs no more than rounding does"
+    assert float(error.max()) > 0.0
+
+
+@pytest.mark.parametrize(("name", "kind", "lr"), [("qzo", "scales", 1e-5), ("zeroqat", "fake-quant", 0.003)])
+def test_quantized_training_lowers_the_loss(name: str, kind: str, lr: float) -> None:
+    method, _, objective = start(name, kind, {}, lr=lr, n=4, epsilon=1e-3 if name == "qzo" else 1e-2)
+    before = objective.loss()
+    for _ in range(100):
+        method.step(objective)
+    assert objective.loss() < 0.95 * before
+
+
+def test_zeroqat_scales_probe_and_update_alike() -> None:
+    method, space, objective = start("zeroqat", "fake-quant", {"targets": ["q_proj"]}, lr=0.01)
+    before = space.snapshot()
+    record = method.step(objective)
+    for n in space:
+        s = 1.0 if n.endswith("weight") else 0.1
+        z = noise.sample(
+            tuple(before[n].shape), seed=step_seed(0, 0), key=noise.tensor_key(n), kind="gaussian"
+        )
+        step = -0.01 * record.coefficients[0] * s * z.double()
+        assert torch.allclose(space.entries(n) - before[n], step, rtol=1e-6, atol=1e-12), n
+
+
+@pytest.mark.parametrize("freeze", [True, False])
+def test_p_rge_branches_equal_single_losses_and_move_b_only(freeze: bool) -> None:
+    params = {"r": 2, "freeze_a": freeze}
+    batched, space, objective = start("p-rge", "lora", params, lr=0.1)
+    single, other, objective2 = start("p-rge", "lora", params, Engine(mode="snapshot"), lr=0.1)
+    assert (batched.engine.mode, single.engine.mode) == ("batched", "snapshot")
+    first = space.snapshot()
+    for _ in range(3):
+        a, b = batched.step(objective), single.step(objective2)
+        assert a.losses == pytest.approx(b.losses, rel=1e-9)
+        assert a.forwards == b.forwards == 8
+    for n in space:
+        assert torch.allclose(space.entries(n), other.entries(n), rtol=1e-7, atol=1e-10)
+        assert torch.equal(space.entries(n), first[n]) == n.endswith("lora_A")
+
+
+def test_zerotuning_scales_the_first_tokens_logits() -> None:
+    problem = transformer()
+    module = problem.make(torch.float64)
+    plain = module(problem.batch)
+    space = build_space("zerotuning", {}, module)
+    assert list(space) == [f"layers.{i}.attention.k_proj.first_token" for i in (0, 1)]
+    assert torch.equal(module(problem.batch), plain)
+    seen = []
+    layer = module.layers[0].attention
+    layer.k_proj.register_forward_hook(lambda m, args, out: seen.append(out))
+    space.put_("layers.0.attention.k_proj.first_token", torch.tensor([1.7], dtype=torch.float64))
+    module(problem.batch)
+    clean = nn.functional.linear(
+        module.layers[0].layer_norm(module.embedding(problem.batch)), layer.k_proj.weight, layer.k_proj.bias
+    )
+    clean[:, 0] *= 1.7
+    assert torch.allclose(seen[0], clean)
+    space.remove()
+    assert torch.equal(module(problem.batch), plain)
+
+
+def test_zerotuning_heads_and_left_padding() -> None:
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.k_proj = nn.Linear(4, 4, bias=False)
+
+        def forward(self, x: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+            return self.k_proj(x)
+
+    module = Padded()
+    space = build_space("zerotuning", {"heads": 2}, module)
+    x, mask = torch.ones(2, 3, 4), torch.tensor([[1, 1, 1], [0, 1, 1]])
+    plain = module(x, attention_mask=mask)
+    space.put_("k_proj.first_token", torch.tensor([2.0, 3.0]))
+    expected = plain.clone()
+    for row, position in ((0, 0), (1, 1)):
+        expected[row, position] *= torch.tensor([2.0, 2.0, 3.0, 3.0])
+    assert torch.equal(module(x, attention_mask=mask), expected)
+    with pytest.raises(ValueError, match="4 outputs for 3 heads"):
+        build_space("zerotuning", {"heads": 3}, Padded())
+
+
+def test_any_method_tunes_the_zerotuning_space() -> None:
+    method, space, objective = start("mezo", "zerotuning", {}, lr=0.05, n=4)
+    before = objective.loss()
+    for _ in range(60):
+        method.step(objective)
+    assert objective.loss() < before
+    assert space.numel == 2
