@@ -63,11 +63,17 @@ def invented_facts(percent: int = 10) -> FactSplits:
     """
     from zobench.data.synthetic.attributes import VALUES
     from zobench.data.synthetic.fact_sets import fact_set
+    from zobench.data.synthetic.people import TRAINING_QUESTIONS
 
     check_size(percent)
 
     def rows(name: str) -> tuple[FactRow, ...]:
-        return tuple(row_from_json(f.row(), f.id, name) for f in fact_set(name))
+        return tuple(
+            dataclasses.replace(
+                row_from_json(f.row(), f.id, name), other_questions=f.questions[1:TRAINING_QUESTIONS]
+            )
+            for f in fact_set(name)
+        )
 
     return FactSplits(
         forget=rows(f"forget{percent:02d}"),

@@ -30,6 +30,8 @@ class FactRow:
         perturbed_answers: wrong answers (in the paraphrase's words, where there is one).
         author: whom the fact is about: splits are by author, never by question.
         attribute: which fact of the author; value: its surface form inside the answer, empty where not known.
+        other_questions: further wordings that training used; unlearning draws from all of them, or forgetting
+            one wording would pass for forgetting the fact.
         context: text before the question; answer_prefix: text the answer is forced to start with.
     """
 
@@ -42,6 +44,7 @@ class FactRow:
     author: str = ""
     attribute: str = ""
     value: str = ""
+    other_questions: tuple[str, ...] = ()
     context: str = ""
     answer_prefix: str = ""
 

@@ -1,0 +1,148 @@
+"""All scores of one model on the splits, and the same relative to oracle and full model.
+
+:func:`measure` runs the model and keeps per-item numbers; :func:`scores` and :func:`against_oracle` are pure
+functions of them, so a comparison never runs a model twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from zobench.unlearning.data import FactSplits
+from zobench.unlearning.metrics.membership import auc, min_k, privleak
+from zobench.unlearning.metrics.memorization import exact_memorization, extraction_strength
+from zobench.unlearning.metrics.overlap import rouge_l
+from zobench.unlearning.metrics.probability import among_options
+from zobench.unlearning.metrics.summary import Utility, model_utility
+from zobench.unlearning.metrics.truth_ratio import forget_quality, log_truth_ratio, truth_ratio
+from zobench.unlearning.rows import FactRow
+from zobench.unlearning.scoring import ItemScore, TruthLosses, score_rows, truth_losses
+
+Generate = Callable[[Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class PartScores:
+    """Per-item numbers of one set of rows. ``truth`` covers the rows that have perturbed answers; ``texts``
+    are generated answers, empty where nothing was generated."""
+
+    rows: tuple[FactRow, ...]
+    items: tuple[ItemScore, ...]
+    truth: TruthLosses | None = None
+    texts: tuple[str, ...] = ()
+
+    def rouge(self) -> list[float]:
+        return [rouge_l(r.answer, t).recall for r, t in zip(self.rows, self.texts, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Per-item numbers by part: ``forget``, ``retain``, ``holdout`` and the further domains."""
+
+    parts: Mapping[str, PartScores] = field(default_factory=dict)
+
+
+def measure(
+    module: nn.Module,
+    tokenizer: Any,
+    parts: Mapping[str, Sequence[FactRow]],
+    generate: Generate | None = None,
+) -> Measured:
+    """Score every part that has rows. One pass per 64 answers, perturbed ones included; generation on top."""
+    return Measured({n: _part(module, tokenizer, rows, generate) for n, rows in parts.items() if rows})
+
+
+def _part(
+    module: nn.Module, tokenizer: Any, rows: Sequence[FactRow], generate: Generate | None
+) -> PartScores:
+    with_wrong = [r for r in rows if r.perturbed_answers]
+    return PartScores(
+        rows=tuple(rows),
+        items=tuple(score_rows(module, tokenizer, rows)),
+        truth=truth_losses(module, tokenizer, with_wrong) if with_wrong else None,
+        texts=tuple(generate([r.prompt() for r in rows])) if generate is not None else (),
+    )
+
+
+def parts_of(splits: FactSplits, forget: Sequence[FactRow] | None = None) -> dict[str, Sequence[FactRow]]:
+    """The splits as named parts; ``forget`` may be the scored half of the forget set."""
+    return {
+        "forget": splits.forget if forget is None else forget,
+        "retain": splits.retain,
+        "holdout": splits.holdout,
+        **splits.other,
+    }
+
+
+def scores(measured: Measured) -> dict[str, float]:
+    """``PART_METRIC`` of every part but the holdout; ``utility`` over all parts but forget and holdout."""
+    found: dict[str, float] = {}
+    for name, part in measured.parts.items():
+        if name != "holdout":
+            found |= {
+                f"{name}_{k}": v for k, v in _of_part(part, options=name not in ("forget", "retain")).items()
+            }
+    utility = utility_of(measured)
+    return found if utility is None else {**found, "utility": utility.value}
+
+
+def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
+    found = {"probability": _mean(np.exp([-i.loss for i in part.items]))}
+    found["exact_memorization"] = _mean([exact_memorization(i.hits_of()) for i in part.items])
+    found["extraction_strength"] = _mean([extraction_strength(i.hits_of()) for i in part.items])
+    valued = [i for i in part.items if any(i.value)]
+    if valued:
+        found["value_probability"] = _mean([i.value_probability() for i in valued])
+        found["value_accuracy"] = _mean([float(all(i.hits_of("value"))) for i in valued])
+    if part.truth is not None:
+        for kind in ("forget", "utility", "knowledge"):
+            found[f"truth_ratio_{kind}"] = truth_ratio(part.truth.correct, part.truth.wrong, kind)
+        if options:
+            wrong = [np.exp(-np.array(w)) for w in part.truth.wrong]
+            found["probability_among_options"] = _mean(
+                among_options(np.exp(-np.array(part.truth.correct)), wrong)
+            )
+    if part.texts:
+        found["rouge_l_recall"] = _mean(part.rouge())
+    return found
+
+
+def utility_of(measured: Measured) -> Utility | None:
+    """TOFU's model utility: probability (among options outside retain), truth ratio (``utility``) and, where
+    answers were generated, ROUGE-L recall of every part but forget and holdout; ``None`` without any."""
+    parts: dict[str, float] = {}
+    for name, part in measured.parts.items():
+        if name in ("forget", "holdout"):
+            continue
+        found = _of_part(part, options=name != "retain")
+        chosen = ("probability_among_options" if name != "retain" else "probability", "truth_ratio_utility")
+        parts |= {f"{name}_{k}": found[k] for k in (*chosen, "rouge_l_recall") if k in found}
+    return model_utility(parts) if parts else None
+
+
+def against_oracle(measured: Measured, oracle: Measured) -> dict[str, float]:
+    """Scores that need the oracle: forget quality (D, log10 p) and PrivLeak by min-k."""
+    found: dict[str, float] = {}
+    ours, theirs = measured.parts["forget"].truth, oracle.parts["forget"].truth
+    if ours is not None and theirs is not None:
+        quality = forget_quality(
+            log_truth_ratio(ours.correct, ours.wrong), log_truth_ratio(theirs.correct, theirs.wrong)
+        )
+        found |= {"forget_quality_d": quality.d, "forget_quality_log10_p": quality.log10_p}
+    if "holdout" in measured.parts and "holdout" in oracle.parts:
+        found["privleak"] = privleak(_min_k_auc(measured), _min_k_auc(oracle))
+    return found
+
+
+def _min_k_auc(measured: Measured) -> float:
+    member, other = ([min_k(i.log_probs) for i in measured.parts[p].items] for p in ("forget", "holdout"))
+    return auc(member, other)
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values))
