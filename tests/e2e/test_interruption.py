@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -15,8 +16,14 @@ from e2e.conftest import Command
 from e2e.results import assert_same
 
 
-def killed_after(seconds: float, suite: Path, output: Path, *, cwd: Path) -> bool:
-    """Start the suite, send SIGKILL to its process group after this time; whether it was still running."""
+def progress(output: Path) -> int:
+    """Steps logged by unfinished runs, and a thousand for each finished one."""
+    logged = sum(p.read_bytes().count(b"\n") for p in output.glob("runs/*/steps.jsonl"))
+    return logged + 1000 * len(list(output.glob("runs/*/status.json")))
+
+
+def killed_at(target: int, suite: Path, output: Path, *, cwd: Path) -> bool:
+    """Start the suite, send SIGKILL to its process group at this progress; whether it was still running."""
     process = subprocess.Popen(
         [sys.executable, "-m", "zobench.cli", "run", str(suite), "--output", str(output)],
         cwd=cwd,
@@ -24,32 +31,28 @@ def killed_after(seconds: float, suite: Path, output: Path, *, cwd: Path) -> boo
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
-    try:
-        process.wait(timeout=seconds)
-        return False
-    except subprocess.TimeoutExpired:
+    while process.poll() is None and progress(output) < target:
+        time.sleep(0.01)
+    ended = process.poll() is not None
+    with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
+    process.wait()
+    return not ended
 
 
-def check_kills(suite: Path, zobench: Command, tmp_path: Path, *, kills: int) -> None:
-    """Kill at moments drawn from a fixed random stream, then finish, and compare with a run left alone."""
-    start = time.monotonic()
+def check_kills(suite: Path, zobench: Command, tmp_path: Path, *, steps: int, kills: int) -> None:
+    """Kill at progress drawn from a fixed random stream, then finish, and compare with a run left alone."""
     assert zobench("run", suite, "--output", "whole").returncode == 0
-    whole = time.monotonic() - start
-    moments = random.Random(kills)
-    killed = sum(
-        killed_after(whole * moments.uniform(0.3, 0.95), suite, tmp_path / "cut", cwd=tmp_path)
-        for _ in range(kills)
-    )
-    assert killed > 0
+    draw = random.Random(kills)
+    targets = sorted(1000 * draw.randrange(2) + draw.randrange(1, steps) for _ in range(kills))
+    killed = [killed_at(target, suite, tmp_path / "cut", cwd=tmp_path) for target in targets]
+    assert any(killed)
     assert zobench("run", suite, "--output", "cut").returncode == 0
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
 def test_killed_twice(suite: Path, zobench: Command, tmp_path: Path) -> None:
-    check_kills(suite, zobench, tmp_path, kills=2)
+    check_kills(suite, zobench, tmp_path, steps=18, kills=2)
 
 
 @pytest.mark.slow
@@ -59,7 +62,7 @@ def test_killed_twenty_times_with_two_workers(suite: Path, zobench: Command, tmp
         text.replace("kind: inline", "kind: process, workers: 2").replace("forwards: 36", "forwards: 120"),
         encoding="utf-8",
     )
-    check_kills(suite, zobench, tmp_path, kills=20)
+    check_kills(suite, zobench, tmp_path, steps=60, kills=20)
 
 
 def test_interrupt_from_the_keyboard(suite: Path, zobench: Command, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Methods with a history or a second oracle against their definitions on the 17-entry quadratic, in float64."""
+"""Methods with a history or a second oracle against their definitions on the 17-entry quadratic, in
+float64."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import math
 
 import pytest
 import torch
-from zo_lab import H, SEED, Lab, T, full, loss, slope, step_seed
+from zo_lab import SEED, H, Lab, T, full, loss, slope, step_seed
 
 from zobench.zo import noise
 from zobench.zo.methods.kerzoo import kernel
@@ -188,7 +189,8 @@ def test_split_by_length() -> None:
     mask = torch.tensor([[1, 1, 1, 1], [0, 0, 1, 1], [1, 1, 1, 0]])
     batch = {"input_ids": torch.arange(12).reshape(3, 4), "attention_mask": mask}
     long, short = split_by_length(2)(batch)
-    assert long[1:] == (2, 7) and short[1:] == (1, 2)
+    assert long[1:] == (2, 7)
+    assert short[1:] == (1, 2)
     assert torch.equal(long[0]["input_ids"], batch["input_ids"][[0, 2]])
     assert split_by_length(9)(batch)[0] is None
 
@@ -211,5 +213,6 @@ def test_mixed_methods_refuse_a_gradient_that_is_not_finite(name: str) -> None:
     lab.objective._loss = lambda module, batch: module.vector.sum() * 0 + torch.sqrt(module.vector[0] * 0)
     before = lab.theta
     record = lab.method.step(lab.objective)
-    assert not record.moved and record.reason
+    assert not record.moved
+    assert record.reason
     assert torch.equal(lab.theta, before)

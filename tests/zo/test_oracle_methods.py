@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from zo_lab import H, SEED, Lab, T, full, loss, slope, step_seed
 from torch import nn
+from zo_lab import SEED, H, Lab, T, full, loss, slope, step_seed
 
 from zobench.plugins import lookup
 from zobench.zo import Engine, Objective, build_space, noise
@@ -65,7 +65,8 @@ def test_hadamard_columns_are_signed_rows_of_the_hadamard_matrix() -> None:
     seeds = lab.method.columns()
     signs = full(seeds[0] >> 32, "rademacher")
     rows = [s & 0xFFFFFFFF for s in seeds]
-    assert len(set(rows)) == 8 and len({s >> 32 for s in seeds}) == 1
+    assert len(set(rows)) == 8
+    assert len({s >> 32 for s in seeds}) == 1
     for seed, row in zip(seeds, rows, strict=True):
         got = torch.cat([lab.method.direction.tensor(n, seed).reshape(-1) for n in lab.space])
         assert torch.equal(got, signs * h[row % 32, :17])
@@ -150,7 +151,8 @@ def test_deepzero_is_momentum_on_finite_differences_of_active_coordinates() -> N
 
 
 def test_zo_grasp_shares_follow_its_score() -> None:
-    """With thousands of queries the random estimates come near -theta * H g, whose smallest entries survive."""
+    """With thousands of queries the random estimates come near -theta * H g, whose smallest entries
+    survive."""
     lab = Lab("deepzero", n=6, density=0.3, pruning_queries=3000, pruning_step=0.5, epsilon=1e-3)
     theta = lab.theta
     score = -theta * H * (H * (theta - T))
@@ -172,7 +174,8 @@ def test_scales_space_is_round_to_nearest() -> None:
     linear = nn.Sequential(nn.Linear(8, 3))
     weight = linear[0].weight.detach().clone()
     space = build_space("scales", {"bits": 4, "group": 4}, linear)
-    assert list(space) == ["0.scales"] and space.shape("0.scales") == (3, 2)
+    assert list(space) == ["0.scales"]
+    assert space.shape("0.scales") == (3, 2)
     scale = (weight.reshape(3, 2, 4).abs().amax(dim=2) / 7)[:, :, None]
     expected = ((weight.reshape(3, 2, 4) / scale).round() * scale).reshape(3, 8)
     assert torch.allclose(linear[0].weight, expected)

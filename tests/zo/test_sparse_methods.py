@@ -41,7 +41,8 @@ def test_sparse_mezo(kind: str) -> None:
         record = lab.method.step(lab.objective)
         assert torch.allclose(lab.theta, theta, rtol=1e-9, atol=1e-12), t
         assert record.extras["kept_share"] == pytest.approx(float(m.mean()))
-    assert float(start[:12].sum()) == 6 and float(start[12:].sum()) == 2
+    assert float(start[:12].sum()) == 6
+    assert float(start[12:].sum()) == 2
     assert moved_mask == (kind == "dynamic"), "the dynamic mask must have changed on the way"
 
 
@@ -84,7 +85,8 @@ def test_random_mask_stands_and_moves_with_its_interval() -> None:
         theta = theta - 0.05 * slope(theta, u, 1e-3) * u
         lab.method.step(lab.objective)
         assert torch.allclose(lab.theta, theta, rtol=1e-9, atol=1e-12), t
-    assert torch.equal(masks[0], masks[1]) and torch.equal(masks[2], masks[3])
+    assert torch.equal(masks[0], masks[1])
+    assert torch.equal(masks[2], masks[3])
     assert not torch.equal(masks[1], masks[2])
 
 
@@ -243,7 +245,8 @@ def _loss(theta: torch.Tensor) -> float:
 def test_smallest_breaks_ties_by_position_and_keeps_the_count() -> None:
     values = torch.tensor([2.0, 1.0, 1.0, 0.0, 1.0])
     assert smallest(values, 3).tolist() == [False, True, True, True, False]
-    assert not smallest(values, 0).any() and smallest(values, 9).all()
+    assert not smallest(values, 0).any()
+    assert smallest(values, 9).all()
 
 
 def test_largest_positions_are_global() -> None:
