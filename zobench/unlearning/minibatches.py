@@ -1,8 +1,8 @@
 """Minibatches of unlearning: a function of (seed, step), the same for every objective and optimizer.
 
 Anchored on the forget set, as in open-unlearning: ``size`` forget rows, as many retained rows, a refusal and
-a wording of the question per row, all drawn uniformly. Parts that an objective does not read are not built, and
-building them or not changes none of the others.
+a wording of the question per row, all drawn uniformly. Parts that an objective does not read are not built,
+and building them or not changes none of the others.
 """
 
 from __future__ import annotations
