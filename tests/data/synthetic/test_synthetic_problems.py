@@ -9,6 +9,7 @@ from zobench.data.synthetic.corpus import documents
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.problem_sets import QUOTA, SPLITS, problem_rows, split_of
 from zobench.data.synthetic.problems import LARGEST, draw_problem, drill, render
+from zobench.models.nano.recipe import RECIPES
 
 EQUATION = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")
 
@@ -60,7 +61,8 @@ def test_training_text_holds_no_held_out_problem():
         for row in problem_rows(s)
     }
     seen = set()
-    for document in itertools.islice(documents(1), 6000):
+    texts = (d for p in RECIPES["nano"].phases for d in itertools.islice(documents(p.seed, p.plan), 4000))
+    for document in texts:
         if document.kind == "problem":
             question, _, solution = document.text.rpartition("A:")
             opening = (

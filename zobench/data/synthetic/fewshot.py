@@ -42,7 +42,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A row before it is assigned to a split: ``content`` decides that, ``words`` may keep it from training."""
+    """A row before it has a split: ``content`` decides that, ``words`` may keep it from training."""
 
     text: dict[str, str]
     content: tuple[str, ...]
