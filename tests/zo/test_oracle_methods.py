@@ -72,6 +72,7 @@ def test_hadamard_columns_are_signed_rows_of_the_hadamard_matrix() -> None:
         assert torch.equal(got, signs * h[row % 32, :17])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sketch", ["rademacher", "hadamard", "coordinate"])
 def test_every_sketch_is_unbiased(sketch: str) -> None:
     assert failures(check(Sketching, SketchingConfig(n=1, sketch=sketch), only=["unbiased"])) == []
@@ -207,7 +208,8 @@ def test_qzo_clips_the_derivative_and_floors_the_scales() -> None:
         floored += record.extras["floored"]
         for n in space:
             assert torch.allclose(space.entries(n), expected[n], rtol=1e-9, atol=1e-12), (t, n)
-    assert clipped and floored, "the run must meet both the clip and the floor"
+    assert clipped, "the run must meet the clip"
+    assert floored, "the run must meet the floor"
 
 
 def test_fake_quant_is_exact_in_smoothing_and_quantizes() -> None:

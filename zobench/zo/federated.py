@@ -1,16 +1,18 @@
-"""Federated training by scalars: clients send projected gradients, the server replays them (arXiv 2506.03337).
+"""Federated training by scalars: clients send projected gradients, the server replays them (arXiv
+2506.03337).
 
-A round: every client starts from the server's weights, takes T local steps of one method with its own run seed,
-and sends its records; the server rebuilds each client's displacement sum_t (-eta_t) sum_i c_ti u(seed_ti) from
-the seeds and moves by the mean over clients. Bytes on the wire: 16 per direction and step, whatever the model.
+A round: every client starts from the server's weights, takes T local steps of one method with its own run
+seed, and sends its records; the server rebuilds each client's displacement sum_t (-eta_t) sum_i c_ti
+u(seed_ti) from the seeds and moves by the mean over clients. Bytes on the wire: 16 per direction and step,
+whatever the model.
 
 GradIP of a local step is <g_pre, ghat_t>, the inner product of a pre-training gradient with the client's
-estimate, computed by the server from the same scalars. On clients with extremely skewed data it vanishes along
-the path; ``VirtualPath`` finds them and cuts them to one step per round (Meerkat-vp).
+estimate, computed by the server from the same scalars. On clients with extremely skewed data it vanishes
+along the path; ``VirtualPath`` finds them and cuts them to one step per round (Meerkat-vp).
 
-Only methods whose update is theta <- theta - eta * sum_i c_i u_i with directions that are a function of the seed
-and of a static mask (mezo, meerkat, random-mask with interval 0, ...) can be replayed this way; others are
-refused. Cost: T steps of the method per client and round; the server spends no forward.
+Only methods whose update is theta <- theta - eta * sum_i c_i u_i with directions that are a function of the
+seed and of a static mask (mezo, meerkat, random-mask with interval 0, ...) can be replayed this way; others
+are refused. Cost: T steps of the method per client and round; the server spends no forward.
 """
 
 from __future__ import annotations

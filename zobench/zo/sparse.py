@@ -5,12 +5,13 @@ one, rounded to whole entries. Masks are computed from unperturbed values and he
 here looks at weights while they are displaced.
 
 ``Listed`` is a direction on a sorted list of positions per tensor: a draw, a sweep and the stored list cost
-the listed entries only. ``zobench.zo.directions.SparseMask`` (a bool per entry) is the dense counterpart; both
-give the same numbers on the entries they keep.
+the listed entries only. ``zobench.zo.directions.SparseMask`` (a bool per entry) is the dense counterpart;
+both give the same numbers on the entries they keep.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -168,4 +169,4 @@ def parts_of(groups: Sequence[Sequence[str]], count: int) -> list[list[str]]:
         units = [[name] for group in groups for name in group]
     count = min(count, len(units))
     bounds = [round(i * len(units) / count) for i in range(count + 1)]
-    return [[n for unit in units[a:b] for n in unit] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [[n for unit in units[a:b] for n in unit] for a, b in itertools.pairwise(bounds)]

@@ -3,9 +3,9 @@
 g_i = (L(theta + eps e_i) - L(theta)) / eps for the ``n`` active coordinates, 0 elsewhere
 m <- mu m + g,  theta <- theta - eta m
 
-ZO-GraSP, once: g = RGE at theta, h = RGE at theta + delta g, score = -theta * (h - g) / delta; the entries with
-the smallest scores survive a pruning to ``density``, and each tensor's share of them is its share of the active
-coordinates. Every ``interval`` steps new coordinates are drawn at random within these shares.
+ZO-GraSP, once: g = RGE at theta, h = RGE at theta + delta g, score = -theta * (h - g) / delta; the entries
+with the smallest scores survive a pruning to ``density``, and each tensor's share of them is its share of
+the active coordinates. Every ``interval`` steps new coordinates are drawn at random within these shares.
 n + 1 forwards a step; the first one 2 (q + 1) more.
 """
 
@@ -14,9 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import torch
+from typing import Any, ClassVar
 
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard
@@ -91,12 +89,13 @@ class Deepzero(ZerothOrder):
     """Finite differences along active coordinates, with momentum."""
 
     Config = DeepzeroConfig
-    small_problem = {"n": 8, "pruning_queries": 4}
+    small_problem: ClassVar[Mapping[str, Any]] = {"n": 8, "pruning_queries": 4}
     card = MethodCard(
         name="deepzero",
         title="DeepZero",
         source="arXiv 2310.02025",
-        formula="g_i = (L(theta + eps e_i) - L(theta)) / eps on active i; m <- mu m + g; theta <- theta - eta m",
+        formula="g_i = (L(theta + eps e_i) - L(theta)) / eps on active i; m <- mu m + g; theta <- theta - "
+        "eta m",
         order="zeroth",
         replay="scalars",
         notes="n is a number, not a share, so that the cost is known beforehand. Feature reuse (starting the "
@@ -144,7 +143,8 @@ class Deepzero(ZerothOrder):
         counts = allotted(shares, {n: self.space.size(n) for n in self.space}, self.config.n)
         found, start = [], 0
         for name in self.space:
-            size, chosen, draw = self.space.size(name), set(), 0
+            size, draw = self.space.size(name), 0
+            chosen: set[int] = set()
             while len(chosen) < counts[name]:
                 chosen.add(noise.derive_seed("active", self.seed, index, name, draw) % size)
                 draw += 1

@@ -6,8 +6,8 @@ projection:  theta_l = theta_l0 + s_l (theta_l - theta_l0), s_l = gamma_l / ||th
              first; ``rounds`` times: s <- clip(s - rate * g w, 1 - tau, 1 + tau), w_l ~ N(0, 1) clipped to
              +-tau / eps_p, g = (L(s + eps_p w) - L(s - eps_p w)) / (2 eps_p)
 
-2 forwards a step and 2 * rounds more in every kappa-th. A projection belongs to the step that follows it: all is
-measured first, then scale and step are written at once.
+2 forwards a step and 2 * rounds more in every kappa-th. A projection belongs to the step that follows it:
+all is measured first, then scale and step are written at once.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ class Dizo(ZerothOrder):
         formula="theta <- theta - eta c z; every kappa steps theta_l <- theta_l0 + s_l (theta_l - theta_l0)",
         order="zeroth",
         replay="scalars",
-        notes="The scales are relative (s_l = gamma_l / distance, from 1); whether the authors' eps_p and step are "
+        notes="The scales are relative (s_l = gamma_l / distance, from 1); whether the authors' eps_p and "
+        "step are "
         "relative or absolute was not verified. Their code projects k_proj and v_proj and freezes the "
         "embeddings; freezing is the space's business. Mode 'in-place' is refused.",
     )

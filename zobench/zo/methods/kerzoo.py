@@ -3,7 +3,7 @@
 r ~ U[-1, 1],  u ~ N(0, I),  K(r) = C (15/4) r (5 - 7 r^2)
 g = K(r) (L(theta + eps r u) - L(theta - eps r u)) / (2 eps) u,  theta <- theta - eta g
 
-E[r K(r)] = C and E[r^3 K(r)] = 0: with C = 1 the estimate is unbiased and its O(eps^2) bias cancels. E[(r K)^2]
+E[r K(r)] = C and E[r^3 K(r)] = 0: with C = 1 the estimate is unbiased, its O(eps^2) bias cancels. E[(r K)^2]
 = 6.25 for C = 1, so its variance is 6.25 times MeZO's. 2n forwards a step.
 """
 
@@ -12,9 +12,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import torch
+
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.directions import Gaussian
+from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
@@ -45,10 +47,11 @@ class KerzooConfig:
         checks.positive("scale", self.scale)
 
 
-class RadiusGaussian(Gaussian):
-    """Plain Gaussian directions; the radius makes the fourth-moment variance formula not apply."""
+class RadiusGaussian(Direction):
+    """Standard Gaussians; the random radius makes the fourth-moment variance formula not apply."""
 
-    fourth_moment = None
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
+        self.source.add_(tensor, name, seed, scale, "gaussian")
 
 
 def kernel(r: float, scale: float = 1.0) -> float:

@@ -55,7 +55,8 @@ class Lezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Layers are name prefixes up to the first number; embeddings, norms and heads outside the stack "
+        notes="Layers are name prefixes up to the first number; embeddings, norms and heads outside the "
+        "stack "
         "are layers of their own and drawn like the others (a choice). No rescaling: averaged over subsets "
         "the estimate is (1 - sparsity) times the gradient. passes_per_step is the upper bound of a step "
         "that happens to keep the largest layers.",

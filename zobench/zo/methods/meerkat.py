@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -71,8 +71,10 @@ def mean_squared_gradients(
 class Meerkat(ZerothOrder):
     """Two-sided SPSA on a static list of entries."""
 
+    direction: Listed
+
     Config = MeerkatConfig
-    small_problem = {"density": 0.8}
+    small_problem: ClassVar[Mapping[str, Any]] = {"density": 0.8}
     card = MethodCard(
         name="meerkat",
         title="Meerkat",
@@ -81,7 +83,8 @@ class Meerkat(ZerothOrder):
         order="zeroth",
         replay="scalars+artifacts",
         in_span=True,
-        notes="Without calibrate() the mask falls back to the largest magnitudes of the starting weights, the "
+        notes="Without calibrate() the mask falls back to the largest magnitudes of the starting weights, "
+        "the "
         "paper's weaker baseline. The count is exact, over all tensors together. No code was found.",
     )
 

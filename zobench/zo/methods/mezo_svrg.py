@@ -74,11 +74,14 @@ class MezoSvrg(ZerothOrder):
         name="mezo-svrg",
         title="MeZO-SVRG",
         source="arXiv 2404.08080",
-        formula="theta <- theta - eta_2 [g_B(theta; z) - g_B(anchor; z) + g_anchor]; every q steps a new anchor",
+        formula="theta <- theta - eta_2 [g_B(theta; z) - g_B(anchor; z) + g_anchor]; every q steps a new "
+        "anchor",
         order="zeroth",
         replay="scalars",
-        notes="The authors' code aliases the snapshot with the live weights and draws different seeds for the "
-        "two minibatch terms; here the anchor is a copy and z is one. Without use_anchor_batches the anchor batch "
+        notes="The authors' code aliases the snapshot with the live weights and draws different seeds for "
+        "the "
+        "two minibatch terms; here the anchor is a copy and z is one. Without use_anchor_batches the "
+        "anchor batch "
         "is the minibatch of the anchor step. Not unbiased step by step: g_anchor is shared by q steps. The "
         "learning-rate annealing of the paper is left out. Mode 'in-place' is refused.",
     )

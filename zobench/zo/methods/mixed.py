@@ -143,7 +143,8 @@ class ZoFoHybrid(Mixed):
         formula="theta_low <- theta_low - eta c z; theta_high <- theta_high - eta' grad L",
         order="mixed",
         replay="checkpoint",
-        notes="Which layers are which is a choice: the paper's details were not verified. The SPSA pair moves the "
+        notes="Which layers are which is a choice: the paper's details were not verified. The SPSA pair "
+        "moves the "
         "zeroth-order tensors only. One pass of backpropagation counts 3 forwards though it stops early.",
     )
 
@@ -220,7 +221,8 @@ class Addax(Mixed):
         formula="theta <- theta - eta (alpha c z + (1 - alpha) grad L)",
         order="mixed",
         replay="checkpoint",
-        notes="Without divide_by() both parts see the whole minibatch (the paper's variant without assignment); "
+        notes="Without divide_by() both parts see the whole minibatch (the paper's variant without "
+        "assignment); "
         "with it, long sequences get SPSA and short ones the gradient, and a step whose part is empty skips "
         "that part. The paper's in-place SGD inside the backward hook is memory, not arithmetic; here the "
         "gradient exists as a whole.",
@@ -248,7 +250,7 @@ class Addax(Mixed):
             pair = self._pair(objective)
             return self.combine(pair, *objective.gradient(self.space.tensors))
         long, short = self._divide(objective.batch)
-        pair, loss, grads = Estimate((), (), (), math.nan), math.nan, {}
+        pair = Estimate((), (), (), math.nan)
         if long is not None:
             with objective.on(long[0], sequences=long[1], tokens=long[2]):
                 pair = self._pair(objective)

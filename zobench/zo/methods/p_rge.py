@@ -2,8 +2,8 @@
 
 c_i = (L(B + eps z_i) - L(B - eps z_i)) / (2 eps),  B <- B - (eta / n) sum_i c_i z_i,  A frozen (LoRA-FA)
 
-The 2n branches (outer: queries, inner: signs) run as one vmapped forward with a B of their own each, where the
-model can be vmapped; ``Engine(mode="snapshot")`` runs them one by one. 2n forwards a step.
+The 2n branches (outer: queries, inner: signs) run as one vmapped forward with a B of their own each, where
+the model can be vmapped; ``Engine(mode="snapshot")`` runs them one by one. 2n forwards a step.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class PRge(ZerothOrder):
         replay="scalars",
         spaces=("lora",),
         in_span=True,
-        notes="Mode 'auto' is 'batched' here. A stays frozen whether or not the space tunes it. The authors' code "
+        notes="Mode 'auto' is 'batched' here. A stays frozen whether or not the space tunes it. The "
+        "authors' code "
         "could not be obtained; n was not found.",
     )
 

@@ -56,7 +56,8 @@ class Qzo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         spaces=("scales",),
-        notes="The paper floors at 0, the authors' code at 1e-7. Each of n derivatives is clipped before the mean. "
+        notes="The paper floors at 0, the authors' code at 1e-7. Each of n derivatives is clipped before "
+        "the mean. "
         "Learning rate 0 applies no floor. The perturbed scales may be negative, as in their code.",
     )
 

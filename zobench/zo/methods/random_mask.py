@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard
@@ -87,8 +87,10 @@ class RandomSubset(SparseMask):
 class RandomMask(ZerothOrder):
     """Two-sided SPSA on a random share of every tensor."""
 
-    Config: type = RandomMaskConfig
-    small_problem = {"sparsity": 0.2}
+    direction: RandomSubset
+
+    Config: ClassVar[type] = RandomMaskConfig
+    small_problem: ClassVar[Mapping[str, Any]] = {"sparsity": 0.2}
     card = MethodCard(
         name="random-mask",
         title="random mask",
@@ -97,7 +99,8 @@ class RandomMask(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="ZO-Bench's helper thresholds a Gaussian by the ratio, so that 0.1 zeroes 54 %; here the count is "
+        notes="ZO-Bench's helper thresholds a Gaussian by the ratio, so that 0.1 zeroes 54 %; here the "
+        "count is "
         "exact. No rescaling: the estimate is that of the gradient on the kept entries.",
     )
 

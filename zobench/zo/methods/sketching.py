@@ -102,7 +102,8 @@ class Sketching(ZerothOrder):
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="Scaled so that every sketch estimates the gradient itself. Coordinates are drawn with replacement. "
+        notes="Scaled so that every sketch estimates the gradient itself. Coordinates are drawn with "
+        "replacement. "
         "Gaussian and Rademacher two-sided are n-SPSA by construction. unbiased speaks of two sides.",
     )
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -61,8 +61,10 @@ class SparseMezoConfig:
 class SparseMezo(ZerothOrder):
     """Two-sided SPSA on small weights."""
 
+    direction: SparseMask
+
     Config = SparseMezoConfig
-    small_problem = {"sparsity": 0.05, "mask": "static"}
+    small_problem: ClassVar[Mapping[str, Any]] = {"sparsity": 0.05, "mask": "static"}
     card = MethodCard(
         name="sparse-mezo",
         title="Sparse-MeZO",
@@ -72,9 +74,12 @@ class SparseMezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="sparsity is the share zeroed. Entries that equal the threshold are kept, as in the formula, so "
-        "constant tensors (fresh norms) are kept whole or not at all, and tensors that start at zero (LoRA's B) "
-        "leave a dynamic mask with their first move: use mask 'static' there. extras: kept_share. Layers are name "
+        notes="sparsity is the share zeroed. Entries that equal the threshold are kept, as in the "
+        "formula, so "
+        "constant tensors (fresh norms) are kept whole or not at all, and tensors that start at zero "
+        "(LoRA's B) "
+        "leave a dynamic mask with their first move: use mask 'static' there. extras: kept_share. Layers "
+        "are name "
         "prefixes up to the first number. The authors' code could not be obtained; a public "
         "re-implementation of that name masks at random.",
     )

@@ -76,7 +76,8 @@ class Zeroqat(ZerothOrder):
         order="zeroth",
         replay="scalars",
         spaces=("fake-quant",),
-        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is that of the codes' range; the "
+        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is that of the codes' "
+        "range; the "
         "paper's separate clipping parameters and activation quantization are left out. The light variant "
         "is the space's targets. Steps and smoothing scales stay above a floor (a choice).",
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -104,12 +104,13 @@ class ZoAdamu(ZerothOrder):
     """SPSA along a simulated momentum, divided by a simulated second moment."""
 
     Config = ZoAdamuConfig
-    small_problem = {"steps": 1000, "warmup": 20}
+    small_problem: ClassVar[Mapping[str, Any]] = {"steps": 1000, "warmup": 20}
     card = MethodCard(
         name="zo-adamu",
         title="ZO-AdaMU",
         source="arXiv 2312.15184",
-        formula="theta <- theta - eta c m / sqrt(v + delta), m = beta1 z1 + (1-beta1) z2, z2 around the last m",
+        formula="theta <- theta - eta c m / sqrt(v + delta), m = beta1 z1 + (1-beta1) z2, z2 around the "
+        "last m",
         order="zeroth",
         replay="scalars",
         notes="From the paper: the authors' code perturbs with fixed 0.1/0.9 weights and updates with the "

@@ -85,7 +85,8 @@ class ZoRanksgd(ZerothOrder):
         formula="theta <- theta - eta (1/|E|) sum_(i better than j) (u_j - u_i)",
         order="zeroth",
         replay="scalars",
-        notes="Weights follow the paper's comparison graph and sum to zero. Equal losses are no comparison. The "
+        notes="Weights follow the paper's comparison graph and sum to zero. Equal losses are no "
+        "comparison. The "
         "estimate is a direction, not a gradient: its length does not depend on the loss. The line search is "
         "off by default, so that a step costs m.",
     )

@@ -1,9 +1,10 @@
 """ZeroTuning's parameter space: one factor per attention head on the first token's key.
 
-k_0 <- gamma_h k_0 for every head h, gamma = 1 at the start: the logits of all later tokens on the first token of
-the sequence are multiplied by gamma_h, before the softmax. A forward hook on the key projections does it, so
-that it works under any attention kernel; rotary embeddings are linear and commute with it. With left padding,
-the first token is the first one of ``attention_mask`` (taken from the module's keyword arguments).
+k_0 <- gamma_h k_0 for every head h, gamma = 1 at the start: the logits of all later tokens on the first
+token of the sequence are multiplied by gamma_h, before the softmax. A forward hook on the key projections
+does it, so that it works under any attention kernel; rotary embeddings are linear and commute with it. With
+left padding, the first token is the first one of ``attention_mask`` (taken from the module's keyword
+arguments).
 
 The factors can be tuned by any method of this library. Source: ZeroTuning (head-wise attention of the initial
 token); its other form multiplies the attention weights and renormalizes, which fused kernels do not expose.
@@ -89,8 +90,9 @@ class _FirstToken:
 
     def look(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
         mask = kwargs.get("attention_mask")
-        plain = isinstance(mask, torch.Tensor) and mask.dim() == 2
-        self.positions = mask.long().argmax(dim=1) if plain else None
+        self.positions = None
+        if isinstance(mask, torch.Tensor) and mask.dim() == 2:
+            self.positions = mask.long().argmax(dim=1)
 
     def scale(self, linear: Any, args: Any, keys: torch.Tensor) -> torch.Tensor:
         """Keys (batch x tokens x heads * width) with each sequence's first one scaled head by head."""

@@ -1,0 +1,184 @@
+"""OAT-Rephrase: training texts rewritten for zeroth-order optimization, kept only where a judge agrees
+(arXiv 2506.17264).
+
+A *rewriter* proposes other wordings of one text field; a *judge* says of each whether it still means the
+same and how well it serves the training. The best accepted one replaces the text; a row without one stays as
+it is. Ids, labels and answers never change, and only training rows should be given: rewording validation or
+test rows would change the task.
+
+Both are plain callables. ``prompted_rewriter`` and ``prompted_judge`` make them from any ``generate(prompt)
+-> text`` (a local model, an API); the prompts are our own, the paper's were not found. Every answer is asked
+for once per distinct input. Costs no forward pass of the model that is trained.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from zobench.data.example import Example, Splits
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's answer about one proposal.
+
+    Attributes:
+        same: it keeps the meaning, the label and the answer.
+        score: how much it is preferred among the accepted, higher first.
+        reason: in words, for the record.
+    """
+
+    same: bool
+    score: float = 0.0
+    reason: str = ""
+
+
+Rewriter = Callable[[Example, str], Sequence[str]]
+"""(row, name of the text field) -> proposed texts."""
+
+Judge = Callable[[Example, str, str], Verdict]
+"""(row, name of the text field, proposal) -> verdict."""
+
+Generate = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What happened to one row.
+
+    Attributes:
+        id: the row.
+        before, after: its text; equal where nothing was accepted.
+        proposed: proposals that were judged.
+        reason: the verdict's reason of the accepted one, or why the row stayed.
+    """
+
+    id: str
+    before: str
+    after: str
+    proposed: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rephrased:
+    """Rewritten rows in order, one ``Change`` per row, and how many rewriter and judge calls it took."""
+
+    rows: tuple[Example, ...]
+    changes: tuple[Change, ...]
+    calls: int
+
+    @property
+    def share(self) -> float:
+        """Share of the rows whose text changed."""
+        return sum(c.before != c.after for c in self.changes) / len(self.changes) if self.changes else 0.0
+
+
+def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: Judge) -> Rephrased:
+    """Each row with its ``field`` replaced by the best proposal that the judge accepts; ties go to the first.
+
+    Proposals that are empty, equal to the text or repeated are not judged.
+
+    Raises:
+        ValueError: a row without this text field, or a judge that returns no ``Verdict`` or a score that is
+            not a number.
+    """
+    kept: list[Example] = []
+    changes: list[Change] = []
+    calls = 0
+    for row in rows:
+        if field not in row.text:
+            raise ValueError(f"example {row.id!r} has no text field {field!r}; it has {sorted(row.text)}")
+        proposals = _distinct(rewriter(row, field), row.text[field])
+        verdicts = [_checked(judge(row, field, proposal), row) for proposal in proposals]
+        calls += 1 + len(verdicts)
+        change = _choose(row, field, proposals, verdicts)
+        changes.append(change)
+        kept.append(row if change.after == change.before else _rewritten(row, field, change.after))
+    return Rephrased(tuple(kept), tuple(changes), calls)
+
+
+def rephrase_training(splits: Splits, field: str, rewriter: Rewriter, judge: Judge) -> Splits:
+    """The splits with rephrased training rows; validation, test and demonstrations as they were."""
+    return dataclasses.replace(splits, train=rephrase(splits.train, field, rewriter, judge).rows)
+
+
+def _distinct(proposals: Sequence[str], original: str) -> list[str]:
+    cleaned = (" ".join(p.split()) if "\n" not in original else p.strip() for p in proposals)
+    found = dict.fromkeys(p for p in cleaned if p)
+    found.pop(original, None)
+    return list(found)
+
+
+def _checked(verdict: Verdict, row: Example) -> Verdict:
+    if not isinstance(verdict, Verdict) or verdict.score != verdict.score:
+        raise ValueError(f"the judge must return a Verdict with a score, for {row.id!r} it gave {verdict!r}")
+    return verdict
+
+
+def _choose(row: Example, field: str, proposals: Sequence[str], verdicts: Sequence[Verdict]) -> Change:
+    text = row.text[field]
+    accepted = [(v, p) for v, p in zip(verdicts, proposals, strict=True) if v.same]
+    if not accepted:
+        return Change(
+            row.id, text, text, len(proposals), "nothing accepted" if proposals else "nothing proposed"
+        )
+    verdict, best = max(accepted, key=lambda pair: pair[0].score)
+    return Change(row.id, text, best, len(proposals), verdict.reason)
+
+
+def _rewritten(row: Example, field: str, text: str) -> Example:
+    changed = row.with_text(field, text)
+    return dataclasses.replace(changed, meta={**row.meta, "rephrased_from": row.text[field]})
+
+
+REWRITE = """Rewrite the text below {count} times so that a language model learns from it more easily: plain
+common \ words, one idea per sentence, the evidence for the answer stated clearly. Keep the meaning, all
+names and all \ numbers. Add nothing and leave nothing out. Write each version on a line of its own, numbered.
+
+Text: {text}
+"""
+
+JUDGE = """Do these two texts say the same, so that any question about one has the same answer for the other?
+If yes, how clear is the second one, from 1 (confusing) to 5 (very clear)?
+Answer with "no", or with "yes" and the number.
+
+First: {before}
+Second: {after}
+"""
+
+
+def prompted_rewriter(generate: Generate, count: int = 3) -> Rewriter:
+    """A rewriter that asks a language model for ``count`` versions and reads its numbered lines."""
+    if count < 1:
+        raise ValueError(f"count must be at least 1, got {count}")
+    seen: dict[str, list[str]] = {}
+
+    def rewriter(row: Example, field: str) -> Sequence[str]:
+        text = row.text[field]
+        if text not in seen:
+            answer = generate(REWRITE.format(count=count, text=text))
+            seen[text] = re.findall(r"^\s*\d+[.):]\s*(\S.*?)\s*$", answer, flags=re.MULTILINE)[:count]
+        return seen[text]
+
+    return rewriter
+
+
+def prompted_judge(generate: Generate) -> Judge:
+    """A judge that asks a language model for yes or no and a clarity from 1 to 5; an answer that is neither
+    is a no."""
+    seen: dict[tuple[str, str], Verdict] = {}
+
+    def judge(row: Example, field: str, proposal: str) -> Verdict:
+        key = (row.text[field], proposal)
+        if key not in seen:
+            answer = generate(JUDGE.format(before=key[0], after=proposal)).strip()
+            found = re.match(r"yes\b\D*([1-5])?", answer, flags=re.IGNORECASE)
+            clarity = float(found.group(1) or 0) if found else 0.0
+            seen[key] = Verdict(found is not None, clarity, answer)
+        return seen[key]
+
+    return judge
