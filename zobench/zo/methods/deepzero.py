@@ -28,7 +28,7 @@ from zobench.zo.perturb import Displaced
 from zobench.zo.source import CounterSource
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import Entry, counter_only, largest_positions
-from zobench.zo.updates import Momentum
+from zobench.zo.updates import Momentum, Sgd, Update
 
 
 @dataclass(frozen=True)
@@ -121,8 +121,8 @@ class Deepzero(ZerothOrder):
     def make_direction(self) -> Entry:
         return Entry(self.engine.source)
 
-    def make_update(self) -> Momentum:
-        return Momentum(self.config.momentum)
+    def make_update(self) -> Update:
+        return Momentum(self.config.momentum) if self.config.momentum else Sgd()
 
     def measure(self, objective: Objective) -> Estimate:
         if self.engine.mode == "in-place":
