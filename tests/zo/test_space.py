@@ -217,7 +217,7 @@ def test_jvp_on_a_hugging_face_model_is_the_gradient_along_the_direction(kind: s
     ("kind", "params", "message"),
     [
         ("ful", {}, "did you mean 'full'"),
-        ("nothing-like-it", {}, "valid: bias, full"),
+        ("nothing-like-it", {}, "valid: bias, fake-quant, full"),
         ("lora", {"rank": 8}, "has no parameter 'rank'"),
         ("lora", {"r": 0}, "r must be at least 1"),
         ("lora", {"targets": "q_proj"}, "targets must be a list"),
