@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from unlearning_models import Toy, batch, tiny_llama, tokens
 from zobench.plugins import entries, lookup
 from zobench.unlearning.base import Batch, Context, Objective, loss_function
 from zobench.unlearning.catalogue import OBJECTIVES
+from zobench.zo.objective import Objective as Metered
 
 LAYERED = ("rmu", "r2mu", "blur")
 SCALAR = [n for n in OBJECTIVES if n not in ("blur", "task-vector")]
@@ -147,6 +150,12 @@ def test_scalar_objectives_are_open_to_zeroth_order(name):
     assert found.card.form == "scalar"
 
 
+def test_the_catalogue_needs_no_torch():
+    code = "import sys, zobench.unlearning.catalogue; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_cards_are_named_after_the_catalogue():
     for name, entry in entries("objectives").items():
         if entry.origin == "builtin":
@@ -156,10 +165,30 @@ def test_cards_are_named_after_the_catalogue():
             assert card.formula
 
 
+@pytest.mark.parametrize("name", SCALAR)
+def test_batched_branches_and_forward_mode_work(name):
+    """What batched and forward-mode optimizers ask for: losses of stacked weights, the slope along a tangent."""
+    objective, context = build(name), moved()
+    metered = Metered(context.module, loss_function(objective, context.reference))
+    ready = objective.prepare(context, batch())
+    metered.set_batch(ready, sequences=ready.sequences, tokens=ready.tokens)
+    named = dict(context.module.named_parameters())
+    generator = torch.Generator().manual_seed(0)
+    u = {n: torch.randn(p.shape, generator=generator, dtype=p.dtype) for n, p in named.items()}
+    stacked = {n: torch.stack([p.detach(), p.detach() + 0.01 * u[n]]) for n, p in named.items()}
+    here, there = metered.branches(stacked)
+    assert here == pytest.approx(metered.loss(), rel=1e-12)
+    value, slope = metered.jvp(u)
+    loss, found = metered.gradient(named)
+    assert value == pytest.approx(loss, rel=1e-12)
+    assert slope == pytest.approx(sum((found[n] * u[n]).sum().item() for n in u), rel=1e-9)
+    put(context.module, numbers(context.module) + 0.01 * torch.cat([v.flatten() for v in u.values()]))
+    assert there == pytest.approx(metered.loss(), rel=1e-12)
+
+
 @pytest.mark.parametrize("name", ["npo", "wga", "rmu"])
 def test_a_zeroth_order_optimizer_runs_it(name):
     from zobench.zo.methods.mezo import Mezo, MezoConfig
-    from zobench.zo.objective import Objective as Metered
     from zobench.zo.space.catalogue import build_space
 
     context = moved()

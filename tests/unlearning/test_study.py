@@ -13,7 +13,7 @@ from unlearning_text import texts, word_tokenizer
 
 from zobench.plugins import lookup
 from zobench.unlearning import terms
-from zobench.unlearning.data import FactSplits, invented_facts
+from zobench.unlearning.data import FactSplits, invented_facts, tofu
 from zobench.unlearning.evaluate import against_oracle, measure, parts_of, scores, utility_of
 from zobench.unlearning.forget_sets import by_author
 from zobench.unlearning.minibatches import Minibatches, passes_over
@@ -116,7 +116,39 @@ def test_scores_of_a_model_and_of_the_oracle_itself(bench):
     utility = utility_of(oracle)
     assert len(utility.parts) == 9, "three numbers of three domains"
     own = against_oracle(oracle, oracle)
-    assert own == {"forget_quality_d": 0, "forget_quality_log10_p": 0, "privleak": 0}
+    assert (own["forget_quality_d"], own["forget_quality_log10_p"], own["privleak"]) == (0, 0, 0)
+    assert own["auc_reference"] == 0.5
+    assert all(0 <= v <= 1 for k, v in own.items() if k.startswith("auc_"))
+    assert len(own) == 3 + 5
+
+
+def test_tofu_rows_are_scored_as_the_benchmark_does(real_data):
+    """Real rows, one model: every number again from plain losses, item by item, as open-unlearning defines
+    them."""
+    splits = tofu(real_data / "tofu", 10, authors=20)
+    rows = splits.forget[:6]
+    tokenizer = word_tokenizer(texts(rows))
+    module = tiny_llama(0, vocabulary=len(tokenizer), positions=256)
+
+    def loss(question, answer):
+        prompt = tokenizer(f"Q: {question}\nA:")["input_ids"]
+        ids = torch.tensor([tokenizer(f"Q: {question}\nA: {answer}")["input_ids"] + [tokenizer.eos_token_id]])
+        with torch.no_grad():
+            return module(
+                ids, labels=torch.where(torch.arange(ids.shape[1]) < len(prompt), -100, ids)
+            ).loss.item()
+
+    plain = [loss(r.question, r.answer) for r in rows]
+    right = [loss(r.question, r.paraphrased_answer) for r in rows]
+    wrong = [sum(loss(r.question, w) for w in r.perturbed_answers) / 5 for r in rows]
+    ratios = [math.exp(-w) / math.exp(-c) for c, w in zip(right, wrong, strict=True)]
+    found = scores(measure(module, tokenizer, {"forget": rows}))
+    assert found["forget_probability"] == pytest.approx(sum(math.exp(-x) for x in plain) / 6, rel=1e-3)
+    assert found["forget_truth_ratio_forget"] == pytest.approx(
+        sum(min(r, 1 / r) for r in ratios) / 6, rel=1e-3
+    )
+    expected = sum(max(0, 1 - r) for r in ratios) / 6
+    assert found["forget_truth_ratio_utility"] == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 SHORT = {

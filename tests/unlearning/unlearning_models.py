@@ -63,7 +63,7 @@ def batch():
     return Batch({name: tokens(seed) for seed, name in enumerate(PARTS)})
 
 
-def tiny_llama(seed=0, vocabulary=32, layers=2):
+def tiny_llama(seed=0, vocabulary=32, layers=2, positions=64):
     """A random Llama; leaves the global random state as it was."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -74,7 +74,7 @@ def tiny_llama(seed=0, vocabulary=32, layers=2):
         num_attention_heads=2,
         num_key_value_heads=2,
         intermediate_size=24,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=0,

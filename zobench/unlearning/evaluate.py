@@ -14,7 +14,15 @@ import numpy as np
 from torch import nn
 
 from zobench.unlearning.data import FactSplits
-from zobench.unlearning.metrics.membership import auc, min_k, privleak
+from zobench.unlearning.metrics.membership import (
+    auc,
+    loss_score,
+    min_k,
+    min_k_plus_plus,
+    privleak,
+    reference_score,
+    zlib_score,
+)
 from zobench.unlearning.metrics.memorization import exact_memorization, extraction_strength
 from zobench.unlearning.metrics.overlap import rouge_l
 from zobench.unlearning.metrics.probability import among_options
@@ -126,7 +134,8 @@ def utility_of(measured: Measured) -> Utility | None:
 
 
 def against_oracle(measured: Measured, oracle: Measured) -> dict[str, float]:
-    """Scores that need the oracle: forget quality (D, log10 p) and PrivLeak by min-k."""
+    """Scores that need the oracle: forget quality (D, log10 p), membership AUCs, PrivLeak by
+    min-k."""
     found: dict[str, float] = {}
     ours, theirs = measured.parts["forget"].truth, oracle.parts["forget"].truth
     if ours is not None and theirs is not None:
@@ -135,13 +144,31 @@ def against_oracle(measured: Measured, oracle: Measured) -> dict[str, float]:
         )
         found |= {"forget_quality_d": quality.d, "forget_quality_log10_p": quality.log10_p}
     if "holdout" in measured.parts and "holdout" in oracle.parts:
-        found["privleak"] = privleak(_min_k_auc(measured), _min_k_auc(oracle))
+        found |= {f"auc_{attack}": area for attack, area in membership_aucs(measured, oracle).items()}
+        reference = membership_aucs(oracle, oracle)["min_k"]
+        found["privleak"] = privleak(found["auc_min_k"], reference)
     return found
 
 
-def _min_k_auc(measured: Measured) -> float:
-    member, other = ([min_k(i.log_probs) for i in measured.parts[p].items] for p in ("forget", "holdout"))
-    return auc(member, other)
+def membership_aucs(measured: Measured, oracle: Measured) -> dict[str, float]:
+    """AUC of every attack, forget against holdout; the oracle is the ``reference`` attack's reference model
+    (its own AUC there is .5)."""
+    columns: dict[str, list[list[float]]] = {}
+    for part in ("forget", "holdout"):
+        ours, theirs = measured.parts[part], oracle.parts[part]
+        by_attack = {
+            "loss": [loss_score(i.log_probs) for i in ours.items],
+            "zlib": [zlib_score(i.log_probs, r.answer) for i, r in zip(ours.items, ours.rows, strict=True)],
+            "reference": [
+                reference_score(i.log_probs, o.log_probs)
+                for i, o in zip(ours.items, theirs.items, strict=True)
+            ],
+            "min_k": [min_k(i.log_probs) for i in ours.items],
+            "min_k_plus_plus": [min_k_plus_plus(i.log_probs, i.means, i.variances) for i in ours.items],
+        }
+        for attack, values in by_attack.items():
+            columns.setdefault(attack, []).append(values)
+    return {attack: auc(*pair) for attack, pair in columns.items()}
 
 
 def _mean(values: Any) -> float:

@@ -109,8 +109,8 @@ class Halves:
 def halves(rows: Sequence[FactRow], seed: int) -> Halves:
     """Half of the attributes of every author to relearn, the other half to score.
 
-    Where attributes have names shared by all authors, the same ones go to each side for everybody: relearning
-    that "authors have a pet" must not help on pets. Otherwise each author's own facts are halved.
+    The same attributes go to each side for everybody: relearning that "authors have a pet" must not help on
+    pets. (TOFU's attributes are the places of the questions in an author's block.)
     """
     names = sorted({r.attribute for r in rows}, key=lambda a: _draw(seed, "half", a))
     if len(names) < 2:

@@ -9,9 +9,9 @@ With l_f the forget term, l_r the weighted retain term and g = grad l_f:
     WA   average of the weights seen from a step on
 
 RS is the natural first-order control for a zeroth-order estimator, which too follows the gradient of a
-smoothed loss. In GP and CR the penalty is differentiated by a second backward pass; the released code of these
-two adds a Python number to the loss, through which no gradient flows. Cost in gradients: SAM 2, RS one per
-draw, GP 2, CR 3, and one for the retain term.
+smoothed loss. In GP and CR the penalty is differentiated by a second backward pass; the released code of
+these two adds a Python number to the loss, through which no gradient flows. Cost in gradients: SAM 2, RS one
+per draw, GP 2, CR 3, and one for the retain term.
 """
 
 from __future__ import annotations
