@@ -167,7 +167,7 @@ def test_cards_are_named_after_the_catalogue():
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_batched_branches_and_forward_mode_work(name):
-    """What batched and forward-mode optimizers ask for: losses of stacked weights, the slope along a tangent."""
+    """What batched and forward-mode optimizers ask for: losses of stacked weights, slope along a tangent."""
     objective, context = build(name), moved()
     metered = Metered(context.module, loss_function(objective, context.reference))
     ready = objective.prepare(context, batch())

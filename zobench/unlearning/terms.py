@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from zobench.unlearning.base import Tokens, TokenSet
 
@@ -69,7 +68,8 @@ def row_nll(module: nn.Module, tokens: Tokens, reduction: str) -> torch.Tensor:
 def divergence(reference: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
     """KL(softmax(reference) || softmax(scores)) over the last axis."""
     p, q = reference.log_softmax(-1), scores.log_softmax(-1)
-    return functional.kl_div(q, p, reduction="none", log_target=True).sum(-1)
+    weights = p.exp()
+    return torch.where(weights > 0, weights * (p - q), 0.0).sum(-1)
 
 
 def hidden(module: nn.Module, tokens: Tokens, layer: int) -> torch.Tensor:

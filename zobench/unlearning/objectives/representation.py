@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from zobench.unlearning import terms
@@ -51,9 +52,9 @@ class R2muConfig(RmuConfig):
 
 def control_vector(width: int, seed: int, like: torch.Tensor) -> torch.Tensor:
     """u: uniform on [0, 1)^width divided by its norm; the same on every machine for one seed."""
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.rand(width, generator=generator, dtype=torch.float64)
-    return (u / u.norm()).to(like)
+    # NumPy's generator: torch refuses to draw inside the batched runs of zeroth-order optimizers.
+    u = np.random.default_rng(seed).random(width)
+    return torch.from_numpy(u / np.linalg.norm(u)).to(like)
 
 
 class Rmu(ForgetRetain):
