@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
 
-Kind = Literal["methods", "tasks", "attacks", "objectives", "probes"]
+Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers"]
 
 GROUPS: dict[Kind, str] = {
     "methods": "zobench.optimizers",
@@ -22,6 +22,7 @@ GROUPS: dict[Kind, str] = {
     "attacks": "zobench.attacks",
     "objectives": "zobench.objectives",
     "probes": "zobench.probes",
+    "trackers": "zobench.trackers",
 }
 
 CATALOGUES: dict[Kind, str] = {
@@ -30,6 +31,7 @@ CATALOGUES: dict[Kind, str] = {
     "attacks": "zobench.attacks.catalogue",
     "objectives": "zobench.unlearning.catalogue",
     "probes": "zobench.unlearning.catalogue",
+    "trackers": "zobench.trackers.catalogue",
 }
 
 

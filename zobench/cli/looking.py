@@ -18,6 +18,7 @@ class What(str, Enum):
     tasks = "tasks"
     attacks = "attacks"
     models = "models"
+    trackers = "trackers"
     plugins = "plugins"
 
 
@@ -75,6 +76,12 @@ def _parameters(found: Any) -> list[str]:
     return [", ".join(fields(found.Config)) or "-"]
 
 
+def _tracker(found: Any) -> list[str]:
+    from zobench.trackers.base import missing_package
+
+    return [missing_package(found) or "ready"]
+
+
 _DETAILS = {
     What.methods: (
         ["title", "source", "forwards/step", "spaces", "parameters"],
@@ -82,6 +89,7 @@ _DETAILS = {
     ),
     What.tasks: (["parameters"], _guarded(_parameters, 1)),
     What.attacks: (["parameters"], _guarded(_parameters, 1)),
+    What.trackers: (["state"], _guarded(_tracker, 1)),
 }
 
 

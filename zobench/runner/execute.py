@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ import torch
 
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.record import Run, failure_row, tables_of
+from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
 from zobench.runner.workbench import Workbench
 from zobench.store import files
@@ -77,6 +78,13 @@ def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
 def _locked(run: Run, control: Control) -> Outcome:
     run.folder.reopen()
     run.begin()
+    tracking = Tracking(run.job.trackers, run.folder.path.parent, run.job, run.run_id)
+    outcome = _attempt(run, replace(control, listener=tracking.listening(control.listener)))
+    tracking.finished(outcome.status)
+    return outcome
+
+
+def _attempt(run: Run, control: Control) -> Outcome:
     try:
         return _perform(run, control)
     except Stopped:

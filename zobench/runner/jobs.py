@@ -19,6 +19,7 @@ class Job:
         tuning_forwards: forwards spent on choosing them.
         command: the command line, recorded.
         checkpoint_every: steps between two checkpoints.
+        trackers: names of the trackers that hear of the run.
     """
 
     planned: PlannedRun
@@ -27,6 +28,7 @@ class Job:
     tuning_forwards: int = 0
     command: tuple[str, ...] = ()
     checkpoint_every: int = 100
+    trackers: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -142,7 +142,8 @@ class _Conductor:
         return self.summary
 
     def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
-        return Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every)
+        told = self.plan.trackers
+        return Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every, told)
 
     def _submit(self, jobs: list[Job]) -> None:
         self.board.add(jobs)

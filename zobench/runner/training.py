@@ -195,6 +195,8 @@ class Training:
         for b in points:
             self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
             self.progress.points.append(b)
+        named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
+        self._tell({"at": spent.forwards, "measured": named})
 
     @contextlib.contextmanager
     def _at(self, values: dict[str, torch.Tensor]) -> Iterator[None]:
@@ -214,7 +216,7 @@ class Training:
         self.progress.refused += not record.moved
         self.folder.append_step(self._log_row(record))
         self.diverged = self.guard.see(record.loss)
-        self._tell({"forwards": self.meter.forwards, "loss": record.loss})
+        self._tell({"forwards": self.meter.forwards, "loss": record.loss, "lr": record.lr})
 
     def _log_row(self, record: StepRecord) -> Row:
         return {

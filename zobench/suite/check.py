@@ -29,6 +29,7 @@ def run(document: Document, draft: Draft) -> None:
     classes = Classes(document)
     _check_seeds(document, draft)
     _check_evaluation(document, draft)
+    _check_trackers(document, draft, classes)
     for name, ref in draft.entries("models").items():
         _check_model(document, name, ref.name)
     for section in ("tasks", "attacks"):
@@ -63,6 +64,17 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
         document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+
+
+def _check_trackers(document: Document, draft: Draft, classes: Classes) -> None:
+    from zobench.trackers.base import missing_package
+
+    names = draft.parts.get("trackers", ())
+    report_duplicates(document, ("trackers",), "tracker", names)
+    for index, name in enumerate(names):
+        found = classes.get("trackers", name, ("trackers", index))
+        if found is not None and (problem := missing_package(found)):
+            document.report(("trackers", index), f"tracker {name!r} {problem}")
 
 
 def _check_model(document: Document, entry: str, name: str) -> None:

@@ -43,6 +43,7 @@ def expand(suite: Suite) -> Plan:
         studies=tuple(studies),
         executor=suite.executor,
         checkpoint=suite.checkpoint,
+        trackers=suite.trackers,
         output=suite.output,
     )
 

@@ -57,6 +57,7 @@ class Plan(Frozen):
     studies: tuple[TuningStudy, ...] = ()
     executor: Executor = Executor()
     checkpoint: Checkpoint = Checkpoint()
+    trackers: tuple[str, ...] = ()
     output: str | None = None
 
     def rows(self) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ class Suite(Strict):
     evaluation: EvaluationEntry = EvaluationEntry()
     executor: Executor = Executor()
     checkpoint: Checkpoint = Checkpoint()
+    trackers: tuple[str, ...] = ()
     output: str | None = None
 
 

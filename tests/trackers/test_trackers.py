@@ -1,0 +1,191 @@
+"""Trackers hear of every step and metric, change nothing about a run, and may fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tracker_fakes
+from runner_fakes import FakeParts
+
+from zobench.plugins import entries
+from zobench.runner.execute import run_one
+from zobench.runner.jobs import Job
+from zobench.runner.plans import run_plan
+from zobench.runner.workbench import Workbench
+from zobench.store.reader import read_run
+from zobench.suite import load
+from zobench.suite.plan import Plan
+from zobench.suite.schema import Executor
+from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
+
+SUITE = """\
+suite: small
+models:
+  nano: {name: "builtin:nano"}
+tasks:
+  nano-sentiment: {}
+methods:
+  none: {}
+seeds: [0]
+budget: {forwards: 0}
+trackers: TRACKERS
+"""
+
+
+def planned(**changes: Any) -> PlannedRun:
+    values: dict[str, Any] = {
+        "model": ModelRef(name="tiny"),
+        "task": Component(name="count"),
+        "method": Component(name="mezo", params={"lr": 0.05, "epsilon": 1e-2}),
+        "seed": 0,
+        "budget": Budget(forwards=8, batch_size=8),
+        "evaluation": Evaluation(at=(0, 4)),
+        "attacks": (Component(name="swap"),),
+    }
+    return PlannedRun(row="mezo lr=0.05", spec=RunSpec(**{**values, **changes}))
+
+
+def done(folder: Path, *trackers: str, **changes: Any) -> Any:
+    tracker_fakes.Heard.calls.clear()
+    tracker_fakes.Clumsy.steps = 0
+    job = Job(planned(**changes), "tiny", trackers=trackers)
+    return run_one(job, folder / "runs", Workbench(FakeParts()))
+
+
+def test_a_tracker_of_a_plugin_hears_everything_in_order(plugged, tmp_path):
+    outcome = done(tmp_path, "heard")
+    calls = tracker_fakes.Heard.calls
+    assert calls[0] == ("made", tmp_path)
+    run = calls[1][1]
+    assert (run.run_id, run.suite, run.title) == (outcome.run_id, "tiny", "mezo lr=0.05 on count, seed 0")
+    tables = {name: t.to_pylist() for name, t in read_run(tmp_path / "runs", outcome.run_id).items()}
+    told = [c[1:] for c in calls if c[0] == "step"]
+    assert told == [(s["forwards"], {"loss": s["loss"], "lr": s["lr"]}) for s in tables["steps"]]
+    metrics = [c[1:] for c in calls if c[0] == "metric"]
+    accuracy = {
+        m["forwards"]: m["value"]
+        for m in tables["metrics"]
+        if m["metric"] == "accuracy" and m["split"] == "test" and m["condition_kind"] == "clean"
+    }
+    assert [(f, v) for f, name, v in metrics if name == "test/accuracy"] == sorted(accuracy.items())
+    assert {"attack/swap/accuracy", "null/swap/accuracy", "attack/swap/net_success_rate"} <= {
+        name for _, name, _ in metrics
+    }
+    assert calls[-1] == ("finished", "done")
+
+
+def test_trackers_are_no_part_of_a_run_and_change_no_number(plugged, tmp_path):
+    one, two = done(tmp_path / "a", "heard"), done(tmp_path / "b")
+    assert one == two
+    rows = [read_run(tmp_path / p / "runs", one.run_id)["runs"].to_pylist()[0] for p in "ab"]
+    assert rows[0]["weights_digest"] == rows[1]["weights_digest"]
+
+
+def test_a_tracker_that_fails_is_named_once_and_the_run_goes_on(plugged, tmp_path, capsys):
+    outcome = done(tmp_path, "clumsy", "heard", "unknown-one")
+    assert outcome.status == "done"
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2
+    assert "unknown tracker 'unknown-one'" in told[0]
+    assert f"tracker 'clumsy' is off for run {outcome.run_id}" in told[1]
+    assert sum(c[0] == "step" for c in tracker_fakes.Heard.calls) == 4
+    assert tracker_fakes.Clumsy.steps == 3
+
+
+def test_a_run_that_fails_says_so(plugged, tmp_path):
+    done(tmp_path, "heard", method=Component(name="nine", params={"fail_at": 0}), budget=Budget(forwards=9))
+    assert tracker_fakes.Heard.calls[-1] == ("finished", "failed")
+
+
+def test_a_plan_hands_its_trackers_to_its_runs(plugged, tmp_path):
+    tracker_fakes.Heard.calls.clear()
+    plan = Plan(suite="tiny", runs=(planned(),), executor=Executor(kind="inline"), trackers=("heard",))
+    run_plan(plan, tmp_path, progress=False, parts="runner_fakes:PARTS")
+    assert tracker_fakes.Heard.calls[-1] == ("finished", "done")
+
+
+@pytest.mark.parametrize(
+    ("trackers", "message"),
+    [
+        (
+            "[lacking]",
+            "small.yaml:10: trackers[0]: tracker 'lacking' needs the package 'no_such_package_at_all'",
+        ),
+        ("[tensorbord]", "unknown tracker 'tensorbord'"),
+        ("[heard, heard]", "tracker 'heard' is listed 2 times"),
+        ("heard", "must be a list"),
+    ],
+)
+def test_a_suite_is_refused_before_anything_runs(plugged, tmp_path, trackers, message):
+    path = tmp_path / "small.yaml"
+    path.write_text(SUITE.replace("TRACKERS", trackers))
+    with pytest.raises(ValueError) as caught:
+        load(path)
+    assert message in str(caught.value)
+
+
+def test_a_suite_with_a_tracker_is_expanded(plugged, tmp_path):
+    from zobench.suite import expand
+
+    path = tmp_path / "small.yaml"
+    path.write_text(SUITE.replace("TRACKERS", "[heard]"))
+    plan = expand(load(path))
+    assert plan.trackers == ("heard",)
+    path.write_text(SUITE.replace("TRACKERS", "[]"))
+    assert expand(load(path)).runs == plan.runs
+
+
+def test_the_built_in_trackers_import_without_their_packages():
+    names = [n for n, e in entries("trackers").items() if e.origin == "builtin"]
+    assert names == ["mlflow", "tensorboard", "wandb"]
+    code = (
+        "import sys\nfrom zobench.plugins import lookup\n"
+        f"for n in {names}: lookup('trackers', n)\n"
+        "print(*[n for n in ('torch', 'tensorboard', 'wandb', 'mlflow') if n in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_tensorboard_files_hold_the_steps(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    outcome = done(tmp_path, "tensorboard")
+    (folder,) = (p.parent for p in tmp_path.glob("tensorboard/**/events.*"))
+    assert folder == tmp_path / "tensorboard" / "mezo lr=0.05" / "count" / f"seed-0-{outcome.run_id[:8]}"
+    found = EventAccumulator(str(folder)).Reload()
+    steps = read_run(tmp_path / "runs", outcome.run_id)["steps"].to_pylist()
+    scalars = [(s.step, s.value) for s in found.Scalars("train/loss")]
+    assert scalars == [(s["forwards"], pytest.approx(s["loss"], rel=1e-6)) for s in steps]
+    assert [s.step for s in found.Scalars("test/accuracy")] == [0, 4, 8]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mlflow") is None, reason="mlflow is not installed")
+def test_mlflow_holds_the_steps(tmp_path, monkeypatch):
+    from mlflow.tracking import MlflowClient
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'ml.db'}")
+    outcome = done(tmp_path, "mlflow")
+    client = MlflowClient()
+    (run,) = client.search_runs([client.get_experiment_by_name("tiny").experiment_id])
+    assert run.data.tags["zobench.run_id"] == outcome.run_id
+    assert run.info.status == "FINISHED"
+    steps = read_run(tmp_path / "runs", outcome.run_id)["steps"].to_pylist()
+    history = client.get_metric_history(run.info.run_id, "train/loss")
+    assert [(m.step, m.value) for m in history] == [(s["forwards"], s["loss"]) for s in steps]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("wandb") is None, reason="wandb is not installed")
+def test_wandb_writes_offline(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    outcome = done(tmp_path, "wandb")
+    assert outcome.status == "done"
+    assert "is off for run" not in capsys.readouterr().err
+    assert list(tmp_path.glob(f"wandb/offline-run-*-{outcome.run_id}/*.wandb"))

@@ -1,0 +1,7 @@
+"""Names of the built-in trackers; importing this imports no tracker's package."""
+
+TRACKERS = {
+    "mlflow": "zobench.trackers.mlflow_sink:MlflowTracker",
+    "tensorboard": "zobench.trackers.tensorboard_sink:TensorBoardTracker",
+    "wandb": "zobench.trackers.wandb_sink:WandbTracker",
+}

@@ -1,0 +1,44 @@
+"""Weights & Biases: one run of the project named after the suite; settings by its own environment variables
+(``WANDB_PROJECT``, ``WANDB_MODE=offline`` ...). Every number is logged against ``forwards``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from zobench.trackers.base import TrackedRun, Tracker
+
+
+class WandbTracker(Tracker):
+    """Grouped by row; a resumed run goes on in the same place."""
+
+    requires = ("wandb",)
+    install = "pip install wandb"
+
+    def run_started(self, run: TrackedRun) -> None:
+        import wandb
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._run: Any = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", run.suite),
+            id=run.run_id,
+            resume="allow",
+            name=run.title,
+            group=run.row,
+            job_type=run.purpose,
+            dir=str(self.folder),
+            config=dict(run.spec),
+        )
+        self._run.define_metric("*", step_metric="forwards")
+
+    def step(self, forwards: int, values: Mapping[str, float]) -> None:
+        named = {f"train/{name}": value for name, value in values.items()}
+        self._run.log({"forwards": forwards, **named})
+
+    def metric(self, forwards: int, name: str, value: float) -> None:
+        self._run.log({"forwards": forwards, name: value})
+
+    def finished(self, status: str) -> None:
+        self._run.summary["status"] = status
+        self._run.finish(exit_code=0 if status in ("done", "diverged", "budget") else 1)
