@@ -30,8 +30,11 @@ SEEDS = (101, 102, 103)
 ADAMW_STEPS = 80
 ADAMW_RATE = 1e-3
 MEZO_FORWARDS = 600
-MEZO_RATES = (2e-4, 4e-4, 6e-4)
+MEZO_RATES = (1e-4, 2e-4, 4e-4, 6e-4, 8e-4)
 """Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` counts."""
+
+MEZO_BETWEEN = (0.6, 0.9)
+"""Where the pilot must lie on at least two of the sets, so that methods can be told apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def few_shot(lm: LoadedModel) -> list[GateResult]:
         settings = {"steps": ADAMW_STEPS, "lr": ADAMW_RATE, "k": K, "accuracies": first_order}
         results.append(GateResult(f"{name}_adamw", statistics.mean(first_order), 0.95, 1.0, settings))
         result = mezo_pilot(lm, name, tasks)
-        between += result.passed
+        between += MEZO_BETWEEN[0] <= result.value <= MEZO_BETWEEN[1]
         results.append(result)
     results.append(GateResult("sets_with_mezo_between_60_and_90", between, 2, len(SETS)))
     return results
@@ -191,4 +194,5 @@ def mezo_pilot(lm: LoadedModel, name: str, tasks: dict[int, pilot.Bench]) -> Gat
         "rates": {str(r): {"loss": round(losses[r], 4), "accuracies": accuracies[r]} for r in MEZO_RATES},
         "chosen": best,
     }
-    return GateResult(f"{name}_mezo", round(statistics.mean(accuracies[best]), 4), 0.6, 0.9, detail)
+    # No gate of its own (any accuracy passes): the count of sets in between is one.
+    return GateResult(f"{name}_mezo", round(statistics.mean(accuracies[best]), 4), 0.0, 1.0, detail)

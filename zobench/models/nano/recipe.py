@@ -49,7 +49,10 @@ NANO_PHASES = (
 )
 """The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
 teaches too slowly: opinions, inference, and sums of two unknowns."""
-MASKED_PHASES = (Phase("fourth", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),)
+MASKED_PHASES = (
+    Phase("fourth", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),
+    Phase("fourth", 2, Schedule(steps=400, warmup=20, matrices=0.01, rest=3e-3)),
+)
 FACTS_PHASES = (Phase("facts", 1, Schedule(steps=700)),)
 
 RECIPES: dict[str, Recipe] = {
