@@ -28,6 +28,9 @@ EXTRAS = {
     "math": ("math-verify",),
     "ray": ("ray",),
     "gpu": ("triton",),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
 }
 """Extra of zobench -> the distributions it brings."""
 

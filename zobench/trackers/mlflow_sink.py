@@ -15,7 +15,7 @@ class MlflowTracker(Tracker):
     """A resumed run becomes a second MLflow run with the same tag ``zobench.run_id``."""
 
     requires = ("mlflow",)
-    install = "pip install mlflow"
+    install = "pip install 'zobench[mlflow]'"
 
     def run_started(self, run: TrackedRun) -> None:
         from mlflow.tracking import MlflowClient

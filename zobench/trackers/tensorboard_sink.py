@@ -16,7 +16,7 @@ class TensorBoardTracker(Tracker):
     """Scalars ``train/loss``, ``train/lr`` and the metrics; the specification as text."""
 
     requires = ("tensorboard",)
-    install = "pip install tensorboard"
+    install = "pip install 'zobench[tensorboard]'"
 
     def run_started(self, run: TrackedRun) -> None:
         from torch.utils.tensorboard import SummaryWriter

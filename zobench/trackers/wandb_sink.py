@@ -14,7 +14,7 @@ class WandbTracker(Tracker):
     """Grouped by row; a resumed run goes on in the same place."""
 
     requires = ("wandb",)
-    install = "pip install wandb"
+    install = "pip install 'zobench[wandb]'"
 
     def run_started(self, run: TrackedRun) -> None:
         import wandb
