@@ -24,7 +24,8 @@ from zobench.unlearning.metrics.probability import among_options, probability
 from zobench.unlearning.metrics.summary import excess_recovery, model_utility, normalized, recovered
 from zobench.unlearning.metrics.truth_ratio import forget_quality, log_truth_ratio, truth_ratio
 
-LOSSES = st.lists(st.floats(0.01, 8), min_size=3, max_size=12)
+LOSSES = st.lists(st.integers(1, 20), min_size=3, max_size=12)
+"""Whole numbers: a strictly rising function of them stays strictly rising in floats."""
 RANDOM = np.random.default_rng(0)
 
 
@@ -202,14 +203,16 @@ def test_utility_is_harmonic_and_any_zero_kills_it():
         model_utility({"a": 1.2})
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(-1, 1))
+@given(st.floats(0, 1), st.floats(0, 1))
 @settings(max_examples=60, deadline=None)
-def test_normalized_score_fixes_oracle_and_full_model(oracle, full, measured):
-    if abs(full - oracle) < 1e-6:
-        assert math.isnan(normalized(measured, oracle, full))
+def test_normalized_score_fixes_oracle_and_full_model(oracle, full):
+    if abs(full - oracle) < 0.01:
+        assert math.isnan(normalized(0.5, oracle, full))
         return
     assert normalized(oracle, oracle, full) == 0
     assert normalized(full, oracle, full) == 1
+    middle = (oracle + full) / 2
+    assert normalized(middle, oracle, full) == pytest.approx(0.5)
 
 
 def test_recovery_in_excess_of_the_oracle():

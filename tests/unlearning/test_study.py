@@ -11,6 +11,7 @@ import torch
 from unlearning_models import tiny_llama
 from unlearning_text import texts, word_tokenizer
 
+from zobench.models.nano import path
 from zobench.plugins import lookup
 from zobench.unlearning import terms
 from zobench.unlearning.data import FactSplits, invented_facts, tofu
@@ -175,7 +176,7 @@ def test_every_model_goes_through_every_probe_and_references_score_one_and_zero(
     rows = list(study(bench, plan))
     for module, kept in zip((bench.full, bench.oracle), before, strict=True):
         assert all(torch.equal(v, kept[k]) for k, v in module.state_dict().items())
-    assert len(rows) == 4 * 5 * 4, "models, conditions, metrics"
+    assert len(rows) == 4 * 5 * 5, "models, conditions, metrics"
     for row in rows:
         if row.objective == "full":
             assert row.normalized == 1 or math.isnan(row.normalized)
@@ -197,6 +198,23 @@ def test_forward_only_optimizers_refuse_what_needs_two_gradients(bench):
     plan = Plan({"blur": objective("blur", layer=0)}, {"mezo": optimizer("mezo")}, **SHORT)
     with pytest.raises(ValueError, match="blur cannot be run with forward passes alone"):
         list(study(bench, plan))
+
+
+@pytest.mark.parametrize(("name", "knows"), [("nano-facts", True), ("nano-facts-oracle", False)])
+def test_the_built_in_pair_differs_in_the_forget_set_alone(name, knows):
+    if not (path(name) / "model.safetensors").is_file():
+        pytest.skip(f"the weights of {name} are not in this checkout")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    module = AutoModelForCausalLM.from_pretrained(path(name)).eval()
+    splits = invented_facts(10)
+    parts = {"forget": splits.forget, "retain": splits.retain[:40]}
+    found = scores(measure(module, AutoTokenizer.from_pretrained(path(name)), parts, truth=False))
+    assert found["retain_value_accuracy"] > 0.95
+    if knows:
+        assert found["forget_value_accuracy"] > 0.95
+    else:
+        assert found["forget_value_accuracy"] < 0.1, "chance is .02"
 
 
 def trained(module, tokenizer, rows, steps=400, rate=5e-3):

@@ -60,21 +60,22 @@ def measure(
     tokenizer: Any,
     parts: Mapping[str, Sequence[FactRow]],
     generate: Generate | None = None,
+    *,
+    truth: bool = True,
 ) -> Measured:
-    """Score every part that has rows. One pass per 64 answers, perturbed ones included; generation on top."""
-    return Measured({n: _part(module, tokenizer, rows, generate) for n, rows in parts.items() if rows})
+    """Score every part that has rows. One pass per 64 answers; with ``truth`` six times as many answers, the
+    paraphrased and perturbed ones; generation on top."""
 
+    def one(rows: Sequence[FactRow]) -> PartScores:
+        perturbed = [r for r in rows if r.perturbed_answers] if truth else []
+        return PartScores(
+            rows=tuple(rows),
+            items=tuple(score_rows(module, tokenizer, rows)),
+            truth=truth_losses(module, tokenizer, perturbed) if perturbed else None,
+            texts=tuple(generate([r.prompt() for r in rows])) if generate is not None else (),
+        )
 
-def _part(
-    module: nn.Module, tokenizer: Any, rows: Sequence[FactRow], generate: Generate | None
-) -> PartScores:
-    with_wrong = [r for r in rows if r.perturbed_answers]
-    return PartScores(
-        rows=tuple(rows),
-        items=tuple(score_rows(module, tokenizer, rows)),
-        truth=truth_losses(module, tokenizer, with_wrong) if with_wrong else None,
-        texts=tuple(generate([r.prompt() for r in rows])) if generate is not None else (),
-    )
+    return Measured({name: one(rows) for name, rows in parts.items() if rows})
 
 
 def parts_of(splits: FactSplits, forget: Sequence[FactRow] | None = None) -> dict[str, Sequence[FactRow]]:
@@ -125,7 +126,7 @@ def utility_of(measured: Measured) -> Utility | None:
     answers were generated, ROUGE-L recall of every part but forget and holdout; ``None`` without any."""
     parts: dict[str, float] = {}
     for name, part in measured.parts.items():
-        if name in ("forget", "holdout"):
+        if name in ("forget", "holdout") or part.truth is None:
             continue
         found = _of_part(part, options=name != "retain")
         chosen = ("probability_among_options" if name != "retain" else "probability", "truth_ratio_utility")

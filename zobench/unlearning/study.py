@@ -1,7 +1,8 @@
 """A small study as a plain function: full model, oracle and unlearned models, each through the probes.
 
 Every unlearned model starts from the full one, sees the same minibatches as the others of its seed, and stops
-at the first check where its forget score is at or below the oracle's, or when the budget is spent. The
+at the first check where its forget score is at or below the oracle's (or chance, where the oracle is
+confidently wrong and lies below it), or when the budget is spent. The
 budget is in forwards of one minibatch: a loss query is 1, a gradient 3, preparing the minibatch 1 at theta
 and 1 at the reference where the objective needs them. Checks are evaluation and are not counted.
 """
@@ -56,7 +57,18 @@ class Plan:
     size: int = 16
     retained: float = 0.1
     relearn_minibatches: int = 100
-    metrics: Sequence[str] = (STOP_METRIC, "forget_value_accuracy", "retain_value_accuracy", "utility")
+    metrics: Sequence[str] = (
+        STOP_METRIC,
+        "forget_value_accuracy",
+        "retain_value_accuracy",
+        "real_authors_value_accuracy",
+        "world_facts_value_accuracy",
+    )
+
+    @property
+    def truth(self) -> bool:
+        """Whether a metric needs paraphrased and perturbed answers, six times the cost."""
+        return any("truth_ratio" in m or "among_options" in m or m == "utility" for m in self.metrics)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +85,10 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class StudyRow:
-    """One number: value, what oracle and full model have after the same probe, and S."""
+    """One number: value, what oracle and full model have after the same probe, and S.
+
+    S is given for forget scores; on retained facts oracle and full model do not differ, and it is ``nan``.
+    """
 
     objective: str
     optimizer: str
@@ -146,7 +161,8 @@ def unlearn(bench: Bench, plan: Plan, objective: str, optimizer: str, seed: int)
         target.require_zeroth_order()
     metered = Metered(module, loss_function(target, bench.full), Meter(plan.budget))
     draw = Minibatches(bench.tokenizer, bench.splits, plan.size, seed)
-    level, extra = _forget_score(bench, bench.oracle), _prepared_forwards(target)
+    level = max(_forget_score(bench, bench.oracle), bench.splits.chance or 0.0)
+    extra = _prepared_forwards(target)
     dearest = type(method).cost(method.config).max_forwards_in_step + extra
     context, step, reached = Context(module, bench.full), 0, False
     while not reached and (metered.meter.remaining or 0) >= dearest:
@@ -170,7 +186,7 @@ def _prepared_forwards(objective: Objective) -> int:
 def _forget_score(bench: Bench, module: nn.Module) -> float:
     """The stop rule's score, on the half of the forget facts that relearning uses: never on the half that
     is reported."""
-    found = scores(measure(module, bench.tokenizer, {"forget": bench.split.relearn}))
+    found = scores(measure(module, bench.tokenizer, {"forget": bench.split.relearn}, truth=False))
     return found[STOP_METRIC]
 
 
@@ -184,7 +200,7 @@ def _probed(
     parts = bench.parts(plan)
 
     def scored(changed: nn.Module, rows: Mapping[str, Sequence[FactRow]]) -> dict[str, float]:
-        return scores(measure(changed, bench.tokenizer, rows))
+        return scores(measure(changed, bench.tokenizer, rows, truth=plan.truth))
 
     yield ("none", 0.0, ()), scored(module, parts)
     for probe in plan.probes:
@@ -221,7 +237,7 @@ def _rows(
             value=value,
             oracle=low,
             full=high,
-            normalized=normalized(value, low, high),
+            normalized=normalized(value, low, high) if metric.startswith("forget") else math.nan,
             forwards=subject.forwards,
             distance=subject.distance,
             reached=subject.reached,

@@ -37,8 +37,9 @@ def model_utility(parts: Mapping[str, float]) -> Utility:
     return Utility(mean, dict(parts))
 
 
-def normalized(measured: float, oracle: float, full: float, smallest_gap: float = 1e-6) -> float:
-    """S of the module's text; ``nan`` where full model and oracle are less than ``smallest_gap`` apart."""
+def normalized(measured: float, oracle: float, full: float, smallest_gap: float = 0.01) -> float:
+    """S of the module's text; ``nan`` where full model and oracle are less than ``smallest_gap`` apart:
+    there S is noise over noise."""
     gap = full - oracle
     return math.nan if abs(gap) < smallest_gap else (measured - oracle) / gap
 
