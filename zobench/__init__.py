@@ -1,4 +1,5 @@
-"""zobench: benchmark and evaluation harness for zeroth-order optimizers and the robustness of what they train.
+"""zobench: benchmark and evaluation harness for zeroth-order optimizers and the robustness of what they
+train.
 
 Importing this package imports no torch; rooms (``zobench.zo``, ``zobench.tasks`` …) are imported when used.
 """

@@ -39,9 +39,15 @@ def build(
     """Train a built-in model again from nothing, by the recipe in the repository, and check it at its
     gates."""
     from zobench.models.nano.build import build as train
+    from zobench.models.nano.gates import accept
     from zobench.plugins import builtin_models, nearest
 
     if name not in builtin_models():
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")
-    train(name, output or Path(name), seed=seed)
-    typer.echo(f"wrote {output or Path(name)}")
+    folder = output or Path(name)
+    train(name, folder, seed=seed)
+    typer.echo(f"wrote {folder}; measuring its gates")
+    if not accept(
+        name, folder, report=lambda gate: typer.echo(f"{gate.name} {gate.value:.4f} passed: {gate.passed}")
+    ):
+        raise typer.Exit(1)

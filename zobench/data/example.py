@@ -1,7 +1,7 @@
 """The one record that data, tasks and attacks exchange.
 
-An :class:`Example` holds named text fields (an attack edits exactly one of them) and a gold label or gold answer.
-It knows no tokenizer and no prompt: those belong to the task.
+An :class:`Example` holds named text fields (an attack edits exactly one of them) and a gold label or gold
+answer. It knows no tokenizer and no prompt: those belong to the task.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ class Example:
     """One row.
 
     Attributes:
-        id: unique within its data set and stable across runs and machines (never a position in a shuffled list).
-        text: named text fields, for instance ``{"sentence": ...}`` or ``{"premise": ..., "hypothesis": ...}``.
+        id: unique within its data set and stable across runs and machines (never a position in a shuffled
+            list).
+        text: named text fields, for instance ``{"sentence": ...}`` or ``{"premise": ..., "hypothesis":
+            ...}``.
         label: gold class index; ``None`` where the task has no fixed classes.
         answer: gold text; ``None`` for classification.
         candidates: answer options of this row, where they differ from row to row (multiple choice).

@@ -31,7 +31,8 @@ class ModelIdentity:
 
 
 class LanguageModel(Protocol):
-    """A loaded model that can score and generate. Always in eval mode; never touches the global random state."""
+    """A loaded model that can score and generate. Always in eval mode; never touches the global random
+    state."""
 
     module: torch.nn.Module
     tokenizer: Any

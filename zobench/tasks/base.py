@@ -1,8 +1,9 @@
-"""What a task is: rows in, prompts out; a loss to train on, predictions and metrics to measure. Knows no optimizer.
+"""What a task is: rows in, prompts out; a loss to train on, predictions and metrics to measure. Knows no
+optimizer.
 
-A task is built from its parameters alone (``TaskClass(TaskClass.Config(**params))``), draws its splits from a seed, and
-scores through a :class:`~zobench.models.base.LanguageModel`. Built-in tasks are listed in ``zobench/tasks/__init__.py``;
-others come by the entry-point group ``zobench.tasks``.
+A task is built from its parameters alone (``TaskClass(TaskClass.Config(**params))``), draws its splits
+from a seed, and scores through a :class:`~zobench.models.base.LanguageModel`. Built-in tasks are listed in
+``zobench/tasks/__init__.py``; others come by the entry-point group ``zobench.tasks``.
 """
 
 from __future__ import annotations
@@ -41,10 +42,12 @@ class Prediction:
         output: label word or extracted final answer, as text.
         correct: whether it counts as right under the task's rule.
         label: predicted class index; ``None`` for generation.
-        log_probs: natural-log probabilities over the candidates, normalized to sum to one; ``None`` for generation.
+        log_probs: natural-log probabilities over the candidates, normalized to sum to one; ``None`` for
+            generation.
         raw: full generated text (empty for classification).
         tokens: number of generated tokens (0 for classification).
-        strict_correct: verdict of the strict extractor, beside the robust one in ``correct``; ``None`` if not apart.
+        strict_correct: verdict of the strict extractor, beside the robust one in ``correct``; ``None`` if
+            not apart.
     """
 
     example_id: str
@@ -69,8 +72,10 @@ class MetricValue:
 class Task(ABC):
     """One thing to learn and measure.
 
-    Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a docstring line;
-    ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; ``primary_metric`` heads the leaderboard.
+    Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
+    docstring line;
+    ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; ``primary_metric`` heads the
+    leaderboard.
     """
 
     Config: ClassVar[type]
@@ -96,15 +101,16 @@ class Task(ABC):
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Mean training loss over the minibatch, a float32 scalar tensor; one forward of ``module``.
 
-        ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional view), so the
-        forward must go through the argument, never through ``lm.module``.
+        ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional
+        view), so the forward must go through the argument, never through ``lm.module``.
         """
 
     @abstractmethod
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
     ) -> list[Prediction]:
-        """Answers in the order of ``examples``; ``demonstrations`` precede each prompt (in-context learning)."""
+        """Answers in the order of ``examples``; ``demonstrations`` precede each prompt (in-context
+        learning)."""
 
     @abstractmethod
     def metrics(

@@ -125,8 +125,8 @@ class ZoMopi(ZerothOrder):
         order="zeroth",
         replay="scalars",
         notes="Known from abstract and a secondary note. Ours: orthonormal P as in ZO-Muon, the "
-        "projection of K onto a new P, all default values. State is 8 (r + k) / m bytes per entry of a matrix; 16 are "
-        "declared, the worst case r = k = m.",
+        "projection of K onto a new P, all default values. State is 8 (r + k) / m bytes per entry of a "
+        "matrix; 16 are declared, the worst case r = k = m.",
     )
 
     @classmethod
