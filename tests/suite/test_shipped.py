@@ -32,7 +32,7 @@ def test_the_few_shot_suite_is_what_the_readme_says() -> None:
     assert controls["in-context"].shots > 0
     assert controls["adamw"].method.name == "adamw"
     assert controls["mezo shuffled labels"].labels == "shuffled"
-    assert {run.spec.budget.forwards for run in plan.runs if run.spec.method.name != "none"} == {600}
+    assert {run.spec.budget.forwards for run in plan.runs if run.spec.method.name not in ("none", "adamw")} == {600}
     assert {run.spec.evaluation.test_items for run in plan.runs} == {200}
     assert {a.name for run in plan.runs for a in run.spec.attacks} == {"char-typos", "irrelevant-sentence"}
 
@@ -40,8 +40,8 @@ def test_the_few_shot_suite_is_what_the_readme_says() -> None:
 def test_tuning_seeds_are_not_the_seeds_of_the_comparison() -> None:
     compared = {run.spec.seed for run in expand(load(ROOT / "suites" / "fewshot.yaml")).runs}
     studies = expand(load(ROOT / "suites" / "tuning-fewshot.yaml")).studies
-    assert {study.seeds for study in studies} == {(101, 102, 103)}
-    assert compared.isdisjoint((101, 102, 103))
+    assert {study.seeds for study in studies} == {(101, 102)}
+    assert compared.isdisjoint((101, 102))
     assert len({study.size for study in studies}) == 1, "every method gets the same number of trials"
 
 
