@@ -32,7 +32,9 @@ def test_the_few_shot_suite_is_what_the_readme_says() -> None:
     assert controls["in-context"].shots > 0
     assert controls["adamw"].method.name == "adamw"
     assert controls["mezo shuffled labels"].labels == "shuffled"
-    assert {run.spec.budget.forwards for run in plan.runs if run.spec.method.name not in ("none", "adamw")} == {600}
+    assert {
+        run.spec.budget.forwards for run in plan.runs if run.spec.method.name not in ("none", "adamw")
+    } == {600}
     assert {run.spec.evaluation.test_items for run in plan.runs} == {200}
     assert {a.name for run in plan.runs for a in run.spec.attacks} == {"char-typos", "irrelevant-sentence"}
 
