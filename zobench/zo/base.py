@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zobench.zo.engine import Engine
     from zobench.zo.objective import Objective
     from zobench.zo.space import ParameterSpace
+    from zobench.zo.supplies import Need, Supplies
 
 Replay = Literal["scalars", "scalars+artifacts", "checkpoint"]
 Order = Literal["zeroth", "forward-mode", "first", "mixed", "none"]
@@ -41,6 +42,7 @@ class MethodCard:
         in_span: whether every step is a linear combination of the displacements measured in that very step
             (not so with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
+        needs: what the run must give it besides the step's minibatch (see ``zobench.zo.supplies``).
     """
 
     name: str
@@ -54,6 +56,7 @@ class MethodCard:
     descent: bool = True
     in_span: bool = False
     notes: str = ""
+    needs: tuple[Need, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,14 @@ class Cost:
         max_forwards_in_step: the dearest single step; the runner stops before a step that might not fit.
         passes_per_step: read+write sweeps over the tuned parameters.
         state_bytes_per_parameter: optimizer state that must be kept between steps, per tuned parameter.
+        preparation_forwards: spent by ``prepare`` before the first step, out of the same budget.
     """
 
     forwards_per_step: float
     max_forwards_in_step: int
     passes_per_step: float
     state_bytes_per_parameter: float
+    preparation_forwards: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,13 @@ class Optimizer(ABC):
     @abstractmethod
     def cost(cls, config: Any) -> Cost:
         """Declared cost under this config."""
+
+    def supply(self, supplies: Supplies) -> None:  # noqa: B027 - for methods whose card names needs
+        """Take the source of minibatches beside the step's own, at the start of a run and after a resume."""
+
+    def prepare(self, objective: Objective) -> None:  # noqa: B027 - for methods that calibrate
+        """What happens once before step 0, after ``supply``; spends ``cost(config).preparation_forwards``. A
+        resumed run does not repeat it: what it left is in ``state_dict``."""
 
     @abstractmethod
     def step(self, objective: Objective) -> StepRecord:

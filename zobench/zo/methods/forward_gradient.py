@@ -46,6 +46,7 @@ class ForwardGradient(ZerothOrder):
         order="forward-mode",
         replay="scalars",
         unbiased=True,
+        needs=("forward-derivatives",),
         notes="Needs a loss with forward derivatives (eager attention). extras hold the derivatives for "
         "replay.",
     )

@@ -3,14 +3,15 @@
 once:       m = the ``density`` of all entries with the largest mean squared gradient on calibration data
 each step:  c = (L(theta + eps m*z) - L(theta - eps m*z)) / (2 eps),  theta <- theta - eta * c * (m * z)
 
-2n forwards a step; noise and updates touch the listed entries only. ``zobench.zo.federated`` has the clients
-that exchange these scalars, GradIP and the virtual path early stop.
+3 forwards per calibration minibatch before the first step, then 2n a step; noise and updates touch the listed
+entries only. ``zobench.zo.federated`` has the clients that exchange these scalars, GradIP and the virtual
+path early stop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -20,9 +21,10 @@ from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
-from zobench.zo.objective import Objective
+from zobench.zo.objective import FORWARDS_PER_GRADIENT, Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import Listed, largest_positions
+from zobench.zo.supplies import Supplies
 
 
 @dataclass(frozen=True)
@@ -34,12 +36,18 @@ class MeerkatConfig:
         epsilon: smoothing radius eps.
         n: directions per step.
         density: share of all tuned entries in the mask, in (0, 1].
+        scores: ``gradient`` (mean squared gradients of calibration minibatches) or ``magnitude`` (of the
+            starting weights, the paper's weaker baseline; no forwards).
+        calibration_batches: minibatches that ``prepare`` averages the squared gradients over; the paper's
+            number was not found.
     """
 
     lr: float = 1e-6
     epsilon: float = 1e-3
     n: int = 1
     density: float = 0.001
+    scores: str = "gradient"
+    calibration_batches: int = 4
 
     def __post_init__(self) -> None:
         checks.rate("lr", self.lr)
@@ -47,6 +55,8 @@ class MeerkatConfig:
         checks.count("n", self.n)
         checks.positive("density", self.density)
         checks.share("density", self.density, one=True)
+        checks.choice("scores", self.scores, ("gradient", "magnitude"))
+        checks.count("calibration_batches", self.calibration_batches)
 
 
 def mean_squared_gradients(
@@ -83,20 +93,45 @@ class Meerkat(ZerothOrder):
         order="zeroth",
         replay="scalars+artifacts",
         in_span=True,
-        notes="Without calibrate() the mask falls back to the largest magnitudes of the starting weights, "
-        "the "
-        "paper's weaker baseline. The count is exact, over all tensors together. No code was found.",
+        needs=("calibration",),
+        notes="Calibration rows are the run's training rows where the paper takes pre-training text. Without "
+        "prepare() or calibrate() the mask falls back to the largest magnitudes of the starting weights; "
+        "extras say which (calibrated 1 or 0). The count is exact, over all tensors together. No code was "
+        "found.",
     )
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
     ) -> None:
         super().__init__(config, space, seed=seed, engine=engine)
+        self._supplies: Supplies | None = None
         self.calibrate({n: space.entries(n).detach().abs() for n in space})
+        self.calibrated = False
 
     @classmethod
     def cost(cls, config: MeerkatConfig) -> Cost:
-        return Cost(2 * config.n, 2 * config.n, 3 * config.n * config.density, 8 * config.density)
+        calibration = FORWARDS_PER_GRADIENT * config.calibration_batches if config.scores == "gradient" else 0
+        sweeps = 3 * config.n * config.density
+        return Cost(2 * config.n, 2 * config.n, sweeps, 8 * config.density, calibration)
+
+    def supply(self, supplies: Supplies) -> None:
+        self._supplies = supplies
+
+    def prepare(self, objective: Objective) -> None:
+        """Choose the mask by squared gradients on the supplied calibration minibatches; nothing for
+        ``magnitude``."""
+        if self.config.scores == "magnitude":
+            return
+        if self._supplies is None:
+            raise ValueError("meerkat: give calibration minibatches with supply, or scores with calibrate")
+
+        def gradients() -> Iterator[Mapping[str, torch.Tensor]]:
+            for batch, sequences, tokens in supplied:
+                with objective.on(batch, sequences=sequences, tokens=tokens):
+                    yield objective.gradient(self.space.tensors)[1]
+
+        supplied = self._supplies.calibration(self.config.calibration_batches)
+        self.calibrate(mean_squared_gradients(gradients(), self.space))
 
     def make_direction(self) -> Listed:
         return Listed(self.engine.source, {})
@@ -114,9 +149,12 @@ class Meerkat(ZerothOrder):
                 raise ValueError(f"scores of {name!r} must have shape {tuple(self.space.shape(name))}")
         count = max(1, int(self.config.density * self.space.numel))
         self.direction.set_positions(largest_positions({n: scores[n] for n in self.space}, count))
+        self.calibrated = True
 
     def measure(self, objective: Objective) -> Estimate:
-        return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())
+        seeds = self.seeds(self.config.n)
+        estimate = two_sided(self.engine, objective, self.direction, seeds, self.smoothing())
+        return replace(estimate, extras={"calibrated": float(self.calibrated)})
 
     def artifacts(self) -> dict[str, torch.Tensor]:
         return self.direction.state_dict()
@@ -125,6 +163,14 @@ class Meerkat(ZerothOrder):
         if not artifacts:
             raise ValueError("meerkat replays with its mask: positions by tensor name")
         self.direction.load_state_dict(artifacts)
+        self.calibrated = True
 
     def parts(self) -> dict[str, Any]:
         return {**super().parts(), "mask": self.direction}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "calibrated": self.calibrated}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.calibrated = bool(state["calibrated"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -24,6 +24,7 @@ from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
+from zobench.zo.supplies import Part, Supplies
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class MezoSvrgConfig:
         anchor_factor: eta_1 / eta_2.
         epsilon: smoothing radius eps.
         q: steps per anchor.
-        anchor_batches: minibatches in the anchor batch (the full batch of the paper); above 1 they must be
-            given with ``use_anchor_batches``.
+        anchor_batches: minibatches in the anchor batch; the full batch of the paper is training rows /
+            minibatch size. 1: the minibatch of the anchor step. Above 1 the run supplies them, or
+            ``use_anchor_batches`` does.
     """
 
     lr: float = 1e-6
@@ -78,12 +80,11 @@ class MezoSvrg(ZerothOrder):
         "anchor",
         order="zeroth",
         replay="scalars",
+        needs=("anchor-batches",),
         notes="The authors' code aliases the snapshot with the live weights and draws different seeds for "
-        "the "
-        "two minibatch terms; here the anchor is a copy and z is one. Without use_anchor_batches the "
-        "anchor batch "
-        "is the minibatch of the anchor step. Not unbiased step by step: g_anchor is shared by q steps. The "
-        "learning-rate annealing of the paper is left out. Mode 'in-place' is refused.",
+        "the two minibatch terms; here the anchor is a copy and z is one. With anchor_batches 1 the anchor "
+        "batch is the minibatch of the anchor step. Not unbiased step by step: g_anchor is shared by q "
+        "steps. The learning-rate annealing of the paper is left out. Mode 'in-place' is refused.",
     )
 
     def __init__(
@@ -93,7 +94,8 @@ class MezoSvrg(ZerothOrder):
         counter_only(self.engine, "mezo-svrg")
         self.anchor: dict[str, torch.Tensor] = {}
         self.full: tuple[tuple[int, ...], tuple[float, ...]] = ((), ())
-        self._batches: list[tuple[Any, int, int]] = []
+        self._batches: list[Part] = []
+        self._supplies: Supplies | None = None
 
     @classmethod
     def cost(cls, config: MezoSvrgConfig) -> Cost:
@@ -102,9 +104,12 @@ class MezoSvrg(ZerothOrder):
         mean = (full + 4 * (config.q - 1)) / config.q
         return Cost(mean, dearest, 5.0 + 3 * config.anchor_batches, 4)
 
-    def use_anchor_batches(self, batches: Sequence[tuple[Any, int, int]]) -> None:
-        """The anchor batch as ``anchor_batches`` tuples (minibatch, sequences, tokens); ``ValueError`` for
-        another number of them."""
+    def supply(self, supplies: Supplies) -> None:
+        self._supplies = supplies
+
+    def use_anchor_batches(self, batches: Sequence[Part]) -> None:
+        """One anchor batch for all anchors, as ``anchor_batches`` tuples (minibatch, sequences, tokens);
+        ``ValueError`` for another number of them."""
         if len(batches) != self.config.anchor_batches:
             raise ValueError(f"{self.config.anchor_batches} anchor batches are declared, got {len(batches)}")
         self._batches = list(batches)
@@ -141,17 +146,22 @@ class MezoSvrg(ZerothOrder):
         count = self.config.anchor_batches
         if count == 1 and not self._batches:
             return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
-        if not self._batches and not objective.recorded:
-            raise ValueError(f"anchor_batches is {count}: give them with use_anchor_batches")
         (seed,) = self.seeds(1)
         losses: list[float] = []
-        for batch in self._batches or [(None, 1, 0)] * count:
+        for batch in self._anchor_batch(objective, count):
             with objective.on(batch[0], sequences=batch[1], tokens=batch[2]):
                 losses += two_sided(self.engine, objective, self.direction, (seed,), self.smoothing()).losses
         mean = [sum(losses[side::2]) / count for side in (0, 1)]
         slope = (mean[0] - mean[1]) / (2 * self.smoothing())
         plotted = sum(mean) / 2
         return Estimate((seed,), (slope,), tuple(losses), plotted if math.isfinite(plotted) else math.nan)
+
+    def _anchor_batch(self, objective: Objective, count: int) -> Sequence[Part]:
+        if objective.recorded:
+            return [(None, 1, 0)] * count
+        if not self._batches and self._supplies is None:
+            raise ValueError(f"anchor_batches is {count}: give them with supply or use_anchor_batches")
+        return self._batches or cast("Supplies", self._supplies).anchor(self.t, count)
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         extras = {"anchor": 0.0}

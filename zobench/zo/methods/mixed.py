@@ -28,9 +28,7 @@ from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
-
-Part = tuple[Any, int, int]
-"""A minibatch with its sequences and tokens."""
+from zobench.zo.supplies import Part, Supplies
 
 
 class WithGradient(Estimate):
@@ -181,16 +179,20 @@ class AddaxConfig:
         lr: step size eta.
         epsilon: smoothing radius eps.
         alpha: weight of the zeroth-order estimate, in [0, 1].
+        length_threshold: rows of more tokens than this get the zeroth-order part, the others the gradient,
+            each part with a minibatch of its own rows; 0: both parts see the step's whole minibatch.
     """
 
     lr: float = 1e-6
     epsilon: float = 1e-3
     alpha: float = 1e-3
+    length_threshold: int = 0
 
     def __post_init__(self) -> None:
         checks.rate("lr", self.lr)
         checks.positive("epsilon", self.epsilon)
         checks.share("alpha", self.alpha, one=True)
+        checks.count("length_threshold", self.length_threshold, 0)
 
 
 def split_by_length(limit: int) -> Callable[[Mapping[str, torch.Tensor]], tuple[Part | None, Part | None]]:
@@ -221,11 +223,12 @@ class Addax(Mixed):
         formula="theta <- theta - eta (alpha c z + (1 - alpha) grad L)",
         order="mixed",
         replay="checkpoint",
-        notes="Without divide_by() both parts see the whole minibatch (the paper's variant without "
-        "assignment); "
-        "with it, long sequences get SPSA and short ones the gradient, and a step whose part is empty skips "
-        "that part. The paper's in-place SGD inside the backward hook is memory, not arithmetic; here the "
-        "gradient exists as a whole.",
+        needs=("length-split",),
+        notes="With length_threshold 0 both parts see the whole minibatch (the paper's variant without "
+        "assignment); above it, long rows get SPSA and short ones the gradient, each with minibatches of "
+        "their own, and a part without rows is skipped. The paper's threshold is per task and no default "
+        "here. divide_by() splits the step's minibatch instead. The paper's in-place SGD inside the backward "
+        "hook is memory, not arithmetic; here the gradient exists as a whole.",
     )
 
     def __init__(
@@ -233,10 +236,14 @@ class Addax(Mixed):
     ) -> None:
         super().__init__(config, space, seed=seed, engine=engine)
         self._divide: Callable[[Any], tuple[Part | None, Part | None]] | None = None
+        self._supplies: Supplies | None = None
 
     @classmethod
     def cost(cls, config: AddaxConfig) -> Cost:
         return Cost(5, 5, 3, 0)
+
+    def supply(self, supplies: Supplies) -> None:
+        self._supplies = supplies
 
     def divide_by(self, divide: Callable[[Any], tuple[Part | None, Part | None]]) -> None:
         """``divide(batch) -> (long, short)``: see ``split_by_length``."""
@@ -246,10 +253,10 @@ class Addax(Mixed):
         return self.config.alpha, 1.0 - self.config.alpha
 
     def measure(self, objective: Objective) -> Estimate:
-        if self._divide is None:
+        if self._divide is None and not self.config.length_threshold:
             pair = self._pair(objective)
             return self.combine(pair, *objective.gradient(self.space.tensors))
-        long, short = self._divide(objective.batch)
+        long, short = self._parts(objective)
         pair = Estimate((), (), (), math.nan)
         if long is not None:
             with objective.on(long[0], sequences=long[1], tokens=long[2]):
@@ -259,6 +266,14 @@ class Addax(Mixed):
         with objective.on(short[0], sequences=short[1], tokens=short[2]):
             loss, grads = objective.gradient(self.space.tensors)
         return self.combine(pair, loss, grads)
+
+    def _parts(self, objective: Objective) -> tuple[Part | None, Part | None]:
+        if self._divide is not None:
+            return self._divide(objective.batch)
+        limit = self.config.length_threshold
+        if self._supplies is None:
+            raise ValueError(f"length_threshold is {limit}: give the rows with supply or divide_by")
+        return self._supplies.by_length(self.t, limit)
 
     def _pair(self, objective: Objective) -> Estimate:
         estimate = two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
