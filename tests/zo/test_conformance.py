@@ -140,6 +140,7 @@ class Ascends(Planted):
         (DrawsFromPython, "replay"),
         (DrawsFromPython, "global-random-state"),
         (DrawsFromPython, "determinism"),
+        (DrawsFromPython, "distributed"),
         (MovesOnNan, "refusals"),
         (LeaksPerturbation, "learning-rate-zero"),
         (ForgetsState, "resume"),

@@ -130,6 +130,11 @@ class Objective:
             raise ValueError("no minibatch: call set_batch before asking for a loss")
         self.meter.charge(forwards, self._sequences, self._tokens)
 
+    def elsewhere(self, forwards: int) -> None:
+        """Book forwards of the current minibatch that another process runs for this step (see
+        ``zobench.zo.distributed``)."""
+        self._charge(forwards)
+
     def loss(self) -> float:
         """The loss at the current parameters. 1 forward. May be non-finite: the caller decides."""
         self._charge(1)

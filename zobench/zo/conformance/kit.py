@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from zobench.zo.base import Optimizer
-from zobench.zo.conformance import checks, oracles
+from zobench.zo.conformance import checks, oracles, ranks
 from zobench.zo.conformance.subject import Failed, Skip, Subject
 
 CHECKS: dict[str, Callable[[Subject], str]] = {
@@ -27,6 +27,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "modes": checks.modes,
     "drift": checks.drift,
     "outside-untouched": checks.outside_untouched,
+    "distributed": ranks.distributed,
     "measured-is-applied": oracles.measured_is_applied,
     "unbiased": oracles.unbiased,
     "descent": oracles.descent,

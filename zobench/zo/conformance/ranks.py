@@ -1,0 +1,84 @@
+"""A run on two ranks has the bits of a run on one: the ranks are two threads of this process in lockstep.
+
+Each rank has a module, a space and an optimizer of its own; only one of them computes at any time, so that
+kernels that must not be entered twice are not, and an error on one ends both.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from zobench.zo.base import StepRecord
+from zobench.zo.conformance.subject import Skip, Subject, expect
+from zobench.zo.distributed import distribute
+from zobench.zo.engine import Engine
+from zobench.zo.method import Method
+
+SNAPSHOT = Engine(mode="snapshot")
+
+SECONDS = 120.0
+"""After this long without the other rank the check fails instead of waiting."""
+
+
+class Lockstep:
+    """The meeting point of ``size`` threads."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.turn = threading.Lock()
+        self.barrier = threading.Barrier(size)
+        self.said: list[list[float]] = [[] for _ in range(size)]
+
+
+class ThreadExchange:
+    """One rank's end of a :class:`Lockstep`; its thread holds ``turn`` except while it waits."""
+
+    def __init__(self, meeting: Lockstep, rank: int) -> None:
+        self.meeting, self.rank, self.size = meeting, rank, meeting.size
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        meeting = self.meeting
+        meeting.said[self.rank] = list(values)
+        meeting.turn.release()
+        try:
+            meeting.barrier.wait(SECONDS)
+            said = [list(part) for part in meeting.said]
+            meeting.barrier.wait(SECONDS)
+        finally:
+            meeting.turn.acquire()
+        return said
+
+
+def two_ranks(subject: Subject, steps: int) -> list[tuple[list[StepRecord], str]]:
+    """Records and final digest of each of two ranks."""
+    meeting = Lockstep(2)
+
+    def rank(number: int) -> tuple[list[StepRecord], str]:
+        with meeting.turn:
+            try:
+                run = subject.start(engine=SNAPSHOT)
+                distribute(run.optimizer, ThreadExchange(meeting, number))
+                return run.steps(steps), run.space.digest()
+            except BaseException:
+                meeting.barrier.abort()
+                raise
+
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(rank, (0, 1)))
+
+
+def distributed(subject: Subject) -> str:
+    """Whole perturbations on two ranks, gathered in fixed order: records and weights of a single process, to
+    the bit."""
+    if subject.method.card.order != "zeroth":
+        raise Skip(f"order {subject.method.card.order!r}: asks for more than losses, or for none")
+    alone = subject.start(engine=SNAPSHOT)
+    if not isinstance(alone.optimizer, Method):
+        raise Skip("not built on this library's template: its losses do not pass through an engine")
+    expected = alone.steps(4)
+    for number, (records, digest) in enumerate(two_ranks(subject, 4)):
+        expect(repr(records) == repr(expected), f"rank {number} has other records than a single process")
+        expect(digest == alone.space.digest(), f"rank {number} has other weights than a single process")
+    return "2 ranks = 1 process, 4 steps"

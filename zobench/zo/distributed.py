@@ -1,0 +1,144 @@
+"""One run on several processes: the points of a step are spread over ranks, their losses gathered in order.
+
+Every rank holds the model, the same minibatch and the same weights. Of the k losses that a step asks for,
+rank r computes those at positions r, r + size, r + 2 size ...; all ranks then hold all k losses, in the order
+of the single process, and take the same update from them. On the wire: 8 bytes per loss, whatever the model.
+
+    dist.init_process_group("gloo", ...)
+    optimizer = Fzoo(config, space, seed=0)
+    distribute(optimizer, TorchExchange())
+
+Nothing is summed across ranks, so the run has the bits of one process wherever a single loss has them (same
+machine type, thread count, micro-batch shape) and the mode is ``snapshot`` or ``streamed``. ``batched``
+stacks other branches together than one process would: equal within the rounding of batched kernels (1e-5
+relative in float32 here). ``in-place`` is refused: ranks would drift apart. Losses asked for one at a time
+(a line search) are computed by rank 0 alone. The meter of every rank counts the forwards of all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+
+from zobench.zo.base import Optimizer
+from zobench.zo.method import Method
+from zobench.zo.objective import Objective
+from zobench.zo.perturb import Perturbation, Point
+
+DIGITS = 13
+"""Hexadecimal digits of a digest that fit a float64 exactly."""
+
+
+class Exchange(Protocol):
+    """How ranks meet. ``gather`` is collective: every rank calls it, with lists of the same length."""
+
+    rank: int
+    size: int
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        """The lists of all ranks, by rank, to the bit."""
+        ...
+
+
+class TorchExchange:
+    """Ranks of an initialized ``torch.distributed`` process group (gloo, nccl, ...)."""
+
+    def __init__(self, group: Any = None) -> None:
+        from torch import distributed
+
+        self._group = group
+        self.rank = distributed.get_rank(group)
+        self.size = distributed.get_world_size(group)
+        cuda = distributed.get_backend(group) == "nccl"
+        self._device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        from torch import distributed
+
+        mine = torch.tensor(list(values), dtype=torch.float64, device=self._device)
+        parts = [torch.empty_like(mine) for _ in range(self.size)]
+        distributed.all_gather(parts, mine, group=self._group)
+        return [part.tolist() for part in parts]
+
+
+class Spread(Perturbation):
+    """Losses at several points, each computed by one rank; all ranks return all of them in order.
+
+    An error on one rank is raised there and as ``RuntimeError`` on the others, so that none waits for ever.
+    """
+
+    def __init__(self, inner: Perturbation, exchange: Exchange) -> None:
+        super().__init__(inner.space)
+        self.inner, self.exchange = inner, exchange
+        self.exact = inner.exact
+
+    def loss(self, objective: Objective, point: Point) -> float:
+        return self.losses(objective, [point])[0]
+
+    def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
+        if objective.recorded:
+            return self.inner.losses(objective, points)
+        rank, size = self.exchange.rank, self.exchange.size
+        width = math.ceil(len(points) / size)
+        mine = list(points[rank::size])
+        try:
+            objective.elsewhere(len(points) - len(mine))
+            own = self.inner.losses(objective, mine) if mine else []
+        except BaseException:
+            self.exchange.gather([1.0] * (width + 1))
+            raise
+        said = self.exchange.gather([0.0, *own, *[0.0] * (width - len(own))])
+        failed = [r for r, values in enumerate(said) if values[0]]
+        if failed:
+            raise RuntimeError(f"rank {failed[0]} failed while computing its losses of this step")
+        return [said[i % size][1 + i // size] for i in range(len(points))]
+
+    @contextmanager
+    def displaced(self, point: Point) -> Iterator[None]:
+        with self.inner.displaced(point):
+            yield
+
+    def home(self) -> None:
+        self.inner.home()
+
+
+def distribute(optimizer: Optimizer, exchange: Exchange) -> None:
+    """Spread the optimizer's losses over the ranks from now on. Collective: every rank calls it with its own
+    optimizer, of the same method, config, seed, weights and step.
+
+    Raises:
+        ValueError: a method that asks for more than losses, mode ``in-place``, an optimizer that is spread
+            already, or ranks that do not start alike.
+    """
+    card = optimizer.card
+    if not isinstance(optimizer, Method) or card.order not in ("zeroth", "none"):
+        raise ValueError(f"{card.name} asks for more than losses ({card.order} order): it cannot be spread")
+    perturbation = optimizer.engine.perturbation
+    if isinstance(perturbation, Spread):
+        raise ValueError(f"{card.name} is spread over ranks already")
+    if not perturbation.exact:
+        raise ValueError(
+            f"mode {optimizer.engine.mode!r} drifts, and each rank differently: use 'snapshot' or 'streamed'"
+        )
+    agree(
+        exchange,
+        f"{card.name}|{optimizer.config}|{optimizer.seed}|{optimizer.t}",
+        "method, config, seed, step",
+    )
+    agree(exchange, optimizer.space.digest(), "weights")
+    optimizer.engine.perturbation = Spread(perturbation, exchange)
+
+
+def agree(exchange: Exchange, text: str, what: str) -> None:
+    """``ValueError`` naming the ranks whose ``text`` is not that of rank 0. Collective."""
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    parts = [float(int(digest[i : i + DIGITS], 16)) for i in range(0, len(digest), DIGITS)]
+    said = exchange.gather(parts)
+    odd = [str(rank) for rank, values in enumerate(said) if values != said[0]]
+    if odd:
+        raise ValueError(f"ranks {', '.join(odd)} differ from rank 0 in {what}")
