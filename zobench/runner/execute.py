@@ -52,7 +52,7 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
         return _record_failure(job, runs, placeholder, error)
     run_id = spec.run_id(digests)
     if finished(runs, run_id) is not None:
-        return _found(runs, run_id)
+        return replace(_found(runs, run_id), digests=digests)
     lock = FolderLock.acquire(runs / run_id)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
@@ -60,10 +60,11 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
         if finished(runs, run_id) is not None:
             if read_status(runs / run_id) is None:  # compacted by another process in between
                 files.remove_tree(runs / run_id)
-            return _found(runs, run_id)
+            return replace(_found(runs, run_id), digests=digests)
         if (runs / placeholder).exists():
             files.remove_tree(runs / placeholder)
-        return _locked(Run(job, run_id, RunFolder(runs / run_id), bench, digests), control)
+        made = _locked(Run(job, run_id, RunFolder(runs / run_id), bench, digests), control)
+        return replace(made, digests=digests)
 
 
 def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:

@@ -47,6 +47,7 @@ class Outcome:
         primary: value of the task's primary metric on the final state, where there is one.
         metrics: all clean metrics of the final state.
         forwards: training forwards spent.
+        digests: of model, data and schema, where they were computed for this outcome.
     """
 
     run_id: str
@@ -56,3 +57,4 @@ class Outcome:
     primary: float | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     forwards: int = 0
+    digests: dict[str, str] = field(default_factory=dict)

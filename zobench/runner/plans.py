@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from typing import Any
 
 from zobench.runner.executors import Ended, Executor, Started, build
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.known import KnownRuns
 from zobench.runner.parts import DEFAULT
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
@@ -110,6 +112,8 @@ class _Conductor:
         self.display: Display = display_for(self.board, progress)
         self.drivers = [StudyDriver(study) for study in plan.studies]
         self.busy: list[Job] = []
+        self.known = KnownRuns(runs, parts)
+        self.found: deque[tuple[Job, Outcome]] = deque()
         self.started = time.monotonic()
         self.executor: Executor = build(
             "inline" if workers == 0 else plan.executor.kind,
@@ -135,6 +139,7 @@ class _Conductor:
         finally:
             self.display.stop()
         self.executor.close()
+        self.known.save()
         if not self.stopping and self.board.done > COMPACT_ABOVE:
             compact(self.runs)
         self.summary.done, self.summary.kept = self.board.done, self.board.kept
@@ -148,16 +153,24 @@ class _Conductor:
     def _submit(self, jobs: list[Job]) -> None:
         self.board.add(jobs)
         for job in jobs:
-            self.executor.submit(job)
+            outcome = self.known.outcome(job)
+            if outcome is None:
+                self.executor.submit(job)
+            else:
+                self.found.append((job, outcome))
 
     def _loop(self) -> None:
         while True:
+            while self.found and not self.stopping:
+                self._ended(*self.found.popleft())
             for news in self.executor.news():
                 if isinstance(news, Started):
                     self.board.begin(news.job)
                 elif isinstance(news, Ended):
                     self._ended(news.job, news.outcome)
                 self.display.refresh()
+            if self.found and not self.stopping:
+                continue
             if not self.busy or self.stopping:
                 return
             time.sleep(_BUSY_SECONDS)
@@ -173,6 +186,7 @@ class _Conductor:
         if outcome.status == "failed" and not outcome.run_id:
             self._record_failure(job, outcome.error)
         self.board.end(job, outcome)
+        self.known.learn(job.planned.spec, outcome.digests)
         if outcome.status in ("failed", "out_of_memory"):
             self.summary.failed.append((describe(job), outcome.error))
             if self.fail_fast:

@@ -1,0 +1,138 @@
+"""Which planned runs are results already, found without loading a model or drawing data.
+
+The name of a run needs the digests of its model and its data. Those that workers computed are remembered in
+``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of this
+package, of the model's folder and of the data folder. Where the stamp has changed, or none can be taken (hub
+models, hub data, plugins), nothing is remembered and a worker is asked, as for any new run.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import zobench
+from zobench.data.locate import data_folder
+from zobench.runner.jobs import Job, Outcome
+from zobench.runner.parts import DEFAULT, component_key
+from zobench.store import files
+from zobench.store.reader import read
+from zobench.store.schema import SCHEMA_VERSION
+from zobench.store.writer import FINAL_STATUSES
+from zobench.suite.spec import Component, ModelRef, RunSpec
+from zobench.tasks.catalogue import TASKS
+
+FILE = "digests.json"
+Remembered = dict[str, list[str]]
+"""What was digested -> its stamp and its digest."""
+
+
+class KnownRuns:
+    """The results under ``runs`` that a plan need not make again."""
+
+    def __init__(self, runs: Path, parts: str = DEFAULT) -> None:
+        tree_stamp.cache_clear()
+        self._path = runs / FILE
+        self._trusted = parts == DEFAULT
+        self._digests = _load(self._path) if self._trusted else {}
+        self._outcomes = results(runs) if self._digests else {}
+        self._new: Remembered = {}
+
+    def outcome(self, job: Job) -> Outcome | None:
+        """The outcome of a run that is finished; ``None`` where it is not, or where one cannot know."""
+        spec = job.planned.spec
+        stamps = [model_stamp(spec.model), data_stamp(spec.task)]  # as things are before anything runs
+        model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
+        if model is None or data is None or stamps != [model[0], data[0]]:
+            return None
+        digests = {"model": model[1], "data": data[1], "schema": str(SCHEMA_VERSION)}
+        return self._outcomes.get(spec.run_id(digests))
+
+    def learn(self, spec: RunSpec, digests: dict[str, str]) -> None:
+        """Keep what a worker computed for a run of ``spec``."""
+        if not (self._trusted and digests):
+            return
+        for key, stamp, digest in (
+            (model_key(spec.model), model_stamp(spec.model), digests["model"]),
+            (data_key(spec), data_stamp(spec.task), digests["data"]),
+        ):
+            if stamp is not None:
+                self._new[key] = [stamp, digest]
+
+    def save(self) -> None:
+        """Add what was learned to the file, which another process may have written meanwhile."""
+        if self._new:
+            body = {**_load(self._path), **self._new}
+            files.write_atomic(self._path, json.dumps(body, indent=0, sort_keys=True).encode())
+            self._new = {}
+
+
+def results(runs: Path) -> dict[str, Outcome]:
+    """Every result under ``runs``, loose or compacted, as the outcome of a run that was finished before."""
+    found = read(runs, ["runs", "metrics"])
+    table, metrics = found.runs, found.metrics
+    final = metrics[metrics["final"] & (metrics["condition_kind"] == "clean")]
+    values: dict[str, dict[str, float]] = {}
+    for run_id, metric, value in final[["run_id", "metric", "value"]].itertuples(index=False):
+        values.setdefault(run_id, {})[metric] = float(value)
+    kept = table.loc[table["status"].isin(FINAL_STATUSES), ["run_id", "status", "primary_metric", "forwards"]]
+    outcomes = {}
+    for run_id, status, primary, forwards in kept.fillna({"forwards": 0}).itertuples(index=False):
+        mine = values.get(run_id, {})
+        outcomes[run_id] = Outcome(run_id, status, False, "", mine.get(primary), mine, int(forwards))
+    return outcomes
+
+
+def model_key(ref: ModelRef) -> str:
+    return "model " + json.dumps(ref.model_dump(mode="json"), sort_keys=True)
+
+
+def data_key(spec: RunSpec) -> str:
+    return f"data {component_key(spec.task)} seed {spec.seed}"
+
+
+def model_stamp(ref: ModelRef) -> str | None:
+    """Stamp of the files a model's digest depends on; ``None`` for hub and packaged models."""
+    if ref.name.startswith("builtin:"):
+        return package_stamp()
+    return f"{package_stamp()} {tree_stamp(Path(ref.name))}" if Path(ref.name).is_dir() else None
+
+
+def data_stamp(task: Component) -> str | None:
+    """Stamp of what the rows of a task depend on; ``None`` for hub data and for tasks of plugins."""
+    if task.name not in TASKS:
+        return None
+    source = task.params.get("source")
+    if source is None:
+        return package_stamp()
+    folder = data_folder()
+    return f"{package_stamp()} {tree_stamp(folder)}" if source == "local" and folder is not None else None
+
+
+def package_stamp() -> str:
+    return tree_stamp(Path(zobench.__file__).parent)
+
+
+@functools.lru_cache(maxsize=16)
+def tree_stamp(folder: Path) -> str:
+    """Names, sizes and modification times of all files below a folder, taken once per process."""
+    found = hashlib.sha256()
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(names):
+            status = os.stat(os.path.join(place, name))
+            where = os.path.relpath(os.path.join(place, name), folder)
+            found.update(f"{where} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return found.hexdigest()[:32]
+
+
+def _load(path: Path) -> Remembered:
+    """What the file remembers; nothing where there is none, or it is damaged."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return {k: v for k, v in body.items() if isinstance(v, list) and len(v) == 2}
