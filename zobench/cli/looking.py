@@ -18,6 +18,8 @@ class What(str, Enum):
     tasks = "tasks"
     attacks = "attacks"
     models = "models"
+    objectives = "objectives"
+    probes = "probes"
     trackers = "trackers"
     plugins = "plugins"
 
@@ -70,6 +72,16 @@ def _method(found: Any) -> list[str]:
     return [found.card.title, found.card.source, cost, ", ".join(found.card.spaces), *parameters]
 
 
+def _objective(found: Any) -> list[str]:
+    card = found.card
+    runs = "first order only" if card.zo_refusal else "any optimizer"
+    return [card.title, card.source, runs, "yes" if card.bounded else "no", *_parameters(found)]
+
+
+def _probe(found: Any) -> list[str]:
+    return ["the model" if found.kind == "model" else "the input", *_parameters(found)]
+
+
 def _parameters(found: Any) -> list[str]:
     from zobench.suite.parameters import fields
 
@@ -89,6 +101,11 @@ _DETAILS = {
     ),
     What.tasks: (["parameters"], _guarded(_parameters, 1)),
     What.attacks: (["parameters"], _guarded(_parameters, 1)),
+    What.objectives: (
+        ["title", "source", "runs with", "bounded", "parameters"],
+        _guarded(_objective, 5),
+    ),
+    What.probes: (["changes", "parameters"], _guarded(_probe, 2)),
     What.trackers: (["state"], _guarded(_tracker, 1)),
 }
 

@@ -55,12 +55,14 @@ def _cells(row: RowCost) -> list[str]:
 
 
 def _runs(plan: Plan) -> Table:
-    table = Table("#", "row", "model", "task", "seed", "budget", "attacks", box=None, pad_edge=False)
+    header = ("#", "row", "model", "task", "seed", "budget", "attacks or probes")
+    table = Table(*header, box=None, pad_edge=False)
     number = 0
     for run in plan.runs:
         number += 1
         spec = run.spec
-        attacks = ", ".join(a.name for a in spec.attacks) or "-"
+        probes = spec.unlearning.probes if spec.unlearning is not None else ()
+        attacks = ", ".join(a.label for a in (*spec.attacks, *probes)) or "-"
         cells = (spec.model.name, spec.task.name, str(spec.seed), f"{spec.budget.forwards:,}", attacks)
         table.add_row(str(number), Text(run.row), *map(Text, cells))
     for study in plan.studies:
@@ -70,6 +72,11 @@ def _runs(plan: Plan) -> Table:
         seeds = ", ".join(str(run.spec.seed) for run in study.final_templates)
         budget = f"{study.trial_templates[0].spec.budget.forwards:,}"
         table.add_row(f"{first}-{number}", Text(study.row), study.model, study.task, seeds, budget, what)
+    for follower in plan.followers:
+        number += 1
+        spec, what = follower.template.spec, f"probes, after {follower.row}"
+        cells = (spec.model.name, spec.task.name, str(spec.seed), "0", what)
+        table.add_row(str(number), Text(follower.template.row), *map(Text, cells))
     return table
 
 

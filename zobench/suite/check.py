@@ -14,6 +14,7 @@ from typing import Any
 
 from zobench import plugins
 from zobench.suite.check_methods import check_method
+from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
 from zobench.suite.parameters import check
 from zobench.suite.problems import KeyPath, suggestion
@@ -31,12 +32,16 @@ def run(document: Document, draft: Draft) -> None:
     _check_evaluation(document, draft)
     _check_trackers(document, draft, classes)
     for name, ref in draft.entries("models").items():
-        _check_model(document, name, ref.name)
+        _check_model(document, ("models", name, "name"), ref.name)
+    unlearning = draft.parts.get("unlearning")
+    if unlearning is not None:
+        _check_model(document, ("unlearning", "oracle", "name"), unlearning.oracle.name)
     for section in ("tasks", "attacks"):
         for name, entry in draft.entries(section).items():
             _check_component(document, classes, section, name, entry)
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
+    check_unlearning(document, draft, classes)
     _check_row_names(document, draft)
 
 
@@ -56,14 +61,27 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
     evaluation, budget = draft.parts.get("evaluation"), draft.parts.get("budget")
     if evaluation is None:
         return
-    report_duplicates(document, ("evaluation", "at"), "evaluation point", evaluation.at)
-    for index, point in enumerate(evaluation.at):
-        if budget is not None and point > budget.forwards:
-            message = f"evaluation point {point} lies beyond the budget of {budget.forwards} forwards"
-            document.report(("evaluation", "at", index), message)
+    for key in ("at", "attacks_at"):
+        points = getattr(evaluation, key)
+        report_duplicates(document, ("evaluation", key), "evaluation point", points)
+        for index, point in enumerate(points):
+            if budget is not None and point > budget.forwards:
+                message = f"evaluation point {point} lies beyond the budget of {budget.forwards} forwards"
+                document.report(("evaluation", key, index), message)
+    _check_named(document, "attacks_along", evaluation.attacks_along, "attack", draft.entries("attacks"))
+    _check_named(document, "lm_eval_attack", evaluation.lm_eval_attack, "lm-eval task", evaluation.lm_eval)
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
         document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+
+
+def _check_named(document: Document, key: str, names: Iterable[str], what: str, known: Iterable[str]) -> None:
+    """Names under ``evaluation`` that must stand elsewhere in the suite."""
+    known = list(known)
+    for index, name in enumerate(names):
+        if name not in known:
+            at = ("evaluation", key, name if key == "lm_eval_attack" else index)
+            document.report(at, f"no {what} {name!r} in this suite", suggestion(name, known))
 
 
 def _check_trackers(document: Document, draft: Draft, classes: Classes) -> None:
@@ -77,8 +95,7 @@ def _check_trackers(document: Document, draft: Draft, classes: Classes) -> None:
             document.report(("trackers", index), f"tracker {name!r} {problem}")
 
 
-def _check_model(document: Document, entry: str, name: str) -> None:
-    path: KeyPath = ("models", entry, "name")
+def _check_model(document: Document, path: KeyPath, name: str) -> None:
     if name.startswith("builtin:"):
         valid = [f"builtin:{n}" for n in plugins.builtin_models()]
         if name not in valid:
@@ -86,7 +103,7 @@ def _check_model(document: Document, entry: str, name: str) -> None:
     elif name.startswith((".", "/", "~")):
         if not Path(name).expanduser().is_dir():
             document.report(path, f"no folder {name!r}")
-    elif not (name.startswith("package:") or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
+    elif not (name.startswith(("package:", "pair:")) or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
         hint = "write 'builtin:NAME', a folder, or a hub id like 'owner/name'"
         document.report(path, f"{name!r} is no model name", hint)
 

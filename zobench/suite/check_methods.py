@@ -53,8 +53,7 @@ def _check_names(c: _Context) -> None:
         chosen = getattr(c.entry, key)
         if isinstance(chosen, bool) or chosen is None:
             continue
-        known = c.document.value.get(section)
-        known = known if isinstance(known, dict) else {}
+        known = _known(c.document, section)
         if not chosen and key != "attacks":
             c.report(key, message="is empty: leave it out for all")
         for index, one in enumerate(chosen):
@@ -63,12 +62,20 @@ def _check_names(c: _Context) -> None:
                 c.report(key, index, message=message, hint=suggestion(one, known))
             if one in chosen[:index]:
                 c.report(key, index, message=f"{one!r} is listed twice")
-    tasks = c.document.value.get("tasks")
+    tasks = _known(c.document, "tasks")
     for task in c.entry.task_params:
-        if isinstance(tasks, dict) and task not in tasks:
+        if tasks and task not in tasks:
             c.report(
                 "task_params", task, message=f"no task {task!r} in this suite", hint=suggestion(task, tasks)
             )
+
+
+def _known(document: Document, section: str) -> dict[str, Any]:
+    """Entries of a section as written; the objectives of an unlearning suite stand where tasks do."""
+    known = document.value.get(section)
+    if section == "tasks" and isinstance(document.value.get("unlearning"), dict):
+        known = document.value["unlearning"].get("objectives")
+    return known if isinstance(known, dict) else {}
 
 
 def _check_grids(c: _Context) -> None:
@@ -220,7 +227,8 @@ def _check_budget(c: _Context, method: Any) -> None:
         return
     at = ("budget", "forwards") if override is not None else ()
     for row, _, params in _settings(c):
-        dearest = method.cost(configure(method.Config, params)).max_forwards_in_step
+        cost = method.cost(configure(method.Config, params))
+        dearest = cost.max_forwards_in_step + cost.preparation_forwards
         if 0 < forwards < dearest or (forwards == 0 and dearest > 0):
             message = f"a budget of {forwards} forwards holds no step of {row.name!r}, which costs {dearest}"
             c.report(*at, message=message)

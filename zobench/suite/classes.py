@@ -20,11 +20,15 @@ class Classes:
         self._entries: dict[Kind, dict[str, plugins.Entry]] = {}
         self._loaded: dict[tuple[Kind, str], Any] = {}
 
-    def get(self, kind: Kind, name: str, path: KeyPath) -> Any | None:
-        """The class, or ``None`` after reporting at ``path`` why there is none."""
+    def names(self, kind: Kind) -> dict[str, plugins.Entry]:
+        """Everything of that kind that a suite may name."""
         if kind not in self._entries:
             self._entries[kind] = plugins.entries(kind)
-        known = self._entries[kind]
+        return self._entries[kind]
+
+    def get(self, kind: Kind, name: str, path: KeyPath) -> Any | None:
+        """The class, or ``None`` after reporting at ``path`` why there is none."""
+        known = self.names(kind)
         if name not in known:
             self._document.report(path, f"unknown {kind[:-1]} {name!r}", suggestion(name, known))
             return None

@@ -69,6 +69,8 @@ def estimate(plan: Plan) -> Estimate:
     tuning: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
     for run in plan.runs:
         by_row[run.row].append(run)
+    for follower in plan.followers:
+        by_row[follower.template.row].append(follower.template)
     for study in plan.studies:
         by_row[study.row].extend(study.finals(example(study)))
         tuning[study.row].extend(_trials(study))
@@ -87,15 +89,22 @@ def steps_and_forwards(run: PlannedRun) -> tuple[int, int]:
     step."""
     cost = _declared(run)
     budget = run.spec.budget.forwards
-    if cost.forwards_per_step <= 0 or budget < cost.max_forwards_in_step:
+    first = cost.preparation_forwards + cost.max_forwards_in_step
+    if cost.forwards_per_step <= 0 or budget < first:
         return 0, 0
-    steps = int((budget - cost.max_forwards_in_step) / cost.forwards_per_step + 1e-9) + 1
-    return steps, round(steps * cost.forwards_per_step)
+    steps = int((budget - first) / cost.forwards_per_step + 1e-9) + 1
+    return steps, cost.preparation_forwards + round(steps * cost.forwards_per_step)
 
 
 def _declared(run: PlannedRun) -> Any:
     method = plugins.lookup("methods", run.spec.method.name)
-    return method.cost(configure(method.Config, run.spec.method.params))
+    cost = method.cost(configure(method.Config, run.spec.method.params))
+    if run.spec.unlearning is None:
+        return cost
+    from zobench.unlearning.metered import cost_under, target_of
+
+    objective = plugins.lookup("objectives", run.spec.task.name)
+    return cost_under(cost, target_of(objective, configure(objective.Config, run.spec.task.params)))
 
 
 def _trials(study: TuningStudy) -> list[PlannedRun]:
@@ -131,8 +140,11 @@ def _test_rows(run: PlannedRun) -> int | None:
 def _attacked_rows(run: PlannedRun) -> int | None:
     if not run.spec.attacks:
         return 0
-    items = run.spec.attack_items or run.spec.evaluation.test_items
-    return None if items is None else 2 * items * len(run.spec.attacks)
+    spec, along = run.spec, run.spec.evaluation.attacks_along
+    items = spec.attack_items or spec.evaluation.test_items
+    early = sum(point < spec.budget.forwards for point in spec.evaluation.attacks_at)
+    often = sum(1 + (early if not along or a.label in along else 0) for a in spec.attacks)
+    return None if items is None else 2 * items * often
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -14,6 +14,13 @@ from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
 from zobench.suite.spec import Budget, Component, Evaluation, PlannedRun, RunSpec, SpaceRef
+from zobench.suite.unlearning_rows import (
+    SELECTION,
+    model_of,
+    noise_followers,
+    reference_runs,
+    section_of,
+)
 
 LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "perplexity")
 
@@ -21,11 +28,12 @@ LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "perplexity")
 def expand(suite: Suite) -> Plan:
     """Every run of the suite. Seeds change slowest and methods fastest, so that the first results of all
     rows on the first task come first. Rows with ``tune:`` become studies, one for each model and task."""
-    cells = list(itertools.product(suite.models, suite.tasks))
+    cells = list(itertools.product(suite.models, suite.blocks))
     rows = [row for name, entry in suite.methods.items() for row in rows_of(name, entry)]
     runs, studies = [], []
     for seed in suite.seeds:
         for model, task in cells:
+            runs += reference_runs(suite, model, task, seed)
             for row in rows:
                 entry = suite.methods[row.entry]
                 if entry.tune is None and _applies(suite, entry, model, task):
@@ -41,11 +49,20 @@ def expand(suite: Suite) -> Plan:
         path=suite.path,
         runs=tuple(runs),
         studies=tuple(studies),
+        followers=noise_followers(suite, rows, cells),
         executor=suite.executor,
         checkpoint=suite.checkpoint,
         trackers=suite.trackers,
         output=suite.output,
     )
+
+
+def task_of(suite: Suite, name: str) -> Component:
+    """The task of that entry with its parameters, or the objective of an unlearning suite."""
+    if suite.unlearning is None:
+        return resolved("tasks", suite.tasks[name].task or name, suite.tasks[name].params)
+    entry = suite.unlearning.objectives[name]
+    return resolved("objectives", entry.objective or name, entry.params)
 
 
 def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
@@ -68,8 +85,8 @@ def _planned(
     budget = _budget(suite, entry, row.method)
     attacks = () if tuning else tuple(_attack(suite, name) for name in attacks_of(suite, entry))
     spec = RunSpec(
-        model=suite.models[model],
-        task=resolved("tasks", suite.tasks[task].task or task, suite.tasks[task].params),
+        model=model_of(suite, suite.models[model]),
+        task=task_of(suite, task),
         method=method,
         space=_space(entry),
         labels=entry.labels,
@@ -82,6 +99,7 @@ def _planned(
         perturbation=entry.perturbation,
         noise=entry.noise,
         purpose="tuning" if tuning else "result",
+        unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
     )
     tuning_of = row.name if tuning else None
     return PlannedRun(row=row.name, group=entry.group, note=entry.note, spec=spec, tuning_of=tuning_of)
@@ -99,8 +117,12 @@ def _evaluation(entry: EvaluationEntry, budget: Budget, *, tuning: bool) -> Eval
     """Tuning trials are measured at their end, on validation rows only."""
     if tuning:
         return Evaluation(validation_items=entry.validation_items)
-    at = tuple(sorted(point for point in entry.at if point <= budget.forwards)) if budget.forwards else ()
-    return Evaluation(**{**entry.model_dump(exclude={"attack_items"}), "at": at})
+    points = {name: _within(getattr(entry, name), budget) for name in ("at", "attacks_at")}
+    return Evaluation(**{**entry.model_dump(exclude={"attack_items"}), **points})
+
+
+def _within(points: tuple[int, ...], budget: Budget) -> tuple[int, ...]:
+    return tuple(sorted(point for point in points if point <= budget.forwards)) if budget.forwards else ()
 
 
 def _space(entry: MethodEntry) -> SpaceRef:
@@ -109,7 +131,9 @@ def _space(entry: MethodEntry) -> SpaceRef:
 
 
 def _attack(suite: Suite, name: str) -> Component:
-    return resolved("attacks", suite.attacks[name].attack or name, suite.attacks[name].params)
+    entry = suite.attacks[name]
+    found = resolved("attacks", entry.attack or name, entry.params)
+    return found if found.name == name else found.model_copy(update={"alias": name})
 
 
 def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningStudy:
@@ -119,7 +143,8 @@ def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningS
     trials = (_planned(suite, row, model, task, s, tuned=tuned, tuning=True) for s in tune.seeds)
     finals = (_planned(suite, row, model, task, s, tuned=tuned) for s in suite.seeds)
     listed = candidates(tune)
-    goal = tune.goal or ("min" if tune.metric in LOWER_IS_BETTER else "max")
+    metric = tune.metric or (None if suite.unlearning is None else SELECTION)
+    goal = tune.goal or ("min" if metric in LOWER_IS_BETTER else "max")
     return TuningStudy(
         row=row.name,
         model=model,
@@ -129,7 +154,7 @@ def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningS
         sampler_seed=tune.sampler_seed,
         size=len(listed) if tune.sampler != "tpe" else tune.trials or _points(tune),
         seeds=tune.seeds,
-        metric=tune.metric,
+        metric=metric,
         goal=goal,
         candidates=listed,
         trial_templates=tuple(trials),

@@ -47,6 +47,28 @@ class TuningStudy(Frozen):
         return tuple(fill(run, winner) for run in self.final_templates)
 
 
+class Follower(Frozen):
+    """A run that needs the outcome of another: a noise control moves as far as a run of ``row`` moved.
+
+    ``template`` lacks the distance; it belongs to the run of ``row`` with its model, task and seed.
+    """
+
+    row: str
+    template: PlannedRun
+
+    def follows(self, run: PlannedRun) -> bool:
+        ours, theirs = self.template.spec, run.spec
+        same = (ours.model, ours.task, ours.seed) == (theirs.model, theirs.task, theirs.seed)
+        return run.row == self.row and theirs.purpose == "result" and same
+
+    def filled(self, distance: float) -> PlannedRun:
+        """The run with its distance."""
+        assert self.template.spec.unlearning is not None, "noise controls belong to unlearning"
+        section = self.template.spec.unlearning.model_copy(update={"distance": distance})
+        spec = self.template.spec.model_copy(update={"unlearning": section})
+        return self.template.model_copy(update={"spec": spec})
+
+
 class Plan(Frozen):
     """What ``zobench run`` does. ``runs`` are in an order that gives every row its first result early."""
 
@@ -55,14 +77,17 @@ class Plan(Frozen):
     path: str = ""
     runs: tuple[PlannedRun, ...]
     studies: tuple[TuningStudy, ...] = ()
+    followers: tuple[Follower, ...] = ()
     executor: Executor = Executor()
     checkpoint: Checkpoint = Checkpoint()
     trackers: tuple[str, ...] = ()
     output: str | None = None
 
     def rows(self) -> tuple[str, ...]:
-        """Names of all rows, in the order of their first run; tuned rows after the others."""
+        """Names of all rows, in the order of their first run; tuned rows, then noise controls, after the
+        others."""
         names = [run.row for run in self.runs] + [study.row for study in self.studies]
+        names += [follower.template.row for follower in self.followers]
         return tuple(dict.fromkeys(names))
 
     def only(self, row: str) -> Plan:
@@ -71,9 +96,11 @@ class Plan(Frozen):
 
         if row not in self.rows():
             raise ValueError(f"no row {row!r} in suite {self.suite!r}{nearest(row, self.rows())}")
-        runs = tuple(run for run in self.runs if run.row == row)
-        studies = tuple(study for study in self.studies if study.row == row)
-        return self.model_copy(update={"runs": runs, "studies": studies})
+        followers = tuple(f for f in self.followers if row in (f.row, f.template.row))
+        rows = {row, *(f.row for f in followers)}
+        runs = tuple(run for run in self.runs if run.row in rows)
+        studies = tuple(study for study in self.studies if study.row in rows)
+        return self.model_copy(update={"runs": runs, "studies": studies, "followers": followers})
 
 
 def fill(template: PlannedRun, values: dict[str, Any]) -> PlannedRun:

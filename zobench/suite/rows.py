@@ -40,8 +40,8 @@ def shown(value: Any) -> str:
 
 
 def tasks_of(suite: Suite, entry: MethodEntry) -> list[str]:
-    """Names of the suite's tasks that a method runs on, in the order of the suite."""
-    return [t for t in suite.tasks if entry.tasks is None or t in entry.tasks]
+    """Names of the suite's tasks (or unlearning objectives) that a method runs on, in their order."""
+    return [t for t in suite.blocks if entry.tasks is None or t in entry.tasks]
 
 
 def models_of(suite: Suite, entry: MethodEntry) -> list[str]:

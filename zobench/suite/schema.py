@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from zobench.suite.spec import Budget, ModelRef
+from zobench.suite.spec import Budget, ForgetSet, ModelRef, Pair
 
 Number = int | float
 Params = dict[str, Any]
@@ -120,12 +120,15 @@ class EvaluationEntry(Strict):
     """When and on what every run is measured; ``attack_items`` caps the attacked test rows."""
 
     at: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    attacks_at: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    attacks_along: tuple[str, ...] = ()
     test_items: int | None = Field(default=None, ge=1)
     validation_items: int | None = Field(default=None, ge=1)
     attack_items: int | None = Field(default=None, ge=1)
     lm_eval: tuple[str, ...] = ()
     lm_eval_include: str | None = None
     lm_eval_limit: int | None = Field(default=None, ge=1)
+    lm_eval_attack: dict[str, str] = {}
 
 
 class Executor(Strict):
@@ -143,6 +146,52 @@ class Checkpoint(Strict):
     every_steps: int = Field(default=50, ge=1)
 
 
+class ObjectiveEntry(Strict):
+    """An unlearning objective by catalogue name (the entry's own name unless given)."""
+
+    objective: str | None = None
+    params: Params = {}
+
+
+class ProbeEntry(Strict):
+    """A probe by catalogue name (the entry's own name unless given)."""
+
+    probe: str | None = None
+    params: Params = {}
+
+
+class DataEntry(Strict):
+    """Where the facts come from."""
+
+    source: str = "nano-facts"
+    params: Params = {}
+
+
+class Match(Strict):
+    """Levels of the matched comparisons: ``forget`` as S (0 oracle, 1 full model), ``retain`` as a share of
+    the full model's retained score; ``null``: none."""
+
+    forget: float | None = Field(default=0.5, gt=0, lt=1)
+    retain: float | None = Field(default=0.95, gt=0, lt=1)
+
+
+class UnlearningEntry(Strict):
+    """Makes a suite one of unlearning: its objectives take the place of tasks, and every model goes through
+    the probes. ``noise``: a noise control of equal norm for every row."""
+
+    oracle: ModelRef
+    data: DataEntry = DataEntry()
+    pair: Pair | None = None
+    objectives: dict[str, ObjectiveEntry]
+    probes: dict[str, ProbeEntry] = {}
+    forget_set: ForgetSet = ForgetSet()
+    check_every: int = Field(default=10, ge=0)
+    scored_retain: float = Field(default=0.1, gt=0, le=1)
+    truth: bool = True
+    match: Match = Match()
+    noise: bool = True
+
+
 class Suite(Strict):
     """A whole validated suite. ``path`` is the file it came from."""
 
@@ -150,9 +199,10 @@ class Suite(Strict):
     suite: str
     description: str = ""
     models: dict[str, ModelRef]
-    tasks: dict[str, TaskEntry]
+    tasks: dict[str, TaskEntry] = {}
     methods: dict[str, MethodEntry]
     attacks: dict[str, AttackEntry] = {}
+    unlearning: UnlearningEntry | None = None
     seeds: tuple[int, ...]
     budget: Budget
     evaluation: EvaluationEntry = EvaluationEntry()
@@ -161,12 +211,18 @@ class Suite(Strict):
     trackers: tuple[str, ...] = ()
     output: str | None = None
 
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """What rows are compared on: the tasks, or the objectives of an unlearning suite."""
+        return tuple(self.tasks if self.unlearning is None else self.unlearning.objectives)
+
 
 SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "models": (ModelRef, True),
     "tasks": (TaskEntry, True),
     "methods": (MethodEntry, True),
     "attacks": (AttackEntry, True),
+    "unlearning": (UnlearningEntry, False),
     "budget": (Budget, False),
     "evaluation": (EvaluationEntry, False),
     "executor": (Executor, False),
@@ -175,3 +231,4 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
 """Sections of the file: their type, and whether they map names to entries of that type."""
 
 REQUIRED = ("suite", "models", "tasks", "methods", "seeds", "budget")
+"""``tasks`` only where there is no ``unlearning``."""

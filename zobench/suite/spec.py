@@ -33,10 +33,19 @@ class ModelRef(Frozen):
 
 
 class Component(Frozen):
-    """A task, attack or method by catalogue name with its literal parameters."""
+    """A task, attack or method by catalogue name with its literal parameters.
+
+    ``alias`` is an attack's name in the suite where that is not the catalogue name: the same attack may stand
+    in a suite several times with other parameters, and its rows carry the alias.
+    """
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
+    alias: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.alias or self.name
 
 
 class SpaceRef(Frozen):
@@ -59,6 +68,9 @@ class Evaluation(Frozen):
 
     ``at`` are budgets in forwards; the point b is measured at the last state that spent no more than b. The
     final state is always measured. ``test_items`` and ``validation_items`` cap the rows (``None``: all).
+    ``attacks_at`` are points at which attacks run as well, besides the final state: those named in
+    ``attacks_along``, all where it is empty. ``lm_eval_attack`` names, per lm-eval task, the text column of
+    its rows that the attacks edit.
     """
 
     at: tuple[int, ...] = ()
@@ -67,6 +79,69 @@ class Evaluation(Frozen):
     lm_eval: tuple[str, ...] = ()
     lm_eval_include: str | None = None
     lm_eval_limit: int | None = None
+    attacks_at: tuple[int, ...] = ()
+    attacks_along: tuple[str, ...] = ()
+    lm_eval_attack: dict[str, str] = Field(default_factory=dict)
+
+
+class Pair(Frozen):
+    """A full model and its retain-only oracle, trained on the data of the suite when they are first needed.
+
+    ``models`` and ``oracle`` name them ``pair:full`` and ``pair:oracle``; weights are kept by the digest of
+    these settings and the data. Steps of AdamW on minibatches of ``batch`` rows with a one-cycle rate.
+    """
+
+    width: int = Field(default=96, ge=8)
+    layers: int = Field(default=3, ge=1)
+    heads: int = Field(default=4, ge=1)
+    mlp: int = Field(default=224, ge=8)
+    vocabulary: int = Field(default=2000, ge=64)
+    steps: int = Field(default=1500, ge=1)
+    batch: int = Field(default=32, ge=1)
+    lr: float = Field(default=3e-3, gt=0)
+    seed: int = Field(default=0, ge=0)
+
+
+class ForgetSet(Frozen):
+    """What the optimizer sees of the forget set; scores are always on facts of the whole.
+
+    ``share`` below 1 is a random coreset, ``keywords`` a chosen one; ``noise`` changes ``noise_share`` of the
+    rows (``incomplete``, ``rewritten``, ``watermarked``); ``requests`` above 1 asks for parts one after the
+    other (``nested``: each with those before it), the budget shared equally.
+    """
+
+    share: float = Field(default=1.0, gt=0, le=1)
+    keywords: tuple[str, ...] = ()
+    noise: Literal["none", "incomplete", "rewritten", "watermarked"] = "none"
+    noise_share: float = Field(default=1.0, gt=0, le=1)
+    requests: int = Field(default=1, ge=1)
+    nested: bool = False
+
+
+class Unlearning(Frozen):
+    """What makes a run one of unlearning; its objective stands where other runs have their task.
+
+    ``role``: ``unlearn``; ``full`` and ``oracle`` measure the two references; ``noise`` measures the full
+    model moved by ``distance`` in a random direction, as far as a run of another row moved it.
+    ``check_every``: steps between two looks of the stop rule (0: spend the budget). ``scored_retain``: share
+    of the retained facts that is scored. ``match_forget``: S at which forgetting is matched;
+    ``match_retain``: share of the full model's retained score at which retention is matched; ``None``: not.
+    """
+
+    role: Literal["unlearn", "full", "oracle", "noise"] = "unlearn"
+    data: Component
+    oracle: ModelRef
+    pair: Pair | None = None
+    forget_set: ForgetSet = ForgetSet()
+    probes: tuple[Component, ...] = ()
+    check_every: int = 10
+    scored_retain: float = 0.1
+    truth: bool = True
+    match_forget: float | None = None
+    match_retain: float | None = None
+    distance: float | None = None
+    like: str | None = None
+    """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
 
 
 class RunSpec(Frozen):
@@ -86,10 +161,14 @@ class RunSpec(Frozen):
     perturbation: Literal["auto", "in-place", "snapshot", "streamed", "batched"] = "auto"
     noise: Literal["counter", "legacy"] = "counter"
     purpose: Literal["result", "tuning"] = "result"
+    unlearning: Unlearning | None = None
 
     def canonical(self) -> str:
         """Canonical JSON of the spec: sorted keys, no spaces, floats as Python prints them."""
         body = {"spec_version": SPEC_VERSION, **self.model_dump(mode="json")}
+        if self.unlearning is None:  # runs without it keep the identity they had before there was unlearning
+            del body["unlearning"]
+        _drop_unset(body)
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def run_id(self, digests: dict[str, str]) -> str:
@@ -97,6 +176,16 @@ class RunSpec(Frozen):
         schema)."""
         text = self.canonical() + json.dumps(digests, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def _drop_unset(body: dict[str, Any]) -> None:
+    """Keys that came after version 1 count only where they are set: runs from before keep their identity."""
+    for component in (body["task"], body["method"], *body["attacks"]):
+        if not component["alias"]:
+            del component["alias"]
+    for key in ("attacks_at", "attacks_along", "lm_eval_attack"):
+        if not body["evaluation"][key]:
+            del body["evaluation"][key]
 
 
 class PlannedRun(Frozen):

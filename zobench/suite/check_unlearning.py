@@ -1,0 +1,162 @@
+"""Second pass over the ``unlearning`` section: data, oracle, objectives, probes, and which optimizer can
+minimize what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zobench.suite.classes import Classes
+from zobench.suite.parameters import check, configure
+from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.schema import MethodEntry, UnlearningEntry
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+from zobench.suite.unlearning_rows import FULL, ORACLE, noise_row
+
+MEANINGLESS = ("test_items", "validation_items", "attack_items", "lm_eval", "lm_eval_include")
+"""Keys of ``evaluation`` that an unlearning suite has no use for."""
+
+
+def check_unlearning(document: Document, draft: Draft, classes: Classes) -> None:
+    """Report everything that is wrong with the section and with how methods go with it."""
+    section = draft.parts.get("unlearning")
+    if section is None:
+        return
+    _check_other_keys(document)
+    _check_data(document, section)
+    _check_pair(document, draft, section)
+    objectives = _check_components(document, classes, "objectives", section)
+    _check_components(document, classes, "probes", section)
+    _check_parts(document, section, objectives)
+    for name, entry in draft.entries("methods").items():
+        _check_method(document, classes, section, objectives, name, entry)
+    _check_trials(document, draft)
+
+
+def _check_other_keys(document: Document) -> None:
+    for key in ("tasks", "attacks"):
+        if key in document.value:
+            hint = "unlearning.objectives take the place of tasks, unlearning.probes that of attacks"
+            document.report((key,), "does not go with 'unlearning'", hint)
+    given = document.value.get("evaluation")
+    for key in MEANINGLESS:
+        if isinstance(given, dict) and key in given:
+            document.report(("evaluation", key), "has no meaning in an unlearning suite")
+
+
+def _check_data(document: Document, section: UnlearningEntry) -> None:
+    from zobench.unlearning.sources import SOURCES
+
+    at: KeyPath = ("unlearning", "data")
+    if section.data.source not in SOURCES:
+        message = f"unknown data source {section.data.source!r}"
+        document.report((*at, "source"), message, suggestion(section.data.source, SOURCES))
+        return
+    for problem in check(SOURCES[section.data.source], section.data.params):
+        place = (*at, "params", problem.parameter) if problem.parameter else (*at, "params")
+        document.report(place, problem.message, problem.hint)
+
+
+def _check_pair(document: Document, draft: Draft, section: UnlearningEntry) -> None:
+    names: list[tuple[KeyPath, str]] = [(("unlearning", "oracle", "name"), section.oracle.name)]
+    names += [(("models", k, "name"), ref.name) for k, ref in draft.entries("models").items()]
+    for path, name in names:
+        if name.startswith("pair:") and section.pair is None:
+            document.report(path, f"{name!r} needs unlearning.pair: how the two models are trained")
+        if name.startswith("pair:") and name not in ("pair:full", "pair:oracle"):
+            document.report(path, f"unknown model {name!r}", "valid: pair:full, pair:oracle")
+    used = any(name.startswith("pair:") for _, name in names)
+    if section.pair is not None and not used:
+        document.report(("unlearning", "pair"), "no model is named 'pair:full' and no oracle 'pair:oracle'")
+
+
+def _check_components(
+    document: Document, classes: Classes, kind: Any, section: UnlearningEntry
+) -> dict[str, Any]:
+    """Classes by entry name, of the entries whose names and parameters are right."""
+    key, found = kind.removesuffix("s"), {}
+    entries = getattr(section, kind)
+    if not entries and kind == "objectives":
+        document.report(("unlearning", kind), "is empty: there is nothing to run")
+    for name, entry in entries.items():
+        path: KeyPath = ("unlearning", kind, name)
+        target = getattr(entry, key)
+        cls = classes.get(kind, target or name, (*path, key) if target else path)
+        problems = [] if cls is None else check(cls.Config, entry.params)
+        for problem in problems:
+            at = (*path, "params", problem.parameter) if problem.parameter else (*path, "params")
+            document.report(at, problem.message, problem.hint)
+        if cls is not None and not problems:
+            found[name] = cls
+    return found
+
+
+def _check_parts(document: Document, section: UnlearningEntry, objectives: dict[str, Any]) -> None:
+    from zobench.unlearning.metered import target_of
+    from zobench.unlearning.minibatches import ROWS
+
+    for name, cls in objectives.items():
+        config = configure(cls.Config, section.objectives[name].params)
+        lacking = [p for p in target_of(cls, config).parts() if p not in ROWS]
+        if lacking:
+            message = f"needs {' and '.join(lacking)}, which question-and-answer data does not hold"
+            document.report(("unlearning", "objectives", name), message)
+
+
+def _objectives_of(section: UnlearningEntry, entry: MethodEntry) -> Iterator[str]:
+    return (n for n in section.objectives if entry.tasks is None or n in entry.tasks)
+
+
+def _check_method(
+    document: Document,
+    classes: Classes,
+    section: UnlearningEntry,
+    objectives: dict[str, Any],
+    name: str,
+    entry: MethodEntry,
+) -> None:
+    path: KeyPath = ("methods", name)
+    if name in (FULL, ORACLE, noise_row("")) or name.startswith(noise_row("")):
+        document.report(path, f"row {name!r} is made by every unlearning suite; choose another name")
+    for key, plain in (("labels", "true"), ("shots", 0)):
+        if getattr(entry, key) != plain:
+            document.report((*path, key), "has no meaning in an unlearning suite")
+    target = entry.method or name
+    method = classes.get("methods", target, path) if target in classes.names("methods") else None
+    if method is None:
+        return
+    if method.card.order == "none":
+        message = f"takes no steps: the rows {FULL!r} and {ORACLE!r} are measured anyway"
+        document.report(path, message)
+        return
+    for objective in _objectives_of(section, entry):
+        cls = objectives.get(objective)
+        if cls is None or method.card.order == "first" or not cls.card.zo_refusal:
+            continue
+        message = f"{target} uses forward passes and {objective!r} ({cls.card.name}) cannot be run with them"
+        others = [o for o in section.objectives if o != objective]
+        hint = f"{cls.card.zo_refusal}; leave it out with 'tasks: [{', '.join(others)}]'"
+        document.report(path, message, hint)
+
+
+def _check_trials(document: Document, draft: Draft) -> None:
+    """A comparison in which one row was tuned harder than another is none."""
+    sizes: dict[int, str] = {}
+    for name, entry in draft.entries("methods").items():
+        if entry.tune is None:
+            continue
+        size = entry.tune.trials or _grid(entry.tune.space)
+        first = next(iter(sizes.values()), None)
+        if sizes and size not in sizes:
+            message = f"{size} tuning trials, but {first!r} has {next(iter(sizes))}"
+            hint = "every row of an unlearning suite gets as many trials"
+            document.report(("methods", name, "tune"), message, hint)
+        sizes.setdefault(size, name)
+
+
+def _grid(space: dict[str, Any]) -> int:
+    points = 1
+    for domain in space.values():
+        points *= len(domain) if isinstance(domain, list) else 1
+    return points

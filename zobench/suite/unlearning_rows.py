@@ -1,0 +1,123 @@
+"""What an unlearning suite expands to besides its own rows: the two references, and a noise control of equal
+norm for every row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import Literal
+
+from zobench.suite.parameters import configure, literal
+from zobench.suite.plan import Follower
+from zobench.suite.rows import Row, models_of, tasks_of
+from zobench.suite.schema import Suite
+from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, Unlearning
+
+FULL, ORACLE = "full model", "oracle"
+SELECTION = "selection_score"
+"""What tuning maximizes on the validation half unless told otherwise."""
+PAIR_VERSION = 1
+Role = Literal["unlearn", "full", "oracle", "noise"]
+
+
+def noise_row(row: str) -> str:
+    """Name of the noise control of a row."""
+    return f"noise as far as {row}"
+
+
+def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
+    """The literal section of a run in that role."""
+    from zobench.suite.expansion import resolved
+
+    entry = suite.unlearning
+    assert entry is not None, "asked of unlearning suites only"
+    return Unlearning(
+        role=role,
+        data=data_of(suite),
+        oracle=model_of(suite, entry.oracle),
+        pair=entry.pair,
+        forget_set=entry.forget_set,
+        probes=tuple(resolved("probes", p.probe or n, p.params) for n, p in entry.probes.items()),
+        check_every=entry.check_every,
+        scored_retain=entry.scored_retain,
+        truth=entry.truth,
+        match_forget=entry.match.forget,
+        match_retain=entry.match.retain,
+        like=like,
+    )
+
+
+def data_of(suite: Suite) -> Component:
+    """The data source with every parameter spelled out."""
+    from zobench.unlearning.sources import SOURCES
+
+    assert suite.unlearning is not None
+    given = suite.unlearning.data
+    return Component(name=given.source, params=literal(configure(SOURCES[given.source], given.params)))
+
+
+def model_of(suite: Suite, ref: ModelRef) -> ModelRef:
+    """The reference itself; ``pair:full`` and ``pair:oracle`` with the digest of how they are made."""
+    if suite.unlearning is None or suite.unlearning.pair is None or not ref.name.startswith("pair:"):
+        return ref
+    body = [
+        PAIR_VERSION,
+        suite.unlearning.pair.model_dump(mode="json"),
+        data_of(suite).model_dump(mode="json"),
+    ]
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return ref.model_copy(update={"name": f"pair:{digest}/{ref.name.removeprefix('pair:')}"})
+
+
+def reference_runs(suite: Suite, model: str, objective: str, seed: int) -> list[PlannedRun]:
+    """Full model and oracle on one block; none for a suite that is not one of unlearning."""
+    if suite.unlearning is None:
+        return []
+    notes = {"full": "the model before unlearning", "oracle": "trained without the forget set"}
+    names = {"full": FULL, "oracle": ORACLE}
+    roles: tuple[Literal["full", "oracle"], ...] = ("full", "oracle")
+    return [
+        PlannedRun(
+            row=names[role],
+            group="control",
+            note=notes[role],
+            spec=_measured(suite, model, objective, seed, section_of(suite, role)),
+        )
+        for role in roles
+    ]
+
+
+def noise_followers(
+    suite: Suite, rows: Sequence[Row], cells: Sequence[tuple[str, str]]
+) -> tuple[Follower, ...]:
+    """A noise control for every run that unlearns, tuned rows included."""
+    if suite.unlearning is None or not suite.unlearning.noise:
+        return ()
+    found = []
+    for seed in suite.seeds:
+        for model, objective in cells:
+            for row in rows:
+                entry = suite.methods[row.entry]
+                if model in models_of(suite, entry) and objective in tasks_of(suite, entry):
+                    section = section_of(suite, "noise", like=row.name)
+                    spec = _measured(suite, model, objective, seed, section)
+                    note = f"the full model moved at random, as far as {row.name} moved it"
+                    run = PlannedRun(row=noise_row(row.name), group="control", note=note, spec=spec)
+                    found.append(Follower(row=row.name, template=run))
+    return tuple(found)
+
+
+def _measured(suite: Suite, model: str, objective: str, seed: int, section: Unlearning) -> RunSpec:
+    """A run that takes no steps."""
+    from zobench.suite.expansion import task_of
+
+    return RunSpec(
+        model=model_of(suite, suite.models[model]),
+        task=task_of(suite, objective),
+        method=Component(name="none"),
+        seed=seed,
+        budget=Budget(forwards=0, batch_size=suite.budget.batch_size),
+        evaluation=Evaluation(),
+        unlearning=section,
+    )

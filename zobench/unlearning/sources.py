@@ -1,0 +1,206 @@
+"""Data of an unlearning suite by name: ``nano-facts`` (built in), ``tofu``, ``muse``, ``wmdp``, ``files``.
+
+Each source is a frozen dataclass of parameters whose ``load`` gives the :class:`FactSplits`. The four others
+read a local ``folder``, or fetch the data set of that name from the hub where no such folder exists; ``tofu``
+looks under ``ZOBENCH_DATA`` first. The hub's files of MUSE and WMDP could not be looked at here: their
+readers follow the published keys (``question``, ``answer``; ``question``, ``choices``, ``answer``).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from zobench.data.files import json_lines
+from zobench.data.locate import data_folder
+from zobench.unlearning.data import REFUSALS, FactSplits, check_size, invented_facts, tofu
+from zobench.unlearning.rows import FactRow, row_from_json
+
+READABLE = (".json", ".jsonl", ".parquet")
+
+
+class Source(Protocol):
+    """Parameters of a data source."""
+
+    def load(self) -> FactSplits: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoFacts:
+    """The invented people of ``builtin:nano-facts``.
+
+    Attributes:
+        percent: how many of the hundred people are to be forgotten: 1, 5 or 10. The shipped oracle is the
+            one of 10.
+    """
+
+    percent: int = 10
+
+    def __post_init__(self) -> None:
+        check_size(self.percent)
+
+    def load(self) -> FactSplits:
+        return invented_facts(self.percent)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tofu:
+    """TOFU in the files of its release.
+
+    Attributes:
+        folder: local folder or hub data set; empty: ``ZOBENCH_DATA``/tofu, else ``locuslab/TOFU``.
+        percent: 1, 5 or 10.
+        authors: the last so many authors only, for small models trained on them; 0: all 200.
+        holdout: so many authors, right before the forget set, that no model was trained on.
+    """
+
+    folder: str = ""
+    percent: int = 10
+    authors: int = 0
+    holdout: int = 0
+
+    def __post_init__(self) -> None:
+        check_size(self.percent)
+        if self.authors < 0 or self.holdout < 0:
+            raise ValueError(f"authors and holdout must not be negative: {self.authors}, {self.holdout}")
+
+    def load(self) -> FactSplits:
+        folder = found(self.folder, "tofu", "locuslab/TOFU")
+        return tofu(folder, self.percent, authors=self.authors or None, holdout=self.holdout)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Muse:
+    """MUSE's question sets (``knowmem``): what the forget corpus says, as questions and answers.
+
+    Attributes:
+        folder: local folder or hub data set, with ``knowmem/forget_qa`` and ``knowmem/retain_qa`` in it.
+    """
+
+    folder: str = "muse-bench/MUSE-News"
+
+    def load(self) -> FactSplits:
+        folder = found(self.folder, "", self.folder)
+        forget, retain = (plain_rows(folder, f"knowmem/{n}_qa", n) for n in ("forget", "retain"))
+        return FactSplits(forget, retain, (), {}, REFUSALS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wmdp:
+    """WMDP's multiple-choice questions of one subject against retained ones; the right choice is the answer,
+    the others are its perturbed answers.
+
+    Attributes:
+        folder: local folder or hub data set that holds ``subject``.
+        subject: ``wmdp-bio``, ``wmdp-chem``, ``wmdp-cyber``.
+        retain: the same for the retained questions.
+        retain_subject: for instance ``all`` (MMLU).
+        limit: most questions of each side; 0: all.
+    """
+
+    folder: str = "cais/wmdp"
+    subject: str = "wmdp-bio"
+    retain: str = "cais/mmlu"
+    retain_subject: str = "all"
+    limit: int = 0
+
+    def load(self) -> FactSplits:
+        sides = ((self.folder, self.subject), (self.retain, self.retain_subject))
+        forget, retain = (plain_rows(found(f, "", f), name, name) for f, name in sides)
+        cut = self.limit or None
+        return FactSplits(forget[:cut], retain[:cut], (), {}, REFUSALS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """Rows of your own in TOFU's keys.
+
+    Attributes:
+        forget, retain: JSON-lines (or JSON, parquet) files.
+        holdout: facts that no model was trained on; empty: none.
+    """
+
+    forget: str
+    retain: str
+    holdout: str = ""
+
+    def load(self) -> FactSplits:
+        def rows(path: str, name: str) -> tuple[FactRow, ...]:
+            return rows_of(Path(path).expanduser(), name) if path else ()
+
+        return FactSplits(
+            rows(self.forget, "forget"),
+            rows(self.retain, "retain"),
+            rows(self.holdout, "holdout"),
+            {},
+            REFUSALS,
+        )
+
+
+SOURCES: dict[str, type[Source]] = {
+    "nano-facts": NanoFacts,
+    "tofu": Tofu,
+    "muse": Muse,
+    "wmdp": Wmdp,
+    "files": Files,
+}
+
+
+def found(folder: str, local: str, hub: str) -> Path:
+    """The folder given, else ``local`` under ``ZOBENCH_DATA``, else the hub's data set."""
+    if folder and Path(folder).expanduser().is_dir():
+        return Path(folder).expanduser()
+    shared = data_folder()
+    if not folder and local and shared is not None and (shared / local).is_dir():
+        return shared / local
+    if folder.startswith((".", "/", "~")):
+        raise ValueError(f"unlearning data: no folder {folder!r}")
+    from zobench.data.hub import snapshot
+
+    return snapshot(folder or hub, kind="dataset")
+
+
+def plain_rows(folder: Path, name: str, prefix: str) -> tuple[FactRow, ...]:
+    """Rows of the first readable file whose path in ``folder`` starts with ``name``; ``ValueError`` if there
+    is none."""
+    files = sorted(
+        p
+        for p in folder.rglob("*")
+        if p.suffix in READABLE and p.relative_to(folder).as_posix().startswith(name)
+    )
+    if not files:
+        raise ValueError(f"unlearning data: {folder} has no file {name}*.json, .jsonl or .parquet")
+    preferred = [p for p in files if "test" in p.stem] or files
+    return rows_of(preferred[0], prefix)
+
+
+def rows_of(path: Path, prefix: str) -> tuple[FactRow, ...]:
+    """Rows of one file. Rows without author and attribute get their own number as author's attribute, so that
+    they can be halved."""
+    if not path.is_file():
+        raise ValueError(f"unlearning data: no file {path}")
+    rows = [row_from_json(_plain(r), f"{prefix}/{i}", str(path)) for i, r in enumerate(_objects(path))]
+    return tuple(r if r.attribute else replace(r, attribute=str(i % 2)) for i, r in enumerate(rows))
+
+
+def _objects(path: Path) -> Sequence[dict[str, Any]]:
+    if path.suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+        return rows
+    text = path.read_text(encoding="utf-8").lstrip()
+    return list(json.loads(text)) if text.startswith("[") else list(json_lines(path))
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Multiple-choice rows as a question with one right and several wrong answers."""
+    choices = row.get("choices")
+    if not isinstance(choices, list) or not isinstance(row.get("answer"), int):
+        return row
+    right = row["answer"]
+    wrong = [str(c) for i, c in enumerate(choices) if i != right]
+    return {"question": row.get("question"), "answer": str(choices[right]), "perturbed_answer": wrong}
