@@ -99,7 +99,7 @@ def test_a_touched_model_is_loaded_again(done: Any, monkeypatch: pytest.MonkeyPa
 
 def test_changed_code_is_not_trusted(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, _, results = done
-    monkeypatch.setattr(known, "package_stamp", lambda: "other code")
+    monkeypatch.setattr(known, "code_stamp", lambda *rooms: "other code")
     assert len(again(plan, results, monkeypatch)[1].asked) == 3
 
 

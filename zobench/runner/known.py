@@ -1,9 +1,9 @@
 """Which planned runs are results already, found without loading a model or drawing data.
 
 The name of a run needs the digests of its model and its data. Those that workers computed are remembered in
-``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of this
-package, of the model's folder and of the data folder. Where the stamp has changed, or none can be taken (hub
-models, hub data, plugins), nothing is remembered and a worker is asked, as for any new run.
+``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of the
+code that makes models or rows, of the model's folder, of the data folder. Where the stamp has changed, or none
+can be taken (hub models, hub data, plugins), nothing is remembered and a worker is asked, as for any new run.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def data_key(spec: RunSpec) -> str:
 def model_stamp(ref: ModelRef) -> str | None:
     """Stamp of the files a model's digest depends on; ``None`` for hub and packaged models."""
     if ref.name.startswith("builtin:"):
-        return package_stamp()
-    return f"{package_stamp()} {tree_stamp(Path(ref.name))}" if Path(ref.name).is_dir() else None
+        return code_stamp("models")
+    return f"{code_stamp('models')} {tree_stamp(Path(ref.name))}" if Path(ref.name).is_dir() else None
 
 
 def data_stamp(task: Component) -> str | None:
@@ -107,13 +107,16 @@ def data_stamp(task: Component) -> str | None:
         return None
     source = task.params.get("source")
     if source is None:
-        return package_stamp()
+        return code_stamp("data", "tasks")
     folder = data_folder()
-    return f"{package_stamp()} {tree_stamp(folder)}" if source == "local" and folder is not None else None
+    if source != "local" or folder is None:
+        return None
+    return f"{code_stamp('data', 'tasks')} {tree_stamp(folder)}"
 
 
-def package_stamp() -> str:
-    return tree_stamp(Path(zobench.__file__).parent)
+def code_stamp(*rooms: str) -> str:
+    """Stamp of those folders of this package."""
+    return " ".join(tree_stamp(Path(zobench.__file__).parent / room) for room in rooms)
 
 
 @functools.lru_cache(maxsize=16)
