@@ -4,8 +4,8 @@ For methods that replay from scalars the recorded losses take the place of the m
 and the digest of the tuned weights must come out equal to the one in the record. A replay *to* a step goes on
 to the end all the same, so that the digest stands for every step before it, and returns to the step.
 
-Methods whose card says ``scalars+artifacts`` start here as the runner starts them, uncalibrated, so that
-their artifacts are a function of the starting weights; the digest decides.
+Methods whose card says ``scalars+artifacts`` start with the artifacts of the run, found by their digest among
+the results.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.parts import DEFAULT, Parts, load_parts
-from zobench.store.reader import read_run
+from zobench.runner.parts import DEFAULT, load_parts
+from zobench.store.artifacts import read_artifacts
+from zobench.store.reader import read_run, runs_folder
 from zobench.suite.spec import RunSpec
+from zobench.zo.method import Method
 
 if TYPE_CHECKING:
     import torch
 
-    from zobench.zo.base import StepRecord
-    from zobench.zo.space import ParameterSpace
+    from zobench.zo.base import Optimizer, StepRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,10 @@ def replay(
     at = len(records) if to is None else to
     space = workshop.space(spec.space, lm.module)
     try:
-        kept = _follow(spec, workshop, space, records, at)
+        optimizer = workshop.optimizer(spec, space)
+        if isinstance(optimizer, Method) and row["artifacts_digest"]:
+            optimizer.load_artifacts(read_artifacts(runs_folder(path.parent), row["artifacts_digest"]))
+        kept = _follow(optimizer, records, at)
         rebuilt = space.digest()
         space.restore(kept)
         digest, exported = space.digest(), ""
@@ -114,18 +118,16 @@ def replay(
     )
 
 
-def _follow(
-    spec: RunSpec, workshop: Parts, space: ParameterSpace, records: Sequence[StepRecord], at: int
-) -> dict[str, torch.Tensor]:
+def _follow(optimizer: Optimizer, records: Sequence[StepRecord], at: int) -> dict[str, torch.Tensor]:
     """Take every step; the tuned values after ``at`` of them."""
     from zobench.zo.trajectory import Replayer
 
-    replayer = Replayer(workshop.optimizer(spec, space))
-    kept = space.snapshot()
+    replayer = Replayer(optimizer)
+    kept = optimizer.space.snapshot()
     for number, record in enumerate(records, start=1):
         replayer.follow(record)
         if number == at:
-            kept = space.snapshot()
+            kept = optimizer.space.snapshot()
     return kept
 
 

@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zobench.zo.objective import Objective
+from zobench.runner.supplies import RunSupplies
+from zobench.store.artifacts import artifacts_digest
+from zobench.zo.method import Method
+from zobench.zo.objective import Meter, Objective
 from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
@@ -58,20 +61,29 @@ def audit(
     rows: Sequence[dict[str, Any]],
     chosen: frozenset[int],
     tolerance: float,
+    artifacts: str | None = None,
 ) -> Audit:
     """Follow all ``records`` and recompute those at the positions ``chosen``; the space ends at the run's
     final weights.
 
+    ``artifacts`` is the declared digest of what the method computed before its first step, which is computed
+    again.
+
     Raises:
-        ValueError: a step is not what the method's rule makes of its losses, or its count of forwards is not.
+        ValueError: other artifacts come out, a step is not what the method's rule makes of its losses, or its
+            count of forwards is not.
     """
     found = Audit()
-    replayer = Replayer(bench.parts.optimizer(spec, space))
+    optimizer = bench.parts.optimizer(spec, space)
+    started = start(spec, bench, optimizer, artifacts) if records else Meter()
+    replayer = Replayer(optimizer)
+    replayer.meter.forwards = started.forwards
     scale = _scale(records)
     for position, record in enumerate(records):
         if position in chosen:
             own = recompute(spec, bench, space, replayer.optimizer, position)
-            tokens = rows[position]["tokens"] - (rows[position - 1]["tokens"] if position else 0)
+            before = rows[position - 1]["tokens"] if position else started.tokens
+            tokens = rows[position]["tokens"] - before
             _compare(found, record, own, tokens, tolerance, scale)
         again = replayer.follow(record)
         _same_words(record, again)
@@ -84,20 +96,40 @@ def audit(
     return found
 
 
-def recompute(
-    spec: RunSpec, bench: Workbench, space: ParameterSpace, optimizer: Optimizer, position: int
-) -> StepRecord:
-    """The step that the model itself gives from this state on the declared minibatch; weights and optimizer
-    stay as they are."""
+def objective_of(spec: RunSpec, bench: Workbench) -> Objective:
+    """The run's training loss with a meter of its own."""
     lm, task = bench.model(spec.model), bench.data(spec).task
 
     def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
         return task.loss(lm, module, batch)
 
+    return Objective(lm.module, loss)
+
+
+def start(spec: RunSpec, bench: Workbench, optimizer: Optimizer, declared: str | None) -> Meter:
+    """Supply and prepare the optimizer as the runner does; what that spent."""
+    objective = objective_of(spec, bench)
+    optimizer.supply(RunSupplies(spec, bench))
+    optimizer.prepare(objective)
+    artifacts = optimizer.artifacts() if isinstance(optimizer, Method) else {}
+    own = artifacts_digest(artifacts) if artifacts else None
+    if own != declared:
+        raise ValueError(
+            f"before step 0: artifacts (masks, bases, anchors) of digest {own} here, {declared} declared"
+        )
+    return objective.meter
+
+
+def recompute(
+    spec: RunSpec, bench: Workbench, space: ParameterSpace, optimizer: Optimizer, position: int
+) -> StepRecord:
+    """The step that the model itself gives from this state on the declared minibatch; weights and optimizer
+    stay as they are."""
     before = space.snapshot()
     twin = bench.parts.optimizer(spec, space)
+    twin.supply(RunSupplies(spec, bench))
     twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    objective = Objective(lm.module, loss)
+    objective = objective_of(spec, bench)
     batch = bench.minibatch(spec, position)
     objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
     try:

@@ -60,7 +60,7 @@ def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int,
     diverged = _divergence(records)
     if spent > budget:
         yield f"{spent} forwards spent of a budget of {budget}"
-    elif diverged is None and wants and cost.max_forwards_in_step <= budget - spent:
+    elif diverged is None and wants and _first(records, cost) <= budget - spent:
         yield f"training stopped after {len(records)} steps with {budget - spent} forwards left"
     elif diverged is not None and diverged != len(records) - 1:
         yield f"training went on for {len(records) - 1 - diverged} steps after it had diverged"
@@ -74,6 +74,11 @@ def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int,
     for column, value in counts.items():
         if run[column] != value:
             yield f"{column} is {run[column]!r} in the row, {value!r} by the steps"
+
+
+def _first(records: Sequence[StepRecord], cost: Cost) -> int:
+    """Forwards that the next step needs at most, with what comes before the first one."""
+    return cost.max_forwards_in_step + (0 if records else cost.preparation_forwards)
 
 
 def _divergence(records: Sequence[StepRecord]) -> int | None:

@@ -149,7 +149,8 @@ def _trajectory(work: _Bench, space: ParameterSpace) -> bool:
     spec, report, records = work.spec, work.report, work.records
     chosen = drawn(len(records), work.demands)
     try:
-        found = audit(spec, work.bench, space, records, report.submission.steps, chosen, work.tolerance)
+        rows, declared = report.submission.steps, report.submission.run.get("artifacts_digest")
+        found = audit(spec, work.bench, space, records, rows, chosen, work.tolerance, declared)
     except ValueError as error:
         return report.add("trajectory", "failed", str(error))
     detail = f"{len(records)} steps: seeds, coefficients, step sizes and counts follow the method's rule"

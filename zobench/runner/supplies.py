@@ -1,0 +1,57 @@
+"""What the runner gives a method besides the step's minibatch, from the run's own training rows.
+
+Every minibatch is a function of (seed, task, rows, batch size, stream, index) as those of training are
+(:mod:`.data_order`), in streams of its own: a resumed run, a replay and a verifier draw the same ones, and
+methods that ask for none see the same training minibatches as ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from zobench.runner.workbench import Workbench
+from zobench.suite.spec import RunSpec
+from zobench.zo.supplies import Part
+
+if TYPE_CHECKING:
+    from zobench.tasks.base import Batch
+
+
+class RunSupplies:
+    """``zobench.zo.supplies.Supplies`` of one run."""
+
+    def __init__(self, spec: RunSpec, bench: Workbench) -> None:
+        self.spec, self.bench = spec, bench
+        self._long: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
+
+    def anchor(self, step: int, count: int) -> Sequence[Part]:
+        """Minibatches ``step * count ...`` of the stream ``anchor``."""
+        indices = range(step * count, (step + 1) * count)
+        return [_part(self.bench.minibatch(self.spec, i, stream="anchor")) for i in indices]
+
+    def calibration(self, count: int) -> Sequence[Part]:
+        """The first ``count`` minibatches of the stream ``calibration``."""
+        return [_part(self.bench.minibatch(self.spec, i, stream="calibration")) for i in range(count)]
+
+    def by_length(self, step: int, limit: int) -> tuple[Part | None, Part | None]:
+        """Minibatch ``step`` of the long rows and of the short ones, of as many rows as the run's minibatches
+        where there are so many."""
+        long, short = self._split(limit)
+        return self._among(f"longer than {limit}", long, step), self._among(f"up to {limit}", short, step)
+
+    def _split(self, limit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Row numbers above and up to ``limit`` tokens, tokenized once."""
+        if self._long is None or self._long[0] != limit:
+            lengths = self.bench.row_tokens(self.spec)
+            long = tuple(i for i, n in enumerate(lengths) if n > limit)
+            short = tuple(i for i, n in enumerate(lengths) if n <= limit)
+            self._long = (limit, long, short)
+        return self._long[1], self._long[2]
+
+    def _among(self, stream: str, rows: tuple[int, ...], step: int) -> Part | None:
+        return _part(self.bench.minibatch(self.spec, step, stream=stream, among=rows)) if rows else None
+
+
+def _part(batch: Batch) -> Part:
+    return batch, batch.sequences, batch.tokens
