@@ -243,3 +243,13 @@ def test_planning_needs_no_module() -> None:
     SpaceConfig("lora", {"r": 4}).parsed()
     with pytest.raises(ValueError, match="r must be"):
         SpaceConfig("lora", {"r": -1}).parsed()
+
+
+def test_locate_walks_the_tuned_entries_in_order() -> None:
+    module = transformer().make(torch.float32)
+    space = build_space("masked", {"share": 0.1}, module)
+    there = [(name, i) for name in space for i in range(space.size(name))]
+    assert [space.locate(position) for position in range(space.numel)] == there
+    for outside in (-1, space.numel):
+        with pytest.raises(ValueError, match="not among"):
+            space.locate(outside)

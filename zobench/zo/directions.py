@@ -126,12 +126,7 @@ class Coordinate(Direction):
 
     def place(self, seed: int) -> tuple[str, int]:
         """The tensor and the position in its tuned entries that this seed names."""
-        position = noise.derive_seed("coordinate", seed) % self.space.numel
-        for name in self.space:
-            if position < self.space.size(name):
-                return name, position
-            position -= self.space.size(name)
-        raise AssertionError("position beyond the space")
+        return self.space.locate(noise.derive_seed("coordinate", seed) % self.space.numel)
 
 
 @dataclass(frozen=True)

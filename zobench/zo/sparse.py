@@ -153,12 +153,7 @@ class Entry(Direction):
 
     def place(self, seed: int) -> tuple[str, int]:
         """The tensor and the position in its tuned entries."""
-        position = seed
-        for name in self.space:
-            if position < self.space.size(name):
-                return name, position
-            position -= self.space.size(name)
-        raise ValueError(f"position {seed} is beyond the {self.space.numel} tuned entries")
+        return self.space.locate(seed)
 
 
 def parts_of(groups: Sequence[Sequence[str]], count: int) -> list[list[str]]:

@@ -10,7 +10,9 @@ tuned.
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
@@ -52,6 +54,8 @@ class ParameterSpace:
         self.tensors: dict[str, nn.Parameter] = {n: p for n, p in known.items() if n in wanted}
         self._indices = dict(indices) if indices is not None else {}
         self._remove = remove
+        self._ends: list[int] = []
+        self._order: list[str] = []
         self._check()
 
     def _check(self) -> None:
@@ -86,7 +90,18 @@ class ParameterSpace:
     def size(self, name: str) -> int:
         """Tuned entries of this tensor."""
         index = self._indices.get(name)
-        return self.tensors[name].numel() if index is None else index.numel()
+        return self.tensors[name].shape.numel() if index is None else index.numel()
+
+    def locate(self, position: int) -> tuple[str, int]:
+        """The tensor that holds this position of the whole space, and the position in its tuned entries.
+        ``ValueError`` outside the space."""
+        if not self._ends:
+            self._ends = list(itertools.accumulate(self.size(name) for name in self))
+            self._order = list(self)
+        at = bisect.bisect_right(self._ends, position)
+        if position < 0 or at == len(self._ends):
+            raise ValueError(f"position {position} is not among the {self.numel} tuned entries")
+        return self._order[at], position - (self._ends[at - 1] if at else 0)
 
     def shape(self, name: str) -> torch.Size:
         """Shape of ``entries(name)``: the tensor's own, or ``(entries,)`` where it is masked."""
