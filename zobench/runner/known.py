@@ -1,9 +1,10 @@
 """Which planned runs are results already, found without loading a model or drawing data.
 
-The name of a run needs the digests of its model and its data. Those that workers computed are remembered in
-``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of the
-code that makes models or rows, of the model's folder, of the data folder. Where the stamp has changed, or none
-can be taken (hub models, hub data, plugins), nothing is remembered and a worker is asked, as for any new run.
+The name of a run needs the digests of its model and its data. Those that workers computed are remembered
+in ``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of
+the code that makes models or rows, of the model's folder, of the data folder. Where the stamp has changed, or
+none can be taken (hub models, hub data, plugins), nothing is remembered and a worker is asked, as for any new
+run.
 """
 
 from __future__ import annotations
