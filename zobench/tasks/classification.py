@@ -28,6 +28,7 @@ from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_ca
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
+from zobench.models.shared_prefix import CPU_TOKENS, tail_logits, takes_packs, worth_packing
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
@@ -38,7 +39,7 @@ Scoring = Literal["label-words", "option-likelihood"]
 Training = Literal["classification", "teacher-forcing"]
 
 PREDICTION_TOKENS = 8192
-"""Padded tokens per forward in prediction."""
+"""Padded tokens per forward in prediction; ``CPU_TOKENS`` on a CPU."""
 
 
 class PromptedClassification(Task):
@@ -223,8 +224,13 @@ class PromptedClassification(Task):
         self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
     ) -> list[torch.Tensor]:
         rows = self._answer_rows(lm, examples, shots)
+        if _packs(lm, rows):
+            labels = torch.tensor(self._labels(lm), device=lm.device)
+            ids = [r.ids for r in rows]
+            last = tail_logits(lm.module, ids, [1] * len(ids), tokens=_tokens(lm))
+            return list(torch.cat(last).index_select(1, labels).float().cpu())
         scores: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=PREDICTION_TOKENS):
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=_tokens(lm)):
             found = _answer_scores(lm.module, self._answer_inputs(lm, [rows[i] for i in chunk])).cpu()
             for i, row in zip(chunk, found, strict=True):
                 scores[i] = row
@@ -244,8 +250,10 @@ class PromptedClassification(Task):
         return list(scores.split(counts))
 
     def _option_scores(self, lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
+        if _packs(lm, rows):
+            return _packed_option_sums(lm, rows)
         sums = torch.empty(len(rows))
-        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=PREDICTION_TOKENS):
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=_tokens(lm)):
             inputs = self._option_inputs(lm, [rows[i] for i in chunk])
             sums[torch.tensor(chunk)] = _option_sums(lm.module, inputs).cpu()
         return sums
@@ -264,6 +272,25 @@ def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
 
 def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
     return option_log_likelihoods(module, inputs["padded"], inputs["targets"], inputs["target_mask"])
+
+
+def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
+    """The same with common beginnings computed once."""
+    tails = [r.option + 1 for r in rows]
+    found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=_tokens(lm))
+    sums = []
+    for row, logits in zip(rows, found, strict=True):
+        targets = torch.tensor(row.ids[len(row.ids) - row.option :], device=lm.device)
+        sums.append(logits[:-1].float().log_softmax(-1).gather(1, targets[:, None]).sum())
+    return torch.stack(sums).cpu()
+
+
+def _packs(lm: LanguageModel, rows: Sequence[Row]) -> bool:
+    return lm.architecture == "causal" and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
+
+
+def _tokens(lm: LanguageModel) -> int:
+    return CPU_TOKENS if lm.device.type == "cpu" else PREDICTION_TOKENS
 
 
 def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:

@@ -1,0 +1,198 @@
+"""Rows that begin alike go through a causal model together, each common beginning once.
+
+The rows' token ids form prefix trees. A *pack* is a tree (or several) laid out as one sequence: a node
+attends to its ancestors and itself alone, and its position is its depth, so that its logits are those of the
+row that ends there. No token is padded or computed twice:
+
+    tokens computed = nodes of the trees <= sum of the rows' lengths.
+
+Attack queries (one word changed), the options of one question and rows behind the same demonstrations share
+most of their beginnings. A module must take a mask of (batch, 1, query, key) and position ids; whether it
+does, and gives the same logits, is tried once per module on two short rows (:func:`takes_packs`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from zobench.models.batching import takes_position_ids
+
+NODES = 128
+"""Nodes of a pack, at least; attention costs their square."""
+WORTH = 0.9
+"""Packed where the nodes are at most this share of the padded tokens."""
+CPU_TOKENS = 1024
+"""Tokens per forward on a CPU, where more fall out of its caches."""
+
+_taken: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
+
+
+@dataclass(slots=True)
+class Pack:
+    """One laid-out forest. ``paths``: row -> its nodes from the first token to the last."""
+
+    ids: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)
+    depths: list[int] = field(default_factory=list)
+    paths: dict[int, list[int]] = field(default_factory=dict)
+
+    def add(self, row: int, ids: Sequence[int], begin: Sequence[int]) -> list[int]:
+        """Put a row below the nodes ``begin``, which hold its first tokens; its path."""
+        path = list(begin)
+        for depth in range(len(begin), len(ids)):
+            self.parents.append(path[-1] if path else -1)
+            path.append(len(self.ids))
+            self.ids.append(ids[depth])
+            self.depths.append(depth)
+        self.paths[row] = path
+        return path
+
+    def ancestors(self, size: int) -> np.ndarray:
+        """Whether a node (row) sees another (column), shape (size, size); nodes past the last see
+        themselves."""
+        seen = np.eye(size, dtype=bool)
+        for node, parent in enumerate(self.parents):
+            if parent >= 0:
+                seen[node] |= seen[parent]
+        return seen
+
+
+def packed(rows: Sequence[Sequence[int]], nodes: int = NODES) -> list[Pack]:
+    """The rows as packs of at most ``nodes`` nodes, or four times the longest row where that is more."""
+    room = max(nodes, 4 * max(map(len, rows), default=0))
+    packs: list[Pack] = []
+    before: Sequence[int] = ()
+    path: list[int] = []
+    for row in sorted(range(len(rows)), key=lambda i: (list(rows[i]), i)):
+        ids = rows[row]
+        common = _common(before, ids)
+        if not packs or len(packs[-1].ids) + len(ids) - common > room:
+            packs.append(Pack())
+            common = 0
+        path = packs[-1].add(row, ids, path[:common])
+        before = ids
+    return packs
+
+
+def batches_of_packs(packs: Sequence[Pack], tokens: int) -> list[list[Pack]]:
+    """Packs of similar size together, largest first, at most ``tokens`` laid-out places each."""
+    found: list[list[Pack]] = []
+    for pack in sorted(packs, key=lambda p: -len(p.ids)):
+        if found and (len(found[-1]) + 1) * len(found[-1][0].ids) <= tokens:
+            found[-1].append(pack)
+        else:
+            found.append([pack])
+    return found
+
+
+def arguments(batch: Sequence[Pack], module: Any, device: torch.device) -> dict[str, torch.Tensor]:
+    """``input_ids``, ``position_ids`` of shape (packs, size) and the additive mask (packs, 1, size, size)."""
+    size = max(len(p.ids) for p in batch)
+    filled = [(p, [0] * (size - len(p.ids))) for p in batch]
+    seen = torch.from_numpy(np.stack([p.ancestors(size) for p in batch])[:, None]).to(device)
+    dtype = next(module.parameters()).dtype
+    mask = torch.zeros(seen.shape, dtype=dtype, device=device)
+    return {
+        "input_ids": torch.tensor([p.ids + rest for p, rest in filled], device=device),
+        "position_ids": torch.tensor([p.depths + rest for p, rest in filled], device=device),
+        "attention_mask": mask.masked_fill_(~seen, torch.finfo(dtype).min),
+    }
+
+
+def worth_packing(rows: Sequence[Sequence[int]]) -> bool:
+    """Whether the rows' common beginnings save enough of their padded tokens."""
+    if len(rows) < 2:
+        return False
+    ordered = sorted(map(list, rows))
+    shared = sum(_common(a, b) for a, b in itertools.pairwise(ordered))
+    total = sum(map(len, ordered))
+    return total - shared <= WORTH * total
+
+
+def tail_logits(
+    module: Any, rows: Sequence[Sequence[int]], tails: Sequence[int], *, tokens: int
+) -> list[torch.Tensor]:
+    """Next-token logits at the last ``tails[i]`` tokens of each row, shape (tail, vocabulary), in order.
+
+    Cost: one forward per ``tokens`` laid-out places; the head runs at the asked places alone.
+    """
+    device = next(module.parameters()).device
+    found: list[torch.Tensor | None] = [None] * len(rows)
+    for batch in batches_of_packs(packed(rows), tokens):
+        wanted = [
+            (b, r, node)
+            for b, p in enumerate(batch)
+            for r, path in p.paths.items()
+            for node in path[-tails[r] :]
+        ]
+        place = torch.tensor([b for b, _, _ in wanted]), torch.tensor([n for _, _, n in wanted])
+        logits = _logits_at(module, arguments(batch, module, device), place)
+        at = 0
+        for pack in batch:
+            for row in pack.paths:
+                found[row] = logits[at : at + tails[row]]
+                at += tails[row]
+    return [f for f in found if f is not None]
+
+
+def _logits_at(
+    module: Any, inputs: dict[str, torch.Tensor], place: tuple[torch.Tensor, torch.Tensor]
+) -> torch.Tensor:
+    """Logits at (pack, node) pairs; the head's input is narrowed to them while the module runs."""
+
+    def narrow(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return given[0][place][None], *given[1:]
+
+    hook = module.get_output_embeddings().register_forward_pre_hook(narrow)
+    try:
+        logits: torch.Tensor = module(**inputs, use_cache=False).logits[0]
+    finally:
+        hook.remove()
+    return logits
+
+
+def takes_packs(module: Any) -> bool:
+    """Whether the module gives packed rows the logits that it gives them alone; tried once, three tiny
+    forwards.
+
+    No for layers with a window or of another kind than full attention, whatever the trial would say: it is
+    too short to see their limits.
+    """
+    if module not in _taken:
+        _taken[module] = _full_attention(module) and takes_position_ids(module) and _same_logits(module)
+    return _taken[module]
+
+
+def _full_attention(module: Any) -> bool:
+    config = module.config.get_text_config()
+    kinds = getattr(config, "layer_types", None)
+    if kinds is not None:
+        return set(kinds) == {"full_attention"}
+    return getattr(config, "sliding_window", None) is None
+
+
+@torch.inference_mode()
+def _same_logits(module: Any) -> bool:
+    vocabulary = module.config.get_text_config().vocab_size
+    rows = [[i % vocabulary for i in r] for r in ((11, 23, 5, 7), (11, 23, 17), (11, 3, 23, 5, 29))]
+    device = next(module.parameters()).device
+    alone = [module(torch.tensor([r], device=device), use_cache=False).logits[0, -1] for r in rows]
+    try:
+        together = tail_logits(module, rows, [1] * len(rows), tokens=64)
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return False  # a model that wants another mask says so in its own way
+    scale = max(float(a.abs().max()) for a in alone)
+    tolerance = scale * max(1e-5, 8 * torch.finfo(alone[0].dtype).eps)
+    return all(float((a - t[0]).abs().max()) <= tolerance for a, t in zip(alone, together, strict=True))
+
+
+def _common(a: Sequence[int], b: Sequence[int]) -> int:
+    short = min(len(a), len(b))
+    return next((i for i in range(short) if a[i] != b[i]), short)
