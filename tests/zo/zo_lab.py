@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 
 from zobench.plugins import lookup
-from zobench.zo import Objective, build_space, noise
-from zobench.zo.conformance.problems import quadratic
+from zobench.zo import Engine, Objective, build_space, noise
+from zobench.zo.conformance.problems import quadratic, transformer
 
 SEED = 11
 H = torch.linspace(0.5, 2.0, 17, dtype=torch.float64)
@@ -89,6 +89,17 @@ class Lab:
             self.record = self.method.step(self.objective)
             path.append(self.theta)
         return path
+
+
+def start(name: str, kind: str, params: dict, engine: Engine | None = None, **config: object):
+    """A method on the tiny transformer in float64, in a space of this kind."""
+    problem, cls = transformer(), lookup("methods", name)
+    module = problem.make(torch.float64).eval()
+    space = build_space(kind, params, module)
+    method = cls(cls.Config(**config), space, seed=SEED, engine=engine)
+    objective = Objective(module, problem.loss)
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    return method, space, objective
 
 
 def same(path: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float = 1e-9) -> None:

@@ -1,11 +1,12 @@
 """ZeroQAT: quantization-aware training by MeZO on weights and quantizer parameters together (arXiv
 2509.00031).
 
-w = (weights, smoothing scale and shift, quantizer step and zero-point),  z_i ~ N(0, s_i^2)
+w = (weights, smoothing scale and shift, steps and zero-points of the quantizers),  z_i ~ N(0, s_i^2)
 c = (L(w + eps z) - L(w - eps z)) / (2 eps) through the quantizer,  w <- w - eta c z
 
 s_i is 1 for weights and ``quantizer_scale`` for the rest, in the probe and in the update alike. Needs the
-parameter space ``fake-quant``. 2n forwards a step.
+parameter space ``fake-quant``, which quantizes weights and, with ``activations`` bits, what they multiply.
+2n forwards a step.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
 from zobench.zo.sparse import counter_only
 
-POSITIVE = ("step", "smooth")
-QUANTIZER = ("smooth", "shift", "step", "zero")
+POSITIVE = ("step", "smooth", "act_step")
+QUANTIZER = ("smooth", "shift", "step", "zero", "act_step", "act_zero")
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,11 @@ class Zeroqat(ZerothOrder):
         order="zeroth",
         replay="scalars",
         spaces=("fake-quant",),
-        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is that of the codes' "
-        "range; the "
-        "paper's separate clipping parameters and activation quantization are left out. The light variant "
-        "is the space's targets. Steps and smoothing scales stay above a floor (a choice).",
+        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is the codes' range, from "
+        "-zero * step to (2^b - 1 - zero) * step, and so tuned with step and zero instead of parameters of "
+        "its own. Activation quantizers are the space's option (off by default), one step and zero-point per "
+        "layer. The light variant is the space's targets. Steps and smoothing scales stay above a floor "
+        "(a choice).",
     )
 
     @classmethod

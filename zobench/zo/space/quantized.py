@@ -5,7 +5,9 @@ one scale per output row and group of inputs; only the scales are tuned.
 
 ``fake-quant`` (for ZeroQAT): y = ((x - shift) / smooth) Q(smooth * W)^T + shift W^T + bias with
 Q(w) = (clamp(round(w / step + zero), 0, 2^b - 1) - zero) * step per output row; weights, smoothing (smooth,
-shift) and quantizer (step, zero) are tuned.
+shift) and quantizer (step, zero) are tuned. The range of the codes is the clipping: it ends at -zero step and
+(2^b - 1 - zero) step, so it is tuned with them. With ``activations`` bits, what enters the product,
+h = (x - shift) / smooth, is quantized in the same way by one tuned act_step and act_zero per layer.
 
 Both replace linear layers by small modules of their own, in place, until ``space.remove()``. They are for
 experiments with quantized training at any size, not fast kernels: weights are unpacked at every call.
@@ -14,13 +16,16 @@ experiments with quantized training at any size, not fast kernels: weights are u
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
 from zobench.zo.space.base import ParameterSpace
+from zobench.zo.space.prefix import random_tokens
 
 FLOOR = 1e-7
 
@@ -53,31 +58,58 @@ class QuantizedLinear(nn.Module):
         return nn.functional.linear(x, self.weight, self.bias)
 
 
-class FakeQuantLinear(nn.Module):
-    """A linear layer that computes with quantized smoothed weights, all of it tunable."""
+def asymmetric(low: torch.Tensor, high: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Step and zero-point of ``levels`` + 1 codes over [min(low, 0), max(high, 0)]."""
+    low, high = low.clamp_max(0), high.clamp_min(0)
+    step = ((high - low) / levels).clamp_min(FLOOR)
+    return step, (-low / step).round()
 
-    def __init__(self, linear: nn.Linear, bits: int) -> None:
+
+def quantize(values: torch.Tensor, step: torch.Tensor, zero: torch.Tensor, levels: int) -> torch.Tensor:
+    """(clamp(round(values / step + zero), 0, levels) - zero) step."""
+    return ((values / step + zero).round().clamp(0, levels) - zero) * step
+
+
+class FakeQuantLinear(nn.Module):
+    """A linear layer that computes with quantized smoothed weights, all of it tunable.
+
+    Args:
+        linear: the layer that is replaced; its bias stays as it is.
+        bits: bits per weight.
+        activations: bits per entry of the layer's input; 0: not quantized.
+        reach: (low, high) of the inputs that the activation quantizer starts from.
+    """
+
+    def __init__(
+        self, linear: nn.Linear, bits: int, activations: int = 0, reach: tuple[float, float] = (-1.0, 1.0)
+    ) -> None:
         super().__init__()
         weight = linear.weight.detach()
         self.levels = 2**bits - 1
-        low, high = weight.float().amin(dim=1).clamp_max(0), weight.float().amax(dim=1).clamp_min(0)
-        step = ((high - low) / self.levels).clamp_min(FLOOR)
+        self.act_levels = 2**activations - 1
+        step, zero = asymmetric(weight.float().amin(dim=1), weight.float().amax(dim=1), self.levels)
         frozen = {"requires_grad": False}
         self.weight = nn.Parameter(weight.clone(), **frozen)
         self.bias = linear.bias
         self.smooth = nn.Parameter(torch.ones_like(weight[0]), **frozen)
         self.shift = nn.Parameter(torch.zeros_like(weight[0]), **frozen)
         self.step = nn.Parameter(step.to(weight.dtype), **frozen)
-        self.zero = nn.Parameter((-low / step).round().to(weight.dtype), **frozen)
+        self.zero = nn.Parameter(zero.to(weight.dtype), **frozen)
+        if activations:
+            low, high = (weight.new_tensor([bound]).float() for bound in reach)
+            act_step, act_zero = asymmetric(low, high, self.act_levels)
+            self.act_step = nn.Parameter(act_step.to(weight.dtype), **frozen)
+            self.act_zero = nn.Parameter(act_zero.to(weight.dtype), **frozen)
 
     def quantized(self) -> torch.Tensor:
         """Q(smooth * W)."""
-        step, zero = self.step[:, None], self.zero[:, None]
-        codes = (self.weight * self.smooth / step + zero).round().clamp(0, self.levels)
-        return (codes - zero) * step
+        return quantize(self.weight * self.smooth, self.step[:, None], self.zero[:, None], self.levels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = nn.functional.linear((x - self.shift) / self.smooth, self.quantized(), self.bias)
+        smoothed = (x - self.shift) / self.smooth
+        if self.act_levels:
+            smoothed = quantize(smoothed, self.act_step, self.act_zero, self.act_levels)
+        out = nn.functional.linear(smoothed, self.quantized(), self.bias)
         return out + nn.functional.linear(self.shift, self.weight)
 
 
@@ -88,10 +120,8 @@ def _check(kind: str, bits: int, targets: Sequence[str]) -> None:
         raise ValueError(f"space {kind!r}: targets must be a list of name patterns, got {targets!r}")
 
 
-def _replace(
-    module: nn.Module, kind: str, targets: Sequence[str], make: Callable[[nn.Linear], nn.Module]
-) -> tuple[list[str], Callable[[], None]]:
-    """Put ``make(linear)`` in the place of every matching linear layer; names, and how to undo it."""
+def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """The linear layers that match; ``ValueError`` where none does."""
     linears = {n: m for n, m in module.named_modules() if n and isinstance(m, nn.Linear)}
     chosen = {
         n: m
@@ -103,7 +133,14 @@ def _replace(
         raise ValueError(
             f"space {kind!r}: {list(targets)} match no linear layer; there are {', '.join(there)}"
         )
-    made = {name: make(linear) for name, linear in chosen.items()}
+    return chosen
+
+
+def _replace(
+    module: nn.Module, chosen: dict[str, nn.Linear], make: Callable[[str, nn.Linear], nn.Module]
+) -> tuple[list[str], Callable[[], None]]:
+    """Put ``make(name, linear)`` in the place of every chosen layer; names, and how to undo it."""
+    made = {name: make(name, linear) for name, linear in chosen.items()}
     for name, layer in made.items():
         _put(module, name, layer)
 
@@ -139,8 +176,9 @@ class Scales:
             raise ValueError(f"space 'scales': group must be at least 0, got {self.group}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
+        chosen = _chosen(module, "scales", self.targets)
         names, remove = _replace(
-            module, "scales", self.targets, lambda linear: QuantizedLinear(linear, self.bits, self.group)
+            module, chosen, lambda name, linear: QuantizedLinear(linear, self.bits, self.group)
         )
         return ParameterSpace(module, [f"{n}.scales" for n in names], kind="scales", remove=remove)
 
@@ -153,19 +191,61 @@ class FakeQuant:
         bits: bits per weight, 2 to 8.
         targets: glob patterns against a linear layer's name or its last part; ZeroQAT's light variant names
             the query and value projections.
+        activations: bits per activation, 2 to 16; 0: not quantized.
+        act_range: activations from -act_range to act_range have codes at the start; 0: the range that 4 x 16
+            random tokens take at each layer (needs a Hugging Face model).
     """
 
     bits: int = 4
     targets: Sequence[str] = ("*",)
+    activations: int = 0
+    act_range: float = 0.0
 
     def __post_init__(self) -> None:
         _check("fake-quant", self.bits, self.targets)
+        if self.activations and not 2 <= self.activations <= 16:
+            raise ValueError(f"space 'fake-quant': activations must be 0 or 2 to 16, got {self.activations}")
+        if not 0 <= self.act_range < math.inf:
+            raise ValueError(f"space 'fake-quant': act_range must be at least 0, got {self.act_range}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
+        chosen = _chosen(module, "fake-quant", self.targets)
+        reach = self._reach(module, chosen) if self.activations else {}
         names, remove = _replace(
-            module, "fake-quant", self.targets, lambda linear: FakeQuantLinear(linear, self.bits)
+            module,
+            chosen,
+            lambda name, linear: FakeQuantLinear(
+                linear, self.bits, self.activations, reach.get(name, (-1.0, 1.0))
+            ),
         )
         known = {n for n, _ in module.named_parameters()}
-        parts = ("weight", "smooth", "shift", "step", "zero")
+        parts = ("weight", "smooth", "shift", "step", "zero", "act_step", "act_zero")
         tuned = [f"{n}.{part}" for n in names for part in parts if f"{n}.{part}" in known]
         return ParameterSpace(module, tuned, kind="fake-quant", remove=remove)
+
+    def _reach(self, module: Any, chosen: dict[str, nn.Linear]) -> dict[str, tuple[float, float]]:
+        """The range of every chosen layer's input that its quantizer starts from."""
+        if self.act_range:
+            return dict.fromkeys(chosen, (-self.act_range, self.act_range))
+        if not callable(getattr(module, "get_input_embeddings", None)):
+            raise ValueError("space 'fake-quant': give act_range for a model that takes no token ids")
+        reach: dict[str, tuple[float, float]] = {}
+
+        def watch(name: str) -> Callable[..., None]:
+            def see(layer: nn.Module, args: tuple[torch.Tensor, ...]) -> None:
+                low, high = float(args[0].min()), float(args[0].max())
+                before = reach.get(name, (0.0, 0.0))
+                reach[name] = (min(low, before[0]), max(high, before[1]))
+
+            return see
+
+        handles = [layer.register_forward_pre_hook(watch(name)) for name, layer in chosen.items()]
+        weights = module.get_input_embeddings().weight
+        ids = random_tokens(64, weights.shape[0], 0, weights.device).reshape(4, 16)
+        try:
+            with torch.no_grad():
+                module(input_ids=ids)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return reach
