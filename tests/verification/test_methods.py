@@ -21,7 +21,7 @@ def test_a_run_with_the_defaults_is_verified(submitted, verify, name):
     if method.card.spaces != ("*",) and "full" not in method.card.spaces:
         pytest.skip(f"{name} works in the spaces {', '.join(method.card.spaces)} only")
     cost = method.cost(method.Config(**method.small_problem))
-    forwards = max(12, 2 * cost.max_forwards_in_step)
+    forwards = max(12, cost.preparation_forwards + 2 * cost.max_forwards_in_step)
     component = Component(name=name, params=dict(method.small_problem))
     file = submitted(name, method=component, budget=Budget(forwards=forwards, batch_size=8))
     report = verify(file, steps=None)

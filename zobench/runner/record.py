@@ -157,6 +157,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         refused_steps=progress.refused,
         resumed=progress.resumed,
         weights_digest=training.space.digest(),
+        artifacts_digest=training.kept_artifacts(),
     )
     tables = {
         "runs": [row],

@@ -21,10 +21,13 @@ from zobench.runner.attacking import AttackResult, attack_all
 from zobench.runner.checkpoints import pack, unpack
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.measuring import Measured, Row, Spent, forwards_for, measure, metric_rows
+from zobench.runner.supplies import RunSupplies
 from zobench.runner.workbench import TaskData, Workbench
+from zobench.store.artifacts import keep_artifacts
 from zobench.store.reader import read_checkpoint
 from zobench.store.writer import RunFolder
 from zobench.suite.spec import RunSpec
+from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class Progress:
     curve: list[Row] = field(default_factory=list)
     points: list[int] = field(default_factory=list)
     """Budget points that are measured already."""
+    prepared: bool = False
     resumed: int = 0
 
 
@@ -73,6 +77,7 @@ class Training:
         self.data: TaskData = bench.data(spec)
         self.meter = Meter(budget=spec.budget.forwards)
         self.objective = Objective(self.lm.module, self._loss, self.meter)
+        optimizer.supply(RunSupplies(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.progress = Progress()
         self.guard = DivergenceGuard()
@@ -87,6 +92,7 @@ class Training:
         """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
         stop."""
         self._resume()
+        self._prepare()
         while not self.diverged and self._next_fits():
             if should_stop():
                 self._checkpoint()
@@ -99,6 +105,24 @@ class Training:
         if self.diverged:
             return "diverged"
         return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+
+    def _prepare(self) -> None:
+        """Once before step 0: what the method computes beforehand, out of the budget. The weights stay, so
+        budget points that it passes are measured on them."""
+        if self.progress.prepared or not self._next_fits():
+            return
+        if passed := [b for b in self.open_points() if b < self.cost.preparation_forwards]:
+            self._record(passed, self.spent())
+        started = time.perf_counter()
+        self.optimizer.prepare(self.objective)
+        self._synchronize()
+        self.progress.seconds += time.perf_counter() - started
+        self.progress.prepared = True
+
+    def kept_artifacts(self) -> str | None:
+        """Digest of what a replay needs beside the scalars, kept with the runs; ``None`` where nothing is."""
+        artifacts = self.optimizer.artifacts() if isinstance(self.optimizer, Method) else {}
+        return keep_artifacts(self.folder.path.parent, artifacts) if artifacts else None
 
     def spent(self) -> Spent:
         return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
@@ -174,7 +198,8 @@ class Training:
     def _next_fits(self) -> bool:
         remaining = self.meter.remaining
         assert remaining is not None, "a run has a budget"
-        return self._wants_steps() and self.cost.max_forwards_in_step <= remaining
+        first = 0 if self.progress.prepared else self.cost.preparation_forwards
+        return self._wants_steps() and first + self.cost.max_forwards_in_step <= remaining
 
     def _advance(self) -> None:
         before, dearest = self.spent(), self.cost.max_forwards_in_step

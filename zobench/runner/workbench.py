@@ -8,6 +8,7 @@ again.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ class TaskData:
     digest: str
     batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
     shuffled: list[Example] | None = None
+    row_tokens: dict[ModelRef, tuple[float, ...]] = field(default_factory=dict)
     measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
     """Evaluations of models as loaded, by model and rows."""
 
@@ -102,18 +104,35 @@ class Workbench:
         self._data.move_to_end(key)
         return self._data[key]
 
-    def minibatch(self, spec: RunSpec, index: int) -> Batch:
-        """Minibatch ``index`` of a run, tokenized; the same object for every method that sees it."""
+    def minibatch(
+        self, spec: RunSpec, index: int, *, stream: str = "", among: Sequence[int] | None = None
+    ) -> Batch:
+        """Minibatch ``index`` of a run, tokenized; the same object for every method that sees it.
+
+        ``stream`` names another order than that of training; ``among`` are the row numbers it draws from (a
+        function of the stream's name), with smaller minibatches where they are fewer.
+        """
         data = self.data(spec)
-        key = (spec.model, spec.labels, spec.budget.batch_size, index)
+        key = (spec.model, spec.labels, spec.budget.batch_size, stream, index)
         if key not in data.batches:
             while len(data.batches) >= _BATCHES_KEPT:
                 data.batches.popitem(last=False)
             rows = self._training_rows(data, spec)
-            chosen = minibatch_rows(spec.seed, data.key, len(rows), spec.budget.batch_size, index)
-            data.batches[key] = data.task.batch(self.model(spec.model), [rows[i] for i in chosen])
+            numbers = range(len(rows)) if among is None else among
+            size = spec.budget.batch_size if among is None else min(spec.budget.batch_size, len(among))
+            order = f"{data.key} {stream}" if stream else data.key
+            chosen = minibatch_rows(spec.seed, order, len(numbers), size, index)
+            data.batches[key] = data.task.batch(self.model(spec.model), [rows[numbers[i]] for i in chosen])
         data.batches.move_to_end(key)
         return data.batches[key]
+
+    def row_tokens(self, spec: RunSpec) -> tuple[float, ...]:
+        """Tokens of every training row as a training minibatch holds it, the mean over its candidates."""
+        data, lm = self.data(spec), self.model(spec.model)
+        if spec.model not in data.row_tokens:
+            alone = (data.task.batch(lm, [row]) for row in data.splits.train)
+            data.row_tokens[spec.model] = tuple(b.tokens / b.sequences for b in alone)
+        return data.row_tokens[spec.model]
 
     @staticmethod
     def _training_rows(data: TaskData, spec: RunSpec) -> list[Example]:

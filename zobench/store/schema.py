@@ -75,10 +75,15 @@ RUNS = pa.schema(
         ("spec", _s),
         ("environment", _s),
         ("tuning_forwards", _i),
+        ("artifacts_digest", _s),
+        ("diagnostic_forwards", _i),
+        ("warnings", _s),
     ]
 )
-"""One row per run. ``spec`` and ``environment`` are JSON; ``tuning_forwards`` were spent choosing its
-parameters."""
+"""One row per run. ``spec``, ``environment`` and ``warnings`` (a list of objects with ``trap``, ``detail``,
+``steps``, ``first_step``) are JSON. ``tuning_forwards`` were spent choosing its parameters,
+``diagnostic_forwards`` on diagnostics, beside the budget; ``artifacts_digest`` names what a replay needs
+beside the scalars."""
 
 STEPS = pa.schema(
     [

@@ -13,7 +13,7 @@ from zobench.suite.parameters import configure, literal
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
-from zobench.suite.spec import Budget, Component, Evaluation, PlannedRun, RunSpec, SpaceRef
+from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
 from zobench.suite.unlearning_rows import (
     SELECTION,
     model_of,
@@ -21,6 +21,9 @@ from zobench.suite.unlearning_rows import (
     reference_runs,
     section_of,
 )
+
+EAGER = "model loaded with attention: eager, as fused attention has no forward derivative"
+"""Note of rows whose model was changed by :func:`fit_for`."""
 
 LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "perplexity")
 
@@ -84,8 +87,10 @@ def _planned(
     method = Component(name=row.method, params=params) if tuned else resolved("methods", row.method, params)
     budget = _budget(suite, entry, row.method)
     attacks = () if tuning else tuple(_attack(suite, name) for name in attacks_of(suite, entry))
+    wanted = model_of(suite, suite.models[model])
+    chosen = fit_for(row.method, wanted)
     spec = RunSpec(
-        model=model_of(suite, suite.models[model]),
+        model=chosen,
         task=task_of(suite, task),
         method=method,
         space=_space(entry),
@@ -102,7 +107,17 @@ def _planned(
         unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
     )
     tuning_of = row.name if tuning else None
-    return PlannedRun(row=row.name, group=entry.group, note=entry.note, spec=spec, tuning_of=tuning_of)
+    note = entry.note if chosen == wanted else "; ".join(filter(None, (entry.note, EAGER)))
+    return PlannedRun(row=row.name, group=entry.group, note=note, spec=spec, tuning_of=tuning_of)
+
+
+def fit_for(method: str, model: ModelRef) -> ModelRef:
+    """The model as this method can use it: fused attention has no forward derivative, so a method that needs
+    one has it written out (``attention: eager``), and its specification says so."""
+    needs = plugins.lookup("methods", method).card.needs
+    if "forward-derivatives" not in needs or model.attention == "eager":
+        return model
+    return model.model_copy(update={"attention": "eager"})
 
 
 def _budget(suite: Suite, entry: MethodEntry, method: str) -> Budget:
