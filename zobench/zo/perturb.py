@@ -28,6 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from zobench.zo.directions import Direction
+from zobench.zo.kept import KEEP_BYTES
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 
@@ -114,10 +115,7 @@ class Perturbation:
 
     def values_of(self, names: Iterable[str], point: Iterable[Shift]) -> dict[str, torch.Tensor]:
         """``values`` of several tensors: same bits, each shift added to all of them together."""
-        out = {
-            name: self.space.entries(name).detach().clone(memory_format=torch.contiguous_format)
-            for name in names
-        }
+        out = self.copies(names)
         for shift in point:
             if isinstance(shift, Along):
                 if shift.scale != 0.0:
@@ -128,6 +126,13 @@ class Perturbation:
                     shift.add_(tensor, name)
         return out
 
+    def copies(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        """The tuned values of these tensors, copied."""
+        return {
+            name: self.space.entries(name).detach().clone(memory_format=torch.contiguous_format)
+            for name in names
+        }
+
     def touched(self, point: Point) -> list[str]:
         return [name for name in self.space if any(shift.touches(name) for shift in point)]
 
@@ -136,21 +141,44 @@ class Perturbation:
 
 
 class Snapshot(Perturbation):
-    """Perturbed copies stand in for the weights; restoring is giving the weights their own storage back."""
+    """Perturbed copies stand in for the weights; restoring is giving the weights their own storage back.
+
+    The copies of a small space are used again by the next point: allocating megabytes anew for every forward
+    costs more than filling them.
+    """
+
+    def __init__(self, space: ParameterSpace) -> None:
+        super().__init__(space)
+        self._reuse = sum(t.numel() * t.element_size() for t in space.tensors.values()) <= KEEP_BYTES
+        self._spare: dict[str, list[torch.Tensor]] = {name: [] for name in space}
 
     @contextmanager
     def displaced(self, point: Point) -> Iterator[None]:
         own: dict[str, torch.Tensor] = {}
+        values = self.values_of(self.touched(point), point)
         try:
-            for name, values in self.values_of(self.touched(point), point).items():
+            for name, moved in values.items():
                 parameter = self.space.tensors[name]
-                moved = self.space.whole(name, values)
                 own[name] = parameter.data
-                parameter.data = moved
+                parameter.data = self.space.whole(name, moved)
             yield
         finally:
             for name, data in own.items():
                 self.space.tensors[name].data = data
+            if self._reuse:
+                for name, moved in values.items():
+                    self._spare[name].append(moved)
+
+    def copies(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
+        out: dict[str, torch.Tensor] = {}
+        for name in names:
+            entries = self.space.entries(name).detach()
+            spare = self._spare[name].pop() if self._spare[name] else None
+            if spare is None:
+                out[name] = entries.clone(memory_format=torch.contiguous_format)
+            else:
+                out[name] = spare.copy_(entries)
+        return out
 
 
 class Batched(Snapshot):

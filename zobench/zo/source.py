@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.zo import noise
+from zobench.zo.kept import KeptDraws
 from zobench.zo.noise.legacy import SEED_BOUND, LegacyStream
 from zobench.zo.space.base import ParameterSpace
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class NoiseSource(ABC):
-    """Draws for the tensors of one space. ``drawn`` counts the entries drawn, for the cost table."""
+    """Draws for the tensors of one space. ``drawn`` counts the entries asked for, for the cost table."""
 
     def __init__(self, space: ParameterSpace) -> None:
         self.space = space
@@ -52,9 +53,19 @@ class NoiseSource(ABC):
 class CounterSource(NoiseSource):
     """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor."""
 
+    def __init__(self, space: ParameterSpace) -> None:
+        super().__init__(space)
+        self._kept = KeptDraws(space, self.keys)
+
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
         self.drawn += tensor.numel()
         index = self.space.indices(name)
+        kept = self._kept.find(name, seed) if kind == "gaussian" and tensor.dtype == torch.float32 else None
+        if kept is not None:
+            factor = noise.to_float32(scale)
+            if factor != 0.0:
+                tensor.add_(kept * factor)
+            return
         if index is None:
             noise.axpy_(tensor, scale, seed=seed, key=self.keys[name], kind=kind)
             return
@@ -63,6 +74,10 @@ class CounterSource(NoiseSource):
         tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
 
     def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: Kind) -> None:
+        if kind == "gaussian" and self._kept.serves(tensors):
+            self.drawn += sum(tensor.numel() for tensor in tensors.values())
+            self._kept.add_many_(tensors, seed, scale)
+            return
         whole = {name: t for name, t in tensors.items() if self.space.indices(name) is None}
         self.drawn += sum(tensor.numel() for tensor in whole.values())
         keys = [self.keys[name] for name in whole]
