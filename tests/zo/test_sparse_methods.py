@@ -7,7 +7,8 @@ import torch
 from zo_lab import SEED, H, Lab, T, full, slope, step_seed
 
 from zobench.plugins import lookup
-from zobench.zo import noise
+from zobench.zo import Objective, build_space, noise
+from zobench.zo.conformance.problems import transformer
 from zobench.zo.methods.meerkat import mean_squared_gradients
 from zobench.zo.sparse import Listed, largest_positions, parts_of, smallest
 
@@ -262,3 +263,27 @@ def test_parts_cover_every_tensor_once() -> None:
     assert [n for part in parts_of(groups, 3) for n in part] == list("abcde")
     assert len(parts_of(groups, 3)) == 3
     assert parts_of(groups, 9) == [["a"], ["b"], ["c"], ["d"], ["e"]]
+
+
+def test_sparse_mezo_learns_under_the_papers_settings_while_its_mask_loses_entries() -> None:
+    """Sparsity 0.8, mask made anew in each step from unperturbed weights; entries past h stay where they
+    are."""
+    problem, method = transformer(), lookup("methods", "sparse-mezo")
+    module = problem.make(torch.float32)
+    space = build_space("full", {}, module)
+    objective = Objective(module, problem.loss)
+    objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
+    optimizer = method(method.Config(lr=0.003), space, seed=7)
+    before, shares, outside = objective.loss(), [], None
+    for _ in range(150):
+        masks, values = optimizer.masks(), space.snapshot()
+        shares.append(optimizer.step(objective).extras["kept_share"])
+        for name in space:
+            assert torch.equal(space.entries(name)[~masks[name]], values[name][~masks[name]])
+        if outside is not None:
+            assert not any(bool((masks[name] & outside[name]).any()) for name in space), "none comes back"
+        outside = {name: ~mask for name, mask in masks.items()}
+    assert objective.loss() < 0.7 * before
+    assert shares[0] == pytest.approx(0.2, abs=0.01)
+    assert shares == sorted(shares, reverse=True)
+    assert shares[-1] < 0.1

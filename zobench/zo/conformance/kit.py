@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from zobench.zo.base import Optimizer
@@ -63,12 +63,15 @@ def check(
     """Every check (or those named in ``only``) on ``method`` under ``config``.
 
     Without a config, ``moves`` and ``forwards`` run under the method's defaults, and the others under its
-    defaults with ``method.small_problem``.
+    defaults with ``method.small_problem``; of the descents, the transformer is tried under the defaults
+    first, and the detail says under what it went down.
 
     An error raised by the method is a failure with that error as its reason, and does not stop the others.
     """
     preset = Subject(method, method.Config() if config is None else config)
-    small = preset.changed(**method.small_problem) if config is None else preset
+    small = preset
+    if config is None and method.small_problem:
+        small = replace(preset.changed(**method.small_problem), preset=preset.config)
     names = list(CHECKS) if only is None else list(only)
     return [_one(name, preset if name in AS_GIVEN else small) for name in names]
 

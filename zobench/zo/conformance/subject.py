@@ -46,10 +46,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Subject:
-    """A method class and the config it is checked with."""
+    """A method class and the config it is checked with.
+
+    Attributes:
+        method, config: what is checked.
+        preset: the config as given, where ``config`` is its easier form for tiny problems; else ``None``.
+    """
 
     method: type[Optimizer]
     config: Any
+    preset: Any = None
 
     @property
     def space_kind(self) -> str:
@@ -65,7 +71,11 @@ class Subject:
         for key in values:
             if not self.has(key):
                 raise Skip(f"the config has no parameter {key!r}")
-        return Subject(self.method, replace(self.config, **values))
+        return Subject(self.method, replace(self.config, **values), self.preset)
+
+    def as_given(self) -> Subject | None:
+        """The subject under its own preset, where it is checked under an easier one."""
+        return None if self.preset is None else Subject(self.method, self.preset)
 
     def start(
         self,
