@@ -165,9 +165,13 @@ def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> tuple[int, 
             f"mcnemar needs two sequences over the same examples, not shapes {a.shape} and {b.shape}"
         )
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    if only_a + only_b == 0:
-        return 0, 0, 1.0
-    return only_a, only_b, float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    return only_a, only_b, mcnemar_p(only_a, only_b)
+
+
+def mcnemar_p(only_a: int, only_b: int) -> float:
+    """Two-sided binomial p of the discordant counts: 2 P(X <= min) with X ~ B(n, 1/2), at most 1."""
+    n = only_a + only_b
+    return min(1.0, 2.0 * float(special.bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
 def paired_bootstrap(
@@ -181,6 +185,13 @@ def paired_bootstrap(
     error. Seeds are weighted alike. One seed gives an interval over its examples only, and says so.
     """
     groups = [g.to_numpy(dtype=float) for _, g in frame.groupby("seed", sort=True)["difference"]]
+    return paired_bootstrap_groups(groups, level=level, resamples=resamples, rng=rng)
+
+
+def paired_bootstrap_groups(
+    groups: Sequence[Floats], *, level: float = 0.95, resamples: int = 2000, rng: int = 0
+) -> Interval:
+    """The same on arrays, one per seed: the paired differences of its examples."""
     if not groups:
         raise ValueError("paired_bootstrap needs at least one seed")
     generator = np.random.default_rng(rng)

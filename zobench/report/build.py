@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from zobench.report import comparability, edits, overview, page, payload, svg, tables
+from zobench.report import comparability, edits, overview, page, payload, reaching, svg, tables
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.ranking import Ranking, rank
 from zobench.report.scores import score_runs
@@ -77,6 +77,10 @@ def html(found: Analysis, *, site: bool = False) -> str:
     body = context(found)
     data = payload.payload(found.source, found.ranking, found.runs, TOP_RUNS)
     data["site"] = site
+    reached = reaching.collect(found.source, found.ranking, found.runs)
+    data["profiles"] = reaching.profiles(reached, found.ranking)
+    body["reached"] = reached.rows
+    body["targets"] = reaching.spoken_targets(reached, tables.labels(found.source))
     body["shown_runs"] = data["runs"]
     body["tuning"] = data["tuning"]
     return page.render("page.html", body, data)

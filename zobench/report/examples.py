@@ -8,8 +8,8 @@ import pandas as pd
 
 from zobench.report.source import Source, runs_in
 
-MOST_EXAMPLES = 400
-"""Of each block; a cell is one character, outputs are sent once and by index."""
+MOST_EXAMPLES, MOST_CELLS = 1200, 16_000
+"""Of each block, and times its rows; a cell is one character, outputs are sent once and by index."""
 LONGEST = 80
 
 
@@ -38,11 +38,12 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[s
 def _predictions(source: Source, about: pd.DataFrame) -> pd.DataFrame:
     """Predictions of these runs on the first examples of every seed, as many as fit."""
     seeds = max(1, about["seed"].nunique())
+    most = min(MOST_EXAMPLES, MOST_CELLS // max(1, about["row"].nunique()))
     found = source.sql(
         f"""
         select run_id, example_id, gold, left(output, {LONGEST}) as output, correct from predictions
         where run_id in {runs_in(about["run_id"].tolist())} and condition_kind = 'clean'
-        qualify row_number() over (partition by run_id order by example_id) <= {MOST_EXAMPLES // seeds}
+        qualify row_number() over (partition by run_id order by example_id) <= {most // seeds}
         """
     )
     return found.merge(about, on="run_id")

@@ -29,6 +29,7 @@ SCRIPTS = (
     "plot",
     "curves",
     "pareto",
+    "profiles",
     "heads",
     "runs",
     "tuning",
@@ -71,6 +72,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     env.filters["count"] = count
+    env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
     env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
     env.filters["p"] = lambda v: "" if v is None or v != v else "< 0.001" if v < 0.001 else f"{v:.2g}"

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from zobench.report import examples, runpages, tuning
+from zobench.report import examples, headtohead, runpages, tuning
 from zobench.report.ranking import Ranking
 from zobench.report.source import Source, loss_curves, metric_curves
 from zobench.report.tables import labels
@@ -42,10 +42,12 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
         ],
         "blocks": [shown[b] for b in blocks],
         "chance": [_chance(runs, b) for b in blocks],
-        "axes": ["forwards", "tokens", "seconds"],
+        "axes": ["forwards", "tokens", "seconds", "peak memory, MiB"],
+        "memory": memory(runs, names, blocks),
         "curves": curves(source, names, blocks),
         "finals": finals(runs, names, blocks),
         "pairs": pairs(ranking, names),
+        "heads": headtohead.collect(source, ranking, runs, names),
         "examples": examples.collect(source, runs, names[:MOST_ROWS_IN_PAIRS], blocks),
         "runs": runpages.collect(source, runs, names, top),
         "tuning": tuning.collect(source),
@@ -94,6 +96,16 @@ def finals(runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[list
     usable = runs[runs["usable"]].sort_values("seed")
     for r, b, seed, value in usable[["row", "block", "seed", "value"]].itertuples(index=False):
         out[row[r]][block[b]].append([int(seed), number(value)])
+    return out
+
+
+def memory(runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[list[float | None]]:
+    """``memory[row][block]``: mean peak memory of the row's runs in MiB."""
+    out: list[list[float | None]] = [[None] * len(blocks) for _ in names]
+    row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
+    known = runs[runs["usable"]].groupby(["row", "block"], sort=False)["peak_memory_bytes"].mean().dropna()
+    for r, b, value in known.reset_index().itertuples(index=False):
+        out[row[r]][block[b]] = number(value / 2**20)
     return out
 
 

@@ -1,4 +1,4 @@
-// Curves against forwards, tokens or seconds, and what each row spends to reach a target.
+// Curves against forwards, tokens or seconds, final values against memory, and what each row spends to reach a target.
 const CURVE = { task: 0, what: 0, axis: 0, logx: false, logy: false, target: null, off: new Set(), whats: [] };
 
 function whatOf(c) { return c.kind + "|" + c.condition + "|" + c.metric; }
@@ -44,7 +44,7 @@ function legendButton(row, i) {
     if (CURVE.off.has(i)) CURVE.off.delete(i); else CURVE.off.add(i);
     button.setAttribute("aria-pressed", String(!CURVE.off.has(i)));
     remember("c-off", [...CURVE.off].join("."), null);
-    drawCurves();
+    redrawAll();
   });
   return button;
 }
@@ -87,13 +87,35 @@ function rowCurve(row) {
   return { x, y, h };
 }
 
+// peak memory does not grow along a curve: a row is one point, its last value at the memory it took
+function memoryPoint(row) {
+  const c = rowCurve(row);
+  if (!c) return null;
+  const taken = DATA.memory[row].filter((m, b) => m !== null && (CURVE.task < 0 || b === CURVE.task));
+  if (!taken.length) return null;
+  const last = c.y.length - 1;
+  return { x: taken.reduce((s, m) => s + m, 0) / taken.length, y: c.y[last], h: c.h[last] };
+}
+
+function memoryTraces(scale) {
+  return DATA.rows.flatMap((row, i) => {
+    const p = CURVE.off.has(i) ? null : memoryPoint(i);
+    if (!p || p.y === null) return [];
+    return [{ x: [p.x], y: [p.y * scale], mode: "markers", name: plotText(row.name), marker: { size: 11, color: colourOf(i), symbol: row.kind === "ranked" ? "circle" : "circle-open" },
+      error_y: { type: "data", array: [p.h === null ? 0 : p.h * scale], color: colourOf(i), thickness: 1.5, width: 4 }, hovertemplate: "%{fullData.name}: %{y:.3~f} at %{x:,.4~r} MiB<extra></extra>" }];
+  });
+}
+
+const MEMORY = 3;
+
 function drawCurves() {
   paintLegend();
   const percent = isShare(CURVE.what);
   const scale = percent ? 100 : 1;
-  const traces = [], reads = [];
+  const reads = [];
+  const traces = CURVE.axis === MEMORY ? memoryTraces(scale) : [];
   DATA.rows.forEach((row, i) => {
-    const c = rowCurve(i);
+    const c = CURVE.axis === MEMORY ? null : rowCurve(i);
     if (!c || CURVE.off.has(i)) return;
     const colour = colourOf(i), y = c.y.map((v) => v * scale);
     const known = c.h.every((v) => v !== null);

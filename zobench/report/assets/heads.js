@@ -34,6 +34,22 @@ function headDifferences(a, b) {
   });
 }
 
+// what is known of the pair example by example, turned so that it speaks of a
+function headDetail(a, b) {
+  const found = DATA.heads.find((h) => (h.a === a && h.o === b) || (h.a === b && h.o === a));
+  if (!found || found.a === a) return found;
+  return { ...found, blocks: found.blocks.map((k) => ({ ...k, low: -k.high, high: -k.low, seeds: k.seeds.map(([s, x, y, p]) => [s, y, x, p]) })) };
+}
+
+function detailCells(detail) {
+  if (!detail) return [null, null, null, null];
+  const sum = (i) => detail.seeds.reduce((s, r) => s + r[i], 0);
+  const ps = detail.seeds.map((r) => r[3]);
+  const shownP = ps.map((p) => (p < 0.001 ? "<0.001" : p.toPrecision(2))).join(", ");
+  return [sum(1), sum(2), { text: ps.length > 4 ? `${ps.filter((p) => p < DATA.board.alpha).length} of ${ps.length} seeds` : shownP, sort: Math.min(...ps) },
+    { text: `${(100 * detail.low).toFixed(1).replace("-", "−")} to ${(100 * detail.high).toFixed(1).replace("-", "−")}`, sort: detail.low }];
+}
+
 function headSentence(a, b) {
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
   if (a === b) return "Choose two different rows.";
@@ -45,7 +61,9 @@ function headSentence(a, b) {
   const ends = lo === null ? "" : ` (95 % interval ${shown(sign > 0 ? lo : -hi, true)} to ${shown(sign > 0 ? hi : -lo, true)})`;
   const parts = [`difference ${shown(sign * d, true)}${ends}`];
   if (p !== null) parts.push(`p = ${p.toPrecision(2)}, after Holm ${adjusted.toPrecision(2)}`);
+  const close = headDetail(a, b);
   if (exact !== null) parts.push(`exact sign-flip p = ${exact.toPrecision(2)}`);
+  else if (close && close.flips !== null) parts.push(`sign-flip p = ${close.flips.toPrecision(2)}`);
   if (effect !== null) parts.push(`effect size g = ${(sign * effect).toFixed(2)}`);
   parts.push(`probability of a higher value ${Math.round(100 * (turned ? 1 - better : better))} %`);
   const plan = said === "undecided" && more !== null ? ` About ${Math.max(1, more)} more seed${more > 1 ? "s" : ""} per task would separate them, if the true difference is this one.` : "";
@@ -55,12 +73,16 @@ function headSentence(a, b) {
 function showHeads() {
   const [a, b] = headPair();
   find("h-text").textContent = headSentence(a, b);
+  const known = headDetail(a, b);
+  const detail = known && known.blocks.length ? known : null;
   const lines = headDifferences(a, b).map((list, k) => {
     const mean = (key) => (list.length ? list.reduce((s, r) => s + r[key], 0) / list.length : null);
     const d = mean("d");
-    return [DATA.blocks[k], { text: shown(mean("a")), sort: mean("a") }, { text: shown(mean("b")), sort: mean("b") }, { text: shown(d, true), sort: d, style: "strong" }, list.length, list.filter((r) => r.d > 0).length];
+    const close = detail && detail.blocks.find((x) => x.b === k);
+    return [DATA.blocks[k], { text: shown(mean("a")), sort: mean("a") }, { text: shown(mean("b")), sort: mean("b") }, { text: shown(d, true), sort: d, style: "strong" }, list.length, list.filter((r) => r.d > 0).length, ...(detail ? detailCells(close) : [])];
   });
-  find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: "This", num: true }, { name: "Other", num: true }, { name: "Difference", num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }], lines));
+  const more = detail ? [{ name: "Only this right", num: true }, { name: "Only other right", num: true }, { name: "McNemar p by seed", num: true }, { name: "Interval over seeds and examples", num: true }] : [];
+  find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: "This", num: true }, { name: "Other", num: true }, { name: "Difference", num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }, ...more], lines));
   setUpTable(find("t-heads"));
   showExamples(a, b);
 }
@@ -95,7 +117,7 @@ function showExamples(a, b) {
   if (!lines.length) { place.replaceChildren(); return; }
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
   place.replaceChildren(make("h3", {}, "Examples that only one gets right"),
-    make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "")),
+    make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "") + ` Counted over the ${DATA.examples.reduce((s, k) => s + k.examples.length, 0)} answers kept in this page.`),
     make("div", { class: "tools", "data-for": "t-examples" }),
     makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, { name: "Text" }, { name: "Gold" }, { name: "This said" }, { name: "Other said" }], lines));
   setUpTable(find("t-examples"));

@@ -4,6 +4,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.querySelectorAll("table[id]").forEach(setUpTable);
   if (find("c-plot")) {
     setUpCurves();
+    setUpProfiles();
     setUpPareto();
     setUpHeads();
     setUpTuning();

@@ -1,0 +1,96 @@
+"""Two rows example by example: who is right where the other is wrong, and whether that is more than chance.
+
+McNemar's exact test is about one pair of trained models, so it is made per seed and corrected (Holm) over the
+seeds of a task. What it cannot say, whether the methods differ, is said by the two-stage bootstrap over seeds
+and examples and by the sign-flip test over runs.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from zobench.metrics import paired
+from zobench.report.ranking import Ranking, Values
+from zobench.report.source import Source, runs_in
+
+MOST_ROWS = 10
+"""Of the standings; every pair of them is tested example by example."""
+RESAMPLES = 600
+FLIPS = 4000
+
+Right = dict[str, NDArray[np.float64]]
+"""Row -> 1 right, 0 wrong, NaN not measured, over the examples of a task in order of seed."""
+
+
+def collect(source: Source, ranking: Ranking, runs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
+    """One entry for each pair ``a``, ``o`` (places in ``names``): ``flips``, the p-value of the sign-flip
+    test over runs, and ``blocks`` with ``b``, ``seeds`` (seed, only a right, only o right, McNemar p after
+    Holm), the ends ``low``, ``high`` of the interval over seeds and examples, and the number ``n`` of
+    answers.
+    """
+    rows = [s.row for s in ranking.standings[:MOST_ROWS]]
+    right = [(i, *_correct(source, runs, rows, block)) for i, block in enumerate(ranking.blocks)]
+    out = []
+    for a, b in combinations(rows, 2):
+        found = [(i, examples_of(seeds, answers.get(a), answers.get(b))) for i, seeds, answers in right]
+        blocks = [{"b": i, **about} for i, about in found if about]
+        flips = sign_flips(ranking.values, a, b)
+        if blocks or flips is not None:
+            out.append({"a": names.index(a), "o": names.index(b), "flips": flips, "blocks": blocks})
+    return out
+
+
+def sign_flips(values: Values, a: str, b: str) -> float | None:
+    """Permutation p over common tasks, for rows with the same seeds on each of them; ``None`` otherwise."""
+    common = sorted(set(values.get(a, {})) & set(values.get(b, {})))
+    if not common or any(len(values[a][k]) != len(values[b][k]) for k in common):
+        return None
+    groups = [values[a][k] - values[b][k] for k in common]
+    return float(f"{paired.permutation(groups, FLIPS):.3g}") if sum(map(len, groups)) > 1 else None
+
+
+def examples_of(
+    seeds: NDArray[np.int64], a: NDArray[np.float64] | None, b: NDArray[np.float64] | None
+) -> dict[str, Any]:
+    """Discordant examples of one task by seed, with their tests; empty where the rows share no example."""
+    if a is None or b is None:
+        return {}
+    difference = a - b
+    shared = ~np.isnan(difference)
+    tests: list[list[Any]] = []
+    groups = []
+    for seed in np.unique(seeds[shared]):
+        mine = difference[shared & (seeds == seed)]
+        only_a, only_b = int((mine > 0).sum()), int((mine < 0).sum())
+        tests.append([int(seed), only_a, only_b, paired.mcnemar_p(only_a, only_b)])
+        groups.append(mine)
+    if not groups:
+        return {}
+    for test, p in zip(tests, paired.holm([t[3] for t in tests]), strict=True):
+        test[3] = float(f"{p:.3g}")
+    interval = paired.paired_bootstrap_groups(groups, resamples=RESAMPLES)
+    low, high = (float(f"{v:.5g}") for v in (interval.low, interval.high))
+    return {"seeds": tests, "low": low, "high": high, "n": int(shared.sum())}
+
+
+def _correct(
+    source: Source, runs: pd.DataFrame, rows: list[str], block: str
+) -> tuple[NDArray[np.int64], Right]:
+    """The seed of every example, and the clean answers to it of the usable runs of these rows on one task."""
+    mine = runs[runs["usable"] & runs["row"].isin(rows) & (runs["block"] == block)]
+    found = source.sql(
+        "select run_id, example_id, correct::int as correct from predictions "
+        "where condition_kind = 'clean' and correct is not null and run_id in "
+        + runs_in(mine["run_id"].tolist())
+    )
+    if found.empty:
+        return np.empty(0, dtype=np.int64), {}
+    found = found.merge(mine[["run_id", "row", "seed"]], on="run_id")
+    wide = found.pivot_table(index=["seed", "example_id"], columns="row", values="correct", aggfunc="first")
+    seeds = wide.index.get_level_values("seed").to_numpy(dtype=np.int64)
+    return seeds, {str(row): wide[row].to_numpy(dtype=np.float64) for row in wide.columns}

@@ -1,0 +1,161 @@
+"""How fast rows get there: time to target with censoring, area under the curve, and the two profiles.
+
+A target is set per task (see :func:`zobench.report.scores.targets`): the leaderboard's own, or chance plus
+nine tenths of the way to the best row's final mean. A run that never meets it is censored at its last
+measurement, never dropped and never given a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zobench.metrics.curves import TimeToTarget, area_under_curve, median_time, restricted_mean_time
+from zobench.metrics.curves import time_to_target as first_met
+from zobench.metrics.intervals import Interval, stratified_groups
+from zobench.metrics.ranking import performance_profile, ratio_profile
+from zobench.report.ranking import Ranking
+from zobench.report.scores import targets
+from zobench.report.source import Source, seed_curves
+
+AXES = ("forwards", "tokens", "seconds")
+MOST_ROWS = 40
+RATIOS = tuple(float(f"{r:.3g}") for r in np.geomspace(1, 20, 40))
+THRESHOLDS = 61
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """One row against the targets, over all its runs and tasks.
+
+    Attributes:
+        reached, runs: runs that met their task's target, of how many with a curve.
+        median: Kaplan-Meier median by axis; infinite where fewer than half of the runs got there.
+        restricted: mean forwards with misses counted as the smallest budget of the row's runs: a lower bound.
+        area: mean height of the test curves up to the budget, with its interval over seeds; ``None`` without
+            curves.
+    """
+
+    row: str
+    reached: int
+    runs: int
+    median: dict[str, float]
+    restricted: float
+    area: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reaching:
+    """``targets`` by block; ``rows`` in the order of the ranking; ``times`` to target in forwards by block
+    and seed (index) and row (columns), infinite where the target was missed."""
+
+    targets: dict[str, float]
+    rows: tuple[Reached, ...]
+    times: pd.DataFrame
+
+
+def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
+    """Every row with test curves of more than one point."""
+    names = [s.row for s in ranking.standings][:MOST_ROWS]
+    trained = runs[(runs["budget_forwards"].fillna(0) > 0) & runs["row"].isin(names)]
+    curves = seed_curves(source)
+    goal = targets(curves, runs, ranking.board.score) if len(curves) else {}
+    curves = curves[curves["run_id"].isin(trained["run_id"])]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _, group in curves.groupby("run_id", sort=False):
+        about = _run(group, goal)
+        if about is not None:
+            found.setdefault(about["row"], []).append(about)
+    rows = tuple(_row(name, found[name]) for name in names if name in found)
+    flat = [r for name in names for r in found.get(name, [])]
+    return Reaching(goal, rows, _times(flat))
+
+
+def _run(group: pd.DataFrame, goal: dict[str, float]) -> dict[str, Any] | None:
+    """One run: its first point at the target on every axis, and its area."""
+    row, block, seed = (group[c].iloc[0] for c in ("row", "block", "seed"))
+    y = group["value"].to_numpy(dtype=float)
+    x = group["forwards"].to_numpy(dtype=float)
+    if len(y) < 2 or block not in goal or x[-1] <= x[0] or not np.isfinite(y).all():
+        return None
+    met = first_met(x.tolist(), y.tolist(), goal[block])
+    at = int(np.searchsorted(x, met.time))
+    times = {a: TimeToTarget(_number(group[a].iloc[at]), met.reached) for a in AXES}
+    area = area_under_curve(x.tolist(), y.tolist())
+    return {"row": row, "block": block, "seed": int(seed), "times": times, "area": area, "last": float(x[-1])}
+
+
+def _row(name: str, runs: Sequence[dict[str, Any]]) -> Reached:
+    by_axis = {a: [r["times"][a] for r in runs] for a in AXES}
+    limit = min(r["last"] for r in runs)
+    areas: dict[str, list[float]] = {}
+    for r in runs:
+        areas.setdefault(r["block"], []).append(r["area"])
+    return Reached(
+        row=name,
+        reached=sum(t.reached for t in by_axis["forwards"]),
+        runs=len(runs),
+        median={a: median_time(t) if all(map(_known, t)) else math.nan for a, t in by_axis.items()},
+        restricted=restricted_mean_time(by_axis["forwards"], limit),
+        area=stratified_groups([np.array(areas[b]) for b in sorted(areas)]),
+    )
+
+
+def _known(time: TimeToTarget) -> bool:
+    return time.time == time.time
+
+
+def _times(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """Blocks that every row with a curve has; empty where there are none."""
+    if not runs:
+        return pd.DataFrame()
+    frame = pd.DataFrame(
+        [(r["block"], r["seed"], r["row"], _finite_or_missed(r["times"]["forwards"])) for r in runs],
+        columns=["block", "seed", "row", "time"],
+    )
+    return frame.pivot_table(index=["block", "seed"], columns="row", values="time", dropna=False).dropna()
+
+
+def _finite_or_missed(time: TimeToTarget) -> float:
+    return max(time.time, 1.0) if time.reached else math.inf
+
+
+def profiles(reaching: Reaching, ranking: Ranking) -> dict[str, Any]:
+    """Both profiles of the ranked rows, ready to draw.
+
+    ``scores``: share of a row's runs with a better score than each threshold. ``ratios``: share of (task,
+    seed) on which a row needs at most so many times the forwards of the fastest (Dolan and More).
+    """
+    names = [s.row for s in ranking.standings]
+    ranked = [s.row for s in ranking.ranked][:MOST_ROWS]
+    sign = 1.0 if ranking.board.higher else -1.0
+    every = [np.concatenate([*ranking.values[r].values()]) for r in ranked if r in ranking.values]
+    out: dict[str, Any] = {"thresholds": [], "scores": [], "ratios": list(RATIOS), "reach": []}
+    if every:
+        low, high = min(v.min() for v in every), max(v.max() for v in every)
+        pad = 0.02 * ((high - low) or 1.0)
+        at = np.linspace(low - pad, high + pad, THRESHOLDS)
+        out["thresholds"] = [float(f"{t:.5g}") for t in at]
+        for name, values in zip(ranked, every, strict=True):
+            share = performance_profile(sign * values, sign * at)
+            out["scores"].append([names.index(name), [round(float(s), 4) for s in share]])
+    shown = [r for r in ranked if r in reaching.times.columns]
+    if len(shown) > 1 and len(reaching.times):
+        table = ratio_profile(reaching.times[shown], RATIOS)
+        out["reach"] = [[names.index(r), [round(float(s), 4) for s in table[r]]] for r in shown]
+    return out
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None or pd.isna(value) else float(value)
+
+
+def spoken_targets(reaching: Reaching, labels: dict[str, str], most: int = 6) -> str:
+    """``sentiment 0.950, topic 0.861``: the metric's value that counts as reached, by task."""
+    told = [f"{labels.get(b, b)} {v:.3f}" for b, v in sorted(reaching.targets.items())]
+    return ", ".join(told[:most]) + (f" and {len(told) - most} more tasks" if len(told) > most else "")
