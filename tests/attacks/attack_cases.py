@@ -64,7 +64,7 @@ CASES = {
     "missing-question": MissingQuestion,
     "mscr": MSCR,
     "mscr-controlled": ControlledMSCR,
-    "mscr-controlled/wide": lambda: ControlledMSCR(ControlledConfig(width=4, budget=None, confirmations=0)),
+    "mscr-controlled/unlimited": lambda: ControlledMSCR(ControlledConfig(budget=None, confirmations=0)),
     "textfooler-like": TextFooler,
     "textfooler-like/short-window": lambda: TextFooler(
         TextFoolerConfig(similarity_window=4, min_similarity=0.3)

@@ -1,13 +1,15 @@
 """Lockstep, the victim's counting, budgets, confirmation, and the null."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 from attack_fakes import breaks_on, context, example, hashed, predict_with, run
 
+from zobench.attacks.answers import AnswerStore
 from zobench.attacks.base import QueryBudgetExceeded, Victim
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
-from zobench.attacks.lockstep import Ask, lockstep
+from zobench.attacks.lockstep import FULL, Ask, lockstep
 from zobench.attacks.neutral import neutral_text
 from zobench.attacks.protect import Guard
 from zobench.attacks.streams import stream
@@ -56,6 +58,80 @@ def test_lockstep_confirms_all_winning_texts_together():
 
     lockstep([search(n) for n in (1, 3, 2)], {t: service(t) for t in ("victim", "confirm")})
     assert calls == [("victim", (1, 3, 2)), ("victim", (3, 2)), ("victim", (3,)), ("confirm", (1, 3, 2))]
+
+
+def test_a_round_is_filled_with_what_would_be_asked_next():
+    calls = []
+
+    def search(name):
+        for i in range(3):
+            yield Ask("victim", (f"{name}{i}",), ahead=tuple(f"{name}{j}" for j in range(i + 1, 3)))
+
+    def victim(items, ahead=()):
+        calls.append((tuple(items), tuple(ahead)))
+        return items
+
+    lockstep([search("a"), search("b")], {"victim": victim})
+    assert calls == [
+        (("a0", "b0"), ("a1", "b1", "a2", "b2")),
+        (("a1", "b1"), ("a2", "b2")),
+        (("a2", "b2"), ()),
+    ]
+    calls.clear()
+    lockstep([search(str(i)) for i in range(FULL - 1)], {"victim": victim})
+    assert [len(a) + len(b) for a, b in calls] == [FULL, FULL, FULL - 1]
+
+
+def test_texts_computed_ahead_are_no_queries_until_they_are_asked():
+    batches = []
+    predict = predict_with(breaks_on({"memorable"}))
+    attack = CharTypos(CharTyposConfig(tries=50, edits=3))
+
+    def tried(ahead):
+        batches.clear()
+        victim = Victim(lambda es: batches.append(len(es)) or predict(es), weights_digest="d")
+        ask = victim.query if ahead else lambda items, fresh=False, ahead=(): victim.query(items, fresh=fresh)
+        whole = SimpleNamespace(query=ask, remaining=victim.remaining, sampled=False)
+        [record] = attack.run(whole, [example("a", TEXT)], context())
+        return record, victim, len(batches)
+
+    (record, victim, rounds), (alone, bare, many) = tried(True), tried(False)
+    assert record == alone
+    assert record.outcome == "success"
+    assert (victim.unique, victim.total) == (bare.unique, bare.total)
+    assert bare.computed == bare.unique <= victim.computed <= 51
+    assert rounds == 2 < many == record.queries
+
+
+def test_answers_on_disk_are_asked_once_per_weights_scope_and_content(tmp_path):
+    predict = predict_with(hashed)
+    computed = []
+
+    def victim(digest="d", task="t", **options):
+        store = AnswerStore(tmp_path / "deep", digest, {"task": task})
+        return Victim(
+            lambda es: computed.append(len(es)) or predict(es), weights_digest=digest, store=store, **options
+        )
+
+    asked = [example("a", "x y"), example("b", "z 'quoted' \ud83d\ude00 שלום"), example("c", "x y")]
+    first, again = victim(), victim()
+    answers = first.query(asked)
+    assert (first.unique, first.total, first.computed, first.stored) == (3, 3, 3, 0)
+    assert again.query(asked) == answers
+    assert (again.unique, again.total, again.computed, again.stored) == (3, 3, 0, 3)
+    assert again.query([example("renamed", "x y")])[0] == dataclasses.replace(
+        answers[0], example_id="renamed"
+    )
+    for other in (victim(digest="e"), victim(task="u")):
+        other.query(asked)
+        assert other.computed == 3
+    relabelled = victim()
+    relabelled.query([example("a", "x y", label=1)])
+    assert relabelled.computed == 1, "the verdict depends on the gold label"
+    fresh, sampled = victim(), victim(sampled=True)
+    fresh.query(asked, fresh=True)
+    sampled.query(asked)
+    assert (fresh.computed, sampled.computed, sampled.stored) == (3, 3, 0)
 
 
 def test_stream_depends_on_every_name_and_its_boundaries():

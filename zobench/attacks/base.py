@@ -11,10 +11,13 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from zobench.data.example import Example
 from zobench.tasks.base import Prediction
+
+if TYPE_CHECKING:
+    from zobench.attacks.answers import AnswerStore
 
 
 class Victim:
@@ -27,9 +30,11 @@ class Victim:
         ``QueryBudgetExceeded``.
         sampled: decoding is random: nothing is cached, and each asked example carries its query number in
             ``meta["query"]``, from which ``predict`` derives its sample.
+        store: answers kept from earlier runs; not read where decoding is random.
 
     Attributes:
-        unique: predictions computed; total: predictions asked for. Their difference are cache hits.
+        unique: different predictions asked for; total: predictions asked for. Their difference are repeats.
+        computed: predictions computed, those asked ahead of need included; stored: taken from ``store``.
     """
 
     def __init__(
@@ -39,20 +44,30 @@ class Victim:
         weights_digest: str,
         budget_per_example: int | None = None,
         sampled: bool = False,
+        store: AnswerStore | None = None,
     ) -> None:
         self._predict = predict
+        self._store = store
         self.sampled = sampled
         self._digest = weights_digest
         self._budget = budget_per_example
         self._cache: dict[tuple[object, ...], Prediction] = {}
+        self._asked: set[tuple[object, ...]] = set()
         self._spent: dict[str, int] = {}
         self.unique = 0
         self.total = 0
+        self.computed = 0
+        self.stored = 0
 
-    def query(self, examples: Sequence[Example], *, fresh: bool = False) -> list[Prediction]:
+    def query(
+        self, examples: Sequence[Example], *, fresh: bool = False, ahead: Sequence[Example] = ()
+    ) -> list[Prediction]:
         """Predictions in order; each asked example counts as one query of its id, cached or not.
 
-        ``fresh`` computes them again even if they are cached (confirmation of a winning text).
+        Args:
+            fresh: compute them again even if they are cached (confirmation of a winning text).
+            ahead: examples likely to be asked next: computed in the same batch, and no queries until they
+                are.
         """
         asked = list(examples)
         for i, example in enumerate(asked):
@@ -65,15 +80,31 @@ class Victim:
         if self.sampled or fresh:
             self.unique += len(asked)
             self.total += len(asked)
+            self.computed += len(asked)
             return self._predict(asked) if asked else []
         keys = [self._key(e) for e in asked]
-        missing = {k: e for k, e in zip(keys, asked, strict=True) if k not in self._cache}
-        if missing:
-            answers = self._predict(list(missing.values()))
-            self._cache.update(zip(missing.keys(), answers, strict=True))
-        self.unique += len(missing)
+        fill = {self._key(e): e for e in ahead}
+        missing = {**dict(zip(keys, asked, strict=True)), **fill}
+        self._answer({k: e for k, e in missing.items() if k not in self._cache})
+        self.unique += len(set(keys) - self._asked)
+        self._asked.update(keys)
         self.total += len(asked)
         return [self._cache[k] for k in keys]
+
+    def _answer(self, missing: dict[tuple[object, ...], Example]) -> None:
+        """Put these answers into the cache, from the store where it has them."""
+        keys, examples = list(missing), list(missing.values())
+        known = self._store.get(examples) if self._store is not None else {}
+        self._cache.update({keys[i]: answer for i, answer in known.items()})
+        self.stored += len(known)
+        new = [i for i in range(len(keys)) if i not in known]
+        if not new:
+            return
+        answers = self._predict([examples[i] for i in new])
+        self.computed += len(new)
+        self._cache.update({keys[i]: answer for i, answer in zip(new, answers, strict=True)})
+        if self._store is not None:
+            self._store.put([examples[i] for i in new], answers)
 
     def remaining(self, example_id: str) -> int | None:
         """Queries left for this example; ``None`` without a budget."""
@@ -94,6 +125,17 @@ Outcome = Literal["success", "failure", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedEdit:
+    """One edit that stands in an edited text: where it came from, where it went, and what it exchanged."""
+
+    source: str
+    position: int | None
+    part_of_speech: str
+    before: str
+    after: str
+
+
+@dataclass(frozen=True, slots=True)
 class AttackRecord:
     """What became of one example.
 
@@ -105,6 +147,7 @@ class AttackRecord:
         queries: asked of the victim for this example, the clean one included.
         changed_words: words of the original that were replaced, removed or inserted.
         source, position, part_of_speech: where the last applied edit came from; empty where meaningless.
+        edits: every applied edit, where the attack makes several; ``size``: unit edits in the text.
     """
 
     example_id: str
@@ -121,6 +164,8 @@ class AttackRecord:
     position: int | None = None
     part_of_speech: str = ""
     reason: str = ""
+    edits: tuple[AppliedEdit, ...] = ()
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +202,10 @@ class Attack(ABC):
         """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other
         examples.
         """
+
+    def intensity(self) -> tuple[str, float] | None:
+        """The parameter that says how strong the attack is and its value; ``None`` where there is none."""
+        return None
 
     @abstractmethod
     def null(self) -> Attack:

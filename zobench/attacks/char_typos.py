@@ -9,12 +9,14 @@ typography).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import ClassVar
 
-from zobench.attacks.base import AttackContext
+from zobench.attacks.base import AppliedEdit, AttackContext
 from zobench.attacks.chars import check_kinds, edit_word
 from zobench.attacks.composed import ComposedAttack, SearchConfig
 from zobench.attacks.lockstep import Search
+from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, Span, apply_edits, graphemes, words
 
@@ -48,16 +50,15 @@ class CharTypos(ComposedAttack):
     name: ClassVar[str] = "char-typos"
     config: CharTyposConfig
 
+    def intensity(self) -> tuple[str, float]:
+        """Typos per try."""
+        return "edits", self.config.edits
+
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
         sites = self._sites(session)
-        for _ in range(self.config.tries):
-            draft = self._draft(session, sites)
-            if draft is None:
-                return None
-            for attempt in (yield from session.ask([draft])):
-                if session.won(attempt):
-                    return attempt
-        return None
+        drawn = iter(lambda: self._draft(session, sites), None)
+        won = yield from brute_force(session, list(islice(drawn, self.config.tries)))
+        return won
 
     def _sites(self, session: Session) -> list[tuple[int, Span]]:
         return [
@@ -71,14 +72,16 @@ class CharTypos(ComposedAttack):
     def _draft(self, session: Session, sites: list[tuple[int, Span]]) -> Draft | None:
         for _ in range(_RESAMPLES):
             chosen = session.random.sample(sites, min(self.config.edits, len(sites)))
-            edits, kind, position = [], "", None
+            edits: list[Edit] = []
+            applied: list[AppliedEdit] = []
             for index, word in chosen:
                 kind = session.random.choice(self.config.kinds)
                 typed = edit_word(word.text, kind, session.random, keep_ends=self.config.keep_ends)
                 if typed is not None:
                     edits.append(Edit(word.start, word.end, typed))
-                    position = index
+                    applied.append(AppliedEdit(kind, index, "", word.text, typed))
             text = apply_edits(session.original, edits)
             if edits and session.guard.keeps(text):
-                return Draft(text, size=len(edits), source=kind, position=position)
+                last = applied[-1]
+                return Draft(text, len(edits), last.source, last.position, edits=tuple(applied))
         return None

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
+from zobench.attacks.base import AppliedEdit, Attack, AttackContext, AttackRecord, Victim
 from zobench.attacks.lockstep import CONFIRM, VICTIM, Search, Service, lockstep
 from zobench.attacks.protect import RULES, Guard, check_rules
 from zobench.attacks.session import Draft, Session, Try
@@ -139,4 +139,10 @@ def _record(session: Session, outcome: Any, attempt: Try | None, *, reason: str 
         position=draft.position,
         part_of_speech=draft.part_of_speech,
         reason=reason,
+        edits=draft.edits or (_only_edit(draft) if draft.source else ()),
+        size=draft.size,
     )
+
+
+def _only_edit(draft: Draft) -> tuple[AppliedEdit]:
+    return (AppliedEdit(draft.source, draft.position, draft.part_of_speech, "", ""),)

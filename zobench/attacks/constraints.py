@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from zobench.attacks.base import AppliedEdit
 from zobench.attacks.composed import SearchConfig
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lexical import is_stop_word
@@ -49,15 +50,9 @@ class WordConfig(SearchConfig):
     """Words around the edit that are compared; texts shorter than this are not compared at all."""
     sentence_encoder: str = DEFAULT_ENCODER
     """Model of the sentence similarity."""
-    width: int = 1
-    """Candidates asked per round in searches that stop at the first success: larger batches, at most ``width
-    - 1`` queries wasted per success, the same edits found.
-    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.width < 1:
-            raise ValueError(f"width must be at least 1, got {self.width}")
         if self.similarity_scale not in ("cosine", "angular"):
             raise ValueError(f"similarity_scale must be 'cosine' or 'angular', got {self.similarity_scale!r}")
         if self.max_changed is not None and not 0 < self.max_changed <= 1:
@@ -127,9 +122,15 @@ def drafts(
         if session.guard.keeps(text):
             size = sum(len(o.edits) for o in applied) + len(option.edits)
             part = main_part(option.word)
-            draft = Draft(text, size, option.source, option.position, part, similarity)
+            edits = tuple(_as_applied(o) for o in (*applied, option))
+            draft = Draft(text, size, option.source, option.position, part, similarity, edits)
             found.append((draft, option))
     return found
+
+
+def _as_applied(option: Option) -> AppliedEdit:
+    part = main_part(option.word)
+    return AppliedEdit(option.source, option.position, part, option.word, option.replacement)
 
 
 def _is_compared(session: Session, config: WordConfig) -> bool:

@@ -20,9 +20,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
 
-from zobench.attacks.base import Attack, AttackContext
+from zobench.attacks.base import AppliedEdit, Attack, AttackContext
 from zobench.attacks.composed import ComposedAttack, SearchConfig
 from zobench.attacks.distractors import (
     NAMES,
@@ -39,6 +40,7 @@ from zobench.attacks.distractors import (
     things_in,
 )
 from zobench.attacks.lockstep import Search
+from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.attacks.words import Edit, apply_edits, in_style, sentences, words
@@ -107,18 +109,18 @@ class IrrelevantSentence(ComposedAttack):
     def null(self) -> Attack:
         return super().null() if self.config.null_kind == "paraphrase" else NeutralSentence(self.config)
 
+    def intensity(self) -> tuple[str, float]:
+        """Inserted sentences, or their length relative to the text's."""
+        ratio = self.config.length_ratio
+        return ("sentences", self.config.sentences) if ratio is None else ("length_ratio", ratio)
+
     def prefix(self) -> str:
         return DEFENCE if self.config.defence else ""
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
-        for _ in range(self.config.tries):
-            draft = self._draft(session, context)
-            if draft is None:
-                return None
-            for attempt in (yield from session.ask([draft])):
-                if session.won(attempt):
-                    return attempt
-        return None
+        drawn = iter(lambda: self._draft(session, context), None)
+        won = yield from brute_force(session, list(islice(drawn, self.config.tries)))
+        return won
 
     def _draft(self, session: Session, context: AttackContext) -> Draft | None:
         text, config = session.original, self.config
@@ -135,7 +137,9 @@ class IrrelevantSentence(ComposedAttack):
         if config.position != "random":
             places = places[:1] * len(chosen)
         edited = _inserted(text, chosen, places)
-        return Draft(edited, size=size, source=config.arm, position=min(places, key=lambda p: p[0])[1])
+        first = min(places, key=lambda p: p[0])[1]
+        applied = (AppliedEdit(config.arm, p, "", "", s) for s, (_, p) in zip(chosen, places, strict=True))
+        return Draft(edited, size, config.arm, first, edits=tuple(applied))
 
     def _sentence(self, session: Session, context: AttackContext, chosen: frozenset[str]) -> str | None:
         """A sentence that passes the guard; one not chosen yet while there are such."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, TypeVar
 
 VICTIM = "victim"
@@ -18,19 +19,25 @@ VICTIM = "victim"
 CONFIRM = "confirm"
 """Name of the service that computes predictions anew; asked last, for all winning texts at once."""
 
+FULL = 128
+"""Texts that make a full batch: rounds of fewer are filled with what would be asked next."""
+
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``items`` for the service of that name; the reply is a list of the same length and order."""
+    """``items`` for the service of that name; the reply is a list of the same length and order. ``ahead``:
+    items that will be asked next if none of these decides; the service may prepare them.
+    """
 
     service: str
     items: tuple[Any, ...]
+    ahead: tuple[Any, ...] = ()
 
 
 Search = Generator[Ask, list[Any], R]
-Service = Callable[[list[Any]], list[Any]]
+Service = Callable[..., list[Any]]
 
 
 def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> list[R]:
@@ -50,13 +57,21 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
     while waiting:
         name = min((a.service for a in waiting.values()), key=_rank)
         group = [(i, a.items) for i, a in sorted(waiting.items()) if a.service == name]
-        replies = services[name]([item for _, items in group for item in items])
+        asked = [item for _, items in group for item in items]
+        spare = _spare([waiting[i].ahead for i, _ in group], FULL - len(asked))
+        replies = services[name](asked, ahead=spare) if spare else services[name](asked)
         assert len(replies) == sum(len(items) for _, items in group), f"service {name!r} lost replies"
         at = 0
         for i, items in group:
             advance(i, replies[at : at + len(items)])
             at += len(items)
     return [results[i] for i in range(len(searches))]
+
+
+def _spare(ahead: Sequence[tuple[Any, ...]], room: int) -> list[Any]:
+    """At most ``room`` items, the nearest to be asked of every search first."""
+    turns = [item for turn in zip_longest(*ahead, fillvalue=None) for item in turn if item is not None]
+    return turns[: max(0, room)]
 
 
 def _rank(service: str) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from zobench.attacks.base import Attack, AttackContext
 from zobench.attacks.composed import ComposedAttack, SearchConfig
 from zobench.attacks.lockstep import VICTIM, Search, Service
 from zobench.attacks.neutral import neutral_text
+from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.tasks.base import Prediction
@@ -71,6 +72,7 @@ class NullAttack(ComposedAttack):
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
         planned = yield from self._rehearse(session, context)
+        drafts: list[Draft] = []
         for draft in planned:
             text: str | None = session.original
             if not session.sampled:
@@ -78,11 +80,10 @@ class NullAttack(ComposedAttack):
                     session.original, session.guard, draft.size, session.random, self.attack.null_kinds
                 )
             if text is None:
-                return None
-            for attempt in (yield from session.ask([Draft(text, size=draft.size, source="neutral")])):
-                if session.won(attempt):
-                    return attempt
-        return None
+                break
+            drafts.append(Draft(text, size=draft.size, source="neutral"))
+        won = yield from brute_force(session, drafts)
+        return won
 
     def _rehearse(self, session: Session, context: AttackContext) -> Search[list[Draft]]:
         """The drafts that the attack asks of a model that never flips; nothing is asked of the victim."""

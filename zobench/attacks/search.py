@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from zobench.attacks.constraints import WordConfig, drafts, most_words
-from zobench.attacks.lockstep import Search
+from zobench.attacks.lockstep import FULL, Search
 from zobench.attacks.options import Option
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, apply_edits, words
@@ -29,13 +29,9 @@ def one_by_one(
         found = yield from drafts(session, config, (), (yield from options_of(position)))
         ready = [(d, o) for d, o in found if d.text not in known]
         known.update(d.text for d, _ in ready)
-        for at in range(0, len(ready), config.width):
-            tries = yield from session.ask([d for d, _ in ready[at : at + config.width]])
-            for attempt in tries:
-                if session.won(attempt):
-                    return attempt
-            if not session.left:
-                return None
+        won = yield from brute_force(session, [d for d, _ in ready])
+        if won is not None or not session.left:
+            return won
     return None
 
 
@@ -162,9 +158,9 @@ def beam(
 
 
 def brute_force(session: Session, texts: Sequence[Draft]) -> Search[Try | None]:
-    """Ask a fixed list in order until one wins."""
-    for draft in texts:
-        for attempt in (yield from session.ask([draft])):
+    """Ask a fixed list in order until one wins; the next ones may be computed in the same batch."""
+    for at, draft in enumerate(texts):
+        for attempt in (yield from session.ask([draft], ahead=texts[at + 1 : at + 1 + FULL])):
             if session.won(attempt):
                 return attempt
     return None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from zobench.attacks.base import AppliedEdit
 from zobench.attacks.lockstep import CONFIRM, VICTIM, Ask, Search
 from zobench.attacks.protect import Guard
 from zobench.data.example import Example
@@ -25,6 +26,7 @@ class Draft:
         similarity: sentence similarity (cosine) to the original, where a constraint computed it.
         source, position, part_of_speech: where the last edit came from (position: index of the word or
         sentence).
+        edits: all of them, where there are several.
     """
 
     text: str
@@ -33,6 +35,7 @@ class Draft:
     position: int | None = None
     part_of_speech: str = ""
     similarity: float | None = None
+    edits: tuple[AppliedEdit, ...] = ()
 
 
 class Try(NamedTuple):
@@ -81,12 +84,16 @@ class Session:
         [self.clean] = yield self._request([self.original])
         return self.clean
 
-    def ask(self, drafts: Sequence[Draft]) -> Search[list[Try]]:
-        """Answers to as many of the drafts, in order, as the budget allows (none when it is spent)."""
+    def ask(self, drafts: Sequence[Draft], ahead: Sequence[Draft] = ()) -> Search[list[Try]]:
+        """Answers to as many of the drafts, in order, as the budget allows (none when it is spent).
+
+        ``ahead``: drafts that would be asked next; they are no queries until they are.
+        """
         affordable = list(drafts[: self.left])
         if not affordable:
             return []
-        replies = yield self._request([d.text for d in affordable])
+        ask = self._request([d.text for d in affordable])
+        replies = yield dataclasses.replace(ask, ahead=self._examples([d.text for d in ahead[: self.left]]))
         found = [Try(d, p) for d, p in zip(affordable, replies, strict=True)]
         self.tries += found
         return found
@@ -112,4 +119,7 @@ class Session:
 
     def _request(self, texts: Sequence[str]) -> Ask:
         self.asked += len(texts)
-        return Ask(VICTIM, tuple(self.example.with_text(self.field, self.prefix + t) for t in texts))
+        return Ask(VICTIM, self._examples(texts))
+
+    def _examples(self, texts: Sequence[str]) -> tuple[Example, ...]:
+        return tuple(self.example.with_text(self.field, self.prefix + t) for t in texts)

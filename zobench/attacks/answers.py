@@ -1,0 +1,79 @@
+"""A victim's answers kept on disk, by content: asked once per weights, whatever attack, run or process asks.
+
+The key is the SHA-256 of everything an answer depends on: the weights' digest, a scope that names the task,
+its parameters, the demonstrations and the decoding, and the example's texts, candidates and gold answer (its
+id is not part of it). One SQLite file per folder; several processes may use it at once. Sampled answers and
+confirmations are never kept. An answer computed in another batch shape differs by rounding, as within a run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zobench.data.example import Example
+from zobench.tasks.base import Prediction
+
+_CHUNK = 500
+
+
+class AnswerStore:
+    """Answers in ``folder/answers.sqlite`` for one state of the weights and one scope.
+
+    Args:
+        folder: created where it is missing.
+        weights_digest: of the model that answers.
+        scope: what else an answer depends on (task name and parameters, demonstrations, decoding).
+    """
+
+    def __init__(self, folder: str | Path, weights_digest: str, scope: Mapping[str, object]) -> None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._about = json.dumps([weights_digest, scope], sort_keys=True, ensure_ascii=False)
+        self._file = sqlite3.connect(Path(folder) / "answers.sqlite", timeout=60, isolation_level=None)
+        self._file.execute("pragma journal_mode=wal")
+        self._file.execute("pragma synchronous=off")
+        self._file.execute("create table if not exists answers (key blob primary key, answer text not null)")
+
+    def get(self, examples: Sequence[Example]) -> dict[int, Prediction]:
+        """Known answers by index into ``examples``."""
+        keys = [self._key(e) for e in examples]
+        found: dict[bytes, str] = {}
+        for at in range(0, len(keys), _CHUNK):
+            some = keys[at : at + _CHUNK]
+            marks = ",".join("?" * len(some))
+            found.update(self._file.execute(f"select key, answer from answers where key in ({marks})", some))
+        return {i: _read(found[key], examples[i].id) for i, key in enumerate(keys) if key in found}
+
+    def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
+        """Keep these answers; one that another process kept meanwhile stays as it is."""
+        rows = [(self._key(e), _written(a)) for e, a in zip(examples, answers, strict=True)]
+        self._file.execute("begin immediate")
+        self._file.executemany("insert or ignore into answers values (?, ?)", rows)
+        self._file.execute("commit")
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _key(self, example: Example) -> bytes:
+        body = [dict(example.text), list(example.candidates), example.label, example.answer, _plain(example)]
+        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256((self._about + text).encode("utf-8", "surrogatepass")).digest()
+
+
+def _plain(example: Example) -> dict[str, str]:
+    """Whatever else the example carries; a verdict may depend on it."""
+    return {name: repr(value) for name, value in example.meta.items()}
+
+
+def _written(answer: Prediction) -> str:
+    return json.dumps({**dataclasses.asdict(answer), "example_id": ""}, ensure_ascii=True)
+
+
+def _read(text: str, example_id: str) -> Prediction:
+    row = json.loads(text)
+    logs = row.pop("log_probs")
+    return Prediction(**{**row, "example_id": example_id, "log_probs": None if logs is None else tuple(logs)})
