@@ -152,3 +152,12 @@ def test_a_plan_survives_json(tmp_path: Path) -> None:
 def test_errors_stop_before_anything_is_expanded(tmp_path: Path) -> None:
     with pytest.raises(SuiteError):
         plan_of(tmp_path, BASE.replace("seeds: [1, 2, 3]", "seeds: []"))
+
+
+def test_attack_names_and_points_reach_the_spec(tmp_path: Path) -> None:
+    text = BASE.replace("evaluation: {at: [50, 20]", "evaluation: {at: [50, 20], attacks_at: [100, 20]")
+    text = text.replace("  fzoo: {tasks: [mood]}", "  fzoo: {tasks: [mood], budget: {forwards: 50}}")
+    specs = {run.row: run.spec for run in plan_of(tmp_path, text).runs}
+    assert [(a.name, a.alias, a.label) for a in specs["mezo"].attacks] == [("char-typos", "typos", "typos")]
+    assert specs["mezo"].evaluation.attacks_at == (20, 100)
+    assert specs["fzoo"].evaluation.attacks_at == (20,)

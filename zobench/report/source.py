@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from zobench.store.reader import locate, read, runs_folder
+from zobench.store.reader import has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -80,7 +80,8 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
         found = locate([runs_folder(f) for f in folders], [name])
         files = found.files[name]
         doubled = any(found.skip.get(f) for f in files)
-        if not files or doubled or sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES:
+        small = sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES
+        if not files or doubled or small or not all(has_all_columns(f, name) for f in files):
             connection.register(name, read(folders, [name]).tables[name])
         else:
             connection.read_parquet([str(f) for f in files], union_by_name=True).create_view(name)

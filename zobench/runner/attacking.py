@@ -1,31 +1,24 @@
-"""Every attack of a run on its final model, each beside its null with the same query budget.
+"""The attacks of a run on a model as it is, each beside its null with the same query budget.
 
-Metrics per attack: ``accuracy_before`` and ``accuracy`` (after) over all attacked rows, ``success_rate`` over
-the rows that were right before, ``queries`` per row; and for the attack itself ``net_success_rate`` = its
-success rate minus its null's, what the attack's idea adds to asking as often without it.
+What is over what: ``accuracy_before``, ``accuracy`` (after), ``drop`` and ``pdr`` are over all attacked rows;
+``success_rate`` is over the rows that were right before and held something to edit (see
+:func:`zobench.attacks.metrics.summarize`, the one definition); ``net_success_rate`` = success rate of the
+attack minus its null's, what the attack's idea adds to asking as often without it. Queries are counted once:
+``queries`` per attacked row, ``queries_total`` and ``queries_unique`` in all, their difference as
+``cache_hits``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example
-from zobench.runner.measuring import (
-    Measured,
-    Row,
-    Spent,
-    demonstrations_of,
-    gold_of,
-    number,
-    params_json,
-    proportion,
-    sample_mean,
-)
-from zobench.suite.spec import Component, RunSpec
+from zobench.runner.attack_rows import Place, condition_of, metric_rows_of, net_row, record_row
+from zobench.runner.measuring import Measured, Row, demonstrations_of
+from zobench.suite.spec import RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -59,54 +52,80 @@ def _content(example: Example) -> tuple[object, ...]:
     return (example.id, *sorted(example.text.items()), *example.candidates)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Target:
+    """What is attacked: a task's name, its rows, how the model answers them, and what attacks may read."""
+
+    task: str
+    examples: Sequence[Example]
+    predict: Predict
+    fields: tuple[str, ...]
+    protected: tuple[str, ...]
+    pool: Sequence[Example]
+
+
 @dataclasses.dataclass(slots=True)
 class AttackResult:
-    """Rows for the attacks and metrics tables, and how many predictions were computed."""
+    """Rows for the attacks and metrics tables without their place in training, and the predictions computed.
+
+    The rows of one attack depend on the weights, not on where in training they were met: see :meth:`placed`.
+    """
 
     rows: list[Row] = dataclasses.field(default_factory=list)
     metrics: list[Row] = dataclasses.field(default_factory=list)
     predictions: int = 0
+
+    def placed(self, place: Place) -> tuple[list[Row], list[Row]]:
+        """Details and metrics of this state; the latter carry where it lies and, before the end, its point."""
+        details = [{**row, "forwards": place.spent.forwards} for row in self.rows]
+        return details, [place.of(row) for row in self.metrics]
+
+
+def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Measured) -> Target:
+    """The run's own task: its first test rows, their clean answers known from ``measured``."""
+    shown = demonstrations_of(spec, data)
+    return Target(
+        task=spec.task.name,
+        examples=list(data.splits.test[: spec.evaluation.test_items][: spec.attack_items]),
+        predict=CleanKnown(
+            lambda rows: data.task.predict(lm, rows, shown),
+            zip(measured.examples, measured.predictions, strict=True),
+        ),
+        fields=data.task.attackable,
+        protected=data.task.protected,
+        pool=data.splits.validation or data.splits.train,
+    )
 
 
 def attack_all(
     spec: RunSpec,
     attacks: Sequence[Attack],
     lm: LanguageModel,
-    data: TaskData,
-    spent: Spent,
+    target: Target,
     digest: str,
-    measured: Measured,
+    only: Sequence[str] = (),
 ) -> AttackResult:
-    """Run every attack of ``spec`` and its null on the model as it is (weights digest ``digest``), whose
-    clean predictions are ``measured``."""
+    """Run the attacks of ``spec`` (those named in ``only``, where it names any), each beside its null, on the
+    model as it is (weights digest ``digest``).
+    """
     result = AttackResult()
-    examples = list(data.splits.test[: spec.evaluation.test_items][: spec.attack_items])
-    context = AttackContext(
-        fields=data.task.attackable,
-        protected=data.task.protected,
-        seed=spec.seed,
-        lm=lm,
-        pool=data.splits.validation or data.splits.train,
-    )
-    shown = demonstrations_of(spec, data)
-    predict = CleanKnown(
-        lambda rows: data.task.predict(lm, rows, shown),
-        zip(measured.examples, measured.predictions, strict=True),
-    )
+    predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)
+    before = predict.computed
+    context = AttackContext(target.fields, target.protected, spec.seed, lm, target.pool)
     for component, attack in zip(spec.attacks, attacks, strict=True):
-        rates: list[float] = []
+        if only and component.label not in only:
+            continue
+        records: dict[str, Sequence[AttackRecord]] = {}
         for kind, one in (("attack", attack), ("null", attack.null())):
             victim = Victim(predict, weights_digest=digest, budget_per_example=query_budget(attack))
-            records = one.run(victim, examples, context)
-            about = _about(spec, spent, component, kind)
-            result.rows += [_record_row(about, e, r) for e, r in zip(examples, records, strict=True)]
-            metrics = _metrics(records)
-            rates += [m["value"] for m in metrics if m["metric"] == "success_rate"]
-            result.metrics += [{**_metric_place(spec, spent, component, kind), **m} for m in metrics]
-        if len(rates) == 2:
-            net = number("net_success_rate", rates[0] - rates[1], len(examples), None)
-            result.metrics.append({**_metric_place(spec, spent, component, "attack"), **net})
-    result.predictions = predict.computed
+            records[kind] = one.run(victim, target.examples, context)
+            about = condition_of(target.task, component, kind)
+            pairs = zip(target.examples, records[kind], strict=True)
+            result.rows += [record_row(about, component, e, r) for e, r in pairs]
+            result.metrics += metric_rows_of(about, component, attack, records[kind], victim)
+        about = condition_of(target.task, component, "attack")
+        result.metrics += net_row(about, component, attack, records["attack"], records["null"])
+    result.predictions = predict.computed - before
     return result
 
 
@@ -114,61 +133,3 @@ def query_budget(attack: Attack) -> int | None:
     """The attack's own ``budget`` parameter, where it has one: the queries that one example may cost."""
     names = {f.name for f in dataclasses.fields(attack.config)} if attack.config is not None else set()
     return attack.config.budget if "budget" in names else None
-
-
-def _metrics(records: Sequence[AttackRecord]) -> list[Row]:
-    """Metrics over these records; one that has nothing to be over is left out."""
-    right = [r for r in records if r.clean.correct]
-    fooled = sum(r.outcome == "success" for r in right)
-    rows = [
-        proportion("accuracy_before", len(right), len(records)),
-        proportion("accuracy", sum(r.final.correct for r in records), len(records)),
-        proportion("success_rate", fooled, len(right)),
-        sample_mean("queries", [float(r.queries) for r in records]),
-        sample_mean("changed_words", [float(r.changed_words) for r in records if r.outcome == "success"]),
-    ]
-    return [row for row in rows if row["n"]]
-
-
-def _about(spec: RunSpec, spent: Spent, component: Component, kind: str) -> Row:
-    return {
-        "forwards": spent.forwards,
-        "task": spec.task.name,
-        "condition_kind": kind,
-        "condition": component.name,
-    }
-
-
-def _metric_place(spec: RunSpec, spent: Spent, component: Component, kind: str) -> Row:
-    return {
-        **spent.as_row(),
-        **_about(spec, spent, component, kind),
-        "split": "test",
-        "params": params_json(component.params),
-        "final": True,
-    }
-
-
-def _record_row(about: Row, example: Example, r: AttackRecord) -> Row:
-    return {
-        **about,
-        "example_id": r.example_id,
-        "outcome": r.outcome,
-        "field": r.field,
-        "original": r.original,
-        "edited": r.edited,
-        "gold": gold_of(example),
-        "clean_output": r.clean.output,
-        "final_output": r.final.output,
-        "clean_correct": r.clean.correct,
-        "final_correct": r.final.correct,
-        "queries": r.queries,
-        "changed_words": r.changed_words,
-        "similarity": None if r.similarity is None or math.isnan(r.similarity) else r.similarity,
-        "source": r.source,
-        "position": r.position,
-        "part_of_speech": r.part_of_speech,
-        "clean_tokens": r.clean.tokens,
-        "final_tokens": r.final.tokens,
-        "reason": r.reason,
-    }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import zobench
+from zobench.runner.attack_rows import Place
 from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
 from zobench.runner.jobs import Job
 from zobench.runner.measuring import Row, metric_rows, params_json, prediction_rows
@@ -136,12 +137,14 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
     spec, spent = run.job.planned.spec, training.spent()
     result = training.measured()
     metrics = list(training.progress.curve)
-    for b in training.open_points():
+    late = training.open_points()
+    for b in late:
         assert b >= spent.forwards, "an earlier point was passed without being measured"
         metrics += metric_rows(spec, spent, result, at=b, final=False)
     metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
-    attacked = training.attacked(result)
-    metrics += attacked.metrics + training.lm_eval_rows()
+    attacks, attack_metrics = training.attacked(result).placed(Place(spent))
+    metrics += training.attack_metrics_at(late, spent, result) + attack_metrics + training.lm_eval_rows()
+    metrics += training.further_rows()
     progress = training.progress
     row = run.row(
         status,
@@ -163,7 +166,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         "runs": [row],
         "metrics": metrics,
         "predictions": prediction_rows(spec, spent, result),
-        "attacks": attacked.rows,
+        "attacks": attacks,
     }
     named = {name: [{"run_id": run.run_id, **r} for r in rows] for name, rows in tables.items()}
     return {**named, "steps": run.step_rows()}

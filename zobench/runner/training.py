@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zobench.runner.attacking import AttackResult, attack_all
+from zobench.runner.attack_rows import Place
+from zobench.runner.attacking import AttackResult, attack_all, task_target
 from zobench.runner.checkpoints import pack, unpack
+from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.measuring import Measured, Row, Spent, forwards_for, measure, metric_rows
+from zobench.runner.parts import component_key
 from zobench.runner.supplies import RunSupplies
 from zobench.runner.workbench import TaskData, Workbench
 from zobench.store.artifacts import keep_artifacts
@@ -169,16 +172,32 @@ class Training:
             rows += [{**row, "task": name} for row in new]
         return rows
 
-    def attacked(self, measured: Measured) -> AttackResult:
-        """Every attack of the run on the current state, each beside its null."""
+    def attacked(self, measured: Measured, *, along: bool = False) -> AttackResult:
+        """Every attack of the run on the current state, each beside its null; ``along``: only those asked for
+        along the curve. The untouched model is attacked once per process for all methods, and counted for
+        each.
+        """
         if not self.spec.attacks:
             return AttackResult()
         started = time.perf_counter()
-        attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
-        digest = self.space.digest()
-        result = attack_all(self.spec, attacks, self.lm, self.data, self.spent(), digest, measured)
+        only = self.spec.evaluation.attacks_along if along else ()
+        named = tuple(f"{c.label} {component_key(c)}" for c in self.spec.attacks)
+        key = (*self._untouched(), named, self.spec.attack_items, only)
+        result = self.data.attacked.get(key)
+        if result is None:
+            attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
+            target = task_target(self.spec, self.lm, self.data, measured)
+            result = attack_all(self.spec, attacks, self.lm, target, self.space.digest(), only)
+        if key[0]:
+            self.data.attacked[key] = result
         self._book(result.predictions, started)
         return result
+
+    def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:
+        """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""
+        wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
+        result = self.attacked(measured, along=True) if wanted else AttackResult()
+        return [row for b in wanted for row in result.placed(Place(spent, b))[1]]
 
     def _book(self, predictions: int, started: float) -> None:
         self.progress.evaluation_forwards += forwards_for(predictions, self.spec.budget.batch_size)
@@ -187,10 +206,9 @@ class Training:
 
     def open_points(self) -> list[int]:
         """Budget points below the budget that are not measured yet; the budget itself is the final state."""
-        done = set(self.progress.points)
-        return [
-            b for b in sorted(set(self.spec.evaluation.at)) if b < self.spec.budget.forwards and b not in done
-        ]
+        done, evaluation = set(self.progress.points), self.spec.evaluation
+        wanted = sorted({*evaluation.at, *evaluation.attacks_at})
+        return [b for b in wanted if b < self.spec.budget.forwards and b not in done]
 
     def _wants_steps(self) -> bool:
         return self.spec.budget.forwards > 0 and self.cost.max_forwards_in_step > 0
@@ -220,6 +238,7 @@ class Training:
         for b in points:
             self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
             self.progress.points.append(b)
+        self.progress.curve += self.attack_metrics_at(points, spent, result)
         named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
         self._tell({"at": spent.forwards, "measured": named})
 

@@ -22,6 +22,8 @@ from zobench.suite.spec import ModelRef, RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
+    from zobench.runner.attacking import AttackResult
+    from zobench.runner.facts import Facts
     from zobench.tasks.base import Batch, Task
 
 _MODELS_KEPT = 2
@@ -67,6 +69,18 @@ class TaskData:
     row_tokens: dict[ModelRef, tuple[float, ...]] = field(default_factory=dict)
     measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
     """Evaluations of models as loaded, by model and rows."""
+    attacked: dict[tuple[object, ...], AttackResult] = field(default_factory=dict)
+    """Attacks on models as loaded, likewise."""
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a record says about a run's task, or about the facts of an unlearning run."""
+
+    kind: str
+    primary_metric: str
+    chance: float | None
+    digest: str
 
 
 class Workbench:

@@ -25,6 +25,7 @@ from zobench.store.reader import (
     manifest,
     read_parquet,
     runs_folder,
+    to_schema,
 )
 from zobench.store.schema import SCHEMA_VERSION, TABLES
 from zobench.store.writer import FINAL_STATUSES, versioned
@@ -89,7 +90,7 @@ def _parts(
     if name in old["files"]:
         stream = pq.ParquetFile(runs / COMPACT / old["files"][name])
         for group in range(stream.num_row_groups):
-            yield stream.read_row_group(group).cast(versioned(TABLES[name]))
+            yield to_schema(stream.read_row_group(group), name)
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.schema import ADDED, SCHEMA_VERSION, TABLES
 from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
 
 if TYPE_CHECKING:
@@ -250,7 +250,8 @@ def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
     names = manifest(runs)["files"]
     if run_id in compacted_statuses(runs):
         wanted = pc.field("run_id") == run_id
-        return {name: pq.read_table(runs / COMPACT / file, filters=wanted) for name, file in names.items()}
+        found = {name: pq.read_table(runs / COMPACT / file, filters=wanted) for name, file in names.items()}
+        return {name: to_schema(table, name) for name, table in found.items()}
     if status is None:
         raise ValueError(f"{runs}: no finished run {run_id!r}")
     return {name: read_parquet(runs / run_id / f"{name}.parquet", name) for name in status["tables"]}
@@ -262,6 +263,13 @@ def read_parquet(path: Path, name: str) -> pa.Table:
     found = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
     if found != str(SCHEMA_VERSION):
         raise SchemaVersionError(path, found)
+    return to_schema(table, name)
+
+
+def to_schema(table: pa.Table, name: str) -> pa.Table:
+    """The columns in the schema's order; those that were added later and are missing are null."""
+    for column in sorted(set(ADDED) & (set(TABLES[name].names) - set(table.column_names))):
+        table = table.append_column(column, pa.nulls(table.num_rows, TABLES[name].field(column).type))
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
 
 
@@ -279,11 +287,9 @@ def _view(connection: Any, source: Source, name: str) -> None:
     """Register a table: files are scanned in place, except where a run must be left out or there is no
     file."""
     paths = source.files[name]
-    if not paths or any(source.skip.get(p) for p in paths):
+    if not paths or any(source.skip.get(p) or not has_all_columns(p, name) for p in paths):
         connection.register(name, _load(source, name))
         return
-    for path in paths:
-        _check_version(path)
     connection.read_parquet([str(p) for p in paths], union_by_name=True).create_view(name)
 
 
@@ -294,10 +300,13 @@ def _raise_if_gone(source: Source, error: Exception) -> None:
                 raise FileNotFoundError(path) from error
 
 
-def _check_version(path: Path) -> None:
-    found = (pq.read_schema(path).metadata or {}).get(VERSION_KEY, b"none").decode()
+def has_all_columns(path: Path, name: str) -> bool:
+    """Whether the file has every column; its schema version is checked on the way."""
+    schema = pq.read_schema(path)
+    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode()
     if found != str(SCHEMA_VERSION):
         raise SchemaVersionError(path, found)
+    return set(TABLES[name].names) <= set(schema.names)
 
 
 def _paths(folders: Folders) -> list[Path]:

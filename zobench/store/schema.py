@@ -1,9 +1,9 @@
 """The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use
 it.
 
-Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns
-may hold
-attack texts: hostile input for whoever displays them.
+Columns may be added within a version: files written before read as null there. Every table carries
+``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns may hold attack
+texts: hostile input for whoever displays them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budge
 """Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean
 stop."""
 
-CONDITION_KINDS = ("clean", "attack", "null", "probe", "control")
+CONDITION_KINDS = ("clean", "attack", "null", "probe", "control", "diagnostic")
 
 _s, _i, _f, _b = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -150,6 +150,8 @@ PREDICTIONS = pa.schema(
 )
 """One row per example of the final state (clean): what paired tests need."""
 
+_EDIT = (("source", _s), ("position", _i), ("part_of_speech", _s), ("before", _s), ("after", _s))
+
 ATTACKS = pa.schema(
     [
         ("run_id", _s),
@@ -176,9 +178,21 @@ ATTACKS = pa.schema(
         ("clean_tokens", _i),
         ("final_tokens", _i),
         ("reason", _s),
+        ("attack", _s),
+        ("size", _i),
+        ("edits", pa.list_(pa.struct(list(_EDIT)))),
+        ("clean_strict", _b),
+        ("final_strict", _b),
     ]
 )
-"""One row per attacked example."""
+"""One row per attacked example of the final state. ``condition`` is the attack's name in the suite,
+``attack`` its catalogue name; ``edits`` lists what stands in the edited text; ``size`` are its unit edits."""
+
+ADDED = (
+    *("attack", "size", "edits", "clean_strict", "final_strict"),
+    *("artifacts_digest", "diagnostic_forwards", "warnings"),
+)
+"""Columns of the attacks and runs tables that files of version 1 may lack; they are read as nulls."""
 
 TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,
