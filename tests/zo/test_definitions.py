@@ -11,61 +11,9 @@ import math
 
 import pytest
 import torch
+from zo_lab import SEED, STEPS, H, Lab, T, loss, same, slope
 
-from zobench.plugins import lookup
-from zobench.zo import Objective, build_space, noise
-from zobench.zo.conformance.problems import quadratic
-
-STEPS = 5
-SEED = 11
-H = torch.linspace(0.5, 2.0, 17, dtype=torch.float64)
-T = torch.linspace(-0.5, 0.5, 17, dtype=torch.float64)
-
-
-def loss(theta: torch.Tensor) -> float:
-    return float(0.5 * (H * (theta - T) ** 2).sum())
-
-
-def slope(theta: torch.Tensor, u: torch.Tensor, eps: float) -> float:
-    return (loss(theta + eps * u) - loss(theta - eps * u)) / (2 * eps)
-
-
-class Lab:
-    """A method running on the quadratic, and the same problem as one flat float64 vector."""
-
-    def __init__(self, name: str, **params: object) -> None:
-        cls = lookup("methods", name)
-        problem = quadratic()
-        self.module = problem.make(torch.float64)
-        self.space = build_space("full", {}, self.module)
-        self.method = cls(cls.Config(**params), self.space, seed=SEED)
-        self.objective = Objective(self.module, problem.loss)
-        self.objective.set_batch(None, sequences=1, tokens=0)
-
-    @property
-    def theta(self) -> torch.Tensor:
-        return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
-
-    def u(self, step: int, query: int, kind: str = "gaussian") -> torch.Tensor:
-        """The direction of (run seed, step, query), straight from the generator's definition."""
-        seed = noise.derive_seed(SEED, step, query)
-        parts = [
-            noise.sample(tuple(p.shape), seed=seed, key=noise.tensor_key(n), kind=kind).double().reshape(-1)
-            for n, p in self.space.tensors.items()
-        ]
-        return torch.cat(parts)
-
-    def run(self) -> list[torch.Tensor]:
-        path = []
-        for _ in range(STEPS):
-            self.record = self.method.step(self.objective)
-            path.append(self.theta)
-        return path
-
-
-def same(path: list[torch.Tensor], expected: list[torch.Tensor], tolerance: float = 1e-9) -> None:
-    for step, (got, want) in enumerate(zip(path, expected, strict=True)):
-        assert float((got - want).norm()) <= tolerance * float(want.norm()), f"step {step}"
+from zobench.zo import noise
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -13,6 +13,7 @@ from zobench.zo import Engine, Objective, build_space, noise
 from zobench.zo.conformance.problems import quadratic, transformer
 
 SEED = 11
+STEPS = 5
 H = torch.linspace(0.5, 2.0, 17, dtype=torch.float64)
 T = torch.linspace(-0.5, 0.5, 17, dtype=torch.float64)
 M, N = 3, 4
@@ -83,7 +84,11 @@ class Lab:
     def theta(self) -> torch.Tensor:
         return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
 
-    def run(self, steps: int) -> list[torch.Tensor]:
+    def u(self, step: int, query: int, kind: str = "gaussian") -> torch.Tensor:
+        """The direction of (run seed, step, query), straight from the generator's definition."""
+        return full(step_seed(step, query), kind)
+
+    def run(self, steps: int = STEPS) -> list[torch.Tensor]:
         path = []
         for _ in range(steps):
             self.record = self.method.step(self.objective)

@@ -30,6 +30,14 @@ def share(key: str, value: float, *, one: bool = False) -> None:
         raise ValueError(f"{key} must be in [0, 1{']' if one else ')'}, got {value!r}")
 
 
+def moments(beta1: float, beta2: float, **guard: float) -> None:
+    """The decays of two moments and the number above 0 that keeps their quotient finite."""
+    share("beta1", beta1)
+    share("beta2", beta2)
+    for key, value in guard.items():
+        positive(key, value)
+
+
 def choice(key: str, value: str, valid: Sequence[str]) -> None:
     """One of the listed words."""
     if value not in valid:

@@ -45,9 +45,7 @@ class AdamwConfig:
 
     def __post_init__(self) -> None:
         checks.rate("lr", self.lr)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("delta", self.delta)
+        checks.moments(self.beta1, self.beta2, delta=self.delta)
         Decay(self.weight_decay, self.decay_rule)
 
 

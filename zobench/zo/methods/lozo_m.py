@@ -9,21 +9,17 @@ N has the shape of U (m x r), so the momentum of a matrix costs 4 r / n bytes pe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.directions import Direction
-from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense, two_sided
-from zobench.zo.lowrank import LazyRight, add_product_, on_own_grid
+from zobench.zo.factored import BasisUpdate, product, working_dtype
+from zobench.zo.lowrank import LazyRight
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
-from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
@@ -52,51 +48,32 @@ class LozoMConfig:
         checks.share("momentum", self.momentum)
 
 
-class LeftMomentum(Update):
+class LeftMomentum(BasisUpdate[LazyRight]):
     """N <- beta N + (1 - beta) c U per matrix, moved over to the new V when that changes; vectors: plain
     SGD."""
 
     slots = ("left",)
+    family = LazyRight
 
     def __init__(self, beta: float) -> None:
         super().__init__()
         self.beta = beta
-        self.index = 0
 
-    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
-        assert isinstance(direction, LazyRight)
-        engine.home()
-        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
-        self.index = direction.index
-
-    def _step(self, direction: LazyRight, estimate: Estimate, name: str) -> torch.Tensor:
+    def step(self, direction: LazyRight, estimate: Estimate, name: str) -> torch.Tensor:
         if not direction.is_matrix(name):
             return dense(direction, estimate, name)
-        wide = torch.float64 if direction.space.dtype(name) == torch.float64 else torch.float32
         (seed,), (slope,) = estimate.seeds, estimate.coefficients
-        fresh = direction.left(name, seed).mul_(slope).to(wide)
+        fresh = direction.left(name, seed).mul_(slope).to(working_dtype(direction, name))
         kept = self.slot("left", name, fresh)
         (right,) = direction.basis(name)
         if self.count == 1:
             kept.copy_(fresh)
         else:
-            if self.index != direction.index:
+            if self.moved(direction):
                 (old,) = direction.basis_at(name, self.index)
                 kept.copy_(kept.double() @ (old.T @ right) / right.shape[0])
             kept.mul_(self.beta).add_(fresh.mul_(1.0 - self.beta))
-        out = torch.zeros(direction.space.shape(name), dtype=wide, device=kept.device)
-        add_product_(out, on_own_grid(kept) if wide == torch.float32 else kept, right, 1.0)
-        return out
-
-    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "index": self.index}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.index = int(state["index"])
-        super().load_state_dict({key: value for key, value in state.items() if key != "index"})
+        return product(direction, name, kept, right)
 
 
 class LozoM(ZerothOrder):

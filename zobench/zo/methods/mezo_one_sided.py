@@ -8,45 +8,18 @@ has O(eps^2).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, one_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
+from zobench.zo.methods.mezo import MezoConfig
 from zobench.zo.objective import Objective
 from zobench.zo.updates import Decay, Sgd
-
-
-@dataclass(frozen=True)
-class MezoOneSidedConfig:
-    """Parameters of one-sided ZO-SGD; defaults as MeZO's.
-
-    Attributes:
-        lr: step size eta.
-        epsilon: smoothing radius eps.
-        n: directions per step.
-        weight_decay: coupled decay rate.
-        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
-    """
-
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    weight_decay: float = 0.0
-    decay_rule: str = "mezo"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        Decay(self.weight_decay, self.decay_rule)
 
 
 class MezoOneSided(ZerothOrder):
     """One-sided SPSA with plain SGD; plots L(theta) exactly."""
 
-    Config = MezoOneSidedConfig
+    Config = MezoConfig
     card = MethodCard(
         name="mezo-one-sided",
         title="ZO-SGD, one-sided",
@@ -60,7 +33,7 @@ class MezoOneSided(ZerothOrder):
     )
 
     @classmethod
-    def cost(cls, config: MezoOneSidedConfig) -> Cost:
+    def cost(cls, config: MezoConfig) -> Cost:
         return Cost(config.n + 1, config.n + 1, 2 * config.n, 0)
 
     def make_update(self) -> Sgd:

@@ -13,11 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from zobench.zo.base import Cost, MethodCard
-from zobench.zo.estimators import Estimate, one_sided
-from zobench.zo.method import ZerothOrder
+from zobench.zo.base import MethodCard
 from zobench.zo.methods import checks
-from zobench.zo.objective import Objective
+from zobench.zo.methods.one_sided_moments import OneSidedMoments
 from zobench.zo.updates import Update
 
 
@@ -45,9 +43,7 @@ class RAdazoConfig:
         checks.rate("lr", self.lr)
         checks.positive("epsilon", self.epsilon)
         checks.count("n", self.n)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("zeta", self.zeta)
+        checks.moments(self.beta1, self.beta2, zeta=self.zeta)
 
 
 class RefinedAdam(Update):
@@ -66,10 +62,11 @@ class RefinedAdam(Update):
         return m / (v + self.zeta).sqrt_()
 
 
-class RAdazo(ZerothOrder):
+class RAdazo(OneSidedMoments):
     """Adaptive steps with a variance-reduced second moment."""
 
     Config = RAdazoConfig
+    slots = 2
     card = MethodCard(
         name="r-adazo",
         title="R-AdaZO",
@@ -81,12 +78,5 @@ class RAdazo(ZerothOrder):
         "estimate up to the fluctuation of the length, and needs no sweep for the norm.",
     )
 
-    @classmethod
-    def cost(cls, config: RAdazoConfig) -> Cost:
-        return Cost(config.n + 1, config.n + 1, 2 * config.n, 8)
-
     def make_update(self) -> RefinedAdam:
         return RefinedAdam(self.config.beta1, self.config.beta2, self.config.zeta)
-
-    def measure(self, objective: Objective) -> Estimate:
-        return one_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

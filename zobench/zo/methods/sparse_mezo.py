@@ -74,7 +74,7 @@ class SparseMezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="sparsity is the share zeroed. Entries that equal the threshold are kept, as in the formula, so "
+        notes="sparsity is the share zeroed. Entries equal to the threshold are kept, as in the formula, so "
         "constant tensors (fresh norms) are kept whole or not at all, and tensors that start at zero (LoRA's "
         "B) leave a dynamic mask with their first move: use mask 'static' there. A dynamic mask only loses "
         "entries: one that has grown past the threshold is frozen there, so the kept share falls with the "

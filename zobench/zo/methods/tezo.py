@@ -20,10 +20,9 @@ from dataclasses import dataclass
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.directions import Direction
-from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense, two_sided
-from zobench.zo.lowrank import Temporal, add_product_, on_own_grid
+from zobench.zo.factored import FactoredUpdate, product, working_dtype
+from zobench.zo.lowrank import Temporal
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
@@ -96,7 +95,7 @@ class TezoAdamConfig(TezoMConfig):
         checks.positive("delta", self.delta)
 
 
-class TemporalMoments(Update):
+class TemporalMoments(FactoredUpdate[Temporal]):
     """Moments of kappa tau per matrix and of the dense estimate per vector.
 
     Args:
@@ -105,29 +104,24 @@ class TemporalMoments(Update):
     """
 
     slots = ("first", "second")
+    family = Temporal
 
     def __init__(self, beta1: float, adam: tuple[float, float] | None = None) -> None:
         super().__init__()
         self.beta1, self.adam = beta1, adam
 
-    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
-        assert isinstance(direction, Temporal)
-        engine.home()
-        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
-
-    def _step(self, direction: Temporal, estimate: Estimate, name: str) -> torch.Tensor:
-        wide = torch.float64 if direction.space.dtype(name) == torch.float64 else torch.float32
+    def step(self, direction: Temporal, estimate: Estimate, name: str) -> torch.Tensor:
         if not direction.is_matrix(name):
             first, second = self._moments(name, dense(direction, estimate, name))
             return first if second is None or self.adam is None else first / (second.sqrt() + self.adam[1])
         (seed,), (slope,) = estimate.seeds, estimate.coefficients
-        first, second = self._moments(name, (direction.times(name, seed) * slope).to(wide))
+        first, second = self._moments(
+            name, (direction.times(name, seed) * slope).to(working_dtype(direction, name))
+        )
         left, right = direction.basis(name)
-        out = torch.zeros(direction.space.shape(name), dtype=wide, device=left.device)
-        add_product_(out, _factor(left * first, wide), right, 1.0)
+        out = product(direction, name, left * first, right)
         if second is not None and self.adam is not None:
-            below = torch.zeros_like(out)
-            add_product_(below, _factor(left.square() * second, wide), right.square(), 1.0)
+            below = product(direction, name, left.square() * second, right.square())
             out.div_(below.clamp_min_(0.0).sqrt_().add_(self.adam[1]))
         return out
 
@@ -140,13 +134,6 @@ class TemporalMoments(Update):
         second = self.slot("second", name, g)
         second.mul_(beta2).add_(g.square() * (1.0 - beta2))
         return first / (1.0 - self.beta1**self.count), second / (1.0 - beta2**self.count)
-
-    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
-
-
-def _factor(values: torch.Tensor, wide: torch.dtype) -> torch.Tensor:
-    return on_own_grid(values) if wide == torch.float32 else values
 
 
 class Tezo(ZerothOrder):

@@ -47,9 +47,7 @@ class ZoAdamConfig:
         checks.rate("lr", self.lr)
         checks.positive("epsilon", self.epsilon)
         checks.count("n", self.n)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("delta", self.delta)
+        checks.moments(self.beta1, self.beta2, delta=self.delta)
         Decay(self.weight_decay, self.decay_rule)
 
 

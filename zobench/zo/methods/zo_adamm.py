@@ -14,11 +14,9 @@ from dataclasses import dataclass
 
 import torch
 
-from zobench.zo.base import Cost, MethodCard
-from zobench.zo.estimators import Estimate, one_sided
-from zobench.zo.method import ZerothOrder
+from zobench.zo.base import MethodCard
 from zobench.zo.methods import checks
-from zobench.zo.objective import Objective
+from zobench.zo.methods.one_sided_moments import OneSidedMoments
 from zobench.zo.updates import Update
 
 
@@ -46,9 +44,7 @@ class ZoAdammConfig:
         checks.rate("lr", self.lr)
         checks.positive("epsilon", self.epsilon)
         checks.count("n", self.n)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("delta", self.delta)
+        checks.moments(self.beta1, self.beta2, delta=self.delta)
 
 
 class AmsGrad(Update):
@@ -68,10 +64,11 @@ class AmsGrad(Update):
         return m / w.sqrt().add_(self.delta)
 
 
-class ZoAdamm(ZerothOrder):
+class ZoAdamm(OneSidedMoments):
     """Adaptive momentum with a second moment that never shrinks."""
 
     Config = ZoAdammConfig
+    slots = 3
     card = MethodCard(
         name="zo-adamm",
         title="ZO-AdaMM",
@@ -83,12 +80,5 @@ class ZoAdamm(ZerothOrder):
         "never touched. Unit-sphere directions replaced by N(0, I), as in r-adazo.",
     )
 
-    @classmethod
-    def cost(cls, config: ZoAdammConfig) -> Cost:
-        return Cost(config.n + 1, config.n + 1, 2 * config.n, 12)
-
     def make_update(self) -> AmsGrad:
         return AmsGrad(self.config.beta1, self.config.beta2, self.config.delta)
-
-    def measure(self, objective: Objective) -> Estimate:
-        return one_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

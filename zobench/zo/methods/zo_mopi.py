@@ -12,22 +12,18 @@ step.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.directions import Direction
-from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense, two_sided
+from zobench.zo.factored import BasisUpdate
 from zobench.zo.lowrank import Projected
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
 from zobench.zo.methods.zo_muon import lifted, reduced
 from zobench.zo.objective import Objective
-from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
@@ -63,28 +59,22 @@ class ZoMopiConfig:
         checks.rate("vector_scale", self.vector_scale)
 
 
-class PowerIterated(Update):
+class PowerIterated(BasisUpdate[Projected]):
     """Momentum K in the subspace and its streamed right singular directions V, both in float64."""
 
     slots = ("momentum", "right")
+    family = Projected
 
     def __init__(self, beta: float, directions: int, vector_scale: float) -> None:
         super().__init__()
         self.beta, self.directions, self.vector_scale = beta, directions, vector_scale
-        self.index = 0
 
-    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
-        assert isinstance(direction, Projected)
-        engine.home()
-        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
-        self.index = direction.index
-
-    def _step(self, direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
+    def step(self, direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
         if not direction.is_matrix(name):
             return dense(direction, estimate, name).mul_(self.vector_scale)
         fresh = reduced(direction, estimate, name)
         kept = self.slot("momentum", name, fresh)
-        if self.count > 1 and self.index != direction.index:
+        if self.moved(direction):
             (old,), (new,) = direction.basis_at(name, self.index), direction.basis(name)
             kept.copy_((new.T @ old) @ kept)
         kept.mul_(self.beta).add_(fresh.mul_(1.0 - self.beta))
@@ -101,16 +91,6 @@ class PowerIterated(Update):
             return self.state["right"][name]
         _, n, r = direction.size(name)
         return direction.orthonormal("warm", (n, min(self.directions, r, n)), direction.seed, name)
-
-    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
-
-    def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "index": self.index}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.index = int(state["index"])
-        super().load_state_dict({key: value for key, value in state.items() if key != "index"})
 
 
 class ZoMopi(ZerothOrder):

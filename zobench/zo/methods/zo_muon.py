@@ -19,14 +19,13 @@ from dataclasses import dataclass
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.directions import Direction
-from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense, one_sided
+from zobench.zo.factored import FactoredUpdate, working_dtype
 from zobench.zo.lowrank import Projected, add_product_, on_own_grid
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
-from zobench.zo.updates import Decay, Update
+from zobench.zo.updates import Decay
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
@@ -103,15 +102,18 @@ def reduced(direction: Projected, estimate: Estimate, name: str) -> torch.Tensor
 
 def lifted(direction: Projected, inner: torch.Tensor, name: str) -> torch.Tensor:
     """P ``inner`` in the shape and working dtype of the tensor."""
-    wide = torch.float64 if direction.space.dtype(name) == torch.float64 else torch.float32
+    (rows,) = direction.basis(name)
+    wide = working_dtype(direction, name)
     out = torch.zeros(direction.space.shape(name), dtype=wide, device=inner.device)
     factor = on_own_grid(inner) if wide == torch.float32 else inner
-    add_product_(out, direction.basis(name)[0], factor.T, 1.0)
+    add_product_(out, rows, factor.T, 1.0)
     return out
 
 
-class Orthogonalized(Update):
+class Orthogonalized(FactoredUpdate[Projected]):
     """W <- W - eta (P orthogonalize(R) + wd W); vectors: SGD with eta vector_scale."""
+
+    family = Projected
 
     def __init__(
         self, orthogonalize: Callable[[torch.Tensor], torch.Tensor], vector_scale: float, decay: Decay
@@ -119,18 +121,10 @@ class Orthogonalized(Update):
         super().__init__(decay)
         self.orthogonalize, self.vector_scale = orthogonalize, vector_scale
 
-    def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
-        assert isinstance(direction, Projected)
-        engine.home()
-        self.apply_dense(engine, lambda name: self._step(direction, estimate, name), lr)
-
-    def _step(self, direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
+    def step(self, direction: Projected, estimate: Estimate, name: str) -> torch.Tensor:
         if not direction.is_matrix(name):
             return dense(direction, estimate, name).mul_(self.vector_scale)
         return lifted(direction, self.orthogonalize(reduced(direction, estimate, name)), name)
-
-    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient
 
 
 class ZoMuon(ZerothOrder):
