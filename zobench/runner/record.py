@@ -161,6 +161,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         resumed=progress.resumed,
         weights_digest=training.space.digest(),
         artifacts_digest=training.kept_artifacts(),
+        diagnostic_forwards=progress.diagnostic_forwards,
     )
     tables = {
         "runs": [row],

@@ -10,6 +10,7 @@ state.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -58,6 +59,7 @@ class Progress:
     points: list[int] = field(default_factory=list)
     """Budget points that are measured already."""
     prepared: bool = False
+    diagnostic_forwards: int = 0
     resumed: int = 0
 
 
@@ -77,16 +79,43 @@ class Training:
     ) -> None:
         self.spec, self.bench, self.space, self.optimizer, self.folder = spec, bench, space, optimizer, folder
         self.lm: LanguageModel = bench.model(spec.model)
-        self.data: TaskData = bench.data(spec)
         self.meter = Meter(budget=spec.budget.forwards)
-        self.objective = Objective(self.lm.module, self._loss, self.meter)
+        self.objective = self.make_objective()
         optimizer.supply(RunSupplies(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
+        self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
         self.progress = Progress()
         self.guard = DivergenceGuard()
         self.diverged = ""
         self._every = checkpoint_every
         self._tell = listener
+
+    @functools.cached_property
+    def data(self) -> TaskData:
+        """The run's task and rows."""
+        return self.bench.data(self.spec)
+
+    def make_objective(self) -> Objective:
+        """What the optimizer minimizes."""
+        return Objective(self.lm.module, self._loss, self.meter)
+
+    def minibatch(self) -> Any:
+        """The coming step's minibatch, with ``sequences`` and ``tokens``."""
+        return self.bench.minibatch(self.spec, self.progress.step)
+
+    def after_step(self, batch: Any, record: StepRecord) -> None:
+        """Whatever follows a step besides its record."""
+
+    def further_rows(self) -> list[Row]:
+        """Rows of the metrics table beyond evaluation and attacks, measured on the final state."""
+        return []
+
+    def own_position(self) -> dict[str, Any]:
+        """Further JSON for the checkpoint."""
+        return {}
+
+    def take_position(self, position: dict[str, Any]) -> None:
+        """Go on from ``own_position()``."""
 
     def _loss(self, module: torch.nn.Module, batch: Any) -> torch.Tensor:
         return self.data.task.loss(self.lm, module, batch)
@@ -94,6 +123,9 @@ class Training:
     def run(self, should_stop: Callable[[], bool]) -> str:
         """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
         stop."""
+        if self.diagnosis is not None:
+            self.diagnosis.begin()
+            self.progress.diagnostic_forwards = self.diagnosis.forwards()
         self._resume()
         self._prepare()
         while not self.diverged and self._next_fits():
@@ -242,6 +274,10 @@ class Training:
         named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
         self._tell({"at": spent.forwards, "measured": named})
 
+    def _diagnosis(self) -> Diagnosis:
+        own = Objective(self.lm.module, self._loss)
+        return Diagnosis(self.spec, self.bench, self.space, self.optimizer, own)
+
     @contextlib.contextmanager
     def _at(self, values: dict[str, torch.Tensor]) -> Iterator[None]:
         now = self.space.snapshot()
@@ -250,17 +286,24 @@ class Training:
         self.space.restore(now)
 
     def _step(self) -> None:
-        batch = self.bench.minibatch(self.spec, self.progress.step)
+        batch, before = self.minibatch(), self.spent()
         self.objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
+        if self.diagnosis is not None:
+            self.diagnosis.before(self.progress.step, batch)
         started = time.perf_counter()
         record = self.optimizer.step(self.objective)
         self._synchronize()
         self.progress.seconds += time.perf_counter() - started
+        if self.diagnosis is not None:
+            self.progress.seconds -= self.diagnosis.seconds
+            self.progress.curve += self.diagnosis.after(record, before)
+            self.progress.diagnostic_forwards += self.diagnosis.forwards()
         self.progress.step += 1
         self.progress.refused += not record.moved
         self.folder.append_step(self._log_row(record))
         self.diverged = self.guard.see(record.loss)
         self._tell({"forwards": self.meter.forwards, "loss": record.loss, "lr": record.lr})
+        self.after_step(batch, record)
 
     def _log_row(self, record: StepRecord) -> Row:
         return {
@@ -290,6 +333,7 @@ class Training:
             "meter": meter,
             "guard": self.guard.state(),
             "diverged": self.diverged,
+            **self.own_position(),
         }
         weights = {name: self.space.entries(name) for name in self.space}
         self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), position))
@@ -311,3 +355,4 @@ class Training:
             setattr(self.meter, name, value)
         self.guard = DivergenceGuard.of(position["guard"])
         self.diverged = position["diverged"]
+        self.take_position(position)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zobench import plugins
+from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
@@ -42,6 +43,7 @@ def run(document: Document, draft: Draft) -> None:
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
+    check_diagnostics(document, draft)
     _check_row_names(document, draft)
 
 

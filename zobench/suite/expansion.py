@@ -105,6 +105,7 @@ def _planned(
         noise=entry.noise,
         purpose="tuning" if tuning else "result",
         unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
+        diagnostics=None if tuning or not budget.forwards else suite.diagnostics,
     )
     tuning_of = row.name if tuning else None
     note = entry.note if chosen == wanted else "; ".join(filter(None, (entry.note, EAGER)))

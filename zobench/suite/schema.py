@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from zobench.suite.spec import Budget, ForgetSet, ModelRef, Pair
+from zobench.suite.spec import Budget, Diagnostics, ForgetSet, ModelRef, Pair
 
 Number = int | float
 Params = dict[str, Any]
@@ -208,6 +208,7 @@ class Suite(Strict):
     evaluation: EvaluationEntry = EvaluationEntry()
     executor: Executor = Executor()
     checkpoint: Checkpoint = Checkpoint()
+    diagnostics: Diagnostics | None = None
     trackers: tuple[str, ...] = ()
     output: str | None = None
 
@@ -227,6 +228,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "evaluation": (EvaluationEntry, False),
     "executor": (Executor, False),
     "checkpoint": (Checkpoint, False),
+    "diagnostics": (Diagnostics, False),
 }
 """Sections of the file: their type, and whether they map names to entries of that type."""
 

@@ -144,6 +144,21 @@ class Unlearning(Frozen):
     """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
 
 
+class Diagnostics(Frozen):
+    """What is read at every ``every``-th step besides its record (``zobench.zo.diagnostics``).
+
+    ``directions`` and ``radius`` (smoothing radius) are those of its own probes; their forwards are no part
+    of the budget.
+    """
+
+    measure: tuple[
+        Literal["gradient-cosine", "variance", "effective-rank", "sharpness", "gradip", "probe-losses"], ...
+    ]
+    every: int = Field(default=10, ge=1)
+    directions: int = Field(default=8, ge=2)
+    radius: float = Field(default=1e-3, gt=0)
+
+
 class RunSpec(Frozen):
     """Everything that determines the outcome of one run."""
 
@@ -162,12 +177,15 @@ class RunSpec(Frozen):
     noise: Literal["counter", "legacy"] = "counter"
     purpose: Literal["result", "tuning"] = "result"
     unlearning: Unlearning | None = None
+    diagnostics: Diagnostics | None = None
 
     def canonical(self) -> str:
         """Canonical JSON of the spec: sorted keys, no spaces, floats as Python prints them."""
         body = {"spec_version": SPEC_VERSION, **self.model_dump(mode="json")}
         if self.unlearning is None:  # runs without it keep the identity they had before there was unlearning
             del body["unlearning"]
+        if self.diagnostics is None:
+            del body["diagnostics"]
         _drop_unset(body)
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -55,6 +55,11 @@ class Direction(ABC):
         """Called before step ``step`` is measured: the place to move on to the next interval's basis or
         subset."""
 
+    def seed_of(self, number: int) -> int:
+        """A seed of this family from any 64-bit number; for families whose seeds carry a position or a
+        block."""
+        return number
+
     def tensor(self, name: str, seed: int) -> torch.Tensor:
         """u(seed)[name] as float32 (float64 for float64 tensors)."""
         dtype = torch.float64 if self.space.dtype(name) == torch.float64 else torch.float32

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -123,7 +123,10 @@ class ZerothOrder(Method):
     Attributes:
         direction: the distribution of directions (``make_direction``).
         updater: what is done with the estimate (``make_update``).
+        watch: called with every estimate before the weights move, for diagnostics; ``None``: nobody looks.
     """
+
+    watch: Callable[[Estimate], None] | None = None
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
@@ -172,6 +175,8 @@ class ZerothOrder(Method):
             reason = "non-finite learning rate"
         if reason:
             self.engine.home()
+        if self.watch is not None:
+            self.watch(estimate)
         extras = {} if reason else self.update(estimate, lr)
         self.after(estimate, moved=not reason)
         record = self.record(estimate, lr, spent, reason, extras)

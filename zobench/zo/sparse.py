@@ -143,6 +143,9 @@ class Listed(Direction):
 class Entry(Direction):
     """The coordinate vector e_i of one tuned entry; the seed is its position in the whole space."""
 
+    def seed_of(self, number: int) -> int:
+        return number % self.space.numel
+
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         owner, position = self.place(seed)
         if owner == name:

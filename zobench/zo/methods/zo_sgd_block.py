@@ -61,6 +61,9 @@ class OneBlock(Direction):
         """One seed per block."""
         return [seed >> BLOCK_BITS << BLOCK_BITS | b for b in range(len(self.blocks))]
 
+    def seed_of(self, number: int) -> int:
+        return number >> BLOCK_BITS << BLOCK_BITS | number % len(self.blocks)
+
     def touches(self, name: str, seed: int) -> bool:
         return name in self.blocks[seed & ((1 << BLOCK_BITS) - 1)]
 
