@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zobench.models import load
-from zobench.models.shared_prefix import packed, tail_logits, takes_packs, worth_packing
+from zobench.models.shared_prefix import packed, prefill, tail_logits, takes_packs, worth_packing
 from zobench.suite.spec import ModelRef
 
 Folder = Callable[[str], Path]
@@ -72,3 +72,28 @@ def test_a_window_or_a_deaf_module_is_refused(tiny_folder: Folder) -> None:
 
     deaf.module.forward = forward
     assert not takes_packs(deaf.module)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@torch.inference_mode()
+def test_prefill_leaves_the_cache_of_each_row(tiny_folder: Folder, family: str) -> None:
+    lm: Any = load(ModelRef(name=str(tiny_folder(family))))
+    logits, cache = prefill(lm.module, ROWS, tokens=200)
+    width = max(map(len, ROWS))
+    for i, row in enumerate(ROWS):
+        alone = lm.module(torch.tensor([row]), use_cache=True)
+        torch.testing.assert_close(logits[i], alone.logits[0, -1], atol=TOLERANCE, rtol=0)
+        for mine, own in zip(cache.layers, alone.past_key_values.layers, strict=True):
+            assert mine.keys.shape[2] == width
+            torch.testing.assert_close(mine.keys[i, :, width - len(row) :], own.keys[0], atol=1e-5, rtol=0)
+            torch.testing.assert_close(
+                mine.values[i, :, width - len(row) :], own.values[0], atol=1e-5, rtol=0
+            )
+
+
+def test_prompts_that_begin_alike_get_the_answers_that_they_get_alone(tiny_folder: Folder) -> None:
+    lm: Any = load(ModelRef(name=str(tiny_folder("llama"))))
+    prompts = [f"Question: How many apples does Ann have? Answer: {i} {w}" for i in (1, 18) for w in "abcd"]
+    assert worth_packing([lm.tokenizer(p)["input_ids"] for p in prompts])
+    together = lm.generate(prompts, max_new_tokens=12)
+    assert together == [lm.generate([p], max_new_tokens=12)[0] for p in prompts]

@@ -11,6 +11,7 @@ from transformers import DynamicCache
 
 from zobench.models.batching import chunks_by_length, pad, pad_id, takes_position_ids
 from zobench.models.encoding import encode_prompts, truncate_left
+from zobench.models.shared_prefix import prediction_tokens, prefill, takes_packs, worth_packing
 
 MAX_BATCH_TOKENS = 16384
 
@@ -47,15 +48,11 @@ def _generate_batch(
 ) -> list[list[int]]:
     """Token ids generated for each row, ending with whatever ended it."""
     positions = takes_position_ids(lm.module)
-    padded = pad(rows, fill=pad_id(lm.tokenizer), side="left", device=lm.device, positions=positions)
-    mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
-    cache = DynamicCache(config=lm.module.config)
+    logits, cache, mask = _start(lm, rows, positions=positions)
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
-    arguments = {**padded, "attention_mask": mask}
     for _ in range(max_new_tokens):
-        output = lm.module(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        tokens = output.logits[:, -1].argmax(-1)
+        tokens = logits.argmax(-1)
         for row, token in zip(alive, tokens.tolist(), strict=True):
             generated[row].append(token)
         keep = [k for k, row in enumerate(alive) if not stopper.ended(generated[row])]
@@ -70,7 +67,22 @@ def _generate_batch(
         arguments = {"input_ids": tokens[:, None], "attention_mask": mask}
         if positions:
             arguments["position_ids"] = mask.sum(1, keepdim=True) - 1
+        logits = lm.module(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
     return generated
+
+
+def _start(
+    lm: Any, rows: list[list[int]], *, positions: bool
+) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
+    """Next-token logits after the prompts, their keys and values, and which places of these are real."""
+    padded = pad(rows, fill=pad_id(lm.tokenizer), side="left", device=lm.device, positions=positions)
+    mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
+    if worth_packing(rows) and takes_packs(lm.module):
+        logits, cache = prefill(lm.module, rows, tokens=prediction_tokens(lm.device))
+        return logits, cache, mask
+    cache = DynamicCache(config=lm.module.config)
+    arguments = {**padded, "attention_mask": mask, "past_key_values": cache}
+    return lm.module(**arguments, use_cache=True, logits_to_keep=1).logits[:, -1], cache, mask
 
 
 class _Stopper:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import DynamicCache
 
 from zobench.models.batching import takes_position_ids
 
@@ -28,8 +29,8 @@ NODES = 128
 """Nodes of a pack, at least; attention costs their square."""
 WORTH = 0.9
 """Packed where the nodes are at most this share of the padded tokens."""
-CPU_TOKENS = 1024
-"""Tokens per forward on a CPU, where more fall out of its caches."""
+CPU_TOKENS, DEVICE_TOKENS = 1024, 8192
+"""Tokens per forward in prediction, on a CPU (where more fall out of its caches) and elsewhere."""
 
 _taken: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
 
@@ -106,6 +107,11 @@ def arguments(batch: Sequence[Pack], module: Any, device: torch.device) -> dict[
     }
 
 
+def prediction_tokens(device: torch.device) -> int:
+    """Tokens per forward that suit the device."""
+    return CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS
+
+
 def worth_packing(rows: Sequence[Sequence[int]]) -> bool:
     """Whether the rows' common beginnings save enough of their padded tokens."""
     if len(rows) < 2:
@@ -142,8 +148,45 @@ def tail_logits(
     return [f for f in found if f is not None]
 
 
+def prefill(module: Any, rows: Sequence[Sequence[int]], *, tokens: int) -> tuple[torch.Tensor, DynamicCache]:
+    """Next-token logits after each row, shape (rows, vocabulary), and the rows' keys and values, left-padded.
+
+    Padded places of the cache hold some other token's and must be masked.
+    """
+    device = next(module.parameters()).device
+    width = max(map(len, rows))
+    order: list[int] = []
+    logits: list[torch.Tensor] = []
+    parts: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
+    for batch in batches_of_packs(packed(rows), tokens):
+        last = [(b, path[-1]) for b, p in enumerate(batch) for path in p.paths.values()]
+        place = torch.tensor([b for b, _ in last]), torch.tensor([n for _, n in last])
+        cache = DynamicCache(config=module.config)
+        logits.append(_logits_at(module, arguments(batch, module, device), place, cache))
+        for b, pack in enumerate(batch):
+            order += pack.paths
+            nodes = [[path[0]] * (width - len(path)) + path for path in pack.paths.values()]
+            index = torch.tensor(nodes, device=device)
+            layers: list[Any] = list(cache.layers)
+            parts.append([(_at(x.keys[b], index), _at(x.values[b], index)) for x in layers])
+    back = torch.tensor(order, device=device).argsort()
+    whole = DynamicCache(config=module.config)
+    for layer in range(len(parts[0])):
+        keys, values = (torch.cat([p[layer][i] for p in parts])[back] for i in (0, 1))
+        whole.update(keys, values, layer)
+    return torch.cat(logits)[back], whole
+
+
+def _at(states: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
+    """States (heads, nodes, width) at the nodes of each row: (rows, heads, nodes of a row, width)."""
+    return states.index_select(1, nodes.flatten()).unflatten(1, nodes.shape).transpose(0, 1)
+
+
 def _logits_at(
-    module: Any, inputs: dict[str, torch.Tensor], place: tuple[torch.Tensor, torch.Tensor]
+    module: Any,
+    inputs: dict[str, torch.Tensor],
+    place: tuple[torch.Tensor, torch.Tensor],
+    cache: DynamicCache | None = None,
 ) -> torch.Tensor:
     """Logits at (pack, node) pairs; the head's input is narrowed to them while the module runs."""
 
@@ -152,7 +195,8 @@ def _logits_at(
 
     hook = module.get_output_embeddings().register_forward_pre_hook(narrow)
     try:
-        logits: torch.Tensor = module(**inputs, use_cache=False).logits[0]
+        kept = {"use_cache": False} if cache is None else {"use_cache": True, "past_key_values": cache}
+        logits: torch.Tensor = module(**inputs, **kept).logits[0]
     finally:
         hook.remove()
     return logits

@@ -28,7 +28,7 @@ from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_ca
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
-from zobench.models.shared_prefix import CPU_TOKENS, tail_logits, takes_packs, worth_packing
+from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
@@ -37,9 +37,6 @@ from zobench.tasks.prompts import Prompt
 
 Scoring = Literal["label-words", "option-likelihood"]
 Training = Literal["classification", "teacher-forcing"]
-
-PREDICTION_TOKENS = 8192
-"""Padded tokens per forward in prediction; ``CPU_TOKENS`` on a CPU."""
 
 
 class PromptedClassification(Task):
@@ -227,10 +224,10 @@ class PromptedClassification(Task):
         if _packs(lm, rows):
             labels = torch.tensor(self._labels(lm), device=lm.device)
             ids = [r.ids for r in rows]
-            last = tail_logits(lm.module, ids, [1] * len(ids), tokens=_tokens(lm))
+            last = tail_logits(lm.module, ids, [1] * len(ids), tokens=prediction_tokens(lm.device))
             return list(torch.cat(last).index_select(1, labels).float().cpu())
         scores: list[torch.Tensor] = [torch.empty(0)] * len(rows)
-        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=_tokens(lm)):
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):
             found = _answer_scores(lm.module, self._answer_inputs(lm, [rows[i] for i in chunk])).cpu()
             for i, row in zip(chunk, found, strict=True):
                 scores[i] = row
@@ -253,7 +250,7 @@ class PromptedClassification(Task):
         if _packs(lm, rows):
             return _packed_option_sums(lm, rows)
         sums = torch.empty(len(rows))
-        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=_tokens(lm)):
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):
             inputs = self._option_inputs(lm, [rows[i] for i in chunk])
             sums[torch.tensor(chunk)] = _option_sums(lm.module, inputs).cpu()
         return sums
@@ -277,7 +274,7 @@ def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
 def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
     """The same with common beginnings computed once."""
     tails = [r.option + 1 for r in rows]
-    found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=_tokens(lm))
+    found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=prediction_tokens(lm.device))
     sums = []
     for row, logits in zip(rows, found, strict=True):
         targets = torch.tensor(row.ids[len(row.ids) - row.option :], device=lm.device)
@@ -287,10 +284,6 @@ def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
 
 def _packs(lm: LanguageModel, rows: Sequence[Row]) -> bool:
     return lm.architecture == "causal" and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
-
-
-def _tokens(lm: LanguageModel) -> int:
-    return CPU_TOKENS if lm.device.type == "cpu" else PREDICTION_TOKENS
 
 
 def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
