@@ -7,7 +7,9 @@ projected gradients, updates - is written out here from the papers' formulas.
 
 from __future__ import annotations
 
+import ast
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -214,3 +216,24 @@ def test_nothing_moves_between_refusals() -> None:
     u = lab.u(1, 0)
     lab.method.step(lab.objective)
     same([lab.theta], [before - 0.02 * slope(before, u, 1e-3) * u])
+
+
+def compares_a_trajectory(function: ast.FunctionDef) -> bool:
+    """Whether a test takes steps of a method and compares weights with numbers of its own."""
+    called = {
+        ast.unparse(node.func).rpartition(".")[2] for node in ast.walk(function) if isinstance(node, ast.Call)
+    }
+    return bool(called & {"same", "close", "allclose"}) and bool(called & {"run", "step"})
+
+
+def test_every_method_is_compared_with_its_definition() -> None:
+    """A method that joins the catalogue brings a trajectory by direct arithmetic with it."""
+    from zobench.zo.methods.catalogue import METHODS
+
+    compared = set()
+    for file in Path(__file__).parent.glob("test_*.py"):
+        for node in ast.parse(file.read_text()).body:
+            if isinstance(node, ast.FunctionDef) and compares_a_trajectory(node):
+                words = (n.value for n in ast.walk(node) if isinstance(n, ast.Constant))
+                compared |= {word for word in words if isinstance(word, str) and word in METHODS}
+    assert set(METHODS) - compared == {"none"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from zo_lab import SEED, H, Lab, T, full, slope, step_seed
+from zo_lab import SEED, H, Lab, T, draw, full, slope, step_seed
 
 from zobench.plugins import lookup
 from zobench.zo import Objective, build_space, noise
@@ -91,13 +91,25 @@ def test_random_mask_stands_and_moves_with_its_interval() -> None:
     assert not torch.equal(masks[1], masks[2])
 
 
-def test_sparse_gradient_takes_its_shares_from_magnitude_pruning() -> None:
-    lab = Lab("zo-sgd-sparse", sparsity=0.6)
-    top = lab.theta.abs().argsort(descending=True)[: round(0.4 * 17)]
-    expected = {"matrix": int((top < 12).sum()), "vector": int((top >= 12).sum())}
-    lab.method.step(lab.objective)
-    masks = lab.method.direction.masks
-    assert {n: int(m.sum()) for n, m in masks.items()} == {n: max(1, k) for n, k in expected.items()}
+@pytest.mark.parametrize("interval", [0, 1, 2])
+def test_sparse_gradient_takes_its_shares_from_magnitude_pruning(interval: int) -> None:
+    """Shares from the largest starting weights; which entries, from uniform draws of each interval's seed."""
+    lab = Lab("zo-sgd-sparse", lr=0.05, sparsity=0.6, interval=interval, n=2)
+    theta = lab.theta
+    top = theta.abs().argsort(descending=True)[: round(0.4 * 17)]
+    counts = {"matrix": int((top < 12).sum()), "vector": int((top >= 12).sum())}
+    assert min(counts.values()) >= 1
+    kept = []
+    for t in range(STEPS):
+        seed = noise.derive_seed("mask", SEED, t // interval if interval else 0)
+        uniform = [draw(f"{n}/mask", (k,), seed, "uniform") for n, k in (("matrix", 12), ("vector", 5))]
+        m = torch.cat([(d <= d.sort().values[k - 1]) for d, k in zip(uniform, counts.values(), strict=True)])
+        kept.append(m)
+        us = [m * full(step_seed(t, i)) for i in range(2)]
+        theta = theta - 0.05 * sum(slope(theta, u, 1e-3) * u for u in us) / 2
+        lab.method.step(lab.objective)
+        assert torch.allclose(lab.theta, theta, rtol=1e-9, atol=1e-12), t
+    assert torch.equal(kept[0], kept[1]) == (interval != 1)
 
 
 def test_meerkat_follows_its_calibrated_mask() -> None:

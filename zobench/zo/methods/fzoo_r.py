@@ -20,12 +20,12 @@ from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods import checks
-from zobench.zo.methods.fzoo import spread
+from zobench.zo.methods.fzoo import FzooConfig, spread
 from zobench.zo.objective import Objective
 
 
 @dataclass(frozen=True)
-class FzooRConfig:
+class FzooRConfig(FzooConfig):
     """Parameters of FZOO-R; defaults of FZOO.
 
     Attributes:
@@ -35,16 +35,9 @@ class FzooRConfig:
         step_size: ``code`` (no 1/eps, population spread) or ``paper``.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 8
-    step_size: str = "code"
-
     def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
+        super().__post_init__()
         checks.count("n", self.n, 4)
-        checks.choice("step_size", self.step_size, ("paper", "code"))
         if self.n % 2:
             raise ValueError(f"n must be even, got {self.n}")
 
