@@ -3,7 +3,7 @@
   const bad = [];
   const name = (e) => (e.getAttribute('aria-label') || e.textContent || '').trim() || (e.labels && e.labels.length && e.labels[0].textContent.trim());
   document.querySelectorAll('button, a[href], select, input, summary').forEach((e) => { if (!name(e)) bad.push('no name: ' + e.outerHTML.slice(0, 90)); });
-  document.querySelectorAll('[role=img], [role=region]').forEach((e) => { if (!e.getAttribute('aria-label')) bad.push('no label: ' + e.id); });
+  document.querySelectorAll('[role=img], [role=group], [role=region]').forEach((e) => { if (!e.getAttribute('aria-label')) bad.push('no label: ' + e.id); });
   document.querySelectorAll('table').forEach((t) => { if ([...t.querySelectorAll('th')].some((h) => !h.scope)) bad.push('th without scope: ' + t.id); });
   const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
   if (new Set(ids).size !== ids.length) bad.push('doubled ids');

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -69,6 +71,53 @@ def test_search_columns_and_csv(page_file, open_page):
     text = saved.value.path().read_text()
     assert text.startswith("rank,row,ties,mean")
     assert len(text.strip().splitlines()) == 1 + len(names)
+
+
+def save(page, table, ending, label, folder):
+    with page.expect_download() as saved:
+        page.click(f"button[aria-label='Save {table} as {label}']")
+    path = folder / f"{table}.{ending}"
+    saved.value.save_as(path)
+    return path
+
+
+@pytest.mark.parametrize("table", ["ranking", "robustness", "time-to-target", "runs"])
+def test_parquet_holds_what_is_shown(page_file, open_page, tmp_path, table):
+    """The page writes the file itself; pyarrow reads it and finds the numbers of the CSV."""
+    page = open_page(page_file).page
+    if table == "ranking":
+        page.fill("#ranking input[type=search]", "o")
+    parquet = pd.read_parquet(save(page, table, "parquet", "Parquet", tmp_path))
+    csv = pd.read_csv(save(page, table, "csv", "CSV", tmp_path), na_values=["–"])
+    assert list(parquet.columns) == list(csv.columns)
+    assert len(parquet) == len(csv) > 0
+    numeric = [c for c in parquet.columns if parquet[c].dtype == np.float64]
+    assert numeric
+    for name in parquet.columns:
+        if name in numeric:
+            assert parquet[name].tolist() == pytest.approx(csv[name].astype(float).tolist(), nan_ok=True)
+        else:
+            assert parquet[name].fillna("").tolist() == csv[name].fillna("").astype(str).tolist()
+    if table == "ranking":
+        assert parquet.loc[parquet["row"] == "zero-shot", "rank"].isna().all()
+
+
+def test_parquet_writer_on_odd_tables(page_file, open_page, tmp_path):
+    """Nulls at every place, more than 127 rows, long and non-ASCII texts, no row at all."""
+    page = open_page(page_file).page
+    texts = [None if i % 3 == 0 else "ü☃ " * (i % 40) for i in range(300)]
+    numbers = [None if i % 5 == 1 else (-1.5) ** (i % 60) for i in range(300)]
+    script = "columns => Array.from(parquetOf(columns))"
+    for n in (300, 8, 1, 0):
+        columns = [
+            {"name": "text", "numeric": False, "values": texts[:n]},
+            {"name": "number", "numeric": True, "values": numbers[:n]},
+        ]
+        path = tmp_path / f"{n}.parquet"
+        path.write_bytes(bytes(page.evaluate(script, columns)))
+        found = pd.read_parquet(path)
+        assert [None if pd.isna(v) else v for v in found["text"]] == texts[:n]
+        assert [None if pd.isna(v) else v for v in found["number"]] == numbers[:n]
 
 
 def test_link_restores_the_view(page_file, open_page):
@@ -156,13 +205,75 @@ AUDIT = (Path(__file__).parent / "audit.js").read_text(encoding="utf-8")
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_accessibility_names_roles_headings_and_contrast(page_file, open_page, scheme):
-    """Hand-written audit; axe-core itself is an npm package and is not fetched by the tests."""
+    """Hand-written audit beside axe-core's: contrast over every layer, doubled ids, skipped headings."""
     page = open_page(page_file, scheme=scheme).page
     assert page.evaluate(AUDIT) == []
     page.evaluate(SPOIL)
     found = " ".join(page.evaluate(AUDIT))
     assert "no name" in found
     assert "contrast" in found
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+def test_axe_finds_nothing(page_file, open_page, width, scheme):
+    """axe-core, every rule of WCAG 2.0 to 2.2 A and AA and its best practices, with every chart drawn and
+    then with a run's dialog open; a spoiled page is found out."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    source = (Path(package.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    page = open_page(page_file, width=width, scheme=scheme).page
+    scroll_through(page)
+    page.evaluate(source)
+    assert violations(page) == []
+    page.locator(".run-link").first.click()
+    page.wait_for_selector("#run .scatterlayer .trace")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    page.evaluate(SPOIL)
+    assert {"button-name", "color-contrast"} <= {v.split(":")[0] for v in violations(page)}
+
+
+def violations(page):
+    found = page.evaluate("() => axe.run(document).then((r) => r.violations)")
+    return [f"{v['id']}: {n['target']} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]]
+
+
+def test_curves_against_memory(page_file, open_page):
+    seen = open_page(page_file)
+    page = seen.page
+    page.select_option("#c-axis", "3")
+    page.locator("#c-plot").scroll_into_view_if_needed()
+    page.wait_for_selector("#c-plot .scatterlayer .trace", state="attached")
+    drawn = page.evaluate("find('c-plot').data.map((t) => [t.name, t.x[0], t.y[0]])")
+    assert len(drawn) == page.evaluate("DATA.rows.filter((r, i) => memoryPoint(i)).length") >= 5
+    # the synthetic peak is 400 MiB and a MiB for each letter of the row's name
+    assert {n: x for n, x, _ in drawn}["fzoo"] == pytest.approx(404)
+    assert seen.problems == []
+
+
+def test_head_to_head_shows_the_tests_of_examples(page_file, open_page):
+    page = open_page(page_file).page
+    heads = page.eval_on_selector_all("#t-heads thead th", "hs => hs.map(h => h.innerText.trim())")
+    assert heads[-4:] == [
+        "Only this right",
+        "Only other right",
+        "McNemar p by seed",
+        "Interval over seeds and examples",
+    ]
+    mine = column(page, "t-heads", 6)
+    page.click("#h-swap")
+    assert column(page, "t-heads", 7) == mine
+    assert "sign-flip p" in page.inner_text("#h-text")
+
+
+def test_profiles_are_drawn_and_follow_the_legend(page_file, open_page):
+    page = open_page(page_file).page
+    scroll_through(page)
+    page.wait_for_selector("#f-scores .scatterlayer .trace", state="attached")
+    before = page.locator("#f-scores .scatterlayer .trace").count()
+    assert before == page.evaluate("DATA.rows.filter((r) => r.kind === 'ranked').length")
+    page.click("#c-rows button >> nth=0")
+    assert page.locator("#f-scores .scatterlayer .trace").count() == before - 1
+    assert "9 of 9" in column(page, "t-targets", 1)
 
 
 def test_focus_is_visible_and_reaches_the_table_from_the_top(page_file, open_page):

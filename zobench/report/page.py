@@ -25,6 +25,7 @@ SCRIPTS = (
     "dom",
     "theme",
     "fragment",
+    "parquet",
     "tables",
     "plot",
     "curves",

@@ -71,15 +71,15 @@ function readCurveControls() {
 }
 
 // one row's curve, on one task or averaged over tasks at the points that all of them have
-function rowCurve(row) {
+function rowCurve(row, axis = CURVE.axis) {
   const mine = DATA.curves.filter((c) => c.r === row && whatOf(c) === CURVE.what && (CURVE.task < 0 || c.b === CURVE.task));
   if (!mine.length) return null;
-  if (mine.length === 1) return { x: mine[0].x[CURVE.axis], y: mine[0].y, h: mine[0].h };
+  if (mine.length === 1) return { x: mine[0].x[axis], y: mine[0].y, h: mine[0].h };
   const shared = Math.min(...mine.map((c) => c.y.length));
   const x = [], y = [], h = [];
   for (let i = 0; i < shared; i++) {
     if (mine.some((c) => c.y[i] === null)) continue;
-    x.push(mine.reduce((s, c) => s + c.x[CURVE.axis][i], 0) / mine.length);
+    x.push(mine.reduce((s, c) => s + c.x[axis][i], 0) / mine.length);
     y.push(mine.reduce((s, c) => s + c.y[i], 0) / mine.length);
     const spread = mine.map((c) => c.h[i]);
     h.push(spread.includes(null) ? null : Math.sqrt(spread.reduce((s, v) => s + v * v, 0)) / mine.length);
@@ -89,7 +89,7 @@ function rowCurve(row) {
 
 // peak memory does not grow along a curve: a row is one point, its last value at the memory it took
 function memoryPoint(row) {
-  const c = rowCurve(row);
+  const c = rowCurve(row, 0);
   if (!c) return null;
   const taken = DATA.memory[row].filter((m, b) => m !== null && (CURVE.task < 0 || b === CURVE.task));
   if (!taken.length) return null;

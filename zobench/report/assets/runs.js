@@ -9,7 +9,7 @@ function setUpRuns() {
 function openRun(id) {
   const run = DATA.runs.find((r) => r.id === id);
   if (!run) return;
-  const plot = make("div", { class: "chart short", role: "img", "aria-label": "Training loss and test curve of this run" });
+  const plot = make("div", { class: "chart short", role: "group", "aria-label": "Training loss and test curve of this run" });
   find("run-body").replaceChildren(
     make("button", { type: "button", class: "plain close", "aria-label": "Close", on: { click: () => find("run").close() } }, "×"),
     make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),

@@ -88,9 +88,9 @@ function setUpTools(state, tools) {
     return make("label", {}, box, head.textContent);
   });
   state.status = make("span", { class: "dim", role: "status" });
-  const save = make("button", { type: "button", on: { click: () => exportCsv(state) } }, "CSV");
-  save.setAttribute("aria-label", `Save ${name} as CSV`);
-  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), save, state.status);
+  const saves = [["csv", "CSV"], ["parquet", "Parquet"]].map(([ending, label]) =>
+    make("button", { type: "button", "aria-label": `Save ${name} as ${label}`, on: { click: () => exportTable(state, ending) } }, label));
+  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), ...saves, state.status);
 }
 
 function csvField(text) {
@@ -99,22 +99,40 @@ function csvField(text) {
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
 
-function csvOf(state) {
+function cellText(cell) {
+  const { text, sort } = cell.dataset;
+  return text !== undefined ? text : sort !== undefined ? sort : cell.textContent.trim().replace(/\s+/g, " ");
+}
+
+// what is shown, as texts: the columns and rows that are not hidden, in the order on the screen
+function shownCells(state) {
   const columns = state.heads.map((_, i) => i).filter((i) => !state.hidden.has(i));
-  const lines = [columns.map((i) => state.heads[i].dataset.key)];
-  for (const row of state.table.tBodies[0].rows) {
-    if (row.hidden) continue;
-    lines.push(columns.map((i) => {
-      const cell = row.cells[i];
-      return cell.dataset.text || cell.dataset.sort || cell.textContent.trim().replace(/\s+/g, " ");
-    }));
-  }
+  const rows = [...state.table.tBodies[0].rows].filter((row) => !row.hidden);
+  return columns.map((i) => ({
+    name: state.heads[i].dataset.key,
+    values: rows.map(({ cells }) => cellText(cells[i])),
+  }));
+}
+
+function csvOf(state) {
+  const columns = shownCells(state);
+  const lines = [columns.map((c) => c.name), ...(columns.length ? columns[0].values.map((_, r) => columns.map((c) => c.values[r])) : [])];
   return lines.map((line) => line.map(csvField).join(",")).join("\n") + "\n";
 }
 
-function exportCsv(state) {
-  const link = make("a", { download: `zobench-${state.table.dataset.name}.csv` });
-  link.href = URL.createObjectURL(new Blob([csvOf(state)], { type: "text/csv" }));
+// a column is numeric where every cell that holds anything holds a number
+function typedColumns(state) {
+  return shownCells(state).map(({ name, values }) => {
+    const known = values.map((v) => (v === "" || v === "–" ? null : v));
+    const numeric = known.some((v) => v !== null) && known.every((v) => v === null || v === "inf" || !Number.isNaN(Number(v)));
+    return { name, numeric, values: numeric ? known.map((v) => (v === null ? null : v === "inf" ? Infinity : Number(v))) : known };
+  });
+}
+
+function exportTable(state, ending) {
+  const link = make("a", { download: `zobench-${state.table.dataset.name}.${ending}` });
+  const body = ending === "csv" ? csvOf(state) : parquetOf(typedColumns(state));
+  link.href = URL.createObjectURL(new Blob([body], { type: ending === "csv" ? "text/csv" : "application/vnd.apache.parquet" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
