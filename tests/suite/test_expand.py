@@ -161,3 +161,12 @@ def test_attack_names_and_points_reach_the_spec(tmp_path: Path) -> None:
     assert [(a.name, a.alias, a.label) for a in specs["mezo"].attacks] == [("char-typos", "typos", "typos")]
     assert specs["mezo"].evaluation.attacks_at == (20, 100)
     assert specs["fzoo"].evaluation.attacks_at == (20,)
+
+
+def test_an_attack_may_keep_to_some_tasks(tmp_path: Path) -> None:
+    text = BASE.replace("params: {rate: 0.2}}", "params: {rate: 0.2}, tasks: [mood]}")
+    specs = [run.spec for run in plan_of(tmp_path, text).runs if run.row == "mezo"]
+    assert {s.task.name: [a.label for a in s.attacks] for s in specs} == {
+        "nano-topic": [],
+        "nano-sentiment": ["typos"],
+    }

@@ -40,6 +40,8 @@ def run(document: Document, draft: Draft) -> None:
     for section in ("tasks", "attacks"):
         for name, entry in draft.entries(section).items():
             _check_component(document, classes, section, name, entry)
+    for name, entry in draft.entries("attacks").items():
+        _check_attacked_tasks(document, draft, name, entry.tasks)
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
@@ -75,6 +77,18 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
         document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+
+
+def _check_attacked_tasks(
+    document: Document, draft: Draft, attack: str, tasks: tuple[str, ...] | None
+) -> None:
+    known = draft.entries("tasks")
+    for index, task in enumerate(tasks or ()):
+        if task not in known:
+            at = ("attacks", attack, "tasks", index)
+            document.report(at, f"no task {task!r} in this suite", suggestion(task, known))
+    if tasks == ():
+        document.report(("attacks", attack, "tasks"), "is empty: leave it out for all")
 
 
 def _check_named(document: Document, key: str, names: Iterable[str], what: str, known: Iterable[str]) -> None:

@@ -86,7 +86,7 @@ def _planned(
     params = row.params(entry, task)
     method = Component(name=row.method, params=params) if tuned else resolved("methods", row.method, params)
     budget = _budget(suite, entry, row.method)
-    attacks = () if tuning else tuple(_attack(suite, name) for name in attacks_of(suite, entry))
+    attacks = () if tuning else tuple(_attack(suite, name) for name in attacks_of(suite, entry, task))
     wanted = model_of(suite, suite.models[model])
     chosen = fit_for(row.method, wanted)
     spec = RunSpec(

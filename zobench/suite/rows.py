@@ -49,8 +49,11 @@ def models_of(suite: Suite, entry: MethodEntry) -> list[str]:
     return [m for m in suite.models if entry.models is None or m in entry.models]
 
 
-def attacks_of(suite: Suite, entry: MethodEntry) -> list[str]:
-    """Names of the suite's attacks that a method's runs are put to."""
+def attacks_of(suite: Suite, entry: MethodEntry, task: str) -> list[str]:
+    """Names of the suite's attacks that a method's runs on one task are put to."""
     if isinstance(entry.attacks, bool):
-        return list(suite.attacks) if entry.attacks else []
-    return [a for a in suite.attacks if a in entry.attacks]
+        chosen = list(suite.attacks) if entry.attacks else []
+    else:
+        chosen = [a for a in suite.attacks if a in entry.attacks]
+    asked = {a: suite.attacks[a].tasks for a in chosen}
+    return [a for a, tasks in asked.items() if tasks is None or task in tasks]

@@ -28,10 +28,12 @@ class TaskEntry(Strict):
 
 
 class AttackEntry(Strict):
-    """An attack by catalogue name (the entry's own name unless given) with literal parameters."""
+    """An attack by catalogue name (the entry's own name unless given) with literal parameters, on all
+    tasks of the suite or on some."""
 
     attack: str | None = None
     params: Params = {}
+    tasks: tuple[str, ...] | None = None
 
 
 class Range(Strict):
