@@ -25,7 +25,7 @@ from zobench.suite.spec import ModelRef
 from zobench.zo import Objective, build_space
 
 SEEDS = (101, 102)
-FORWARDS = 1000
+FORWARDS = 600
 BATCH = 16
 RATES: dict[str, tuple[float, ...]] = {
     "mezo": (1e-3, 3e-3, 6e-3, 1e-2, 2e-2, 4e-2),
@@ -33,7 +33,6 @@ RATES: dict[str, tuple[float, ...]] = {
     "zo-adam": (1e-3, 3e-3, 6e-3, 1e-2, 2e-2, 4e-2),
     "adamw": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
-FIRST_ORDER_FORWARDS = 600
 Rows = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -58,9 +57,8 @@ def trial(head: torch.nn.Module, method: str, rate: float, seed: int, train: Row
     cls = lookup("methods", method)
     optimizer = cls(cls.Config(lr=rate), build_space("full", {}, head), seed=seed)
     objective = Objective(head, lambda m, b: torch.nn.functional.cross_entropy(m(b[0])[:, :2], b[1]))
-    budget = FIRST_ORDER_FORWARDS if method == "adamw" else FORWARDS
     draw = random.Random(seed)
-    while objective.meter.forwards + cls.cost(optimizer.config).max_forwards_in_step <= budget:
+    while objective.meter.forwards + cls.cost(optimizer.config).max_forwards_in_step <= FORWARDS:
         rows = torch.tensor(draw.sample(range(len(train[1])), BATCH))
         objective.set_batch((train[0][rows], train[1][rows]), sequences=BATCH, tokens=BATCH)
         optimizer.step(objective)
@@ -69,7 +67,7 @@ def trial(head: torch.nn.Module, method: str, rate: float, seed: int, train: Row
 
 def search(model: str) -> list[dict[str, Any]]:
     """Every trial: method, learning rate, data seed, validation accuracy."""
-    lm = load(ModelRef(name=model, architecture="encoder"))
+    lm = load(ModelRef(name=model, architecture="encoder", max_length=32))
     cls = lookup("tasks", "sst2")
     task = cls(cls.Config(train=1000, dev=200, test=500))
     trials = []

@@ -155,3 +155,11 @@ def test_packaged_sentence_encoder_loads_without_its_unused_pooler() -> None:
     assert lm.max_length == 256
     # 22,713,216 weights of the published model minus the pooler's 384 * 384 + 384, plus the head.
     assert lm.identity.parameters == 22_713_216 - 147_840 + HEAD_CLASSES * 385
+
+
+def test_rows_are_cut_where_the_suite_says(tiny_folder: Folder) -> None:
+    folder = str(tiny_folder("gpt2"))
+    assert load(ModelRef(name=folder, max_length=8)).max_length == 8
+    longest = load(ModelRef(name=folder)).max_length
+    with pytest.raises(ValueError, match=f"takes {longest} tokens, max_length asks for {longest + 1}"):
+        load(ModelRef(name=folder, max_length=longest + 1))

@@ -56,9 +56,10 @@ def load(ref: ModelRef) -> LoadedModel:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
     module = module.to(device).eval()
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
-    return LoadedModel(
-        module, tokenizer, identity, architecture, _max_length(config, tokenizer, files.folder)
-    )
+    longest = _max_length(config, tokenizer, files.folder)
+    if ref.max_length is not None and ref.max_length > longest:
+        raise ValueError(f"model {ref.name!r} takes {longest} tokens, max_length asks for {ref.max_length}")
+    return LoadedModel(module, tokenizer, identity, architecture, ref.max_length or longest)
 
 
 @contextmanager

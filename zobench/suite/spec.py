@@ -30,6 +30,8 @@ class ModelRef(Frozen):
     architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
     trust_remote_code: bool = False
     attention: Literal["eager", "sdpa"] = "sdpa"
+    max_length: int | None = Field(default=None, ge=8)
+    """Rows are cut to so many tokens; ``None``: to what the model takes."""
 
 
 class Component(Frozen):
