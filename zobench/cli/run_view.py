@@ -24,6 +24,9 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
     out.print(_pairs({"status": run.status or "unfinished", **facts}))
     spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
+    if facts.get("warnings"):
+        out.print(Text("warnings", style="bold yellow"))
+        out.print(_warnings(json.loads(facts["warnings"])))
     out.print(Text("specification", style="bold"))
     out.print(_spec(spec))
     if metrics:
@@ -54,7 +57,8 @@ def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], li
 _SHOWN = (
     "status", "error", "note", "model", "task", "method", "space", "seed", "budget_forwards", "forwards",
     "evaluation_forwards", "tuning_forwards", "steps", "refused_steps", "train_seconds", "peak_memory_bytes",
-    "weights_digest", "data_digest", "git_commit", "git_dirty", "resumed", "started_utc", "finished_utc",
+    "weights_digest", "artifacts_digest", "diagnostic_forwards", "data_digest", "git_commit", "git_dirty",
+    "resumed", "started_utc", "finished_utc",
 )  # fmt: skip
 
 
@@ -65,6 +69,17 @@ def _pairs(facts: dict[str, Any]) -> Table:
             table.add_row(
                 Text(name, style="dim"), Text(f"{value:.6g}" if isinstance(value, float) else str(value))
             )
+    return table
+
+
+def _warnings(traps: list[dict[str, Any]]) -> Table:
+    """One line per trap that training met."""
+    table = Table.grid(padding=(0, 2))
+    for trap in traps:
+        first = "before step 0" if trap["first_step"] < 0 else f"step {trap['first_step']}"
+        steps = trap["steps"]
+        where = first if steps == 1 else f"{steps} steps, the first {first}"
+        table.add_row(Text(trap["trap"], style="yellow"), Text(trap["detail"]), Text(where, style="dim"))
     return table
 
 

@@ -33,6 +33,7 @@ from zobench.store.writer import RunFolder
 from zobench.suite.spec import RunSpec
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
+from zobench.zo.traps import TrapWatch
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -60,6 +61,7 @@ class Progress:
     """Budget points that are measured already."""
     prepared: bool = False
     diagnostic_forwards: int = 0
+    traps: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
 
 
@@ -84,6 +86,7 @@ class Training:
         optimizer.supply(RunSupplies(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
+        self.traps = TrapWatch(optimizer)
         self.progress = Progress()
         self.guard = DivergenceGuard()
         self.diverged = ""
@@ -126,6 +129,7 @@ class Training:
         if self.diagnosis is not None:
             self.diagnosis.begin()
             self.progress.diagnostic_forwards = self.diagnosis.forwards()
+        self.traps.begin()
         self._resume()
         self._prepare()
         while not self.diverged and self._next_fits():
@@ -290,6 +294,7 @@ class Training:
         self.objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
         if self.diagnosis is not None:
             self.diagnosis.before(self.progress.step, batch)
+        self.traps.before(self.progress.step)
         started = time.perf_counter()
         record = self.optimizer.step(self.objective)
         self._synchronize()
@@ -298,6 +303,7 @@ class Training:
             self.progress.seconds -= self.diagnosis.seconds
             self.progress.curve += self.diagnosis.after(record, before)
             self.progress.diagnostic_forwards += self.diagnosis.forwards()
+        self.traps.after(record)
         self.progress.step += 1
         self.progress.refused += not record.moved
         self.folder.append_step(self._log_row(record))
@@ -326,6 +332,7 @@ class Training:
             torch.cuda.synchronize(self.lm.device)
 
     def _checkpoint(self) -> None:
+        self.progress.traps = self.traps.state()
         progress = {name: getattr(self.progress, name) for name in Progress.__dataclass_fields__}
         meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
         position = {
@@ -351,6 +358,7 @@ class Training:
         self.optimizer.load_state_dict(state)
         self.progress = Progress(**position["progress"])
         self.progress.resumed += 1
+        self.traps.load_state(self.progress.traps)
         for name, value in position["meter"].items():
             setattr(self.meter, name, value)
         self.guard = DivergenceGuard.of(position["guard"])

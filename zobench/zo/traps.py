@@ -1,0 +1,135 @@
+"""Traps: runs that look like training while nothing, or not what was meant, is being done.
+
+- ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss).
+- ``no-difference``: all queried losses are equal, so the step was refused.
+- ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
+- ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
+  tenth of the entries, so that the probes measure rounding.
+- ``update-underflow``: fewer than half of the entries that the estimate touches changed their stored value.
+  Looked at in steps 0, 1, 2, 4, 8, ...; half-precision weights only where what rounding cuts off is lost
+  (precision ``nearest``).
+
+Looking costs no forward and changes nothing: one copy of the tuned values in the steps named, and the
+support of the estimate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+
+from zobench.zo.base import Optimizer, StepRecord
+from zobench.zo.estimators import Estimate, dense
+from zobench.zo.method import ZerothOrder
+from zobench.zo.precision import HALF
+from zobench.zo.space.base import ParameterSpace
+
+LOST_SHARE = 0.1
+"""Share of entries that eps may leave where they are before it is called a trap."""
+MOVED_SHARE = 0.5
+"""Share of touched entries that must change."""
+
+
+@dataclass(slots=True)
+class Trap:
+    """What was met, in how many steps, and in which first (-1: before the first step)."""
+
+    trap: str
+    detail: str
+    steps: int
+    first_step: int
+
+
+class TrapWatch:
+    """Looks at one optimizer. Call ``begin`` once, then ``before`` and ``after`` around every step.
+
+    Attributes:
+        found: traps by name.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self.found: dict[str, Trap] = {}
+        self._theta: dict[str, torch.Tensor] | None = None
+
+    def begin(self) -> None:
+        """Compare eps with the starting weights, for methods that have one."""
+        if not isinstance(self.optimizer, ZerothOrder):
+            return
+        if "epsilon" not in {f.name for f in fields(self.optimizer.config)}:
+            return
+        epsilon = self.optimizer.smoothing()
+        share = unresolved_share(self.optimizer.space, epsilon)
+        if share > LOST_SHARE:
+            self._meet(
+                "epsilon-below-resolution",
+                -1,
+                f"eps {epsilon:g} leaves {share:.1%} of the entries as they are",
+            )
+
+    def before(self, step: int) -> None:
+        """Remember the weights in the steps that are looked at."""
+        looked_at = step & (step - 1) == 0
+        self._theta = self.optimizer.space.snapshot() if looked_at else None
+
+    def after(self, record: StepRecord) -> None:
+        """Look at a step that was taken."""
+        if any(loss == 0.0 for loss in record.losses):
+            self._meet("loss-zero", record.step, "a loss is exactly 0")
+        if record.reason.startswith("zero spread"):
+            self._meet("sigma-zero", record.step, record.reason)
+        elif record.reason.startswith("no difference"):
+            self._meet("no-difference", record.step, record.reason)
+        theta, self._theta = self._theta, None
+        if theta is None or not record.moved or record.lr == 0.0 or not record.seeds:
+            return
+        share = moved_share(self.optimizer, record, theta)
+        if share is not None and share < MOVED_SHARE:
+            self._meet("update-underflow", record.step, f"{share:.1%} of the entries meant to move did")
+
+    def _meet(self, trap: str, step: int, detail: str) -> None:
+        if trap in self.found:
+            self.found[trap].steps += 1
+        else:
+            self.found[trap] = Trap(trap, detail, 1, step)
+
+    def state(self) -> list[dict[str, Any]]:
+        """The traps as plain values, in the order they were met; what a record keeps."""
+        return [{f.name: getattr(trap, f.name) for f in fields(Trap)} for trap in self.found.values()]
+
+    def load_state(self, state: list[dict[str, Any]]) -> None:
+        """Go on from ``state()``."""
+        self.found = {row["trap"]: Trap(**row) for row in state}
+
+
+def unresolved_share(space: ParameterSpace, epsilon: float) -> float:
+    """Share of the tuned entries whose half unit in the last place is larger than ``epsilon``."""
+    lost = 0
+    for name in space:
+        values = space.entries(name).detach()
+        _, exponent = torch.frexp(values.abs().double())
+        # |x| in [2^(e-1), 2^e) has units of eps_dtype * 2^(e-1) in its last place
+        half = torch.ldexp(torch.full_like(values, 0.5, dtype=torch.float64), exponent - 1)
+        lost += int(((half * torch.finfo(values.dtype).eps > epsilon) & (values != 0)).sum())
+    return lost / space.numel
+
+
+def moved_share(optimizer: Optimizer, record: StepRecord, theta: Mapping[str, torch.Tensor]) -> float | None:
+    """Share of the entries in the estimate's support that changed since ``theta``; ``None`` where the
+    support is not known or rounding loses nothing."""
+    if not isinstance(optimizer, ZerothOrder):
+        return None
+    keeps_rest = optimizer.engine.writer.rule != "nearest"
+    estimate = Estimate(record.seeds, record.coefficients, (), math.nan)
+    meant = moved = 0
+    for name, old in theta.items():
+        if old.dtype in HALF and keeps_rest:
+            continue
+        support = dense(optimizer.direction, estimate, name) != 0
+        meant += int(support.sum())
+        moved += int((support & (optimizer.space.entries(name).detach() != old)).sum())
+    return moved / meant if meant else None
