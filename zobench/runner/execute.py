@@ -71,7 +71,7 @@ def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
     """What decides a run's identity besides its specification."""
     return {
         "model": bench.model(spec.model).identity.digest,
-        "data": bench.data(spec).digest,
+        "data": bench.about(spec).digest,
         "schema": str(SCHEMA_VERSION),
     }
 
@@ -104,7 +104,7 @@ def _perform(run: Run, control: Control) -> Outcome:
     try:
         optimizer = bench.parts.optimizer(spec, space)
         run.describe(space, optimizer)
-        training = Training(
+        training = training_for(spec)(
             spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener
         )
         status = training.run(control.should_stop)
@@ -115,11 +115,20 @@ def _perform(run: Run, control: Control) -> Outcome:
             for m in tables["metrics"]
             if m["final"] and m["condition_kind"] == "clean"
         }
-        primary = final.get(bench.data(spec).task.primary_metric)
+        primary = final.get(bench.about(spec).primary_metric)
         return Outcome(run.run_id, status, True, training.diverged, primary, final, training.meter.forwards)
     finally:
         space.remove()
         bench.put_back(spec.model)
+
+
+def training_for(spec: RunSpec) -> type[Training]:
+    """The loop of a run: unlearning has its own."""
+    if spec.unlearning is None:
+        return Training
+    from zobench.runner.unlearning import UnlearningTraining
+
+    return UnlearningTraining
 
 
 def _stop(run: Run, status: str, error: str) -> Outcome:

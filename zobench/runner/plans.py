@@ -7,6 +7,7 @@ ends at once and loses nothing but the steps since the last checkpoint.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from zobench.runner.parts import DEFAULT
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
 from zobench.store.compaction import compact
-from zobench.suite.plan import Plan
+from zobench.suite.plan import Follower, Plan
 from zobench.suite.spec import PlannedRun
 
 COMPACT_ABOVE = 1000
@@ -202,13 +203,27 @@ class _Conductor:
         self.executor.request_stop()
 
     def _follow(self, job: Job, outcome: Outcome) -> None:
-        """What a finished trial leads to: more trials, or the row's own runs."""
+        """What a finished run leads to: more trials, the row's own runs, its noise control."""
+        for follower in self.plan.followers:
+            if follower.follows(job.planned):
+                self._noise_control(follower, outcome)
         for driver in self.drivers:
             if not driver.owns(job.key):
                 continue
             self._submit([self._job(trial) for trial in driver.hear(job.key, outcome)])
             if driver.over:
                 self._finals(driver)
+
+    def _noise_control(self, follower: Follower, outcome: Outcome) -> None:
+        """Submit the control with the distance that the run moved; without one there is nothing to follow."""
+        distance = outcome.metrics.get("distance", math.nan)
+        if math.isfinite(distance):
+            self._submit([self._job(follower.filled(distance))])
+            return
+        message = f"a run of {follower.row!r} ended {outcome.status} without a distance to follow"
+        job = self._job(follower.template)
+        self.summary.failed.append((describe(job), message))
+        self._record_failure(job, message)
 
     def _finals(self, driver: StudyDriver) -> None:
         try:

@@ -16,6 +16,7 @@ from zobench.runner.workbench import Workbench
 from zobench.store.reader import read_steps_log
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
+from zobench.suite.parameters import configure, literal
 from zobench.zo.method import Method
 
 if TYPE_CHECKING:
@@ -53,10 +54,21 @@ class Run:
             "command": list(self.job.command),
             "started_utc": self._started(),
         }
+        self.environment["parameters_from"] = self._parameters_from()
         if self.job.tuning:
             self.environment["tuning"] = self.job.tuning
         self.folder.write_json(SPEC, planned.model_dump(mode="json"))
         self.folder.write_json(ENVIRONMENT, self.environment)
+
+    def _parameters_from(self) -> str:
+        """``tuning`` in this suite, the method's own ``defaults``, or the ``suite`` file."""
+        if self.job.tuning:
+            return "tuning"
+        if self.bench is None:
+            return "suite"
+        method = self.job.planned.spec.method
+        own = literal(configure(self.bench.parts.method(method.name).Config, {}))
+        return "defaults" if params_json(own) == params_json(method.params) else "suite"
 
     def _started(self) -> str:
         path = self.folder.path / ENVIRONMENT
@@ -68,15 +80,15 @@ class Run:
         """What is known once the parts are put together."""
         assert self.bench is not None
         spec = self.job.planned.spec
-        lm, data = self.bench.model(spec.model), self.bench.data(spec)
+        lm, data = self.bench.model(spec.model), self.bench.about(spec)
         card = type(optimizer).card
         self.described = {
             "model_digest": lm.identity.digest,
             "parameters": lm.identity.parameters,
             "tuned_parameters": space.numel,
-            "task_kind": data.task.kind,
-            "primary_metric": data.task.primary_metric,
-            "chance": data.task.chance,
+            "task_kind": data.kind,
+            "primary_metric": data.primary_metric,
+            "chance": data.chance,
             "data_digest": data.digest,
             "method_order": card.order,
             "replay": card.replay,

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _MODELS_KEPT = 2
 _DATA_KEPT = 24
+_FACTS_KEPT = 2
 _BATCHES_KEPT = 20_000
 
 
@@ -90,6 +91,7 @@ class Workbench:
         self.parts = parts
         self._models: OrderedDict[ModelRef, PristineModel] = OrderedDict()
         self._data: OrderedDict[tuple[str, int], TaskData] = OrderedDict()
+        self._facts: OrderedDict[tuple[object, ...], Facts] = OrderedDict()
 
     def model(self, ref: ModelRef) -> LanguageModel:
         """The model of ``ref`` as loaded; the same object at every call until it is dropped."""
@@ -105,6 +107,27 @@ class Workbench:
         pristine = self._models.get(ref)
         if pristine is not None and not pristine.put_back():
             del self._models[ref]
+
+    def about(self, spec: RunSpec) -> About:
+        """Kind, primary metric, chance and data digest of a run."""
+        if spec.unlearning is not None:
+            facts = self.facts(spec)
+            return About("unlearning", facts.forget_metric, facts.splits.chance, facts.digest)
+        data = self.data(spec)
+        return About(data.task.kind, data.task.primary_metric, data.task.chance, data.digest)
+
+    def facts(self, spec: RunSpec) -> Facts:
+        """What runs of unlearning on the same models and data share. To be asked for first while the model
+        is as loaded: the bench keeps a copy."""
+        from zobench.runner.facts import facts_key, open_facts
+
+        key = facts_key(spec)
+        if key not in self._facts:
+            while len(self._facts) >= _FACTS_KEPT:
+                self._facts.popitem(last=False)
+            self._facts[key] = open_facts(spec, self.model(spec.model), self.parts)
+        self._facts.move_to_end(key)
+        return self._facts[key]
 
     def data(self, spec: RunSpec) -> TaskData:
         """The run's task and rows; drawn once per (task with parameters, seed)."""

@@ -172,6 +172,14 @@ def choose(trials: Sequence[Trial], oracle: float) -> Choice:
     return Choice(best, bool(enough), best.value in (min(values), max(values)))
 
 
+def selection_score(forget: float, retain: float, oracle: float) -> float:
+    """The rule of :func:`choose` as one number to maximize: 1 + retain at or below the oracle's forget score,
+    else 1 - forget (both scores in [0, 1]). Not a number where either score is not."""
+    if not (math.isfinite(forget) and math.isfinite(retain)):
+        return math.nan
+    return 1.0 + retain if forget <= oracle else 1.0 - forget
+
+
 def worst_case(scores: Sequence[tuple[Hashable, float]]) -> dict[Hashable, float]:
     """Highest forget score of each strength over everything else a probe varies (learning rates, draws)."""
     found: dict[Hashable, float] = {}

@@ -6,6 +6,7 @@ token, and mean and variance of log p under the model's own prediction (min-k++)
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,15 +68,17 @@ class ItemScore:
 @torch.no_grad()
 def score_tokens(module: nn.Module, tokens: Tokens) -> list[ItemScore]:
     """Scores of one minibatch. One pass."""
-    log_p = terms.logits(module, tokens).log_softmax(-1)
+    keep = terms.mask(tokens)
+    log_p = terms.logits(module, tokens)[keep].log_softmax(-1)
+    labels = terms.labels(tokens)[keep]
     p = log_p.exp()
     means = (p * log_p).sum(-1)
-    variances = (p * (log_p - means[..., None]) ** 2).sum(-1)
-    true = terms.chosen(log_p, tokens)
-    hits = log_p.argmax(-1) == terms.labels(tokens)
-    columns = (true, hits, means, variances, tokens.end[:, 1:], tokens.value[:, 1:])
-    keep = terms.mask(tokens)
-    return [ItemScore(*(tuple(c[r][keep[r]].tolist()) for c in columns)) for r in range(len(keep))]
+    variances = (p * (log_p - means[:, None]) ** 2).sum(-1)
+    true = log_p.gather(-1, labels[:, None])[:, 0]
+    hits = log_p.argmax(-1) == labels
+    columns = (true, hits, means, variances, tokens.end[:, 1:][keep], tokens.value[:, 1:][keep])
+    parts = [c.split(keep.sum(1).tolist()) for c in columns]
+    return [ItemScore(*(tuple(c[r].tolist()) for c in parts)) for r in range(len(keep))]
 
 
 def score_rows(
@@ -85,8 +88,18 @@ def score_rows(
     device = next(module.parameters()).device
     found: list[ItemScore] = []
     for i in range(0, len(rows), batch):
-        found += score_tokens(module, tokenize(tokenizer, rows[i : i + batch], device=device, **layout))
+        part = tuple(rows[i : i + batch])
+        found += score_tokens(module, _tokenized(tokenizer, part, device, tuple(layout.items())))
     return found
+
+
+@functools.lru_cache(maxsize=512)
+def _tokenized(
+    tokenizer: Any, rows: tuple[FactRow, ...], device: torch.device, layout: tuple[tuple[str, Any], ...]
+) -> Tokens:
+    """Rows as tokens; the same rows are scored after every probe, and tokenizing takes as long as a small
+    model does."""
+    return tokenize(tokenizer, rows, device=device, **dict(layout))
 
 
 @dataclass(frozen=True, slots=True)

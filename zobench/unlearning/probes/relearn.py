@@ -71,6 +71,8 @@ class Training(ModelProbe):
 
     def _curve(self, module: nn.Module, batches: Sequence[Tokens], rate: float) -> Iterator[Variant]:
         moving = self._moving(module)
+        for p in moving:
+            p.requires_grad_(True)
         optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0.0)
         done = 0
         for target in self.config.steps:

@@ -1,0 +1,322 @@
+"""Unlearning as runs of the runner: what is recorded, charged and stopped; that a run goes on to the same
+bits, and that one that fails stops no other."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from unlearning_runs import PARTS, people, write_files
+
+from zobench.runner import run_plan
+from zobench.runner.execute import Control, run_one
+from zobench.runner.jobs import Job
+from zobench.runner.workbench import Workbench
+from zobench.store.reader import read, read_run
+from zobench.suite.expansion import resolved
+from zobench.suite.plan import Follower, Plan
+from zobench.suite.schema import Executor, Tune
+from zobench.suite.spec import (
+    Budget,
+    Component,
+    Evaluation,
+    ForgetSet,
+    ModelRef,
+    PlannedRun,
+    RunSpec,
+    SpaceRef,
+    Unlearning,
+)
+
+FORGET = "forget_value_probability"
+TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")
+PROBES = (
+    resolved("probes", "relearn", {"steps": [0, 2], "rates": [1e-3, 3e-3]}),
+    resolved("probes", "quantize", {"bits": [4], "groups": [0]}),
+    resolved("probes", "rephrase", {}),
+)
+
+
+@pytest.fixture
+def make(tmp_path):
+    files = write_files(tmp_path)
+
+    def planned(
+        row="adamw",
+        objective="npo",
+        role="unlearn",
+        seed=0,
+        method=("adamw", {"lr": 1e-3}),
+        section=None,
+        params=None,
+        **changes,
+    ):
+        name, given = method if role == "unlearn" else ("none", {})
+        data = resolved_data(files)
+        facts = {
+            "role": role,
+            "data": data,
+            "oracle": ModelRef(name="oracle"),
+            "probes": PROBES,
+            "check_every": 4,
+            "scored_retain": 1.0,
+            "truth": False,
+            "match_forget": 0.5,
+            "match_retain": 0.9,
+            **(section or {}),
+        }
+        values = {
+            "model": ModelRef(name="full"),
+            "task": resolved("objectives", objective, params or {}),
+            "method": resolved("methods", name, given),
+            "seed": seed,
+            "budget": Budget(forwards=48 if role == "unlearn" else 0, batch_size=4),
+            "unlearning": Unlearning(**facts),
+        }
+        group = "method" if role == "unlearn" else "control"
+        return PlannedRun(row=row, group=group, spec=RunSpec(**{**values, **changes}))
+
+    return planned
+
+
+def resolved_data(files):
+    return Component(name="files", params=files)
+
+
+@pytest.fixture(scope="module")
+def bench():
+    return Workbench(PARTS)
+
+
+@pytest.fixture
+def do(tmp_path, bench):
+    def run(planned, folder=None, every=2, control=None):
+        runs = folder or tmp_path / "runs"
+        outcome = run_one(Job(planned, "tiny", checkpoint_every=every), runs, bench, control)
+        return outcome, {n: t.to_pylist() for n, t in read_run(runs, outcome.run_id).items()}
+
+    return run
+
+
+def clean(tables, metric):
+    found = [
+        m["value"]
+        for m in tables["metrics"]
+        if (m["metric"], m["condition_kind"], m["final"]) == (metric, "clean", True)
+    ]
+    assert len(found) == 1, metric
+    return found[0]
+
+
+def test_a_run_records_scores_cost_probes_and_matched_points(make, do):
+    outcome, tables = do(make(section={"check_every": 0}))
+    assert outcome.status == "done", outcome.error
+    row = tables["runs"][0]
+    assert (row["task_kind"], row["primary_metric"], row["group"]) == ("unlearning", FORGET, "method")
+    assert row["steps"] == 12, "48 forwards hold twelve steps of a gradient and the reference"
+    assert row["forwards"] == 48
+    assert clean(tables, "backwards") == 12
+    assert clean(tables, "reference_forwards") == 12
+    assert clean(tables, "distance") > 0
+    assert row["peak_memory_bytes"] > 0
+    probes = [m for m in tables["metrics"] if m["condition_kind"] == "probe" and m["split"] == "test"]
+    assert {m["condition"] for m in probes} == {"none", "relearn", "quantize", "rephrase"}
+    relearn = {
+        (m["strength"], m["params"]): m["value"]
+        for m in probes
+        if (m["condition"], m["metric"]) == ("relearn", FORGET)
+    }
+    assert len(relearn) == 4, "two step counts, two rates"
+    assert relearn[0.0, '{"lr": 0.001}'] == relearn[0.0, '{"lr": 0.003}'] == clean(tables, FORGET)
+    for name in ("retained", "retain_value_accuracy", "retain_probability"):
+        assert any(m["metric"] == name for m in probes), "utility after the probe"
+    matched = {m["metric"]: m["value"] for m in tables["metrics"] if m["split"] == "matched-retain"}
+    assert 0 < matched["position"] <= 1
+    assert {m["forwards"] for m in tables["metrics"]} == {48}
+
+
+def test_the_oracle_scores_what_theory_says(make, do):
+    _, tables = do(make("oracle", role="oracle", section={"truth": True}))
+    assert clean(tables, "privleak") == 0
+    assert clean(tables, "forget_quality_d") == clean(tables, "forget_quality_log10_p") == 0
+    assert clean(tables, "distance") > 0
+    assert tables["runs"][0]["forwards"] == tables["runs"][0]["steps"] == 0
+    assert {m["split"] for m in tables["metrics"]} == {"test"}, "references are not matched to anything"
+    _, full = do(make("full model", role="full"))
+    assert clean(full, "distance") == 0
+    assert clean(full, FORGET) > 5 * clean(tables, FORGET)
+    assert full["runs"][0]["weights_digest"] != tables["runs"][0]["weights_digest"]
+
+
+def test_models_come_back_as_they_were(make, do, bench):
+    before = bench.model(ModelRef(name="full")).identity.digest
+    for role in ("oracle", "noise", "unlearn"):
+        section = {"distance": 1.0} if role == "noise" else {}
+        assert do(make(role=role, section=section))[0].status == "done"
+    from zobench.models.digest import weights_digest
+
+    assert weights_digest(bench.model(ModelRef(name="full")).module) == before
+
+
+def test_the_stop_rule_ends_a_run_at_a_check(make, do, bench):
+    planned = make(budget=Budget(forwards=4000, batch_size=4), method=("adamw", {"lr": 3e-3}))
+    _, tables = do(planned)
+    row = tables["runs"][0]
+    assert clean(tables, "reached") == 1
+    assert row["steps"] % 4 == 0
+    assert row["forwards"] < 4000
+    facts = bench.facts(planned.spec)
+    ids = {r.id for r in facts.split.relearn}
+    assert ids.isdisjoint(r.id for r in facts.split.scored), "nothing that is reported decides"
+    _, longer = do(
+        make(budget=Budget(forwards=row["forwards"] - 4, batch_size=4), method=("adamw", {"lr": 3e-3}))
+    )
+    assert clean(longer, "reached") == 0, "one step earlier there was no reason to stop"
+
+
+def test_the_matched_point_is_measured_at_the_level(make, do, bench):
+    planned = make(method=("adamw", {"lr": 3e-3}), budget=Budget(forwards=400, batch_size=4))
+    _, tables = do(planned)
+    found = [
+        m["value"]
+        for m in tables["metrics"]
+        if (m["split"], m["condition"], m["metric"]) == ("matched-forget", "none", FORGET)
+    ]
+    assert len(found) == 1
+    level = bench.facts(planned.spec).forget_level(0.5)
+    assert level <= found[0] < level + 0.1
+    probed = {m["condition"] for m in tables["metrics"] if m["split"] == "matched-forget"}
+    assert probed == {"none", "relearn", "quantize", "rephrase"}
+
+
+def test_a_noise_control_moves_as_far_as_its_run(make, tmp_path):
+    run = make()
+    template = make("noise as far as adamw", role="noise", section={"like": "adamw"})
+    plan = Plan(
+        suite="tiny",
+        runs=(run,),
+        followers=(Follower(row="adamw", template=template),),
+        executor=Executor(kind="inline"),
+    )
+    summary = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
+    assert (summary.done, summary.failed) == (2, [])
+    tables = read(tmp_path / "runs", ["runs", "metrics"])
+    about = tables.runs.set_index("run_id")["row"]
+    moved = tables.metrics[tables.metrics["metric"] == "distance"].set_index("run_id")["value"]
+    own, control = (moved[about[about == r].index[0]] for r in ("adamw", "noise as far as adamw"))
+    assert control == pytest.approx(own, rel=1e-5)
+    again = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
+    assert (again.done, again.kept) == (2, 2)
+
+
+def test_a_run_that_fails_is_recorded_and_takes_its_control_alone(make, tmp_path):
+    broken = make("rmu", "rmu", params={"layer": 9})
+    good = make()
+    template = make("noise as far as rmu", "rmu", role="noise", params={"layer": 9})
+    plan = Plan(
+        suite="tiny",
+        runs=(broken, good),
+        followers=(Follower(row="rmu", template=template),),
+        executor=Executor(kind="inline"),
+    )
+    summary = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
+    assert summary.done == 1
+    assert ["layer 9" in m for _, m in summary.failed] == [True, False]
+    assert "without a distance" in summary.failed[1][1]
+    rows = read(tmp_path / "runs", ["runs"]).runs.set_index("row")
+    assert rows["status"].to_dict() == {"rmu": "failed", "adamw": "done", "noise as far as rmu": "failed"}
+
+
+def bits(tables):
+    """Everything a run recorded but its times."""
+    for rows in tables.values():
+        for row in rows:
+            for key in (*TIMED, "started_utc", "finished_utc"):
+                row.pop(key, None)
+    return json.dumps(tables, sort_keys=True)
+
+
+@pytest.mark.parametrize("stop_at", [5, 13])
+@pytest.mark.parametrize(
+    ("objective", "method"),
+    [("npo", ("adamw", {"lr": 1e-3})), ("pdu", ("r-adazo", {"lr": 1e-4}))],
+    ids=["npo-adamw", "pdu-r-adazo"],
+)
+def test_interrupted_in_training_or_probing_it_goes_on_to_the_same_bits(
+    make, do, tmp_path, objective, method, stop_at
+):
+    planned = make(objective=objective, method=method, section={"check_every": 3})
+    expected = do(planned, tmp_path / "whole", every=3)
+    asked = iter(range(10**6))
+    control = Control(should_stop=lambda: next(asked) >= stop_at)
+    first, _ = do(planned, tmp_path / "parts", every=3, control=control)
+    assert first.status == "interrupted"
+    again, tables = do(planned, tmp_path / "parts", every=3)
+    assert again.status == "done"
+    assert bits(tables) == bits(expected[1])
+
+
+def test_two_gradients_cost_two_and_run_with_first_order_methods(make, do):
+    outcome, tables = do(make(objective="blur", params={"layer": 0}, method=("sgd", {"lr": 1e-4})))
+    assert outcome.status == "done", outcome.error
+    assert tables["runs"][0]["steps"] == 6, "48 forwards, 7 a step"
+    assert clean(tables, "backwards") == 12
+
+
+def test_a_task_vector_moves_away_from_what_reinforces(make, do):
+    long = Budget(forwards=120, batch_size=4)
+    outcome, tables = do(make(objective="task-vector", params={"alpha": 1.0}, budget=long))
+    assert outcome.status == "done", outcome.error
+    _, full = do(make("full model", role="full"))
+    assert clean(tables, FORGET) < clean(full, FORGET)
+
+
+def test_adapters_are_merged_before_probing(make, do):
+    outcome, tables = do(make(space=SpaceRef(kind="lora", params={"r": 2}), method=("adamw", {"lr": 1e-2})))
+    assert outcome.status == "done", outcome.error
+    assert clean(tables, "distance") > 0
+    probes = {m["condition"] for m in tables["metrics"] if m["condition_kind"] == "probe"}
+    assert probes == {"none", "relearn", "quantize", "rephrase"}
+
+
+def test_tuning_sees_the_half_that_is_not_reported(make, do, bench):
+    planned = make(purpose="tuning")
+    _, tables = do(planned)
+    assert {m["split"] for m in tables["metrics"] if m["metric"] == FORGET} == {"validation"}
+    assert 0 < clean(tables, "selection_score") < 2
+    assert not [m for m in tables["metrics"] if m["condition_kind"] == "probe"]
+
+
+def test_evaluation_points_make_a_curve_over_forwards(make, do):
+    _, tables = do(make(evaluation=Evaluation(at=(0, 16, 32)), section={"check_every": 0, "probes": ()}))
+    curve = [
+        (json.loads(m["params"])["at"], m["forwards"], m["value"])
+        for m in tables["metrics"]
+        if m["metric"] == FORGET and m["condition_kind"] == "clean"
+    ]
+    assert [(at, spent) for at, spent, _ in curve] == [(0, 0), (16, 16), (32, 32), (48, 48)]
+    assert all(math.isfinite(v) for *_, v in curve)
+
+
+def test_requests_are_served_one_after_the_other(make, bench):
+    planned = make(section={"forget_set": ForgetSet(requests=2)})
+    facts = bench.facts(planned.spec)
+    first, second = facts.requests
+    assert {r.author for r in first}.isdisjoint(r.author for r in second)
+    early = facts.minibatch(planned.spec, 0, ("forget",), 0.0)
+    late = facts.minibatch(planned.spec, 0, ("forget",), 0.9)
+    assert early.part("forget").ids.tolist() != late.part("forget").ids.tolist()
+    coreset = bench.facts(make(section={"forget_set": ForgetSet(share=0.5)}).spec)
+    assert len(coreset.requests[0]) == len(people()["forget"]) // 2
+
+
+def test_the_rule_of_choice_as_one_number():
+    from zobench.unlearning.fairness import Trial, choose, selection_score
+
+    trials = [Trial(lr, f, r) for lr, f, r in ((1, 0.9, 1.0), (2, 0.3, 0.9), (3, 0.02, 0.4), (4, 0.01, 0.7))]
+    for level in (0.001, 0.02, 0.5, 1.0):
+        best = max(trials, key=lambda t: selection_score(t.forget, t.retain, level))
+        assert best == choose(trials, level).trial
+    assert math.isnan(selection_score(math.nan, 1.0, 0.5))
+    assert Tune(space={"lr": [1e-3]}, seeds=(0,)).metric is None

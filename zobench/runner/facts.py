@@ -1,0 +1,248 @@
+"""What a process keeps between runs of unlearning: the facts, full model and oracle, tokenized minibatches,
+and what the references score.
+
+The forget facts come in two halves that share no attribute. Relearning trains on one, and the stop rule and
+tuning look at it; the other is scored and reported, and nothing chooses by it.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from zobench.models.base import LanguageModel
+from zobench.runner.parts import component_key
+from zobench.suite.parameters import configure
+from zobench.suite.spec import ForgetSet, RunSpec, Unlearning
+from zobench.unlearning.base import Batch, Material, Tokens
+from zobench.unlearning.data import FactSplits
+from zobench.unlearning.evaluate import Measured, measure, scores
+from zobench.unlearning.forget_sets import (
+    Halves,
+    halves,
+    keyword_coreset,
+    noisy,
+    random_coreset,
+    requests,
+)
+from zobench.unlearning.minibatches import Minibatches, passes_over
+from zobench.unlearning.rows import FactRow
+from zobench.unlearning.sources import SOURCES
+
+if TYPE_CHECKING:
+    from zobench.runner.parts import Parts
+
+RELEARN_MINIBATCHES = 100
+_BATCHES_KEPT = 4000
+
+
+def splits_of(section: Unlearning) -> FactSplits:
+    """The facts that a run's section names."""
+    found: FactSplits = configure(SOURCES[section.data.name], section.data.params).load()
+    return found
+
+
+def digest_of(splits: FactSplits) -> str:
+    """SHA-256 over every row of every part: the data revision of a run."""
+    h = hashlib.sha256()
+    for name, rows in _named(splits).items():
+        for row in rows:
+            h.update(repr((name, row)).encode())
+    h.update(repr(splits.refusals).encode())
+    return h.hexdigest()
+
+
+def _named(splits: FactSplits) -> dict[str, Sequence[FactRow]]:
+    own = {"forget": splits.forget, "retain": splits.retain, "holdout": splits.holdout}
+    return {**own, **{f"other {k}": v for k, v in sorted(splits.other.items())}}
+
+
+def asked_for(rows: Sequence[FactRow], chosen: ForgetSet) -> list[tuple[FactRow, ...]]:
+    """The forget requests that the optimizer sees, in order; one unless the suite asks for several."""
+    kept: Sequence[FactRow] = keyword_coreset(rows, chosen.keywords) if chosen.keywords else rows
+    if chosen.share < 1:
+        kept = random_coreset(kept, chosen.share, seed=0)
+    if chosen.noise != "none":
+        kept = noisy(kept, chosen.noise, chosen.noise_share, seed=0)
+    return requests(kept, chosen.requests, nested=chosen.nested) if chosen.requests > 1 else [tuple(kept)]
+
+
+@dataclass
+class Facts:
+    """The bench of all runs on the same models and data.
+
+    Attributes:
+        reference: frozen copy of the full model; oracle: the model that never saw the forget set.
+        scored: share of the retained facts that is scored.
+    """
+
+    reference: nn.Module
+    oracle: nn.Module
+    tokenizer: Any
+    splits: FactSplits
+    forget_set: ForgetSet
+    scored: float
+    truth: bool
+    digest: str
+    split: Halves = field(init=False)
+    requests: list[tuple[FactRow, ...]] = field(init=False)
+    kept: dict[tuple[object, ...], Any] = field(default_factory=dict)
+    """Measurements of the references, and minibatches of probes."""
+    batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.split = halves(self.splits.forget, seed=0)
+        self.requests = asked_for(self.splits.forget, self.forget_set)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether answers say which of their words is the fact, so that scores can be on those alone."""
+        return any(row.value for row in self.splits.forget)
+
+    @property
+    def forget_metric(self) -> str:
+        return "forget_value_probability" if self.has_values else "forget_probability"
+
+    @property
+    def retain_metric(self) -> str:
+        return "retain_value_accuracy" if self.has_values else "retain_probability"
+
+    def forget_rows(self, tuning: bool) -> tuple[FactRow, ...]:
+        """The half that is scored; tuning trials are scored on the other one."""
+        return self.split.relearn if tuning else self.split.scored
+
+    def parts(self, tuning: bool = False) -> dict[str, Sequence[FactRow]]:
+        """Rows that are scored, by part."""
+        kept = random_coreset(self.splits.retain, self.scored, seed=0)
+        found = {"forget": self.forget_rows(tuning), "retain": kept, **self.splits.other}
+        return {name: rows for name, rows in found.items() if rows}
+
+    def minibatch(self, spec: RunSpec, step: int, parts: Sequence[str], share: float) -> Batch:
+        """Minibatch ``step``, the same for every optimizer and objective of a seed. ``share`` of the budget
+        that is spent says which forget request is being served."""
+        asked = min(int(share * len(self.requests)), len(self.requests) - 1)
+        key = (spec.seed, spec.budget.batch_size, step, tuple(parts), asked)
+        if key not in self.batches:
+            while len(self.batches) >= _BATCHES_KEPT:
+                self.batches.popitem(last=False)
+            draw = Minibatches(
+                self.tokenizer,
+                self.splits,
+                spec.budget.batch_size,
+                spec.seed,
+                forget=self.requests[asked],
+                device=next(self.reference.parameters()).device,
+            )
+            self.batches[key] = draw.batch(step, parts)
+        return self.batches[key]
+
+    def material(self, spec: RunSpec) -> Material:
+        """What probes of the model may use: facts that are not scored, retained facts, other domains."""
+        key = ("material", spec.seed, spec.budget.batch_size)
+        if key not in self.kept:
+            device = next(self.reference.parameters()).device
+
+            def batches(rows: Sequence[FactRow]) -> list[Tokens]:
+                return passes_over(
+                    self.tokenizer,
+                    rows,
+                    size=spec.budget.batch_size,
+                    count=RELEARN_MINIBATCHES,
+                    seed=spec.seed,
+                    device=device,
+                )
+
+            benign = {"retain": self.splits.retain, **self.splits.other}
+            self.kept[key] = Material(
+                relearn=batches(self.split.relearn),
+                benign={name: batches(rows) for name, rows in benign.items() if rows},
+                original=self.reference,
+                seed=spec.seed,
+            )
+        found: Material = self.kept[key]
+        return found
+
+    def forget_score(self, module: nn.Module, *, scored: bool = False) -> float:
+        """The score that stop rule and matching go by; on the half that is not reported unless ``scored``."""
+        rows = self.forget_rows(tuning=not scored)
+        return scores(measure(module, self.tokenizer, {"forget": rows}, truth=False))[self.forget_metric]
+
+    def retain_score(self, module: nn.Module) -> float:
+        parts = {"retain": self.parts()["retain"]}
+        return scores(measure(module, self.tokenizer, parts, truth=False))[self.retain_metric]
+
+    def stop_level(self) -> float:
+        """The oracle's score on the half that is not reported, or chance where the oracle is confidently
+        wrong and lies below it."""
+        return max(
+            self._once("oracle forget", lambda: self.forget_score(self.oracle)), self.splits.chance or 0.0
+        )
+
+    def forget_level(self, normalized: float) -> float:
+        """The reported score at which S has this value."""
+        low = self._once("oracle scored", lambda: self.forget_score(self.oracle, scored=True))
+        high = self._once("full scored", lambda: self.forget_score(self.reference, scored=True))
+        return low + normalized * (high - low)
+
+    def retain_level(self, share: float) -> float:
+        """This share of the full model's retained score."""
+        return share * self._once("full retained", lambda: self.retain_score(self.reference))
+
+    def oracle_measured(self, tuning: bool) -> Measured:
+        """Per-item numbers of the oracle on everything that is scored, holdout included."""
+        key = ("oracle measured", tuning)
+        if key not in self.kept:
+            self.kept[key] = measure(self.oracle, self.tokenizer, self.with_holdout(tuning), truth=self.truth)
+        found: Measured = self.kept[key]
+        return found
+
+    def with_holdout(self, tuning: bool) -> dict[str, Sequence[FactRow]]:
+        parts = self.parts(tuning)
+        return {**parts, "holdout": self.splits.holdout} if self.splits.holdout else parts
+
+    def _once(self, name: str, ask: Any) -> float:
+        if (name,) not in self.kept:
+            self.kept[name,] = float(ask())
+        found: float = self.kept[name,]
+        return found
+
+
+def facts_key(spec: RunSpec) -> tuple[object, ...]:
+    """Which runs share a bench."""
+    s = spec.unlearning
+    assert s is not None
+    return (spec.model, s.oracle, component_key(s.data), s.forget_set, s.scored_retain, s.truth)
+
+
+def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
+    """The bench of a run; ``lm`` is the full model as loaded."""
+    s = spec.unlearning
+    assert s is not None
+    oracle = parts.load_model(s.oracle)
+    splits = splits_of(s)
+    reference = copy.deepcopy(lm.module)
+    for module in (reference, oracle.module):
+        module.requires_grad_(False)
+    theirs = {n: p.shape for n, p in oracle.module.named_parameters()}
+    ours = {n: p.shape for n, p in reference.named_parameters()}
+    if ours != theirs:
+        raise ValueError(
+            f"oracle {s.oracle.name!r} is built differently from the full model {spec.model.name!r}"
+        )
+    digest = hashlib.sha256(f"{digest_of(splits)} {oracle.identity.digest}".encode()).hexdigest()
+    return Facts(
+        reference,
+        oracle.module,
+        lm.tokenizer,
+        splits,
+        s.forget_set,
+        s.scored_retain,
+        s.truth,
+        digest,
+    )

@@ -1,0 +1,201 @@
+"""Rows of the metrics table of an unlearning run: clean scores, cost, probes, and the matched comparisons.
+
+``split`` says which model a row is about: ``test`` the final state, ``matched-forget`` and ``matched-retain``
+the point of the line theta_0 + a (theta_u - theta_0) whose *measured* score meets the suite's level. A run
+that never forgets as much has no ``matched-forget`` rows. Probe rows have ``condition_kind`` ``probe``, the
+probe's name (``none`` without one), its strength, and what else it varies in ``params``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from zobench.plugins import lookup
+from zobench.runner.facts import Facts
+from zobench.runner.measuring import Row, params_json
+from zobench.suite.parameters import configure
+from zobench.suite.spec import Component
+from zobench.tasks.base import MetricValue
+from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
+from zobench.unlearning.fairness import position_of_level, selection_score
+from zobench.unlearning.probes.inputs import InputMaterial, InputProbe
+from zobench.unlearning.probes.interpolate import between
+
+if TYPE_CHECKING:
+    from zobench.runner.unlearning import UnlearningTraining
+
+NO_PROBE = "none"
+"""Condition of what is measured without a probe; the final state's numbers also stand as clean."""
+MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
+"""What a probe says about the model rather than about itself: metrics, not parameters."""
+
+
+def values_of(facts: Facts, found: Mapping[str, float], measured: Measured) -> dict[str, MetricValue]:
+    """Scores with the number of rows each is over, the retained score under one name for all data."""
+    sizes = {name: len(part.rows) for name, part in measured.parts.items()}
+    values = {}
+    for name, value in found.items():
+        part = next((p for p in sizes if name.startswith(f"{p}_")), None)
+        values[name] = MetricValue(value, sizes[part] if part else sum(sizes.values()))
+    if facts.retain_metric in values:
+        values["retained"] = values[facts.retain_metric]
+    return values
+
+
+def clean_values(facts: Facts, module: nn.Module, *, tuning: bool) -> dict[str, MetricValue]:
+    """Everything that is scored without a probe: also what compares with the oracle's outputs, and what
+    tuning goes by."""
+    found = measure(module, facts.tokenizer, facts.with_holdout(tuning), truth=facts.truth)
+    numbers = {**scores(found), **against_oracle(found, facts.oracle_measured(tuning))}
+    if tuning:
+        forget, retain = numbers[facts.forget_metric], numbers[facts.retain_metric]
+        numbers["selection_score"] = selection_score(forget, retain, facts.stop_level())
+    return values_of(facts, numbers, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to probe and the split its rows go under; ``position`` on the line to the full model."""
+
+    split: str
+    module: nn.Module
+    position: float
+
+
+def probing_rows(run: UnlearningTraining, module: nn.Module, moved: float) -> list[Row]:
+    """All rows of a finished run beyond its clean scores."""
+    facts, section, position = run.facts, run.section, run.position
+    reached = position.reached or section.role != "unlearn"
+    plain = {
+        "distance": moved,
+        "reached": float(reached),
+        "backwards": float(run.objective.backwards),
+        "reference_forwards": float(position.reference_forwards),
+    }
+    rows = [_row(run, "test", "clean", "", 0.0, {}, n, MetricValue(v, 1)) for n, v in plain.items()]
+    if run.tuning:
+        return rows
+    subjects = [Subject("test", module, 1.0), *_matched(run, facts, module)]
+    for subject in subjects:
+        rows += _clean_rows(run, subject)
+    for subject in subjects:
+        if subject.split != "test" and subject.position == 1.0:
+            rows += [{**row, "split": subject.split} for row in rows if _of_final_probe(row)]
+            continue
+        for component in section.probes:
+            rows += _probe_once(run, subject, component)
+    return rows
+
+
+def _probe_once(run: UnlearningTraining, subject: Subject, component: Component) -> list[Row]:
+    """Rows of a probe, from the checkpoint where they were made before; a reference is probed once per
+    process for all objectives of a seed."""
+    key = f"{subject.split} {component.label} {params_json(component.params)}"
+    started = time.perf_counter()
+    if key in run.position.probed:
+        rows, predictions = run.position.probed[key]
+        run.probe_done(key, rows, predictions, started)
+        return rows
+    spec, role = run.spec, run.section.role
+    shared = ("probed", role, spec.seed, spec.budget.batch_size, key)
+    kept = run.facts.kept if role in ("full", "oracle") else {}
+    found, predictions = kept.get(shared) or _probe(run, subject, component)
+    kept[shared] = (found, predictions)
+    here = [{**row, "task": spec.task.name} for row in found]
+    run.probe_done(key, here, predictions, started)
+    return here
+
+
+def _of_final_probe(row: Row) -> bool:
+    """Rows that a matched point at the unlearned model itself shares with it."""
+    return row["split"] == "test" and row["condition_kind"] == "probe" and row["condition"] != NO_PROBE
+
+
+def _matched(run: UnlearningTraining, facts: Facts, module: nn.Module) -> Iterator[Subject]:
+    """The model brought to the suite's levels; none for the references."""
+    section = run.section
+    if section.role in ("full", "oracle"):
+        return
+    started = time.perf_counter()
+    if section.match_forget is not None:
+        level = facts.forget_level(section.match_forget)
+
+        def forget(m: nn.Module) -> float:
+            return facts.forget_score(m, scored=True)
+
+        if forget(module) <= level < forget(facts.reference):
+            at = position_of_level(facts.reference, module, forget, level)
+            yield Subject("matched-forget", between(facts.reference, module, at), at)
+    if section.match_retain is not None:
+        at = position_of_level(
+            facts.reference, module, facts.retain_score, facts.retain_level(section.match_retain)
+        )
+        yield Subject("matched-retain", between(facts.reference, module, at), at)
+    run.progress.evaluation_seconds += time.perf_counter() - started
+
+
+def _clean_rows(run: UnlearningTraining, subject: Subject) -> list[Row]:
+    facts = run.facts
+    values = clean_values(facts, subject.module, tuning=False)
+    values["position"] = MetricValue(subject.position, 1)
+    return [_row(run, subject.split, "probe", NO_PROBE, 0.0, {}, n, v) for n, v in values.items()]
+
+
+def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> tuple[list[Row], int]:
+    """Rows of one probe on one model, and how many answers were scored."""
+    facts, cls, name = run.facts, lookup("probes", component.name), component.label
+    probe = cls(configure(cls.Config, component.params))
+    parts, predictions = facts.parts(), 0
+    rows: list[Row] = []
+
+    def scored(
+        module: nn.Module, asked: Mapping[str, object], strength: float, more: dict[str, object]
+    ) -> None:
+        nonlocal predictions
+        found = measure(module, facts.tokenizer, asked, truth=False)  # type: ignore[arg-type]
+        predictions += sum(len(p.rows) for p in found.parts.values())
+        values = values_of(facts, scores(found), found)
+        own = {k: v for k, v in more.items() if k not in MEASURED_OF_A_VARIANT}
+        for key in MEASURED_OF_A_VARIANT:
+            if key in more:
+                values[key] = MetricValue(float(str(more[key])), 1)
+        rows.extend(_row(run, subject.split, "probe", name, strength, own, n, v) for n, v in values.items())
+
+    if isinstance(probe, InputProbe):
+        given = InputMaterial(shots=facts.splits.retain, seed=run.spec.seed)
+        scored(subject.module, {n: probe.rows(r, given) for n, r in parts.items()}, 1.0, {})
+    else:
+        for v in probe.variants(subject.module, facts.material(run.spec)):
+            scored(v.module, parts, v.strength, dict(v.params))
+    return rows, predictions
+
+
+def _row(
+    run: UnlearningTraining,
+    split: str,
+    kind: str,
+    condition: str,
+    strength: float,
+    params: Mapping[str, object],
+    metric: str,
+    value: MetricValue,
+) -> Row:
+    return {
+        **run.spent().as_row(),
+        "task": run.spec.task.name,
+        "split": split,
+        "condition_kind": kind,
+        "condition": condition,
+        "strength": strength,
+        "params": params_json(params),
+        "metric": metric,
+        "value": float(value.value),
+        "n": int(value.n),
+        "stderr": value.stderr,
+        "final": True,
+    }
