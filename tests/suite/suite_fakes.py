@@ -38,6 +38,7 @@ class MezoConfig:
 class Mezo:
     Config: ClassVar[type] = MezoConfig
     card = _card("mezo")
+    search_space: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def cost(cls, config: MezoConfig) -> Cost:
@@ -60,6 +61,7 @@ class NoConfig:
 class ZeroShot:
     Config: ClassVar[type] = NoConfig
     card = _card("zero-shot", order="none")
+    search_space: ClassVar[dict[str, Any]] = {}
 
     @classmethod
     def cost(cls, config: NoConfig) -> Cost:

@@ -189,3 +189,105 @@ def test_scores_must_be_told_in_the_order_asked(tmp_path: Path) -> None:
         tuner.tell(second, [0.0, 0.0])
     with pytest.raises(ValueError, match="expected 2 scores"):
         tuner.tell(first, [0.0])
+
+
+HALVED = "{space: {lr: [1e-4, 1e-3, 1e-2], n: [1, 2]}, seeds: [101, 102], halving: {factor: 2, rungs: 2}}"
+
+
+def test_halving_tries_the_better_half_at_the_whole_budget(tmp_path: Path) -> None:
+    study = studies(tmp_path, HALVED)[0]
+    assert study.rungs == ((6, 50), (3, 100))
+    tuner, asked = Tuner(study), []
+    while (params := tuner.ask()) is not None:
+        runs = study.trials(params, tuner.forwards)
+        asked.append((params["lr"], params["n"], *(run.spec.budget.forwards for run in runs)))
+        tuner.tell(params, [near(params, seed) + 0.01 * params["n"] for seed in study.seeds])
+    assert [budget for _, _, *budget in asked] == [[50, 50]] * 6 + [[100, 100]] * 3
+    # best at the small budget: lr 1e-3 with n 2, then n 1, then the first of the two next
+    assert [(lr, n) for lr, n, *_ in asked[6:]] == [(1e-3, 2), (1e-3, 1), (1e-4, 2)]
+    assert tuner.selection.winner == {"lr": 1e-3, "n": 2}
+    assert sum(sum(budget) for _, _, *budget in asked) == 2 * (6 * 50 + 3 * 100)
+
+
+def test_only_the_whole_budget_decides_and_the_rung_is_told_before_the_next(tmp_path: Path) -> None:
+    study = studies(tmp_path, HALVED)[0]
+    tuner = Tuner(study)
+    first = []
+    while (params := tuner.ask()) is not None:
+        first.append(params)
+    assert len(first) == 6
+    assert tuner.ask() is None
+    for params in first:
+        tuner.tell(params, [near(params, 0)] * 2)
+    climbed = [tuner.ask() for _ in range(3)]
+    assert tuner.ask() is None
+    for place, params in enumerate(climbed):
+        assert params is not None
+        tuner.tell(params, [float(place)] * 2)  # the worst of the first rung is the best of the last
+    assert tuner.selection.winner == climbed[2]
+    assert len(tuner.selection.trials) == 9
+    lost = Tuner(study)
+    while (params := lost.ask()) is not None:
+        lost.tell(params, [None, None])
+    with pytest.raises(ValueError, match="no trial finished"):
+        _ = lost.selection
+
+
+def test_the_cost_of_a_halved_study_is_known_beforehand(tmp_path: Path) -> None:
+    from zobench.suite.cost import estimate
+
+    path = tmp_path / "s.yaml"
+    path.write_text(BASE.replace("TUNE", HALVED))
+    row = estimate(expand(load(path))).rows[0]
+    assert row.tuning_runs == 2 * 2 * (6 + 3)  # tasks, seeds, rungs
+    whole = BASE.replace("TUNE", GRID)
+    path.write_text(whole)
+    full = estimate(expand(load(path))).rows[0]
+    assert row.tuning_forwards == pytest.approx(full.tuning_forwards, rel=0.05)  # 6 halves and 3 wholes
+
+
+def test_a_method_brings_its_own_search_space(tmp_path: Path) -> None:
+    study = studies(tmp_path, "{seeds: [101]}")[0]
+    rates = study.space["lr"]
+    assert isinstance(rates, list)
+    assert len(rates) == 5
+    default = studies(
+        tmp_path, "{space: {eps: [1e-3]}, seeds: [101]}".replace("eps", "n").replace("1e-3", "1")
+    )
+    own = default[0].finals({"n": 1})[0].spec.method.params["lr"]
+    assert rates[2] == own
+    assert (rates[0], rates[-1]) == pytest.approx((own / 10, own * 10))
+
+
+@pytest.mark.parametrize(
+    ("ruleset", "tune", "message"),
+    [
+        ("tuned", "{seeds: [1]}", ""),
+        ("self-tuned", "{seeds: [1]}", "ruleset self-tuned: methods run with their defaults"),
+        ("open", HALVED.replace("seeds", "sampler: tpe, seeds"), "does not go with tpe"),
+        ("open", HALVED.replace("rungs: 2", "rungs: 9"), "nothing is halved"),
+        ("fair", "{seeds: [1]}", "ruleset"),
+    ],
+)
+def test_rules_of_the_comparison(tmp_path: Path, ruleset: str, tune: str, message: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        BASE.replace("TUNE", tune).replace("    params: {eps: 1e-2}\n", "") + f"ruleset: {ruleset}\n"
+    )
+    if not message:
+        assert load(path).ruleset == ruleset
+        return
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+def test_the_tuned_ruleset_gives_every_method_as_much(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    two = BASE.replace("TUNE", GRID) + "ruleset: tuned\n"
+    two = two.replace("attacks:", "  again: {method: mezo}\n  free: {method: mezo, group: control}\nattacks:")
+    path.write_text(two)
+    with pytest.raises(ValueError, match="every method is tuned in the suite"):
+        load(path)
+    path.write_text(two.replace("again: {method: mezo}", "again: {method: mezo, tune: {seeds: [101, 102]}}"))
+    with pytest.raises(ValueError, match="5 trials on 2 seeds, but 'mezo' has 6 trials on 2 seeds"):
+        load(path)

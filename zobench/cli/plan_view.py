@@ -8,7 +8,7 @@ from rich.text import Text
 
 from zobench.cli.console import console
 from zobench.suite.cost import Estimate, RowCost
-from zobench.suite.plan import Plan
+from zobench.suite.plan import Plan, TuningStudy
 
 _COLUMNS = ("runs", "budget", "steps", "forwards", "tuning", "test rows", "attacked rows", "state B/param")
 
@@ -67,8 +67,9 @@ def _runs(plan: Plan) -> Table:
         table.add_row(str(number), Text(run.row), *map(Text, cells))
     for study in plan.studies:
         first = number + 1
-        number += study.size * len(study.seeds) + len(study.final_templates)
-        what = f"tune: {study.size} settings x seeds {', '.join(map(str, study.seeds))}, then the chosen one"
+        asked = sum(count for count, _ in study.schedule)
+        number += asked * len(study.seeds) + len(study.final_templates)
+        what = f"tune: {_settings(study)} x seeds {', '.join(map(str, study.seeds))}, then the chosen one"
         seeds = ", ".join(str(run.spec.seed) for run in study.final_templates)
         budget = f"{study.trial_templates[0].spec.budget.forwards:,}"
         table.add_row(f"{first}-{number}", Text(study.row), study.model, study.task, seeds, budget, what)
@@ -82,3 +83,12 @@ def _runs(plan: Plan) -> Table:
 
 def _count(value: int | None) -> str:
     return "all of the task" if value is None else f"{value:,}"
+
+
+def _settings(study: TuningStudy) -> str:
+    """``6 settings``, or with halving ``8 settings at 150, 4 at 300, 2 at 600 forwards``."""
+    if not study.rungs:
+        return f"{study.size} settings"
+    (count, forwards), *later = study.rungs
+    told = [f"{count} settings at {forwards:,}", *(f"{c} at {f:,}" for c, f in later)]
+    return ", ".join(told) + " forwards"

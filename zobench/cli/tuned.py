@@ -47,7 +47,7 @@ def _selected(
 ) -> dict[str, Any]:
     tuner, spent = Tuner(study), 0
     while (setting := tuner.ask()) is not None:
-        keys = [run.spec.canonical() for run in study.trials(setting)]
+        keys = [run.spec.canonical() for run in study.trials(setting, tuner.forwards)]
         tuner.tell(setting, [scores.get(key, {}).get(study.metric or "") for key in keys])
         spent += sum(forwards.get(key, 0) for key in keys)
     found = tuner.selection
@@ -64,7 +64,11 @@ def _selected(
         "on_edge": list(found.on_edge),
         "within_noise": found.within_noise,
         "forwards": spent,
-        "trials": [{"params": t.params, "scores": list(t.scores), "score": t.score} for t in found.trials],
+        "rungs": [list(rung) for rung in study.rungs],
+        "trials": [
+            {"params": t.params, "scores": list(t.scores), "score": t.score, "forwards": t.forwards}
+            for t in found.trials
+        ],
     }
 
 
@@ -73,7 +77,7 @@ def print_selections(found: list[dict[str, Any]], out: Console | None = None) ->
     header = ("row", "model", "task", "chosen", "score", "trials", "forwards", "remarks")
     table = Table(*header, box=None, pad_edge=False)
     for study in found:
-        best = next(t for t in study["trials"] if t["params"] == study["winner"])
+        best = [t for t in study["trials"] if t["params"] == study["winner"]][-1]
         remarks = [f"{name} on the edge of its grid" for name in study["on_edge"]]
         remarks += ["runner-up within noise"] if study["within_noise"] else []
         chosen = " ".join(f"{name}={shown(value)}" for name, value in study["winner"].items())

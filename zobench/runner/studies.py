@@ -67,7 +67,11 @@ class StudyDriver:
             "goal": self.study.goal,
             "seeds": list(self.study.seeds),
             "space": self.study.model_dump(mode="json")["space"],
-            "trials": [{"params": t.params, "scores": list(t.scores)} for t in selection.trials],
+            "rungs": [list(rung) for rung in self.study.rungs],
+            "trials": [
+                {"params": t.params, "scores": list(t.scores), "forwards": t.forwards}
+                for t in selection.trials
+            ],
             "winner": selection.winner,
             "on_edge": list(selection.on_edge),
             "within_noise": selection.within_noise,
@@ -82,7 +86,7 @@ class StudyDriver:
             params = self._tuner.ask()
             if params is None:
                 break
-            setting = _Setting(params, list(self.study.trials(params)))
+            setting = _Setting(params, list(self.study.trials(params, self._tuner.forwards)))
             self._open.append(setting)
             self._keys.update({trial_key(trial): setting for trial in setting.trials})
             planned += setting.trials

@@ -108,8 +108,14 @@ def _declared(run: PlannedRun) -> Any:
 
 
 def _trials(study: TuningStudy) -> list[PlannedRun]:
+    """Trial runs of every rung; which settings climb is not known, what they cost is."""
     known = study.candidates or (example(study),) * study.size
-    return [run for candidate in known for run in study.trials(candidate)]
+    return [
+        run
+        for count, forwards in study.schedule
+        for candidate in known[:count]
+        for run in study.trials(candidate, forwards)
+    ]
 
 
 def _row_cost(row: str, runs: list[PlannedRun], trials: list[PlannedRun]) -> RowCost:

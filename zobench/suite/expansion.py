@@ -153,10 +153,10 @@ def _attack(suite: Suite, name: str) -> Component:
 
 
 def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningStudy:
-    from zobench.suite.tuning import candidates
+    from zobench.suite.tuning import candidates, rungs
 
     tuned = tuple(tune.space)
-    trials = (_planned(suite, row, model, task, s, tuned=tuned, tuning=True) for s in tune.seeds)
+    trials = tuple(_planned(suite, row, model, task, s, tuned=tuned, tuning=True) for s in tune.seeds)
     finals = (_planned(suite, row, model, task, s, tuned=tuned) for s in suite.seeds)
     listed = candidates(tune)
     metric = tune.metric or (None if suite.unlearning is None else SELECTION)
@@ -169,11 +169,12 @@ def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningS
         sampler=tune.sampler,
         sampler_seed=tune.sampler_seed,
         size=len(listed) if tune.sampler != "tpe" else tune.trials or _points(tune),
+        rungs=rungs(len(listed), trials[0].spec.budget.forwards, tune.halving),
         seeds=tune.seeds,
         metric=metric,
         goal=goal,
         candidates=listed,
-        trial_templates=tuple(trials),
+        trial_templates=trials,
         final_templates=tuple(finals),
     )
 
@@ -192,4 +193,4 @@ def all_runs(plan: Plan) -> Iterator[PlannedRun]:
     yield from plan.runs
     for study in plan.studies:
         for candidate in study.candidates:
-            yield from study.trials(candidate)
+            yield from study.trials(candidate, study.schedule[0][1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zobench.suite import check, source, structure
+from zobench.suite import check, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
 from zobench.suite.schema import Suite
 
@@ -18,7 +18,10 @@ def load(path: Path | str) -> Suite:
     """
     document = source.read(path)
     draft = structure.build(document)
+    tuning_rules.with_default_spaces(draft)
     check.run(document, draft)
+    if not document.problems:
+        tuning_rules.check_rules(document, draft)
     if document.problems:
         raise SuiteError(document.problems)
     return draft.suite(str(path))

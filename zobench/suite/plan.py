@@ -27,6 +27,8 @@ class TuningStudy(Frozen):
     size: int = Field(ge=1)
     """Number of candidates that are tried: the same for every task of the row."""
     seeds: tuple[int, ...]
+    rungs: tuple[tuple[int, int], ...] = ()
+    """With successive halving: how many settings are tried at how many forwards, the whole budget last."""
     metric: str | None
     """Validation metric; ``None`` means the task's primary metric."""
     goal: Literal["max", "min"]
@@ -38,9 +40,15 @@ class TuningStudy(Frozen):
     final_templates: tuple[PlannedRun, ...]
     """One per seed of the suite; to be filled with the winner."""
 
-    def trials(self, candidate: dict[str, Any]) -> tuple[PlannedRun, ...]:
-        """Trial runs of one candidate, one per tuning seed."""
-        return tuple(fill(run, candidate) for run in self.trial_templates)
+    def trials(self, candidate: dict[str, Any], forwards: int | None = None) -> tuple[PlannedRun, ...]:
+        """Trial runs of one candidate, one per tuning seed, at this budget (``None``: the whole)."""
+        filled = tuple(fill(run, candidate) for run in self.trial_templates)
+        return filled if forwards is None else tuple(at_budget(run, forwards) for run in filled)
+
+    @property
+    def schedule(self) -> tuple[tuple[int, int | None], ...]:
+        """Settings tried and the forwards of each, rung by rung; ``None`` is the whole budget."""
+        return self.rungs or ((self.size, None),)
 
     def finals(self, winner: dict[str, Any]) -> tuple[PlannedRun, ...]:
         """The row's runs with the chosen parameters, one per seed of the suite."""
@@ -101,6 +109,12 @@ class Plan(Frozen):
         runs = tuple(run for run in self.runs if run.row in rows)
         studies = tuple(study for study in self.studies if study.row in rows)
         return self.model_copy(update={"runs": runs, "studies": studies, "followers": followers})
+
+
+def at_budget(run: PlannedRun, forwards: int) -> PlannedRun:
+    """``run`` with another training budget."""
+    budget = run.spec.budget.model_copy(update={"forwards": forwards})
+    return run.model_copy(update={"spec": run.spec.model_copy(update={"budget": budget})})
 
 
 def fill(template: PlannedRun, values: dict[str, Any]) -> PlannedRun:

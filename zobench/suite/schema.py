@@ -65,15 +65,25 @@ Domain = Annotated[
 """What a tuned parameter may be: a list of values, or a range."""
 
 
-class Tune(Strict):
-    """One row selected on validation data: ``trials`` settings from ``space``, each on every one of
-    ``seeds``."""
+class Halving(Strict):
+    """Successive halving: all settings at a small budget, the best ``1/factor`` of them at ``factor`` times
+    as much, and so on over ``rungs`` up to the whole budget. Every rung trains from the base model and is
+    charged."""
 
-    space: dict[str, Domain]
+    factor: int = Field(default=2, ge=2)
+    rungs: int = Field(default=3, ge=2)
+
+
+class Tune(Strict):
+    """One row selected on validation data: ``trials`` settings from ``space`` (empty: the method's own), each
+    on every one of ``seeds``."""
+
+    space: dict[str, Domain] = {}
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
     trials: int | None = Field(default=None, ge=1)
     sampler: Literal["grid", "random", "tpe"] = "grid"
     sampler_seed: int = Field(default=0, ge=0)
+    halving: Halving | None = None
     metric: str | None = None
     goal: Literal["max", "min"] | None = None
     selection: Literal["validation"] = "validation"
@@ -212,6 +222,7 @@ class Suite(Strict):
     checkpoint: Checkpoint = Checkpoint()
     diagnostics: Diagnostics | None = None
     trackers: tuple[str, ...] = ()
+    ruleset: Literal["open", "tuned", "self-tuned"] = "open"
     output: str | None = None
 
     @property

@@ -14,7 +14,7 @@ from zobench.suite.problems import KeyPath, suggestion
 from zobench.suite.schema import REQUIRED, SECTIONS, Suite
 from zobench.suite.source import Document
 
-_SCALARS = ("suite", "description", "seeds", "trackers", "output")
+_SCALARS = ("suite", "description", "seeds", "trackers", "ruleset", "output")
 _TYPES = {
     "int_type": "must be a whole number",
     "int_from_float": "must be a whole number",

@@ -4,6 +4,9 @@
 seed, ``tpe`` lets each draw depend on the scores before it (Optuna's tree-structured Parzen estimator, fixed
 seed). A setting's score is the mean of the validation metric over the tuning seeds; a trial that failed or
 diverged makes its setting ineligible.
+
+With successive halving all settings are tried at a small budget, the best of them again at a larger one, and
+so on; only those that were tried at the whole budget can win.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
 from zobench.suite.plan import TuningStudy
-from zobench.suite.schema import Range, Tune
+from zobench.suite.schema import Halving, Range, Tune
 
 if TYPE_CHECKING:
     import optuna
@@ -46,12 +49,24 @@ def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
+def rungs(settings: int, forwards: int, halving: Halving | None) -> tuple[tuple[int, int], ...]:
+    """Settings and forwards of every rung: a share 1/factor, at least two, goes on to factor times the
+    budget."""
+    if halving is None:
+        return ()
+    shares = [halving.factor**r for r in range(halving.rungs)]
+    counts = [min(settings, max(2, -(-settings // share))) for share in shares]
+    return tuple(zip(counts, [forwards // share for share in reversed(shares)], strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting with its validation score per tuning seed; ``None`` where the run failed or diverged."""
+    """One setting with its validation score per tuning seed; ``None`` where the run failed or diverged.
+    ``forwards`` is the budget of its rung (``None``: the whole)."""
 
     params: dict[str, Any]
     scores: tuple[float | None, ...]
+    forwards: int | None = None
 
     @property
     def score(self) -> float | None:
@@ -83,13 +98,17 @@ class Tuner:
     """Serves one study: ``ask`` for a setting until ``None``, ``tell`` its scores, then read ``selection``.
 
     Settings must be told in the order asked. For ``grid`` and ``random`` several may be asked before the
-    first is told.
+    first is told; with halving ``None`` may also mean that a rung has to be told whole before the next.
+    ``forwards`` is the budget of the setting last asked (``None``: the whole).
     """
 
     def __init__(self, study: TuningStudy) -> None:
         self._study = study
         self._asked: list[dict[str, Any]] = []
         self._trials: list[Trial] = []
+        self._rung = 0
+        self._waiting = [dict(c) for c in study.candidates]
+        self.forwards: int | None = study.schedule[0][1]
         self._optuna: optuna.Study | None = None
         self._pending: list[optuna.trial.Trial] = []
         if study.sampler == "tpe":
@@ -97,17 +116,35 @@ class Tuner:
 
     def ask(self) -> dict[str, Any] | None:
         """The next setting to try, or ``None`` when the study is complete."""
-        position = len(self._asked)
-        if position >= self._study.size:
-            return None
         if self._optuna is None:
-            params = dict(self._study.candidates[position])
+            if not self._waiting and not self._climb():
+                return None
+            params = self._waiting.pop(0)
+        elif len(self._asked) >= self._study.size:
+            return None
         else:
             trial = self._optuna.ask()
             self._pending.append(trial)
             params = _draw(trial, self._study.space)
         self._asked.append(params)
         return params
+
+    def _climb(self) -> bool:
+        """Open the next rung with the best settings of this one, once all of it was told."""
+        schedule = self._study.schedule
+        if self._rung + 1 >= len(schedule) or len(self._trials) < len(self._asked):
+            return False
+        best = self._ranked(self.forwards)
+        self._rung += 1
+        count, self.forwards = schedule[self._rung]
+        self._waiting = [dict(t.params) for t in best[:count]]
+        return bool(self._waiting)
+
+    def _ranked(self, forwards: int | None) -> list[Trial]:
+        """Trials at this budget with a score, best first, the earlier of two equals first."""
+        sign = 1.0 if self._study.goal == "max" else -1.0
+        eligible = [t for t in self._trials if t.score is not None and t.forwards == forwards]
+        return sorted(eligible, key=lambda t: -sign * (t.score or 0.0))
 
     def tell(self, params: dict[str, Any], scores: Sequence[float | None]) -> None:
         """Record the validation scores of the oldest setting not yet told, one per tuning seed."""
@@ -116,7 +153,7 @@ class Tuner:
             raise ValueError(
                 f"expected {len(self._study.seeds)} scores of {expected}, got {scores} of {params}"
             )
-        trial = Trial(dict(params), tuple(scores))
+        trial = Trial(dict(params), tuple(scores), self.forwards)
         self._trials.append(trial)
         if self._optuna is not None:
             import optuna
@@ -127,12 +164,11 @@ class Tuner:
 
     @property
     def selection(self) -> Selection:
-        """The winner among what was told; ``ValueError`` if no setting finished on every tuning seed."""
-        eligible = [t for t in self._trials if t.score is not None]
-        if not eligible:
+        """The winner among what was told at the whole budget; ``ValueError`` if no setting finished there on
+        every tuning seed."""
+        ranked = self._ranked(self._study.schedule[-1][1])
+        if not ranked:
             raise ValueError(f"tuning of {self._study.row!r} on {self._study.task!r}: no trial finished")
-        sign = 1.0 if self._study.goal == "max" else -1.0
-        ranked = sorted(eligible, key=lambda t: -sign * (t.score or 0.0))
         edges = tuple(n for n, d in self._study.space.items() if _on_edge(ranked[0].params[n], d))
         return Selection(ranked[0].params, tuple(self._trials), edges, _within_noise(ranked))
 

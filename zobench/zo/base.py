@@ -9,7 +9,7 @@ plugin contract (entry-point group ``zobench.optimizers``).
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -121,6 +121,9 @@ class Optimizer(ABC):
 
     Config: ClassVar[type]
     card: ClassVar[MethodCard]
+    search_space: ClassVar[Mapping[str, Sequence[Any]]] = {}
+    """Values to try where a suite asks for tuning and names none; empty: learning rates from a tenth of the
+    default to ten times it."""
     small_problem: ClassVar[Mapping[str, Any]] = {}
     """Config values for problems of a few dozen parameters, where a paper's default has no meaning (0.1 % of
     17 entries) or costs minutes; the conformance kit's checks run under them."""
