@@ -31,6 +31,9 @@ RATES: dict[str, tuple[float, ...]] = {
     "mezo": (1e-3, 3e-3, 6e-3, 1e-2, 2e-2, 4e-2),
     "fzoo": (3e-3, 6e-3, 1e-2, 2e-2, 4e-2, 1e-1),
     "zo-adam": (1e-3, 3e-3, 6e-3, 1e-2, 2e-2, 4e-2),
+    "zo-sgd-momentum": (1e-3, 3e-3, 6e-3, 1e-2, 2e-2, 4e-2),
+    "lozo": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+    "zo-muon": (3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0),
     "adamw": (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1),
 }
 Rows = tuple[torch.Tensor, torch.Tensor]
