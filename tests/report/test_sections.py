@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pytest
 from rich.console import Console
-from synthetic import Entry, Study, default_study, make_synthetic
+from synthetic import Entry, Study, default_study, make_synthetic, runs_row, write_run
 
 from zobench.report import edits, leaderboard, terminal, tuning
 from zobench.report.build import analyse, build
@@ -128,15 +128,38 @@ def test_diff_names_missing_rows_and_other_budgets(tmp_path):
 
 
 def test_tuning_flags():
-    def trial(lr, mean, sd=0.01, n=4):
-        return {"params": {"lr": lr}, "mean": mean, "sd": sd, "n": n}
+    def trial(lr, mean, spread=0.01, budget=600, lost=0):
+        """Two seeds, which lie ``spread`` above and below the mean; the next trial's the other way around."""
+        seeds = {} if mean is None else {"1": mean + spread, "2": mean - spread}
+        return {"params": {"lr": lr}, "mean": mean, "seeds": seeds, "budget": budget, "lost": lost}
 
     assert tuning.flags([trial(1e-3, 0.8), trial(1e-2, 0.7), trial(1e-4, 0.6)], ["lr"]) == []
     edge = tuning.flags([trial(1e-2, 0.8), trial(1e-3, 0.7)], ["lr"])
     assert edge == ["best lr = 0.01 lies on the upper edge of its search range"]
-    close = tuning.flags([trial(1e-3, 0.800, 0.05), trial(1e-2, 0.799, 0.05), trial(1e-4, 0.6)], ["lr"])
+    close = tuning.flags([trial(1e-3, 0.800, 0.05), trial(1e-2, 0.799, -0.05), trial(1e-4, 0.6)], ["lr"])
     assert close == ["the two best trials differ by less than their standard error"]
-    assert tuning.flags([trial(1e-3, None)], ["lr"]) == ["no trial has a validation score"]
+    # the same spread on both is shared by the seeds and no noise of the difference
+    assert tuning.flags([trial(1e-3, 0.800, 0.05), trial(1e-2, 0.799, 0.05), trial(1e-4, 0.6)], ["lr"]) == []
+    assert tuning.flags([trial(1e-3, None)], ["lr"]) == ["no trial has a validation score on every seed"]
+    small = [trial(1e-3, 0.7), trial(1e-4, 0.5), trial(1e-2, 0.6), trial(1e-3, 0.9, budget=300)]
+    assert tuning.flags(small, ["lr"]) == []
+
+
+def test_tuning_is_told_task_by_task(tmp_path):
+    """A row tuned on two tasks has two searches, and a rung of a small budget is no competitor."""
+    study = Study([Entry("mezo")], tuned=("mezo",), examples=0, attacks=())
+    entry = Entry("mezo", fields={"purpose": "tuning", "tuning_of": "mezo", "budget_forwards": 150})
+    folder = make_synthetic(tmp_path, study)
+    short = runs_row(study, entry, "sentiment", 100, "ab" * 10, "done")
+    other = {**short, "run_id": "cd" * 10, "task": "topic", "budget_forwards": 600}
+    for row in (short, other):
+        write_run(tmp_path / "runs", {"runs": [{**row, "method_params": '{"lr": 0.5}'}]})
+    found = tuning.collect(analyse(folder).source)
+    assert [(t["row"], t["task"], len(t["trials"]), t["rungs"]) for t in found] == [
+        ("mezo", "sentiment", 6, 2),
+        ("mezo", "topic", 1, 1),
+    ]
+    assert found[0]["trials"][-1]["budget"] == 150
 
 
 def test_tuning_trials_are_charged_and_kept_out_of_the_ranking(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -124,6 +126,32 @@ def test_every_difference_is_named(tmp_path, fields, reason):
     assert not standing(found, "other").ranked
     assert any(reason in r for r in standing(found, "other").reasons)
     assert {s.row for s in found.ranking.ranked} == {"a", "b"}
+
+
+def had(how, trials=0):
+    search = {"tuning": {"trials": [{}] * trials, "seeds": [1, 2]}} if trials else {}
+    return {"environment": json.dumps({"parameters_from": how, **search})}
+
+
+def test_rulesets_rank_only_rows_that_were_had_by_the_rule(tmp_path):
+    entries = [
+        Entry("tuned", fields=had("tuning", 8)),
+        Entry("also tuned", fields=had("tuning", 8)),
+        Entry("tuned harder", 0.1, fields=had("tuning", 80)),
+        Entry("by hand", 0.2, fields=had("suite")),
+        Entry("as it ships", fields=had("defaults")),
+        Entry("zero-shot", -0.2, "control"),
+    ]
+    folder = make_synthetic(tmp_path, Study(entries, examples=0, attacks=()), compact=True)
+    tuned = analyse(folder, "tuned")
+    assert {s.row for s in tuned.ranking.ranked} == {"tuned", "also tuned"}
+    reasons = {s.row: s.reasons for s in tuned.ranking.standings if s.reasons}
+    assert reasons["tuned harder"] == ("tuned with 80 trials on 2 seeds instead of 8 trials on 2 seeds",)
+    assert reasons["by hand"] == ("parameters were given in the suite: not under the tuned rules",)
+    assert set(reasons) == {"tuned harder", "by hand", "as it ships"}
+    shipped = analyse(folder, "self-tuned")
+    assert {s.row for s in shipped.ranking.ranked} == {"as it ships"}
+    assert len(analyse(folder).ranking.ranked) == 5
 
 
 def test_all_dirty_is_a_warning_for_the_whole_page(tmp_path):

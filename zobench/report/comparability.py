@@ -6,6 +6,7 @@ the model digest, the code. A row that differs anywhere is shown apart with the 
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -40,7 +41,53 @@ def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str
         for row, text in found:
             if text not in reasons.setdefault(row, []):
                 reasons[row].append(text)
+    for row, text in _ruleset(runs, board.ruleset):
+        reasons.setdefault(row, []).append(text)
     return reasons
+
+
+def _ruleset(runs: pd.DataFrame, ruleset: str) -> list[tuple[str, str]]:
+    """Rows whose parameters were not had as the ruleset asks, by what each run recorded of itself."""
+    if ruleset == "open":
+        return []
+    told = runs[["row", "label"]].assign(had=[parameters_from(e) for e in runs["environment"]])
+    wanted = "tuning" if ruleset == "tuned" else "defaults"
+    wrong = told[told["had"].str.split(" ").str[0] != wanted].drop_duplicates("row")
+    found = [
+        (str(row), f"{RULES[str(had).split(' ')[0]]}: not under the {ruleset} rules")
+        for row, had in wrong[["row", "had"]].itertuples(index=False)
+    ]
+    if ruleset == "tuned":
+        right = told[~told["row"].isin(wrong["row"])].drop_duplicates()
+        usual = _usual(right["had"].tolist())
+        other = right[right["had"] != usual].drop_duplicates("row")
+        shown = str(usual).removeprefix("tuning ") if len(right) else ""
+        found += [
+            (str(row), f"tuned with {str(had).removeprefix('tuning ')} instead of {shown}")
+            for row, had in other[["row", "had"]].itertuples(index=False)
+        ]
+    return found
+
+
+RULES = {
+    "suite": "parameters were given in the suite",
+    "defaults": "the method's defaults were used",
+    "tuning": "parameters were tuned",
+}
+
+
+def parameters_from(environment: Any) -> str:
+    """``defaults``, ``suite`` or ``tuning 8 trials on 2 seeds``, from a run's environment record; ``suite``
+    where it does not say."""
+    try:
+        body = json.loads(environment)
+    except (TypeError, json.JSONDecodeError):
+        return "suite"
+    search = body.get("tuning")
+    if isinstance(search, dict) and search:
+        trials, seeds = len(search.get("trials", [])), len(search.get("seeds", []))
+        return f"tuning {trials} trials on {seeds} seeds"
+    return "defaults" if body.get("parameters_from") == "defaults" else "suite"
 
 
 def _column(runs: pd.DataFrame, column: str) -> list[tuple[str, str]]:

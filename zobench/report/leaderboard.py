@@ -23,7 +23,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zobench.plugins import nearest
 from zobench.store.schema import RUNS
 
-SHIPPED = ("fewshot", "forwards-to-target", "memory", "robustness", "unlearning", "estimator-quality")
+SHIPPED = (
+    "fewshot",
+    "tuned",
+    "self-tuned",
+    "forwards-to-target",
+    "memory",
+    "robustness",
+    "unlearning",
+    "estimator-quality",
+)
 
 Same = Literal["budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds", "dtype"]
 
@@ -67,6 +76,9 @@ class Leaderboard(Strict):
         margin: two rows whose difference surely lies within it are called tied (in units of the score); 0
             never.
         scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.
+        ruleset: ``tuned`` ranks rows whose parameters were chosen in the suite, all with as many trials;
+            ``self-tuned`` those that ran with their defaults; ``open`` asks nothing (the rulesets are
+            AlgoPerf's).
         diverged: a diverged run without a final score counts as ``chance``, or takes its row ``apart``.
     """
 
@@ -82,6 +94,7 @@ class Leaderboard(Strict):
     minimum_seeds: int = Field(default=1, ge=1)
     where: dict[str, list[str | int | bool]] = Field(default_factory=dict)
     same: tuple[Same, ...] = ("budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds")
+    ruleset: Literal["open", "tuned", "self-tuned"] = "open"
     diverged: Literal["chance", "apart"] = "chance"
     columns: tuple[str, ...] = ()
 

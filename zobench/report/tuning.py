@@ -1,5 +1,8 @@
 """The search behind a row: every trial with its validation score, sensitivity, and flags for a search cut
 short.
+
+A row is tuned on every task by itself, so there is one entry for each of both. With successive halving a
+setting stands once for every budget it was tried at, and only those at the largest can be the choice.
 """
 
 from __future__ import annotations
@@ -14,7 +17,8 @@ from zobench.report.source import Source
 
 
 def collect(source: Source) -> list[dict[str, Any]]:
-    """One entry per tuned row: trials best first, the parameters that varied, flags, forwards spent."""
+    """One entry per tuned row and task: trials best first, the parameters that varied, flags, forwards
+    spent."""
     runs = source.runs[source.runs["purpose"] == "tuning"]
     if runs.empty:
         return []
@@ -27,30 +31,41 @@ def collect(source: Source) -> list[dict[str, Any]]:
     ]
     runs = runs.assign(score=runs["run_id"].map(scores.groupby("run_id")["value"].mean()))
     runs["target"] = runs["tuning_of"].fillna(runs["row"])
-    return [_row(str(name), group) for name, group in runs.groupby("target", sort=True)]
+    keys = ["target", "label"]
+    return [_row(str(row), str(label), group) for (row, label), group in runs.groupby(keys, sort=True)]
 
 
-def _row(name: str, runs: pd.DataFrame) -> dict[str, Any]:
+def _row(name: str, label: str, runs: pd.DataFrame) -> dict[str, Any]:
     trials: list[dict[str, Any]] = []
-    for params, group in runs.groupby(runs["method_params"].fillna("{}"), sort=False):
-        scores = group["score"].dropna().to_numpy(dtype=float)
+    runs = runs.assign(params=runs["method_params"].fillna("{}"), budget=runs["budget_forwards"].fillna(0))
+    for (params, budget), group in runs.groupby(["params", "budget"], sort=False):
+        scores = group.dropna(subset="score").set_index("seed")["score"]
         trials.append(
             {
                 "params": _params(str(params)),
+                "budget": int(float(str(budget))),
                 "mean": float(scores.mean()) if len(scores) else None,
                 "sd": float(scores.std(ddof=1)) if len(scores) > 1 else None,
+                "seeds": {str(s): float(v) for s, v in scores.items()},
                 "n": len(scores),
                 "lost": len(group) - len(scores),
                 "forwards": int(group["forwards"].fillna(0).sum()),
             }
         )
     trials.sort(
-        key=lambda t: (t["mean"] is None, -(t["mean"] or 0.0), json.dumps(t["params"], sort_keys=True))
+        key=lambda t: (
+            -t["budget"],
+            t["mean"] is None or t["lost"] > 0,
+            -(t["mean"] or 0.0),
+            json.dumps(t["params"], sort_keys=True),
+        )
     )
     names = sorted({k for t in trials for k in t["params"]})
     varied = [k for k in names if len({json.dumps(t["params"].get(k)) for t in trials}) > 1]
     return {
         "row": name,
+        "task": label,
+        "rungs": len({t["budget"] for t in trials}),
         "varied": varied,
         "trials": trials,
         "flags": flags(trials, varied),
@@ -59,26 +74,29 @@ def _row(name: str, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def flags(trials: list[dict[str, Any]], varied: list[str]) -> list[str]:
-    """Reasons to doubt the choice: best value on the edge of its range, or a lead smaller than its noise."""
-    scored = [t for t in trials if t["mean"] is not None]
+    """Reasons to doubt the choice: best value on the edge of its range, or a lead smaller than its noise (one
+    standard error of the paired difference over the tuning seeds, as in the choice itself)."""
+    whole = max((t["budget"] for t in trials), default=0)
+    scored = [t for t in trials if t["mean"] is not None and not t["lost"] and t["budget"] == whole]
     if not scored:
-        return ["no trial has a validation score"]
+        return ["no trial has a validation score on every seed"]
     best, told = scored[0], []
     for key in varied:
         values = sorted({t["params"][key] for t in trials if isinstance(t["params"].get(key), int | float)})
         if len(values) > 1 and best["params"].get(key) in (values[0], values[-1]):
             side = "lower" if best["params"][key] == values[0] else "upper"
             told.append(f"best {key} = {best['params'][key]:g} lies on the {side} edge of its search range")
-    if len(scored) > 1:
-        first, second = scored[:2]
-        noise = np.hypot(_stderr(first), _stderr(second))
-        if noise == noise and first["mean"] - second["mean"] < noise:
-            told.append("the two best trials differ by less than their standard error")
+    if len(scored) > 1 and within_noise(best["seeds"], scored[1]["seeds"]):
+        told.append("the two best trials differ by less than their standard error")
     return told
 
 
-def _stderr(trial: dict[str, Any]) -> float:
-    return float("nan") if trial["sd"] is None else trial["sd"] / np.sqrt(trial["n"])
+def within_noise(first: dict[str, float], second: dict[str, float]) -> bool:
+    """Whether the mean paired difference is at most its standard error; never with fewer than two seeds."""
+    differences = np.array([first[s] - second[s] for s in sorted(set(first) & set(second))])
+    if len(differences) < 2:
+        return False
+    return bool(abs(differences.mean()) <= differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def _params(text: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ function setUpTuning() {
 
 function drawTuning(node, row) {
   const ink = colourInk(), accent = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
-  const known = row.trials.filter((t) => t.mean !== null);
+  const whole = Math.max(...row.trials.map((t) => t.budget));
+  const known = row.trials.filter((t) => t.mean !== null && t.budget === whole);
   const layout = { grid: { rows: 1, columns: row.varied.length, pattern: "independent" }, margin: { l: 52, r: 10, t: 8, b: 48 } };
   const traces = row.varied.map((key, i) => {
     const n = i ? i + 1 : "";
