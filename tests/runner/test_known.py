@@ -121,3 +121,18 @@ def test_what_cannot_be_stamped_is_not_remembered(done: Any) -> None:
     assert known.data_stamp(Component(name="a-plugin's-task")) is None
     body = json.loads((done[2] / "runs" / known.FILE).read_text())
     assert {key.split()[0] for key in body} == {"model", "data"}
+
+
+def test_a_run_records_where_its_parameters_come_from(done: Any) -> None:
+    from zobench.store import query
+
+    sql = "select row, purpose, environment, tuning_forwards from runs order by row, purpose"
+    found = query(sql, done[2]).to_dict("records")
+    told = [(r["row"], r["purpose"], json.loads(r["environment"])["parameters_from"]) for r in found]
+    assert told == [
+        ("mezo", "result", "tuning"),
+        ("mezo", "tuning", "suite"),
+        ("mezo", "tuning", "suite"),
+        ("zero-shot", "result", "defaults"),
+    ]
+    assert found[0]["tuning_forwards"] == 8  # two trials of four forwards each
