@@ -97,6 +97,28 @@ def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Meas
     )
 
 
+def _sampled(
+    task: Task, lm: LanguageModel, shown: Sequence[Example], temperature: float, seed: int
+) -> Predict:
+    from zobench.tasks.sampling import sampled_predict
+
+    return sampled_predict(task, lm, shown, temperature=temperature, seed=seed)
+
+
+def harness_target(spec: RunSpec, lm: LanguageModel, name: str, column: str) -> Target:
+    """An lm-eval task: its rows with ``column`` to edit, answered and scored by the harness.
+
+    At most ``attack_items`` rows (else ``lm_eval_limit``); the rows after them are the pool.
+    """
+    from zobench.tasks.lm_eval_rows import HarnessRows
+
+    evaluation = spec.evaluation
+    rows = HarnessRows(lm, name, field=column, include=evaluation.lm_eval_include)
+    most = spec.attack_items or evaluation.lm_eval_limit
+    attacked = rows.examples[:most]
+    return Target(name, attacked, rows.predict, (column,), (), rows.examples[len(attacked) :] or attacked)
+
+
 def attack_all(
     spec: RunSpec,
     attacks: Sequence[Attack],

@@ -156,6 +156,8 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
     metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
     attacks, attack_metrics = training.attacked(result).placed(Place(spent))
     metrics += training.attack_metrics_at(late, spent, result) + attack_metrics + training.lm_eval_rows()
+    more_attacks, more_metrics = training.lm_eval_attacked().placed(Place(spent))
+    metrics += more_metrics
     metrics += training.further_rows()
     progress = training.progress
     row = run.row(
@@ -180,7 +182,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         "runs": [row],
         "metrics": metrics,
         "predictions": prediction_rows(spec, spent, result),
-        "attacks": attacks,
+        "attacks": attacks + more_attacks,
     }
     named = {name: [{"run_id": run.run_id, **r} for r in rows] for name, rows in tables.items()}
     return {**named, "steps": run.step_rows()}

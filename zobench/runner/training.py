@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.runner.attack_rows import Place
-from zobench.runner.attacking import AttackResult, attack_all, task_target
+from zobench.runner.attacking import AttackResult, attack_all, harness_target, task_target
 from zobench.runner.checkpoints import pack, unpack
 from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
@@ -228,6 +228,19 @@ class Training:
             self.data.attacked[key] = result
         self._book(result.predictions, started)
         return result
+
+    def lm_eval_attacked(self) -> AttackResult:
+        """Every attack of the run on the lm-eval tasks that name a column to edit, on the current state."""
+        evaluation, found = self.spec.evaluation, AttackResult()
+        for name, column in evaluation.lm_eval_attack.items():
+            started = time.perf_counter()
+            attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
+            target = harness_target(self.spec, self.lm, name, column)
+            result = attack_all(self.spec, attacks, self.lm, target, self.space.digest())
+            self._book(result.predictions, started)
+            found.rows += result.rows
+            found.metrics += result.metrics
+        return found
 
     def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:
         """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""

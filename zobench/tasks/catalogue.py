@@ -19,6 +19,7 @@ TASKS: dict[str, str] = {
     "math500": "zobench.tasks.math_problems:MATH500",
     "gsm-plus": "zobench.tasks.math_problems:GSMPlus",
     "gsm-ic": "zobench.tasks.math_problems:GSMIC",
+    "advglue": "zobench.tasks.advglue:AdvGLUE",
     "nano-sentiment": "zobench.tasks.nano:NanoSentiment",
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",

@@ -74,24 +74,33 @@ def run(
     Raises:
         ValueError: harness not installed, unknown task, malformed YAML, data that cannot be loaded.
     """
+    with preserved_random_state(), torch.inference_mode():
+        loaded = load_task(lm, name, include)
+        for task in loaded["tasks"].values():
+            if shots is not None and task.config.num_fewshot != 0:
+                task.set_config("num_fewshot", shots)
+        return score(lm, name, loaded, limit, batch_size)
+
+
+def load_task(lm: LanguageModel, name: str, include: str | Path | None = None) -> Any:
+    """The harness's own task objects under ``["tasks"]``, for this model; errors as in :func:`run`."""
     if importlib.util.find_spec("lm_eval") is None:
         raise ValueError(f"lm-eval task {name!r} needs the harness: pip install 'zobench[lm-eval]'")
     if lm.architecture != "causal":
         raise ValueError(
             f"{lm.identity.name}: lm-eval tasks need a causal model, this one is {lm.architecture}"
         )
-    with preserved_random_state(), torch.inference_mode():
+    with preserved_random_state():
         loaded = _load(name, None if include is None else str(Path(include).resolve()))
         for task in loaded["tasks"].values():
             task.set_fewshot_seed(FEWSHOT_SEED)
-            if shots is not None and task.config.num_fewshot != 0:
-                task.set_config("num_fewshot", shots)
-        return _evaluated(lm, name, loaded, limit, batch_size)
+    return loaded
 
 
-def _evaluated(
-    lm: LanguageModel, name: str, loaded: Any, limit: int | None, batch_size: int
+def score(
+    lm: LanguageModel, name: str, loaded: Any, limit: int | None = None, batch_size: int = 16
 ) -> HarnessResult:
+    """Evaluate loaded tasks on the rows that they hold now."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 

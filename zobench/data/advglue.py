@@ -1,0 +1,46 @@
+"""AdvGLUE's development set (arXiv 2111.02840): 738 adversarial rows of six GLUE tasks, one file.
+
+No row tells which of the 14 attacks made it, nor its original: only accuracy can be reported.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from zobench.data import hub
+from zobench.data.example import Example
+from zobench.data.locate import data_file
+
+COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "sst2": ("sentence",),
+    "qqp": ("question1", "question2"),
+    "mnli": ("premise", "hypothesis"),
+    "mnli-mm": ("premise", "hypothesis"),
+    "qnli": ("question", "sentence"),
+    "rte": ("sentence1", "sentence2"),
+}
+"""Part -> its text columns."""
+REPOSITORY = "AI-Secure/adv_glue"
+
+
+def adversarial_rows(
+    part: str, source: str, *, repository: str | None = None, revision: str | None = None
+) -> list[Example]:
+    """All rows of a part, in the file's order; ``ValueError`` where one lacks a column."""
+    if source == "local":
+        path = data_file("advglue/dev.json", task="advglue")
+        found = json.loads(path.read_text(encoding="utf-8"))[part]
+    else:
+        subset = f"adv_{part.replace('-mm', '_mismatched')}"
+        found = hub.rows(repository or REPOSITORY, subset=subset, split="validation", revision=revision)
+    return [_example(part, number, row) for number, row in enumerate(found)]
+
+
+def _example(part: str, number: int, row: Mapping[str, Any]) -> Example:
+    try:
+        text = {name: str(row[name]) for name in COLUMNS[part]}
+        return Example(f"advglue/{part}/{number}", text, label=int(row["label"]))
+    except KeyError as error:
+        raise ValueError(f"advglue {part}: row {number} has no column {error}") from error
