@@ -69,6 +69,7 @@ class Cost:
         passes_per_step: read+write sweeps over the tuned parameters.
         state_bytes_per_parameter: optimizer state that must be kept between steps, per tuned parameter.
         preparation_forwards: spent by ``prepare`` before the first step, out of the same budget.
+        period: steps after which the mean holds, for schedules of long blocks.
     """
 
     forwards_per_step: float
@@ -76,6 +77,7 @@ class Cost:
     passes_per_step: float
     state_bytes_per_parameter: float
     preparation_forwards: int = 0
+    period: int = 1
 
 
 @dataclass(frozen=True, slots=True)

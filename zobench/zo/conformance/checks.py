@@ -25,12 +25,15 @@ def moves(subject: Subject) -> str:
     """The preset as given changes the weights within ten steps (a control that trains nothing must not)."""
     run = subject.start()
     before = run.space.digest()
-    records = run.steps(10)
     if subject.method.card.order == "none":
+        run.steps(10)
         expect(run.space.digest() == before, "a method of order 'none' moved the weights")
         return "never moves"
-    expect(run.space.digest() != before, "ten steps of this preset left every weight as it was")
-    return f"{sum(r.moved for r in records)} of 10 steps moved"
+    for step in range(1, 11):
+        run.steps(1)
+        if run.space.digest() != before:
+            return f"weights changed by step {step}"
+    raise Failed("ten steps of this preset left every weight as it was")
 
 
 def learning_rate_zero(subject: Subject) -> str:
@@ -64,7 +67,7 @@ def forwards(subject: Subject) -> str:
     """Counted forwards are the declared ones: per step in the mean, at most the declared maximum."""
     cost = subject.method.cost(subject.config)
     run = subject.start()
-    count = 24
+    count = 6 if cost.max_forwards_in_step == cost.forwards_per_step else max(24, cost.period)
     records = run.steps(count)
     spent = [r.forwards for r in records]
     expect(sum(spent) == run.objective.meter.forwards, "records and meter disagree about forwards")

@@ -84,10 +84,14 @@ class FirstOrder(Method):
     def make_update(self) -> Update:
         """What is done with the gradient."""
 
+    def measured(self, objective: Objective) -> tuple[float, dict[str, torch.Tensor]]:
+        """Loss and gradient of the coming step by parameter name; variants take it elsewhere."""
+        return objective.gradient(self.space.tensors)
+
     @torch.no_grad()
     def step(self, objective: Objective) -> StepRecord:
         before = (objective.meter.forwards, objective.meter.tokens)
-        loss, grads = objective.gradient(self.space.tensors)
+        loss, grads = self.measured(objective)
         spent = (objective.meter.forwards - before[0], objective.meter.tokens - before[1])
         finite = math.isfinite(loss) and all(bool(g.isfinite().all()) for g in grads.values())
         lr = self.learning_rate()

@@ -1,0 +1,225 @@
+"""First-order controls with coarser steps: what of a first-order method's strength is in its precision.
+
+adam:            theta <- theta - eta m_hat / (sqrt(v_hat) + delta)
+sign-sgd:        theta <- theta - eta sign(grad L)                                     (arXiv 1802.04434)
+sign-adam:       m <- beta1 m + (1 - beta1) grad L;  theta <- theta - eta sign(m)
+quantized-adam:  Adam whose first moment is kept at b bits, per block of entries       (arXiv 2110.02861)
+
+The sign of Adam's step is the sign of its first moment: ``sign-adam`` keeps no second one. 3 forwards each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.methods import checks
+from zobench.zo.methods.first_order import FirstOrder
+from zobench.zo.updates import Adam, Sign, Update
+
+
+@dataclass(frozen=True)
+class AdamConfig:
+    """Parameters of Adam, moments as in torch.
+
+    Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
+    """
+
+    lr: float = 1e-5
+    beta1: float = 0.9
+    beta2: float = 0.999
+    delta: float = 1e-8
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.share("beta1", self.beta1)
+        checks.share("beta2", self.beta2)
+        checks.positive("delta", self.delta)
+
+
+@dataclass(frozen=True)
+class SignSgdConfig:
+    """Parameters of sign-SGD.
+
+    Attributes:
+        lr: step size eta of every entry.
+    """
+
+    lr: float = 1e-5
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+
+
+@dataclass(frozen=True)
+class SignAdamConfig:
+    """Parameters of sign-Adam.
+
+    Attributes:
+        lr: step size eta of every entry.
+        beta1: decay of the first moment.
+    """
+
+    lr: float = 1e-5
+    beta1: float = 0.9
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.share("beta1", self.beta1)
+
+
+@dataclass(frozen=True)
+class QuantizedAdamConfig(AdamConfig):
+    """Adam with a quantized first moment.
+
+    Attributes:
+        bits: of the first moment between steps.
+        block: entries that share a scale (2048 in the source).
+    """
+
+    bits: int = 8
+    block: int = 2048
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 2 <= self.bits <= 8:
+            raise ValueError(f"bits must lie in 2 to 8, got {self.bits}")
+        checks.count("block", self.block)
+
+
+class SignOfMomentum(Update):
+    """m <- beta m + (1 - beta) g; the step is sign(m)."""
+
+    slots = ("first",)
+
+    def __init__(self, beta: float) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        m = self.slot("first", name, gradient)
+        return m.mul_(self.beta).add_(gradient, alpha=1.0 - self.beta).sign()
+
+
+def on_grid(values: torch.Tensor, bits: int, block: int) -> torch.Tensor:
+    """Round to 2^(bits-1) - 1 steps on either side of 0, the scale by block of consecutive entries.
+    Idempotent up to rounding of the scale."""
+    top = 2 ** (bits - 1) - 1
+    flat = torch.nn.functional.pad(values.reshape(-1), (0, -values.numel() % block)).view(-1, block)
+    scale = flat.abs().amax(1, keepdim=True) / top
+    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
+    rounded = (flat / safe).round().clamp(-top, top) * scale
+    return rounded.view(-1)[: values.numel()].view_as(values)
+
+
+class CoarseAdam(Adam):
+    """Adam; between steps the first moment is on a grid. Simulated in the moment's own precision."""
+
+    def __init__(self, beta1: float, beta2: float, delta: float, bits: int, block: int) -> None:
+        super().__init__(beta1, beta2, delta)
+        self.bits, self.block = bits, block
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        m = self.slot("first", name, gradient)
+        v = self.slot("second", name, gradient)
+        m.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
+        m.copy_(on_grid(m, self.bits, min(self.block, m.numel())))
+        v.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
+        first = m / (1.0 - self.beta1**self.count)
+        return first / ((v / (1.0 - self.beta2**self.count)).sqrt_() + self.delta)
+
+
+class PlainAdam(FirstOrder):
+    """Adam without weight decay, by backpropagation."""
+
+    Config = AdamConfig
+    card = MethodCard(
+        name="adam",
+        title="Adam (first-order)",
+        source="arXiv 1412.6980",
+        formula="theta <- theta - eta * m_hat / (sqrt(v_hat) + delta)",
+        order="first",
+        replay="checkpoint",
+        notes="AdamW without decay. Forward plus backward counts as 3 forwards.",
+    )
+
+    @classmethod
+    def cost(cls, config: AdamConfig) -> Cost:
+        return Cost(3, 3, 1, 8)
+
+    def make_update(self) -> Update:
+        c = self.config
+        return Adam(c.beta1, c.beta2, c.delta)
+
+
+class SignSgd(FirstOrder):
+    """The sign of every gradient entry."""
+
+    Config = SignSgdConfig
+    card = MethodCard(
+        name="sign-sgd",
+        title="signSGD (first-order)",
+        source="arXiv 1802.04434",
+        formula="theta <- theta - eta * sign(grad L)",
+        order="first",
+        replay="checkpoint",
+    )
+
+    @classmethod
+    def cost(cls, config: SignSgdConfig) -> Cost:
+        return Cost(3, 3, 1, 0)
+
+    def make_update(self) -> Update:
+        return Sign()
+
+
+class SignAdam(FirstOrder):
+    """The sign of Adam's step."""
+
+    Config = SignAdamConfig
+    card = MethodCard(
+        name="sign-adam",
+        title="signAdam (first-order)",
+        source="arXiv 2510.00761",
+        formula="m <- ema(grad L); theta <- theta - eta * sign(m)",
+        order="first",
+        replay="checkpoint",
+        notes="Adam's step at one bit: the second moment does not change a sign and is not kept.",
+    )
+
+    @classmethod
+    def cost(cls, config: SignAdamConfig) -> Cost:
+        return Cost(3, 3, 1, 4)
+
+    def make_update(self) -> Update:
+        return SignOfMomentum(self.config.beta1)
+
+
+class QuantizedAdam(FirstOrder):
+    """Adam with a first moment of few bits."""
+
+    Config = QuantizedAdamConfig
+    card = MethodCard(
+        name="quantized-adam",
+        title="Adam with a quantized momentum (first-order)",
+        source="arXiv 2110.02861",
+        formula="m <- Q_b(ema(grad L)); theta <- theta - eta * m_hat / (sqrt(v_hat) + delta)",
+        order="first",
+        replay="checkpoint",
+        notes="Linear rounding per block, where the source's 8-bit optimizer has a dynamic code; the second "
+        "moment stays exact. Simulated: the state takes as much memory as Adam's.",
+    )
+
+    @classmethod
+    def cost(cls, config: QuantizedAdamConfig) -> Cost:
+        return Cost(3, 3, 1, 8)
+
+    def make_update(self) -> Update:
+        c = self.config
+        return CoarseAdam(c.beta1, c.beta2, c.delta, c.bits, c.block)
