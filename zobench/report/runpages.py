@@ -40,6 +40,8 @@ FACTS = (
     "parameters",
     "tuned_parameters",
     "weights_digest",
+    "artifacts_digest",
+    "diagnostic_forwards",
     "replay",
     "perturbation",
     "noise_backend",
@@ -73,6 +75,7 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
     ids = runs["run_id"].tolist()
     homes = _homes(source, ids)
     steps, measured, attacked = _steps(source, ids), _metrics(source, ids), _attacks(source, ids)
+    diagnosed = _diagnostics(source, ids)
     return [
         {
             "id": r["run_id"],
@@ -86,7 +89,9 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
             "environment": parsed(r["environment"]),
             "command": command(r, homes.get(r["run_id"], source.folders[0])),
             "steps": steps.get(r["run_id"], {}),
+            "warnings": warnings(r["warnings"]),
             "metrics": measured.get(r["run_id"], []),
+            "diagnostics": diagnosed.get(r["run_id"], []),
             "attacks": attacked.get(r["run_id"], []),
         }
         for r in runs.to_dict("records")
@@ -140,7 +145,8 @@ def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
         f"""
         select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final
         from metrics
-        where run_id in {runs_in(ids)} order by run_id, condition_kind, condition, metric, forwards
+        where run_id in {runs_in(ids)} and condition_kind <> 'diagnostic'
+        order by run_id, condition_kind, condition, metric, forwards
         """
     )
     columns = ["split", "condition_kind", "condition", "metric", "forwards", "value", "n", "stderr", "final"]
@@ -148,6 +154,36 @@ def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
         str(i): [[plain(v) for v in row] for row in g[columns].itertuples(index=False, name=None)]
         for i, g in found.groupby("run_id")
     }
+
+
+def _diagnostics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
+    """Per diagnostic and metric: how many readings, the first, the last and their mean."""
+    found = source.sql(
+        f"""
+        select run_id, condition, metric, count(value) as readings, arg_min(value, step) as first,
+          arg_max(value, step) as last, avg(value) as mean
+        from metrics
+        where run_id in {runs_in(ids)} and condition_kind = 'diagnostic' and not isnan(value)
+        group by run_id, condition, metric order by run_id, condition, metric
+        """
+    )
+    columns = ["condition", "metric", "readings", "first", "last", "mean"]
+    return {
+        str(i): [[plain(v) for v in row] for row in g[columns].itertuples(index=False, name=None)]
+        for i, g in found.groupby("run_id")
+    }
+
+
+def warnings(text: Any) -> list[str]:
+    """The traps that a run met (``zobench.zo.traps``), one line each."""
+    traps = parsed(text)
+    if not isinstance(traps, list):
+        return []
+    return [
+        f"{t['trap']}: {t['detail']} "
+        + ("(before step 0)" if t["first_step"] < 0 else f"({t['steps']} steps, first {t['first_step']})")
+        for t in traps
+    ]
 
 
 def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[dict[str, Any]]]:

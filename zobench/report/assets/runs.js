@@ -13,7 +13,7 @@ function openRun(id) {
   find("run-body").replaceChildren(
     make("button", { type: "button", class: "plain close", "aria-label": "Close", on: { click: () => find("run").close() } }, "×"),
     make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),
-    plot, runFacts(run), ...runMetrics(run), ...runAttacks(run),
+    plot, ...runWarnings(run), runFacts(run), ...runMetrics(run), ...runDiagnostics(run), ...runAttacks(run),
     make("h3", {}, "Run it again"), make("pre", { tabindex: 0 }, run.command),
     ...runJson("Specification", run.spec), ...runJson("Environment", run.environment),
   );
@@ -34,6 +34,18 @@ function runMetrics(run) {
   const columns = ["Metric", "Split", "Condition", "Value", "Standard error", "n"].map((name, i) => ({ name, num: i > 2 }));
   const lines = finals.map(([split, kind, condition, metric, , value, n, stderr]) => [metric, split, kind === "clean" ? "clean" : `${kind}: ${condition}`, value, stderr, n]);
   return [make("h3", {}, "Final measurements"), makeTable("t-run-metrics", "measurements", columns, lines)];
+}
+
+function runWarnings(run) {
+  if (!run.warnings.length) return [];
+  return [make("h3", {}, "Warnings"), make("ul", {}, ...run.warnings.map((line) => make("li", {}, line)))];
+}
+
+function runDiagnostics(run) {
+  if (!run.diagnostics.length) return [];
+  const columns = ["Metric", "Diagnostic", "Readings", "First", "Last", "Mean"].map((name, i) => ({ name, num: i > 1 }));
+  const lines = run.diagnostics.map(([condition, metric, ...numbers]) => [metric, condition, ...numbers]);
+  return [make("h3", {}, "Diagnostics"), makeTable("t-run-diagnostics", "diagnostics", columns, lines)];
 }
 
 function runAttacks(run) {

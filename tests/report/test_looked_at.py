@@ -1,0 +1,54 @@
+"""Diagnostics and warnings of a run stand on its page, and nowhere among what rows are ranked by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from synthetic import Entry, Study, make_synthetic
+
+from zobench.report.build import analyse, build
+from zobench.report.runpages import describe
+from zobench.store.reader import read, read_run
+from zobench.store.writer import RunFolder
+
+TRAP = '[{"trap": "loss-zero", "detail": "a loss is exactly 0", "steps": 3, "first_step": 2}]'
+
+
+@pytest.fixture
+def looked_at(tmp_path: Path) -> Path:
+    """Two rows on one task; one run of the first has diagnostics at two steps and a warning."""
+    study = Study([Entry("mezo", 0.05), Entry("fzoo", 0.09)], {"topic": 0.7}, seeds=(0, 1), steps=4)
+    folder = make_synthetic(tmp_path / "results", study)
+    runs = read(folder, ["runs"]).runs
+    run_id = str(runs[(runs["row"] == "mezo")].iloc[0]["run_id"])
+    tables = {n: t.to_pylist() for n, t in read_run(folder, run_id).items()}
+    for step, value in ((0, 0.25), (10, 0.75), (20, float("nan"))):
+        like = next(m for m in tables["metrics"] if m["condition_kind"] == "clean")
+        change = {"step": step, "metric": "gradient_cosine", "value": value, "final": False}
+        where = {"split": "train", "condition_kind": "diagnostic", "condition": "gradient-cosine"}
+        tables["metrics"].append({**like, **change, **where})
+    tables["runs"][0]["warnings"] = TRAP
+    RunFolder(folder / "runs" / run_id).finish("done", tables)
+    return folder
+
+
+def test_they_stand_on_the_page_of_the_run(looked_at: Path, tmp_path: Path):
+    found = analyse(looked_at)
+    described = {r["id"]: r for r in describe(found.source, found.runs, {"mezo": 0, "fzoo": 1})}
+    (one,) = [r for r in described.values() if r["diagnostics"]]
+    assert one["diagnostics"] == [["gradient-cosine", "gradient_cosine", 2, 0.25, 0.75, 0.5]]
+    assert one["warnings"] == ["loss-zero: a loss is exactly 0 (3 steps, first 2)"]
+    assert all(m[1] != "diagnostic" for m in one["metrics"])
+    build(looked_at, tmp_path / "page.html", site=True)
+    text = (tmp_path / "pages" / f"{one['id']}.html").read_text(encoding="utf-8")
+    assert "gradient_cosine" in text
+    assert "a loss is exactly 0" in text
+    other = next(i for i in described if i != one["id"])
+    assert "Diagnostics" not in (tmp_path / "pages" / f"{other}.html").read_text(encoding="utf-8")
+
+
+def test_they_change_no_rank(looked_at: Path, tmp_path: Path):
+    study = Study([Entry("mezo", 0.05), Entry("fzoo", 0.09)], {"topic": 0.7}, seeds=(0, 1), steps=4)
+    without = analyse(make_synthetic(tmp_path / "other", study))
+    assert repr(analyse(looked_at).ranking.standings) == repr(without.ranking.standings)
