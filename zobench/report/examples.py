@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from zobench.report.source import Source, runs_in
@@ -53,23 +54,23 @@ def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dic
     keys = found[["seed", "example_id", "gold"]].drop_duplicates(["seed", "example_id"])
     keys = keys.sort_values(["seed", "example_id"], ignore_index=True)
     place = {(s, e): i for i, (s, e) in enumerate(zip(keys["seed"], keys["example_id"], strict=True))}
-    outputs = list(dict.fromkeys(found["output"].fillna("").map(str)))
-    index = {o: i for i, o in enumerate(outputs)}
+    codes, outputs = pd.factorize(found["output"].fillna("").astype(object))
+    at = np.array([place[k] for k in zip(found["seed"], found["example_id"], strict=True)])
+    marked = np.where(found["correct"].fillna(False).to_numpy(dtype=bool), "1", "0")
+    which = found["row"].to_numpy(dtype=object)
     right: dict[str, str] = {}
     said: dict[str, list[int]] = {}
-    for row, group in found.groupby("row", sort=False):
-        marks, words = ["-"] * len(keys), [-1] * len(keys)
-        columns = group[["seed", "example_id", "correct", "output"]].fillna({"output": ""})
-        for seed, example, correct, output in columns.itertuples(index=False):
-            at = place[seed, example]
-            marks[at], words[at] = "1" if correct else "0", index[str(output)]
+    for row in dict.fromkeys(which):
+        mine = which == row
+        marks, words = np.full(len(keys), "-"), np.full(len(keys), -1)
+        marks[at[mine]], words[at[mine]] = marked[mine], codes[mine]
         name = str(names.index(str(row)))
-        right[name], said[name] = "".join(marks), words
+        right[name], said[name] = "".join(marks), words.tolist()
     examples = [
         [str(e), int(s), str(g), texts.get(str(e), "")]
         for s, e, g in keys[["seed", "example_id", "gold"]].itertuples(index=False)
     ]
-    return {"examples": examples, "outputs": outputs, "right": right, "said": said}
+    return {"examples": examples, "outputs": [str(o) for o in outputs], "right": right, "said": said}
 
 
 def _texts(source: Source) -> dict[str, str]:

@@ -139,9 +139,12 @@ def controls(ranking: Ranking) -> tuple[str, ...]:
 
 
 def notes(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Where each row's parameters come from, as the suite says."""
-    known = runs[runs["note"].fillna("") != ""]
-    return [(str(r), str(n)) for r, n in known[["row", "note"]].drop_duplicates().itertuples(index=False)]
+    """Where parameters come from, as the suite says; rows with the same note are told together."""
+    known = runs.loc[runs["note"].fillna("") != "", ["row", "note"]].drop_duplicates()
+    rows: dict[str, list[str]] = {}
+    for row, note in known.itertuples(index=False):
+        rows.setdefault(str(note), []).append(str(row))
+    return [(_list(sorted(names)), note) for note, names in rows.items()]
 
 
 def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:

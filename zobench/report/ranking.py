@@ -83,7 +83,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     """
     usable = runs[runs["usable"]]
     blocks = tuple(dict.fromkeys(runs.sort_values("label")["block"]))
-    values = {str(r): _arrays(g) for r, g in usable.groupby("row", sort=True)}
+    values = _arrays(usable)
     groups = runs.groupby("row")["group"].first()
     names = [r for r in values if groups[r] == "method" and r not in apart]
     sign = -1.0 if board.higher else 1.0
@@ -178,9 +178,17 @@ def _standing(row: str, runs: pd.DataFrame, values: Values, ranked: bool, **more
     )
 
 
-def _arrays(group: pd.DataFrame) -> dict[str, Floats]:
-    ordered = group.sort_values("seed")
-    return {str(b): g["value"].to_numpy(dtype=float) for b, g in ordered.groupby("block", sort=True)}
+def _arrays(usable: pd.DataFrame) -> Values:
+    """Values by row and block in order of seed, both in order of name."""
+    ordered = usable[["row", "block", "seed", "value"]].sort_values(["row", "block", "seed"], kind="stable")
+    numbers = ordered["value"].to_numpy(dtype=float)
+    found: Values = {}
+    names = list(zip(ordered["row"].map(str), ordered["block"].map(str), strict=True))
+    starts = [i for i, name in enumerate(names) if i == 0 or names[i - 1] != name]
+    for start, stop in zip(starts, [*starts[1:], len(names)][: len(starts)], strict=True):
+        row, block = names[start]
+        found.setdefault(row, {})[block] = numbers[start:stop]
+    return found
 
 
 def _mean(arrays: Mapping[str, Floats]) -> float:

@@ -8,7 +8,7 @@ measurement, never dropped and never given a time.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,27 +67,36 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
     goal = targets(curves, runs, ranking.board.score) if len(curves) else {}
     curves = curves[curves["run_id"].isin(trained["run_id"])]
     found: dict[str, list[dict[str, Any]]] = {}
-    for _, group in curves.groupby("run_id", sort=False):
-        about = _run(group, goal)
-        if about is not None:
-            found.setdefault(about["row"], []).append(about)
+    for about in _runs(curves, goal):
+        found.setdefault(about["row"], []).append(about)
     rows = tuple(_row(name, found[name]) for name in names if name in found)
     flat = [r for name in names for r in found.get(name, [])]
     return Reaching(goal, rows, _times(flat))
 
 
-def _run(group: pd.DataFrame, goal: dict[str, float]) -> dict[str, Any] | None:
-    """One run: its first point at the target on every axis, and its area."""
-    row, block, seed = (group[c].iloc[0] for c in ("row", "block", "seed"))
-    y = group["value"].to_numpy(dtype=float)
-    x = group["forwards"].to_numpy(dtype=float)
-    if len(y) < 2 or block not in goal or x[-1] <= x[0] or not np.isfinite(y).all():
-        return None
-    met = first_met(x.tolist(), y.tolist(), goal[block])
-    at = int(np.searchsorted(x, met.time))
-    times = {a: TimeToTarget(_number(group[a].iloc[at]), met.reached) for a in AXES}
-    area = area_under_curve(x.tolist(), y.tolist())
-    return {"row": row, "block": block, "seed": int(seed), "times": times, "area": area, "last": float(x[-1])}
+def _runs(curves: pd.DataFrame, goal: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """Every run with a curve: its first point at the target on every axis, and its area. ``curves`` come run
+    by run in order of forwards."""
+    ids = curves["run_id"].to_numpy(dtype=object)
+    rows, blocks, seeds = (curves[c].to_numpy(dtype=object) for c in ("row", "block", "seed"))
+    values = curves["value"].to_numpy(dtype=float)
+    axes = {a: curves[a].to_numpy(dtype=float, na_value=np.nan) for a in AXES}
+    starts = [i for i in range(len(ids)) if i == 0 or ids[i - 1] != ids[i]]
+    for start, stop in zip(starts, [*starts[1:], len(ids)][: len(starts)], strict=True):
+        x, y = axes["forwards"][start:stop], values[start:stop]
+        block = str(blocks[start])
+        if len(y) < 2 or block not in goal or x[-1] <= x[0] or not np.isfinite(y).all():
+            continue
+        met = first_met(x.tolist(), y.tolist(), goal[block])
+        at = start + int(np.searchsorted(x, met.time))
+        yield {
+            "row": str(rows[start]),
+            "block": block,
+            "seed": int(seeds[start]),
+            "times": {a: TimeToTarget(float(axes[a][at]), met.reached) for a in AXES},
+            "area": area_under_curve(x.tolist(), y.tolist()),
+            "last": float(x[-1]),
+        }
 
 
 def _row(name: str, runs: Sequence[dict[str, Any]]) -> Reached:
@@ -149,10 +158,6 @@ def profiles(reaching: Reaching, ranking: Ranking) -> dict[str, Any]:
         table = ratio_profile(reaching.times[shown], RATIOS)
         out["reach"] = [[names.index(r), [round(float(s), 4) for s in table[r]]] for r in shown]
     return out
-
-
-def _number(value: Any) -> float:
-    return math.nan if value is None or pd.isna(value) else float(value)
 
 
 def spoken_targets(reaching: Reaching, labels: dict[str, str], most: int = 6) -> str:

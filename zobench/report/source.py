@@ -61,14 +61,20 @@ def open_results(folders: str | Path | Sequence[str | Path]) -> Source:
     runs = read(paths, ["runs"]).runs
     if runs.empty:
         raise ValueError(f"no finished run in {', '.join(paths)}")
-    runs = label_blocks(runs.reset_index(drop=True))
+    runs = plain_text(label_blocks(runs.reset_index(drop=True)))
     connection = connect(paths)
     finals = connection.execute(
         "select run_id, split, condition_kind, condition, strength, params, metric, value, n, stderr, "
         "forwards, tokens, seconds from metrics where final"
     ).df()
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
-    return Source(paths, runs, finals.merge(about, on="run_id"), connection)
+    return Source(paths, runs, plain_text(finals).merge(about, on="run_id"), connection)
+
+
+def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Text columns as Python objects: the many small selections of a report are several times faster on them
+    than on Arrow strings."""
+    return frame.astype({c: object for c in frame.columns if isinstance(frame[c].dtype, pd.StringDtype)})
 
 
 def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:

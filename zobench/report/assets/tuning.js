@@ -13,7 +13,9 @@ function drawTuning(node, row) {
     const values = known.map((t) => t.params[key]);
     const positive = values.every((v) => typeof v === "number" && v > 0);
     const wide = positive && Math.max(...values) / Math.min(...values) > 20;
-    layout["xaxis" + n] = { title: { text: plotText(key) }, type: wide ? "log" : values.every((v) => typeof v === "number") ? "linear" : "category", automargin: true };
+    const marks = [...new Set(values)].sort((a, b) => a - b);
+    const ticks = positive && marks.length <= 10 ? { tickvals: marks, ticktext: marks.map((v) => (v < 0.01 ? v.toExponential().replace("e-", "e−") : String(v))) } : {};
+    layout["xaxis" + n] = { ...ticks, title: { text: plotText(key) }, type: wide ? "log" : values.every((v) => typeof v === "number") ? "linear" : "category", automargin: true };
     layout["yaxis" + n] = { title: { text: i ? "" : "validation, %" }, automargin: true };
     return { x: values.map((v) => (typeof v === "number" ? v : plotText(v))), y: known.map((t) => 100 * t.mean), xaxis: "x" + n, yaxis: "y" + n, mode: "markers",
       error_y: { type: "data", array: known.map((t) => (t.sd === null ? 0 : 100 * t.sd)), color: faded(accent, 0.4), thickness: 1, width: 0 },
