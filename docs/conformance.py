@@ -1,0 +1,147 @@
+"""Runs the conformance kit on every built-in method and writes ``docs/methods.md`` from what came out.
+
+    python docs/conformance.py                # methods that have no result yet, then the page
+    python docs/conformance.py mezo fzoo      # these again
+    python docs/conformance.py --render       # the page alone, from docs/results/conformance.json
+
+A result is kept per method as soon as it is there, so an interrupted run goes on where it stopped. Nothing is
+written that was not run.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from zobench.plugins import entries, lookup
+from zobench.zo.conformance import CHECKS, CheckResult, check
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "conformance.json"
+PAGE = HERE / "methods.md"
+COLUMNS = ("method", "source", "forwards/step", "passes", "state B/param", "spaces", "replay")
+HEAD = """# Methods
+
+Every built-in zeroth-order method and control of `zobench list methods`: its card, its declared cost under
+its own defaults, and what a run of the conformance kit found (`zobench check NAME`, `zobench.zo.conformance`).
+Written by `docs/conformance.py`; a test holds the page to the catalogue.
+
+- **forwards/step**: mean over a long run, of one minibatch each (forward plus backward is 3, a
+  Jacobian-vector product 2); a number after `+` is spent once before the first step.
+- **passes**: sweeps over the tuned parameters per step.
+- **state**: bytes kept per tuned parameter between steps.
+- **spaces**: parameter spaces that the method supports; `*` is any. Others are refused at planning.
+- **replay**: what rebuilds the weights: the scalars of its steps, scalars and artifacts kept by digest, or
+  only a checkpoint.
+"""
+
+
+def builtin() -> list[str]:
+    """Names of the built-in methods, in the order of the catalogue."""
+    return [name for name, entry in entries("methods").items() if entry.origin == "builtin"]
+
+
+def run(name: str) -> dict[str, Any]:
+    """Outcome and detail of every check, and how long it took."""
+    started = time.process_time()
+    results = check(lookup("methods", name))
+    body = {r.name: [outcome(r), r.detail or r.reason] for r in results}
+    return {"checks": body, "cpu_seconds": round(time.process_time() - started, 1)}
+
+
+def outcome(result: CheckResult) -> str:
+    return "skip" if result.skipped else "pass" if result.passed else "FAIL"
+
+
+def kept() -> dict[str, Any]:
+    return dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else {}
+
+
+def keep(found: dict[str, Any]) -> None:
+    ordered = {name: found[name] for name in builtin() if name in found}
+    RESULTS.parent.mkdir(exist_ok=True)
+    RESULTS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def card_row(name: str) -> list[str]:
+    """One method's cells in the order of ``COLUMNS``."""
+    method = lookup("methods", name)
+    card, cost = method.card, method.cost(method.Config())
+    forwards = f"{cost.forwards_per_step:g}"
+    if cost.preparation_forwards:
+        forwards += f" + {cost.preparation_forwards}"
+    numbers = [forwards, f"{cost.passes_per_step:g}", f"{cost.state_bytes_per_parameter:g}"]
+    return [f"`{name}`", card.source, *numbers, ", ".join(card.spaces), card.replay]
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    cells = [list(header), *map(list, rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return [lines[0], "|" + "---|" * len(cells[0]), *lines[1:]]
+
+
+def page(found: dict[str, Any]) -> str:
+    """The whole page from the kept results; ``ValueError`` names a method without any."""
+    names = builtin()
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"no result yet for {', '.join(missing)}: run docs/conformance.py")
+    lines = [HEAD, "## Cards", "", *table(COLUMNS, map(card_row, names)), "", "## Update rules", ""]
+    for name in names:
+        card = lookup("methods", name).card
+        lines.append(f"- `{name}`, {card.title}: `{card.formula}`")
+    lines += ["", "## Conformance", "", summary(found, names), ""]
+    lines += table(("check", *(f"`{n}`" for n in names)), matrix(found, names))
+    lines += [
+        "",
+        "Skips, with their reasons:",
+        "",
+        *table(("check", "reason", "methods"), skips(found, names)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def summary(found: dict[str, Any], names: list[str]) -> str:
+    outcomes = [o for n in names for o, _ in found[n]["checks"].values()]
+    counts = {kind: outcomes.count(kind) for kind in ("pass", "skip", "FAIL")}
+    seconds = sum(found[n]["cpu_seconds"] for n in names)
+    return (
+        f"{len(names)} methods, {len(CHECKS)} checks: {counts['pass']} passed, {counts['skip']} do not "
+        f"apply, {counts['FAIL']} failed, in {seconds / 60:.0f} minutes of processor time. A skip is `–`."
+    )
+
+
+def matrix(found: dict[str, Any], names: list[str]) -> list[list[str]]:
+    sign = {"pass": "✓", "skip": "–", "FAIL": "**FAIL**"}
+    return [[c, *(sign[found[n]["checks"][c][0]] for n in names)] for c in CHECKS]
+
+
+def skips(found: dict[str, Any], names: list[str]) -> list[list[str]]:
+    """Rows (check, reason, methods) of everything that was skipped or failed."""
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        for key, (kind, reason) in found[name]["checks"].items():
+            if kind != "pass":
+                told = reason if kind == "skip" else f"FAILED: {reason}"
+                reasons.setdefault((key, told), []).append(f"`{name}`")
+    order = {c: i for i, c in enumerate(CHECKS)}
+    return [[c, r, ", ".join(ms)] for (c, r), ms in sorted(reasons.items(), key=lambda kv: order[kv[0][0]])]
+
+
+def main(arguments: list[str]) -> None:
+    found = kept()
+    if "--render" not in arguments:
+        for name in arguments or [n for n in builtin() if n not in found]:
+            found = {**kept(), name: run(name)}
+            keep(found)
+            failed = [c for c, (kind, _) in found[name]["checks"].items() if kind == "FAIL"]
+            print(f"{name}: {found[name]['cpu_seconds']} s", *failed, flush=True)
+    PAGE.write_text(page(kept()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
