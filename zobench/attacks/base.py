@@ -207,6 +207,10 @@ class Attack(ABC):
         """The parameter that says how strong the attack is and its value; ``None`` where there is none."""
         return None
 
+    def decoding(self) -> tuple[float, int]:
+        """Temperature of the victim's answers (0: greedy) and how often the whole attack is repeated."""
+        return 0.0, 1
+
     @abstractmethod
     def null(self) -> Attack:
         """The same query pattern without the attack's idea; run beside it. A null's own null is itself."""

@@ -55,6 +55,15 @@ class ComposedAttack(Attack):
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
         """Ask drafts until one wins; return it, else ``None``."""
 
+    def verdict(self, session: Session, won: Try) -> Search[tuple[Try, str]]:
+        """Whether a win counts: the try to record and why it does not; an empty reason where it does."""
+        right = yield from session.confirm(won.draft, self.config.confirmations)
+        return (won, "") if right is None else (Try(won.draft, right), "not confirmed")
+
+    def reserve(self) -> int:
+        """Queries kept for the verdict."""
+        return self.config.confirmations
+
     def limit(self) -> int | None:
         """Queries per example with the clean one and the confirmations; ``None`` for no limit of its own."""
         return self.config.budget
@@ -88,7 +97,7 @@ class ComposedAttack(Attack):
         if not name:
             raise ValueError(f"example {example.id!r} has none of the fields {list(context.fields)}")
         limits = [n for n in (self.limit(), victim.remaining(example.id)) if n is not None]
-        limit = max(0, min(limits) - self.config.confirmations) if limits else None
+        limit = max(0, min(limits) - self.reserve()) if limits else None
         return Session(
             example=example,
             field=name,
@@ -110,10 +119,8 @@ class ComposedAttack(Attack):
             return _record(session, "skipped", None, reason="answered wrongly before the attack")
         won = yield from self.search(session, context)
         if won is not None:
-            right = yield from session.confirm(won.draft, self.config.confirmations)
-            if right is None:
-                return _record(session, "success", won)
-            return _record(session, "failure", Try(won.draft, right), reason="not confirmed")
+            last, refusal = yield from self.verdict(session, won)
+            return _record(session, "failure" if refusal else "success", last, reason=refusal)
         best = session.best()
         if best is None:
             return _record(session, "skipped", None, reason="nothing to edit or no query left")

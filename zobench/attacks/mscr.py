@@ -8,10 +8,10 @@ The order of words and sources is not published; this one is ours.
 
 ``mscr``: no protected numbers, stop words included, no budget; meant for temperature 0.6 and three repeats (a
 sampled ``Victim`` and three seeds) with a judge in place of the plain goal. The published masked LM is
-bert-large-uncased; the judge is a commercial model. Here: any masked LM, and by default the task's own answer
-check after re-asking. ``mscr-controlled``: greedy decoding, numerals, number words, units and LaTeX
-protected, a fixed budget, one confirmation. Each source can be switched off. Cost: at most 24 queries per
-word, or the budget. Null: see ``null``.
+bert-large-uncased; the judge is a commercial model. Here: any masked LM, and by default a judge that asks
+the winning text again (see ``judges``). ``mscr-controlled``: greedy decoding, numerals, number words, units
+and LaTeX protected, a fixed budget, one confirmation. Each source can be switched off. Cost: at most 24
+queries per word, or the budget. Null: see ``null``.
 """
 
 from __future__ import annotations
@@ -23,11 +23,14 @@ from typing import ClassVar
 from zobench.attacks.base import AttackContext
 from zobench.attacks.constraints import WordConfig, editable
 from zobench.attacks.embedding import EmbeddingSpace
+from zobench.attacks.judges import AGAIN, TASK, check_judge, load_judge
 from zobench.attacks.lockstep import Search
 from zobench.attacks.options import EmbeddingSource, MaskedSource, Source, WordNetSource
 from zobench.attacks.search import one_by_one
 from zobench.attacks.session import Session, Try
 from zobench.attacks.word_attack import WordAttack
+
+_REFUSED = "refused by the judge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +51,20 @@ class MSCRConfig(WordConfig):
     """Least probability (exclusive) of a masked-LM candidate."""
     masked_lm: str = "builtin:nano-mlm"
     """The masked LM: a built-in, local or hub name."""
+    temperature: float = 0.6
+    """Of the victim's answers; 0 for greedy decoding."""
+    repeats: int = 3
+    """Times the whole attack is repeated, each with its own samples; metrics are over all of them."""
+    judge: str = "again"
+    """Who decides that a win counts: ``task``, ``again``, or ``module:function``."""
+    judge_samples: int = 3
+    """Answers that the judge ``again`` asks for; most of them must be wrong."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_judge(self.judge)
+        if self.temperature < 0 or self.repeats < 1 or self.judge_samples < 1:
+            raise ValueError("temperature must not be negative, repeats and judge_samples at least 1")
         if not (self.embedding or self.wordnet or self.masked):
             raise ValueError("at least one of embedding, wordnet and masked must be on")
 
@@ -60,6 +74,9 @@ class ControlledConfig(MSCRConfig):
     budget: int | None = 32
     confirmations: int = 1
     protect: tuple[str, ...] = ("numerals", "number-words", "units", "latex", "markup", "placeholders")
+    temperature: float = 0.0
+    repeats: int = 1
+    judge: str = "task"
 
 
 class MSCR(WordAttack):
@@ -68,6 +85,23 @@ class MSCR(WordAttack):
     Config: ClassVar[type] = MSCRConfig
     name: ClassVar[str] = "mscr"
     config: MSCRConfig
+
+    def decoding(self) -> tuple[float, int]:
+        return self.config.temperature, self.config.repeats
+
+    def reserve(self) -> int:
+        return super().reserve() + (self.config.judge_samples if self.config.judge == AGAIN else 0)
+
+    def verdict(self, session: Session, won: Try) -> Search[tuple[Try, str]]:
+        last, refusal = yield from super().verdict(session, won)
+        if refusal or self.config.judge == TASK:
+            return last, refusal
+        if self.config.judge == AGAIN:
+            answers = yield from session.again(won.draft, self.config.judge_samples)
+            right = [p for p in answers if p.correct]
+            return (Try(won.draft, right[0]), _REFUSED) if 2 * len(right) >= len(answers) else (won, "")
+        wrong = load_judge(self.config.judge)(session.example, won.draft.text, won.prediction)
+        return (won, "") if wrong else (won, _REFUSED)
 
     def needs_space(self) -> bool:
         return self.config.embedding or self.config.wordnet or super().needs_space()

@@ -58,6 +58,16 @@ class NullAttack(ComposedAttack):
     def null(self) -> Attack:
         return self
 
+    def decoding(self) -> tuple[float, int]:
+        return self.attack.decoding()
+
+    def verdict(self, session: Session, won: Try) -> Search[tuple[Try, str]]:
+        found = yield from self.attack.verdict(session, won)
+        return found
+
+    def reserve(self) -> int:
+        return self.attack.reserve()
+
     def prefix(self) -> str:
         return self.attack.prefix()
 

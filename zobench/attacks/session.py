@@ -100,10 +100,14 @@ class Session:
 
     def confirm(self, draft: Draft, times: int) -> Search[Prediction | None]:
         """Ask the text ``times`` more times, computed anew; the first right answer, else ``None``."""
+        return next((p for p in (yield from self.again(draft, times)) if p.correct), None)
+
+    def again(self, draft: Draft, times: int) -> Search[list[Prediction]]:
+        """Answers to the text, computed anew ``times`` times."""
         if not times:
-            return None
+            return []
         replies = yield dataclasses.replace(self._request([draft.text] * times), service=CONFIRM)
-        return next((p for p in replies if p.correct), None)
+        return replies
 
     def won(self, attempt: Try) -> bool:
         """The goal: the text is answered wrongly (the clean text was answered rightly)."""

@@ -1,9 +1,9 @@
-"""Greedy continuation in batches: key/value cache, similar lengths together, finished rows dropped from the
-batch."""
+"""Continuation in batches, greedy unless a sampler chooses: key/value cache, similar lengths together,
+prompts that begin alike prefilled once, finished rows dropped from the batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,12 +16,31 @@ from zobench.models.shared_prefix import prediction_tokens, prefill, takes_packs
 MAX_BATCH_TOKENS = 16384
 
 
-def greedy(lm: Any, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-    """Most probable continuations, without the prompt, cut before the first stop string.
+Choose = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
+
+
+def most_probable(logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+    """The token of the largest logit, per row."""
+    return logits.argmax(-1)
+
+
+def generate(
+    lm: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    choose: Choose = most_probable,
+) -> list[str]:
+    """Continuations (greedy ones unless ``choose`` draws), without the prompt, cut before the first stop
+    string.
 
     Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token
     stays). Ends at an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward per generated
     token of the batch.
+
+    Args:
+        choose: next tokens from next-token logits (rows, vocabulary) and the rows' places in ``prompts``.
 
     Raises:
         ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.
@@ -36,7 +55,9 @@ def greedy(lm: Any, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequen
     answers = [""] * len(rows)
     lengths = [len(r) + max_new_tokens for r in rows]
     for chunk in chunks_by_length(lengths, max_tokens=MAX_BATCH_TOKENS, max_rows=128):
-        generated = _generate_batch(lm, [rows[i] for i in chunk], max_new_tokens, stopper)
+        generated = _generate_batch(
+            lm, [rows[i] for i in chunk], max_new_tokens, stopper, _named(choose, chunk)
+        )
         for i, ids in zip(chunk, generated, strict=True):
             answers[i] = stopper.cut(ids)
     return answers
@@ -44,7 +65,7 @@ def greedy(lm: Any, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequen
 
 @torch.inference_mode()
 def _generate_batch(
-    lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper
+    lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper, choose: Choose
 ) -> list[list[int]]:
     """Token ids generated for each row, ending with whatever ended it."""
     positions = takes_position_ids(lm.module)
@@ -52,7 +73,7 @@ def _generate_batch(
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
     for _ in range(max_new_tokens):
-        tokens = logits.argmax(-1)
+        tokens = choose(logits, alive)
         for row, token in zip(alive, tokens.tolist(), strict=True):
             generated[row].append(token)
         keep = [k for k, row in enumerate(alive) if not stopper.ended(generated[row])]
@@ -69,6 +90,11 @@ def _generate_batch(
             arguments["position_ids"] = mask.sum(1, keepdim=True) - 1
         logits = lm.module(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
     return generated
+
+
+def _named(choose: Choose, chunk: Sequence[int]) -> Choose:
+    """``choose`` for rows counted within a chunk."""
+    return lambda logits, rows: choose(logits, [chunk[r] for r in rows])
 
 
 def _start(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from zobench.models.base import ModelIdentity
-from zobench.models.generation import greedy
+from zobench.models.generation import generate
 
 
 @dataclass(slots=True)
@@ -27,8 +27,8 @@ class LoadedModel:
         return next(self.module.parameters()).device
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuations in the order of ``prompts``; see :func:`zobench.models.generation.greedy`."""
-        return greedy(self, prompts, max_new_tokens=max_new_tokens, stop=stop)
+        """Greedy continuations in the order of ``prompts``; see ``models.generation``."""
+        return generate(self, prompts, max_new_tokens=max_new_tokens, stop=stop)
 
     def input_embeddings(self) -> torch.Tensor:
         """The input embedding matrix, shape (vocabulary, width); the parameter itself, not a copy."""

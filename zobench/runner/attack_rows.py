@@ -12,8 +12,9 @@ import json
 import math
 from collections.abc import Sequence
 
-from zobench.attacks.base import Attack, AttackRecord, Victim
+from zobench.attacks.base import Attack, AttackRecord
 from zobench.attacks.metrics import case_counts, net_success_rate, summarize
+from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
 from zobench.runner.measuring import Row, Spent, gold_of, number, params_json, proportion, sample_mean
 from zobench.suite.spec import Component
@@ -43,11 +44,11 @@ def condition_of(task: str, component: Component, kind: str) -> Row:
 
 
 def metric_rows_of(
-    about: Row, component: Component, attack: Attack, records: Sequence[AttackRecord], victim: Victim
+    about: Row, component: Component, attack: Attack, records: Sequence[AttackRecord], queries: Queries
 ) -> list[Row]:
     """Every metric of one attack, or of one null."""
     place = _metric_place(about, component, attack)
-    return [{**place, **row} for row in [*_metrics(records), *_counts(component, records, victim)]]
+    return [{**place, **row} for row in [*_metrics(records), *_counts(component, records, queries)]]
 
 
 def net_row(
@@ -111,14 +112,14 @@ def _strict(records: Sequence[AttackRecord]) -> list[Row]:
     ]
 
 
-def _counts(component: Component, records: Sequence[AttackRecord], victim: Victim) -> list[Row]:
+def _counts(component: Component, records: Sequence[AttackRecord], queries: Queries) -> list[Row]:
     n = len(records)
     counts = {
         "attacked": sum(r.outcome != "skipped" for r in records),
         "unconfirmed": sum(r.reason == "not confirmed" for r in records),
-        "queries_total": victim.total,
-        "queries_unique": victim.unique,
-        "cache_hits": victim.total - victim.unique,
+        "queries_total": queries.total,
+        "queries_unique": queries.unique,
+        "cache_hits": queries.total - queries.unique,
     }
     if component.name == CASES:
         counts.update({f"count:{case}": count for case, count in case_counts(records).items()})

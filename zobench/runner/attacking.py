@@ -11,10 +11,14 @@ attack minus its null's, what the attack's idea adds to asking as often without 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
+from zobench.attacks.answers import AnswerStore
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
+from zobench.attacks.repeats import run_repeats
 from zobench.data.example import Example
 from zobench.runner.attack_rows import Place, condition_of, metric_rows_of, net_row, record_row
 from zobench.runner.measuring import Measured, Row, demonstrations_of
@@ -24,7 +28,10 @@ from zobench.tasks.base import Prediction
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.workbench import TaskData
+    from zobench.tasks.base import Task
 
+ANSWERS = "ZOBENCH_ANSWERS"
+"""Names a folder where victims' answers are kept between runs (see :mod:`zobench.attacks.answers`)."""
 
 Predict = Callable[[Sequence[Example]], list[Prediction]]
 
@@ -47,6 +54,15 @@ class CleanKnown:
         self.computed += len(fresh)
         return [self._known[c] if (c := _content(e)) in self._known else next(answers) for e in examples]
 
+    def counting(self, predict: Predict) -> Predict:
+        """Another way of answering whose predictions are counted here too."""
+
+        def counted(examples: Sequence[Example]) -> list[Prediction]:
+            self.computed += len(examples)
+            return predict(examples)
+
+        return counted
+
 
 def _content(example: Example) -> tuple[object, ...]:
     return (example.id, *sorted(example.text.items()), *example.candidates)
@@ -54,7 +70,11 @@ def _content(example: Example) -> tuple[object, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What is attacked: a task's name, its rows, how the model answers them, and what attacks may read."""
+    """What is attacked: a task's name, its rows, how the model answers them, and what attacks may read.
+
+    ``sampled`` makes a way of answering from (temperature, seed); ``scope`` is what an answer depends on
+    besides the tuned weights and the row, for answers that are kept.
+    """
 
     task: str
     examples: Sequence[Example]
@@ -62,6 +82,8 @@ class Target:
     fields: tuple[str, ...]
     protected: tuple[str, ...]
     pool: Sequence[Example]
+    sampled: Callable[[float, int], Predict] | None = None
+    scope: Mapping[str, object] | None = None
 
 
 @dataclasses.dataclass(slots=True)
@@ -76,7 +98,7 @@ class AttackResult:
     predictions: int = 0
 
     def placed(self, place: Place) -> tuple[list[Row], list[Row]]:
-        """Details and metrics of this state; the latter carry where it lies and, before the end, its point."""
+        """Details and metrics of this state; metrics carry where it lies and, before the end, its point."""
         details = [{**row, "forwards": place.spent.forwards} for row in self.rows]
         return details, [place.of(row) for row in self.metrics]
 
@@ -94,6 +116,14 @@ def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Meas
         fields=data.task.attackable,
         protected=data.task.protected,
         pool=data.splits.validation or data.splits.train,
+        sampled=lambda temperature, seed: _sampled(data.task, lm, shown, temperature, seed),
+        scope={
+            "model": spec.model.model_dump(mode="json"),
+            "model_digest": lm.identity.digest,
+            "space": spec.space.model_dump(mode="json"),
+            "task": spec.task.model_dump(mode="json"),
+            "demonstrations": [_content(e) for e in shown],
+        },
     )
 
 
@@ -139,16 +169,35 @@ def attack_all(
             continue
         records: dict[str, Sequence[AttackRecord]] = {}
         for kind, one in (("attack", attack), ("null", attack.null())):
-            victim = Victim(predict, weights_digest=digest, budget_per_example=query_budget(attack))
-            records[kind] = one.run(victim, target.examples, context)
+            budget = query_budget(attack)
+            victim = _victims(target, predict, digest, budget)
+            records[kind], queries = run_repeats(one, victim, target.examples, context)
             about = condition_of(target.task, component, kind)
-            pairs = zip(target.examples, records[kind], strict=True)
+            pairs = zip(cycle(target.examples), records[kind], strict=False)
             result.rows += [record_row(about, component, e, r) for e, r in pairs]
-            result.metrics += metric_rows_of(about, component, attack, records[kind], victim)
+            result.metrics += metric_rows_of(about, component, attack, records[kind], queries)
         about = condition_of(target.task, component, "attack")
         result.metrics += net_row(about, component, attack, records["attack"], records["null"])
     result.predictions = predict.computed - before
     return result
+
+
+def _victims(
+    target: Target, predict: CleanKnown, digest: str, budget: int | None
+) -> Callable[[float, int], Victim]:
+    """Makes a victim for a temperature and a seed; a greedy one reads ``ANSWERS`` where that is set."""
+    folder = os.environ.get(ANSWERS, "")
+
+    def make(temperature: float, seed: int) -> Victim:
+        if not temperature:
+            kept = AnswerStore(folder, digest, target.scope) if folder and target.scope else None
+            return Victim(predict, weights_digest=digest, budget_per_example=budget, store=kept)
+        if target.sampled is None:
+            raise ValueError(f"task {target.task!r} cannot be sampled at temperature {temperature}")
+        answer = predict.counting(target.sampled(temperature, seed))
+        return Victim(answer, weights_digest=digest, budget_per_example=budget, sampled=True)
+
+    return make
 
 
 def query_budget(attack: Attack) -> int | None:

@@ -1,0 +1,65 @@
+"""Attacks of a run on the built-in model: the sampled preset with its repeats, and answers kept on disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from zobench.attacks.char_typos import CharTypos, CharTyposConfig
+from zobench.attacks.mscr import MSCR, MSCRConfig
+from zobench.models.loading import load
+from zobench.plugins import lookup
+from zobench.runner.attacking import ANSWERS, attack_all, task_target
+from zobench.runner.measuring import measure
+from zobench.runner.workbench import TaskData
+from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, RunSpec
+
+
+@pytest.fixture(scope="module")
+def scene():
+    lm = load(ModelRef(name="builtin:nano"))
+    made = lookup("tasks", "nano-problems")
+    task = made(made.Config())
+    splits = task.splits(0)
+
+    def attacked(name, attack, seed=0):
+        spec = RunSpec(
+            model=ModelRef(name="builtin:nano"),
+            task=Component(name="nano-problems"),
+            method=Component(name="none"),
+            seed=seed,
+            budget=Budget(forwards=0),
+            evaluation=Evaluation(test_items=4),
+            attacks=(Component(name=name),),
+            attack_items=4,
+        )
+        data = TaskData(task, "k", splits, "d")
+        target = task_target(spec, lm, data, measure(spec, lm, data))
+        return attack_all(spec, [attack], lm, target, "digest-of-weights")
+
+    return attacked
+
+
+def test_the_published_preset_is_sampled_three_times(scene):
+    attack = MSCR(MSCRConfig(masked=False, wordnet=False, judge="task", budget=6))
+    result = scene("mscr", attack)
+    ids = [r["example_id"] for r in result.rows if r["condition_kind"] == "attack"]
+    assert len(ids) == len(set(ids)) == 12
+    assert ids[4:8] == [f"{i}#2" for i in ids[:4]]
+    metrics = {(m["condition_kind"], m["metric"]): m for m in result.metrics}
+    assert metrics["attack", "accuracy_before"]["n"] == 12
+    assert metrics["null", "queries_total"]["value"] > 12
+    assert metrics["attack", "cache_hits"]["value"] == 0, "a sampled answer is never a repeat"
+    again = scene("mscr", attack)
+    assert again.rows == result.rows
+    assert scene("mscr", attack, seed=1).rows != result.rows
+
+
+def test_answers_kept_between_runs_change_nothing_but_the_work(scene, tmp_path, monkeypatch):
+    attack = CharTypos(CharTyposConfig(tries=2))
+    without = scene("char-typos", attack)
+    monkeypatch.setenv(ANSWERS, str(tmp_path / "kept"))
+    first, second = scene("char-typos", attack), scene("char-typos", attack)
+    assert (tmp_path / "kept" / "answers.sqlite").is_file()
+    assert first.rows == second.rows == without.rows
+    assert first.metrics == second.metrics == without.metrics
+    assert without.predictions >= first.predictions > second.predictions == 0

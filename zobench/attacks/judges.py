@@ -1,0 +1,37 @@
+"""Who decides that a winning text really is answered wrongly.
+
+The published MSCR asks a commercial model; here the judge is a name:
+
+- ``task``: the task's own answer check decides, which the search has already heard;
+- ``again``: the text is asked again and must be answered wrongly more often than not;
+- ``module:function``: your own, called as ``function(example, edited, prediction)`` with the unedited
+  example, the edited text and the answer to it; true where the answer is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from zobench.data.example import Example
+from zobench.tasks.base import Prediction
+
+TASK, AGAIN = "task", "again"
+
+Judge = Callable[[Example, str, Prediction], bool]
+
+
+def check_judge(name: str) -> None:
+    """``ValueError`` for a name that is neither built in nor ``module:function``."""
+    if name not in (TASK, AGAIN) and len([part for part in name.split(":") if part]) != 2:
+        raise ValueError(f"judge: {name!r} is neither 'task', 'again' nor 'module:function'")
+
+
+def load_judge(name: str) -> Judge:
+    """The function of that name; ``ValueError`` where there is none."""
+    module, _, function = name.partition(":")
+    try:
+        found: Judge = vars(import_module(module))[function]
+    except (ImportError, KeyError) as error:
+        raise ValueError(f"judge: cannot load {name!r}: {error!r}") from error
+    return found
