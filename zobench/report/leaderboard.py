@@ -46,7 +46,8 @@ class Score(Strict):
 
     Attributes:
         source: ``metric`` reads the metrics table at the end of training; ``run`` a numeric column of the
-            runs table; ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
+            runs table; ``forgetting`` what probes recover, relative to oracle and full model (of ``split``);
+            ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
             curve.
         metric: metric name, ``primary`` for the task's own; or the column, for ``run``.
         kind, condition: which condition the metric was measured under; an empty condition means all of the
@@ -57,7 +58,9 @@ class Score(Strict):
             plus nine tenths of the way to the best final mean.
     """
 
-    source: Literal["metric", "run", "forwards_to_target", "tokens_to_target", "seconds_to_target"] = "metric"
+    source: Literal[
+        "metric", "run", "forgetting", "forwards_to_target", "tokens_to_target", "seconds_to_target"
+    ] = "metric"
     metric: str = "primary"
     kind: Literal["clean", "attack", "null", "probe", "control"] = "clean"
     condition: str = ""

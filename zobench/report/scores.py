@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
+from zobench.report import forgetting
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
 
@@ -35,6 +36,8 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
     score = board.score
     if score.source == "metric":
         return final_metric(source.finals, score, board.higher)
+    if score.source == "forgetting":
+        return forgetting.run_scores(source, score.split)
     if score.source == "run":
         if score.metric not in runs.columns:
             raise ValueError(f"leaderboard {board.name!r}: no column {score.metric!r} in the runs table")

@@ -1,0 +1,193 @@
+"""S, the three comparisons and the section of the page, from written rows whose answer is known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from synthetic_rows import described
+
+from zobench.report import forgetting, forgetting_view
+from zobench.report.build import analyse, build
+from zobench.store.writer import RunFolder, to_table
+
+FULL, ORACLE = 0.9, 0.1
+"""Forget scores of the references, the same after every probe but ``blind``, where they coincide."""
+SEEDS = (0, 1, 2, 3)
+ROWS = {
+    "full model": ("control", "full", {"test": (FULL, FULL, FULL)}),
+    "oracle": ("control", "oracle", {"test": (ORACLE, ORACLE, ORACLE)}),
+    "steady": ("method", "unlearn", dict.fromkeys(forgetting.SPLITS, (0.1, 0.18, 0.26))),
+    "shallow": ("method", "unlearn", dict.fromkeys(forgetting.SPLITS, (0.1, 0.5, 0.74))),
+    "never": ("method", "unlearn", dict.fromkeys(("test", "matched-retain"), (0.6, 0.7, 0.82))),
+    "noise as far as steady": ("control", "noise", {"test": (FULL, FULL, FULL)}),
+}
+"""Forget scores without a probe, after relearning at the weaker and at the stronger rate."""
+
+
+def rows_of(run_id, split, scores, shift):
+    def row(condition, strength, params, metric, value):
+        return {
+            "run_id": run_id,
+            "step": 10,
+            "forwards": 120,
+            "task": "npo",
+            "split": split,
+            "condition_kind": "probe",
+            "condition": condition,
+            "strength": strength,
+            "params": json.dumps(params),
+            "metric": metric,
+            "value": value,
+            "n": 40,
+            "final": True,
+        }
+
+    bare, weak, strong = (s + shift for s in scores)
+    found = []
+    for condition, strength, params, score in (
+        ("none", 0.0, {}, bare),
+        ("relearn", 0.0, {"lr": 1e-4}, bare),
+        ("relearn", 30.0, {"lr": 1e-4}, weak),
+        ("relearn", 0.0, {"lr": 1e-3}, bare),
+        ("relearn", 30.0, {"lr": 1e-3}, strong),
+        ("blind", 1.0, {}, 0.5),
+    ):
+        found.append(row(condition, strength, params, "forget_value_probability", score))
+        found.append(row(condition, strength, params, "retained", 0.95 - strength / 1000))
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    target = tmp_path_factory.mktemp("unlearning")
+    for r, (name, (group, role, splits)) in enumerate(ROWS.items()):
+        for seed in SEEDS:
+            run_id = f"{r:02d}{seed:02d}abcdef"
+            shift = 0.0 if group == "control" else 0.004 * (seed - 1.5) * (1 + r)
+            about = {
+                **described("npo", seed),
+                "run_id": run_id,
+                "suite": "unlearning",
+                "row": name,
+                "group": group,
+                "purpose": "result",
+                "status": "done",
+                "method": "adam",
+                "seed": seed,
+                "task_kind": "unlearning",
+                "primary_metric": "forget_value_probability",
+                "chance": 0.02,
+                "budget_forwards": 120 if group == "method" else 0,
+                "batch_size": 16,
+                "forwards": 120,
+                "steps": 10,
+                "train_seconds": 1.0,
+                "git_commit": "c0ffee",
+                "git_dirty": False,
+                "spec": json.dumps({"unlearning": {"role": role}, "seed": seed}),
+                "environment": json.dumps({"command": []}),
+            }
+            metrics = [m for s, scores in splits.items() for m in rows_of(run_id, s, scores, shift)]
+            clean = {**metrics[0], "condition_kind": "clean", "condition": "", "params": '{"at": 120}'}
+            clean = [
+                clean,
+                *({**clean, "metric": m, "value": v} for m, v in (("distance", 2.5), ("backwards", 10.0))),
+            ]
+            steps = [
+                {
+                    "run_id": run_id,
+                    "step": i,
+                    "forwards": 12 * (i + 1),
+                    "seconds": 0.1 * i,
+                    "loss": 1.0,
+                    "lr": 1e-3,
+                }
+                for i in range(10)
+            ]
+            tables = {"runs": [about], "metrics": [*metrics, *clean], "steps": steps}
+            out = RunFolder(target / "runs" / run_id)
+            out.path.mkdir(parents=True)
+            out.reopen()
+            out.write_json("spec.json", {"row": name})
+            out.write_json("environment.json", {})
+            out.finish("done", tables)
+            assert to_table("runs", [about]).num_rows == 1
+    return target
+
+
+def test_s_is_one_for_the_full_model_zero_for_the_oracle_and_their_line_between(folder):
+    from zobench.report.source import open_results
+
+    frame = forgetting.probed(open_results(folder))
+    s = frame.groupby(["row", "condition"])["s"].max()
+    assert s["full model", "relearn"] == pytest.approx(1)
+    assert s["oracle", "relearn"] == pytest.approx(0)
+    part = frame[(frame["row"] == "steady") & (frame["seed"] == 0) & (frame["split"] == "test")]
+    value = part[part["params"].str.contains("0.001") & (part["strength"] == 30)]
+    assert value["s"].tolist() == pytest.approx([(0.26 - 0.018 - ORACLE) / (FULL - ORACLE)])
+    assert frame[frame["condition"] == "blind"]["s"].isna().all(), "a probe on which references agree"
+
+
+def test_s_is_that_of_the_unlearning_metrics():
+    from zobench.unlearning.metrics.summary import normalized
+
+    assert normalized(0.26, ORACLE, FULL) == pytest.approx((0.26 - ORACLE) / (FULL - ORACLE))
+    assert normalized(0.5, 0.5, 0.5 + forgetting.SMALLEST_SPAN / 2) != 0.0
+    assert normalized(0.505, 0.5, 0.52) == pytest.approx(0.25)
+
+
+def test_the_board_ranks_the_worst_case_at_matched_retention(folder):
+    found = analyse(folder)
+    assert found.board.name == "unlearning", "chosen by itself"
+    assert [s.row for s in found.ranking.ranked] == ["steady", "shallow", "never"]
+    assert found.ranking.ranked[0].interval.value == pytest.approx((0.26 - ORACLE) / (FULL - ORACLE))
+    pair = found.ranking.pair("steady", "shallow")
+    assert pair.verdict == "better"
+    shown = [s for s in found.ranking.standings if s.group == "control" and s.interval is not None]
+    controls = {s.row: s.interval.value for s in shown}
+    assert "noise as far as steady" not in controls, "it was not measured at matched retention"
+    assert controls["full model"] == pytest.approx(1)
+    assert controls["oracle"] == pytest.approx(0)
+
+
+def test_rows_that_never_forgot_as_much_are_apart_at_matched_forgetting(folder):
+    found = analyse(folder)
+    by = {c.split: c.ranking for c in forgetting.compare(found.source, found.runs, found.board)}
+    assert set(by) == set(forgetting.SPLITS)
+    assert [s.row for s in by["matched-forget"].ranked] == ["steady", "shallow"]
+    apart = next(s for s in by["matched-forget"].standings if s.row == "never")
+    assert apart.reasons == ("0 of 4 runs forgot as much",)
+
+
+def test_the_section_says_what_holds_with_effect_interval_and_corrected_p(folder):
+    found = analyse(folder)
+    section = forgetting_view.section(found.source, found.runs, found.board)
+    first = section["comparisons"][0]
+    assert first["headline"] == "steady is ahead of all 2 other rows, beyond chance."
+    assert any(
+        "steady is better than shallow" in t and "95 % interval" in t and "adjusted p" in t
+        for t in first["holds"]
+    )
+    curve = section["curves"][0]["lines"]["steady"]
+    assert [x for x, _ in curve] == [0, 30]
+    assert [y for _, y in curve] == pytest.approx([0.0, 0.2], abs=1e-9), "the worse of the two rates"
+    line = next(x for x in section["probes"][0]["lines"] if x["row"] == "shallow")
+    assert line["cells"]["relearn"] == pytest.approx((0.8, 0.92))
+    cost = next(c for c in section["costs"] if c["row"] == "steady")
+    assert (cost["backwards"], cost["distance"], cost["forwards"]) == (10, 2.5, 120)
+
+
+def test_the_page_has_the_section_and_other_pages_do_not(folder, page_file, tmp_path):
+    text = build(folder, tmp_path).read_text(encoding="utf-8")
+    assert '<section id="unlearning">' in text
+    assert "Matched forgetting" in text
+    assert '<section id="unlearning">' not in page_file.read_text(encoding="utf-8")
+
+
+def test_the_page_opens_in_a_browser_without_complaint(folder, tmp_path, open_page):
+    watched = open_page(build(folder, tmp_path))
+    assert watched.page.locator("#unlearning svg.cd").count() == 1
+    assert watched.page.locator("#unlearning h3").count() >= 5
+    assert watched.problems == []
+    assert watched.requests == []

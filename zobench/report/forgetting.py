@@ -1,0 +1,172 @@
+"""How much of what was forgotten comes back: the numbers of an unlearning study.
+
+S = (m - m_oracle) / (m_full - m_oracle) of the forget score m after a probe, against oracle and full model
+after the same probe with the same seed: 0 is a model that never knew, 1 one that was never unlearned. Where
+the two references are closer than ``SMALLEST_SPAN`` the probe tells nothing and S does not exist. A run's
+score is its worst case: the highest S over all probes, strengths and settings.
+
+The three comparisons differ in the model that is probed (column ``split``): the final state, the point of the
+line back to the original with as much forgetting, and the one with as much retention.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from zobench.report.leaderboard import Leaderboard
+from zobench.report.ranking import Ranking, rank
+from zobench.report.source import Source
+
+SMALLEST_SPAN = 0.01
+KIND = "unlearning"
+REFERENCES = ("full", "oracle")
+SPLITS = {
+    "test": (
+        "Equal forwards",
+        "The model each row ended with: the first that forgot as much as the oracle, or what the budget "
+        "gave.",
+    ),
+    "matched-retain": (
+        "Matched retention",
+        "Every model moved back towards the original until it keeps the same share of the retained facts.",
+    ),
+    "matched-forget": (
+        "Matched forgetting",
+        "Every model moved back towards the original until it has forgotten equally much. Rows that never "
+        "forgot as much cannot be matched and are not ranked.",
+    ),
+}
+_SAME_PROBE = ["block", "seed", "condition", "strength", "params"]
+
+
+def is_unlearning(source: Source) -> bool:
+    """Whether every result run is one of unlearning."""
+    kinds = set(source.results["task_kind"].dropna())
+    return kinds == {KIND}
+
+
+def roles(runs: pd.DataFrame) -> pd.Series:
+    """``unlearn``, ``full``, ``oracle`` or ``noise`` by run id, from the runs' specifications."""
+    found = {
+        run_id: (json.loads(spec).get("unlearning") or {}).get("role", "")
+        for run_id, spec in runs[["run_id", "spec"]].itertuples(index=False)
+    }
+    return pd.Series(found, dtype=object)
+
+
+def probed(source: Source) -> pd.DataFrame:
+    """One row per run, split, probe and setting: ``value`` (forget score), ``retained``, ``full``,
+    ``oracle``, ``s``, ``role``."""
+    finals = source.finals[
+        (source.finals["purpose"] != "tuning") & (source.finals["condition_kind"] == "probe")
+    ]
+    finals = finals.assign(params=finals["params"].fillna("{}"))
+    keys = ["run_id", "row", "group", "split", *_SAME_PROBE]
+    forget = finals[finals["metric"] == finals["primary_metric"]][[*keys, "value"]]
+    kept = finals[finals["metric"] == "retained"][[*keys, "value"]].rename(columns={"value": "retained"})
+    frame = forget.merge(kept, on=keys, how="left")
+    frame["role"] = frame["run_id"].map(roles(source.results))
+    for name in REFERENCES:
+        mine = frame[(frame["role"] == name) & (frame["split"] == "test")]
+        mean = mine.groupby(_SAME_PROBE)["value"].mean().rename(name).reset_index()
+        frame = frame.merge(mean, on=_SAME_PROBE, how="left")
+    span = frame["full"] - frame["oracle"]
+    frame["s"] = ((frame["value"] - frame["oracle"]) / span).where(span.abs() >= SMALLEST_SPAN)
+    return frame
+
+
+def of_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Rows of one comparison; references stand as they are in all of them."""
+    return frame[(frame["split"] == split) | frame["role"].isin(REFERENCES)]
+
+
+def run_scores(source: Source, split: str) -> pd.DataFrame:
+    """The worst case of every run: ``value`` and ``flag`` by run id."""
+    value = of_split(probed(source), split).groupby("run_id")["s"].max()
+    return pd.DataFrame({"value": value, "flag": ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One way to make the rows comparable, ranked."""
+
+    split: str
+    title: str
+    text: str
+    ranking: Ranking
+
+
+def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[Comparison]:
+    """The comparisons that the runs hold; rows that lack some of their runs are apart with the reason."""
+    frame, found = probed(source), []
+    for split, (title, text) in SPLITS.items():
+        part = of_split(frame, split)
+        if part.empty or not (part["role"] == "unlearn").any():
+            continue
+        value = part.groupby("run_id")["s"].max()
+        mine = runs.assign(value=runs["run_id"].map(value), flag="")
+        mine["usable"] = np.isfinite(mine["value"].astype(float))
+        lacking = {}
+        for row, group in mine[mine["group"] == "method"].groupby("row"):
+            if not group["usable"].all():
+                lacking[str(row)] = [f"{int(group['usable'].sum())} of {len(group)} runs forgot as much"]
+        found.append(Comparison(split, title, text, rank(mine, board, lacking)))
+    return found
+
+
+def by_probe(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
+    """Rows of the table of probes: per row and probe the mean worst S and the mean of the least retained
+    score, over runs."""
+    part = of_split(frame, split)
+    worst = part.groupby(["row", "group", "condition", "run_id"]).agg(
+        s=("s", "max"), kept=("retained", "min")
+    )
+    mean = worst.groupby(["row", "group", "condition"]).agg(
+        s=("s", "mean"), kept=("kept", "mean"), runs=("s", "size")
+    )
+    lines: dict[str, dict[str, Any]] = {}
+    for row, group, condition, worst_s, kept, runs in mean.reset_index().itertuples(index=False, name=None):
+        line = lines.setdefault(str(row), {"row": str(row), "group": str(group), "cells": {}, "runs": 0})
+        line["cells"][str(condition)] = (_number(worst_s), _number(kept))
+        line["runs"] = max(line["runs"], int(runs))
+    return sorted(lines.values(), key=lambda x: (x["group"] != "method", x["row"]))
+
+
+def training_curves(frame: pd.DataFrame, split: str) -> dict[str, dict[str, list[tuple[float, float]]]]:
+    """S against steps for probes that train (their settings name a learning rate): probe -> row -> points,
+    the worst rate of every run, averaged over runs."""
+    part = of_split(frame, split)
+    part = part[part["params"].str.contains('"lr"')]
+    worst = part.groupby(["condition", "row", "strength", "run_id"])["s"].max()
+    mean = worst.groupby(["condition", "row", "strength"]).mean().dropna().reset_index()
+    found: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    for condition, row, strength, value in mean.itertuples(index=False, name=None):
+        found.setdefault(str(condition), {}).setdefault(str(row), []).append((float(strength), float(value)))
+    return found
+
+
+def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Mean cost of a run by row: forwards, backwards, seconds, peak memory; how far it moved, whether it
+    reached the oracle's level."""
+    finals = source.finals[(source.finals["condition_kind"] == "clean") & (source.finals["split"] == "test")]
+    wide = finals[finals["metric"].isin(("backwards", "distance", "reached", "privleak"))]
+    wide = wide.pivot_table(index="run_id", columns="metric", values="value", aggfunc="mean")
+    joined = runs.merge(wide, left_on="run_id", right_index=True, how="left")
+    names = ["forwards", "backwards", "train_seconds", "peak_memory_bytes", "distance", "reached", "privleak"]
+    for name in names:
+        joined[name] = pd.to_numeric(joined[name], errors="coerce") if name in joined else np.nan
+    mean = joined.groupby(["group", "row"])[names].mean().reset_index()
+    lines = [
+        {"row": r["row"], "group": r["group"], **{n: _number(r[n]) for n in names}}
+        for r in mean.to_dict("records")
+    ]
+    return sorted(lines, key=lambda x: (x["group"] != "method", x["row"]))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or value != value else float(value)
