@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import pandas as pd
 import pytest
 from rich.console import Console
 from synthetic import Entry, Study, default_study, make_synthetic, runs_row, write_run
 
-from zobench.report import edits, leaderboard, terminal, tuning
+from zobench.metrics.intervals import iqm_interval
+from zobench.report import edits, leaderboard, tables, terminal, tuning
 from zobench.report.build import analyse, build
 from zobench.report.diff import compare_folders, print_diff
 
@@ -73,6 +75,22 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
         tmp_path, Study([Entry("[red]x[/red] [/nope]")], examples=0, attacks=()), compact=True
     )
     assert "[red]x[/red] [/nope]" in text_of(lambda c: terminal.summary(odd, console=c))
+
+
+def test_verified_runs_are_marked_and_means_have_their_intervals(tmp_path):
+    fields = {"note": "verified: 30 steps replayed, losses of 16 recomputed (16 to the bit)"}
+    study = Study([Entry("checked", fields=fields), Entry("trusted", 0.1)], examples=0, attacks=())
+    found = analyse(make_synthetic(tmp_path / "results", study, compact=True))
+    rows = {r["row"]: r for r in tables.ranking_rows(found.ranking, found.runs, found.attacks)}
+    assert rows["checked"]["verified"] == "9 of 9 runs verified"
+    assert rows["trusted"]["verified"] == ""
+    values = found.ranking.values["trusted"]
+    frame = pd.DataFrame([(b, v) for b, array in values.items() for v in array], columns=["task", "value"])
+    expected = iqm_interval(frame, resamples=tables.IQM_RESAMPLES)
+    assert rows["trusted"]["iqm"] == pytest.approx(expected.value)
+    assert rows["trusted"]["iqm_half"] == pytest.approx(expected.half)
+    text = build(tmp_path / "results", tmp_path / "page.html").read_text(encoding="utf-8")
+    assert text.count("✓ 9 of 9 runs verified") == 1
 
 
 def test_robustness_leaderboard_takes_the_worst_attack(folder):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from zobench.metrics.intervals import Interval
+from zobench.metrics.intervals import Interval, iqm_interval
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, Standing
 from zobench.report.source import Source
 from zobench.report.svg import whisker
 
 Cell = dict[str, Any]
+Floats = NDArray[np.float64]
+MOST_IQM, IQM_RESAMPLES = 20, 500
+"""Interquartile means get intervals for so many rows, from so many resamples each."""
 
 
 def labels(source: Source) -> dict[str, str]:
@@ -28,7 +33,7 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
     net = attacks.groupby("row")["net"].max() if len(attacks) else pd.Series(dtype=float)
     worst = attacks.groupby("row")["robust"].min() if len(attacks) else pd.Series(dtype=float)
     rows = []
-    for s in ranking.standings:
+    for i, s in enumerate(ranking.standings):
         mine = runs[runs["row"] == s.row]
         text = spoken(s.interval, board)
         rows.append(
@@ -42,6 +47,8 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
                 "blocks": [cell(s.blocks.get(b), board) for b in ranking.blocks],
                 "first": s.first,
                 "iqm": s.iqm,
+                "iqm_half": None if i >= MOST_IQM else iqm_half(ranking.values.get(s.row, {})),
+                "verified": verified(mine),
                 "robust": _get(worst, s.row),
                 "net": _get(net, s.row),
                 "status": status_text(mine),
@@ -49,6 +56,22 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
             }
         )
     return rows
+
+
+def iqm_half(values: Mapping[str, Floats]) -> float | None:
+    """Half the stratified bootstrap interval of the interquartile mean over a row's runs; ``None`` without
+    one."""
+    rows = [(block, v) for block, array in values.items() for v in array]
+    if not rows:
+        return None
+    half = iqm_interval(pd.DataFrame(rows, columns=["task", "value"]), resamples=IQM_RESAMPLES).half
+    return None if half != half else half
+
+
+def verified(runs: pd.DataFrame) -> str:
+    """``3 of 9 runs verified``, from the marks that ``zobench verify --add`` leaves; empty without any."""
+    marked = int(runs["note"].fillna("").str.contains("verified: ", regex=False).sum())
+    return f"{marked} of {len(runs)} runs verified" if marked else ""
 
 
 def costs(runs: pd.DataFrame) -> Cell:
