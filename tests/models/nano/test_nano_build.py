@@ -1,14 +1,17 @@
 """The recipe: deterministic by steps, faithful to its data, and refusing what it cannot do."""
 
+import copy
 import itertools
 import json
 import random
 
 import pytest
 import torch
+from transformers import LlamaForCausalLM
 
 from zobench.data.synthetic.corpus import PROMPT_WEIGHT, documents
-from zobench.models.nano.build import _fact_batches, build, make_tokenizer
+from zobench.models.nano import architecture
+from zobench.models.nano.build import _fact_batches, build, make_tokenizer, round_parameters
 from zobench.models.nano.packing import encoded, masked_batches, packed
 from zobench.models.nano.recipe import RECIPES
 
@@ -92,3 +95,16 @@ def test_masking_hides_about_15_percent_and_asks_for_exactly_these(tokens):
     hidden = ids == tokens.mask_token_id
     assert torch.equal(hidden, targets != -100)
     assert 0.13 < float(hidden.sum() / attention.sum()) < 0.17
+
+
+def test_a_phase_after_another_computes_what_it_would_from_the_saved_file(tmp_path):
+    built = architecture.initialise(
+        architecture.causal(make_tokenizer(), width=32, layers=1, heads=2, mlp=32), seed=0
+    )
+    saved = copy.deepcopy(built).bfloat16()
+    saved.save_pretrained(tmp_path)
+    loaded = LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
+    round_parameters(built)
+    rows = torch.arange(24).view(2, 12)
+    with torch.no_grad():
+        assert torch.equal(built(rows).logits, loaded(rows).logits)

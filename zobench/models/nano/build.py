@@ -71,8 +71,7 @@ def build(
     trained: list[Trained] = []
     for phase in recipe.phases:
         if trained:
-            # Rounding to the shipped precision between phases: any of them can start from a saved file.
-            model = model.bfloat16().float()
+            round_parameters(model)
         trained.append(
             train(model, _loss(recipe, phase, tokens), phase.schedule, progress or (lambda row: None))
         )
@@ -84,6 +83,15 @@ def build(
     record = _record(name, recipe, seed, trained, parameters, out)
     write_provenance(out, record)
     return record
+
+
+@torch.no_grad()
+def round_parameters(model: torch.nn.Module) -> None:
+    """Parameters to the shipped precision, so that any phase can start from a saved file. Buffers are left
+    alone: the rotary frequencies are made anew in float32 whenever the model is loaded, and a model trained
+    with rounded ones would not be the model that is shipped."""
+    for parameter in model.parameters():
+        parameter.copy_(parameter.bfloat16())
 
 
 def shortened(recipe: Recipe, steps: int) -> Recipe:
