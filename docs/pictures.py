@@ -2,7 +2,9 @@
 
     python docs/pictures.py reports/fewshot/index.html docs/pictures
 
-Needs the ``test`` extra (playwright) and Debian's ``chromium``; nothing is fetched.
+One picture for the top of the page in both colour schemes and at phone width, and one for each section that
+the page has. Nothing is written where the page reports an error. Needs the ``test`` extra (playwright) and
+Debian's ``chromium``; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -10,34 +12,85 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import sync_playwright
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-VIEWS = {
+TOPS = {
     "leaderboard": (1280, 900, "light"),
     "leaderboard-dark": (1280, 900, "dark"),
     "leaderboard-phone": (390, 844, "light"),
 }
+SECTIONS = {
+    "ranking": ("#ranking", 1280, "light"),
+    "curves": ("#curves", 1280, "light"),
+    "targets": ("#targets", 1280, "dark"),
+    "tasks": ("#tasks", 1280, "light"),
+    "head-to-head": ("#pairs", 1280, "light"),
+    "robustness": ("#robustness", 1280, "light"),
+    "tuning": ("#tuning", 1280, "light"),
+    "curves-phone": ("#curves", 390, "dark"),
+}
+MOST_HIGH = 1000
+"""Taller sections are cut here: a picture shows what there is, not all of it."""
 
 
 def main(page_file: str, folder: str) -> None:
-    """One PNG per view: the top of the page at this size and colour scheme."""
+    """Write the pictures into ``folder``; ``RuntimeError`` where the page reports an error."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     address = Path(page_file).resolve().as_uri()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        for name, (width, height, scheme) in VIEWS.items():
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme, offline=True
-            )
-            page = context.new_page()
-            page.goto(address)
-            page.wait_for_timeout(1500)
+        for name, (width, height, scheme) in TOPS.items():
+            page = opened(browser, address, width, height, scheme)
             page.screenshot(path=target / f"{name}.png")
-            context.close()
+            page.context.close()
+        for name, (selector, width, scheme) in SECTIONS.items():
+            page = opened(browser, address, width, 1200, scheme)
+            if page.locator(selector).count():
+                save_section(page, selector, target / f"{name}.png")
+            else:
+                (target / f"{name}.png").unlink(missing_ok=True)
+            page.context.close()
         browser.close()
+
+
+def opened(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
+    """The page from disk, without network, its header not in the way of pictures further down."""
+    context = browser.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme=scheme,
+        offline=True,
+        reduced_motion="reduce",
+    )
+    page = context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+    page.goto(address)
+    page.wait_for_function("typeof Plotly !== 'undefined'")
+    if problems:
+        raise RuntimeError(f"{address}: {problems[0]}")
+    return page
+
+
+def save_section(page: Any, selector: str, path: Path) -> None:
+    """The section from its heading on, its charts drawn."""
+    section = page.locator(selector).first
+    page.evaluate("document.querySelector('.top').style.position = 'static'")
+    section.scroll_into_view_if_needed()
+    charts = f"{selector} .chart"
+    for i in range(page.locator(charts).count()):
+        chart = page.locator(charts).nth(i)
+        if chart.is_visible():
+            chart.scroll_into_view_if_needed()
+            chart.locator(".plot-container").first.wait_for(state="attached", timeout=10_000)
+    box = section.bounding_box()
+    top = box["y"] + page.evaluate("window.scrollY")
+    clip = {"x": 0, "y": top, "width": page.viewport_size["width"], "height": min(box["height"], MOST_HIGH)}
+    page.screenshot(path=path, clip=clip, full_page=True)
 
 
 if __name__ == "__main__":

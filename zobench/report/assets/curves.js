@@ -112,6 +112,7 @@ function drawCurves() {
   paintLegend();
   const percent = isShare(CURVE.what);
   const scale = percent ? 100 : 1;
+  const within = (v) => (percent ? Math.min(100, Math.max(0, v)) : v); // a share has no values beyond its ends
   const reads = [];
   const traces = CURVE.axis === MEMORY ? memoryTraces(scale) : [];
   DATA.rows.forEach((row, i) => {
@@ -124,7 +125,7 @@ function drawCurves() {
       return;
     }
     if (known && row.kind === "ranked") {
-      traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...y.map((v, j) => v + c.h[j] * scale), ...y.map((v, j) => v - c.h[j] * scale).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
+      traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...y.map((v, j) => within(v + c.h[j] * scale)), ...y.map((v, j) => within(v - c.h[j] * scale)).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
     }
     traces.push({ x: c.x, y, mode: y.length > 30 ? "lines" : "lines+markers", line: { color: colour, width: 2, dash: dashOf(i) }, marker: { size: 5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: %{y:.3~f}<br>%{x:,.4~r} ${DATA.axes[CURVE.axis]}<extra></extra>` });
     if (CURVE.target !== null) reads.push([i, crossing(c.x, y, CURVE.target, lowerIsBetter(CURVE.what)), c.x[c.x.length - 1]]);
