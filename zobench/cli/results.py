@@ -67,8 +67,8 @@ def diff(
 ) -> None:
     """Compare two results folders row by row: what changed, and whether the change is more than noise.
 
-    Exit code 0: nothing got worse. 1: a row is significantly worse, or stands in one folder only. 2: a row
-    cannot be compared (another budget, data, model ...).
+    Exit code 0: nothing got worse. 1: a row is significantly worse, or is missing from B. 2: a row cannot be
+    compared (another budget, data, model ...).
     """
     from zobench.cli.console import console
     from zobench.report.diff import compare_folders, print_diff

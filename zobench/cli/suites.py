@@ -35,17 +35,19 @@ def run(
     checkpoint.
     """
     from zobench.cli.console import console
-    from zobench.report.build import build
-    from zobench.report.terminal import summary
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
     folder = _folder(wanted, output)
     outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
     if outcome.done:
-        page = build([folder], folder)
-        summary(folder, console=console())
-        typer.echo(f"leaderboard: {page}")
+        from zobench.report.build import analyse, html
+        from zobench.report.terminal import show
+
+        found = analyse([folder])
+        (folder / "index.html").write_text(html(found), encoding="utf-8")
+        show(found, console())
+        typer.echo(f"leaderboard: {folder / 'index.html'}")
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
 
 

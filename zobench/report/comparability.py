@@ -57,11 +57,11 @@ def _ruleset(runs: pd.DataFrame, ruleset: str) -> list[tuple[str, str]]:
         (str(row), f"{RULES[str(had).split(' ')[0]]}: not under the {ruleset} rules")
         for row, had in wrong[["row", "had"]].itertuples(index=False)
     ]
-    if ruleset == "tuned":
-        right = told[~told["row"].isin(wrong["row"])].drop_duplicates()
+    right = told[~told["row"].isin(wrong["row"])].drop_duplicates()
+    if ruleset == "tuned" and len(right):
         usual = _usual(right["had"].tolist())
         other = right[right["had"] != usual].drop_duplicates("row")
-        shown = str(usual).removeprefix("tuning ") if len(right) else ""
+        shown = str(usual).removeprefix("tuning ")
         found += [
             (str(row), f"tuned with {str(had).removeprefix('tuning ')} instead of {shown}")
             for row, had in other[["row", "had"]].itertuples(index=False)

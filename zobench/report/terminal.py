@@ -26,7 +26,11 @@ def summary(
     """Print rank, accuracy per task with its half interval, mean, accuracy under each attack (minus its
     null), forwards, seconds and status of every row. Names are printed as text, never as markup.
     """
-    found = analyse(folders, leaderboard)
+    show(analyse(folders, leaderboard), console)
+
+
+def show(found: Analysis, console: Console | None = None) -> None:
+    """The same for results that were analysed already."""
     console = console or Console()
     console.print(table(found))
     console.print(Text(headline(found.ranking)))
