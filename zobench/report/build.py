@@ -10,7 +10,18 @@ from typing import Any
 
 import pandas as pd
 
-from zobench.report import comparability, edits, overview, page, payload, reaching, svg, tables
+from zobench.report import (
+    comparability,
+    edits,
+    forgetting,
+    forgetting_view,
+    overview,
+    page,
+    payload,
+    reaching,
+    svg,
+    tables,
+)
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.ranking import Ranking, rank
 from zobench.report.scores import score_runs
@@ -35,6 +46,8 @@ def analyse(
 ) -> Analysis:
     """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown."""
     source = open_results(folders)
+    if leaderboard is None and forgetting.is_unlearning(source):
+        leaderboard = forgetting.KIND
     board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)
     runs = score_runs(source, board)
     if runs.empty:
@@ -56,7 +69,8 @@ def build(
     Args:
         folders: one or more results folders; a run found in several is read once.
         output: an ``.html`` file, or a folder that gets an ``index.html``.
-        leaderboard: name of a shipped leaderboard or path of a YAML file; few-shot accuracy by default.
+        leaderboard: name of a shipped leaderboard or path of a YAML file; by default few-shot accuracy, or
+            ``unlearning`` where all runs are of that kind.
         site: also write a page for every run, in ``pages/`` beside the page.
     """
     found = analyse(folders, leaderboard)
@@ -104,6 +118,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "tie_groups": ranking.tie_groups,
         "heat": tables.heat(ranking),
         "attacks": found.attacks.astype(object).where(found.attacks.notna(), None).to_dict("records"),
+        "unlearning": forgetting_view.section(found.source, runs, found.board),
         "edits": edits.most_damaging(found.source, rows),
         "broken": tables.broken_runs(found.source),
         "counts": {"runs": len(runs), "tuning": int((found.source.runs["purpose"] == "tuning").sum())},
