@@ -23,6 +23,8 @@ class RunSupplies:
 
     def __init__(self, spec: RunSpec, bench: Workbench) -> None:
         self.spec, self.bench = spec, bench
+        if spec.unlearning is not None:
+            raise ValueError("an unlearning run has no rows to draw anchors, lengths or calibration from")
         self._long: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
 
     def anchor(self, step: int, count: int) -> Sequence[Part]:

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from zobench.zo.base import Cost, Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
 
+LM_EVAL_SPLIT = "lm-eval"
+"""Split of metrics of attacks on lm-eval tasks: not to be mistaken for those on the run's own task."""
+
 Listener = Callable[[dict[str, Any]], None]
 
 
@@ -83,7 +86,8 @@ class Training:
         self.lm: LanguageModel = bench.model(spec.model)
         self.meter = Meter(budget=spec.budget.forwards)
         self.objective = self.make_objective()
-        optimizer.supply(RunSupplies(spec, bench))
+        if spec.unlearning is None:
+            optimizer.supply(RunSupplies(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
         self.traps = TrapWatch(optimizer)
@@ -239,7 +243,7 @@ class Training:
             result = attack_all(self.spec, attacks, self.lm, target, self.space.digest())
             self._book(result.predictions, started)
             found.rows += result.rows
-            found.metrics += result.metrics
+            found.metrics += [{**row, "split": LM_EVAL_SPLIT} for row in result.metrics]
         return found
 
     def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:

@@ -130,6 +130,10 @@ def _check_method(
         message = f"takes no steps: the rows {FULL!r} and {ORACLE!r} are measured anyway"
         document.report(path, message)
         return
+    given = {} if check(method.Config, entry.params) else {**entry.params}
+    if method.cost(configure(method.Config, given)).preparation_forwards:
+        message = "calibrates on minibatches before its first step, which an unlearning run does not supply"
+        document.report(path, message, "for meerkat write 'params: {scores: magnitude}'")
     for objective in _objectives_of(section, entry):
         cls = objectives.get(objective)
         if cls is None or method.card.order == "first" or not cls.card.zo_refusal:
