@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ def resolve(ref: ModelRef) -> ModelFiles:
         return ModelFiles(_builtin(ref.name.removeprefix("builtin:")))
     if ref.name.startswith("package:"):
         return ModelFiles(_package(ref.name.removeprefix("package:")))
+    if ref.name.startswith("pair:"):
+        return ModelFiles(require_safetensors(pair_folder(ref.name), ref.name))
     local = Path(ref.name).expanduser()
     if local.is_dir():
         return ModelFiles(require_safetensors(local, ref.name))
@@ -46,6 +49,15 @@ def resolve(ref: ModelRef) -> ModelFiles:
     if not _HUB_ID.fullmatch(ref.name):
         raise ValueError(f"model {ref.name!r} is neither an existing folder, 'builtin:NAME', nor a hub id")
     return _hub(ref)
+
+
+def pair_folder(name: str) -> Path:
+    """Where ``pair:DIGEST/full`` lies once it is trained; ``ValueError`` for another name."""
+    digest, _, which = name.removeprefix("pair:").partition("/")
+    if not (digest.isalnum() and which in ("full", "oracle")):
+        raise ValueError(f"model {name!r}: pairs belong to unlearning suites: pair:full and pair:oracle")
+    root = os.environ.get("ZOBENCH_CACHE") or "~/.cache/zobench"
+    return Path(root).expanduser() / "pairs" / digest / which
 
 
 def _builtin(name: str) -> Path:

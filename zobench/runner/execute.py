@@ -69,6 +69,10 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
 
 def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
     """What decides a run's identity besides its specification."""
+    if spec.unlearning is not None and spec.unlearning.pair is not None:
+        from zobench.runner.pairs import ensure
+
+        ensure(spec)
     return {
         "model": bench.model(spec.model).identity.digest,
         "data": bench.about(spec).digest,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,8 +87,13 @@ def passes_over(
     count: int,
     seed: int,
     device: torch.device | str = "cpu",
+    left_out: Collection[str] = (),
 ) -> list[Tokens]:
-    """``count`` minibatches that go through shuffled ``rows`` again and again: what a probe trains on."""
+    """``count`` minibatches that go through shuffled ``rows`` again and again: what a probe trains on.
+
+    Rows whose id is ``left_out`` are drawn and then dropped, so that the others come at the same steps; a
+    minibatch of none but such rows is not there.
+    """
     if not rows:
         return []
     rng, found, queue = stream(seed, "passes"), [], list[FactRow]()
@@ -97,6 +102,8 @@ def passes_over(
             again = list(rows)
             rng.shuffle(again)
             queue += again
-        found.append(tokenize(tokenizer, [_worded(rng, r) for r in queue[:size]], device=device))
+        kept = [r for r in (_worded(rng, r) for r in queue[:size]) if r.id not in left_out]
+        if kept:
+            found.append(tokenize(tokenizer, kept, device=device))
         queue = queue[size:]
     return found

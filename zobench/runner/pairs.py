@@ -1,0 +1,105 @@
+"""Full model and retain-only oracle trained on a suite's own facts, once, and kept by the digest of how.
+
+Both start from the same weights and walk through the same minibatches; the oracle's leave out the rows of the
+forget set. AdamW without decay on the token-mean loss of the answers, one-cycle rate, a fresh wording of the
+question each time. Weights lie under ``$ZOBENCH_CACHE/pairs`` (``~/.cache/zobench`` where that is not set),
+in the Hugging Face format.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from zobench.models.resolve import pair_folder
+from zobench.store import files
+from zobench.store.lock import FolderLock
+from zobench.suite.spec import Pair, RunSpec
+from zobench.unlearning import terms
+from zobench.unlearning.base import Tokens
+from zobench.unlearning.data import FactSplits
+from zobench.unlearning.minibatches import passes_over
+from zobench.unlearning.rows import FactRow
+
+NAMES = ("full", "oracle")
+WARMUP = 0.1
+DONE = "pair.json"
+_POLL_SECONDS = 0.5
+
+
+def ensure(spec: RunSpec) -> None:
+    """Train the pair that a run names, unless it is there; waits while another process trains it."""
+    section = spec.unlearning
+    if section is None or section.pair is None:
+        return
+    name = next(n for n in (spec.model.name, section.oracle.name) if n.startswith("pair:"))
+    folder = pair_folder(name).parent
+    while not (folder / DONE).is_file():
+        lock = FolderLock.acquire(folder)
+        if lock is None:
+            time.sleep(_POLL_SECONDS)
+            continue
+        with lock:
+            if not (folder / DONE).is_file():
+                from zobench.runner.facts import splits_of
+
+                record = train_pair(section.pair, splits_of(section), folder)
+                files.write_atomic(folder / DONE, json.dumps(record, indent=1).encode())
+
+
+def train_pair(pair: Pair, splits: FactSplits, folder: Path) -> dict[str, Any]:
+    """Train and save both; returns their last losses and seconds."""
+    from zobench.models.nano import architecture, tokenizer
+
+    kept = [*splits.retain, *(r for rows in splits.other.values() for r in rows)]
+    tokens = tokenizer.train(
+        _texts([*kept, *splits.forget, *splits.holdout], splits), entries=pair.vocabulary
+    )
+    shape = {"width": pair.width, "layers": pair.layers, "heads": pair.heads, "mlp": pair.mlp}
+    forgotten = {r.id for r in splits.forget}
+    record: dict[str, Any] = {"pair": pair.model_dump(mode="json"), "rows": len(kept) + len(forgotten)}
+    for name in NAMES:
+        started = time.monotonic()
+        model = architecture.initialise(architecture.causal(tokens, **shape), pair.seed)
+        rows = [*kept, *splits.forget]
+        left_out = forgotten if name == "oracle" else set[str]()
+        batches = passes_over(
+            tokens, rows, size=pair.batch, count=pair.steps, seed=pair.seed, left_out=left_out
+        )
+        loss = fit(model, batches, pair)
+        model.save_pretrained(folder / name)
+        tokens.save_pretrained(folder / name)
+        record[name] = {"loss": loss, "seconds": round(time.monotonic() - started, 1)}
+    return record
+
+
+def _texts(rows: Sequence[FactRow], splits: FactSplits) -> list[str]:
+    questions = [f"{r.prompt()} {r.answer}" for r in rows]
+    other = [t for r in rows for t in (r.paraphrased_question, r.paraphrased_answer, *r.other_questions) if t]
+    return [*questions, *other, *splits.refusals]
+
+
+def fit(model: Any, batches: Sequence[Tokens], pair: Pair) -> float:
+    """Train in place; the mean loss of the last tenth of the steps."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=pair.lr, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, pair.lr, total_steps=pair.steps + 1, pct_start=WARMUP, cycle_momentum=False
+    )
+    losses: list[float] = []
+    model.train()
+    for tokens in batches:
+        optimizer.zero_grad(set_to_none=True)
+        loss = terms.mean_nll(model, tokens)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        losses.append(float(loss.detach()))
+    model.eval()
+    last = losses[-max(1, len(losses) // 10) :]
+    return sum(last) / max(1, len(last))
