@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
-from synthetic import Entry, Study, default_study, make_synthetic, runs_row, write_run
+from synthetic import Entry, Study, default_study, make_synthetic, one_run, runs_row, write_run
 
 from zobench.metrics.intervals import iqm_interval
-from zobench.report import edits, leaderboard, tables, terminal, tuning
+from zobench.report import edits, leaderboard, payload, tables, terminal, tuning
 from zobench.report.build import analyse, build
 from zobench.report.diff import compare_folders, print_diff
 
@@ -188,6 +188,33 @@ def test_tuning_trials_are_charged_and_kept_out_of_the_ranking(folder):
     assert len(rows[0]["trials"]) == 5
     assert rows[0]["varied"] == ["lr"]
     assert not set(found.runs["purpose"]) & {"tuning"}
+
+
+def test_robust_accuracy_along_training_is_a_curve_to_choose(tmp_path):
+    """Attacks measured at a point before the end, as the runner writes them, and at the end."""
+    study = Study(
+        [Entry("mezo"), Entry("fzoo", 0.1)], {"t": 0.7}, steps=2, examples=6, attacks=("char-typos",)
+    )
+    generator = np.random.default_rng(0)
+    for entry in study.entries:
+        for seed in study.seeds:
+            tables = one_run(study, entry, "t", seed, 0.8, generator)
+            tables["metrics"] += [
+                {**m, "forwards": 300, "value": 0.6, "params": '{"at": 300}', "final": False}
+                for m in tables["metrics"]
+                if m["condition_kind"] in ("attack", "null") and m["metric"] == "accuracy"
+            ]
+            write_run(tmp_path / "runs", tables)
+    found = analyse(tmp_path)
+    names, blocks = [s.row for s in found.ranking.standings], list(found.ranking.blocks)
+    drawn = [c for c in payload.curves(found.source, names, blocks) if c["kind"] in ("attack", "null")]
+    assert {(c["r"], c["kind"], c["condition"], c["metric"]) for c in drawn} == {
+        (r, kind, "char-typos", "accuracy") for r in (0, 1) for kind in ("attack", "null")
+    }
+    for c in drawn:
+        assert c["x"][0] == [300, 600]
+        assert c["y"][0] == pytest.approx(0.6)
+        assert c["n"] == 3
 
 
 def test_edit_parts_give_both_texts_back():
