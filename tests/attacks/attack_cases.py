@@ -17,6 +17,7 @@ from zobench.attacks.comparators import (
     TextFooler,
     TextFoolerConfig,
 )
+from zobench.attacks.imia import Iterations
 from zobench.attacks.irrelevant import IrrelevantSentence, IrrelevantSentenceConfig
 from zobench.attacks.missing_question import MissingQuestion
 from zobench.attacks.mscr import MSCR, ControlledConfig, ControlledMSCR
@@ -78,4 +79,5 @@ CASES = {
     "checklist": CheckList,
     "option-order": OptionOrder,
     "random-candidates": RandomCandidates,
+    "imia-2506.02711": Iterations,
 }

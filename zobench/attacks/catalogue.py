@@ -15,5 +15,6 @@ ATTACKS: dict[str, str] = {
     "stresstest": "zobench.attacks.appended:StressTest",
     "checklist": "zobench.attacks.appended:CheckList",
     "option-order": "zobench.attacks.appended:OptionOrder",
+    "imia-2506.02711": "zobench.attacks.imia:Iterations",
     "random-candidates": "zobench.attacks.comparators:RandomCandidates",
 }

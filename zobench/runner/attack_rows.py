@@ -10,10 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from zobench.attacks.base import Attack, AttackRecord
-from zobench.attacks.metrics import case_counts, net_success_rate, summarize
+from zobench.attacks.metrics import case_counts, net_success_rate, summarize, variant_accuracy
 from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
 from zobench.runner.measuring import Row, Spent, gold_of, number, params_json, proportion, sample_mean
@@ -21,6 +21,8 @@ from zobench.suite.spec import Component
 
 CASES = "missing-question"
 """The attack whose records tell a case in ``source``."""
+VARIANTS = "irrelevant-sentence"
+"""The attack of which several in one suite are variants of the same problems."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +66,37 @@ def net_row(
         return []
     n = sum(r.outcome != "skipped" for r in records)
     return [{**_metric_place(about, component, attack), **number("net_success_rate", net, n, None)}]
+
+
+def membership_rows(about: Row, component: Component, attack: Attack, found: Sequence[Row]) -> list[Row]:
+    """Membership metrics at their attack's place."""
+    place = _metric_place(about, component, attack)
+    return [{**place, **row} for row in found]
+
+
+def variant_rows(task: str, found: Mapping[str, tuple[Component, Sequence[AttackRecord]]]) -> list[Row]:
+    """Micro, macro and normalized accuracy (GSM-IC) over irrelevant sentences that stand in the suite with
+    one try each: their texts are variants of the same problems. None where there are fewer than two.
+    """
+    single = {k: r for k, (c, r) in found.items() if c.name == VARIANTS and c.params.get("tries") == 1}
+    if len(single) < 2 or not all(single.values()):
+        return []
+    correct: dict[str, list[bool]] = {}
+    clean: dict[str, bool] = {}
+    for records in single.values():
+        for r in records:
+            correct.setdefault(r.example_id, []).append(r.final.correct)
+            clean[r.example_id] = r.clean.correct
+    values = dataclasses.asdict(variant_accuracy(correct, clean))
+    place = {
+        "task": task,
+        "condition_kind": "attack",
+        "condition": VARIANTS,
+        "split": "test",
+        "strength": None,
+        "params": params_json({"variants": sorted(single)}),
+    }
+    return [{**place, **number(k, v, len(correct), None)} for k, v in values.items() if v is not None]
 
 
 def _metric_place(about: Row, component: Component, attack: Attack) -> Row:

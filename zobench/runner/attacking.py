@@ -18,11 +18,21 @@ from typing import TYPE_CHECKING
 
 from zobench.attacks.answers import AnswerStore
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
+from zobench.attacks.imia import Iterations
 from zobench.attacks.repeats import run_repeats
 from zobench.data.example import Example
-from zobench.runner.attack_rows import Place, condition_of, metric_rows_of, net_row, record_row
+from zobench.runner.attack_rows import (
+    Place,
+    condition_of,
+    membership_rows,
+    metric_rows_of,
+    net_row,
+    record_row,
+    variant_rows,
+)
 from zobench.runner.measuring import Measured, Row, demonstrations_of
-from zobench.suite.spec import RunSpec
+from zobench.runner.membership import membership_metrics
+from zobench.suite.spec import Component, RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -72,6 +82,7 @@ def _content(example: Example) -> tuple[object, ...]:
 class Target:
     """What is attacked: a task's name, its rows, how the model answers them, and what attacks may read.
 
+    ``members`` are rows that the model was trained on, ``tokens`` what scores their tokens;
     ``sampled`` makes a way of answering from (temperature, seed); ``scope`` is what an answer depends on
     besides the tuned weights and the row, for answers that are kept.
     """
@@ -82,6 +93,8 @@ class Target:
     fields: tuple[str, ...]
     protected: tuple[str, ...]
     pool: Sequence[Example]
+    members: Sequence[Example] = ()
+    tokens: tuple[Task, LanguageModel] | None = None
     sampled: Callable[[float, int], Predict] | None = None
     scope: Mapping[str, object] | None = None
 
@@ -116,6 +129,8 @@ def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Meas
         fields=data.task.attackable,
         protected=data.task.protected,
         pool=data.splits.validation or data.splits.train,
+        members=data.splits.train,
+        tokens=(data.task, lm),
         sampled=lambda temperature, seed: _sampled(data.task, lm, shown, temperature, seed),
         scope={
             "model": spec.model.model_dump(mode="json"),
@@ -164,6 +179,7 @@ def attack_all(
     predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)
     before = predict.computed
     context = AttackContext(target.fields, target.protected, spec.seed, lm, target.pool)
+    attacked: dict[str, tuple[Component, Sequence[AttackRecord]]] = {}
     for component, attack in zip(spec.attacks, attacks, strict=True):
         if only and component.label not in only:
             continue
@@ -178,6 +194,12 @@ def attack_all(
             result.metrics += metric_rows_of(about, component, attack, records[kind], queries)
         about = condition_of(target.task, component, "attack")
         result.metrics += net_row(about, component, attack, records["attack"], records["null"])
+        if isinstance(attack, Iterations) and target.members:
+            asked = Victim(predict, weights_digest=digest)
+            found = membership_metrics(attack, asked, context, target.members, target.examples, target.tokens)
+            result.metrics += membership_rows(about, component, attack, found)
+        attacked[component.label] = (component, records["attack"])
+    result.metrics += variant_rows(target.task, attacked)
     result.predictions = predict.computed - before
     return result
 

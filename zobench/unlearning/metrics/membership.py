@@ -69,6 +69,28 @@ def auc(forget: Any, holdout: Any) -> float:
     return float(wins / (len(a) * len(b)))
 
 
+def tpr_at_fpr(members: Any, others: Any, fpr: float) -> float:
+    """Share of members found by the lowest threshold's rule that takes at most ``fpr`` of the others for one.
+
+    Scores are higher where the text is less likely a member, so a text is called one below the threshold; the
+    threshold is the largest score at which at most floor(fpr * n) of the n others lie below it.
+
+    Raises:
+        ValueError: fewer than 1/fpr others, of which not one may be mistaken: the rate cannot be told from 0.
+    """
+    a, b = vector(members, "members"), vector(others, "others")
+    if not 0 < fpr < 1:
+        raise ValueError(f"a false-positive rate must lie in (0, 1), not {fpr}")
+    if len(b) * fpr < 1 - 1e-9:
+        needed = int(np.ceil(1 / fpr - 1e-9))
+        raise ValueError(
+            f"true-positive rate at {fpr:.2%} false positives needs {needed} non-members, not {len(b)}"
+        )
+    allowed = int(len(b) * fpr + 1e-9)
+    threshold = np.sort(b)[allowed]
+    return float((a < threshold).mean())
+
+
 def privleak(unlearned_auc: float, oracle_auc: float) -> float:
     """100 (A - A_oracle) / A_oracle with A = 1 - AUC, in percent.
 
