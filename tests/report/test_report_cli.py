@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from synthetic import Entry, Study, make_synthetic
 from typer.testing import CliRunner
@@ -59,3 +62,14 @@ def test_diff_says_what_changed_by_its_exit_code(three, tmp_path):
 def test_every_shipped_leaderboard_that_fits_makes_a_page(three, tmp_path, board):
     found = run("report", three / "a", "--leaderboard", board, "--output", tmp_path / "page.html")
     assert found.exit_code == 0, found.output
+
+
+def test_a_report_loads_no_model_library(three, tmp_path):
+    code = (
+        "import sys\nfrom zobench.report.build import build\n"
+        "build(sys.argv[1], sys.argv[2])\n"
+        "print(*[m for m in ('torch', 'transformers', 'numba', 'optuna', 'datasets') if m in sys.modules])"
+    )
+    words = [sys.executable, "-c", code, str(three / "a"), str(tmp_path / "page.html")]
+    found = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []
