@@ -26,8 +26,8 @@ def fine_tune(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]
 
 
 def main() -> None:
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(64, 10, generator=generator)
+    torch.manual_seed(0)
+    features = torch.randn(64, 10)
     labels = (features[:, 0] > 0).long()
     model = nn.Sequential(nn.Linear(10, 16), nn.Tanh(), nn.Linear(16, 2))
     losses = fine_tune(model, [(features, labels)] * 300, lr=0.02)

@@ -34,6 +34,41 @@ def test_plain_loop_learns_in_ten_lines(capsys) -> None:
     assert len(body.splitlines()) <= 10
 
 
+ALONE = """
+import runpy, sys
+
+class Hiding:
+    'A finder for which everything but zobench.zo and what torch needs is not installed.'
+
+    def __init__(self, finder):
+        self.finder = finder
+
+    def find_spec(self, name, path=None, target=None):
+        top, _, rest = name.partition(".")
+        others = "numba transformers pandas pyarrow pydantic duckdb typer scipy yaml"
+        if top in others.split() or (top == "zobench" and rest and rest.split(".")[0] != "zo"):
+            return None
+        return self.finder.find_spec(name, path, target)
+
+sys.meta_path[:] = [Hiding(finder) for finder in sys.meta_path]
+runpy.run_path(sys.argv[1], run_name="__main__")
+for hidden in ("zobench.plugins", "numba", "transformers"):
+    assert hidden not in sys.modules, hidden
+"""
+
+
+def test_plain_loop_runs_with_torch_alone_and_gives_the_same_numbers(capsys) -> None:
+    """Without numba the noise is the torch reference's, with the same bits: the printed losses agree."""
+    file = ROOT / "examples" / "plain_loop.py"
+    command = [sys.executable, "-c", ALONE, str(file)]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    example("plain_loop").main()
+    assert done.stdout == capsys.readouterr().out
+    assert "after 300 steps" in done.stdout
+
+
 def test_trainer_steps_by_the_method(tmp_path: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
 

@@ -10,6 +10,7 @@ from torch import nn
 from zobench.zo import Engine, Objective, SpaceConfig, build_space, noise
 from zobench.zo.conformance.problems import transformer
 from zobench.zo.methods.mezo import Mezo
+from zobench.zo.methods.zosa import Zosa
 from zobench.zo.space.lora import merged
 
 IDS = torch.arange(24).reshape(2, 12) % 50
@@ -193,6 +194,20 @@ def test_mezo_runs_on_a_hugging_face_model_in_every_space(kind: str) -> None:
         assert all(r.moved for r in records)
         digests.add(space.digest())
     assert len(digests) == 1
+
+
+def test_zosa_learns_a_soft_prompt() -> None:
+    """Sharpness-aware steps on 3 virtual tokens; the model's own weights stay as they are."""
+    module = llama()
+    space = build_space("prompt", {"tokens": 3}, module)
+    own = {n: p.detach().clone() for n, p in module.named_parameters() if n not in space.tensors}
+    config = Zosa.Config(lr=2e-4, epsilon=0.01, rho=1e-4, n=4)
+    method, objective = Zosa(config, space, seed=0), objective_of(module)
+    before = objective.loss()
+    records = [method.step(objective) for _ in range(30)]
+    assert all(r.moved and r.forwards == 10 for r in records)
+    assert objective.loss() < before - 0.01, "an untrained model: its prompt can do little"
+    assert all(torch.equal(p, own[n]) for n, p in module.named_parameters() if n in own)
 
 
 @pytest.mark.parametrize("kind", ["full", "lora", "prefix", "prompt"])

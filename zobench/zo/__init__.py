@@ -3,9 +3,8 @@
 Usable without the rest of zobench, with torch alone and any ``nn.Module``::
 
     from zobench.zo import Engine, Objective, build_space
-    from zobench.plugins import lookup
+    from zobench.zo.methods.mezo import Mezo
 
-    Mezo = lookup("methods", "mezo")
     space = build_space("full", {}, model)
     optimizer = Mezo(Mezo.Config(lr=1e-3, epsilon=1e-3), space, seed=0, engine=Engine(mode="snapshot"))
     objective = Objective(model, lambda module, batch: loss_of(module, batch))

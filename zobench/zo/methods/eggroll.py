@@ -9,7 +9,9 @@ noise. N forwards a step.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate
@@ -51,6 +53,7 @@ class Eggroll(ZerothOrder):
     """Evolution strategies along A B^T / sqrt(r)."""
 
     Config = EggrollConfig
+    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8}
     card = MethodCard(
         name="eggroll",
         title="EGGROLL",

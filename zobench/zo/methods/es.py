@@ -10,8 +10,9 @@ independent of the scale of the losses. The loss at theta is never measured: N f
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate
@@ -60,6 +61,7 @@ class Es(ZerothOrder):
     """Full-parameter evolution strategies with z-scored fitness."""
 
     Config = EsConfig
+    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8}
     card = MethodCard(
         name="es",
         title="ES at scale",

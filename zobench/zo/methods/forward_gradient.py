@@ -2,8 +2,8 @@
 
 theta <- theta - (eta / n) sum_i <grad L(theta), z_i> z_i,  z_i ~ N(0, I)
 
-No smoothing radius and no perturbation; one JVP counts as 2 forwards, so 2n a step. The control that says how
-much of a zeroth-order method's behaviour is finite differences and how much is random directions.
+No smoothing radius and no perturbation; one JVP counts as 2 forwards: 2n forwards a step. The control that
+says how much of a zeroth-order method's behaviour is finite differences and how much is random directions.
 """
 
 from __future__ import annotations

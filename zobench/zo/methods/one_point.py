@@ -25,7 +25,8 @@ from zobench.zo.objective import Objective
 
 @dataclass(frozen=True)
 class OnePointConfig:
-    """Parameters of the one-point methods; eta and eps as MeZO's (larger eps lowers the variance).
+    """Parameters of the one-point methods; eta at the low end of MeZO's grid and ten times its eps, because
+    the variance falls with eps (the papers' values for language models were not found).
 
     Attributes:
         lr: step size eta.

@@ -1,5 +1,5 @@
-"""Random sparse perturbations: ``random-mask`` and ZO-Bench's gradient sparsity, ``zo-sgd-sparse``
-(arXiv 2402.11592).
+"""Random sparse perturbations: ``random-mask``, a baseline of arXiv 2506.03337, and ZO-Bench's gradient
+sparsity, ``zo-sgd-sparse`` (arXiv 2402.11592).
 
 c = (L(theta + eps m*z) - L(theta - eps m*z)) / (2 eps),  theta <- theta - eta * c * (m * z)
 

@@ -13,7 +13,9 @@ more noise sweeps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
@@ -55,6 +57,7 @@ class Zosa(ZerothOrder):
     """Zeroth-order sharpness-aware minimization."""
 
     Config = ZosaConfig
+    small_problem: ClassVar[Mapping[str, Any]] = {"n": 4}
     card = MethodCard(
         name="zosa",
         title="ZOSA",

@@ -6,8 +6,9 @@ does it, so that it works under any attention kernel; rotary embeddings are line
 left padding, the first token is the first one of ``attention_mask`` (taken from the module's keyword
 arguments).
 
-The factors can be tuned by any method of this library. Source: ZeroTuning (head-wise attention of the initial
-token); its other form multiplies the attention weights and renormalizes, which fused kernels do not expose.
+The factors can be tuned by any method of this library. Source: arXiv 2505.11739 (head-wise attention of the
+initial token); its other form multiplies the attention weights and renormalizes, which fused kernels do not
+expose.
 """
 
 from __future__ import annotations
