@@ -18,11 +18,20 @@ from typing import Any
 import torch
 
 from zobench.zo.directions import Direction, Gaussian, Rademacher
+from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
-from zobench.zo.perturb import MODES, Along, Batched, InPlace, Perturbation, Point
+from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
 from zobench.zo.source import CounterSource, LegacySource, NoiseSource
 from zobench.zo.space.base import ParameterSpace
+from zobench.zo.streamed import Streamed
+
+MODES: dict[str, type[Perturbation]] = {
+    "snapshot": Snapshot,
+    "in-place": InPlace,
+    "streamed": Streamed,
+    "batched": Batched,
+}
 
 
 @dataclass(frozen=True)

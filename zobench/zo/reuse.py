@@ -28,7 +28,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from zobench.zo.objective import Objective
-from zobench.zo.perturb import Perturbation, Point, Snapshot, Streamed
+from zobench.zo.perturb import Perturbation, Point, Snapshot
+from zobench.zo.streamed import Streamed
 
 METADATA = frozenset(
     [
