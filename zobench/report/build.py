@@ -19,6 +19,7 @@ from zobench.report import (
     page,
     payload,
     reaching,
+    robustness,
     svg,
     tables,
 )
@@ -120,6 +121,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "attacks": found.attacks.astype(object).where(found.attacks.notna(), None).to_dict("records"),
         "unlearning": forgetting_view.section(found.source, runs, found.board),
         "edits": edits.most_damaging(found.source, rows),
+        "robust": robustness.collect(found.source, ranking),
         "broken": tables.broken_runs(found.source),
         "counts": {"runs": len(runs), "tuning": int((found.source.runs["purpose"] == "tuning").sum())},
     }

@@ -13,7 +13,7 @@ from zobench.report.source import Source
 LONGEST = 600
 
 
-def most_damaging(source: Source, rows: list[str], count: int = 24) -> list[dict[str, Any]]:
+def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict[str, Any]]:
     """Successful attacks with the fewest changed words and queries, at most a few of each row and attack."""
     found = source.sql(
         f"""

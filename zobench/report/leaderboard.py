@@ -54,6 +54,7 @@ class Score(Strict):
             kind.
         reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
         net: subtract the null of the same condition (attack minus null).
+        without: catalogue names of attacks that do not count.
         target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, chance
             plus nine tenths of the way to the best final mean.
     """
@@ -67,6 +68,7 @@ class Score(Strict):
     split: str = "test"
     reduce: Literal["mean", "worst"] = "mean"
     net: bool = False
+    without: tuple[str, ...] = ()
     target: float | None = None
 
 

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 HERE = Path(__file__).resolve().parent
-STYLES = ("base", "layout", "tables", "charts", "print")
+STYLES = ("base", "layout", "tables", "charts", "robustness", "print")
 SCRIPTS = (
     "data",
     "dom",

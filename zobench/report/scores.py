@@ -9,6 +9,7 @@ from zobench.metrics.curves import TimeToTarget, time_to_target
 from zobench.report import forgetting
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
+from zobench.report.tables import attack_name
 
 RESULTS = ("done", "diverged", "budget")
 
@@ -54,6 +55,9 @@ def final_metric(finals: pd.DataFrame, score: Score, higher: bool) -> pd.DataFra
     chosen = rows[rows["condition_kind"] == score.kind]
     if score.condition:
         chosen = chosen[chosen["condition"] == score.condition]
+    if score.without and len(chosen):
+        named = zip(chosen["condition"], chosen["params"], strict=True)
+        chosen = chosen[[attack_name(c, p) not in score.without for c, p in named]]
     by = ["run_id", "condition", "params"] if score.kind != "clean" else ["run_id"]
     chosen = chosen.fillna({"params": ""})
     values = chosen.groupby(by, sort=False)["value"].mean()

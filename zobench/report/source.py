@@ -64,8 +64,8 @@ def open_results(folders: str | Path | Sequence[str | Path]) -> Source:
     runs = plain_text(label_blocks(runs.reset_index(drop=True)))
     connection = connect(paths)
     finals = connection.execute(
-        "select run_id, split, condition_kind, condition, strength, params, metric, value, n, stderr, "
-        "forwards, tokens, seconds from metrics where final"
+        "select run_id, task as measured, split, condition_kind, condition, strength, params, metric, value, "
+        "n, stderr, forwards, tokens, seconds from metrics where final"
     ).df()
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
     return Source(paths, runs, plain_text(finals).merge(about, on="run_id"), connection)

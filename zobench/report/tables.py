@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from zobench.report.source import Source
 from zobench.report.svg import whisker
 
 Cell = dict[str, Any]
+ANSWERLESS = ("missing-question",)
+"""Attacks after which no answer is the right one to give: kept out of what is called robust accuracy."""
 Floats = NDArray[np.float64]
 MOST_IQM, IQM_RESAMPLES = 20, 500
 """Interquartile means get intervals for so many rows, from so many resamples each."""
@@ -30,8 +33,9 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
     """One dict per standing: what the ranking table shows, costs and robustness included."""
     board = ranking.board
     low, high = _scale(ranking)
-    net = attacks.groupby("row")["net"].max() if len(attacks) else pd.Series(dtype=float)
-    worst = attacks.groupby("row")["robust"].min() if len(attacks) else pd.Series(dtype=float)
+    kept = attacks[[attack_name(c, p) not in ANSWERLESS for c, p in zip(*_about(attacks), strict=True)]]
+    net = kept.groupby("row")["net"].max() if len(kept) else pd.Series(dtype=float)
+    worst = kept.groupby("row")["robust"].min() if len(kept) else pd.Series(dtype=float)
     rows = []
     for i, s in enumerate(ranking.standings):
         mine = runs[runs["row"] == s.row]
@@ -72,6 +76,19 @@ def verified(runs: pd.DataFrame) -> str:
     """``3 of 9 runs verified``, from the marks that ``zobench verify --add`` leaves; empty without any."""
     marked = int(runs["note"].fillna("").str.contains("verified: ", regex=False).sum())
     return f"{marked} of {len(runs)} runs verified" if marked else ""
+
+
+def attack_name(condition: str, params: Any) -> str:
+    """Catalogue name of an attack from its name in the suite and its metric row's parameters."""
+    try:
+        body = json.loads(params) if isinstance(params, str) else {}
+    except json.JSONDecodeError:
+        body = {}
+    return str(body.get("attack", condition)) if isinstance(body, dict) else condition
+
+
+def _about(attacks: pd.DataFrame) -> tuple[list[Any], list[Any]]:
+    return (list(attacks["condition"]), list(attacks["params"])) if len(attacks) else ([], [])
 
 
 def costs(runs: pd.DataFrame) -> Cell:
@@ -153,7 +170,7 @@ def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
     """Per row and attack, over runs: clean, robust and null accuracy, success rates, net success, queries,
     n runs.
     """
-    finals = source.finals[source.finals["purpose"] != "tuning"]
+    finals = source.finals[(source.finals["purpose"] != "tuning") & (source.finals["split"] == "test")]
     primary = finals[finals["metric"] == finals["primary_metric"]]
     clean = primary[primary["condition_kind"] == "clean"].groupby("run_id")["value"].mean()
     keys = ["row", "condition", "params", "run_id"]

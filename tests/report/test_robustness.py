@@ -1,0 +1,182 @@
+"""The robustness section on records made by hand: tests, curves, pairs, shares, cases."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from zobench.metrics.intervals import wilson
+from zobench.report import robustness
+from zobench.report.build import analyse, build, html
+from zobench.report.lines import Line, chart
+from zobench.store.writer import RunFolder
+
+HOSTILE = "<img src=x onerror=window.hit=1>"
+RIGHT = {
+    # condition -> kind -> what is right after, per example, for each seed; clean, examples 0 to 3 are right
+    "paired-no-number": {"attack": ["11010", "11110"], "null": ["11110", "11110"]},
+    "paired-number": {"attack": ["10010", "00110"], "null": ["11110", "11100"]},
+    "paired-number 3": {"attack": ["00010", "00010"], "null": ["11110", "11110"]},
+}
+CLEAN = "11110"
+PARAMS = {
+    "paired-no-number": {"arm": "paired-no-number", "sentences": 1},
+    "paired-number": {"arm": "paired-number", "sentences": 1},
+    "paired-number 3": {"arm": "paired-number", "sentences": 3},
+}
+
+
+def example(condition, kind, i, after):
+    right, clean = after == "1", CLEAN[i] == "1"
+    edits = [
+        {"source": HOSTILE, "position": p, "part_of_speech": "", "before": "", "after": "x"} for p in (0, 1)
+    ]
+    return {
+        "forwards": 40, "task": "problems", "condition_kind": kind, "condition": condition,
+        "attack": "irrelevant-sentence", "example_id": f"e{i}", "field": "question",
+        "outcome": "skipped" if not clean else "failure" if right else "success",
+        "original": f"one two three {HOSTILE}", "edited": f"one two three {HOSTILE} more", "gold": "1",
+        "clean_output": "1", "final_output": HOSTILE, "clean_correct": clean, "final_correct": right,
+        "queries": 2, "changed_words": 1, "edits": edits if clean else [], "source": "s", "position": 1,
+    }  # fmt: skip
+
+
+def metric(seed, name, value, kind="attack", condition="", at=None, params=None, final=True):
+    body = {**(params or {}), **({} if at is None else {"at": at})}
+    strength = None if params is None else float(params["sentences"])
+    return {
+        "step": 1, "forwards": 40 if at is None else at, "tokens": 1, "seconds": 1.0, "task": "problems",
+        "split": "test", "condition_kind": kind, "condition": condition, "metric": name, "value": value,
+        "n": 5, "final": final, "params": json.dumps(body), "strength": strength,
+    }  # fmt: skip
+
+
+def run_tables(row, seed):
+    run_id = f"{row}{seed}"
+    rows = [metric(seed, "accuracy", 0.8, kind="clean", at=at, final=at == 40) for at in (0, 40)]
+    attacks = []
+    for condition, kinds in RIGHT.items():
+        params = {**PARAMS[condition], "attack": "irrelevant-sentence", "intensity": "sentences"}
+        for kind, texts in kinds.items():
+            mine = [example(condition, kind, i, c) for i, c in enumerate(texts[seed])]
+            attacks += mine
+            won = sum(r["outcome"] == "success" for r in mine)
+            about = {"kind": kind, "condition": condition, "params": params}
+            rows += [metric(seed, "accuracy", texts[seed].count("1") / 5, **about)]
+            rows += [metric(seed, "success_rate", won / 4, **about)]
+            rows += [metric(seed, "queries_total", 9.0, **about), metric(seed, "cache_hits", 2.0, **about)]
+        if condition == "paired-number":
+            about = {"condition": condition, "params": params}
+            rows.append(metric(seed, "accuracy", 0.2 + 0.2 * seed, at=0, final=False, **about))
+            rows.append(metric(seed, "count:question+data-kept", 3.0, **about))
+    about = {
+        "run_id": run_id, "row": row, "group": "method", "purpose": "result", "status": "done", "seed": seed,
+        "suite": "robust", "task": "problems", "task_params": "{}", "task_kind": "generation",
+        "model": "nano",
+        "primary_metric": "accuracy", "method": "mezo", "method_params": "{}", "budget_forwards": 40,
+        "batch_size": 8, "forwards": 40, "steps": 20, "spec": "{}", "environment": "{}", "dtype": "float32",
+        "space": "{}", "data_digest": f"d{seed}", "model_digest": "m", "git_commit": "c", "git_dirty": False,
+    }  # fmt: skip
+    tables = {"runs": [about], "metrics": rows, "attacks": attacks}
+    return {name: [{**r, "run_id": run_id} for r in listed] for name, listed in tables.items()}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("robust")
+    for row in ("mezo", "fzoo"):
+        for seed in (0, 1):
+            run = RunFolder(folder / "runs" / f"{row}{seed}")
+            run.path.mkdir(parents=True)
+            run.finish("done", run_tables(row, seed))
+    return analyse(folder, "robustness")
+
+
+@pytest.fixture(scope="module")
+def section(found):
+    return robustness.collect(found.source, found.ranking)
+
+
+def one(cells, **wanted):
+    [cell] = [c for c in cells if all(c[k] == v for k, v in wanted.items())]
+    return cell
+
+
+def test_before_after_and_null_are_tested_on_the_same_examples(section):
+    cell = one(section["measured"], row="mezo", condition="paired-number")
+    assert cell["lost"] == 4
+    assert cell["drop_ci"].value == pytest.approx(0.4)
+    assert cell["drop_ci"].low <= 0.4 <= cell["drop_ci"].high
+    assert cell["p"] == 0.5
+    assert cell["discordant"] == (4, 1)
+    assert cell["null_gap"].value == pytest.approx(0.3)
+    assert cell["success_rate"] == pytest.approx(0.5)
+    assert cell["null_success_rate"] == pytest.approx(0.125)
+    assert (cell["queries_total"], cell["cache_hits"]) == (18, 4)
+    assert cell["pdr"] is None
+    assert len(section["measured"]) == 6
+
+
+def test_the_number_costs_what_the_pairs_say(section):
+    cell = one(section["numbers"], row="fzoo")
+    assert (cell["plain"], cell["number"], cell["n"], cell["seeds"]) == (
+        "paired-no-number",
+        "paired-number",
+        10,
+        2,
+    )
+    assert cell["accuracy_plain"] == pytest.approx(0.7)
+    assert cell["accuracy_number"] == pytest.approx(0.4)
+    assert cell["gap"].value == pytest.approx(0.3)
+    assert cell["gap"].method == "two-stage bootstrap over seeds and examples"
+    assert cell["discordant"] == (3, 0)
+
+
+def test_curves_and_intensity_hold_every_point(section):
+    [task] = section["along"]
+    assert [c["name"] for c in task["charts"]] == ["clean", "paired-number"]
+    assert "fzoo: 30.0 at 0, 40.0 at 40; mezo: 30.0 at 0, 40.0 at 40" in str(task["charts"][1]["svg"])
+    assert "mezo: 80.0 at 0, 80.0 at 40" in str(task["charts"][0]["svg"])
+    [family] = section["intensity"]
+    assert "by sentences" in family["name"]
+    assert "mezo: 40.0 at 1, 20.0 at 3" in str(family["svg"])
+
+
+def test_shares_count_every_edit_that_stands_in_a_winning_text(section):
+    cell = one(section["shares"], condition="paired-number", by="source")
+    assert cell["total"] == 16
+    assert cell["cells"] == [{"key": HOSTILE, "count": 16, "ci": wilson(16, 16)}]
+    places = one(section["shares"], condition="paired-number", by="position")
+    assert [(c["key"], c["count"]) for c in places["cells"]] == [("sentence 1", 8), ("sentence 2", 8)]
+
+
+def test_cases_are_summed(section):
+    assert [(c["case"], c["count"]) for c in section["cases"]] == [("question+data-kept", 12)]
+
+
+def test_the_page_shows_it_and_escapes_it(found):
+    text = html(found)
+    for heading in (
+        "Before and after",
+        "Robust accuracy along training",
+        "Numbers against no numbers",
+        "Intensity",
+    ):
+        assert f"<h3>{heading}</h3>" in text
+    assert HOSTILE not in text
+    assert "&lt;img src=x" in text
+
+
+def test_results_without_new_columns_still_give_a_page(tmp_path):
+    from synthetic import default_study, make_synthetic
+
+    folder = make_synthetic(tmp_path / "old", default_study(), compact=True)
+    assert "Before and after" in build(folder, tmp_path / "page").read_text(encoding="utf-8")
+
+
+def test_a_chart_escapes_names_and_tells_its_numbers():
+    svg = str(chart([Line(HOSTILE, 0, ((0, 0.25, 0.1), (9, 1.0, float("nan"))))], HOSTILE))
+    assert HOSTILE not in svg
+    assert "25.0 at 0, 100.0 at 9" in svg
+    assert svg.count('class="bar s0"') == 1
