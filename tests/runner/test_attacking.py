@@ -212,3 +212,32 @@ def test_an_attacks_table_from_before_is_read_with_nulls(tmp_path):
     pq.write_table(old.replace_schema_metadata(None), path)
     with pytest.raises(SchemaVersionError):
         read_parquet(path, "attacks")
+
+
+def test_variants_of_the_same_problems_have_micro_macro_and_normalized_accuracy():
+    from zobench.attacks.base import AttackRecord
+    from zobench.runner.attack_rows import variant_rows
+    from zobench.tasks.base import Prediction
+
+    def records(after):
+        right = [Prediction(str(i), "", True) for i in range(3)]
+        return [
+            AttackRecord(str(i), "failure", "q", "a", "b", right[i], Prediction(str(i), "", c == "1"), 2)
+            for i, c in enumerate(after)
+        ]
+
+    def one(arm, **params):
+        return Component(name="irrelevant-sentence", params={"arm": arm, **params}, alias=arm)
+
+    found = {
+        "a": (one("a", tries=1), records("110")),
+        "b": (one("b", tries=1), records("100")),
+        "c": (one("c", tries=3), records("000")),
+    }
+    rows = variant_rows("problems", found)
+    assert {r["metric"]: r["value"] for r in rows} == {
+        "micro": 0.5, "macro": pytest.approx(1 / 3), "normalized_micro": 0.5,
+        "normalized_macro": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert json.loads(rows[0]["params"]) == {"variants": ["a", "b"]}
+    assert variant_rows("problems", {"a": found["a"], "c": found["c"]}) == []
