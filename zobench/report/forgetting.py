@@ -161,10 +161,12 @@ def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
     for name in names:
         joined[name] = pd.to_numeric(joined[name], errors="coerce") if name in joined else np.nan
     mean = joined.groupby(["group", "row"])[names].mean().reset_index()
-    lines = [
-        {"row": r["row"], "group": r["group"], **{n: _number(r[n]) for n in names}}
-        for r in mean.to_dict("records")
-    ]
+    lines = []
+    for r in mean.to_dict("records"):
+        line = {"row": r["row"], "group": r["group"], **{n: _number(r[n]) for n in names}}
+        if r["group"] == "control":
+            line["reached"] = None  # no rule stopped it
+        lines.append(line)
     return sorted(lines, key=lambda x: (x["group"] != "method", x["row"]))
 
 

@@ -99,7 +99,8 @@ def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]]) -> Ma
 def _axis(place: Any, wide: float, low: float, high: float) -> Markup:
     (x0, y0), (x1, _) = place(0, low), place(wide, low)
     out = Markup('<line class="cd-axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x0, x1, y0, y0)
-    for value in sorted({0.0, 0.5, 1.0, low, high}):
+    marks = [0.0, 0.5, 1.0]
+    for value in marks + [v for v in (low, high) if min(abs(v - m) for m in marks) > (high - low) / 10]:
         y = place(0, value)[1]
         out += Markup('<text class="cd-tick" x="4" y="{}">{}</text>').format(y + 4, f"{value:.1f}")
     for value in (0.0, wide):
