@@ -38,7 +38,10 @@ def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
         oracle=model_of(suite, entry.oracle),
         pair=entry.pair,
         forget_set=entry.forget_set,
-        probes=tuple(resolved("probes", p.probe or n, p.params) for n, p in entry.probes.items()),
+        probes=tuple(
+            resolved("probes", p.probe or n, p.params).model_copy(update={"alias": n if p.probe else ""})
+            for n, p in entry.probes.items()
+        ),
         check_every=entry.check_every,
         scored_retain=entry.scored_retain,
         truth=entry.truth,
