@@ -128,6 +128,7 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ("seeds:", "tasks: {nano-topic: {}}\nseeds:", "tasks: does not go with 'unlearning'"),
         ("seeds:", "evaluation: {test_items: 5}\nseeds:", "has no meaning in an unlearning suite"),
         ("lr: 1e-4}", "lr: 1e-4}, labels: shuffled", "methods.mezo.labels: has no meaning"),
+        ("lr: 1e-4}", "lr: 1e-4}, space: {kind: prefix}", "probes need a plain model"),
     ],
 )
 def test_mistakes_are_named_with_the_nearest_name(write, old: str, new: str, said: str) -> None:

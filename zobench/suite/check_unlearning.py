@@ -18,6 +18,10 @@ MEANINGLESS = ("test_items", "validation_items", "attack_items", "lm_eval", "lm_
 """Keys of ``evaluation`` that an unlearning suite has no use for."""
 
 
+SPACES = ("full", "names", "bias", "last-layer", "masked", "lora")
+"""Spaces that leave a plain model behind, which probes can copy; adapters are merged."""
+
+
 def check_unlearning(document: Document, draft: Draft, classes: Classes) -> None:
     """Report everything that is wrong with the section and with how methods go with it."""
     section = draft.parts.get("unlearning")
@@ -122,6 +126,9 @@ def _check_method(
     for key, plain in (("labels", "true"), ("shots", 0)):
         if getattr(entry, key) != plain:
             document.report((*path, key), "has no meaning in an unlearning suite")
+    if entry.space.kind not in SPACES:
+        message = f"probes need a plain model, which the space {entry.space.kind!r} does not leave behind"
+        document.report((*path, "space", "kind"), message, "valid: " + ", ".join(SPACES))
     target = entry.method or name
     method = classes.get("methods", target, path) if target in classes.names("methods") else None
     if method is None:
