@@ -8,7 +8,7 @@ import math
 import pytest
 
 from zobench.store.reader import read
-from zobench.suite.spec import Budget, Component, SpaceRef
+from zobench.suite.spec import Budget, Component, Evaluation, SpaceRef
 from zobench.verification import add_to_results, read_submission, write_submission
 from zobench.verification.report import Demands, chance_of_missing
 from zobench.verification.verify import drawn
@@ -70,6 +70,19 @@ def test_fresh_test_rows_are_told(submitted, verify):
     losses = next(f for f in report.findings if f.check == "losses")
     assert losses.outcome == "not checked"
     assert not report.passed, "nothing recomputed is nothing verified"
+
+
+def test_rows_beyond_those_measured_are_fresh_even_of_a_fixed_test_set(submitted, verify):
+    """With its own seed the verifier draws the run's own test rows: those it was not measured on count."""
+    few = submitted(evaluation=Evaluation(test_items=5))
+    report = verify(few, steps=None, test_seed=read_submission(few).run["seed"])
+    (found,) = [f for f in report.findings if f.check == "fresh test rows"]
+    assert found.outcome == "passed"
+    assert found.detail.startswith("5 of ")
+    whole = submitted()
+    report = verify(whole, steps=0, test_seed=read_submission(whole).run["seed"])
+    (found,) = [f for f in report.findings if f.check == "fresh test rows"]
+    assert found.outcome == "failed"
 
 
 def test_the_model_may_come_from_elsewhere(submitted, verify):

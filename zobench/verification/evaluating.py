@@ -68,10 +68,12 @@ def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:
 
 
 def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: Workbench, seed: int) -> None:
-    """Metrics on the task's test rows under another data seed, without rows whose texts the run has had in
-    training, validation or its own test. Told, not judged: other rows have another difficulty."""
+    """Metrics on the task's test rows under another data seed, without rows that the run was trained,
+    validated or measured on (of a fixed test set: those beyond ``evaluation.test_items``). Told, not judged:
+    other rows have another difficulty."""
     data = bench.data(spec)
-    seen = {_text(e) for name in ("train", "validation", "test") for e in getattr(data.splits, name)}
+    measured = data.splits.test[: spec.evaluation.test_items]
+    seen = {_text(e) for e in (*data.splits.train, *data.splits.validation, *measured)}
     drawn = data.task.splits(seed).test
     rows = [e for e in drawn if _text(e) not in seen][: spec.evaluation.test_items]
     if not rows:
