@@ -20,6 +20,7 @@ TASKS: dict[str, str] = {
     "gsm-plus": "zobench.tasks.math_problems:GSMPlus",
     "gsm-ic": "zobench.tasks.math_problems:GSMIC",
     "advglue": "zobench.tasks.advglue:AdvGLUE",
+    "smoothllm": "zobench.defences.smooth_llm:SmoothedTask",
     "nano-sentiment": "zobench.tasks.nano:NanoSentiment",
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",

@@ -1,0 +1,86 @@
+"""What can be promised about a smoothed classifier, and how often.
+
+Randomized smoothing (Cohen et al., arXiv 1902.02918): g(x) = the class that a base classifier gives most
+often under noise N(0, sigma^2 I). If the top class has probability at least p > 1/2 with confidence 1 - alpha
+(one-sided Clopper-Pearson bound of k hits in n draws), g is constant within
+
+    R = sigma Phi^-1(p)   in the Euclidean norm;   p <= 1/2: abstain.
+
+The class is chosen on n0 draws of their own. Over all inputs, a certificate is wrong with probability at most
+alpha. SmoothLLM (arXiv 2310.03684): a majority vote over N character-perturbed copies; see
+:func:`defence_success` and :func:`suffix_broken`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, floor
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+ABSTAIN = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The predicted class, or ``ABSTAIN`` with radius 0, and the radius within which it holds."""
+
+    label: int
+    radius: float
+
+
+def lower_bound(hits: int, n: int, alpha: float) -> float:
+    """One-sided Clopper-Pearson bound: a binomial share is at least this with confidence 1 - alpha."""
+    if not (0 <= hits <= n and n > 0 and 0 < alpha < 1):
+        raise ValueError(f"no bound for {hits} hits of {n} at alpha {alpha}")
+    return float(stats.beta.ppf(alpha, hits, n - hits + 1)) if hits else 0.0
+
+
+def certificate(
+    selection: Sequence[int], estimation: Sequence[int], *, sigma: float, alpha: float
+) -> Certificate:
+    """From counts per class of n0 draws (which class) and of n others (how sure)."""
+    top = int(np.argmax(selection))
+    p = lower_bound(int(estimation[top]), int(sum(estimation)), alpha)
+    if p <= 0.5:
+        return Certificate(ABSTAIN, 0.0)
+    return Certificate(top, sigma * float(stats.norm.ppf(p)))
+
+
+def certified_accuracy(
+    found: Sequence[Certificate], labels: Sequence[int], radii: Sequence[float]
+) -> NDArray[np.float64]:
+    """Share of inputs with the right class and a radius of at least r, for each r; abstentions count as
+    wrong."""
+    if len(found) != len(labels) or not found:
+        raise ValueError(f"{len(found)} certificates for {len(labels)} labels")
+    right = np.array([c.label == y for c, y in zip(found, labels, strict=True)])
+    reach = np.array([c.radius for c in found])
+    return np.array([(right & (reach >= r)).mean() for r in radii])
+
+
+def defence_success(alpha: float, copies: int) -> float:
+    """P(most of N copies are unharmed) where each is with probability alpha: sum over t >= ceil(N/2) of
+    C(N, t) alpha^t (1 - alpha)^(N - t). An even N counts a tie for the defence, as the paper does."""
+    if not 0 <= alpha <= 1 or copies < 1:
+        raise ValueError(f"no such vote: alpha {alpha}, copies {copies}")
+    return float(stats.binom.sf(ceil(copies / 2) - 1, copies, alpha))
+
+
+def suffix_broken(length: int, suffix: int, rate: float, k: int, alphabet: int) -> float:
+    """P(at least k characters of an adversarial suffix change) under swap perturbation.
+
+    floor(rate * length) of the text's characters, drawn without replacement, are each exchanged for a uniform
+    one of an alphabet, which may be the same. A suffix is k-unstable if changing k of its characters breaks
+    the attack; the certificate holds for such suffixes alone, which is its known weakness (2511.18721).
+    """
+    if not (0 < suffix <= length and 0 <= rate <= 1 and k >= 0 and alphabet >= 1):
+        raise ValueError(f"no such text: length {length}, suffix {suffix}, rate {rate}, k {k}")
+    drawn = floor(rate * length)
+    inside = np.arange(min(drawn, suffix) + 1)
+    weights = stats.hypergeom.pmf(inside, length, suffix, drawn)
+    changed = stats.binom.sf(k - 1, inside, (alphabet - 1) / alphabet)
+    return float((weights * changed).sum())

@@ -1,0 +1,131 @@
+"""SmoothLLM-style smoothing of any task's predictions (arXiv 2310.03684), as a task of its own.
+
+Each example is answered on ``copies`` texts in which a share ``rate`` of the characters is perturbed, and the
+answer given most often wins (the first of equals). Characters of protected spans (numerals, number words,
+units, LaTeX, markup, the task's own words) stay: noise on digits would destroy a problem, not an attack.
+Cost: ``copies`` predictions per example. Training, loss and rows are the inner task's.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, ClassVar
+
+import torch
+
+from zobench.attacks.protect import Guard
+from zobench.attacks.streams import stream
+from zobench.data.example import Example, Splits
+from zobench.models.base import LanguageModel
+from zobench.plugins import lookup, nearest
+from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+
+ALPHABET = string.ascii_letters + " " + string.punctuation
+KINDS = ("insert", "swap", "patch")
+
+
+@dataclass(frozen=True)
+class SmoothLLMConfig:
+    of: str = "nano-sentiment"
+    """The task that is defended."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Its parameters."""
+    copies: int = 8
+    """Perturbed copies that vote."""
+    rate: float = 0.1
+    """Share of the characters that are perturbed, rounded down; at least one where it is over 0."""
+    kind: str = "swap"
+    """``insert`` a character after, ``swap`` for another, or swap a ``patch`` of neighbouring ones."""
+    noise_seed: int = 0
+    """Of the perturbations, together with the text itself."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"kind: unknown value {self.kind!r}{nearest(self.kind, KINDS)}")
+        if self.copies < 1 or not 0 <= self.rate <= 1:
+            raise ValueError("copies must be at least 1 and rate lie in [0, 1]")
+
+
+class SmoothedTask(Task):
+    """The inner task, answered by vote."""
+
+    Config: ClassVar[type] = SmoothLLMConfig
+    kind: ClassVar[str] = "classification"
+    config: SmoothLLMConfig
+
+    def __init__(self, config: SmoothLLMConfig) -> None:
+        self.config = config
+        made = lookup("tasks", config.of)
+        self.inner: Task = made(made.Config(**config.params))
+        self.attackable, self.protected = self.inner.attackable, self.inner.protected
+        self.chance = self.inner.chance
+
+    def splits(self, seed: int) -> Splits:
+        return self.inner.splits(seed)
+
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        return self.inner.batch(lm, examples)
+
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return self.inner.loss(lm, module, batch)
+
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """The most frequent answer to each example's copies."""
+        n = self.config.copies
+        asked = [copy for e in examples for copy in self.copies(e)]
+        answers = self.inner.predict(lm, asked, demonstrations)
+        return [_vote(answers[i * n : (i + 1) * n]) for i in range(len(examples))]
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        return self.inner.metrics(examples, predictions)
+
+    def copies(self, example: Example) -> list[Example]:
+        """The perturbed copies: a function of the texts and the seed alone."""
+        body = [t for f in self.attackable if (t := example.text.get(f)) is not None]
+        draws = stream(self.config.noise_seed, "smoothllm", *body)
+        return [self._copy(example, draws) for _ in range(self.config.copies)]
+
+    def _copy(self, example: Example, draws: Random) -> Example:
+        for name in self.attackable:
+            if name in example.text:
+                text = perturbed(example.text[name], self.config, draws, self.protected)
+                example = example.with_text(name, text)
+        return example
+
+
+def perturbed(text: str, config: SmoothLLMConfig, draws: Random, protected: Sequence[str] = ()) -> str:
+    """The text with floor(rate * characters) of its free characters perturbed (one at least)."""
+    guard = Guard(text, protected)
+    free = [i for i in range(len(text)) if guard.free(i, i + 1)]
+    count = min(len(free), max(1, int(config.rate * len(text))) if config.rate else 0)
+    if config.kind == "patch":
+        start = draws.randrange(len(free) - count + 1)
+        chosen = free[start : start + count]
+    else:
+        chosen = draws.sample(free, count)
+    letters = list(text)
+    for i in chosen:
+        new = draws.choice(ALPHABET)
+        letters[i] = letters[i] + new if config.kind == "insert" else new
+    return "".join(letters)
+
+
+def _vote(answers: Sequence[Prediction]) -> Prediction:
+    """The first answer of those given most often; log-probabilities are the mean of all copies'."""
+    counts = Counter(p.output for p in answers)
+    most = max(counts.values())
+    chosen = next(p for p in answers if counts[p.output] == most)
+    if chosen.log_probs is None:
+        return chosen
+    logs = torch.tensor([p.log_probs for p in answers], dtype=torch.float64)
+    mean = logs.logsumexp(0) - torch.tensor(float(len(answers)), dtype=torch.float64).log()
+    return dataclasses.replace(chosen, log_probs=tuple(mean.tolist()))
