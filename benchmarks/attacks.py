@@ -1,14 +1,18 @@
 """Speed of attacks: all examples in lockstep against one at a time: ``python benchmarks/attacks.py``.
 
-The same attack with the same seed runs three times in one process on the same model and examples:
+The same attack with the same seed runs several times in one process on the same model and examples:
 
 - ``lockstep``: as shipped, the victim is asked for all examples together;
 - ``per example``: one example after the other, batches only within one step of its search;
-- ``per text``: one example after the other, one text per call, the straightforward implementation.
+- ``per text``: one example after the other, one text per call of the same scorer;
+- ``plain``: one example after the other, one text per call of the model itself, as anyone would write it:
+  ``module(**tokenizer(prompt))`` and the label words' logits, or ``module.generate(...)``.
 
-Reported: victim calls (texts computed) per second, examples per minute, the ratios of times, and whether the
-same edits were found; differing ones are shown with the margin of their decision (difference of the two
-largest log-probabilities), which tells a difference of batch shapes from a defect. Nothing is asserted.
+Reported: victim calls (queries asked) per second, examples per minute, the ratios of throughputs (calls per
+second) by wall clock and by the process's CPU time, which other work on the machine disturbs less, texts
+computed ahead of need, and whether the same edits were found; differing ones are shown with the margin of
+their decision (difference of the two largest log-probabilities), which tells a difference of batch shapes
+from a defect. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -16,15 +20,20 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import torch
 
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.suite.spec import ModelRef
-from zobench.tasks.base import Prediction, Task
+from zobench.tasks.base import Prediction
+from zobench.tasks.encoding import label_word_ids
+from zobench.tasks.generation import GenerationTask
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,9 @@ class Timing:
     """One way of running one attack."""
 
     seconds: float
+    cpu: float
     calls: int
+    computed: int
     records: list[AttackRecord]
 
 
@@ -42,7 +53,7 @@ class Bench:
     def __init__(self, model: str, task: str, examples: int) -> None:
         self.lm = load(ModelRef(name=model))
         made = lookup("tasks", task)
-        self.task: Task = made(made.Config())
+        self.task: Any = made(made.Config())
         splits = self.task.splits(0)
         self.examples = list(splits.test[:examples])
         self.context = AttackContext(
@@ -56,18 +67,59 @@ class Bench:
     def _one_text(self, rows: Sequence[Example]) -> list[Prediction]:
         return [p for row in rows for p in self._predict([row])]
 
+    @torch.inference_mode()
+    def _plain(self, rows: Sequence[Example]) -> list[Prediction]:
+        return [self._plain_one(row) for row in rows]
+
+    def _plain_one(self, row: Example) -> Prediction:
+        lm, task = self.lm, self.task
+        module: Any = lm.module
+        prompt = task.prompt.context(row)
+        inputs = lm.tokenizer(prompt, return_tensors="pt", return_token_type_ids=False)
+        if isinstance(task, GenerationTask):
+            ids = module.generate(
+                **inputs,
+                max_new_tokens=task.max_new_tokens,
+                do_sample=False,
+                stop_strings=list(task.stop),
+                tokenizer=lm.tokenizer,
+                pad_token_id=lm.tokenizer.pad_token_id,
+            )
+            text = lm.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+            cut = min([text.find(s) for s in task.stop if s in text], default=len(text))
+            return task.judge(row, text[:cut])
+        scores = module(**inputs).logits[0, -1, label_word_ids(lm, task.prompt)]
+        label = int(scores.argmax())
+        logs = tuple(scores.double().log_softmax(0).tolist())
+        return Prediction(row.id, task.options(row)[label], label == row.label, label, logs)
+
     def lockstep(self, attack: Attack) -> Timing:
         victim = Victim(self._predict, weights_digest="bench")
-        start = time.perf_counter()
-        records = attack.run(victim, self.examples, self.context)
-        return Timing(time.perf_counter() - start, victim.unique, records)
+        return _timed(victim, lambda: attack.run(victim, self.examples, self.context))
 
-    def one_by_one(self, attack: Attack, *, per_text: bool) -> Timing:
-        predict = self._one_text if per_text else self._predict
-        victim = Victim(predict, weights_digest="bench")
-        start = time.perf_counter()
-        records = [r for e in self.examples for r in attack.run(victim, [e], self.context)]
-        return Timing(time.perf_counter() - start, victim.unique, records)
+    def one_by_one(self, attack: Attack, way: str) -> Timing:
+        predict = {"per example": self._predict, "per text": self._one_text, "plain": self._plain}[way]
+        victim = Alone(predict, weights_digest="bench")
+        return _timed(
+            victim, lambda: [r for e in self.examples for r in attack.run(victim, [e], self.context)]
+        )
+
+
+class Alone(Victim):
+    """A victim that computes nothing ahead of need."""
+
+    def query(
+        self, examples: Sequence[Example], *, fresh: bool = False, ahead: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        return super().query(examples, fresh=fresh)
+
+
+def _timed(victim: Victim, attack: Callable[[], list[AttackRecord]]) -> Timing:
+    start, cpu = time.perf_counter(), time.process_time()
+    records = attack()
+    return Timing(
+        time.perf_counter() - start, time.process_time() - cpu, victim.unique, victim.computed, records
+    )
 
 
 def margin(prediction: Prediction) -> str:
@@ -85,7 +137,10 @@ def compare(name: str, fast: Timing, slow: Timing, label: str) -> None:
     print(
         f"{name:22s} {label:12s} {fast.calls / fast.seconds:9.1f} {slow.calls / slow.seconds:9.1f} calls/s "
         f"{60 * n / fast.seconds:8.0f} {60 * n / slow.seconds:8.0f} examples/min "
-        f"{slow.seconds / fast.seconds:6.2f}x  same edits {same}/{n}"
+        f"wall {fast.calls / fast.seconds * slow.seconds / slow.calls:6.2f}x cpu "
+        f"{fast.calls / fast.cpu * slow.cpu / slow.calls:6.2f}x  same edits {same}/{n}, "
+        f"{fast.computed} computed for {fast.calls} queries",
+        flush=True,
     )
     for a, b in zip(fast.records, slow.records, strict=True):
         if a.edited != b.edited:
@@ -102,6 +157,7 @@ def main() -> None:
     parser.add_argument(
         "--attacks", nargs="+", default=["char-typos", "irrelevant-sentence", "deepwordbug-like"]
     )
+    parser.add_argument("--ways", nargs="+", default=["per example", "per text", "plain"])
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of parameters for the attacks")
     chosen = parser.parse_args()
     bench = Bench(chosen.model, chosen.task, chosen.examples)
@@ -111,8 +167,8 @@ def main() -> None:
         attack: Attack = made(made.Config(**chosen.params))
         bench.lockstep(attack)  # lexicons and helper models are opened here, outside the timing
         fast = bench.lockstep(attack)
-        compare(name, fast, bench.one_by_one(attack, per_text=False), "per example")
-        compare(name, fast, bench.one_by_one(attack, per_text=True), "per text")
+        for way in chosen.ways:
+            compare(name, fast, bench.one_by_one(attack, way), way)
 
 
 if __name__ == "__main__":
