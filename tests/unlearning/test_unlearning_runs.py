@@ -237,11 +237,10 @@ def bits(tables):
     return json.dumps(tables, sort_keys=True)
 
 
-@pytest.mark.parametrize("stop_at", [5, 13])
 @pytest.mark.parametrize(
-    ("objective", "method"),
-    [("npo", ("adamw", {"lr": 1e-3})), ("pdu", ("r-adazo", {"lr": 1e-4}))],
-    ids=["npo-adamw", "pdu-r-adazo"],
+    ("objective", "method", "stop_at"),
+    [("npo", ("adamw", {"lr": 1e-3}), 13), ("pdu", ("r-adazo", {"lr": 1e-4}), 5)],
+    ids=["npo-adamw-in-probing", "pdu-r-adazo-in-training"],
 )
 def test_interrupted_in_training_or_probing_it_goes_on_to_the_same_bits(
     make, do, tmp_path, objective, method, stop_at

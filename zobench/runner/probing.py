@@ -168,7 +168,12 @@ def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> t
 
     if isinstance(probe, InputProbe):
         given = InputMaterial(shots=facts.splits.retain, seed=run.spec.seed)
-        scored(subject.module, {n: probe.rows(r, given) for n, r in parts.items()}, 1.0, {})
+        taken = {n: [row for row in rs if probe.takes(row)] for n, rs in parts.items()}
+        if not taken["forget"]:
+            raise ValueError(
+                f"probe {name!r} can change none of the forget rows of {run.section.data.name!r}"
+            )
+        scored(subject.module, {n: probe.rows(rs, given) for n, rs in taken.items() if rs}, 1.0, {})
     else:
         for v in probe.variants(subject.module, facts.material(run.spec)):
             scored(v.module, parts, v.strength, dict(v.params))

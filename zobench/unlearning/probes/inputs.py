@@ -35,6 +35,10 @@ class InputProbe(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
+    def takes(self, row: FactRow) -> bool:
+        """Whether this row can be changed; the others are left out of what is scored after the probe."""
+        return True
+
     @abstractmethod
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
         """Changed copies in the same order, with the same ids and answers."""
@@ -85,6 +89,9 @@ class Rephrase(InputProbe):
 
     Config = RephraseConfig
     name: ClassVar[str] = "rephrase"
+
+    def takes(self, row: FactRow) -> bool:
+        return bool(row.paraphrased_question)
 
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
         lacking = [r.id for r in rows if not r.paraphrased_question]
