@@ -115,6 +115,18 @@ def test_a_module_that_runs_twice_is_reused_up_to_the_first_read() -> None:
     assert counts == [2 + 2 * k + 8 for k in (1, 2, 3, 4)]
 
 
+class InInferenceMode(Stack):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            return super().forward(x)
+
+
+def test_outputs_without_a_version_are_computed_again() -> None:
+    whole, losses, reusing, _ = both(InInferenceMode())
+    assert losses == whole
+    assert reusing.reused == 0
+
+
 def test_units_of_a_transformer_are_its_blocks() -> None:
     kinds = [type(unit).__name__ for unit in units_of(transformer().make(torch.float32))]
     assert kinds == ["Embedding", "Block", "Block", "Linear"]

@@ -72,7 +72,7 @@ def versions(output: Any) -> tuple[int, ...] | None:
     if output is None:
         return ()
     if isinstance(output, torch.Tensor):
-        return (output._version,)
+        return None if output.is_inference() else (output._version,)
     if type(output) is not tuple:
         return None
     parts = [versions(part) for part in output]
