@@ -27,7 +27,7 @@ COLUMNS = ("method", "source", "forwards/step", "passes", "state B/param", "spac
 HEAD = """# Methods
 
 Every built-in zeroth-order method and control of `zobench list methods`: its card, its declared cost under
-its own defaults, and what a run of the conformance kit found (`zobench check NAME`, `zobench.zo.conformance`).
+its own defaults, and what a run of the conformance kit found (`zobench check NAME`).
 Written by `docs/conformance.py`; a test holds the page to the catalogue.
 
 - **forwards/step**: mean over a long run, of one minibatch each (forward plus backward is 3, a
@@ -55,6 +55,11 @@ def run(name: str) -> dict[str, Any]:
 
 def outcome(result: CheckResult) -> str:
     return "skip" if result.skipped else "pass" if result.passed else "FAIL"
+
+
+def stale(body: dict[str, Any] | None) -> bool:
+    """Whether a method has no result, or one of another list of checks."""
+    return body is None or set(body["checks"]) != set(CHECKS)
 
 
 def kept() -> dict[str, Any]:
@@ -85,46 +90,54 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The whole page from the kept results; ``ValueError`` names a method without any."""
+    """The whole page from the kept results; a method without any is said to be without."""
     names = builtin()
-    if missing := [name for name in names if name not in found]:
-        raise ValueError(f"no result yet for {', '.join(missing)}: run docs/conformance.py")
     lines = [HEAD, "## Cards", "", *table(COLUMNS, map(card_row, names)), "", "## Update rules", ""]
     for name in names:
         card = lookup("methods", name).card
         lines.append(f"- `{name}`, {card.title}: `{card.formula}`")
-    lines += ["", "## Conformance", "", summary(found, names), ""]
-    lines += table(("check", *(f"`{n}`" for n in names)), matrix(found, names))
+    lines += ["", "## Conformance", "", *summary(found, names), ""]
+    lines += table(("method", *CHECKS), matrix(found, names))
     lines += [
         "",
-        "Skips, with their reasons:",
+        "### Skips, with their reasons",
         "",
-        *table(("check", "reason", "methods"), skips(found, names)),
+        *table(("check", "reason", "methods"), skips(found)),
         "",
     ]
     return "\n".join(lines)
 
 
-def summary(found: dict[str, Any], names: list[str]) -> str:
-    outcomes = [o for n in names for o, _ in found[n]["checks"].values()]
+def summary(found: dict[str, Any], names: list[str]) -> list[str]:
+    """How much was run and what came out."""
+    outcomes = [o for body in found.values() for o, _ in body["checks"].values()]
     counts = {kind: outcomes.count(kind) for kind in ("pass", "skip", "FAIL")}
-    seconds = sum(found[n]["cpu_seconds"] for n in names)
-    return (
-        f"{len(names)} methods, {len(CHECKS)} checks: {counts['pass']} passed, {counts['skip']} do not "
-        f"apply, {counts['FAIL']} failed, in {seconds / 60:.0f} minutes of processor time. A skip is `–`."
-    )
+    minutes = sum(body["cpu_seconds"] for body in found.values()) / 60
+    lines = [
+        f"{len(found)} of {len(names)} methods, {len(CHECKS)} checks: {counts['pass']} passed (✓), "
+        f"{counts['skip']} do not apply (–), {counts['FAIL']} failed; {minutes:.0f} processor minutes."
+    ]
+    if missing := [f"`{name}`" for name in names if name not in found]:
+        lines += ["", f"Not run yet (?): {', '.join(missing)}."]
+    return lines
 
 
 def matrix(found: dict[str, Any], names: list[str]) -> list[list[str]]:
+    """One row per method, one cell per check."""
     sign = {"pass": "✓", "skip": "–", "FAIL": "**FAIL**"}
-    return [[c, *(sign[found[n]["checks"][c][0]] for n in names)] for c in CHECKS]
+    nothing: dict[str, Any] = {"checks": {}}
+    rows = []
+    for name in names:
+        checks = found.get(name, nothing)["checks"]
+        rows.append([f"`{name}`", *(sign[checks[c][0]] if c in checks else "?" for c in CHECKS)])
+    return rows
 
 
-def skips(found: dict[str, Any], names: list[str]) -> list[list[str]]:
+def skips(found: dict[str, Any]) -> list[list[str]]:
     """Rows (check, reason, methods) of everything that was skipped or failed."""
     reasons: dict[tuple[str, str], list[str]] = {}
-    for name in names:
-        for key, (kind, reason) in found[name]["checks"].items():
+    for name, body in found.items():
+        for key, (kind, reason) in body["checks"].items():
             if kind != "pass":
                 told = reason if kind == "skip" else f"FAILED: {reason}"
                 reasons.setdefault((key, told), []).append(f"`{name}`")
@@ -135,7 +148,7 @@ def skips(found: dict[str, Any], names: list[str]) -> list[list[str]]:
 def main(arguments: list[str]) -> None:
     found = kept()
     if "--render" not in arguments:
-        for name in arguments or [n for n in builtin() if n not in found]:
+        for name in arguments or [n for n in builtin() if stale(found.get(n))]:
             found = {**kept(), name: run(name)}
             keep(found)
             failed = [c for c, (kind, _) in found[name]["checks"].items() if kind == "FAIL"]

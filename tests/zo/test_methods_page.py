@@ -1,0 +1,61 @@
+"""The committed table of methods is the one of the catalogue, of today's cards and of the kept results."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from zobench.plugins import entries
+from zobench.zo.conformance import CHECKS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("conformance_page", DOCS / "conformance.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def first_table(text: str, title: str) -> list[list[str]]:
+    """Cells of the first table under a title, without the line below its header."""
+    after = text.split(f"## {title}\n", 1)[1].splitlines()
+    start = next(i for i, line in enumerate(after) if line.startswith("|"))
+    end = next(i for i in range(start, len(after)) if not after[i].startswith("|"))
+    lines = [after[start], *after[start + 2 : end]]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def test_the_page_lists_every_method_with_its_card_and_every_check(script: ModuleType) -> None:
+    text = (DOCS / "methods.md").read_text(encoding="utf-8")
+    methods = [f"`{n}`" for n, e in entries("methods").items() if e.origin == "builtin"]
+    cards, kit = first_table(text, "Cards"), first_table(text, "Conformance")
+    assert tuple(cards[0]) == script.COLUMNS
+    assert [row[0] for row in cards[1:]] == methods
+    assert [row[0] for row in kit[1:]] == methods
+    assert kit[0] == ["method", *CHECKS]
+    for row in cards[1:]:
+        assert row == script.card_row(row[0].strip("`")), "run: python docs/conformance.py --render"
+
+
+def test_the_page_is_what_the_script_makes_of_the_kept_results(script: ModuleType) -> None:
+    kept: dict[str, Any] = script.kept()
+    text = (DOCS / "methods.md").read_text(encoding="utf-8")
+    assert text == script.page(kept), "run: python docs/conformance.py --render"
+    failed = [(n, c) for n, body in kept.items() for c, (kind, _) in body["checks"].items() if kind == "FAIL"]
+    assert failed == []
+
+
+def test_a_method_without_a_result_is_said_to_be_without(script: ModuleType) -> None:
+    page = script.page({"mezo": {"checks": {c: ["pass", ""] for c in CHECKS}, "cpu_seconds": 60.0}})
+    assert "1 of " in page
+    assert "Not run yet (?): `mezo-one-sided`" in page
+    assert page.count("✓ |") == len(CHECKS)
