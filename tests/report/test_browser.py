@@ -214,7 +214,14 @@ def test_accessibility_names_roles_headings_and_contrast(page_file, open_page, s
     assert "contrast" in found
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light")])
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (1280, "light"),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+    ],
+)
 def test_axe_finds_nothing(page_file, open_page, width, scheme):
     """axe-core, every rule of WCAG 2.0 to 2.2 A and AA and its best practices, with every chart drawn and
     then with a run's dialog open; a spoiled page is found out."""
