@@ -141,6 +141,10 @@ def test_the_oracle_scores_what_theory_says(make, do):
     assert clean(tables, "privleak") == 0
     assert clean(tables, "forget_quality_d") == clean(tables, "forget_quality_log10_p") == 0
     assert clean(tables, "distance") > 0
+    assert 0 <= clean(tables, "forget_choice_accuracy") <= 1
+    assert clean(tables, "forget_lens_1") == clean(tables, "forget_value_accuracy"), (
+        "one-token values, last block"
+    )
     assert tables["runs"][0]["forwards"] == tables["runs"][0]["steps"] == 0
     assert {m["split"] for m in tables["metrics"]} == {"test"}, "references are not matched to anything"
     _, full = do(make("full model", role="full"))

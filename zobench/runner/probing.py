@@ -23,8 +23,10 @@ from zobench.suite.spec import Component
 from zobench.tasks.base import MetricValue
 from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
 from zobench.unlearning.fairness import position_of_level, selection_score
+from zobench.unlearning.lens import logit_lens
 from zobench.unlearning.probes.inputs import InputMaterial, InputProbe
 from zobench.unlearning.probes.interpolate import between
+from zobench.unlearning.rows import tokenize
 
 if TYPE_CHECKING:
     from zobench.runner.unlearning import UnlearningTraining
@@ -52,10 +54,22 @@ def clean_values(facts: Facts, module: nn.Module, *, tuning: bool) -> dict[str, 
     tuning goes by."""
     found = measure(module, facts.tokenizer, facts.with_holdout(tuning), truth=facts.truth)
     numbers = {**scores(found), **against_oracle(found, facts.oracle_measured(tuning))}
+    numbers |= _lens(facts, module, tuning)
     if tuning:
         forget, retain = numbers[facts.forget_metric], numbers[facts.retain_metric]
         numbers["selection_score"] = selection_score(forget, retain, facts.stop_level())
     return values_of(facts, numbers, found)
+
+
+def _lens(facts: Facts, module: nn.Module, tuning: bool) -> dict[str, float]:
+    """Share of the forget answers' tokens (of the facts' own, where known) that each block decodes to; none
+    for models that are not built like a Llama."""
+    if "model.norm" not in dict(module.named_modules()):
+        return {}
+    device = next(module.parameters()).device
+    tokens = tokenize(facts.tokenizer, facts.forget_rows(tuning), device=device)
+    shares = logit_lens(module, tokens, value=facts.has_values)
+    return {f"forget_lens_{layer}": share for layer, share in enumerate(shares)}
 
 
 @dataclass(frozen=True, slots=True)

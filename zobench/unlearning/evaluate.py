@@ -111,6 +111,8 @@ def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
     if part.truth is not None:
         for kind in ("forget", "utility", "knowledge"):
             found[f"truth_ratio_{kind}"] = truth_ratio(part.truth.correct, part.truth.wrong, kind)
+        right = zip(part.truth.correct, part.truth.wrong, strict=True)
+        found["choice_accuracy"] = _mean([float(c < min(w)) for c, w in right])
         if options:
             wrong = [np.exp(-np.array(w)) for w in part.truth.wrong]
             found["probability_among_options"] = _mean(
