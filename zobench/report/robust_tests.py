@@ -4,40 +4,63 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from zobench.metrics.intervals import Interval
-from zobench.metrics.paired import mcnemar, paired_bootstrap
+from zobench.metrics.paired import mcnemar, paired_bootstrap_groups
 
 RESAMPLES = 600
 Cell = dict[str, Any]
+Right = NDArray[np.bool_]
 
 
 def tests_of(part: pd.DataFrame) -> Cell:
     """Intervals and p-values of one row, task and attack from its examples."""
-    attack, null = (part[part["kind"] == kind] for kind in ("attack", "null"))
-    empty = {"drop_ci": None, "lost": None, "p": None, "null_gap": None, "discordant": None, "p_null": None}
-    if attack.empty:
+    kind, seeds = part["kind"].to_numpy(dtype=object), part["seed"].to_numpy()
+    clean, final = (part[c].to_numpy(dtype=bool) for c in ("clean_correct", "final_correct"))
+    empty: Cell = {
+        "drop_ci": None,
+        "lost": None,
+        "p": None,
+        "null_gap": None,
+        "discordant": None,
+        "p_null": None,
+    }
+    attacked = np.flatnonzero(kind == "attack")
+    if not len(attacked):
         return empty
-    change = attack["clean_correct"].astype(float) - attack["final_correct"].astype(float)
-    before = [mcnemar(g["clean_correct"], g["final_correct"]) for _, g in attack.groupby("seed")]
+    before = _by_seed(seeds[attacked], clean[attacked], final[attacked])
     found = {
         **empty,
-        "drop_ci": interval(attack["seed"], change),
-        "lost": sum(b for b, _, _ in before),
+        "drop_ci": interval(seeds[attacked], _gap(clean[attacked], final[attacked])),
+        "lost": sum(only for only, _, _ in before),
         "p": max(p for _, _, p in before),
     }
-    both = attack.merge(null, on=["seed", "example_id", "again"], suffixes=("", "_null"))
-    if len(both):
-        gap = both["final_correct_null"].astype(float) - both["final_correct"].astype(float)
-        tests = [mcnemar(g["final_correct_null"], g["final_correct"]) for _, g in both.groupby("seed")]
-        found["null_gap"] = interval(both["seed"], gap)
+    keys = list(zip(seeds, part["example_id"], part["again"], strict=True))
+    null = {keys[i]: final[i] for i in np.flatnonzero(kind == "null")}
+    both = [i for i in attacked if keys[i] in null]
+    if both:
+        own, other = final[both], np.array([null[keys[i]] for i in both], dtype=bool)
+        tests = _by_seed(seeds[both], other, own)
+        found["null_gap"] = interval(seeds[both], _gap(other, own))
         found["discordant"] = (sum(t[0] for t in tests), sum(t[1] for t in tests))
         found["p_null"] = max(t[2] for t in tests)
     return found
 
 
-def interval(seeds: pd.Series, difference: pd.Series) -> Interval:
+def _by_seed(seeds: Any, a: Right, b: Right) -> list[tuple[int, int, float]]:
+    """McNemar's test of the examples of each seed."""
+    return [mcnemar(a[seeds == s].tolist(), b[seeds == s].tolist()) for s in np.unique(seeds)]
+
+
+def _gap(a: Right, b: Right) -> NDArray[np.float64]:
+    return a.astype(np.float64) - b.astype(np.float64)
+
+
+def interval(seeds: Any, difference: Any) -> Interval:
     """Mean over examples with its two-stage interval."""
-    frame = pd.DataFrame({"seed": seeds.to_numpy(), "difference": difference.to_numpy(dtype=float)})
-    return paired_bootstrap(frame, resamples=RESAMPLES)
+    of, values = np.asarray(seeds), np.asarray(difference, dtype=float)
+    groups = [values[of == s] for s in np.unique(of)]
+    return paired_bootstrap_groups(groups, resamples=RESAMPLES)
