@@ -241,3 +241,34 @@ def test_variants_of_the_same_problems_have_micro_macro_and_normalized_accuracy(
     }  # fmt: skip
     assert json.loads(rows[0]["params"]) == {"variants": ["a", "b"]}
     assert variant_rows("problems", {"a": found["a"], "c": found["c"]}) == []
+
+
+def test_lm_eval_rows_are_attacked_in_a_split_of_their_own(do, make_run, monkeypatch):
+    from zobench.tasks import lm_eval_adapter, lm_eval_rows
+
+    task = CountTask(CountTask.Config())
+
+    class Rows:
+        """Stands for the harness: its own rows, answered by the model under attack."""
+
+        def __init__(self, lm, name, *, field, include):
+            assert (field, include) == ("text", None)
+            self.lm = lm
+            self.examples = [dataclasses.replace(e, id=f"{name}/{e.id}") for e in task.splits(7).test]
+
+        def predict(self, examples):
+            return task.predict(self.lm, examples)
+
+    monkeypatch.setattr(lm_eval_rows, "HarnessRows", Rows)
+    monkeypatch.setattr(lm_eval_adapter, "evaluate", lambda *_, **__: {})
+    evaluation = Evaluation(lm_eval=("a",), lm_eval_attack={"a": "text"})
+    attacks = (Component(name="swap"),)
+    _, tables = do(make_run(method=LEARNS, attacks=attacks, attack_items=10, evaluation=evaluation))
+    foreign = [r for r in tables["metrics"] if r["task"] == "a"]
+    assert {(r["split"], r["final"]) for r in foreign} == {("lm-eval", True)}
+    assert {r["condition_kind"] for r in foreign} == {"attack", "null"}
+    details = [r for r in tables["attacks"] if r["task"] == "a"]
+    assert len(details) == 20
+    assert all(r["example_id"].startswith("a/") for r in details)
+    own = [r for r in tables["metrics"] if r["task"] != "a" and r["condition_kind"] == "attack"]
+    assert {r["split"] for r in own} == {"test"}

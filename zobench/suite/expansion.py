@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +73,13 @@ def task_of(suite: Suite, name: str) -> Component:
 def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
     """A component with every parameter spelled out, defaults included."""
     config = plugins.lookup(kind, name).Config
-    return Component(name=name, params=literal(configure(config, params)))
+    return Component(name=name, params=json.loads(_spelled_out(config, json.dumps(params, sort_keys=True))))
+
+
+@functools.lru_cache(maxsize=4096)
+def _spelled_out(config: type, params: str) -> str:
+    """All parameters as JSON; a suite asks for the same attack in every one of its runs."""
+    return json.dumps(literal(configure(config, json.loads(params))))
 
 
 def _applies(suite: Suite, entry: MethodEntry, model: str, task: str) -> bool:

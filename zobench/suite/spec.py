@@ -203,6 +203,8 @@ def _drop_unset(body: dict[str, Any]) -> None:
     for component in (body["task"], body["method"], *body["attacks"]):
         if not component["alias"]:
             del component["alias"]
+    if body["model"]["max_length"] is None:
+        del body["model"]["max_length"]
     for key in ("attacks_at", "attacks_along", "lm_eval_attack"):
         if not body["evaluation"][key]:
             del body["evaluation"][key]
