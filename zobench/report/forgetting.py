@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zobench.report import comparability
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, rank
 from zobench.report.source import Source
@@ -111,7 +112,7 @@ def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[Comp
         value = part.groupby("run_id")["s"].max()
         mine = runs.assign(value=runs["run_id"].map(value), flag="")
         mine["usable"] = np.isfinite(mine["value"].astype(float))
-        lacking = {}
+        lacking = comparability.not_comparable(mine[mine["group"] == "method"], board)
         for row, group in mine[mine["group"] == "method"].groupby("row"):
             if not group["usable"].all():
                 lacking[str(row)] = [f"{int(group['usable'].sum())} of {len(group)} runs forgot as much"]
