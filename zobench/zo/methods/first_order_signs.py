@@ -79,6 +79,10 @@ class QuantizedAdamConfig(AdamConfig):
     """Adam with a quantized first moment.
 
     Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
         bits: of the first moment between steps.
         block: entries that share a scale (2048 in the source).
     """

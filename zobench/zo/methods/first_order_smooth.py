@@ -35,6 +35,10 @@ class SamConfig(AdamConfig):
     """Adam on SAM's gradient.
 
     Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
         rho: distance of the ascent point (0.01 for NPO in Unlearn-Smooth).
     """
 
@@ -50,6 +54,10 @@ class GradientPenaltyConfig(AdamConfig):
     """Adam on the loss with a penalty on the gradient's norm.
 
     Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
         rho: weight of the norm.
         mu: distance of the finite difference.
     """
@@ -68,6 +76,10 @@ class SmoothingConfig(AdamConfig):
     """Adam on the gradient of the smoothed loss (Unlearn-Smooth: sigma 1e-4, 3 draws).
 
     Attributes:
+        lr: step size eta.
+        beta1: decay of the first moment.
+        beta2: decay of the second moment.
+        delta: added to the root of the second moment.
         sigma: standard deviation of the displacements.
         n: displacements per step.
     """
