@@ -31,8 +31,8 @@ TASK = "nano-topic"
 DECADES = tuple(10.0**k for k in range(-7, 1))
 NAMES = """
 mezo mezo-one-sided one-point mezo-layer-scaled fzoo fzoo-r zosa lozo lozo-m subzero tezo zo-muon
-subspace-mezo es eggroll hizoo r-adazo zo-adamm meazo sparse-mezo random-mask lezo conmezo zo-adamu kerzoo sketching
-zo-ranksgd zo-adam zo-sgd-momentum zo-sgd-sign zo-sgd-conservative zo-sgd-block random-direction
+subspace-mezo es eggroll hizoo r-adazo zo-adamm meazo sparse-mezo random-mask lezo conmezo zo-adamu kerzoo
+sketching zo-ranksgd zo-adam zo-sgd-momentum zo-sgd-sign zo-sgd-conservative zo-sgd-block random-direction
 """
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in NAMES.split()}
 METHODS["mezo n=4"] = ("mezo", {"n": 4})
