@@ -38,14 +38,14 @@ def collect(source: Source, details: pd.DataFrame, rows: list[str]) -> Cell:
 
 def _conditions(source: Source) -> dict[tuple[str, str], tuple[dict[str, Any], float | None]]:
     """(run, condition) -> its attack's parameters and strength."""
-    rows = source.finals[source.finals["condition_kind"] == "attack"]
-    rows = rows.drop_duplicates(["run_id", "condition"])
+    attacked = source.finals[source.finals["condition_kind"] == "attack"]
+    rows: Any = attacked.drop_duplicates(["run_id", "condition"]).itertuples()
     return {
         (str(r.run_id), str(r.condition)): (
             _params(r.params),
             None if pd.isna(r.strength) else float(r.strength),
         )
-        for r in rows.itertuples()
+        for r in rows
     }
 
 
@@ -110,7 +110,8 @@ def intensity(
     frame["unit"] = [str(p.get("intensity", "")) for p, _ in about]
     frame = frame.dropna(subset=["strength"])
     out = []
-    for (block, family, unit), part in frame.groupby(["block", "family", "unit"], sort=True):
+    families: Any = frame.groupby(["block", "family", "unit"], sort=True)
+    for (block, family, unit), part in families:
         if part["strength"].nunique() < 2:
             continue
         lines = []
@@ -148,7 +149,8 @@ def numbers(
     accuracy with it, over the same examples, seeds and draws; positive where numbers harm.
     """
     out = []
-    for (row, block), part in own.groupby(["row", "block"], sort=True):
+    parts: Any = own.groupby(["row", "block"], sort=True)
+    for (row, block), part in parts:
         about = {
             c: conditions.get((r, c), ({}, None))[0]
             for r, c in set(zip(part["run_id"], part["condition"], strict=True))

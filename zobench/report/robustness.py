@@ -94,7 +94,8 @@ def measured(source: Source, details: pd.DataFrame, rows: list[str]) -> list[Cel
     }
     place = {r: i for i, r in enumerate(rows)}
     out = []
-    for key, values in sorted(found.iterrows(), key=lambda kv: (kv[0][1], kv[0][2], place[kv[0][0]])):
+    cells: Any = found.iterrows()
+    for key, values in sorted(cells, key=lambda kv: (kv[0][1], kv[0][2], place[kv[0][0]])):
         row, block, condition = key
         numbers = {str(k): None if pd.isna(v) else float(v) for k, v in values.items()}
         about = {"row": row, "label": names.get(block, block), "condition": condition}
@@ -107,7 +108,7 @@ def measured(source: Source, details: pd.DataFrame, rows: list[str]) -> list[Cel
 
 def _pivot(finals: pd.DataFrame, metrics: tuple[str, ...], how: str) -> pd.DataFrame:
     part = finals[finals["metric"].isin(metrics)]
-    table = part.pivot_table(index=KEYS, columns="metric", values="value", aggfunc=how)
+    table = part.groupby([*KEYS, "metric"])["value"].agg(how).unstack("metric")
     return table.reindex(columns=list(metrics))
 
 
@@ -159,7 +160,7 @@ def cases(source: Source, rows: list[str]) -> list[Cell]:
         & finals["row"].isin(rows)
     ]
     names = labels(source)
-    grouped = counted.groupby(["block", "condition", "metric"], sort=True)["value"].sum()
+    grouped: Any = counted.groupby(["block", "condition", "metric"], sort=True)["value"].sum().items()
     return [
         {
             "label": names.get(str(block), str(block)),
@@ -167,7 +168,7 @@ def cases(source: Source, rows: list[str]) -> list[Cell]:
             "case": str(metric).removeprefix("count:"),
             "count": int(count),
         }
-        for (block, condition, metric), count in grouped.items()
+        for (block, condition, metric), count in grouped
     ]
 
 
@@ -175,12 +176,12 @@ def variants(source: Source, rows: list[str]) -> list[Cell]:
     """Micro, macro and normalized accuracy over the variants of the same problems, means over runs."""
     names, metrics = labels(source), ("micro", "macro", "normalized_micro", "normalized_macro")
     finals = source.finals[(source.finals["split"] == "test") & source.finals["row"].isin(rows)]
-    table = _pivot(finals, metrics, "mean")
+    found: Any = _pivot(finals, metrics, "mean").iterrows()
     return [
         {
             "row": row,
             "label": names.get(block, block),
             **{str(k): None if pd.isna(v) else float(v) for k, v in values.items()},
         }
-        for (row, block, _), values in table.iterrows()
+        for (row, block, _), values in found
     ]
