@@ -55,6 +55,8 @@ def test_every_catalogued_attack_is_among_the_cases():
 @given(texts=st.lists(TEXTS, min_size=1, max_size=4), seed=st.integers(0, 5), budget=st.integers(2, 12))
 def test_invariants(make, texts, seed, budget):
     attack = make()
+    # Below what is kept back for the judge a budget is refused: test_budgets_that_leave_nothing_are_refused.
+    budget += attack.reserve()
     examples = [example(f"e{i}", t, label=i % 2) for i, t in enumerate(texts)]
     for each in (attack, attack.null()):
         records, victim = run(
@@ -103,3 +105,17 @@ def test_draws_follow_the_seed_and_the_example_id(name):
 
     assert edited("a", 0) == edited("a", 0)
     assert len({edited(i, s) for i in "abc" for s in (0, 1)}) > 1
+
+
+@pytest.mark.parametrize("make", all_cases())
+def test_budgets_that_leave_nothing_are_refused(make):
+    attack = make()
+    with pytest.raises(ValueError, match="leaves none for the text"):
+        run(
+            attack,
+            [example("e", "a text", label=0)],
+            hashed,
+            budget=attack.reserve(),
+            pool=pool(),
+            lm=lm_for(attack),
+        )

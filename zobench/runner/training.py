@@ -104,7 +104,7 @@ class Training:
 
     def make_objective(self) -> Objective:
         """What the optimizer minimizes."""
-        return Objective(self.lm.module, self._loss, self.meter)
+        return Objective(self.lm.module, self._loss, self.meter, inference=True)
 
     def minibatch(self) -> Any:
         """The coming step's minibatch, with ``sequences`` and ``tokens``."""
