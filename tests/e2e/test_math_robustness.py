@@ -53,7 +53,9 @@ def test_math_robustness_on_gsm8k_rows(zobench: Command, tmp_path: Path) -> None
     }  # fmt: skip
     metrics = store.read([tmp_path / "out"]).frame("metrics")
     final = metrics[metrics["final"] & (metrics["condition_kind"] == "attack")]
-    assert final["condition"].nunique() == 15
+    listed = set(YAML(typ="safe").load(SUITE.read_text(encoding="utf-8"))["attacks"])
+    # Accuracy over the variants of a problem stands under the attack they are variants of.
+    assert set(final["condition"]) == {*listed, "irrelevant-sentence"}
     named = set(final["metric"])
     assert {"accuracy", "strict_accuracy", "accuracy_before", "queries_total", "attacked"} <= named
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
