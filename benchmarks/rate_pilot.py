@@ -1,4 +1,4 @@
-"""Centres of the learning-rate grids of ``suites/queries-to-target.yaml``: the best decade of every method.
+"""Centres of learning-rate grids for a comparison of many methods: the best decade of each.
 
 Each method runs 200 forwards on one task at each power of ten, on a data seed that neither the tuning nor the
 comparison uses; the centre is the rate with the least mean training loss over the last quarter of its steps.

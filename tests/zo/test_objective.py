@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -26,6 +28,28 @@ def test_meter_counts_loss_one_jvp_two_gradient_three_branches_n() -> None:
     objective.branches({name: torch.stack([space.entries(name)] * 5) for name in space})
     meter = objective.meter
     assert (meter.forwards, meter.sequences, meter.tokens) == (11, 44, 264)
+
+
+def test_inference_mode_changes_no_loss_and_no_trajectory() -> None:
+    ends = []
+    for inference in (False, True):
+        problem = transformer()
+        module = problem.make(torch.float64).eval()
+        seen: list[bool] = []
+
+        def loss(m: torch.nn.Module, batch: Any, seen: Any = seen, problem: Any = problem) -> torch.Tensor:
+            seen.append(torch.is_inference_mode_enabled())
+            return problem.loss(m, batch)
+
+        objective = Objective(module, loss, inference=inference)
+        objective.set_batch(problem.batch, sequences=4, tokens=24)
+        space = build_space("full", {}, module)
+        method = Mezo(Mezo.Config(lr=1e-3), space, seed=0)
+        losses = [method.step(objective).loss for _ in range(5)]
+        assert seen == [inference] * len(seen)
+        assert seen
+        ends.append((losses, space.digest()))
+    assert ends[0] == ends[1]
 
 
 def test_branches_equal_one_by_one() -> None:

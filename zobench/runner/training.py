@@ -103,8 +103,10 @@ class Training:
         return self.bench.data(self.spec)
 
     def make_objective(self) -> Objective:
-        """What the optimizer minimizes."""
-        return Objective(self.lm.module, self._loss, self.meter, inference=True)
+        """What the optimizer minimizes. Without gradients from it, in inference mode: a module that keeps a
+        tensor of one forward for the next could not be differentiated afterwards."""
+        inference = self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None
+        return Objective(self.lm.module, self._loss, self.meter, inference=inference)
 
     def minibatch(self) -> Any:
         """The coming step's minibatch, with ``sequences`` and ``tokens``."""

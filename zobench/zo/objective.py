@@ -81,8 +81,9 @@ class Objective:
             copy it kept.
         meter: budget and counts; a fresh unlimited one by default.
         differentiable: False for losses that are no smooth function of the weights.
-        inference: compute losses in torch's inference mode, which saves a tenth of a small model's forward;
-            for modules that keep no tensor of a forward for a later gradient.
+        inference: compute losses in torch's inference mode, which costs less per operation; only where no
+            gradient is asked for afterwards, since a tensor that the module keeps from such a forward cannot
+            be differentiated through.
     """
 
     recorded = False
