@@ -43,7 +43,7 @@ METHODS["mezo n=4"] = ("mezo", {"n": 4})
 
 
 def trial(lm: Any, task: Any, rows: list[Any], method: str, params: dict[str, Any]) -> tuple[float, float]:
-    """Mean and standard deviation of the last quarter of the training losses; infinite if one is not finite."""
+    """Mean and standard deviation of the last quarter of the training losses; infinite if not finite."""
     cls = lookup("methods", method)
     values = {name: p.detach().clone() for name, p in lm.module.named_parameters()}
     space = build_space("full", {}, lm.module)
