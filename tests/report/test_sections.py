@@ -77,6 +77,21 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
     assert "[red]x[/red] [/nope]" in text_of(lambda c: terminal.summary(odd, console=c))
 
 
+def test_many_attacks_stand_in_a_table_of_their_own_that_loses_nothing(folder, tmp_path):
+    few = text_of(lambda c: terminal.summary(folder, console=c))
+    assert "attacked (− null)" not in few
+    names = ("mscr", "pwws", "char-typos", "irrelevant", "[bold]odd[/bold]")
+    entries = [Entry("mezo"), Entry("fzoo", 0.1)]
+    many = make_synthetic(tmp_path, Study(entries, attacks=names), compact=True)
+    found = analyse(many)
+    lines = text_of(lambda c: terminal.summary(many, console=c)).splitlines()
+    head = next(line for line in lines if line.startswith("attack  ") and line.split()[0] == "attack")
+    assert sorted(head.split()[1:]) == ["fzoo", "mezo"]
+    for name in names:
+        line = next(line for line in lines if line.startswith(name))
+        assert all(terminal.attack_columns(found)[name][row] in line for row in ("mezo", "fzoo"))
+
+
 def test_verified_runs_are_marked_and_means_have_their_intervals(tmp_path):
     fields = {"note": "verified: 30 steps replayed, losses of 16 recomputed (16 to the bit)"}
     study = Study([Entry("checked", fields=fields), Entry("trusted", 0.1)], examples=0, attacks=())

@@ -15,6 +15,8 @@ from zobench.report.tables import costs, labels, status_text
 
 MOST_TASKS = 5
 MOST_ROWS = 40
+MOST_ATTACKS = 3
+"""Attacks that fit beside the ranking; more stand in a table of their own, one line each."""
 
 
 def summary(
@@ -33,6 +35,8 @@ def show(found: Analysis, console: Console | None = None) -> None:
     """The same for results that were analysed already."""
     console = console or Console()
     console.print(table(found))
+    if len(attack_columns(found)) > MOST_ATTACKS:
+        console.print(attack_table(found))
     console.print(Text(headline(found.ranking)))
 
 
@@ -40,6 +44,8 @@ def table(found: Analysis) -> Table:
     """The rich table of an analysis: ranked rows, then controls, then rows that are not comparable."""
     ranking, board = found.ranking, found.board
     names, attacks = labels(found.source), attack_columns(found)
+    if len(attacks) > MOST_ATTACKS:
+        attacks = {}
     out = Table(
         title=Text(board.title), box=None, pad_edge=False, header_style="bold", row_styles=["", "dim"][:1]
     )
@@ -66,6 +72,18 @@ def table(found: Analysis) -> Table:
         cells += [_number(spent["forwards"]), _number(spent["train_seconds"]), status_text(mine)]
         style = "" if s.ranked else "dim"
         out.add_row(*(Text(str(c)) for c in cells), style=style)
+    return out
+
+
+def attack_table(found: Analysis) -> Table:
+    """Attacks as lines, rows of the ranking as columns."""
+    rows = [s.row for s in found.ranking.standings[:MOST_ROWS]]
+    out = Table(title=Text("attacked (− null)"), box=None, pad_edge=False, header_style="bold")
+    out.add_column("attack", overflow="fold")
+    for row in rows:
+        out.add_column(Text(row), justify="right")
+    for condition, cells in attack_columns(found).items():
+        out.add_row(Text(condition), *(Text(cells.get(row, "–")) for row in rows))
     return out
 
 
