@@ -34,7 +34,7 @@ def test_the_short_suite_has_its_attacks_before_and_after_two_optimizers() -> No
     assert arms(sentiment) == {"no-number", "paired-number", "paired-no-number"}
     budgets = [a.params["budget"] for a in problems.attacks if a.params["budget"]]
     assert budgets == [30, 30, 30]
-    assert problems.attack_items == 40
+    assert problems.attack_items == 32
     assert found["zero-shot", "nano-problems"].attacks == problems.attacks
     assert 0 in problems.evaluation.attacks_at
 
