@@ -1,0 +1,50 @@
+"""Scores of a minibatch for training without a gradient: accuracy and F1, in [0, 1], higher is better.
+
+They are tensors of plain operations, so that batched branches (``torch.func.vmap``) can compute them; none is
+a differentiable function of the weights. Source of the idea: MeZO, arXiv 2305.17333, section on
+non-differentiable objectives.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+
+import torch
+
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+def option_accuracy(scores: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Share of the rows whose best-scored option is right. ``scores``: (rows, options); ``right``: bool,
+    same shape."""
+    chosen = scores.argmax(dim=1, keepdim=True)
+    return right.gather(1, chosen).float().mean()
+
+
+def macro_f1(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
+    """Mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in ``gold`` (rows,); ``scores``: (rows,
+    classes)."""
+    classes = torch.arange(scores.shape[1], device=scores.device)
+    chosen = scores.argmax(dim=1, keepdim=True) == classes
+    wanted = gold[:, None] == classes
+    hits = (chosen & wanted).sum(dim=0).float()
+    f1 = 2 * hits / (chosen.sum(dim=0) + wanted.sum(dim=0)).clamp_min(1)
+    occurs = wanted.any(dim=0).float()
+    return (f1 * occurs).sum() / occurs.sum()
+
+
+def token_f1(answer: str, gold: str) -> float:
+    """Harmonic mean of precision and recall over bags of words, as SQuAD scores answers: lower case, without
+    punctuation and articles. Two empty answers agree."""
+    said, wanted = _words(answer), _words(gold)
+    if not said or not wanted:
+        return float(said == wanted)
+    common = sum((Counter(said) & Counter(wanted)).values())
+    return 2 * common / (len(said) + len(wanted))
+
+
+def _words(text: str) -> list[str]:
+    plain = "".join(c for c in text.lower() if c not in string.punctuation)
+    return _ARTICLES.sub(" ", plain).split()
