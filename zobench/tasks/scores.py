@@ -24,8 +24,8 @@ def option_accuracy(scores: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def macro_f1(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
-    """Mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in ``gold`` (rows,); ``scores``: (rows,
-    classes)."""
+    """Mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in ``gold`` (rows,); ``scores``:
+    (rows, classes)."""
     classes = torch.arange(scores.shape[1], device=scores.device)
     chosen = scores.argmax(dim=1, keepdim=True) == classes
     wanted = gold[:, None] == classes
