@@ -17,6 +17,7 @@ from torch import nn
 
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.conformance.problems import Block
+from zobench.zo.methods.eggroll import Eggroll
 from zobench.zo.methods.fzoo import Fzoo
 from zobench.zo.methods.mezo import Mezo
 
@@ -57,6 +58,8 @@ def main() -> None:
     runs = [(Mezo, Mezo.Config(lr=1e-6), Engine(mode=m)) for m in ("snapshot", "streamed", "in-place")]
     runs += [(Mezo, Mezo.Config(lr=1e-6), Engine(mode="in-place", fused=True))]
     runs += [(Fzoo, Fzoo.Config(lr=1e-8), Engine(mode=m)) for m in ("snapshot", "batched")]
+    modes = ("snapshot", "streamed", "factored")
+    runs += [(Eggroll, Eggroll.Config(lr=1e-8, population=8), Engine(mode=m)) for m in modes]
     for method, config, engine in runs:
         optimizer = method(config, space, seed=0, engine=engine)
         step = milliseconds(lambda o=optimizer: o.step(objective), arguments.repeats)

@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -28,7 +27,7 @@ import torch
 from zobench.zo.base import Optimizer
 from zobench.zo.method import Method
 from zobench.zo.objective import Objective
-from zobench.zo.perturb import Perturbation, Point
+from zobench.zo.perturb import Around, Perturbation, Point
 
 DIGITS = 13
 """Hexadecimal digits of a digest that fit a float64 exactly."""
@@ -66,16 +65,15 @@ class TorchExchange:
         return [part.tolist() for part in parts]
 
 
-class Spread(Perturbation):
+class Spread(Around):
     """Losses at several points, each computed by one rank; all ranks return all of them in order.
 
     An error on one rank is raised there and as ``RuntimeError`` on the others, so that none waits for ever.
     """
 
     def __init__(self, inner: Perturbation, exchange: Exchange) -> None:
-        super().__init__(inner.space)
-        self.inner, self.exchange = inner, exchange
-        self.exact = inner.exact
+        super().__init__(inner)
+        self.exchange = exchange
 
     def loss(self, objective: Objective, point: Point) -> float:
         return self.losses(objective, [point])[0]
@@ -97,14 +95,6 @@ class Spread(Perturbation):
         if failed:
             raise RuntimeError(f"rank {failed[0]} failed while computing its losses of this step")
         return [said[i % size][1 + i // size] for i in range(len(points))]
-
-    @contextmanager
-    def displaced(self, point: Point) -> Iterator[None]:
-        with self.inner.displaced(point):
-            yield
-
-    def home(self) -> None:
-        self.inner.home()
 
 
 def distribute(optimizer: Optimizer, exchange: Exchange) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from zobench.zo.directions import Direction, Gaussian, Rademacher
+from zobench.zo.factored_forward import Factored
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
@@ -31,6 +32,7 @@ MODES: dict[str, type[Perturbation]] = {
     "in-place": InPlace,
     "streamed": Streamed,
     "batched": Batched,
+    "factored": Factored,
 }
 
 
@@ -40,7 +42,8 @@ class Engine:
 
     Attributes:
         mode: ``snapshot`` (exact; what ``auto`` takes), ``streamed`` (exact, no second copy), ``in-place``
-            (arithmetic, drifts), ``batched`` (branches of one query list in one vmapped forward).
+            (arithmetic, drifts), ``batched`` (branches of one query list in one vmapped forward),
+            ``factored`` (low-rank displacements of linear layers without forming them).
         noise: ``counter``, or ``legacy`` to draw exactly as the MeZO code base does.
         precision: rounding of half-precision weights: ``auto`` (compensated), ``nearest``, ``stochastic``,
             ``compensated``, ``master``.
@@ -127,6 +130,11 @@ class BoundEngine:
         """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to
         remove."""
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
+
+    def drift(self) -> float | None:
+        """What arithmetic restore has left behind since the last call (see ``InPlace``); ``None`` in the
+        exact modes."""
+        return self.perturbation.drift() if isinstance(self.perturbation, InPlace) else None
 
     def batches(self) -> list[list[str]]:
         """Tensors that may be edited together: all those edited in their own storage, the others alone (a

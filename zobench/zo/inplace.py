@@ -1,17 +1,25 @@
 """Displaced by arithmetic on the weights themselves, as published code does.
 
 Mode ``in-place`` needs no copy and is not exact: what is added and taken away again leaves a rounding error
-behind, which is measured and recorded as drift.
+behind. It is measured at every return on at most ``SAMPLE`` entries spread evenly over the space, and stands
+in the step's record as ``extras["drift"]``: ||theta_back - theta|| / ||theta||. In the fused form the weights
+never come back before the update, and there is nothing to measure.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+import torch
 
 from zobench.zo.objective import Objective
 from zobench.zo.perturb import Along, Perturbation, Point
 from zobench.zo.space.base import ParameterSpace
+
+SAMPLE = 1 << 16
+"""Most entries that the drift is measured on."""
 
 
 class InPlace(Perturbation):
@@ -26,6 +34,9 @@ class InPlace(Perturbation):
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
         self._at: dict[tuple[int, int], Along] = {}
+        self._stride = -(-space.numel // SAMPLE)
+        self._left: torch.Tensor | None = None
+        self._off = self._size = 0.0
 
     def loss(self, objective: Objective, point: Point) -> float:
         self._go(point)
@@ -50,6 +61,8 @@ class InPlace(Perturbation):
                 raise ValueError("mode 'in-place' moves along seeded directions only; use mode 'snapshot'")
             if shift.scale != 0.0:
                 target[(id(shift.direction), shift.seed)] = shift
+        if target and not self._at:
+            self._left = self._sample()
         for key in list(self._at):
             if key not in target:
                 self._move(self._at[key], -self._at[key].scale)
@@ -57,6 +70,22 @@ class InPlace(Perturbation):
             here = self._at[key].scale if key in self._at else 0.0
             self._move(shift, shift.scale - here)
         self._at = target
+        if not target and self._left is not None:
+            self._off += float((self._sample() - self._left).square().sum())
+            self._size = float(self._left.square().sum())
+            self._left = None
+
+    def _sample(self) -> torch.Tensor:
+        """Every so many-th tuned entry, float64."""
+        parts = (self.space.entries(name).detach().reshape(-1)[:: self._stride] for name in self.space)
+        return torch.cat([part.double() for part in parts])
+
+    def drift(self) -> float | None:
+        """Relative distance from theta after the returns since the last call; ``None`` where there was
+        none."""
+        off, size = self._off, self._size
+        self._off = self._size = 0.0
+        return math.sqrt(off / size) if size > 0 else None
 
     def _move(self, shift: Along, scale: float) -> None:
         if scale == 0.0:
@@ -74,5 +103,5 @@ class InPlace(Perturbation):
     def take(self) -> dict[int, float]:
         """Seeds and scales by which the weights are displaced now; the caller undertakes to remove them."""
         taken = {seed: shift.scale for (_, seed), shift in self._at.items()}
-        self._at = {}
+        self._at, self._left = {}, None
         return taken

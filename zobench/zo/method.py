@@ -99,9 +99,10 @@ class Method(Optimizer):
     def record(
         self, estimate: Estimate, lr: float, spent: tuple[int, int], reason: str, extras: dict[str, float]
     ) -> StepRecord:
-        """The step's record, with the share of half-precision entries that moved where there are any."""
-        share = self.engine.writer.moved_share()
-        moved = {} if share is None else {"moved_share": share}
+        """The step's record, with the share of half-precision entries that moved where there are any, and
+        what arithmetic restore left behind in mode ``in-place``."""
+        told = {"moved_share": self.engine.writer.moved_share(), "drift": self.engine.drift()}
+        measured = {key: value for key, value in told.items() if value is not None}
         return StepRecord(
             step=self.t,
             seeds=estimate.seeds,
@@ -113,7 +114,7 @@ class Method(Optimizer):
             tokens=spent[1],
             moved=not reason,
             reason=reason,
-            extras={**estimate.extras, **extras, **moved},
+            extras={**estimate.extras, **extras, **measured},
         )
 
 

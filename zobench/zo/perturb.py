@@ -137,6 +137,23 @@ class Perturbation:
         """Bring the weights back to theta where a mode left them displaced."""
 
 
+class Around(Perturbation):
+    """A perturbation around another one, which displaces the weights."""
+
+    def __init__(self, inner: Perturbation) -> None:
+        super().__init__(inner.space)
+        self.inner = inner
+        self.exact = inner.exact
+
+    @contextmanager
+    def displaced(self, point: Point) -> Iterator[None]:
+        with self.inner.displaced(point):
+            yield
+
+    def home(self) -> None:
+        self.inner.home()
+
+
 class Snapshot(Perturbation):
     """Perturbed copies stand in for the weights; restoring is giving the weights their own storage back.
 

@@ -28,7 +28,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from zobench.zo.objective import Objective
-from zobench.zo.perturb import Perturbation, Point, Snapshot
+from zobench.zo.perturb import Around, Perturbation, Point, Snapshot
 from zobench.zo.streamed import Streamed
 
 METADATA = frozenset(
@@ -164,7 +164,7 @@ def _instead(
                 unit.__dict__["forward"] = forward
 
 
-class Reusing(Perturbation):
+class Reusing(Around):
     """Losses at several points with features reused between them.
 
     Attributes:
@@ -175,8 +175,7 @@ class Reusing(Perturbation):
     def __init__(self, inner: Perturbation) -> None:
         if not isinstance(inner, Snapshot | Streamed) or not inner.exact:
             raise ValueError("features are reused in modes 'snapshot' and 'streamed' only")
-        super().__init__(inner.space)
-        self.inner = inner
+        super().__init__(inner)
         self.units = units_of(inner.space.module)
         self.names = {id(p): name for name, p in inner.space.tensors.items()}
         self.calls = self.reused = 0
@@ -199,11 +198,3 @@ class Reusing(Perturbation):
             self.reused += trace.reused(names)
         self.calls += trace.clock * len(points)
         return losses
-
-    @contextmanager
-    def displaced(self, point: Point) -> Iterator[None]:
-        with self.inner.displaced(point):
-            yield
-
-    def home(self) -> None:
-        self.inner.home()

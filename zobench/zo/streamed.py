@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
@@ -46,6 +47,8 @@ class Streamed(Perturbation):
     elsewhere, instead of a wrong loss.
     """
 
+    mode = "streamed"
+
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
         names = {id(p): name for name, p in space.tensors.items()}
@@ -71,7 +74,7 @@ class Streamed(Perturbation):
         elsewhere = sorted(watch.used & touched)
         if elsewhere:
             raise ValueError(
-                f"mode 'streamed': {elsewhere[0]!r} is used outside the forward of its module; use mode "
+                f"mode {self.mode!r}: {elsewhere[0]!r} is used outside the forward of its module; use mode "
                 "'snapshot'"
             )
         self._checked |= touched
@@ -101,11 +104,24 @@ class Streamed(Perturbation):
         def enter(module: nn.Module, args: Any) -> None:
             if id(module) in own:
                 return
-            moved = {k: self.space.whole(n, self.values(n, point)) for k, n in local.items()}
+            moved = self.replaced(module, local, point, args)
             own[id(module)] = {k: module._parameters[k] for k in local}
             module._parameters.update(moved)  # type: ignore[arg-type]
 
-        def leave(module: nn.Module, args: Any, output: Any) -> None:
+        def leave(module: nn.Module, args: Any, output: Any) -> Any:
             module._parameters.update(own.pop(id(module), {}))
+            return self.answered(module, args, output)
 
         return enter, leave
+
+    def replaced(
+        self, module: nn.Module, local: dict[str, str], point: Point, args: Any
+    ) -> dict[str, torch.Tensor]:
+        """What stands in for the module's parameters while it computes: ``local`` maps its own names to the
+        space's, ``args`` are its inputs."""
+        return {k: self.space.whole(n, self.values(n, point)) for k, n in local.items()}
+
+    def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
+        """What the module returns in place of ``output``; ``None``: that. ``output`` is ``None`` where it
+        raised."""
+        return None

@@ -1,6 +1,7 @@
 """Traps: runs that look like training while nothing, or not what was meant, is being done.
 
-- ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss).
+- ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss). Not looked
+  for where the loss is a share of errors, which ends at 0 when all goes well.
 - ``no-difference``: all queried losses are equal, so the step was refused.
 - ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
 - ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
@@ -49,10 +50,12 @@ class TrapWatch:
 
     Attributes:
         found: traps by name.
+        reaches_zero: a loss of 0 is none.
     """
 
-    def __init__(self, optimizer: Optimizer) -> None:
+    def __init__(self, optimizer: Optimizer, *, reaches_zero: bool = False) -> None:
         self.optimizer = optimizer
+        self.reaches_zero = reaches_zero
         self.found: dict[str, Trap] = {}
         self._theta: dict[str, torch.Tensor] | None = None
 
@@ -78,7 +81,7 @@ class TrapWatch:
 
     def after(self, record: StepRecord) -> None:
         """Look at a step that was taken."""
-        if any(loss == 0.0 for loss in record.losses):
+        if not self.reaches_zero and any(loss == 0.0 for loss in record.losses):
             self._meet("loss-zero", record.step, "a loss is exactly 0")
         if record.reason.startswith("zero spread"):
             self._meet("sigma-zero", record.step, record.reason)

@@ -13,7 +13,8 @@ from torch import nn
 from zobench.zo.conformance.problems import quadratic
 from zobench.zo.conformance.subject import Failed, Run, Skip, Subject, expect
 from zobench.zo.engine import Engine
-from zobench.zo.method import Method
+from zobench.zo.lowrank import LowRank
+from zobench.zo.method import Method, ZerothOrder
 from zobench.zo.objective import BudgetExhausted
 from zobench.zo.space import ParameterSpace
 from zobench.zo.trajectory import from_row, replay, to_row
@@ -242,8 +243,8 @@ def replays(subject: Subject) -> str:
 
 
 def modes(subject: Subject) -> str:
-    """Snapshot and streamed agree to the bit; batched losses agree to rounding where the method takes the
-    mode."""
+    """Snapshot and streamed agree to the bit; batched losses, and factored ones of low-rank directions, agree
+    to rounding."""
     if subject.method.card.order not in ("zeroth", "mixed"):
         raise Skip("displaces no weights")
     reference = subject.start(engine=Engine(mode="snapshot"))
@@ -254,12 +255,13 @@ def modes(subject: Subject) -> str:
     expect(
         streamed.space.digest() == reference.space.digest(), "streamed weights differ from snapshot weights"
     )
-    first = subject.start(engine=Engine(mode="batched")).steps(1)[0]
-    close = all(
-        math.isclose(a, b, rel_tol=1e-5) for a, b in zip(first.losses, expected[0].losses, strict=True)
-    )
-    expect(close, f"batched losses {first.losses} differ from {expected[0].losses}")
-    return "streamed = snapshot to the bit, batched within 1e-5"
+    direction = reference.optimizer.direction if isinstance(reference.optimizer, ZerothOrder) else None
+    close = ("batched", "factored") if isinstance(direction, LowRank) else ("batched",)
+    for mode in close:
+        losses = subject.start(engine=Engine(mode=mode)).steps(1)[0].losses
+        near = (math.isclose(a, b, rel_tol=1e-5) for a, b in zip(losses, expected[0].losses, strict=True))
+        expect(all(near), f"{mode} losses {losses} differ from {expected[0].losses}")
+    return f"streamed = snapshot to the bit, {' and '.join(close)} within 1e-5"
 
 
 def drift(subject: Subject) -> str:

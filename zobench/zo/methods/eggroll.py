@@ -63,8 +63,9 @@ class Eggroll(ZerothOrder):
         replay="scalars",
         in_span=True,
         notes="Known from abstract and secondary notes: the shaping of fitness (here z-scores), population, "
-        "eta and sigma are our choices. The paper's throughput comes from a batched forward that never forms "
-        "A B^T; here every member is a displaced forward (mode 'batched' stacks them).",
+        "eta and sigma are our choices. Mode 'factored' never forms A B^T in linear layers, one member after "
+        "the other; the paper's throughput comes from running the members as one batch besides (mode "
+        "'batched' does, with formed weights).",
     )
 
     @classmethod
