@@ -92,6 +92,35 @@ def test_a_grid_is_tried_whole_in_the_order_of_the_file(tmp_path: Path) -> None:
     assert study.size == 6
 
 
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+def test_a_grid_is_the_cells_of_optunas_sampler(tmp_path: Path, seed: int) -> None:
+    """Whatever the seed: what ``GridSampler`` suggests when it is driven as its documentation says, each cell
+    once, and the same list every time."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = {"lr": [1e-4, 1e-3, 1e-2], "n": [1, 2]}
+    sampled = optuna.create_study(sampler=optuna.samplers.GridSampler(space, seed=seed))
+
+    def objective(trial: optuna.Trial) -> float:
+        return sum(trial.suggest_categorical(name, values) for name, values in space.items())
+
+    sampled.optimize(objective)
+    found = studies(tmp_path, GRID.replace("seeds", f"sampler_seed: {seed}, seeds"))[0].candidates
+    cells = [(c["lr"], c["n"]) for c in found]
+    assert sorted(cells) == sorted((t.params["lr"], t.params["n"]) for t in sampled.trials)
+    assert len(set(cells)) == len(cells) == 6
+    assert found == studies(tmp_path, GRID)[0].candidates, "no seed decides between equal scores"
+
+
+def test_a_grid_may_hold_lists_and_texts(tmp_path: Path) -> None:
+    tune = "{space: {betas: [[0.9, 0.99], [0.5, 0.9]], rule: [sgd, sign]}, seeds: [9]}"
+    found = studies(tmp_path, tune)[0].candidates
+    assert [(c["betas"], c["rule"]) for c in found] == [
+        ([0.9, 0.99], "sgd"), ([0.9, 0.99], "sign"), ([0.5, 0.9], "sgd"), ([0.5, 0.9], "sign"),
+    ]  # fmt: skip
+
+
 def test_the_best_mean_wins_and_the_earlier_of_equals(tmp_path: Path) -> None:
     selection = drive(studies(tmp_path, GRID)[0], near).selection
     assert selection.winner == {"lr": 0.001, "n": 1}
@@ -279,6 +308,32 @@ def test_rules_of_the_comparison(tmp_path: Path, ruleset: str, tune: str, messag
         return
     with pytest.raises(ValueError, match=message):
         load(path)
+
+
+@pytest.mark.parametrize("ruleset", ["", "ruleset: open\n", "ruleset: tuned\n"])
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ("{space: {lr: [1e-4, 1e-3]}, seeds: [101, 102]}", "2 trials on 2 seeds"),
+        (GRID.replace("[101, 102]", "[101]"), "6 trials on 1 seed"),
+        (
+            GRID.replace("seeds", "halving: {factor: 2, rungs: 2}, seeds"),
+            "6 trials on 2 seeds in 2 rungs by 2",
+        ),
+    ],
+    ids=["trials", "seeds", "rungs"],
+)
+def test_tuned_rows_are_tuned_alike_under_every_ruleset(
+    tmp_path: Path, ruleset: str, other: str, told: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    text = BASE.replace("TUNE", GRID) + ruleset
+    path.write_text(text.replace("attacks:", f"  again: {{method: mezo, tune: {other}}}\nattacks:"))
+    with pytest.raises(ValueError, match=f"{told}, but 'mezo' has 6 trials on 2 seeds"):
+        load(path)
+    free = f"  again: {{method: mezo, group: control, tune: {other}}}\nattacks:"
+    path.write_text(text.replace("attacks:", free))
+    assert load(path).methods["again"].group == "control"
 
 
 def test_the_tuned_ruleset_gives_every_method_as_much(tmp_path: Path) -> None:

@@ -47,26 +47,36 @@ def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str
 
 
 def _ruleset(runs: pd.DataFrame, ruleset: str) -> list[tuple[str, str]]:
-    """Rows whose parameters were not had as the ruleset asks, by what each run recorded of itself."""
-    if ruleset == "open":
+    """Rows whose parameters were not had as the ruleset asks, by what each run recorded of itself; under
+    every ruleset but ``self-tuned`` also rows that were tuned with other trials than most."""
+    if runs.empty:
         return []
     told = runs[["row", "label"]].assign(had=[parameters_from(e) for e in runs["environment"]])
+    how = told["had"].str.split(" ").str[0]
+    if ruleset == "open":
+        return _other_trials(told[how == "tuning"])
     wanted = "tuning" if ruleset == "tuned" else "defaults"
-    wrong = told[told["had"].str.split(" ").str[0] != wanted].drop_duplicates("row")
+    wrong = told[how != wanted].drop_duplicates("row")
     found = [
         (str(row), f"{RULES[str(had).split(' ')[0]]}: not under the {ruleset} rules")
         for row, had in wrong[["row", "had"]].itertuples(index=False)
     ]
-    right = told[~told["row"].isin(wrong["row"])].drop_duplicates()
-    if ruleset == "tuned" and len(right):
-        usual = _usual(right["had"].tolist())
-        other = right[right["had"] != usual].drop_duplicates("row")
-        shown = str(usual).removeprefix("tuning ")
-        found += [
-            (str(row), f"tuned with {str(had).removeprefix('tuning ')} instead of {shown}")
-            for row, had in other[["row", "had"]].itertuples(index=False)
-        ]
-    return found
+    right = told[~told["row"].isin(wrong["row"])]
+    return found + (_other_trials(right) if ruleset == "tuned" else [])
+
+
+def _other_trials(tuned: pd.DataFrame) -> list[tuple[str, str]]:
+    """One sentence for each row that was tuned with other trials than most."""
+    if tuned.empty:
+        return []
+    each = tuned.drop_duplicates()
+    usual = _usual(each["had"].tolist())
+    other = each[each["had"] != usual].drop_duplicates("row")
+    shown = str(usual).removeprefix("tuning ")
+    return [
+        (str(row), f"tuned with {str(had).removeprefix('tuning ')} instead of {shown}")
+        for row, had in other[["row", "had"]].itertuples(index=False)
+    ]
 
 
 RULES = {

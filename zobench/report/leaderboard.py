@@ -34,6 +34,10 @@ SHIPPED = (
     "estimator-quality",
 )
 
+Column = Literal[
+    "robust", "net", "forwards", "seconds", "memory", "tokens", "tuning", "tuned", "iqm", "first", "status"
+]
+USUAL: tuple[Column, ...] = ("robust", "net", "forwards", "seconds", "tuning")
 Same = Literal["budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds", "dtype"]
 
 
@@ -46,7 +50,8 @@ class Score(Strict):
 
     Attributes:
         source: ``metric`` reads the metrics table at the end of training; ``run`` a numeric column of the
-            runs table; ``forgetting`` what probes recover, relative to oracle and full model (of ``split``);
+            runs table; ``diagnostic`` the mean of a diagnostic's readings along training; ``forgetting`` what
+            probes recover, relative to oracle and full model (of ``split``);
             ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
             curve.
         metric: metric name, ``primary`` for the task's own; or the column, for ``run``.
@@ -55,12 +60,21 @@ class Score(Strict):
         reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
         net: subtract the null of the same condition (attack minus null).
         without: catalogue names of attacks that do not count.
+        per_root_forward: divide by the square root of the forwards of one step. The cosine of an average of k
+            directions grows like sqrt(k) while k is far below the number of parameters, so that rows whose
+            steps cost differently can be compared at equal forwards.
         target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, chance
             plus nine tenths of the way to the best final mean.
     """
 
     source: Literal[
-        "metric", "run", "forgetting", "forwards_to_target", "tokens_to_target", "seconds_to_target"
+        "metric",
+        "run",
+        "diagnostic",
+        "forgetting",
+        "forwards_to_target",
+        "tokens_to_target",
+        "seconds_to_target",
     ] = "metric"
     metric: str = "primary"
     kind: Literal["clean", "attack", "null", "probe", "control"] = "clean"
@@ -69,6 +83,7 @@ class Score(Strict):
     reduce: Literal["mean", "worst"] = "mean"
     net: bool = False
     without: tuple[str, ...] = ()
+    per_root_forward: bool = False
     target: float | None = None
 
 
@@ -85,6 +100,8 @@ class Leaderboard(Strict):
             ``self-tuned`` those that ran with their defaults; ``open`` asks nothing (the rulesets are
             AlgoPerf's).
         diverged: a diverged run without a final score counts as ``chance``, or takes its row ``apart``.
+        columns: what stands beside the score at first; the reader can show the others (``tuned`` is tuned
+            parameters, ``first`` the share of resamples in which a row leads).
     """
 
     name: str = ""
@@ -101,7 +118,7 @@ class Leaderboard(Strict):
     same: tuple[Same, ...] = ("budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds")
     ruleset: Literal["open", "tuned", "self-tuned"] = "open"
     diverged: Literal["chance", "apart"] = "chance"
-    columns: tuple[str, ...] = ()
+    columns: tuple[Column, ...] = USUAL
 
     @field_validator("where")
     @classmethod
@@ -119,8 +136,8 @@ class Leaderboard(Strict):
         """A score as text in display units, without its unit."""
         factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
         x = value * factor
-        digits = 1 if self.scale != "number" or abs(x) >= 100 else 3
-        return (f"{x:+.{digits}f}" if signed else f"{x:.{digits}f}").replace("-", "−")
+        form = ".1f" if self.scale != "number" or abs(x) >= 100 else ".2g" if 0 < abs(x) < 0.1 else ".3f"
+        return format(x, "+" + form if signed else form).replace("-", "−")
 
     @property
     def unit(self) -> str:

@@ -37,6 +37,8 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
     score = board.score
     if score.source == "metric":
         return final_metric(source.finals, score, board.higher)
+    if score.source == "diagnostic":
+        return readings(source, runs, score)
     if score.source == "forgetting":
         return forgetting.run_scores(source, score.split)
     if score.source == "run":
@@ -74,6 +76,20 @@ def final_metric(finals: pd.DataFrame, score: Score, higher: bool) -> pd.DataFra
         value = grouped.min() if higher else grouped.max()
     else:
         value = grouped.mean()
+    return pd.DataFrame({"value": value, "flag": ""})
+
+
+def readings(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Mean of a diagnostic's finite readings of each run, over the root of a step's forwards if asked."""
+    found = source.connection.execute(
+        "select run_id, avg(value) as value from metrics "
+        "where condition_kind = 'diagnostic' and metric = ? and isfinite(value) group by run_id",
+        [score.metric],
+    ).df()
+    value = found.set_index("run_id")["value"]
+    if score.per_root_forward:
+        spent = runs.set_index("run_id")[["forwards", "steps"]].astype(float)
+        value = value / np.sqrt((spent["forwards"] / spent["steps"]).reindex(value.index))
     return pd.DataFrame({"value": value, "flag": ""})
 
 

@@ -1,9 +1,10 @@
 """Tuning: which settings are tried, and which one wins.
 
-``grid`` tries every combination in the order of the file, ``random`` draws different settings with a fixed
-seed, ``tpe`` lets each draw depend on the scores before it (Optuna's tree-structured Parzen estimator, fixed
-seed). A setting's score is the mean of the validation metric over the tuning seeds; a trial that failed or
-diverged makes its setting ineligible.
+All three samplers are Optuna's, with the suite's fixed seed. ``grid`` (``GridSampler``) tries every
+combination once; its shuffled order is put back into that of the file, so that no seed decides between two
+equal scores. ``random`` (``RandomSampler``) draws different settings, ``tpe`` (``TPESampler``) lets each draw
+depend on the scores before it. A setting's score is the mean of the validation metric over the tuning seeds;
+a trial that failed or diverged makes its setting ineligible.
 
 With successive halving all settings are tried at a small budget, the best of them again at a larger one, and
 so on; only those that were tried at the whole budget can win.
@@ -11,7 +12,6 @@ so on; only those that were tried at the whole budget can win.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,15 +30,15 @@ _DRAWS_PER_TRIAL = 50
 
 def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
     """Settings that are known beforehand: all of a grid, the draws of a random search, none for ``tpe``."""
-    lists = {name: d for name, d in tune.space.items() if isinstance(d, list)}
-    finite = len(lists) == len(tune.space)
     if tune.sampler == "tpe":
         return ()
-    everything = [dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())]
-    if tune.sampler == "grid" or (finite and (tune.trials is None or tune.trials >= len(everything))):
-        return tuple(everything)
+    lists = {name: d for name, d in tune.space.items() if isinstance(d, list)}
+    finite = len(lists) == len(tune.space)
+    points = math.prod(len(domain) for domain in lists.values())
+    if tune.sampler == "grid" or (finite and (tune.trials is None or tune.trials >= points)):
+        return _grid(lists, tune.sampler_seed)
     assert tune.trials is not None, "a random search has trials; the checks see to it"
-    search = _sampler("random", tune.sampler_seed)
+    search = _study(_sampler("random", tune.sampler_seed))
     found: list[dict[str, Any]] = []
     for _ in range(_DRAWS_PER_TRIAL * tune.trials):
         drawn = _draw(search.ask(), tune.space)
@@ -47,6 +47,22 @@ def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
         if len(found) == tune.trials:
             break
     return tuple(found)
+
+
+def _grid(lists: dict[str, list[Any]], seed: int) -> tuple[dict[str, Any], ...]:
+    """Every cell once, in the order of the file."""
+    import optuna
+
+    places = {name: list(range(len(values))) for name, values in lists.items()}
+    search = _study(optuna.samplers.GridSampler(places, seed=seed))
+    cells = []
+    for _ in range(math.prod(map(len, lists.values()))):
+        trial = search.ask()
+        cells.append(tuple(trial.suggest_categorical(name, at) for name, at in places.items()))
+    return tuple(
+        {name: values[i] for (name, values), i in zip(lists.items(), cell, strict=True)}
+        for cell in sorted(cells)
+    )
 
 
 def rungs(settings: int, forwards: int, halving: Halving | None) -> tuple[tuple[int, int], ...]:
@@ -112,7 +128,7 @@ class Tuner:
         self._optuna: optuna.Study | None = None
         self._pending: list[optuna.trial.Trial] = []
         if study.sampler == "tpe":
-            self._optuna = _sampler("tpe", study.sampler_seed, study.goal)
+            self._optuna = _study(_sampler("tpe", study.sampler_seed), study.goal)
 
     def ask(self) -> dict[str, Any] | None:
         """The next setting to try, or ``None`` when the study is complete."""
@@ -190,14 +206,18 @@ def _on_edge(value: Any, domain: list[Any] | Range) -> bool:
     return share <= 0.05 or share >= 0.95
 
 
-def _sampler(kind: str, seed: int, goal: str = "max") -> optuna.Study:
+def _sampler(kind: str, seed: int) -> optuna.samplers.BaseSampler:
+    import optuna
+
+    if kind == "tpe":
+        return optuna.samplers.TPESampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _study(sampler: optuna.samplers.BaseSampler, goal: str = "max") -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sampler: optuna.samplers.BaseSampler
-    sampler = (
-        optuna.samplers.TPESampler(seed=seed) if kind == "tpe" else optuna.samplers.RandomSampler(seed=seed)
-    )
     return optuna.create_study(direction="maximize" if goal == "max" else "minimize", sampler=sampler)
 
 
