@@ -142,6 +142,25 @@ def test_text_readers():
     assert in_style("A Sailor sang.", "all lower case .") == "a sailor sang ."
 
 
+@pytest.mark.parametrize(
+    ("text", "things"),
+    [
+        (
+            "Maria buys 4 apples and sells 2 pears. She gives some cookies away.",
+            ["apples", "pears", "cookies"],
+        ),
+        ("Each day Tom runs, swims and eats 3 ripe bananas.", ["bananas"]),
+        ("The train leaves at 5 and carries many passengers of other towns.", ["passengers", "towns"]),
+        ("Lena keeps her 12 small glass marbles; Ben wins twelve marbles.", ["marbles"]),
+        ("He walks 3 miles in 2 hours and costs rise.", []),
+        ("a movie that works , stars and all , and never bores us", []),
+        ("", []),
+    ],
+)
+def test_things_are_nouns_not_verbs(text, things):
+    assert things_in(text) == things
+
+
 def test_defence_is_in_every_query_and_in_no_record():
     asked = texts_of(IrrelevantSentenceConfig(defence=True))
     assert all(t.startswith(DEFENCE) for t in asked)

@@ -15,6 +15,7 @@ from random import Random
 
 import regex
 
+from zobench.attacks.lexical import is_stop_word
 from zobench.attacks.protect import NUMBER_WORDS, UNITS
 from zobench.attacks.words import sentences, words
 from zobench.data.example import Example
@@ -91,6 +92,13 @@ _CLOSED = _listed(
     "they does many much more less than some each every into onto over under about after before other only "
     "also very just your because while how long does still both between such then them his her its"
 )
+_NOUN_FOLLOWS = frozenset(
+    _listed(
+        "of many some several few these those her his their my our your its other more fewer all both the "
+        "different new old red blue green small big large fresh ripe whole"
+    )
+)
+"""Words after which a plural form is a noun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +127,32 @@ def names_in(text: str) -> frozenset[str]:
 
 
 def things_in(text: str) -> list[str]:
-    """Plural-looking words of the text, in order: the things it is about."""
-    seen = dict.fromkeys(
-        w.text.lower() for w in words(text) if w.text.isalpha() and len(w.text) > 3 and w.text.islower()
-    )
-    out = NUMBER_WORDS | UNITS | set(_CLOSED)
-    return [t for t in seen if t.endswith("s") and not t.endswith(("ss", "us", "is")) and t not in out]
+    """Plural nouns of the text, in order: the things it is about.
+
+    A word that looks like a plural counts where what stands before it makes it a noun: a number, a word such
+    as "many", "her" or "of", or one word between the two ("4 red apples"). Verbs ("Maria buys") look alike
+    and do not count.
+    """
+    found: dict[str, None] = {}
+    spans = [w.text.lower() for w in words(text)]
+    for i, word in enumerate(spans):
+        before, further = spans[i - 1] if i else "", spans[i - 2] if i > 1 else ""
+        between = before.isalpha() and not _plural(before) and not is_stop_word(before)
+        counted = _counts(before) or (_counts(further) and between)
+        if _plural(word) and (counted or before in _NOUN_FOLLOWS):
+            found.setdefault(word)
+    return list(found)
+
+
+def _plural(word: str) -> bool:
+    """Whether a word in lower case looks like a plural noun."""
+    out = word in NUMBER_WORDS or word in UNITS or word in _CLOSED
+    looks = word.isalpha() and len(word) > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is"))
+    return looks and not out
+
+
+def _counts(word: str) -> bool:
+    return word[:1].isdigit() or word in NUMBER_WORDS
 
 
 @lru_cache(maxsize=256)
