@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 from attack_fakes import breaks_on, context, example, hashed, predict_with, run
 
-from zobench.attacks.answers import AnswerStore
+from zobench.attacks.answers import AnswerStore, RunAnswers
 from zobench.attacks.base import QueryBudgetExceeded, Victim
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
 from zobench.attacks.lockstep import FULL, Ask, lockstep
@@ -132,6 +132,31 @@ def test_answers_on_disk_are_asked_once_per_weights_scope_and_content(tmp_path):
     fresh.query(asked, fresh=True)
     sampled.query(asked)
     assert (fresh.computed, sampled.computed, sampled.stored) == (3, 3, 0)
+
+
+def test_answers_of_a_run_are_shared_by_its_attacks():
+    computed = []
+    kept = RunAnswers("d", {"task": "t"})
+    predict = predict_with(hashed)
+
+    def victim(**options):
+        return Victim(
+            lambda es: computed.extend(es) or predict(es), weights_digest="d", store=kept, **options
+        )
+
+    asked = [example("a", "x y"), example("b", "z"), example("c", "x y")]
+    first, again, fresh, sampled = victim(), victim(), victim(), victim(sampled=True)
+    answers = first.query(asked)
+    assert again.query(asked) == answers
+    assert [a.example_id for a in answers] == ["a", "b", "c"]
+    assert (again.unique, again.total, again.computed, again.stored) == (3, 3, 0, 3)
+    assert (first.unique, first.total) == (again.unique, again.total)
+    fresh.query(asked, fresh=True)
+    sampled.query(asked)
+    assert (fresh.computed, sampled.computed) == (3, 3)
+    relabelled = victim()
+    relabelled.query([example("a", "x y", label=1)])
+    assert relabelled.computed == 1
 
 
 def test_stream_depends_on_every_name_and_its_boundaries():

@@ -21,7 +21,7 @@ def scene():
     task = made(made.Config())
     splits = task.splits(0)
 
-    def attacked(name, attack, seed=0):
+    def attacked(name, *attacks, seed=0):
         spec = RunSpec(
             model=ModelRef(name="builtin:nano"),
             task=Component(name="nano-problems"),
@@ -29,12 +29,12 @@ def scene():
             seed=seed,
             budget=Budget(forwards=0),
             evaluation=Evaluation(test_items=4),
-            attacks=(Component(name=name),),
+            attacks=tuple(Component(name=name, alias=f"{name} {i}") for i in range(len(attacks))),
             attack_items=4,
         )
         data = TaskData(task, "k", splits, "d")
         target = task_target(spec, lm, data, measure(spec, lm, data))
-        return attack_all(spec, [attack], lm, target, "digest-of-weights")
+        return attack_all(spec, attacks, lm, target, "digest-of-weights")
 
     return attacked
 
@@ -63,3 +63,18 @@ def test_answers_kept_between_runs_change_nothing_but_the_work(scene, tmp_path, 
     assert first.rows == second.rows == without.rows
     assert first.metrics == second.metrics == without.metrics
     assert without.predictions >= first.predictions > second.predictions == 0
+
+
+def test_the_attacks_of_a_run_share_their_answers_and_nothing_else_changes(scene):
+    every, some = CharTypos(CharTyposConfig(tries=3)), CharTypos(CharTyposConfig(tries=2))
+    apart = [scene("char-typos", attack) for attack in (every, some)]
+    together = scene("char-typos", every, some)
+
+    def of(result, label):
+        named = [r for r in (*result.rows, *result.metrics) if r["condition"] == label]
+        return [{k: v for k, v in r.items() if k != "condition"} for r in named]
+
+    assert of(together, "char-typos 0") == of(apart[0], "char-typos 0")
+    assert of(together, "char-typos 1") == of(apart[1], "char-typos 0")
+    assert together.predictions == apart[0].predictions, "the shorter attack asks the same first texts"
+    assert apart[1].predictions > 0

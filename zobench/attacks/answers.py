@@ -1,9 +1,12 @@
-"""A victim's answers kept on disk, by content: asked once per weights, whatever attack, run or process asks.
+"""A victim's answers kept by content: asked once per weights, whatever attack asks (:class:`RunAnswers`), or
+whatever attack, run or process does (:class:`AnswerStore`, on disk).
 
 The key is the SHA-256 of everything an answer depends on: the weights' digest, a scope that names the task,
 its parameters, the demonstrations and the decoding, and the example's texts, candidates and gold answer (its
-id is not part of it). One SQLite file per folder; several processes may use it at once. Sampled answers and
-confirmations are never kept. An answer computed in another batch shape differs by rounding, as within a run.
+id is not part of it). Sampled answers and confirmations are never kept, and queries are counted as if nothing
+were. An answer computed in another batch shape differs by rounding, as within an attack; so a run shares its
+answers between its attacks by default, which are always the same, and takes those of other runs, which may be
+there or not, only where it is told to.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from zobench.data.example import Example
 from zobench.tasks.base import Prediction
@@ -21,8 +25,41 @@ from zobench.tasks.base import Prediction
 _CHUNK = 500
 
 
+class Answers(Protocol):
+    """Answers for one state of the weights and one scope."""
+
+    def get(self, examples: Sequence[Example]) -> dict[int, Prediction]:
+        """Known answers by index into ``examples``."""
+        ...
+
+    def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
+        """Keep these answers; one that is there already stays as it is."""
+        ...
+
+
+class RunAnswers:
+    """Answers in memory, for the attacks of one run on one state of the weights."""
+
+    def __init__(self, weights_digest: str, scope: Mapping[str, object]) -> None:
+        self._about = _about(weights_digest, scope)
+        self._known: dict[bytes, Prediction] = {}
+
+    def get(self, examples: Sequence[Example]) -> dict[int, Prediction]:
+        found = {i: self._known.get(_key(self._about, e)) for i, e in enumerate(examples)}
+        return {
+            i: dataclasses.replace(answer, example_id=examples[i].id)
+            for i, answer in found.items()
+            if answer is not None
+        }
+
+    def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
+        for example, answer in zip(examples, answers, strict=True):
+            self._known.setdefault(_key(self._about, example), answer)
+
+
 class AnswerStore:
-    """Answers in ``folder/answers.sqlite`` for one state of the weights and one scope.
+    """Answers in ``folder/answers.sqlite`` for one state of the weights and one scope; several processes may
+    use it at once.
 
     Args:
         folder: created where it is missing.
@@ -32,15 +69,14 @@ class AnswerStore:
 
     def __init__(self, folder: str | Path, weights_digest: str, scope: Mapping[str, object]) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self._about = json.dumps([weights_digest, scope], sort_keys=True, ensure_ascii=False)
+        self._about = _about(weights_digest, scope)
         self._file = sqlite3.connect(Path(folder) / "answers.sqlite", timeout=60, isolation_level=None)
         self._file.execute("pragma journal_mode=wal")
         self._file.execute("pragma synchronous=off")
         self._file.execute("create table if not exists answers (key blob primary key, answer text not null)")
 
     def get(self, examples: Sequence[Example]) -> dict[int, Prediction]:
-        """Known answers by index into ``examples``."""
-        keys = [self._key(e) for e in examples]
+        keys = [_key(self._about, e) for e in examples]
         found: dict[bytes, str] = {}
         for at in range(0, len(keys), _CHUNK):
             some = keys[at : at + _CHUNK]
@@ -49,8 +85,7 @@ class AnswerStore:
         return {i: _read(found[key], examples[i].id) for i, key in enumerate(keys) if key in found}
 
     def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
-        """Keep these answers; one that another process kept meanwhile stays as it is."""
-        rows = [(self._key(e), _written(a)) for e, a in zip(examples, answers, strict=True)]
+        rows = [(_key(self._about, e), _written(a)) for e, a in zip(examples, answers, strict=True)]
         self._file.execute("begin immediate")
         self._file.executemany("insert or ignore into answers values (?, ?)", rows)
         self._file.execute("commit")
@@ -58,10 +93,15 @@ class AnswerStore:
     def close(self) -> None:
         self._file.close()
 
-    def _key(self, example: Example) -> bytes:
-        body = [dict(example.text), list(example.candidates), example.label, example.answer, _plain(example)]
-        text = json.dumps(body, sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256((self._about + text).encode("utf-8", "surrogatepass")).digest()
+
+def _about(weights_digest: str, scope: Mapping[str, object]) -> str:
+    return json.dumps([weights_digest, scope], sort_keys=True, ensure_ascii=False)
+
+
+def _key(about: str, example: Example) -> bytes:
+    body = [dict(example.text), list(example.candidates), example.label, example.answer, _plain(example)]
+    text = json.dumps(body, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256((about + text).encode("utf-8", "surrogatepass")).digest()
 
 
 def _plain(example: Example) -> dict[str, str]:

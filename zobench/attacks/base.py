@@ -17,7 +17,7 @@ from zobench.data.example import Example
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
-    from zobench.attacks.answers import AnswerStore
+    from zobench.attacks.answers import Answers
 
 
 class Victim:
@@ -30,7 +30,7 @@ class Victim:
         ``QueryBudgetExceeded``.
         sampled: decoding is random: nothing is cached, and each asked example carries its query number in
             ``meta["query"]``, from which ``predict`` derives its sample.
-        store: answers kept from earlier runs; not read where decoding is random.
+        store: answers kept from other attacks or runs; not read where decoding is random.
 
     Attributes:
         unique: different predictions asked for; total: predictions asked for. Their difference are repeats.
@@ -44,7 +44,7 @@ class Victim:
         weights_digest: str,
         budget_per_example: int | None = None,
         sampled: bool = False,
-        store: AnswerStore | None = None,
+        store: Answers | None = None,
     ) -> None:
         self._predict = predict
         self._store = store

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from zobench.attacks.answers import AnswerStore
+from zobench.attacks.answers import Answers, AnswerStore, RunAnswers
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.attacks.imia import Iterations
 from zobench.attacks.repeats import run_repeats
@@ -179,6 +179,7 @@ def attack_all(
     predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)
     before = predict.computed
     context = AttackContext(target.fields, target.protected, spec.seed, lm, target.pool)
+    kept = _kept_answers(target, digest)
     attacked: dict[str, tuple[Component, Sequence[AttackRecord]]] = {}
     for component, attack in zip(spec.attacks, attacks, strict=True):
         if only and component.label not in only:
@@ -186,7 +187,7 @@ def attack_all(
         records: dict[str, Sequence[AttackRecord]] = {}
         for kind, one in (("attack", attack), ("null", attack.null())):
             budget = query_budget(attack)
-            victim = _victims(target, predict, digest, budget)
+            victim = _victims(target, predict, digest, budget, kept)
             records[kind], queries = run_repeats(one, victim, target.examples, context)
             about = condition_of(target.task, component, kind)
             pairs = zip(cycle(target.examples), records[kind], strict=False)
@@ -204,15 +205,22 @@ def attack_all(
     return result
 
 
-def _victims(
-    target: Target, predict: CleanKnown, digest: str, budget: int | None
-) -> Callable[[float, int], Victim]:
-    """Makes a victim for a temperature and a seed; a greedy one reads ``ANSWERS`` where that is set."""
+def _kept_answers(target: Target, digest: str) -> Answers:
+    """Answers that these attacks share; on disk where ``ANSWERS`` names a folder and the target says what its
+    answers depend on."""
     folder = os.environ.get(ANSWERS, "")
+    if folder and target.scope:
+        return AnswerStore(folder, digest, target.scope)
+    return RunAnswers(digest, {"task": target.task})
+
+
+def _victims(
+    target: Target, predict: CleanKnown, digest: str, budget: int | None, kept: Answers
+) -> Callable[[float, int], Victim]:
+    """Makes a victim for a temperature and a seed; a greedy one reads the kept answers."""
 
     def make(temperature: float, seed: int) -> Victim:
         if not temperature:
-            kept = AnswerStore(folder, digest, target.scope) if folder and target.scope else None
             return Victim(predict, weights_digest=digest, budget_per_example=budget, store=kept)
         if target.sampled is None:
             raise ValueError(f"task {target.task!r} cannot be sampled at temperature {temperature}")
