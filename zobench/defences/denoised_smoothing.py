@@ -156,6 +156,24 @@ class DenoisedSmoothing(nn.Module):
         return loss
 
 
+def votes(
+    scores: BlackBox,
+    row: torch.Tensor,
+    *,
+    sigma: float,
+    classes: int,
+    n0: int,
+    n: int,
+    draws: torch.Generator,
+) -> tuple[list[int], list[int]]:
+    """Counts per class on ``n0`` noisy copies of a row, and on ``n`` others."""
+    noise = torch.randn(n0 + n, len(row), generator=draws, dtype=row.dtype)
+    with torch.no_grad():
+        labels = scores(row + sigma * noise).argmax(-1).numpy()
+    first, rest = (np.bincount(part, minlength=classes).tolist() for part in (labels[:n0], labels[n0:]))
+    return first, rest
+
+
 def certify(
     scores: BlackBox,
     x: torch.Tensor,
@@ -168,13 +186,10 @@ def certify(
     seed: int = 0,
 ) -> list[Certificate]:
     """A certificate for every row of ``x``; ``n0 + n`` queries each (the paper's usual n is 100,000)."""
-    found = []
     draws = torch.Generator().manual_seed(seed)
+    found = []
     for row in x:
-        noise = torch.randn(n0 + n, len(row), generator=draws, dtype=row.dtype)
-        with torch.no_grad():
-            labels = scores(row + sigma * noise).argmax(-1).numpy()
-        first, rest = (np.bincount(part, minlength=classes).tolist() for part in (labels[:n0], labels[n0:]))
+        first, rest = votes(scores, row, sigma=sigma, classes=classes, n0=n0, n=n, draws=draws)
         found.append(certificate(first, rest, sigma=sigma, alpha=alpha))
     return found
 

@@ -74,6 +74,9 @@ class SmoothedTask(Task):
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         return self.inner.loss(lm, module, batch)
 
+    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return self.inner.item_losses(lm, module, batch)
+
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
     ) -> list[Prediction]:

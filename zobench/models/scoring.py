@@ -39,6 +39,13 @@ def causal_logits(module: torch.nn.Module, padded: Mapping[str, torch.Tensor], k
     return module(**padded, use_cache=False, logits_to_keep=keep).logits
 
 
+def causal_states(module: torch.nn.Module, padded: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What the head reads at the last column: hidden states in float32 on the CPU, shape (rows, width). One
+    forward of ``module``."""
+    states = module(**padded, use_cache=False, logits_to_keep=1, output_hidden_states=True).hidden_states
+    return states[-1][:, -1].float().cpu()
+
+
 def masked_logits(
     module: torch.nn.Module, padded: Mapping[str, torch.Tensor], positions: torch.Tensor
 ) -> torch.Tensor:
@@ -69,7 +76,22 @@ def option_log_likelihoods(
         targets: the last columns' token ids, shape (rows, longest option), left-padded with anything.
         target_mask: 1 where a column belongs to the option, same shape.
     """
-    width = targets.shape[1]
-    logits = causal_logits(module, padded, keep=width + 1)[:, :-1].float()
-    chosen = logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)
-    return (chosen * target_mask).sum(1)
+    return (_chosen(module, padded, targets) * target_mask).sum(1)
+
+
+def option_token_log_likelihoods(
+    module: torch.nn.Module,
+    padded: Mapping[str, torch.Tensor],
+    targets: torch.Tensor,
+    target_mask: torch.Tensor,
+) -> torch.Tensor:
+    """The same before summing: log-probabilities of all options' tokens, one after the other, float32."""
+    return _chosen(module, padded, targets)[target_mask > 0]
+
+
+def _chosen(
+    module: torch.nn.Module, padded: Mapping[str, torch.Tensor], targets: torch.Tensor
+) -> torch.Tensor:
+    """Log-probabilities of the targets, shape (rows, longest option)."""
+    logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1].float()
+    return logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)

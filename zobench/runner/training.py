@@ -13,18 +13,16 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zobench.runner.attack_rows import Place
-from zobench.runner.attacking import AttackResult, attack_all, harness_target, task_target
-from zobench.runner.checkpoints import pack, unpack
+from zobench.runner.checkpoints import Progress, pack, unpack
 from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
-from zobench.runner.measuring import Measured, Row, Spent, forwards_for, measure, metric_rows
-from zobench.runner.parts import component_key
+from zobench.runner.evaluating import Evaluator
+from zobench.runner.losses import differentiable, loss_of
+from zobench.runner.measuring import Measured, Row, Spent, metric_rows
 from zobench.runner.supplies import RunSupplies
 from zobench.runner.workbench import TaskData, Workbench
 from zobench.store.artifacts import keep_artifacts
@@ -40,32 +38,11 @@ if TYPE_CHECKING:
     from zobench.zo.base import Cost, Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
 
-LM_EVAL_SPLIT = "lm-eval"
-"""Split of metrics of attacks on lm-eval tasks: not to be mistaken for those on the run's own task."""
-
 Listener = Callable[[dict[str, Any]], None]
 
 
 class Stopped(Exception):
     """A clean stop was asked for; the checkpoint is written."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """Everything of the position that is not weights or method state; JSON in the checkpoint."""
-
-    step: int = 0
-    seconds: float = 0.0
-    refused: int = 0
-    evaluation_forwards: int = 0
-    evaluation_seconds: float = 0.0
-    curve: list[Row] = field(default_factory=list)
-    points: list[int] = field(default_factory=list)
-    """Budget points that are measured already."""
-    prepared: bool = False
-    diagnostic_forwards: int = 0
-    traps: list[dict[str, Any]] = field(default_factory=list)
-    resumed: int = 0
 
 
 class Training:
@@ -90,8 +67,9 @@ class Training:
             optimizer.supply(RunSupplies(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
-        self.traps = TrapWatch(optimizer)
+        self.traps = TrapWatch(optimizer, reaches_zero=not differentiable(spec))
         self.progress = Progress()
+        self.evaluator = Evaluator(spec, bench, space, self.progress, self._synchronize)
         self.guard = DivergenceGuard()
         self.diverged = ""
         self._every = checkpoint_every
@@ -105,8 +83,14 @@ class Training:
     def make_objective(self) -> Objective:
         """What the optimizer minimizes. Without gradients from it, in inference mode: a module that keeps a
         tensor of one forward for the next could not be differentiated afterwards."""
-        inference = self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None
-        return Objective(self.lm.module, self._loss, self.meter, inference=inference)
+        return Objective(
+            self.lm.module,
+            loss_of(self.spec, self.lm, self.data.task),
+            self.meter,
+            differentiable=differentiable(self.spec),
+            inference=self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None,
+            items=self._items,
+        )
 
     def minibatch(self) -> Any:
         """The coming step's minibatch, with ``sequences`` and ``tokens``."""
@@ -126,8 +110,8 @@ class Training:
     def take_position(self, position: dict[str, Any]) -> None:
         """Go on from ``own_position()``."""
 
-    def _loss(self, module: torch.nn.Module, batch: Any) -> torch.Tensor:
-        return self.data.task.loss(self.lm, module, batch)
+    def _items(self, module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return self.data.task.item_losses(self.lm, module, batch)
 
     def run(self, should_stop: Callable[[], bool]) -> str:
         """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
@@ -173,91 +157,12 @@ class Training:
         return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
 
     def measured(self) -> Measured:
-        """Evaluate the current state; its time and passes are booked apart from training.
-
-        The untouched model is measured once per process for all methods that start from it, and counted for
-        each.
-        """
-        started = time.perf_counter()
-        key = self._untouched()
-        result = self.data.measured.get(key)
-        if result is None:
-            result = measure(self.spec, self.lm, self.data)
-        self._book(len(result.examples), started)
-        if key[0]:
-            self.data.measured[key] = result
+        """Metrics and predictions of the current state; its time and passes are booked apart from
+        training."""
+        result = self.evaluator.measured()
         primary = result.values.get(self.data.task.primary_metric)
         self._tell({"metric": None if primary is None else primary.value})
         return result
-
-    def _untouched(self) -> tuple[object, ...]:
-        """What the predictions of the model as loaded depend on besides the task's rows; first part empty
-        where the model has been changed or has an adapter."""
-        as_loaded = self.progress.step == 0 and self.space.kind == "full"
-        evaluation = (self.spec.evaluation.test_items, self.spec.evaluation.validation_items)
-        return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *evaluation)
-
-    def lm_eval_rows(self) -> list[Row]:
-        """Metrics of lm-eval tasks on the current state, in their own order."""
-        evaluation, rows = self.spec.evaluation, []
-        for name in evaluation.lm_eval:
-            from zobench.tasks.lm_eval_adapter import evaluate
-
-            started = time.perf_counter()
-            found = evaluate(
-                self.lm, name, include=evaluation.lm_eval_include, limit=evaluation.lm_eval_limit
-            )
-            self._book(max((v.n for v in found.values()), default=0), started)
-            result = Measured("test", (), [], found)
-            at = self.spec.budget.forwards
-            new = metric_rows(self.spec, self.spent(), result, at=at, final=True)
-            rows += [{**row, "task": name} for row in new]
-        return rows
-
-    def attacked(self, measured: Measured, *, along: bool = False) -> AttackResult:
-        """Every attack of the run on the current state, each beside its null; ``along``: only those asked for
-        along the curve. The untouched model is attacked once per process for all methods, and counted for
-        each.
-        """
-        if not self.spec.attacks:
-            return AttackResult()
-        started = time.perf_counter()
-        only = self.spec.evaluation.attacks_along if along else ()
-        named = tuple(f"{c.label} {component_key(c)}" for c in self.spec.attacks)
-        key = (*self._untouched(), named, self.spec.attack_items, only)
-        result = self.data.attacked.get(key)
-        if result is None:
-            attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
-            target = task_target(self.spec, self.lm, self.data, measured)
-            result = attack_all(self.spec, attacks, self.lm, target, self.space.digest(), only)
-        if key[0]:
-            self.data.attacked[key] = result
-        self._book(result.predictions, started)
-        return result
-
-    def lm_eval_attacked(self) -> AttackResult:
-        """Every attack of the run on the lm-eval tasks that name a column to edit, on the current state."""
-        evaluation, found = self.spec.evaluation, AttackResult()
-        for name, column in evaluation.lm_eval_attack.items():
-            started = time.perf_counter()
-            attacks = [self.bench.parts.attack(c) for c in self.spec.attacks]
-            target = harness_target(self.spec, self.lm, name, column)
-            result = attack_all(self.spec, attacks, self.lm, target, self.space.digest())
-            self._book(result.predictions, started)
-            found.rows += result.rows
-            found.metrics += [{**row, "split": LM_EVAL_SPLIT} for row in result.metrics]
-        return found
-
-    def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:
-        """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""
-        wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
-        result = self.attacked(measured, along=True) if wanted else AttackResult()
-        return [row for b in wanted for row in result.placed(Place(spent, b))[1]]
-
-    def _book(self, predictions: int, started: float) -> None:
-        self.progress.evaluation_forwards += forwards_for(predictions, self.spec.budget.batch_size)
-        self._synchronize()
-        self.progress.evaluation_seconds += time.perf_counter() - started
 
     def open_points(self) -> list[int]:
         """Budget points below the budget that are not measured yet; the budget itself is the final state."""
@@ -293,12 +198,12 @@ class Training:
         for b in points:
             self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
             self.progress.points.append(b)
-        self.progress.curve += self.attack_metrics_at(points, spent, result)
+        self.progress.curve += self.evaluator.attack_metrics_at(points, spent, result)
         named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
         self._tell({"at": spent.forwards, "measured": named})
 
     def _diagnosis(self) -> Diagnosis:
-        own = Objective(self.lm.module, self._loss)
+        own = Objective(self.lm.module, loss_of(self.spec, self.lm, self.data.task))
         return Diagnosis(self.spec, self.bench, self.space, self.optimizer, own)
 
     @contextlib.contextmanager
@@ -352,10 +257,9 @@ class Training:
 
     def _checkpoint(self) -> None:
         self.progress.traps = self.traps.state()
-        progress = {name: getattr(self.progress, name) for name in Progress.__dataclass_fields__}
         meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
         position = {
-            "progress": progress,
+            "progress": self.progress.state(),
             "meter": meter,
             "guard": self.guard.state(),
             "diverged": self.diverged,
@@ -375,7 +279,7 @@ class Training:
             return
         self.space.load_state_dict({n: t.to(self.space.device) for n, t in weights.items()})
         self.optimizer.load_state_dict(state)
-        self.progress = Progress(**position["progress"])
+        self.progress.take(position["progress"])
         self.progress.resumed += 1
         self.traps.load_state(self.progress.traps)
         for name, value in position["meter"].items():

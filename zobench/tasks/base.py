@@ -82,6 +82,9 @@ class Task(ABC):
     kind: ClassVar[str]
     primary_metric: ClassVar[str] = "accuracy"
 
+    scores: ClassVar[tuple[str, ...]] = ()
+    """Scores of a minibatch that a run may train on in place of the loss: ``accuracy``, ``f1``."""
+
     config: Any
     chance: float | None = None
     attackable: tuple[str, ...] = ()
@@ -104,6 +107,23 @@ class Task(ABC):
         ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional
         view), so the forward must go through the argument, never through ``lm.module``.
         """
+
+    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Losses whose mean is :meth:`loss`, one per item of the minibatch, float32 vector; one forward.
+
+        An item is an example, or an answer token where the loss is a mean over tokens. By default the whole
+        minibatch is one item.
+        """
+        return self.loss(lm, module, batch).reshape(1)
+
+    def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        """A training minibatch for :meth:`score`; that of the loss unless the score needs more."""
+        return self.batch(lm, examples)
+
+    def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
+        """A score of the minibatch in [0, 1] by one of the names in ``scores``, as a float32 scalar tensor
+        that has no gradient. ``batch`` is one of :meth:`scored_batch`; ``module`` as in :meth:`loss`."""
+        raise ValueError(f"this task has no {name!r} of a minibatch to train on")
 
     @abstractmethod
     def predict(

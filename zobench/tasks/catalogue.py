@@ -21,6 +21,8 @@ TASKS: dict[str, str] = {
     "gsm-ic": "zobench.tasks.math_problems:GSMIC",
     "advglue": "zobench.tasks.advglue:AdvGLUE",
     "smoothllm": "zobench.defences.smooth_llm:SmoothedTask",
+    "denoised-smoothing": "zobench.defences.denoised_task:DenoisedTask",
+    "denoised-smoothing-rge": "zobench.defences.denoised_task:RandomlyDenoisedTask",
     "nano-sentiment": "zobench.tasks.nano:NanoSentiment",
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",

@@ -27,13 +27,19 @@ from zobench.data.example import Example
 from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_calibration_error, nll
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
-from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
+from zobench.models.scoring import (
+    causal_logits,
+    masked_logits,
+    option_log_likelihoods,
+    option_token_log_likelihoods,
+)
 from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
 from zobench.tasks.encoding import Row
 from zobench.tasks.prompts import Prompt
+from zobench.tasks.scores import macro_f1, option_accuracy
 
 Scoring = Literal["label-words", "option-likelihood"]
 Training = Literal["classification", "teacher-forcing"]
@@ -52,6 +58,7 @@ class PromptedClassification(Task):
     """
 
     kind: ClassVar[str] = "classification"
+    scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
 
     def __init__(
         self,
@@ -82,16 +89,27 @@ class PromptedClassification(Task):
 
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """Tokens for the training loss; ``sequences`` counts candidates under ``option-likelihood``."""
+        return self._batch(lm, examples, gold_only=self.training == "teacher-forcing")
+
+    def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        """All options of every example, whatever the loss is taught with, and which of them are right."""
+        batch = self._batch(lm, examples, gold_only=False)
+        right = [[self.is_correct(e, i) for i in range(len(self.options(e)))] for e in examples]
+        most = max(map(len, right))
+        table = [row + [False] * (most - len(row)) for row in right]
+        inputs = {**batch.inputs, "right": torch.tensor(table, device=lm.device)}
+        return Batch(inputs, batch.sequences, batch.tokens)
+
+    def _batch(self, lm: LanguageModel, examples: Sequence[Example], *, gold_only: bool) -> Batch:
         gold = [_gold(e) for e in examples]
         if self._by_answer(lm):
             rows = self._answer_rows(lm, examples, ())
             inputs = self._answer_inputs(lm, rows)
-            inputs["gold"] = torch.tensor(gold, device=lm.device)
         else:
-            rows, counts = self._option_rows(lm, examples, (), gold_only=self.training == "teacher-forcing")
+            rows, counts = self._option_rows(lm, examples, (), gold_only=gold_only)
             inputs = self._option_inputs(lm, rows)
             inputs["counts"] = counts
-            inputs["gold"] = torch.tensor(gold, device=lm.device)
+        inputs["gold"] = torch.tensor(gold, device=lm.device)
         return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))
 
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -104,6 +122,30 @@ class PromptedClassification(Task):
             return -sums.sum() / inputs["lengths"].sum()
         scores = _by_example(sums / inputs["lengths"], inputs["counts"])
         return torch.nn.functional.cross_entropy(scores, inputs["gold"])
+
+    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """One loss per example; per answer token under ``teacher-forcing``."""
+        inputs = batch.inputs
+        if self._by_answer(lm):
+            scores = _answer_scores(module, inputs)
+        elif self.training == "teacher-forcing":
+            return -option_token_log_likelihoods(module, **_option_arguments(inputs))
+        else:
+            scores = _by_example(_option_sums(module, inputs) / inputs["lengths"], inputs["counts"])
+        return torch.nn.functional.cross_entropy(scores, inputs["gold"], reduction="none")
+
+    def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
+        """Accuracy, or F1 as the mean over the classes that occur, of the options chosen as in prediction
+        (``calibrated`` left aside). One forward."""
+        inputs = batch.inputs
+        if self._by_answer(lm):
+            scores = _answer_scores(module, inputs)
+        else:
+            sums = _option_sums(module, inputs)
+            scores = _by_example(sums / inputs["lengths"] if self.normalized else sums, inputs["counts"])
+        if name == "accuracy":
+            return option_accuracy(scores, inputs["right"])
+        return macro_f1(scores, inputs["gold"])
 
     @torch.inference_mode()
     def predict(
@@ -268,7 +310,11 @@ def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
 
 
 def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    return option_log_likelihoods(module, inputs["padded"], inputs["targets"], inputs["target_mask"])
+    return option_log_likelihoods(module, **_option_arguments(inputs))
+
+
+def _option_arguments(inputs: Any) -> dict[str, Any]:
+    return {name: inputs[name] for name in ("padded", "targets", "target_mask")}
 
 
 def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:

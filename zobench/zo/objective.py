@@ -84,6 +84,8 @@ class Objective:
         inference: compute losses in torch's inference mode, which costs less per operation; only where no
             gradient is asked for afterwards, since a tensor that the module keeps from such a forward cannot
             be differentiated through.
+        items: ``items(module, batch)`` -> vector of losses whose mean is the loss, for methods that treat
+            examples apart (see :meth:`reshaped_gradient`).
     """
 
     recorded = False
@@ -98,12 +100,14 @@ class Objective:
         *,
         differentiable: bool = True,
         inference: bool = False,
+        items: LossFunction | None = None,
     ) -> None:
         self.module = module
         self.meter = meter if meter is not None else Meter()
         self.differentiable = differentiable
         self._without_gradients = torch.inference_mode if inference else torch.no_grad
         self._loss = loss
+        self._items = items
         self._batch: Any = None
         self._sequences = 0
         self._tokens = 0
@@ -192,6 +196,26 @@ class Objective:
         Only the named parameters are differentiated; whether each asks for a gradient is as it was
         afterwards.
         """
+        return self._differentiated(parameters, lambda: self._loss(self.module, self._batch))
+
+    def reshaped_gradient(
+        self, parameters: Mapping[str, nn.Parameter], shape: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[float, dict[str, torch.Tensor]]:
+        """Mean of ``shape(losses)`` over the minibatch's items and its gradient. 3 forwards.
+
+        Where only the minibatch's loss is known (no ``items``), that one loss is what is reshaped.
+        """
+
+        def reshaped() -> torch.Tensor:
+            if self._items is None:
+                return shape(self._loss(self.module, self._batch).reshape(1)).mean()
+            return shape(self._items(self.module, self._batch)).mean()
+
+        return self._differentiated(parameters, reshaped)
+
+    def _differentiated(
+        self, parameters: Mapping[str, nn.Parameter], value: Callable[[], torch.Tensor]
+    ) -> tuple[float, dict[str, torch.Tensor]]:
         self._require_differentiable("a gradient")
         self._charge(FORWARDS_PER_GRADIENT)
         asked = {name: p.requires_grad for name, p in parameters.items()}
@@ -199,7 +223,7 @@ class Objective:
             for p in parameters.values():
                 p.requires_grad_(True)
             with torch.enable_grad():
-                loss = self._loss(self.module, self._batch)
+                loss = value()
                 grads = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
         finally:
             for name, p in parameters.items():

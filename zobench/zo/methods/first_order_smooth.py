@@ -93,15 +93,27 @@ class SmoothingConfig(AdamConfig):
         checks.count("n", self.n)
 
 
+Taken = Callable[[Objective, ParameterSpace], Gradient]
+
+
+def plain_gradient(objective: Objective, space: ParameterSpace) -> Gradient:
+    """Of the minibatch's loss."""
+    return objective.gradient(space.tensors)
+
+
 def gradient_at(
-    space: ParameterSpace, objective: Objective, move: Callable[[str], torch.Tensor], scale: float
+    space: ParameterSpace,
+    objective: Objective,
+    move: Callable[[str], torch.Tensor],
+    scale: float,
+    taken: Taken = plain_gradient,
 ) -> Gradient:
     """Loss and gradient at theta + scale * move; the weights are put back to the bit. 3 forwards."""
     before = space.snapshot()
     try:
         for name in space:
             space.put_(name, before[name] + (scale * move(name)).to(before[name].dtype))
-        return objective.gradient(space.tensors)
+        return taken(objective, space)
     finally:
         space.restore(before)
 
@@ -124,11 +136,17 @@ class Looking(FirstOrder):
         squares = (float(self.tuned(n, g).double().square().sum()) for n, g in grads.items())
         return math.sqrt(math.fsum(squares))
 
-    def uphill(self, objective: Objective, grads: Mapping[str, torch.Tensor], step: float) -> Gradient:
+    def uphill(
+        self,
+        objective: Objective,
+        grads: Mapping[str, torch.Tensor],
+        step: float,
+        taken: Taken = plain_gradient,
+    ) -> Gradient:
         """Loss and gradient at theta + step * g/||g||; at theta again where g is zero or not finite."""
         norm = self.length(grads)
         scale = step / norm if norm > 0 and math.isfinite(norm) else 0.0
-        return gradient_at(self.space, objective, lambda n: self.tuned(n, grads[n]), scale)
+        return gradient_at(self.space, objective, lambda n: self.tuned(n, grads[n]), scale, taken)
 
 
 class Sam(Looking):

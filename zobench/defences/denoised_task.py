@@ -1,0 +1,244 @@
+"""Denoised smoothing of a classification task on its texts' embeddings, as a task of its own (2203.14195).
+
+The embedding x of a text is the model's last hidden state at the answer position, shifted by the mean of
+the defence's rows and divided by s, the root of the mean variance of its coordinates there. The black box f
+maps x back to the scores of the label words. A denoiser and an autoencoder stand before f
+(:mod:`zobench.defences.denoised_smoothing`); they are trained to give embeddings back, then the denoiser by
+queries of f alone (``rge`` or ``cge`` at the encoder's output). An example is answered by the vote over noisy
+copies of its embedding, or not at all (``abstain``, counted as wrong), and certified within a radius:
+
+    no change of the embedding shorter than R s changes the answer, with confidence 1 - alpha.
+
+Metrics: those of the inner task (its log-probabilities are the shares of the votes, one added to each class),
+``certified_accuracy_at_R`` for every radius, and ``abstained``. What is certified is the embedding, not the
+text: how far an edit moves it is the model's own affair.
+
+The defence belongs to the weights: it is trained anew whenever the embeddings of its rows are other ones.
+Training and loss of the model are the inner task's. Cost: one prediction of the inner task per example,
+``steps * batch * (queries + 1)`` rows through f (``latent`` for ``queries`` under ``cge``) per state of the
+weights, and ``n0 + n`` per example; f is one small matrix product.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+
+from zobench.attacks.streams import stream
+from zobench.data.example import Example, Splits
+from zobench.defences.certificates import ABSTAIN, Certificate, certificate, certified_accuracy
+from zobench.defences.denoised_smoothing import BlackBox, DenoisedSmoothing, DenoiserConfig, votes
+from zobench.metrics.calibration import accuracy_with_stderr
+from zobench.models.base import LanguageModel
+from zobench.models.batching import chunks_by_length
+from zobench.models.scoring import causal_states
+from zobench.models.shared_prefix import prediction_tokens
+from zobench.plugins import lookup
+from zobench.tasks import encoding
+from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.classification import PromptedClassification
+
+NO_ANSWER = "abstain"
+_PROBES = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoisedTaskConfig(DenoiserConfig):
+    of: str = "nano-sentiment"
+    """The task that is defended: label words, causal models."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Its parameters."""
+    sigma: float = 0.5
+    """Standard deviation of the noise, in units of s."""
+    queries: int = 8
+    hidden: int = 64
+    steps: int = 200
+    batch: int = 32
+    lr: float = 3e-3
+    by_queries: bool = True
+    """Whether the denoiser is trained by queries of the black box, after it was trained to denoise."""
+    row_draws: int = 4
+    """Seeds 0, 1 … whose draws of the inner task's training rows the defence learns from, together."""
+    n0: int = 20
+    """Noisy copies that choose the class."""
+    n: int = 200
+    """Others that bound its share."""
+    alpha: float = 0.01
+    """One minus the confidence of a certificate."""
+    radii: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """Radii, in units of s, at which certified accuracy is reported."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if min(self.row_draws, self.n0, self.n) < 1 or not 0 < self.alpha < 1:
+            raise ValueError("row_draws, n0 and n must be at least 1 and alpha lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What was trained for one state of the weights."""
+
+    probe: torch.Tensor
+    shift: torch.Tensor
+    scale: float
+    smoothed: DenoisedSmoothing
+
+    def embedded(self, states: torch.Tensor) -> torch.Tensor:
+        """The units of the noise and of the radii."""
+        return (states - self.shift) / self.scale
+
+
+class DenoisedTask(Task):
+    """The inner task, answered by the vote over noisy embeddings."""
+
+    Config: ClassVar[type] = DenoisedTaskConfig
+    kind: ClassVar[str] = "classification"
+    config: DenoisedTaskConfig
+
+    def __init__(self, config: DenoisedTaskConfig) -> None:
+        self.config = config
+        made = lookup("tasks", config.of)
+        inner = made(made.Config(**config.params))
+        if not isinstance(inner, PromptedClassification) or inner.scoring != "label-words":
+            raise ValueError(f"denoised-smoothing: task {config.of!r} does not choose among label words")
+        self.inner = inner
+        self.attackable, self.protected = inner.attackable, inner.protected
+        self.chance = inner.chance
+        self._defence: Defence | None = None
+
+    def splits(self, seed: int) -> Splits:
+        return self.inner.splits(seed)
+
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        return self.inner.batch(lm, examples)
+
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return self.inner.loss(lm, module, batch)
+
+    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        return self.inner.item_losses(lm, module, batch)
+
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """The certified class of each example; deterministic in its text and the seed."""
+        with torch.inference_mode(False):
+            defence = self.defence(lm)
+            x = defence.embedded(states_of(self.inner, lm, examples, demonstrations))
+            return [self._answer(defence, e, row) for e, row in zip(examples, x, strict=True)]
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """See the module's text."""
+        n = len(predictions)
+        gold = [-2 if e.label is None else e.label for e in examples]
+        found = [self.certificate_of(p) for p in predictions]
+        shares = certified_accuracy(found, gold, self.config.radii)
+        certified = {
+            f"certified_accuracy_at_{radius:g}": MetricValue(
+                float(share), n, math.sqrt(share * (1 - share) / n)
+            )
+            for radius, share in zip(self.config.radii, shares, strict=True)
+        }
+        abstained, stderr = accuracy_with_stderr([p.label is None for p in predictions])
+        inner = self.inner.metrics(examples, predictions)
+        return {**inner, **certified, "abstained": MetricValue(abstained, n, stderr)}
+
+    def certificate_of(self, prediction: Prediction) -> Certificate:
+        """The certificate that a prediction stands for, from the shares of its votes."""
+        if prediction.label is None or prediction.log_probs is None:
+            return Certificate(ABSTAIN, 0.0)
+        c, classes = self.config, len(prediction.log_probs)
+        hits = [round(math.exp(p) * (c.n + classes)) - 1 for p in prediction.log_probs]
+        chosen = [int(i == prediction.label) for i in range(classes)]
+        return certificate(chosen, hits, sigma=c.sigma, alpha=c.alpha)
+
+    def defence(self, lm: LanguageModel) -> Defence:
+        """The one for the model's weights as they are, trained where it is not there yet."""
+        rows = self._rows()
+        probe = states_of(self.inner, lm, rows[:_PROBES])
+        if self._defence is None or not torch.equal(self._defence.probe, probe):
+            self._defence = self._trained(lm, rows, probe)
+        return self._defence
+
+    def _rows(self) -> list[Example]:
+        seeds = range(self.config.row_draws)
+        return list({e.id: e for s in seeds for e in self.inner.splits(s).train}.values())
+
+    def _trained(self, lm: LanguageModel, rows: Sequence[Example], probe: torch.Tensor) -> Defence:
+        states = states_of(self.inner, lm, rows)
+        shift = states.mean(0)
+        scale = float((states - shift).square().mean().sqrt())
+        head = self._head(lm)
+        smoothed = DenoisedSmoothing(
+            lambda x: head(x * scale + shift), states.shape[1], self._denoiser_config()
+        )
+        found = Defence(probe, shift, scale, smoothed)
+        labels = torch.tensor([0 if e.label is None else e.label for e in rows])
+        with torch.enable_grad():
+            smoothed.rebuild(found.embedded(states))
+            if self.config.by_queries:
+                smoothed.tune(found.embedded(states), labels)
+        return found
+
+    def _denoiser_config(self) -> DenoiserConfig:
+        names = [f.name for f in dataclasses.fields(DenoiserConfig)]
+        return DenoiserConfig(**{name: getattr(self.config, name) for name in names})
+
+    def _head(self, lm: LanguageModel) -> BlackBox:
+        """From a hidden state to the scores of the label words: rows of the model's own head."""
+        own: Any = lm.module.get_output_embeddings()  # type: ignore[operator]
+        labels = torch.tensor(encoding.label_word_ids(lm, self.inner.prompt), device=own.weight.device)
+        weight = own.weight.detach()[labels].float().cpu()
+        bias = None if own.bias is None else own.bias.detach()[labels].float().cpu()
+        return lambda states: torch.nn.functional.linear(states, weight, bias)
+
+    def _answer(self, defence: Defence, example: Example, row: torch.Tensor) -> Prediction:
+        c, words = self.config, self.inner.options(example)
+        seed = stream(c.seed, "denoised-smoothing", *example.text.values()).getrandbits(62)
+        draws = torch.Generator().manual_seed(seed)
+        first, rest = votes(
+            defence.smoothed, row, sigma=c.sigma, classes=len(words), n0=c.n0, n=c.n, draws=draws
+        )
+        label = certificate(first, rest, sigma=c.sigma, alpha=c.alpha).label
+        logs = tuple(math.log((count + 1) / (c.n + len(words))) for count in rest)
+        if label == ABSTAIN:
+            return Prediction(example.id, NO_ANSWER, False, None, logs)
+        return Prediction(example.id, words[label], self.inner.is_correct(example, label), label, logs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomlyDenoisedConfig(DenoisedTaskConfig):
+    estimator: str = "rge"
+
+
+class RandomlyDenoisedTask(DenoisedTask):
+    """The same with estimates along random directions, so that one suite may hold both."""
+
+    Config: ClassVar[type] = RandomlyDenoisedConfig
+
+
+def states_of(
+    task: PromptedClassification,
+    lm: LanguageModel,
+    examples: Sequence[Example],
+    demonstrations: Sequence[Example] = (),
+) -> torch.Tensor:
+    """Last hidden states at the answer position, float32 on the CPU, shape (examples, width)."""
+    if lm.architecture != "causal":
+        raise ValueError(f"{lm.identity.name}: denoised-smoothing needs a causal model")
+    shots = [(e, task.options(e)[e.label]) for e in demonstrations if e.label is not None]
+    rows = encoding.causal_rows(lm, [task.prompt.context(e, shots) for e in examples])
+    found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
+    with torch.no_grad():
+        for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):
+            padded = encoding.padded(lm, [rows[i] for i in chunk])
+            for i, state in zip(chunk, causal_states(lm.module, padded), strict=True):
+                found[i] = state
+    return torch.stack(found)
