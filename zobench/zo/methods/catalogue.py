@@ -57,6 +57,7 @@ METHODS: dict[str, str] = {
     "sign-adam": "zobench.zo.methods.first_order_signs:SignAdam",
     "quantized-adam": "zobench.zo.methods.first_order_signs:QuantizedAdam",
     "sam": "zobench.zo.methods.first_order_smooth:Sam",
+    "csam": "zobench.zo.methods.csam:Csam",
     "gradient-penalty": "zobench.zo.methods.first_order_smooth:GradientPenalty",
     "randomized-smoothing": "zobench.zo.methods.first_order_smooth:RandomizedSmoothing",
     "sophia": "zobench.zo.methods.sophia:Sophia",
