@@ -2,9 +2,9 @@
 
     python docs/pictures.py reports/fewshot/index.html docs/pictures
 
-One picture for the top of the page in both colour schemes and at phone width, and one for each section that
-the page has. Nothing is written where the page reports an error. Needs the ``test`` extra (playwright) and
-Debian's ``chromium``; nothing is fetched.
+The top of the page and one section at desktop and at phone width in both colour schemes, a picture of each
+other section that the page has, and of a run's page. Nothing is written where the page reports an error.
+Needs the ``test`` extra (playwright) and Debian's ``chromium``; nothing is fetched.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ TOPS = {
     "leaderboard": (1280, 900, "light"),
     "leaderboard-dark": (1280, 900, "dark"),
     "leaderboard-phone": (390, 844, "light"),
+    "leaderboard-phone-dark": (390, 844, "dark"),
 }
 SECTIONS = {
     "ranking": ("#ranking", 1280, "light"),
     "curves": ("#curves", 1280, "light"),
+    "curves-dark": ("#curves", 1280, "dark"),
+    "curves-phone": ("#curves", 390, "light"),
+    "curves-phone-dark": ("#curves", 390, "dark"),
+    "trade-offs": ("#tradeoffs", 1280, "light"),
     "targets": ("#targets", 1280, "dark"),
     "tasks": ("#tasks", 1280, "light"),
     "head-to-head": ("#pairs", 1280, "light"),
     "robustness": ("#robustness", 1280, "light"),
     "tuning": ("#tuning", 1280, "light"),
-    "curves-phone": ("#curves", 390, "dark"),
 }
+RUNS = {"run": (1280, 900, "light"), "run-phone": (390, 844, "dark")}
+"""The page of the first run, opened in its dialog."""
 MOST_HIGH = 1000
 """Taller sections are cut here: a picture shows what there is, not all of it."""
 
@@ -53,6 +59,12 @@ def main(page_file: str, folder: str) -> None:
                 save_section(page, selector, target / f"{name}.png")
             else:
                 (target / f"{name}.png").unlink(missing_ok=True)
+            page.context.close()
+        for name, (width, height, scheme) in RUNS.items():
+            page = opened(browser, address, width, height, scheme)
+            page.locator(".run-link").first.click()
+            page.locator("#run .plot-container").first.wait_for(state="attached")
+            page.screenshot(path=target / f"{name}.png")
             page.context.close()
         browser.close()
 

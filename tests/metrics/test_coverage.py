@@ -98,3 +98,62 @@ def test_rank_intervals_of_the_bootstrap() -> None:
             hits[place] += found.low <= place + 1 <= found.high
     for covered in hits:
         at_least(int(covered), studies, 0.90)
+
+
+def simulate_profiles(tasks: int, seeds: int, studies: int, rng: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hits of the band of a performance profile at each threshold, and those of a percentile bootstrap that
+    resamples seeds within tasks (arXiv 2108.13264); tasks of different level and spread."""
+    generator = np.random.default_rng(rng)
+    level, spread = np.linspace(0.6, 0.8, tasks)[:, None], np.linspace(0.02, 0.06, tasks)[:, None]
+    at = np.linspace(0.5, 0.9, 41)
+    truth = stats.norm.sf(at[:, None], level[:, 0], spread[:, 0]).mean(axis=1)
+    exact, bootstrap = np.zeros(len(at), int), np.zeros(len(at), int)
+    for _ in range(studies):
+        runs = level + spread * generator.normal(size=(tasks, seeds))
+        low, high = iv.exact_shares(rk.performance_profile(runs.ravel(), at), runs.size)
+        exact += (low <= truth) & (truth <= high)
+        drawn = generator.integers(0, seeds, (200, tasks, seeds))
+        again = np.take_along_axis(runs[None], drawn, axis=2).reshape(200, -1)
+        ends = np.quantile((again[:, :, None] > at).mean(axis=1), [0.025, 0.975], axis=0)
+        bootstrap += (ends[0] <= truth) & (truth <= ends[1])
+    return exact, bootstrap
+
+
+def test_band_of_the_performance_profile() -> None:
+    for hits in simulate_profiles(3, 3, 400, 9)[0]:
+        at_least(int(hits), 400, 0.95)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 3), (3, 3), (3, 8), (8, 5)])
+def test_band_of_the_performance_profile_long(tasks: int, seeds: int) -> None:
+    """At every threshold; and why the band is no percentile bootstrap, which misses far more."""
+    exact, bootstrap = simulate_profiles(tasks, seeds, 3000, 10 * tasks + seeds)
+    for hits in exact:
+        at_least(int(hits), 3000, 0.95)
+    assert bootstrap.min() < 0.8 * 3000
+
+
+def test_band_of_the_profile_of_times() -> None:
+    """Share of blocks on which a row needs at most twice the forwards of the fastest."""
+    rng, hits, studies = np.random.default_rng(10), 0, 600
+    mean = np.linspace(0.0, 1.0, 3)[:, None]
+    draws = np.exp(mean + rng.normal(0, 0.4, (200_000, 3, 1, 2)))
+    truth = (draws[..., 0] <= 2 * draws.min(axis=-1)).mean()
+    for _ in range(studies):
+        times = np.exp(mean[:, :, None] + rng.normal(0, 0.4, (3, 4, 2))).reshape(12, 2)
+        share = rk.ratio_profile(pd.DataFrame(times, columns=["a", "b"]), [2.0])["a"]
+        low, high = iv.exact_shares(share, 12)
+        hits += bool(low[0] <= truth <= high[0])
+    at_least(hits, studies, 0.95)
+
+
+def test_band_of_a_curve_averaged_over_tasks() -> None:
+    """The page joins the t intervals of the tasks by the root of their squared half widths over the number of
+    tasks: at least nominal, with few seeds by far."""
+    rng, hits, studies = np.random.default_rng(11), 0, 1500
+    for _ in range(studies):
+        runs = 0.7 + np.array([0.01, 0.02, 0.03])[:, None] * rng.normal(size=(3, 4))
+        half = np.sqrt(sum(iv.t_interval(task).half ** 2 for task in runs)) / 3
+        hits += abs(runs.mean() - 0.7) <= half
+    at_least(hits, studies, 0.95)

@@ -44,6 +44,17 @@ def test_wilson_against_statsmodels(k, n):
     assert (ours.low, ours.high) == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-12)
 
 
+@pytest.mark.parametrize("n", [1, 3, 9, 40])
+def test_exact_shares_against_scipy(n):
+    hits = np.arange(n + 1)
+    low, high = iv.exact_shares(hits / n, n)
+    for k in hits:
+        ends = stats.binomtest(int(k), n).proportion_ci(method="exact")
+        assert (low[k], high[k]) == pytest.approx((ends.low, ends.high), abs=1e-12)
+    with pytest.raises(ValueError, match="shares in"):
+        iv.exact_shares([1.2], n)
+
+
 def test_stratified_mean_by_hand_and_one_task_is_the_t_interval():
     groups = [[1.0, 2.0, 3.0], [10.0, 14.0]]
     ours = iv.stratified_mean(frame_of(groups))

@@ -276,10 +276,11 @@ def test_profiles_are_drawn_and_follow_the_legend(page_file, open_page):
     page = open_page(page_file).page
     scroll_through(page)
     page.wait_for_selector("#f-scores .scatterlayer .trace", state="attached")
-    before = page.locator("#f-scores .scatterlayer .trace").count()
+    lines = "find('f-scores').data.filter((t) => t.name).length"
+    before = page.evaluate(lines)
     assert before == page.evaluate("DATA.rows.filter((r) => r.kind === 'ranked').length")
     page.click("#c-rows button >> nth=0")
-    assert page.locator("#f-scores .scatterlayer .trace").count() == before - 1
+    assert page.evaluate(lines) == before - 1
     assert "9 of 9" in column(page, "t-targets", 1)
 
 

@@ -64,7 +64,8 @@ def test_nothing_runs(hostile, open_page):
         page.evaluate(f"window.scrollTo({{top: {y}, behavior: 'instant'}})")
         page.wait_for_timeout(50)
     page.wait_for_selector("#c-plot .scatterlayer .trace")
-    names = page.evaluate("profileTraces([1], DATA.rows.map((r, i) => [i, [1]]), '').map((t) => t.name)")
+    lines = "DATA.rows.map((r, i) => [i, [1], [1], [1]])"
+    names = page.evaluate(f"profileTraces([1], {lines}, '').flatMap((t) => t.name || [])")
     assert len(names) == 6
     assert not any("<" in n for n in names)  # plotly reads tags in names
     for section in ("#targets", "#pairs", "#tuning", "#robustness"):

@@ -57,14 +57,18 @@ def test_profiles_count_runs(found):
     collected = reaching.collect(found.source, found.ranking, found.runs)
     drawn = reaching.profiles(collected, found.ranking)
     names = [s.row for s in found.ranking.standings]
-    for place, shares in drawn["scores"]:
+    for place, shares, low, high in drawn["scores"]:
         values = np.concatenate([*found.ranking.values[names[place]].values()])
         at = np.array(drawn["thresholds"])
         # thresholds are shown with five digits; none of them is that close to a value
         assert shares == pytest.approx([(values > t).mean() for t in at], abs=1e-4)
         assert shares[0] == 1.0
         assert shares[-1] == 0.0
-    reach = {names[place]: shares for place, shares in drawn["reach"]}
+        # six runs: none below says at least 54 %, all below at most 46 % (Clopper and Pearson)
+        assert (low[0], high[0]) == pytest.approx((0.025 ** (1 / 6), 1.0), abs=1e-4)
+        assert (low[-1], high[-1]) == pytest.approx((0.0, 1 - 0.025 ** (1 / 6)), abs=1e-4)
+        assert all(a <= s <= b for a, s, b in zip(low, shares, high, strict=True))
+    reach = {names[place]: shares for place, shares, _, _ in drawn["reach"]}
     assert reach["fast"][0] == 1.0
     assert set(reach["slow"]) == {0.0}
 
@@ -76,6 +80,6 @@ def test_a_row_that_needs_twice_as_long_stands_at_two(found):
     renamed = times.rename(columns={"x": "fast", "y": "slow"})
     drawn = reaching.profiles(reaching.Reaching({}, (), renamed), found.ranking)
     names = [s.row for s in found.ranking.standings]
-    slow = next(shares for place, shares in drawn["reach"] if names[place] == "slow")
+    slow = next(shares for place, shares, _, _ in drawn["reach"] if names[place] == "slow")
     assert [s for r, s in zip(drawn["ratios"], slow, strict=True) if r < 2] == pytest.approx([0.0] * 9)
     assert slow[-1] == 0.5

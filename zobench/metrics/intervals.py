@@ -1,4 +1,4 @@
-"""Intervals for means of runs: t, Wilson, stratified t over tasks, interquartile mean.
+"""Intervals for means of runs: t, Wilson, exact, stratified t over tasks, interquartile mean.
 
 The unit of replication is the seed (one trained model); examples are clustered within it, so test examples
 never count as replicates of a method. Frames are long and named: one row per run with columns ``task``,
@@ -81,6 +81,24 @@ def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
         level,
         "Wilson over examples",
     )
+
+
+def exact_shares(shares: Any, n: int, level: float = 0.95) -> tuple[Floats, Floats]:
+    """Ends of the Clopper-Pearson interval of each share of ``n`` independent runs; same shape as ``shares``.
+
+    Runs of different tasks have different chances p_i, so their count is Poisson-binomial, not binomial.
+    Beyond one from its mean its tails are thinner than those of the binomial with the mean chance (Hoeffding,
+    Ann. Math. Statist. 27, 1956): the interval holds for the mean of the p_i and errs towards width. A
+    percentile bootstrap has no width at all where every run lies on the same side.
+    """
+    share = np.asarray(shares, dtype=float)
+    if n < 1 or (share < 0).any() or (share > 1).any():
+        raise ValueError(f"exact_shares needs shares in [0, 1] of n >= 1 runs, not n = {n}")
+    hits, tail = np.rint(share * n), (1 - level) / 2
+    with np.errstate(invalid="ignore"):
+        low = np.where(hits > 0, special.betaincinv(hits, n - hits + 1, tail), 0.0)
+        high = np.where(hits < n, special.betaincinv(hits + 1, n - hits, 1 - tail), 1.0)
+    return low, high
 
 
 def stratified_mean(

@@ -17,7 +17,7 @@ import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, area_under_curve, median_time, restricted_mean_time
 from zobench.metrics.curves import time_to_target as first_met
-from zobench.metrics.intervals import Interval, stratified_groups
+from zobench.metrics.intervals import Interval, exact_shares, stratified_groups
 from zobench.metrics.ranking import performance_profile, ratio_profile
 from zobench.report.ranking import Ranking
 from zobench.report.scores import targets
@@ -135,10 +135,11 @@ def _finite_or_missed(time: TimeToTarget) -> float:
 
 
 def profiles(reaching: Reaching, ranking: Ranking) -> dict[str, Any]:
-    """Both profiles of the ranked rows, ready to draw.
+    """Both profiles of the ranked rows, ready to draw: place of the row, shares, ends of their band.
 
-    ``scores``: share of a row's runs with a better score than each threshold. ``ratios``: share of (task,
-    seed) on which a row needs at most so many times the forwards of the fastest (Dolan and More).
+    ``scores``: share of a row's runs with a better score than each threshold. ``reach``: share of (task,
+    seed) on which a row needs at most so many times the forwards of the fastest (Dolan and More). Bands hold
+    at each threshold by itself with 95 % (:func:`zobench.metrics.intervals.exact_shares`).
     """
     names = [s.row for s in ranking.standings]
     ranked = [s.row for s in ranking.ranked][:MOST_ROWS]
@@ -152,12 +153,18 @@ def profiles(reaching: Reaching, ranking: Ranking) -> dict[str, Any]:
         out["thresholds"] = [float(f"{t:.5g}") for t in at]
         for name, values in zip(ranked, every, strict=True):
             share = performance_profile(sign * values, sign * at)
-            out["scores"].append([names.index(name), [round(float(s), 4) for s in share]])
+            out["scores"].append([names.index(name), *_banded(share, len(values))])
     shown = [r for r in ranked if r in reaching.times.columns]
     if len(shown) > 1 and len(reaching.times):
         table = ratio_profile(reaching.times[shown], RATIOS)
-        out["reach"] = [[names.index(r), [round(float(s), 4) for s in table[r]]] for r in shown]
+        out["reach"] = [[names.index(r), *_banded(table[r], len(reaching.times))] for r in shown]
     return out
+
+
+def _banded(shares: Any, n: int) -> list[list[float]]:
+    """Shares and the ends of their bands, in steps of 0.0001."""
+    values = np.asarray(shares, dtype=float)
+    return [[round(float(s), 4) for s in line] for line in (values, *exact_shares(values, n))]
 
 
 def spoken_targets(reaching: Reaching, labels: dict[str, str], most: int = 6) -> str:

@@ -6,7 +6,9 @@ const DATA = JSON.parse(document.getElementById("data").textContent);
 function shown(value, signed = false) {
   if (value === null || value === undefined) return "–";
   const x = value * DATA.board.factor;
-  const text = Math.abs(x).toFixed(DATA.board.unit || Math.abs(x) >= 100 ? 1 : 3);
+  const size = Math.abs(x);
+  const small = !DATA.board.unit && size > 0 && size < 0.1;
+  const text = small ? String(Number(size.toPrecision(2))) : size.toFixed(DATA.board.unit || size >= 100 ? 1 : 3);
   return (x < 0 ? "−" : signed ? "+" : "") + text;
 }
 

@@ -62,4 +62,18 @@ function whenSeen(node, draw) {
   addEventListener("beforeprint", () => { if (!DRAWN.has(node)) { DRAWN.set(node, draw); draw(); } });
 }
 
+// charts hold colours of their own: on paper they are the light ones
+function setUpPrint() {
+  let before = "";
+  addEventListener("beforeprint", () => {
+    before = document.documentElement.dataset.theme || "";
+    document.documentElement.dataset.theme = "light";
+    redrawAll();
+  });
+  addEventListener("afterprint", () => {
+    if (before) document.documentElement.dataset.theme = before; else delete document.documentElement.dataset.theme;
+    redrawAll();
+  });
+}
+
 function redrawAll() { for (const draw of DRAWN.values()) draw(); }

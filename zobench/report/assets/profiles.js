@@ -1,15 +1,31 @@
 // The two profiles: scores that runs exceed, and how many times the fastest row's forwards a row needs.
 function setUpProfiles() {
   if (!find("f-scores")) return;
+  const few = Math.max(DATA.profiles.scores.length, DATA.profiles.reach.length) <= 4 ? "1" : "";
+  find("f-bands").checked = remembered("f-bands", few) === "1";
+  find("f-bands").addEventListener("input", () => { remember("f-bands", find("f-bands").checked ? 1 : "", few); redrawAll(); });
   whenSeen(find("f-scores"), drawScoreProfile);
   whenSeen(find("f-ratios"), drawRatioProfile);
 }
 
+// corners of a step that keeps its height until the next x
+function stepped(x, y) {
+  return [x.flatMap((v, i) => (i ? [v, v] : [v])), y.flatMap((v, i) => (i + 1 < y.length ? [100 * v, 100 * v] : [100 * v]))];
+}
+
+function profileBand(x, [row, , low, high]) {
+  const [along, top] = stepped(x, high), bottom = stepped(x, low)[1];
+  return { x: [...along, ...[...along].reverse()], y: [...top, ...bottom.reverse()], fill: "toself", fillcolor: faded(colourOf(row), 0.1), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false };
+}
+
 function profileTraces(x, lines, hover) {
-  return lines.filter(([row]) => !CURVE.off.has(row)).map(([row, y]) => ({
+  const shownLines = lines.filter(([row]) => !CURVE.off.has(row));
+  const bands = find("f-bands").checked ? shownLines.map((line) => profileBand(x, line)) : [];
+  return [...bands, ...shownLines.map(([row, y, low, high]) => ({
     x, y: y.map((v) => 100 * v), mode: "lines", name: plotText(DATA.rows[row].name),
-    line: { color: colourOf(row), width: 2, dash: dashOf(row), shape: "hv" }, hovertemplate: `%{fullData.name}: %{y:.0f} % ${hover}<extra></extra>`,
-  }));
+    customdata: y.map((_, i) => `${Math.round(100 * low[i])} to ${Math.round(100 * high[i])}`),
+    line: { color: colourOf(row), width: 2, dash: dashOf(row), shape: "hv" }, hovertemplate: `%{fullData.name}: %{y:.0f} % (%{customdata}) ${hover}<extra></extra>`,
+  }))];
 }
 
 function profileLegend(lines) {

@@ -17,6 +17,7 @@ function openRun(id) {
     make("h3", {}, "Run it again"), make("pre", { tabindex: 0 }, run.command),
     ...runJson("Specification", run.spec), ...runJson("Environment", run.environment),
   );
+  document.querySelectorAll("#run-body table").forEach(setUpTable);
   find("run").showModal();
   find("run").scrollTop = 0;
   remember("run", id);
@@ -59,10 +60,16 @@ function runJson(title, value) {
   return value ? [make("h3", {}, title), make("pre", { tabindex: 0 }, JSON.stringify(value, null, 1))] : [];
 }
 
+// accuracy or its like where it was measured, else the test metric with the longest curve
+function mainMetric(run) {
+  const names = run.metrics.filter((m) => m[1] === "clean" && m[0] === "test").map((m) => m[3]);
+  const long = (name) => names.filter((n) => n === name).length;
+  return names.find((n) => /accuracy|^em$|f1/.test(n)) || [...new Set(names)].sort((a, b) => long(b) - long(a))[0] || "";
+}
+
 function drawRun(node, run) {
-  const main = run.metrics.filter((m) => m[1] === "clean" && m[0] === "test" && /accuracy|em|f1/.test(m[3]));
-  const metric = main.length ? main[0][3] : "";
-  const points = new Map(main.filter((m) => m[3] === metric).map((m) => [m[4], m[5]]));
+  const metric = mainMetric(run);
+  const points = new Map(run.metrics.filter((m) => m[1] === "clean" && m[0] === "test" && m[3] === metric).map((m) => [m[4], m[5]]));
   const traces = [];
   if (run.steps.x) traces.push({ x: run.steps.x, y: run.steps.loss, mode: "lines", line: { color: faded(colourOf(run.r), 0.5), width: 1.2 }, yaxis: "y2", hovertemplate: "loss %{y:.3~f}<extra></extra>" });
   if (points.size) traces.push({ x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colourOf(run.r), width: 2 }, hovertemplate: `${plotText(metric)} %{y:.3~f}<extra></extra>` });

@@ -10,5 +10,6 @@ document.addEventListener("DOMContentLoaded", () => {
     setUpTuning();
     setUpRuns();
     setUpSections();
+    setUpPrint();
   }
 });

@@ -1,6 +1,7 @@
-// Tables: sort by a click on a heading, search, choose columns, export what is shown.
+// Tables: sort by a click on a heading, search, filter by column, choose columns, export what is shown.
 function setUpTable(table) {
   const heads = [...table.tHead.rows[0].cells];
+  for (const head of heads) head.dataset.key ||= head.textContent.trim().toLowerCase();
   const state = { table, heads, hidden: new Set(), query: "" };
   heads.forEach((head, i) => {
     if (head.hasAttribute("data-hidden")) state.hidden.add(i);
@@ -10,9 +11,16 @@ function setUpTable(table) {
   });
   restoreTable(state);
   showColumns(state);
-  const tools = document.querySelector(`.tools[data-for="${table.id}"]`);
-  if (tools) setUpTools(state, tools);
+  if (table.dataset.name) setUpTools(state, toolsOf(table));
   filterRows(state);
+}
+
+function toolsOf(table) {
+  const given = document.querySelector(`.tools[data-for="${table.id}"]`);
+  if (given) return given;
+  const tools = make("div", { class: "tools", "data-for": table.id });
+  (table.closest(".scroll") || table).before(tools);
+  return tools;
 }
 
 function cellValue(row, i) {
@@ -57,20 +65,48 @@ function showColumns(state) {
   }
 }
 
+function bare(text) { return text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, ""); }
+
+// a number as it is shown: 81.7 ± 1.2, −3.4, 28.8k
+function shownNumber(text) {
+  const found = text.trim().replaceAll("−", "-").replaceAll(",", "").match(/^([+-]?\d*\.?\d+(?:e[+-]?\d+)?)([kMG])?/);
+  return found ? Number(found[1]) * ({ k: 1e3, M: 1e6, G: 1e9 }[found[2]] || 1) : null;
+}
+
+function columnNamed(state, named) {
+  const exact = state.heads.findIndex((h) => bare(h.dataset.key) === named || bare(h.textContent) === named);
+  return exact >= 0 ? exact : state.heads.findIndex((h) => bare(h.textContent).startsWith(named));
+}
+
+// one word of a query: accuracy>80, seconds<=20, task:topic, or a text that occurs anywhere in the row
+function condition(state, word) {
+  const parts = word.match(/^([^<>=:]+)(<=|>=|<|>|=|:)(.+)$/);
+  const named = parts ? bare(parts[1]) : "";
+  const i = named ? columnNamed(state, named) : -1;
+  if (i < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
+  const wanted = shownNumber(parts[3]), operator = parts[2];
+  if (operator === ":" || operator === "=") return (row) => row.cells[i].textContent.toLowerCase().includes(parts[3].toLowerCase());
+  return (row) => {
+    const value = shownNumber(row.cells[i].textContent);
+    if (value === null || wanted === null) return false;
+    return operator === "<" ? value < wanted : operator === ">" ? value > wanted : operator === "<=" ? value <= wanted : value >= wanted;
+  };
+}
+
 function filterRows(state) {
-  const words = state.query.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = state.query.split(/\s+/).filter(Boolean).map((word) => condition(state, word));
   let count = 0;
   for (const row of state.table.tBodies[0].rows) {
-    const text = row.textContent.toLowerCase();
-    row.hidden = !words.every((w) => text.includes(w));
+    row.hidden = !all.every((holds) => holds(row));
     count += !row.hidden;
   }
-  if (state.status) state.status.textContent = words.length ? `${count} shown` : "";
+  if (state.status) state.status.textContent = all.length ? `${count} shown` : "";
 }
 
 function setUpTools(state, tools) {
   const name = state.table.dataset.name;
-  const search = make("input", { type: "search", placeholder: "Search", "aria-label": `Search ${name}` });
+  const search = make("input", { type: "search", placeholder: "Search, or column>value", "aria-label": `Search or filter ${name}`,
+    title: "Rows that hold every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
   search.value = state.query;
   search.addEventListener("input", () => {
     state.query = search.value;
