@@ -15,8 +15,8 @@ from zobench.unlearning.base import Batch, Context, Objective, loss_function
 from zobench.unlearning.catalogue import OBJECTIVES
 from zobench.zo.objective import Objective as Metered
 
-LAYERED = ("rmu", "r2mu", "blur")
-SCALAR = [n for n in OBJECTIVES if n not in ("blur", "task-vector")]
+LAYERED = ("rmu", "r2mu", "blur", "sift")
+SCALAR = [n for n in OBJECTIVES if n not in ("blur", "sift", "task-vector")]
 
 
 def build(name, **params):
@@ -136,7 +136,7 @@ def test_stop_gradient_objectives_hold_their_weights_during_a_step():
         assert objective.loss(context, ready).item() != objective.loss(context, data).item()
 
 
-@pytest.mark.parametrize("name", ["blur", "task-vector"])
+@pytest.mark.parametrize("name", ["blur", "sift", "task-vector"])
 def test_what_forward_passes_cannot_run_is_refused_with_the_reason(name):
     with pytest.raises(ValueError, match=r"cannot be run with forward passes alone: .{20}"):
         lookup("objectives", name).require_zeroth_order()

@@ -10,19 +10,20 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
 from zobench.models.base import LanguageModel
+from zobench.models.language_model import LoadedModel
 from zobench.runner.parts import component_key
 from zobench.suite.parameters import configure
 from zobench.suite.spec import ForgetSet, RunSpec, Unlearning
 from zobench.unlearning.base import Batch, Material, Tokens
 from zobench.unlearning.data import FactSplits
-from zobench.unlearning.evaluate import Measured, measure, scores
+from zobench.unlearning.evaluate import Generate, Measured, measure, scores
 from zobench.unlearning.forget_sets import (
     Halves,
     halves,
@@ -32,6 +33,7 @@ from zobench.unlearning.forget_sets import (
     requests,
 )
 from zobench.unlearning.minibatches import Minibatches, passes_over
+from zobench.unlearning.probes.inputs import InputMaterial, InputProbe, Setting
 from zobench.unlearning.rows import FactRow
 from zobench.unlearning.sources import SOURCES
 
@@ -90,6 +92,10 @@ class Facts:
     scored: float
     truth: bool
     digest: str
+    lm: LanguageModel
+    """The full model as it was opened, for what generating needs besides a module."""
+    generate: int | None = None
+    scored_other: float | None = None
     split: Halves = field(init=False)
     requests: list[tuple[FactRow, ...]] = field(init=False)
     kept: dict[tuple[object, ...], Any] = field(default_factory=dict)
@@ -120,7 +126,9 @@ class Facts:
     def parts(self, tuning: bool = False) -> dict[str, Sequence[FactRow]]:
         """Rows that are scored, by part."""
         kept = random_coreset(self.splits.retain, self.scored, seed=0)
-        found = {"forget": self.forget_rows(tuning), "retain": kept, **self.splits.other}
+        share = self.scored_other or 1.0
+        other = {n: random_coreset(rows, share, seed=0) for n, rows in self.splits.other.items() if rows}
+        found = {"forget": self.forget_rows(tuning), "retain": kept, **other}
         return {name: rows for name, rows in found.items() if rows}
 
     def minibatch(self, spec: RunSpec, step: int, parts: Sequence[str], share: float) -> Batch:
@@ -168,6 +176,18 @@ class Facts:
         found: Material = self.kept[key]
         return found
 
+    def asked(
+        self, probe: InputProbe, parts: Mapping[str, Sequence[FactRow]], seed: int
+    ) -> Iterator[tuple[Setting, dict[str, list[FactRow]]]]:
+        """Rows as a probe of the input changes them, for each of its settings; the same for every model, so
+        made once."""
+        given = InputMaterial(self.splits.retain, seed, self.reference, self.tokenizer)
+        for setting in probe.settings():
+            key = ("asked", probe.name, probe.config, setting.strength, tuple(setting.params.items()), seed)
+            if key not in self.kept:
+                self.kept[key] = {n: probe.rows_at(setting, r, given) for n, r in parts.items() if r}
+            yield setting, self.kept[key]
+
     def forget_score(self, module: nn.Module, *, scored: bool = False) -> float:
         """The score that stop rule and matching go by; on the half that is not reported unless ``scored``."""
         rows = self.forget_rows(tuning=not scored)
@@ -194,6 +214,14 @@ class Facts:
         """This share of the full model's retained score."""
         return share * self._once("full retained", lambda: self.retain_score(self.reference))
 
+    def generator(self, module: nn.Module) -> Generate | None:
+        """Greedy answers of a module, cut at the line's end; ``None`` where the suite asks for none."""
+        if self.generate is None:
+            return None
+        lm, most = self.lm, self.generate
+        speaker = LoadedModel(module, self.tokenizer, lm.identity, "causal", lm.max_length)
+        return lambda prompts: speaker.generate(prompts, max_new_tokens=most, stop=("\n",))
+
     def oracle_measured(self, tuning: bool) -> Measured:
         """Per-item numbers of the oracle on everything that is scored, holdout included."""
         key = ("oracle measured", tuning)
@@ -217,7 +245,8 @@ def facts_key(spec: RunSpec) -> tuple[object, ...]:
     """Which runs share a bench."""
     s = spec.unlearning
     assert s is not None
-    return (spec.model, s.oracle, component_key(s.data), s.forget_set, s.scored_retain, s.truth)
+    scored = (s.scored_retain, s.truth, s.generate, s.scored_other)
+    return (spec.model, s.oracle, component_key(s.data), s.forget_set, *scored)
 
 
 def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
@@ -245,4 +274,7 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
         s.scored_retain,
         s.truth,
         digest,
+        lm,
+        s.generate,
+        s.scored_other,
     )

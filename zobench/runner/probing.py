@@ -9,7 +9,7 @@ probe's name (``none`` without one), its strength, and what else it varies in ``
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,15 +24,18 @@ from zobench.tasks.base import MetricValue
 from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
 from zobench.unlearning.fairness import position_of_level, selection_score
 from zobench.unlearning.lens import logit_lens
-from zobench.unlearning.probes.inputs import InputMaterial, InputProbe
+from zobench.unlearning.probes.inputs import InputProbe
 from zobench.unlearning.probes.interpolate import between
-from zobench.unlearning.rows import tokenize
+from zobench.unlearning.rows import FactRow, tokenize
 
 if TYPE_CHECKING:
     from zobench.runner.unlearning import UnlearningTraining
 
 NO_PROBE = "none"
 """Condition of what is measured without a probe; the final state's numbers also stand as clean."""
+CHOICES = 7
+"""Answers scored for a row of six options: the given one besides."""
+Asked = Mapping[str, Sequence[FactRow]]
 MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
 """What a probe says about the model rather than about itself: metrics, not parameters."""
 
@@ -52,7 +55,8 @@ def values_of(facts: Facts, found: Mapping[str, float], measured: Measured) -> d
 def clean_values(facts: Facts, module: nn.Module, *, tuning: bool) -> dict[str, MetricValue]:
     """Everything that is scored without a probe: also what compares with the oracle's outputs, and what
     tuning goes by."""
-    found = measure(module, facts.tokenizer, facts.with_holdout(tuning), truth=facts.truth)
+    generate = facts.generator(module)
+    found = measure(module, facts.tokenizer, facts.with_holdout(tuning), generate, truth=facts.truth)
     numbers = {**scores(found), **against_oracle(found, facts.oracle_measured(tuning))}
     numbers |= _lens(facts, module, tuning)
     if tuning:
@@ -154,8 +158,8 @@ def _matched(run: UnlearningTraining, facts: Facts, module: nn.Module) -> Iterat
 
 
 def _clean_rows(run: UnlearningTraining, subject: Subject) -> list[Row]:
-    facts = run.facts
-    values = clean_values(facts, subject.module, tuning=False)
+    final = subject.split == "test" and run.space.kind != "lora"
+    values = dict(run.clean) if final else clean_values(run.facts, subject.module, tuning=False)
     values["position"] = MetricValue(subject.position, 1)
     return [_row(run, subject.split, "probe", NO_PROBE, 0.0, {}, n, v) for n, v in values.items()]
 
@@ -167,13 +171,16 @@ def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> t
     parts, predictions = facts.parts(), 0
     rows: list[Row] = []
 
-    def scored(
-        module: nn.Module, asked: Mapping[str, object], strength: float, more: dict[str, object]
-    ) -> None:
+    def scored(module: nn.Module, asked: Asked, strength: float, more: dict[str, object]) -> None:
         nonlocal predictions
-        found = measure(module, facts.tokenizer, asked, truth=False)  # type: ignore[arg-type]
+        found = measure(module, facts.tokenizer, asked, truth=False)
         predictions += sum(len(p.rows) for p in found.parts.values())
         values = values_of(facts, scores(found), found)
+        if probe.kind == "input" and probe.choices:
+            chosen = measure(module, facts.tokenizer, {"forget": asked["forget"]}, truth=True)
+            predictions += CHOICES * len(asked["forget"])
+            number = scores(chosen)["forget_choice_accuracy"]
+            values["forget_choice_accuracy"] = MetricValue(number, len(asked["forget"]))
         own = {k: v for k, v in more.items() if k not in MEASURED_OF_A_VARIANT}
         for key in MEASURED_OF_A_VARIANT:
             if key in more:
@@ -181,13 +188,13 @@ def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> t
         rows.extend(_row(run, subject.split, "probe", name, strength, own, n, v) for n, v in values.items())
 
     if isinstance(probe, InputProbe):
-        given = InputMaterial(shots=facts.splits.retain, seed=run.spec.seed)
         taken = {n: [row for row in rs if probe.takes(row)] for n, rs in parts.items()}
         if not taken["forget"]:
             raise ValueError(
                 f"probe {name!r} can change none of the forget rows of {run.section.data.name!r}"
             )
-        scored(subject.module, {n: probe.rows(rs, given) for n, rs in taken.items() if rs}, 1.0, {})
+        for setting, asked in facts.asked(probe, taken, run.spec.seed):
+            scored(subject.module, asked, setting.strength, dict(setting.params))
     else:
         for v in probe.variants(subject.module, facts.material(run.spec)):
             scored(v.module, parts, v.strength, dict(v.params))

@@ -28,6 +28,7 @@ from zobench.runner.probing import clean_values, probing_rows
 from zobench.runner.training import Stopped, Training
 from zobench.suite.parameters import configure
 from zobench.suite.spec import Unlearning
+from zobench.tasks.base import MetricValue
 from zobench.unlearning.base import Context
 from zobench.unlearning.metered import Counted, cost_under, prepared_forwards, target_of
 from zobench.unlearning.objectives.task_vector import TaskVector
@@ -64,9 +65,11 @@ class UnlearningTraining(Training):
         super().__init__(*args, **kwargs)
         self.facts: Facts = self.bench.facts(self.spec)
         self.position = Position()
-        self.cost = cost_under(self.cost, self.target)
+        self.cost = cost_under(self.cost, self.target, self.optimizer.card)
         self._should_stop: Callable[[], bool] = lambda: False
         self._saved = time.monotonic()
+        self.clean: dict[str, MetricValue] = {}
+        """What was measured last; on the final state once training is over."""
         self._trained: int | None = None
         """Evaluation forwards when training was over."""
 
@@ -142,7 +145,7 @@ class UnlearningTraining(Training):
             return
         started = time.perf_counter()
         score = self.facts.forget_score(self.lm.module)
-        self._book(len(self.facts.split.relearn), started)
+        self.evaluator.book(len(self.facts.split.relearn), started)
         self.position.reached = score <= self.facts.stop_level()
 
     def _next_fits(self) -> bool:
@@ -152,8 +155,9 @@ class UnlearningTraining(Training):
         """Every clean score of the current state."""
         started = time.perf_counter()
         values = clean_values(self.facts, self.lm.module, tuning=self.tuning)
+        self.clean = values
         rows = self.facts.with_holdout(self.tuning)
-        self._book(sum(map(len, rows.values())) * (6 if self.facts.truth else 1), started)
+        self.evaluator.book(sum(map(len, rows.values())) * (6 if self.facts.truth else 1), started)
         self._tell({"metric": values[self.facts.forget_metric].value})
         return Measured("validation" if self.tuning else "test", (), [], values)
 
@@ -173,7 +177,7 @@ class UnlearningTraining(Training):
     def probe_done(self, key: str, rows: list[Row], predictions: int, started: float) -> None:
         """Keep a probe's rows, so that a run that is stopped while probing goes on behind it."""
         self.position.probed[key] = (rows, predictions)
-        self._book(predictions, started)
+        self.evaluator.book(predictions, started)
         if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS and self.progress.step:
             self._checkpoint()
             self._saved = time.monotonic()

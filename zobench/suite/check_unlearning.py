@@ -18,6 +18,13 @@ MEANINGLESS = ("test_items", "validation_items", "attack_items", "lm_eval", "lm_
 """Keys of ``evaluation`` that an unlearning suite has no use for."""
 
 
+UNSUPPLIED = {
+    "anchor-batches": ("anchor_batches", 1, "anchors are the minibatches of their steps"),
+    "length-split": ("length_threshold", 0, "minibatches come in parts, not by their rows' lengths"),
+}
+"""Needs of methods that an unlearning run leaves open: the parameter, the most it may be, and why."""
+
+
 SPACES = ("full", "names", "bias", "last-layer", "masked", "lora")
 """Spaces that leave a plain model behind, which probes can copy; adapters are merged."""
 
@@ -141,6 +148,7 @@ def _check_method(
     if method.cost(configure(method.Config, given)).preparation_forwards:
         message = "calibrates on minibatches before its first step, which an unlearning run does not supply"
         document.report(path, message, "for meerkat write 'params: {scores: magnitude}'")
+    _check_supplies(document, path, target, method.card, entry)
     for objective in _objectives_of(section, entry):
         cls = objectives.get(objective)
         if cls is None or method.card.order == "first" or not cls.card.zo_refusal:
@@ -149,6 +157,55 @@ def _check_method(
         others = [o for o in section.objectives if o != objective]
         hint = f"{cls.card.zo_refusal}; leave it out with 'tasks: [{', '.join(others)}]'"
         document.report(path, message, hint)
+    _check_terms(
+        document, path, section, method.card, {n: objectives.get(n) for n in _objectives_of(section, entry)}
+    )
+
+
+def _check_supplies(document: Document, path: KeyPath, target: str, card: Any, entry: MethodEntry) -> None:
+    """What a method would draw from training rows, wherever the suite sets it."""
+    for need, (parameter, most, why) in UNSUPPLIED.items():
+        if need not in card.needs:
+            continue
+        for at, values in _given(entry, parameter):
+            if any(isinstance(v, int | float) and v > most for v in values):
+                message = (
+                    f"{target} draws minibatches of its own then, which an unlearning run does not supply"
+                )
+                document.report((*path, *at), message, f"{why}: at most {most} here")
+
+
+def _given(entry: MethodEntry, parameter: str) -> Iterator[tuple[KeyPath, list[Any]]]:
+    """Places of an entry that set a parameter, with the values they give it."""
+    if parameter in entry.params:
+        yield ("params", parameter), [entry.params[parameter]]
+    for task, params in entry.task_params.items():
+        if parameter in params:
+            yield ("task_params", task, parameter), [params[parameter]]
+    if parameter in entry.sweep:
+        yield ("sweep", parameter), list(entry.sweep[parameter])
+    if entry.tune is not None and parameter in entry.tune.space:
+        domain: Any = entry.tune.space[parameter]
+        yield ("tune", "space", parameter), list(domain) if isinstance(domain, list) else [domain.high]
+
+
+def _check_terms(
+    document: Document, path: KeyPath, section: UnlearningEntry, card: Any, objectives: dict[str, Any]
+) -> None:
+    """Objectives of one optimizer, and optimizers of two terms."""
+    from zobench.unlearning.metered import apart, target_of, two_terms
+
+    for name, cls in objectives.items():
+        if cls is None:
+            continue
+        only = cls.card.optimizer
+        if only and card.order == "first" and card.name != only:
+            message = f"{card.name} cannot run {name!r} ({cls.card.name}): it joins the two gradients itself"
+            document.report(path, message, f"its optimizer is {only!r}")
+        target = target_of(cls, configure(cls.Config, section.objectives[name].params))
+        if apart(card) and not two_terms(target):
+            message = f"{card.name} needs a forget and a retain term, and {name!r} has no retain term"
+            document.report(path, message)
 
 
 def _check_trials(document: Document, draft: Draft) -> None:

@@ -104,7 +104,8 @@ def _declared(run: PlannedRun) -> Any:
     from zobench.unlearning.metered import cost_under, target_of
 
     objective = plugins.lookup("objectives", run.spec.task.name)
-    return cost_under(cost, target_of(objective, configure(objective.Config, run.spec.task.params)))
+    target = target_of(objective, configure(objective.Config, run.spec.task.params))
+    return cost_under(cost, target, method.card)
 
 
 def _trials(study: TuningStudy) -> list[PlannedRun]:

@@ -200,6 +200,8 @@ class UnlearningEntry(Strict):
     check_every: int = Field(default=10, ge=0)
     scored_retain: float = Field(default=0.1, gt=0, le=1)
     truth: bool = True
+    generate: int | None = Field(default=None, ge=1)
+    scored_other: float | None = Field(default=None, gt=0, le=1)
     match: Match = Match()
     noise: bool = True
 

@@ -141,6 +141,10 @@ class Unlearning(Frozen):
     truth: bool = True
     match_forget: float | None = None
     match_retain: float | None = None
+    generate: int | None = None
+    """Most tokens of a generated answer; ``None``: nothing is generated."""
+    scored_other: float | None = None
+    """Share of the further domains' rows that is scored; ``None``: all."""
     distance: float | None = None
     like: str | None = None
     """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
@@ -205,6 +209,9 @@ def _drop_unset(body: dict[str, Any]) -> None:
             del component["alias"]
     if body["model"]["max_length"] is None:
         del body["model"]["max_length"]
+    for key in ("generate", "scored_other"):
+        if "unlearning" in body and body["unlearning"][key] is None:
+            del body["unlearning"][key]
     for key in ("attacks_at", "attacks_along", "lm_eval_attack"):
         if not body["evaluation"][key]:
             del body["evaluation"][key]

@@ -114,6 +114,7 @@ class Card:
         bounded: whether the forget term is bounded below (unbounded ones need a budget or a stop rule).
         zo_refusal: why zeroth-order optimizers cannot run it; empty where they can.
         notes: choices made where paper and code differ or are silent.
+        optimizer: the one method that can run it; empty where every first-order one can.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Card:
     bounded: bool = True
     zo_refusal: str = ""
     notes: str = ""
+    optimizer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ OBJECTIVES: dict[str, str] = {
     "pdu": f"{_OBJECTIVE}.constrained:Pdu",
     "ilu": f"{_OBJECTIVE}.invariance:Ilu",
     "blur": f"{_OBJECTIVE}.two_gradients:Blur",
+    "sift": f"{_OBJECTIVE}.representation:Sift",
     "task-vector": f"{_OBJECTIVE}.task_vector:TaskVector",
 }
 
@@ -37,4 +38,6 @@ PROBES: dict[str, str] = {
     "rephrase": f"{_PROBE}.inputs:Rephrase",
     "prefix": f"{_PROBE}.inputs:ForcedPrefix",
     "few-shot": f"{_PROBE}.inputs:FewShot",
+    "option-order": f"{_PROBE}.questions:OptionOrder",
+    "mscr": f"{_PROBE}.questions:MscrEdits",
 }

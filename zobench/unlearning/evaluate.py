@@ -23,29 +23,31 @@ from zobench.unlearning.metrics.membership import (
     reference_score,
     zlib_score,
 )
-from zobench.unlearning.metrics.memorization import exact_memorization, extraction_strength
-from zobench.unlearning.metrics.overlap import rouge_l
+from zobench.unlearning.metrics.memorization import exact_memorization, extraction_strength, last_tokens
+from zobench.unlearning.metrics.overlap import halved, rouge_l, states
 from zobench.unlearning.metrics.probability import among_options
 from zobench.unlearning.metrics.summary import Utility, model_utility
 from zobench.unlearning.metrics.truth_ratio import forget_quality, log_truth_ratio, truth_ratio
-from zobench.unlearning.rows import FactRow
+from zobench.unlearning.rows import FactRow, tail_tokens
 from zobench.unlearning.scoring import ItemScore, TruthLosses, score_rows, truth_losses
 
 Generate = Callable[[Sequence[str]], list[str]]
+LAST_WORDS = 2
+"""k of the last-k-words memorization of ghost sentences (arXiv 2403.15740)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartScores:
     """Per-item numbers of one set of rows. ``truth`` covers the rows that have perturbed answers; ``texts``
-    are generated answers, empty where nothing was generated."""
+    are generated answers and ``continued`` generated second halves of the answers, empty where nothing was
+    generated; ``tails`` says how many tokens the last words of each answer are."""
 
     rows: tuple[FactRow, ...]
     items: tuple[ItemScore, ...]
     truth: TruthLosses | None = None
     texts: tuple[str, ...] = ()
-
-    def rouge(self) -> list[float]:
-        return [rouge_l(r.answer, t).recall for r, t in zip(self.rows, self.texts, strict=True)]
+    continued: tuple[str, ...] = ()
+    tails: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +66,24 @@ def measure(
     truth: bool = True,
 ) -> Measured:
     """Score every part that has rows. One pass per 64 answers; with ``truth`` six times as many answers, the
-    paraphrased and perturbed ones; generation on top."""
+    paraphrased and perturbed ones; with ``generate`` two greedy answers a row on top, one to the question and
+    one to the question and the answer's first half. Holdout rows are non-members: their answers alone."""
 
-    def one(rows: Sequence[FactRow]) -> PartScores:
+    def one(name: str, rows: Sequence[FactRow]) -> PartScores:
+        if name == "holdout":
+            return PartScores(rows=tuple(rows), items=tuple(score_rows(module, tokenizer, rows)))
         perturbed = [r for r in rows if r.perturbed_answers] if truth else []
+        starts = [f"{r.prompt()} {halved(r.answer)[0]}" for r in rows]
         return PartScores(
             rows=tuple(rows),
             items=tuple(score_rows(module, tokenizer, rows)),
             truth=truth_losses(module, tokenizer, perturbed) if perturbed else None,
             texts=tuple(generate([r.prompt() for r in rows])) if generate is not None else (),
+            continued=tuple(generate(starts)) if generate is not None else (),
+            tails=tail_tokens(tokenizer, tuple(r.answer for r in rows), LAST_WORDS),
         )
 
-    return Measured({name: one(rows) for name, rows in parts.items() if rows})
+    return Measured({name: one(name, rows) for name, rows in parts.items() if rows})
 
 
 def parts_of(splits: FactSplits, forget: Sequence[FactRow] | None = None) -> dict[str, Sequence[FactRow]]:
@@ -107,7 +115,13 @@ def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
     valued = [i for i in part.items if any(i.value)]
     if valued:
         found["value_probability"] = _mean([i.value_probability() for i in valued])
-        found["value_accuracy"] = _mean([float(all(i.hits_of("value"))) for i in valued])
+        hits = [i.hits_of("value") for i in valued]
+        found["value_accuracy"] = _mean([float(all(h)) for h in hits])
+        found["value_exact_memorization"] = _mean([exact_memorization(h) for h in hits])
+        found["value_extraction_strength"] = _mean([extraction_strength(h) for h in hits])
+    if part.tails:
+        last = [last_tokens(i.hits_of(), k) for i, k in zip(part.items, part.tails, strict=True)]
+        found[f"last_{LAST_WORDS}_words"] = _mean([float(x) for x in last])
     if part.truth is not None:
         for kind in ("forget", "utility", "knowledge"):
             found[f"truth_ratio_{kind}"] = truth_ratio(part.truth.correct, part.truth.wrong, kind)
@@ -118,9 +132,21 @@ def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
             found["probability_among_options"] = _mean(
                 among_options(np.exp(-np.array(part.truth.correct)), wrong)
             )
-    if part.texts:
-        found["rouge_l_recall"] = _mean(part.rouge())
-    return found
+    return found | (_generated(part) if part.texts else {})
+
+
+def _generated(part: PartScores) -> dict[str, float]:
+    """ROUGE-L recall (TOFU), KnowMem and VerbMem (MUSE: F1 of the answer, of its continuation), and open
+    questions: the share of answers that state the fact."""
+    pairs = list(zip(part.rows, part.texts, strict=True))
+    found = {
+        "rouge_l_recall": _mean([rouge_l(r.answer, t).recall for r, t in pairs]),
+        "knowmem": _mean([rouge_l(r.answer, t).f1 for r, t in pairs]),
+        "open_accuracy": _mean([float(states(t, r.value or r.answer)) for r, t in pairs]),
+    }
+    ends = [(halved(r.answer)[1], t) for r, t in zip(part.rows, part.continued, strict=True)]
+    continued = [rouge_l(end, t).f1 for end, t in ends if end]
+    return {**found, "verbmem": _mean(continued)} if continued else found
 
 
 def utility_of(measured: Measured) -> Utility | None:

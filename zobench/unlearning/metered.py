@@ -8,7 +8,7 @@ reference where the objective needs them. A method of two gradients costs a firs
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -16,11 +16,12 @@ from torch import nn
 
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Method, Objective, Passes, loss_function
+from zobench.unlearning.objectives.retained import ForgetRetain
 from zobench.unlearning.objectives.task_vector import TaskVector
 from zobench.unlearning.objectives.two_gradients import Blur
-from zobench.zo.base import Cost
+from zobench.zo.base import Cost, MethodCard
 from zobench.zo.objective import FORWARDS_PER_GRADIENT, Meter
-from zobench.zo.objective import Objective as Metered
+from zobench.zo.separate import TwoTerms
 
 
 class Reinforce(Objective):
@@ -74,11 +75,23 @@ def prepared_forwards(target: Objective) -> int:
     return int(passes.prepare > 0) + int(passes.reference > 0)
 
 
-def cost_under(cost: Cost, target: Objective) -> Cost:
+def two_terms(target: Objective) -> bool:
+    """Whether the gradients of a forget and of a retain term can be asked for apart."""
+    split = isinstance(target, ForgetRetain) and target.config.retain != "none"
+    return split or isinstance(target, Joined)
+
+
+def apart(method: MethodCard) -> bool:
+    """Whether an optimizer asks for the gradients of the two terms."""
+    return "separate-gradients" in method.needs
+
+
+def cost_under(cost: Cost, target: Objective, method: MethodCard) -> Cost:
     """An optimizer's declared cost on this objective. Steps that cost nothing stay free."""
     if cost.max_forwards_in_step == 0:
         return cost
-    factor, extra = 2 if isinstance(target, Joined) else 1, prepared_forwards(target)
+    both = isinstance(target, Joined) or (apart(method) and two_terms(target))
+    factor, extra = 2 if both else 1, prepared_forwards(target)
     return dataclasses.replace(
         cost,
         forwards_per_step=cost.forwards_per_step * factor + extra,
@@ -86,33 +99,44 @@ def cost_under(cost: Cost, target: Objective) -> Cost:
     )
 
 
-class Counted(Metered):
-    """The optimizer library's objective on an unlearning objective; counts backward passes, and joins two
-    gradients where the method has two (another 3 forwards)."""
+class Counted(TwoTerms):
+    """The optimizer library's objective on an unlearning objective; counts backward passes. A method of two
+    gradients is joined here, and a first-order optimizer may ask for the gradients of the two terms; both
+    cost another 3 forwards."""
 
     def __init__(self, module: nn.Module, target: Objective, reference: nn.Module, meter: Meter) -> None:
         super().__init__(module, loss_function(target, reference), meter)
         self.target, self.reference, self.backwards = target, reference, 0
 
+    def _differentiated(
+        self, parameters: Mapping[str, nn.Parameter], value: Callable[[], torch.Tensor]
+    ) -> tuple[float, dict[str, torch.Tensor]]:
+        found = super()._differentiated(parameters, value)
+        self.backwards += 1
+        return found
+
     def gradient(self, parameters: Mapping[str, nn.Parameter]) -> tuple[float, dict[str, torch.Tensor]]:
         if not isinstance(self.target, Joined):
-            found = super().gradient(parameters)
-            self.backwards += 1
-            return found
+            return super().gradient(parameters)
+        loss, forget, retain = self.gradients(parameters)
+        assert retain is not None, "two gradients to join"
+        return loss, self.target.method.combine(forget, retain)
+
+    def gradients(
+        self, parameters: Mapping[str, nn.Parameter]
+    ) -> tuple[float, dict[str, torch.Tensor], dict[str, torch.Tensor] | None]:
+        if not two_terms(self.target):
+            loss, gradient = super().gradient(parameters)
+            return loss, gradient, None
         self._charge(2 * FORWARDS_PER_GRADIENT)
         self.backwards += 2
-        return self._joined(self.target, parameters)
-
-    def _joined(
-        self, target: Joined, parameters: Mapping[str, nn.Parameter]
-    ) -> tuple[float, dict[str, torch.Tensor]]:
         asked = {name: p.requires_grad for name, p in parameters.items()}
         tensors = list(parameters.values())
         try:
             for p in tensors:
                 p.requires_grad_(True)
             with torch.enable_grad():
-                losses = target.method.losses(Context(self.module, self.reference), self.batch)
+                losses, weights = self._terms()
                 both = [torch.autograd.grad(x, tensors, retain_graph=True, allow_unused=True) for x in losses]
         finally:
             for name, p in parameters.items():
@@ -124,5 +148,19 @@ class Counted(Metered):
             }
             for gs in both
         )
-        scalar = float(losses[0].detach() + target.config.alpha * losses[1].detach())
-        return scalar, target.method.combine(forget, retain)
+        loss = sum(w * float(x.detach()) for w, x in zip(weights, losses, strict=True))
+        return float(loss), forget, retain
+
+    def _terms(self) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[float, float]]:
+        """Forget and retain term, unweighted, and their weights in the recorded loss."""
+        context = Context(self.module, self.reference)
+        if isinstance(self.target, Joined):
+            return self.target.method.losses(context, self.batch), (1.0, self.target.config.alpha)
+        assert isinstance(self.target, ForgetRetain), "asked of objectives of two terms"
+        constants = self.batch.constants
+        assert constants is not None, "minibatches are prepared before the step"
+        pair = (
+            self.target.forget(context, self.batch, constants),
+            self.target.kept(context, self.batch, constants),
+        )
+        return pair, (self.target.config.gamma, self.target.weight)

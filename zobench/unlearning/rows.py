@@ -7,8 +7,9 @@ both are seen by the model and never scored; probes of the input fill them in.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ class FactRow:
         other_questions: further wordings that training used; unlearning draws from all of them, or forgetting
             one wording would pass for forgetting the fact.
         context: text before the question; answer_prefix: text the answer is forced to start with.
+        options: answers to choose from, listed behind the question (a probe's; no part of what data sets are
+            told apart by).
     """
 
     id: str
@@ -47,10 +50,12 @@ class FactRow:
     other_questions: tuple[str, ...] = ()
     context: str = ""
     answer_prefix: str = ""
+    options: tuple[str, ...] = field(default=(), repr=False)
 
     def prompt(self, layout: str = LAYOUT) -> str:
         """Everything before the scored answer."""
-        text = self.context + layout.format(question=self.question)
+        listed = f" Options: {'; '.join(o.rstrip('.') for o in self.options)}." if self.options else ""
+        text = self.context + layout.format(question=self.question + listed)
         return f"{text} {self.answer_prefix}" if self.answer_prefix else text
 
 
@@ -125,3 +130,12 @@ def with_answer(row: FactRow, answer: str) -> FactRow:
     """The same question with another answer (a refusal, a wrong or paraphrased one); the value is kept only
     where the new answer holds it."""
     return dataclasses.replace(row, answer=answer, value=row.value if row.value in answer else "")
+
+
+@functools.lru_cache(maxsize=512)
+def tail_tokens(tokenizer: Any, answers: tuple[str, ...], words: int) -> tuple[int, ...]:
+    """How many tokens the last ``words`` words of each answer are; all of them where it has no more."""
+    heads = [" ".join(a.split()[:-words]) for a in answers]
+    whole = [len(ids) for ids in encode_prompts(tokenizer, [f"A: {a}" for a in answers])]
+    before = [len(ids) for ids in encode_prompts(tokenizer, [f"A: {h}".rstrip() for h in heads])]
+    return tuple(max(1, a - b) for a, b in zip(whole, before, strict=True))

@@ -205,9 +205,11 @@ def _probed(
     yield ("none", 0.0, ()), scored(module, parts)
     for probe in plan.probes:
         if isinstance(probe, InputProbe):
-            given = InputMaterial(shots=bench.splits.retain, seed=material.seed)
-            asked = {n: probe.rows(r, given) for n, r in parts.items()}
-            yield (probe.name, 1.0, ()), scored(module, asked)
+            given = InputMaterial(bench.splits.retain, material.seed, bench.full, bench.tokenizer)
+            for setting in probe.settings():
+                asked = {n: probe.rows_at(setting, r, given) for n, r in parts.items()}
+                key = (probe.name, setting.strength, tuple(sorted(setting.params.items())))
+                yield key, scored(module, asked)
             continue
         for v in probe.variants(module, material):
             params = tuple(sorted((k, p) for k, p in v.params.items() if not k.startswith("moved")))

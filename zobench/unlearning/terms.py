@@ -60,6 +60,17 @@ def mean_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
     return over_tokens(token_nll(logits(module, tokens), tokens), mask(tokens))
 
 
+def answer_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
+    """l(x) as :func:`mean_nll`, from the columns of answers alone: less to compute where it is only trained
+    on, and nothing that torch's batching over branches could follow. One pass."""
+    keep = mask(tokens)
+    columns = keep.any(0).nonzero()
+    first, last = int(columns[0]), int(columns[-1]) + 1
+    asked = torch.arange(first, last, device=keep.device)
+    scores = _precise(module(**tokens.inputs, use_cache=False, logits_to_keep=asked).logits)
+    return nn.functional.cross_entropy(scores[keep[:, first:last]], labels(tokens)[keep])
+
+
 def row_nll(module: nn.Module, tokens: Tokens, reduction: str) -> torch.Tensor:
     """L(x) per row: token-sum (or token-mean) negative log-likelihood of the answer. One pass."""
     return per_row(token_nll(logits(module, tokens), tokens), mask(tokens), reduction)

@@ -20,13 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivatives"]
+Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivatives", "separate-gradients"]
 """What a card may name.
 
 - ``anchor-batches``: minibatches beside the step's own (``Supplies.anchor``).
 - ``length-split``: minibatches of the long and of the short rows (``Supplies.by_length``).
 - ``calibration``: minibatches before the first step (``Supplies.calibration``).
 - ``forward-derivatives``: a model whose operations have them (attention ``eager``).
+- ``separate-gradients``: an objective of two terms (:mod:`zobench.zo.separate`); without them it sees one.
 """
 
 Part = tuple[Any, int, int]

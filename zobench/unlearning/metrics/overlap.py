@@ -54,3 +54,19 @@ def rouge_l(reference: str, answer: str) -> Overlap:
     precision, recall = common / len(given), common / len(gold)
     total = precision + recall
     return Overlap(precision, recall, 2 * precision * recall / total if total else 0.0)
+
+
+def halved(text: str) -> tuple[str, str]:
+    """The first half of the words (the larger where they are odd, at least one) and the rest, which may be
+    empty: what VerbMem prompts with and what it expects."""
+    found = text.split()
+    cut = max(1, (len(found) + 1) // 2)
+    return " ".join(found[:cut]), " ".join(found[cut:])
+
+
+def states(answer: str, fact: str) -> bool:
+    """Whether the answer has the words of the fact one after the other: open questions without a judge.
+    Letter case and punctuation do not matter; a fact without words is stated by nothing."""
+    given, wanted = (re.sub(r"[^\w]+", " ", t.lower()).split() for t in (answer, fact))
+    size = len(wanted)
+    return size > 0 and any(given[i : i + size] == wanted for i in range(len(given) - size + 1))

@@ -105,3 +105,28 @@ class R2mu(Rmu):
         kept = terms.squared_distance(states, constants["general"], keep)
         misdirected = self.misdirected(context, batch, "forget") + self.misdirected(context, batch, "traces")
         return misdirected + self.config.general_weight * kept
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiftConfig(RmuConfig):
+    """RMU's two terms with the weights of the published SIFT runs (which its optimizer does not see)."""
+
+    c: float = 20.0
+    alpha: float = 100.0
+
+
+class Sift(Rmu):
+    """RMU's terms for the optimizer ``sift``, which keeps their gradients apart."""
+
+    Config = SiftConfig
+    config: SiftConfig
+    card = Card(
+        "sift",
+        "Spectral interference-free unlearning",
+        "OPTML-Group/SIFT",
+        "RMU's two terms, joined by their momenta's singular vectors (optimizer sift)",
+        form="two-gradients",
+        zo_refusal="it joins the singular vectors of the forget gradient and of the retain gradient, each by "
+        "itself; projected estimates along random directions hold the singular vectors of neither",
+        optimizer="sift",
+    )

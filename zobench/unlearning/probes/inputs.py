@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+from torch import nn
 
 from zobench.data.synthetic.draw import stream
 from zobench.unlearning.rows import LAYOUT, FactRow
@@ -18,10 +20,21 @@ from zobench.unlearning.rows import LAYOUT, FactRow
 
 @dataclass(frozen=True, slots=True)
 class InputMaterial:
-    """What a probe of the input may use: solved facts to show, and a seed."""
+    """What a probe of the input may use: solved facts to show, a seed, and the model before unlearning with
+    its tokenizer, for edits that are chosen by a model. Nothing may depend on the model that is probed."""
 
     shots: Sequence[FactRow] = ()
     seed: int = 0
+    original: nn.Module | None = None
+    tokenizer: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way a probe changes rows; ``params`` tells apart settings of equal strength."""
+
+    strength: float = 1.0
+    params: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class InputProbe(ABC):
@@ -30,6 +43,8 @@ class InputProbe(ABC):
     Config: ClassVar[type]
     name: ClassVar[str]
     kind: ClassVar[Literal["input"]] = "input"
+    choices: ClassVar[bool] = False
+    """Whether it shows options, so that multiple-choice accuracy of the forget facts is scored after it."""
     config: Any
 
     def __init__(self, config: Any = None) -> None:
@@ -39,9 +54,17 @@ class InputProbe(ABC):
         """Whether this row can be changed; the others are left out of what is scored after the probe."""
         return True
 
+    def settings(self) -> Sequence[Setting]:
+        """All ways it changes rows, one after the other; one by default."""
+        return (Setting(),)
+
+    def rows_at(self, setting: Setting, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
+        """Changed copies under one of the settings."""
+        return self.rows(rows, material)
+
     @abstractmethod
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
-        """Changed copies in the same order, with the same ids and answers."""
+        """Changed copies in the same order, with the same ids and answers; under the first setting."""
 
 
 @dataclass(frozen=True, kw_only=True)

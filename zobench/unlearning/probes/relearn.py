@@ -73,7 +73,7 @@ class Training(ModelProbe):
         moving = self._moving(module)
         for p in moving:
             p.requires_grad_(True)
-        optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0.0)
+        optimizer = torch.optim.AdamW(moving, lr=rate, weight_decay=0.0, fused=True)
         done = 0
         for target in self.config.steps:
             for step in range(done, target):
@@ -93,7 +93,7 @@ def _step(
     module: nn.Module, moving: list[nn.Parameter], optimizer: torch.optim.Optimizer, rows: Tokens
 ) -> None:
     with torch.enable_grad():
-        loss = terms.mean_nll(module, rows)
+        loss = terms.answer_nll(module, rows)
         for p, g in zip(moving, torch.autograd.grad(loss, moving, allow_unused=True), strict=True):
             p.grad = g
     optimizer.step()

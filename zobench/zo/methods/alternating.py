@@ -21,7 +21,7 @@ from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 
 FIRST = ("adam", "adamw", "sgd", "sign-sgd", "sign-adam", "quantized-adam")
-ZEROTH = ("r-adazo", "mezo", "zo-adam", "zo-sgd-momentum", "zo-sgd-sign", "zo-adamm")
+ZEROTH = ("r-adazo", "r-adazo-sphere", "mezo", "zo-adam", "zo-sgd-momentum", "zo-sgd-sign", "zo-adamm")
 
 
 @dataclass(frozen=True)

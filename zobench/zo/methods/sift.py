@@ -1,0 +1,139 @@
+"""SIFT: Muon whose forget and retain momenta are kept apart and made not to interfere. First order only.
+
+For every matrix W (m x n) with gradients G_f, G_r of the two terms:
+
+    B_i <- beta B_i + G_i,  M_i = G_i + beta B_i                         (Nesterov), i in {f, r}
+    U_i, V_i: the top-k left and right singular vectors of M_i, 2 k <= min(m, n)
+    P = polar([U_r U_f]),  Q = polar([V_r V_f])                           (nearest orthonormal columns)
+    W <- W - eta sqrt(max(1, m / n)) P Q^T
+
+polar(A) = A (A^T A)^(-1/2). Where the two subspaces are orthogonal already, P Q^T is the sum of Muon's two
+directions; where they overlap, the shared directions are split between them instead of counted twice. On a
+loss of one term it is Muon: W <- W - eta sqrt(max(1, m/n)) polar(M). The terms' weights do not matter, since
+only singular vectors are used. What is no matrix does not move: the published runs tune three
+down-projections. A step costs a gradient for each term and two singular value decompositions a matrix.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from zobench.zo.base import Cost, MethodCard
+from zobench.zo.methods import checks
+from zobench.zo.methods.first_order import FirstOrder
+from zobench.zo.methods.zo_muon import newton_schulz, polar
+from zobench.zo.objective import Objective
+from zobench.zo.separate import separate_gradients
+from zobench.zo.updates import Update
+
+ORTHOGONALIZE = ("svd", "newton-schulz")
+
+
+@dataclass(frozen=True)
+class SiftConfig:
+    """Parameters of SIFT; the published unlearning runs' values.
+
+    Attributes:
+        lr: step size eta.
+        beta: decay of both momenta.
+        k: singular directions of each term, cut to half of the smaller side of a matrix.
+        orthogonalize: ``svd`` (exact polar factor) or ``newton-schulz`` (five steps, as Muon does).
+    """
+
+    lr: float = 0.016
+    beta: float = 0.95
+    k: int = 256
+    orthogonalize: str = "svd"
+
+    def __post_init__(self) -> None:
+        checks.rate("lr", self.lr)
+        checks.share("beta", self.beta)
+        checks.count("k", self.k)
+        checks.choice("orthogonalize", self.orthogonalize, ORTHOGONALIZE)
+
+
+def top_directions(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The first ``k`` left and right singular vectors as columns, those of singular value zero left out."""
+    u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
+    kept = min(k, int((s > s[0] * 1e-12).sum())) if s[0] > 0 else 0
+    return u[:, :kept], vh[:kept].T
+
+
+def without_interference(
+    forget: torch.Tensor,
+    retain: torch.Tensor | None,
+    k: int,
+    orthogonalize: Callable[[torch.Tensor], torch.Tensor] = polar,
+) -> torch.Tensor:
+    """P Q^T of the module's text, float64; Muon's direction where there is no retain part."""
+    if retain is None:
+        return orthogonalize(forget)
+    cut = max(1, min(k, min(forget.shape) // 2))
+    sides = [top_directions(m, cut) for m in (retain, forget)]
+    u, v = (torch.cat(pair, dim=1) for pair in zip(*sides, strict=True))
+    return orthogonalize(u) @ orthogonalize(v).T
+
+
+class SeparateMomenta(Update):
+    """Two Nesterov momenta per matrix; the retain gradients of a step are handed over in ``retained``."""
+
+    slots = ("forget", "retain")
+
+    def __init__(self, config: SiftConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.orthogonalize = polar if config.orthogonalize == "svd" else newton_schulz
+        self.retained: Mapping[str, torch.Tensor] | None = None
+
+    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        if gradient.dim() != 2:
+            return torch.zeros_like(gradient)
+        ahead = self._ahead("forget", name, gradient)
+        other = None if self.retained is None else self._ahead("retain", name, self.retained[name])
+        joined = without_interference(ahead, other, self.config.k, self.orthogonalize)
+        rows, columns = gradient.shape
+        return joined * math.sqrt(max(1.0, rows / columns))
+
+    def _ahead(self, slot: str, name: str, gradient: torch.Tensor) -> torch.Tensor:
+        b = self.slot(slot, name, gradient).mul_(self.config.beta).add_(gradient)
+        return gradient + self.config.beta * b
+
+
+class Sift(FirstOrder):
+    """See the module's text."""
+
+    Config = SiftConfig
+    config: SiftConfig
+    updater: SeparateMomenta
+    card = MethodCard(
+        name="sift",
+        title="SIFT: spectral interference control with Muon (first-order)",
+        source="OPTML-Group/SIFT",
+        formula="W <- W - eta sqrt(max(1, m/n)) polar([U_r U_f]) polar([V_r V_f])^T, U_i and V_i of the "
+        "momenta of the two terms",
+        order="first",
+        replay="checkpoint",
+        needs=("separate-gradients",),
+        notes="The authors also localize where to intervene, by a common subspace or by layer; not here. "
+        "Singular vectors of singular value zero are left out. What is tuned and is no whole matrix stays.",
+    )
+
+    @classmethod
+    def cost(cls, config: SiftConfig) -> Cost:
+        return Cost(3, 3, 1, 8)
+
+    def make_update(self) -> SeparateMomenta:
+        return SeparateMomenta(self.config)
+
+    def measured(self, objective: Objective) -> tuple[float, dict[str, torch.Tensor]]:
+        loss, forget, retain = separate_gradients(objective, self.space.tensors)
+        if retain is None:
+            self.updater.retained = None
+            return loss, forget
+        self.updater.retained = {n: self.tuned(n, g) for n, g in retain.items()}
+        finite = all(bool(g.isfinite().all()) for g in retain.values())
+        return (loss if finite else math.nan), forget
