@@ -212,11 +212,11 @@ def test_identity_depends_on_data_and_not_on_the_row(do, make_run):
 
 
 def test_untouched_model_is_measured_once_for_all_methods(do, make_run, monkeypatch):
-    from zobench.runner import training
+    from zobench.runner import evaluating
 
     measured = []
-    plain = training.measure
-    monkeypatch.setattr(training, "measure", lambda *a: measured.append(a) or plain(*a))
+    plain = evaluating.measure
+    monkeypatch.setattr(evaluating, "measure", lambda *a: measured.append(a) or plain(*a))
     _, first = do(make_run())
     assert len(measured) == 4
     _, second = do(make_run("nine"))

@@ -62,6 +62,23 @@ def load(ref: ModelRef) -> LoadedModel:
     return LoadedModel(module, tokenizer, identity, architecture, ref.max_length or longest)
 
 
+def skeleton(ref: ModelRef) -> torch.nn.Module | None:
+    """The model's modules on the ``meta`` device, without weights: names and shapes for planning.
+
+    ``None`` where they are not known without fetching files or running code from a repository: hub ids,
+    ``pair:`` models, ``trust_remote_code``.
+    """
+    here = ref.name.startswith(("builtin:", "package:")) or Path(ref.name).expanduser().is_dir()
+    if not here or ref.trust_remote_code:
+        return None
+    folder = resolve(ref).folder
+    with preserved_random_state(), torch.device("meta"):
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        architecture = _architecture(ref, config, folder)
+        module: torch.nn.Module = _AUTO[architecture].from_config(config)
+    return _pooled(module, config) if architecture == "encoder" else module
+
+
 @contextmanager
 def _no_progress_bars() -> Iterator[None]:
     shown = transformers.utils.logging.is_progress_bar_enabled()
@@ -120,12 +137,16 @@ def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture
             f"model {ref.name!r} as {architecture}: its files lack or misfit weights: {listed} ..."
         )
     if architecture == "encoder":
-        if "pooler" in dict(module.named_children()):
-            module.pooler = None
-        return PooledEncoder(module, int(config.hidden_size))
+        return _pooled(module, config)
     if architecture == "masked":
         narrow_head(module)
     return module
+
+
+def _pooled(module: Any, config: Any) -> PooledEncoder:
+    if "pooler" in dict(module.named_children()):
+        module.pooler = None
+    return PooledEncoder(module, int(config.hidden_size))
 
 
 def _ran_remote_code(ref: ModelRef, config: Any) -> bool:

@@ -8,13 +8,42 @@ directions).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from zobench.runner.measuring import Row
 from zobench.store.writer import Checkpoint
 
 _MARK = "__tensor__"
+
+
+@dataclass(slots=True)
+class Progress:
+    """Everything of the position that is not weights or method state; JSON in the checkpoint."""
+
+    step: int = 0
+    seconds: float = 0.0
+    refused: int = 0
+    evaluation_forwards: int = 0
+    evaluation_seconds: float = 0.0
+    curve: list[Row] = field(default_factory=list)
+    points: list[int] = field(default_factory=list)
+    """Budget points that are measured already."""
+    prepared: bool = False
+    diagnostic_forwards: int = 0
+    traps: list[dict[str, Any]] = field(default_factory=list)
+    resumed: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """The position as plain values."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from ``state()``; whoever holds this object sees it."""
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 def pack(

@@ -154,9 +154,11 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         assert b >= spent.forwards, "an earlier point was passed without being measured"
         metrics += metric_rows(spec, spent, result, at=b, final=False)
     metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
-    attacks, attack_metrics = training.attacked(result).placed(Place(spent))
-    metrics += training.attack_metrics_at(late, spent, result) + attack_metrics + training.lm_eval_rows()
-    more_attacks, more_metrics = training.lm_eval_attacked().placed(Place(spent))
+    evaluator = training.evaluator
+    attacks, attack_metrics = evaluator.attacked(result).placed(Place(spent))
+    metrics += evaluator.attack_metrics_at(late, spent, result) + attack_metrics
+    metrics += evaluator.lm_eval_rows(spent)
+    more_attacks, more_metrics = evaluator.lm_eval_attacked().placed(Place(spent))
     metrics += more_metrics
     metrics += training.further_rows()
     progress = training.progress

@@ -150,7 +150,8 @@ class Workbench:
         function of the stream's name), with smaller minibatches where they are fewer.
         """
         data = self.data(spec)
-        key = (spec.model, spec.labels, spec.budget.batch_size, stream, index)
+        scored = spec.train_on != "loss"
+        key = (spec.model, spec.labels, spec.budget.batch_size, stream, index, scored)
         if key not in data.batches:
             while len(data.batches) >= _BATCHES_KEPT:
                 data.batches.popitem(last=False)
@@ -159,7 +160,8 @@ class Workbench:
             size = spec.budget.batch_size if among is None else min(spec.budget.batch_size, len(among))
             order = f"{data.key} {stream}" if stream else data.key
             chosen = minibatch_rows(spec.seed, order, len(numbers), size, index)
-            data.batches[key] = data.task.batch(self.model(spec.model), [rows[numbers[i]] for i in chosen])
+            make = data.task.scored_batch if scored else data.task.batch
+            data.batches[key] = make(self.model(spec.model), [rows[numbers[i]] for i in chosen])
         data.batches.move_to_end(key)
         return data.batches[key]
 

@@ -15,6 +15,7 @@ from typing import Any
 from zobench import plugins
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
+from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
 from zobench.suite.parameters import check
@@ -46,6 +47,7 @@ def run(document: Document, draft: Draft) -> None:
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
     check_diagnostics(document, draft)
+    check_training(document, draft, classes)
     _check_row_names(document, draft)
 
 

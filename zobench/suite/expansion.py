@@ -111,13 +111,20 @@ def _planned(
         attack_items=suite.evaluation.attack_items if attacks else None,
         perturbation=entry.perturbation,
         noise=entry.noise,
+        train_on=entry.train_on,
         purpose="tuning" if tuning else "result",
         unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
         diagnostics=None if tuning or not budget.forwards else suite.diagnostics,
     )
     tuning_of = row.name if tuning else None
-    note = entry.note if chosen == wanted else "; ".join(filter(None, (entry.note, EAGER)))
+    told = (entry.note, "" if chosen == wanted else EAGER, _trained_on(entry))
+    note = "; ".join(filter(None, told))
     return PlannedRun(row=row.name, group=entry.group, note=note, spec=spec, tuning_of=tuning_of)
+
+
+def _trained_on(entry: MethodEntry) -> str:
+    """What the row's note says of a training objective other than the loss."""
+    return "" if entry.train_on == "loss" else f"trained on {entry.train_on}, without a gradient"
 
 
 def fit_for(method: str, model: ModelRef) -> ModelRef:

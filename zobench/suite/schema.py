@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from zobench.suite.spec import Budget, Diagnostics, ForgetSet, ModelRef, Pair
+from zobench.suite.spec import Budget, Diagnostics, ForgetSet, ModelRef, Pair, PerturbationMode, TrainOn
 
 Number = int | float
 Params = dict[str, Any]
@@ -124,8 +124,9 @@ class MethodEntry(Strict):
     budget: BudgetOverride = BudgetOverride()
     attacks: bool | tuple[str, ...] = True
     note: str = ""
-    perturbation: Literal["auto", "in-place", "snapshot", "streamed", "batched"] = "auto"
+    perturbation: PerturbationMode = "auto"
     noise: Literal["counter", "legacy"] = "counter"
+    train_on: TrainOn = "loss"
 
 
 class EvaluationEntry(Strict):

@@ -15,6 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SPEC_VERSION = 1
 
+PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored"]
+"""How the loss at displaced weights is obtained; see ``zobench.zo.engine``."""
+
+TrainOn = Literal["loss", "accuracy", "f1"]
+"""What is minimized: the task's loss, or 1 minus a score of the minibatch, which has no gradient."""
+
 
 class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -179,8 +185,9 @@ class RunSpec(Frozen):
     evaluation: Evaluation = Evaluation()
     attacks: tuple[Component, ...] = ()
     attack_items: int | None = None
-    perturbation: Literal["auto", "in-place", "snapshot", "streamed", "batched"] = "auto"
+    perturbation: PerturbationMode = "auto"
     noise: Literal["counter", "legacy"] = "counter"
+    train_on: TrainOn = "loss"
     purpose: Literal["result", "tuning"] = "result"
     unlearning: Unlearning | None = None
     diagnostics: Diagnostics | None = None
@@ -192,6 +199,8 @@ class RunSpec(Frozen):
             del body["unlearning"]
         if self.diagnostics is None:
             del body["diagnostics"]
+        if self.train_on == "loss":
+            del body["train_on"]
         _drop_unset(body)
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -33,6 +33,7 @@ class MultipleChoiceTask(PromptedClassification):
     """Candidates come from the example; a subclass says how prompt and candidate texts are made."""
 
     kind: ClassVar[str] = "multiple-choice"
+    scores: ClassVar[tuple[str, ...]] = ("accuracy",)
     Config: ClassVar[type] = MultipleChoiceConfig
     name: ClassVar[str]
     prompt_template: ClassVar[Prompt]

@@ -140,6 +140,10 @@ class NanoFacts(GenerationTask):
             strict_correct=text.strip() == example.answer,
         )
 
+    def compared(self, example: Example, prediction: Prediction) -> tuple[str, str]:
+        """The whole sentences: ``output`` is cut to the value where it occurs."""
+        return prediction.raw.strip(), str(example.answer)
+
 
 def fact_example(fact: Fact, template: int, use: str) -> Example:
     """The fact asked by question template ``template``."""

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zobench.runner.losses import differentiable, loss_of
 from zobench.runner.supplies import RunSupplies
 from zobench.store.artifacts import artifacts_digest
 from zobench.zo.method import Method
@@ -22,8 +23,6 @@ from zobench.zo.objective import Meter, Objective
 from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
-    import torch
-
     from zobench.runner.workbench import Workbench
     from zobench.suite.spec import RunSpec
     from zobench.zo.base import Optimizer, StepRecord
@@ -98,12 +97,8 @@ def audit(
 
 def objective_of(spec: RunSpec, bench: Workbench) -> Objective:
     """The run's training loss with a meter of its own."""
-    lm, task = bench.model(spec.model), bench.data(spec).task
-
-    def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
-        return task.loss(lm, module, batch)
-
-    return Objective(lm.module, loss)
+    lm = bench.model(spec.model)
+    return Objective(lm.module, loss_of(spec, lm, bench.data(spec).task), differentiable=differentiable(spec))
 
 
 def start(spec: RunSpec, bench: Workbench, optimizer: Optimizer, declared: str | None) -> Meter:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,8 +39,6 @@ class QuantizedLinear(nn.Module):
         super().__init__()
         weight = linear.weight.detach()
         self.group = min(group, weight.shape[1]) if group else weight.shape[1]
-        if weight.shape[1] % self.group:
-            raise ValueError(f"{weight.shape[1]} inputs do not divide into groups of {self.group}")
         top = 2 ** (bits - 1) - 1
         blocks = weight.float().reshape(weight.shape[0], -1, self.group)
         scales = (blocks.abs().amax(dim=2) / top).clamp_min(FLOOR)
@@ -136,6 +134,24 @@ def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, n
     return chosen
 
 
+def _misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
+    """Names the first layer whose inputs do not divide into groups, and the next smaller size that fits all
+    layers; empty where all fit."""
+    widths = {name: linear.in_features for name, linear in chosen.items()}
+
+    def fits(size: int) -> list[bool]:
+        return [width <= size or width % size == 0 for width in widths.values()]
+
+    if not group or all(fits(group)):
+        return ""
+    layer = next(name for name, good in zip(widths, fits(group), strict=True) if not good)
+    smaller = next(size for size in range(group, 0, -1) if all(fits(size)))
+    return (
+        f"space 'scales': the {widths[layer]} inputs of {layer!r} do not divide into groups of {group}; "
+        f"groups of {smaller} fit every layer, 0 makes one of each row"
+    )
+
+
 def _replace(
     module: nn.Module, chosen: dict[str, nn.Linear], make: Callable[[str, nn.Linear], nn.Module]
 ) -> tuple[list[str], Callable[[], None]]:
@@ -175,8 +191,18 @@ class Scales:
         if self.group < 0:
             raise ValueError(f"space 'scales': group must be at least 0, got {self.group}")
 
+    def refusal(self, module: nn.Module) -> str:
+        """Why this module cannot be quantized so; empty if it can. Looks at shapes only."""
+        try:
+            chosen = _chosen(module, "scales", self.targets)
+        except ValueError as error:
+            return str(error)
+        return _misfit(chosen, self.group)
+
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = _chosen(module, "scales", self.targets)
+        if problem := _misfit(chosen, self.group):
+            raise ValueError(problem)
         names, remove = _replace(
             module, chosen, lambda name, linear: QuantizedLinear(linear, self.bits, self.group)
         )

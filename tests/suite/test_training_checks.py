@@ -1,0 +1,124 @@
+"""What a row trains on, and quantization groups, are checked when the suite is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from zobench.suite import SuiteError, expand, load
+
+SUITE = """\
+suite: scores
+models: {{nano: {{name: "builtin:nano"}}}}
+tasks: {{nano-sentiment: {{}}}}
+methods: {{row: {{method: {method}, train_on: {score}{more}}}}}
+seeds: [1]
+budget: {{forwards: 40, batch_size: 4}}
+evaluation: {{test_items: 4}}
+"""
+GROUPS = """\
+suite: groups
+models: {{nano: {{name: "builtin:nano"}}}}
+tasks: {{nano-sentiment: {{}}}}
+methods: {{qzo: {{space: {{kind: scales, params: {params}}}}}}}
+seeds: [1]
+budget: {{forwards: 4, batch_size: 4}}
+"""
+
+
+def read(folder: Path, text: str):
+    path = folder / "suite.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load(path)
+
+
+def refusal(folder: Path, text: str) -> str:
+    with pytest.raises(SuiteError) as caught:
+        read(folder, text)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "reason"),
+    [
+        ("adamw", "goes along gradients, and accuracy has no gradient"),
+        ("sophia", "goes along gradients, and accuracy has no gradient"),
+        ("addax", "goes along gradients in part of its step"),
+        ("zo-fo-hybrid", "goes along gradients in part of its step"),
+        ("forward-gradient", "takes derivatives in forward mode"),
+        ("none", "takes no steps"),
+        ("meerkat", "scores entries by gradients before its first step"),
+    ],
+)
+def test_methods_that_need_gradients_are_refused(tmp_path: Path, method: str, reason: str) -> None:
+    text = SUITE.format(method=method, score="accuracy", more="")
+    assert f"methods.row.train_on: method '{method}' {reason}" in refusal(tmp_path, text)
+
+
+def test_meerkat_trains_on_a_score_with_another_mask(tmp_path: Path) -> None:
+    more = ", params: {scores: magnitude}"
+    (run,) = expand(read(tmp_path, SUITE.format(method="meerkat", score="f1", more=more))).runs
+    assert run.spec.train_on == "f1"
+    assert run.note == "trained on f1, without a gradient"
+
+
+@pytest.mark.parametrize("key", ["gradient-cosine", "gradip"])
+def test_diagnostics_that_read_a_gradient_are_refused(tmp_path: Path, key: str) -> None:
+    text = SUITE.format(method="mezo", score="accuracy", more="") + f"diagnostics: {{measure: [{key}]}}\n"
+    assert f"diagnostic '{key}' reads a gradient" in refusal(tmp_path, text)
+    read(tmp_path, text.replace(key, "sharpness"))
+
+
+def test_a_task_must_have_the_score(tmp_path: Path) -> None:
+    text = SUITE.format(method="mezo", score="f1", more="").replace("nano-sentiment: {}", "copa: {}")
+    assert "task 'copa' has no f1 to train on ; valid: loss, accuracy" in refusal(tmp_path, text)
+
+
+def test_unlearning_has_objectives_of_its_own(tmp_path: Path) -> None:
+    text = """\
+suite: forget
+models: {facts: {name: "builtin:nano-facts"}}
+unlearning:
+  oracle: {name: "builtin:nano-facts-oracle"}
+  objectives: {npo: {}}
+methods: {mezo: {train_on: accuracy}}
+seeds: [0]
+budget: {forwards: 120, batch_size: 8}
+"""
+    assert "methods.mezo.train_on: has no meaning in an unlearning suite" in refusal(tmp_path, text)
+
+
+def test_an_unset_score_changes_no_identity(tmp_path: Path) -> None:
+    loss, accuracy = (
+        expand(read(tmp_path, SUITE.format(method="mezo", score=s, more=""))).runs[0].spec
+        for s in ("loss", "accuracy")
+    )
+    assert "train_on" not in loss.canonical()
+    assert loss.run_id({}) != accuracy.run_id({})
+
+
+@pytest.mark.parametrize(
+    ("params", "where"),
+    [("{group: 96}", "params.group: "), ("{}", "space: "), ("{group: 50, bits: 2}", "params.group: ")],
+)
+def test_groups_that_do_not_divide_a_layer_are_refused(tmp_path: Path, params: str, where: str) -> None:
+    told = refusal(tmp_path, GROUPS.format(params=params))
+    assert where in told
+    assert "do not divide into groups of" in told
+    assert "fit every layer" in told
+    assert "(model 'nano')" in told
+
+
+@pytest.mark.parametrize("params", ["{group: 64}", "{group: 0}"])
+def test_groups_that_fit_are_taken(tmp_path: Path, params: str) -> None:
+    read(tmp_path, GROUPS.format(params=params))
+
+
+def test_targets_that_match_no_layer_are_refused(tmp_path: Path) -> None:
+    told = refusal(tmp_path, GROUPS.format(params="{group: 64, targets: [query]}"))
+    assert "['query'] match no linear layer; there are down_proj" in told
+
+
+def test_models_that_are_not_here_are_left_to_the_run(tmp_path: Path) -> None:
+    read(tmp_path, GROUPS.format(params="{}").replace("builtin:nano", "owner/name"))

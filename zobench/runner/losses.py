@@ -1,0 +1,32 @@
+"""What a run minimizes: its task's loss, or 1 minus a score of the minibatch where the suite says
+``train_on: accuracy`` or ``f1``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zobench.zo.objective import LossFunction
+
+if TYPE_CHECKING:
+    import torch
+
+    from zobench.models.base import LanguageModel
+    from zobench.suite.spec import RunSpec
+    from zobench.tasks.base import Task
+
+
+def loss_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
+    """``loss(module, batch)`` of the run; for a score, 1 - score in [0, 1]: the share of errors."""
+
+    def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return task.loss(lm, module, batch)
+
+    def errors(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        return 1.0 - task.score(lm, module, batch, spec.train_on)
+
+    return loss if spec.train_on == "loss" else errors
+
+
+def differentiable(spec: RunSpec) -> bool:
+    """Whether what the run minimizes has a gradient."""
+    return spec.train_on == "loss"

@@ -1,0 +1,86 @@
+"""What can be wrong with what a method trains on, and with quantization groups beside the model's layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zobench.suite import spaces
+from zobench.suite.classes import Classes
+from zobench.suite.parameters import check, configure
+from zobench.suite.problems import KeyPath
+from zobench.suite.schema import MethodEntry
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+
+_GRADIENTS = {
+    "first": "goes along gradients",
+    "mixed": "goes along gradients in part of its step",
+    "forward-mode": "takes derivatives in forward mode",
+    "none": "takes no steps",
+}
+"""Why a method of that order cannot train on a score."""
+_READ_GRADIENTS = ("gradient-cosine", "gradip")
+"""Diagnostics that look at a gradient of what is minimized."""
+
+
+def check_training(document: Document, draft: Draft, classes: Classes) -> None:
+    """Report scores that a row cannot be trained on, and groups of scales that do not fit its models."""
+    for name, entry in draft.entries("methods").items():
+        if entry.train_on != "loss":
+            _check_score(document, draft, classes, name, entry)
+        if entry.space.kind == "scales":
+            _check_groups(document, draft, name, entry)
+
+
+def _check_score(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
+    at: KeyPath = ("methods", name, "train_on")
+    if draft.parts.get("unlearning") is not None:
+        document.report(at, "has no meaning in an unlearning suite")
+        return
+    target = entry.method or name
+    method = classes.get("methods", target, at) if target in classes.names("methods") else None
+    if method is not None and (problem := _needs_gradients(method, entry)):
+        reason, hint = problem
+        document.report(at, f"method {target!r} {reason}, and {entry.train_on} has no gradient", hint)
+    for task, chosen in draft.entries("tasks").items():
+        if entry.tasks is not None and task not in entry.tasks:
+            continue
+        known = (chosen.task or task) in classes.names("tasks")
+        found = classes.get("tasks", chosen.task or task, at) if known else None
+        if found is not None and entry.train_on not in found.scores:
+            valid = ", ".join(("loss", *found.scores))
+            document.report(at, f"task {task!r} has no {entry.train_on} to train on", f"valid: {valid}")
+    diagnostics = draft.parts.get("diagnostics")
+    for key in _READ_GRADIENTS:
+        if diagnostics is not None and key in diagnostics.measure:
+            document.report(at, f"diagnostic {key!r} reads a gradient, and {entry.train_on} has none")
+
+
+def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
+    """Why the method cannot do without gradients, and what to do instead."""
+    order = method.card.order
+    if order in _GRADIENTS:
+        return _GRADIENTS[order], "use a zeroth-order method, or train_on: loss"
+    given = {} if check(method.Config, entry.params) else entry.params
+    calibrates = "calibration" in method.card.needs
+    if calibrates and method.cost(configure(method.Config, given)).preparation_forwards:
+        return "scores entries by gradients before its first step", "write 'params: {scores: magnitude}'"
+    return None
+
+
+def _check_groups(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
+    """Only models whose files are here: the modules of others are not known before they are fetched."""
+    from zobench.models.loading import skeleton
+
+    config = spaces.space_config("scales")
+    if check(config, entry.space.params):
+        return
+    for model, ref in draft.entries("models").items():
+        if entry.models is not None and model not in entry.models:
+            continue
+        module = skeleton(ref)
+        problem = "" if module is None else configure(config, entry.space.params).refusal(module)
+        if problem:
+            key = "group" if "group" in entry.space.params else None
+            at = ("methods", name, "space", "params", key) if key else ("methods", name, "space")
+            document.report(at, f"{problem} (model {model!r})")
