@@ -1,0 +1,93 @@
+"""Through the commands, on the built-in model: a run that trains on accuracy, and one that replays with its
+mask."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zobench.cli import app
+from zobench.store.reader import read_run
+
+SUITE = """\
+suite: scores-and-masks
+models: {nano: {name: "builtin:nano"}}
+tasks: {nano-sentiment: {}}
+methods:
+  mezo-accuracy: {method: mezo, train_on: accuracy, params: {lr: 3e-3, epsilon: 3e-2}}
+  fzoo-f1: {method: fzoo, train_on: f1, params: {lr: 1e-3, epsilon: 3e-2, n: 4}}
+  meerkat: {params: {lr: 1e-3, calibration_batches: 2}}
+  eggroll: {perturbation: factored, params: {population: 4}}
+  mezo-arithmetic: {method: mezo, perturbation: in-place}
+seeds: [1]
+budget: {forwards: 20, batch_size: 8}
+evaluation: {test_items: 8}
+executor: {kind: inline}
+"""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Run folders by row."""
+    folder = tmp_path_factory.mktemp("suite")
+    (folder / "suite.yaml").write_text(SUITE, encoding="utf-8")
+    done = CliRunner().invoke(app, ["run", str(folder / "suite.yaml"), "--output", str(folder / "out")])
+    assert done.exit_code == 0, done.output
+    found = [p for p in (folder / "out" / "runs").iterdir() if len(p.name) == 20]
+    return {table(p, "runs")[0]["row"]: p for p in found}
+
+
+def table(run: Path, name: str) -> list[dict]:
+    return read_run(run.parent, run.name)[name].to_pylist()
+
+
+def extras(run: Path) -> list[dict]:
+    return [json.loads(step["extras"]) for step in table(run, "steps")]
+
+
+def test_losses_are_shares_of_errors(runs: dict[str, Path]) -> None:
+    run, steps = table(runs["mezo-accuracy"], "runs")[0], table(runs["mezo-accuracy"], "steps")
+    assert (run["status"], run["forwards"], run["note"]) == (
+        "done",
+        20,
+        "trained on accuracy, without a gradient",
+    )
+    losses = [loss for step in steps for loss in step["losses"]]
+    assert {round(8 * loss, 5) for loss in losses} <= set(range(9)), "of 8 rows"
+    assert len(set(losses)) > 1
+    ties = [step for step in steps if len(set(step["losses"])) == 1]
+    assert run["refused_steps"] == len(ties)
+    assert all(step["reason"] == "no difference between the losses" for step in ties)
+    assert all(0 <= loss <= 1 for step in table(runs["fzoo-f1"], "steps") for loss in step["losses"])
+
+
+@pytest.mark.parametrize("row", ["mezo-accuracy", "fzoo-f1", "meerkat", "eggroll", "mezo-arithmetic"])
+def test_the_command_rebuilds_the_weights(runs: dict[str, Path], row: str) -> None:
+    found = CliRunner().invoke(app, ["replay", str(runs[row])])
+    assert found.exit_code == 0, found.output
+    assert "\nequal\n" in found.output
+
+
+def test_a_mask_is_kept_by_its_digest_and_asked_for(runs: dict[str, Path]) -> None:
+    """Without the file the command says what is missing, and rebuilds nothing."""
+    run = table(runs["meerkat"], "runs")[0]
+    assert run["replay"] == "scalars+artifacts"
+    assert all(e["calibrated"] == 1.0 for e in extras(runs["meerkat"]))
+    (kept,) = [p for p in runs["meerkat"].parent.rglob("*") if run["artifacts_digest"] in p.name]
+    away = kept.rename(kept.with_name("elsewhere"))
+    try:
+        found = CliRunner().invoke(app, ["replay", str(runs["meerkat"])])
+    finally:
+        away.rename(kept)
+    assert found.exit_code == 2
+    assert run["artifacts_digest"] in found.stderr
+
+
+def test_arithmetic_restore_records_its_drift(runs: dict[str, Path]) -> None:
+    assert all(0 < e["drift"] < 1e-5 for e in extras(runs["mezo-arithmetic"])), "float32 rounding"
+    assert not any("drift" in e for e in extras(runs["meerkat"]))
+    assert table(runs["mezo-arithmetic"], "runs")[0]["perturbation"] == "in-place"
+    assert table(runs["eggroll"], "runs")[0]["perturbation"] == "factored"
