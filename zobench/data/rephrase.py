@@ -6,6 +6,8 @@ same and how well it serves the training. The best accepted one replaces the tex
 it is. Ids, labels and answers never change, and only training rows should be given: rewording validation or
 test rows would change the task.
 
+A suite trains on the result by its task ``rephrased``: ``save(rephrase(rows, ...), file)`` first.
+
 Both are plain callables. ``prompted_rewriter`` and ``prompted_judge`` make them from any ``generate(prompt)
 -> text`` (a local model, an API); the prompts are our own, the paper's were not found. Every answer is asked
 for once per distinct input. Costs no forward pass of the model that is trained.
@@ -14,9 +16,11 @@ for once per distinct input. Costs no forward pass of the model that is trained.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from zobench.data.example import Example, Splits
 
@@ -106,6 +110,30 @@ def rephrase_training(splits: Splits, field: str, rewriter: Rewriter, judge: Jud
     return dataclasses.replace(splits, train=rephrase(splits.train, field, rewriter, judge).rows)
 
 
+def save(found: Rephrased, file: Path) -> None:
+    """What was accepted, one JSON line a text: ``before``, ``after``, ``reason``; the task ``rephrased``
+    reads it."""
+    lines = {c.before: c for c in found.changes if c.before != c.after}
+    kept = [{"before": c.before, "after": c.after, "reason": c.reason} for c in lines.values()]
+    file.write_text("".join(json.dumps(k, ensure_ascii=False) + "\n" for k in kept), encoding="utf-8")
+
+
+def accepted(rows: Sequence[Example], field: str, file: Path) -> list[Example]:
+    """The rows with the texts that ``save`` wrote in place of theirs; the others as they are.
+
+    Raises:
+        ValueError: a line of the file that is not one of ``save``'s.
+    """
+    after: dict[str, str] = {}
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            kept = json.loads(line)
+            after[kept["before"]] = str(kept["after"])
+        except (json.JSONDecodeError, KeyError, TypeError) as error:
+            raise ValueError(f"{file}:{number}: not a rephrasing: {error!r}") from error
+    return [_rewritten(r, field, after[r.text[field]]) if r.text.get(field) in after else r for r in rows]
+
+
 def _distinct(proposals: Sequence[str], original: str) -> list[str]:
     cleaned = (" ".join(p.split()) if "\n" not in original else p.strip() for p in proposals)
     found = dict.fromkeys(p for p in cleaned if p)
@@ -136,8 +164,8 @@ def _rewritten(row: Example, field: str, text: str) -> Example:
 
 
 REWRITE = """Rewrite the text below {count} times so that a language model learns from it more easily: plain
-common \ words, one idea per sentence, the evidence for the answer stated clearly. Keep the meaning, all
-names and all \ numbers. Add nothing and leave nothing out. Write each version on a line of its own, numbered.
+common words, one idea per sentence, the evidence for the answer stated clearly. Keep the meaning, all names
+and all numbers. Add nothing and leave nothing out. Write each version on a line of its own, numbered.
 
 Text: {text}
 """

@@ -20,6 +20,7 @@ TASKS: dict[str, str] = {
     "gsm-plus": "zobench.tasks.math_problems:GSMPlus",
     "gsm-ic": "zobench.tasks.math_problems:GSMIC",
     "advglue": "zobench.tasks.advglue:AdvGLUE",
+    "rephrased": "zobench.tasks.rephrased:RephrasedTask",
     "smoothllm": "zobench.defences.smooth_llm:SmoothedTask",
     "denoised-smoothing": "zobench.defences.denoised_task:DenoisedTask",
     "denoised-smoothing-rge": "zobench.defences.denoised_task:RandomlyDenoisedTask",
