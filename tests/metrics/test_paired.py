@@ -41,6 +41,22 @@ def test_one_task_is_the_paired_t_test():
     assert (found.difference.low, found.difference.high) == pytest.approx(tuple(ends))
 
 
+@pytest.mark.parametrize(("tasks", "seeds"), [(1, 1), (1, 2), (3, 3), (4, 5), (1, 40)])
+def test_many_pairs_at_once_are_the_pairs_one_by_one(tasks, seeds):
+    rng = np.random.default_rng(tasks * 100 + seeds)
+    a, b = rng.normal(0.7, 0.05, (2, 6, tasks, seeds)).round(2)
+    b[0] = a[0]  # no difference at all
+    b[1] = a[1] - 0.5  # one without spread
+    found = pt.compare_many(a, b)
+    for i, one in enumerate(found):
+        alone = pt.compare_groups(list(a[i]), list(b[i]))
+        for name in ("p", "permutation_p", "effect", "improvement", "tasks", "pairs", "dropped"):
+            assert getattr(one, name) == pytest.approx(getattr(alone, name), nan_ok=True), name
+        for name in ("value", "low", "high", "stderr", "df", "n", "level"):
+            mine, other = getattr(one.difference, name), getattr(alone.difference, name)
+            assert mine == pytest.approx(other, nan_ok=True, abs=1e-12), name
+
+
 def test_constant_differences():
     assert pt.paired_t([np.zeros(3)]) == 1.0
     assert np.isnan(pt.paired_t([np.ones(3)]))
@@ -141,6 +157,14 @@ def test_coverage_of_the_two_stage_bootstrap(studies):
         found = pt.paired_bootstrap(example_study(rng, 5, 100), resamples=300, rng=i)
         hits += found.low <= 0.05 <= found.high
     assert stats.binomtest(hits, studies, 0.95, alternative="less").pvalue > 1e-4, hits / studies
+
+
+def test_the_bootstrap_is_the_same_however_many_entries_are_drawn_at_once(monkeypatch):
+    groups = list(np.random.default_rng(3).choice([1.0, 0.0, -1.0], (4, 50)))
+    whole = pt.paired_bootstrap_groups(groups, resamples=500)
+    monkeypatch.setattr(pt, "ENTRIES_AT_ONCE", 0)
+    part = pt.paired_bootstrap_groups(groups, resamples=500)
+    assert (part.low, part.high) == pytest.approx((whole.low, whole.high))
 
 
 def test_one_seed_bootstrap_speaks_about_examples():

@@ -20,6 +20,8 @@ from zobench.metrics.intervals import Interval, stratified_error, stratified_gro
 
 Floats = NDArray[np.float64]
 EXACT_PAIRS = 12
+ENTRIES_AT_ONCE = 4_000_000
+"""Of a bootstrap's drawn examples; beyond that a seed at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,39 @@ def compare_groups(
     )
 
 
+def compare_many(a: Floats, b: Floats, *, level: float = 0.95) -> list[Comparison]:
+    """:func:`compare_groups` for many pairs of rows at once: shapes (pairs, tasks, seeds), the same seeds.
+
+    Pairs whose differences have no spread, and all where the permutation test is exact, go through
+    :func:`compare_groups` one by one.
+    """
+    difference = a - b
+    _, tasks, n = difference.shape
+    alone = np.full(len(a), n < 2 or tasks * n <= EXACT_PAIRS)
+    variance = difference.var(axis=2, ddof=1) if n > 1 else np.zeros(difference.shape[:2])
+    total = variance.sum(axis=1)
+    alone |= total <= 0
+    spread = np.where(alone, 1.0, total)
+    df = (n - 1) * spread**2 / np.where(alone, 1.0, (variance**2).sum(axis=1))
+    mean, stderr = difference.mean(axis=2).mean(axis=1), np.sqrt(spread / n) / tasks
+    half = special.stdtrit(df, 0.5 + level / 2) * stderr
+    p = 2 * special.stdtr(df, -np.abs(mean / stderr))
+    free = tasks * (n - 1)
+    effect = (1 - 3 / (4 * free - 1) if free > 1 else 1.0) * mean / np.sqrt(spread / tasks)
+    found = []
+    for i in range(len(a)):
+        if alone[i]:
+            found.append(compare_groups(list(a[i]), list(b[i]), level=level))
+            continue
+        m, h = float(mean[i]), float(half[i])
+        interval = Interval(
+            m, m - h, m + h, float(stderr[i]), float(df[i]), tasks * n, level, "stratified t over seeds"
+        )
+        wins = _beats(a[i], b[i])
+        found.append(Comparison(interval, float(p[i]), np.nan, float(effect[i]), wins, tasks, tasks * n, 0))
+    return found
+
+
 def _stacked(a: Sequence[Floats], b: Sequence[Floats]) -> list[tuple[Floats, Floats]]:
     """One pair of arrays (tasks, seeds) where all tasks have as many seeds, else one pair per task."""
     if len({len(x) for x in (*a, *b)}) == 1:
@@ -196,11 +231,13 @@ def paired_bootstrap_groups(
         raise ValueError("paired_bootstrap needs at least one seed")
     generator = np.random.default_rng(rng)
     means = np.array([g.mean() for g in groups])
-    inner = np.stack(
-        [g[generator.integers(0, len(g), (resamples, len(g)))].mean(axis=1) - g.mean() for g in groups],
-        axis=1,
-    )
-    k = len(groups)
+    k, sizes = len(groups), {len(g) for g in groups}
+    if len(sizes) == 1 and k * resamples * len(groups[0]) <= ENTRIES_AT_ONCE:
+        picks = generator.integers(0, len(groups[0]), (k, resamples, len(groups[0])))
+        inner = np.take_along_axis(np.stack(groups)[:, None], picks, axis=2).mean(axis=2).T - means
+    else:
+        draws = [g[generator.integers(0, len(g), (resamples, len(g)))].mean(axis=1) for g in groups]
+        inner = np.stack(draws, axis=1) - means
     if k == 1:
         stderr, df, method = float(inner.std(ddof=1)), np.inf, "bootstrap over examples of one seed"
     else:

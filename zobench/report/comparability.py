@@ -103,6 +103,8 @@ def parameters_from(environment: Any) -> str:
 def _column(runs: pd.DataFrame, column: str) -> list[tuple[str, str]]:
     """Rows whose value differs from the most common one of the same block (and seed, for data digests)."""
     by = ["label", "seed"] if column == "data_digest" else ["label"]
+    if runs.groupby(by)[column].nunique().max() <= 1:
+        return []
     places: dict[tuple[str, str, str], list[str]] = {}
     for key, group in runs[runs[column].notna()].groupby(by, sort=True):
         usual = _usual(group[["row", column]].drop_duplicates()[column].tolist())

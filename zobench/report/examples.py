@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from zobench.report.source import Source, runs_in
+from zobench.report.source import Source
 
 MOST_EXAMPLES, MOST_CELLS = 1200, 16_000
 """Of each block, and times its rows; a cell is one character, outputs are sent once and by index."""
@@ -25,29 +25,25 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[s
     if usable.empty:
         return []
     texts = _texts(source)
-    about = usable[["run_id", "row", "block", "seed"]]
-    out = []
-    for b, block in enumerate(blocks):
-        mine = about[about["block"] == block]
-        if len(mine):
-            found = _predictions(source, mine)
-            if len(found):
-                out.append({"b": b, **_matrix(found, names, texts)})
-    return out
+    about = usable.loc[usable["block"].isin(blocks), ["run_id", "row", "block", "seed"]]
+    found = {str(block): part for block, part in _predictions(source, about).groupby("block", sort=False)}
+    return [
+        {"b": b, **_matrix(found[block], names, texts)} for b, block in enumerate(blocks) if block in found
+    ]
 
 
 def _predictions(source: Source, about: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of these runs on the first examples of every seed, as many as fit."""
-    seeds = max(1, about["seed"].nunique())
-    most = min(MOST_EXAMPLES, MOST_CELLS // max(1, about["row"].nunique()))
-    found = source.sql(
+    """Predictions of these runs on the first examples of every seed, as many as fit in each block."""
+    counts = about.groupby("block")[["row", "seed"]].nunique()
+    most = np.minimum(MOST_EXAMPLES, MOST_CELLS // counts["row"]) // counts["seed"]
+    source.connection.register("shown_answers", about.assign(most=about["block"].map(most)))
+    return source.sql(
         f"""
-        select run_id, example_id, gold, left(output, {LONGEST}) as output, correct from predictions
-        where run_id in {runs_in(about["run_id"].tolist())} and condition_kind = 'clean'
-        qualify row_number() over (partition by run_id order by example_id) <= {most // seeds}
+        select r.*, p.example_id, p.gold, left(p.output, {LONGEST}) as output, p.correct
+        from predictions p join shown_answers r using (run_id) where p.condition_kind = 'clean'
+        qualify row_number() over (partition by p.run_id order by p.example_id) <= r.most
         """
     )
-    return found.merge(about, on="run_id")
 
 
 def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dict[str, Any]:

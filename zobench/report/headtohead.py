@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zobench.metrics import paired
 from zobench.report.ranking import Ranking, Values
-from zobench.report.source import Source, runs_in
+from zobench.report.source import Source
 
 MOST_ROWS = 10
 """Of the standings; every pair of them is tested example by example."""
@@ -34,10 +34,11 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame, names: list[st
     answers.
     """
     rows = [s.row for s in ranking.standings[:MOST_ROWS]]
-    right = [(i, *_correct(source, runs, rows, block)) for i, block in enumerate(ranking.blocks)]
+    answers = _correct(source, runs, rows)
+    right = [(i, *_matrix(answers.get(block))) for i, block in enumerate(ranking.blocks)]
     out = []
     for a, b in combinations(rows, 2):
-        found = [(i, examples_of(seeds, answers.get(a), answers.get(b))) for i, seeds, answers in right]
+        found = [(i, examples_of(seeds, told.get(a), told.get(b))) for i, seeds, told in right]
         blocks = [{"b": i, **about} for i, about in found if about]
         flips = sign_flips(ranking.values, a, b)
         if blocks or flips is not None:
@@ -78,19 +79,24 @@ def examples_of(
     return {"seeds": tests, "low": low, "high": high, "n": int(shared.sum())}
 
 
-def _correct(
-    source: Source, runs: pd.DataFrame, rows: list[str], block: str
-) -> tuple[NDArray[np.int64], Right]:
-    """The seed of every example, and the clean answers to it of the usable runs of these rows on one task."""
-    mine = runs[runs["usable"] & runs["row"].isin(rows) & (runs["block"] == block)]
+def _correct(source: Source, runs: pd.DataFrame, rows: list[str]) -> dict[str, pd.DataFrame]:
+    """The clean answers of the usable runs of these rows, by block."""
+    mine = runs.loc[runs["usable"] & runs["row"].isin(rows), ["run_id", "row", "block", "seed"]]
+    source.connection.register("compared_runs", mine)
     found = source.sql(
-        "select run_id, example_id, correct::int as correct from predictions "
-        "where condition_kind = 'clean' and correct is not null and run_id in "
-        + runs_in(mine["run_id"].tolist())
+        """
+        select r."row", r.block, r.seed, p.example_id, p.correct::int as correct
+        from predictions p join compared_runs r using (run_id)
+        where p.condition_kind = 'clean' and p.correct is not null
+        """
     )
-    if found.empty:
+    return {str(block): part for block, part in found.groupby("block", sort=False)}
+
+
+def _matrix(found: pd.DataFrame | None) -> tuple[NDArray[np.int64], Right]:
+    """The seed of every example of a task, and the answers of each row."""
+    if found is None:
         return np.empty(0, dtype=np.int64), {}
-    found = found.merge(mine[["run_id", "row", "seed"]], on="run_id")
     wide = found.pivot_table(index=["seed", "example_id"], columns="row", values="correct", aggfunc="first")
     seeds = wide.index.get_level_values("seed").to_numpy(dtype=np.int64)
     return seeds, {str(row): wide[row].to_numpy(dtype=np.float64) for row in wide.columns}

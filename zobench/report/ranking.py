@@ -21,6 +21,8 @@ from zobench.report.leaderboard import Leaderboard
 
 Floats = NDArray[np.float64]
 Values = dict[str, dict[str, Floats]]
+MOST_PLANNED_ROWS = 40
+"""Power is planned for pairs of so many leading rows: those that the page tells of."""
 MOST_TIED_ROWS = 40
 """Beyond this many rows tie groups are not drawn (their number may explode); rank intervals say the same."""
 
@@ -93,10 +95,11 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     ranks = ranking.rank_sets(order, better)
     first = first_shares(values, order, board.higher)
     ties = ranking.tie_groups(order, better) if 1 < len(order) <= MOST_TIED_ROWS else []
+    about = dict(iter(runs[["row", "group", "flag"]].groupby("row", sort=False)))
     standings = [
         _standing(
             r,
-            runs,
+            about[r],
             values,
             True,
             rank=(i + 1, *ranks[r]),
@@ -109,7 +112,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
         set(map(str, runs["row"])) - set(order),
         key=lambda r: (groups[r] != "control", sign * _mean(values[r]) if r in values else np.inf, r),
     )
-    standings += [_standing(r, runs, values, False, reasons=tuple(apart.get(r, ()))) for r in rest]
+    standings += [_standing(r, about[r], values, False, reasons=tuple(apart.get(r, ()))) for r in rest]
     critical = None
     if len(order) > 1:
         frame = usable[usable["row"].isin(order)].assign(task=lambda d: d["block"])
@@ -121,25 +124,37 @@ def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[P
     """Every pair of ``order``, ``a`` ranked before ``b``; verdicts are in terms of better scores, not
     larger ones.
     """
-    found = []
-    for a, b in combinations(order, 2):
-        common = sorted(set(values[a]) & set(values[b]))
-        found.append(
-            (a, b, paired.compare_groups([values[a][k] for k in common], [values[b][k] for k in common]))
-        )
-    adjusted = paired.holm([c.p for _, _, c in found])
+    found = list(zip(combinations(order, 2), _comparisons(values, order), strict=True))
+    adjusted = paired.holm([c.p for _, c in found])
     pairs = []
     alpha = board.alpha / max(1, len(found))
-    for (a, b, c), p in zip(found, adjusted, strict=True):
+    planned = set(order[:MOST_PLANNED_ROWS])
+    for ((a, b), c), p in zip(found, adjusted, strict=True):
         said = paired.verdict(c, p, alpha=board.alpha, margin=board.margin)
         if not board.higher:
             said = {"better": "worse", "worse": "better"}.get(said, said)
-        differences = [values[a][k] - values[b][k] for k in sorted(set(values[a]) & set(values[b]))]
         plan = None
-        if said == "undecided" and differences and min(map(len, differences)) > 1:
-            plan = power.seeds_to_separate(differences, alpha=alpha)
+        if said == "undecided" and {a, b} <= planned:
+            differences = [values[a][k] - values[b][k] for k in sorted(set(values[a]) & set(values[b]))]
+            if differences and min(map(len, differences)) > 1:
+                plan = power.seeds_to_separate(differences, alpha=alpha)
         pairs.append(Pair(a, b, c, float(p), said, plan))
     return tuple(pairs)
+
+
+def _comparisons(values: Values, order: list[str]) -> list[paired.Comparison]:
+    """Every pair of ``order`` on its common blocks; all at once where rows have the same blocks and seeds."""
+    blocks = sorted(values[order[0]]) if order else []
+    sizes = {len(array) for r in order for array in values[r].values()}
+    if len(sizes) == 1 and all(sorted(values[r]) == blocks for r in order):
+        cube = np.stack([np.stack([values[r][k] for k in blocks]) for r in order])
+        first, second = np.triu_indices(len(order), 1)
+        return paired.compare_many(cube[first], cube[second])
+    found = []
+    for a, b in combinations(order, 2):
+        common = sorted(set(values[a]) & set(values[b]))
+        found.append(paired.compare_groups([values[a][k] for k in common], [values[b][k] for k in common]))
+    return found
 
 
 def first_shares(values: Values, order: list[str], higher: bool, resamples: int = 2000) -> dict[str, float]:
@@ -161,8 +176,8 @@ def first_shares(values: Values, order: list[str], higher: bool, resamples: int 
     return {r: float((best == i).mean()) for i, r in enumerate(order)}
 
 
-def _standing(row: str, runs: pd.DataFrame, values: Values, ranked: bool, **more: object) -> Standing:
-    mine = runs[runs["row"] == row]
+def _standing(row: str, mine: pd.DataFrame, values: Values, ranked: bool, **more: object) -> Standing:
+    """``mine`` are the row's runs."""
     flags = mine.loc[mine["flag"] != "", "flag"].value_counts()
     arrays = values.get(row, {})
     interval = stratified_groups(list(arrays.values())) if arrays else None

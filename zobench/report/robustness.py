@@ -92,6 +92,7 @@ def measured(source: Source, details: pd.DataFrame, rows: list[str]) -> list[Cel
             block=details["block"].where(details["own"], details["task"])
         ).groupby(KEYS, sort=False)
     }
+    untested = tests_of(details.iloc[:0])
     place = {r: i for i, r in enumerate(rows)}
     out = []
     cells: Any = found.iterrows()
@@ -99,7 +100,7 @@ def measured(source: Source, details: pd.DataFrame, rows: list[str]) -> list[Cel
         row, block, condition = key
         numbers = {str(k): None if pd.isna(v) else float(v) for k, v in values.items()}
         about = {"row": row, "label": names.get(block, block), "condition": condition}
-        out.append({**about, **numbers, **tests.get(key, tests_of(details.iloc[:0]))})
+        out.append({**about, **numbers, **tests.get(key, untested)})
     adjusted = holm([float("nan") if c["p_null"] is None else c["p_null"] for c in out])
     for cell, p in zip(out, adjusted, strict=True):
         cell["p_null"] = None if p != p else float(p)

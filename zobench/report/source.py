@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ from zobench.store.schema import TABLES
 if TYPE_CHECKING:
     import duckdb
 
-IN_MEMORY_BYTES = 32 * 2**20
-"""Tables up to this size on disk are read once; larger ones stay on disk and DuckDB scans what a query
-needs.
-"""
+MANY_FILES = 16
+"""Runs that were not compacted are a file each: from so many on a table is read once instead of being scanned
+on disk by every query."""
+IN_MEMORY_BYTES = 256 * 2**20
+"""Tables larger than this on disk are never read whole."""
 
 CURVE_BINS = 60
 """Training-loss curves are averaged into this many bins of forwards."""
@@ -34,6 +35,7 @@ class Source:
     """Results folders with their runs and final metrics in memory.
 
     Attributes:
+        found: answers that were asked for :meth:`once`.
         runs: the runs table with the columns ``block`` (task, with parameters and model where they vary:
             what rows are compared on) and ``label`` (its display name).
         finals: final metrics of all runs, with ``row``, ``block`` and ``seed``.
@@ -43,10 +45,17 @@ class Source:
     runs: pd.DataFrame
     finals: pd.DataFrame
     connection: duckdb.DuckDBPyConnection
+    found: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+    def once(self, text: str) -> pd.DataFrame:
+        """``sql`` for what several sections ask alike; the answer is not to be changed."""
+        if text not in self.found:
+            self.found[text] = self.sql(text)
+        return self.found[text]
 
     def sql(self, text: str) -> pd.DataFrame:
         """DuckDB SQL over the five tables."""
-        return self.connection.execute(text).df()
+        return plain_text(self.connection.execute(text).df())
 
     @property
     def results(self) -> pd.DataFrame:
@@ -78,7 +87,7 @@ def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view per table, small tables in memory."""
+    """A DuckDB connection with one view per table: the files, or what was read of many small ones."""
     import duckdb
 
     connection = duckdb.connect()
@@ -87,7 +96,8 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
         files = found.files[name]
         doubled = any(found.skip.get(f) for f in files)
         small = sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES
-        if not files or doubled or small or not all(has_all_columns(f, name) for f in files):
+        loose = small and len(files) >= MANY_FILES
+        if not files or doubled or loose or not all(has_all_columns(f, name) for f in files):
             connection.register(name, read(folders, [name]).tables[name])
         else:
             connection.read_parquet([str(f) for f in files], union_by_name=True).create_view(name)
@@ -123,22 +133,22 @@ def metric_curves(source: Source) -> pd.DataFrame:
 
     Columns: row, block, metric, kind, condition, point (budget), mean, sd, n, forwards, tokens, seconds.
     """
-    return source.sql(
+    return source.once(
         f"""
         with r as ({_blocks()} where purpose is distinct from 'tuning'),
         m as (
-          select run_id, metric, condition_kind as kind, condition, forwards, tokens, seconds, value,
-            coalesce(try_cast(json_extract_string(params, '$.at') as bigint), forwards) as point
-          from metrics where split = 'test' and isfinite(value)
-            and condition_kind in ('clean', 'attack', 'null')
-          qualify row_number() over (
-            partition by run_id, metric, condition_kind, condition, point order by final desc) = 1)
-        select r."row", r.block, m.metric, m.kind, m.condition, m.point, avg(m.value) as mean,
-          stddev_samp(m.value) as sd, count(*) as n,
-          avg(m.forwards) as forwards, avg(m.tokens) as tokens, avg(m.seconds) as seconds
-        from m join r using (run_id)
-        where m.metric = r.primary_metric or m.metric in ('loss', 'nll')
-        group by all order by r."row", r.block, m.metric, m.kind, m.condition, m.point
+          select m.run_id, r."row", r.block, m.metric, m.condition_kind as kind, m.condition,
+            coalesce(try_cast(json_extract_string(m.params, '$.at') as bigint), m.forwards) as point,
+            max_by(struct_pack(value := m.value, forwards := m.forwards, tokens := m.tokens,
+              seconds := m.seconds), m.final) as last
+          from metrics m join r using (run_id)
+          where (m.metric = r.primary_metric or m.metric in ('loss', 'nll')) and m.split = 'test'
+            and isfinite(m.value) and m.condition_kind in ('clean', 'attack', 'null')
+          group by all)
+        select "row", block, metric, kind, condition, point, avg(last.value) as mean,
+          stddev_samp(last.value) as sd, count(*) as n,
+          avg(last.forwards) as forwards, avg(last.tokens) as tokens, avg(last.seconds) as seconds
+        from m group by all order by "row", block, metric, kind, condition, point
         """
     )
 
@@ -147,7 +157,7 @@ def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
     """Primary-metric test curves of every run: run_id, row, block, seed, at, forwards, tokens, seconds,
     value.
     """
-    return source.sql(
+    return source.once(
         f"""
         with r as ({_blocks()} where purpose is distinct from 'tuning')
         select m.run_id, r."row", r.block, r.seed, m.forwards, m.tokens, m.seconds, max(m.value) as value

@@ -19,6 +19,14 @@ from zobench.report.svg import whisker
 Cell = dict[str, Any]
 ANSWERLESS = ("missing-question",)
 """Attacks after which no answer is the right one to give: kept out of what is called robust accuracy."""
+COSTS = (
+    "forwards",
+    "tokens",
+    "train_seconds",
+    "peak_memory_bytes",
+    "tuned_parameters",
+    "tuning_forwards",
+)
 Floats = NDArray[np.float64]
 MOST_IQM, IQM_RESAMPLES = 20, 500
 """Interquartile means get intervals for so many rows, from so many resamples each."""
@@ -37,8 +45,9 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
     net = kept.groupby("row")["net"].max() if len(kept) else pd.Series(dtype=float)
     worst = kept.groupby("row")["robust"].min() if len(kept) else pd.Series(dtype=float)
     rows = []
+    about = dict(iter(runs[["row", "note", "status", *COSTS]].groupby("row", sort=False)))
     for i, s in enumerate(ranking.standings):
-        mine = runs[runs["row"] == s.row]
+        mine = about[s.row]
         text = spoken(s.interval, board)
         rows.append(
             {
@@ -93,15 +102,7 @@ def _about(attacks: pd.DataFrame) -> tuple[list[Any], list[Any]]:
 
 def costs(runs: pd.DataFrame) -> Cell:
     """Mean cost of a run of the row."""
-    names = (
-        "forwards",
-        "tokens",
-        "train_seconds",
-        "peak_memory_bytes",
-        "tuned_parameters",
-        "tuning_forwards",
-    )
-    return {n: _mean(runs[n]) for n in names}
+    return {n: _mean(runs[n]) for n in COSTS}
 
 
 def status_text(runs: pd.DataFrame) -> str:
