@@ -91,3 +91,24 @@ def test_arithmetic_restore_records_its_drift(runs: dict[str, Path]) -> None:
     assert not any("drift" in e for e in extras(runs["meerkat"]))
     assert table(runs["mezo-arithmetic"], "runs")[0]["perturbation"] == "in-place"
     assert table(runs["eggroll"], "runs")[0]["perturbation"] == "factored"
+
+
+@pytest.mark.slow
+def test_accuracy_alone_teaches_the_task(tmp_path: Path) -> None:
+    """No loss is ever seen: 300 forwards of 32 rows lift the test accuracy by a quarter and more."""
+    text = """\
+suite: accuracy
+models: {nano: {name: "builtin:nano"}}
+tasks: {nano-sentiment: {}}
+methods: {mezo: {train_on: accuracy, params: {lr: 3e-4, epsilon: 1e-2}}}
+seeds: [1]
+budget: {forwards: 300, batch_size: 32}
+evaluation: {at: [0], test_items: 100}
+executor: {kind: inline}
+"""
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    arguments = ["run", str(tmp_path / "suite.yaml"), "--output", str(tmp_path / "out")]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    (run,) = [p for p in (tmp_path / "out" / "runs").iterdir() if len(p.name) == 20]
+    found = {m["forwards"]: m["value"] for m in table(run, "metrics") if m["metric"] == "accuracy"}
+    assert found[300] >= found[0] + 0.25

@@ -11,7 +11,7 @@ import torch
 from zobench.plugins import entries, lookup
 from zobench.zo import Cost
 from zobench.zo.base import MethodCard
-from zobench.zo.conformance import CHECKS, check, failures
+from zobench.zo.conformance import CHECKS, CheckResult, check, failures
 from zobench.zo.estimators import Estimate
 from zobench.zo.methods.mezo import Mezo, MezoConfig
 
@@ -178,6 +178,32 @@ class Crashes(Planted):
 def test_an_error_is_a_failure_with_its_reason() -> None:
     (result,) = check(Crashes, only=["moves"])
     assert result.reason == "KeyError: 'lost'"
+
+
+def test_the_command_shows_every_outcome_and_fails_with_the_method(monkeypatch) -> None:
+    import importlib
+
+    from typer.testing import CliRunner
+
+    from zobench.cli import app
+
+    results = [
+        CheckResult("moves", True, False, detail="weights changed by step 1"),
+        CheckResult("replay", False, True, reason="reads more than losses"),
+        CheckResult("budget", False, False, reason="overspent"),
+    ]
+    kit = importlib.import_module("zobench.zo.conformance")
+    monkeypatch.setattr(kit, "check", lambda method: results)
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = CliRunner().invoke(app, ["check", "mezo"])
+    assert shown.exit_code == 1
+    assert "1 of 3 checks failed" in shown.output
+    for result, outcome in zip(results, ("passed", "skipped", "FAILED"), strict=True):
+        (line,) = [line for line in shown.output.splitlines() if line.startswith(f"{result.name} ")]
+        assert outcome in line
+        assert (result.detail or result.reason) in line
+    results.pop()
+    assert CliRunner().invoke(app, ["check", "mezo"]).exit_code == 0
 
 
 def test_declared_cost_is_compared() -> None:

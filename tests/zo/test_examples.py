@@ -12,6 +12,8 @@ from types import ModuleType
 
 import torch
 
+from zobench.zo.conformance import CHECKS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -97,13 +99,11 @@ def test_trainer_steps_by_the_method(tmp_path: Path) -> None:
 
 
 CHECK_PLUGIN = """
-from zobench.plugins import entries, lookup
-from zobench.zo import check
+from zobench.cli import main
+from zobench.plugins import entries
 entry = entries("methods")["best-of-pairs"]
 assert entry.origin == "zobench-antithetic", entry
-for result in check(lookup("methods", "best-of-pairs")):
-    outcome = "passed" if result.passed else "skipped" if result.skipped else "FAILED"
-    print(outcome, result.name, result.reason)
+main()
 """
 
 
@@ -116,15 +116,15 @@ def test_plugin_package_passes_the_kit_through_its_entry_point(tmp_path: Path) -
         if file.is_file():
             (copy / file.name).write_bytes(file.read_bytes())
     subprocess.run([*install, "--no-index", "--target", str(target), str(copy)], check=True, timeout=300)
-    env = {**os.environ, "PYTHONPATH": f"{target}{os.pathsep}{ROOT}", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", CHECK_PLUGIN], env=env, capture_output=True, text=True, timeout=300
-    )
+    path = f"{target}{os.pathsep}{ROOT}"
+    env = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "COLUMNS": "200", "TERM": "dumb"}
+    command = [sys.executable, "-c", CHECK_PLUGIN, "check", "best-of-pairs"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) >= 15
-    assert not [line for line in lines if line.startswith("FAILED")]
-    assert "passed measured-is-applied" in done.stdout
+    found = dict(line.split()[:2] for line in done.stdout.splitlines()[1:] if line.strip())
+    assert set(found) == set(CHECKS)
+    assert set(found.values()) == {"passed", "skipped"}
+    assert found["measured-is-applied"] == "passed"
 
 
 def test_library_imports_without_transformers() -> None:

@@ -54,6 +54,12 @@ def test_the_page_is_what_the_script_makes_of_the_kept_results(script: ModuleTyp
     assert failed == []
 
 
+def test_every_method_of_the_catalogue_has_a_result_of_every_check(script: ModuleType) -> None:
+    kept = script.kept()
+    missing = [name for name in script.builtin() if script.stale(kept.get(name))]
+    assert missing == [], "run: python docs/conformance.py"
+
+
 def test_a_method_without_a_result_is_said_to_be_without(script: ModuleType) -> None:
     page = script.page({"mezo": {"checks": {c: ["pass", ""] for c in CHECKS}, "cpu_seconds": 60.0}})
     assert "1 of " in page
