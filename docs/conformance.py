@@ -39,6 +39,29 @@ Written by `docs/conformance.py`; a test holds the page to the catalogue.
   only a checkpoint.
 """
 
+TRAPS = (
+    ("the direction that was measured is applied, refresh steps included", "measured-is-applied"),
+    ("restore is exact, or drifts by rounding only", "learning-rate-zero, drift; test_perturb.py"),
+    ("the estimate is unbiased, with the variance that theory gives", "unbiased"),
+    ("n directions average n single ones", "unbiased (n and 4 n); test_definitions.py"),
+    ("measured sparsity is the requested one", "test_sparse_methods.py"),
+    ("masks do not see the perturbation", "test_sparse_methods.py"),
+    ("no spread, no difference, NaN: no step, and counted", "refusals"),
+    ("snapshots and saved state share no memory with the weights", "resume; test_history_methods.py"),
+    ("the default preset trains", "moves"),
+    (
+        "the global random state and the order of the data are untouched",
+        "global-random-state; test_data_order.py",
+    ),
+    ("replay of the scalars gives the same bits", "replay"),
+    ("counted forwards are the declared ones", "forwards"),
+    ("the fused update is the two-pass update", "test_perturb.py"),
+    ("other ways to the losses give the same losses", "modes, distributed"),
+    ("which tensors decay is said and kept", "test_definitions.py"),
+)
+"""The traps of published implementations, in the order of the project's survey of them, and what shows that
+this library avoids each: checks of the kit, files of ``tests/zo`` and ``tests/runner``."""
+
 
 def builtin() -> list[str]:
     """Names of the built-in methods, in the order of the catalogue."""
@@ -98,6 +121,10 @@ def page(found: dict[str, Any]) -> str:
         lines.append(f"- `{name}`, {card.title}: `{card.formula}`")
     lines += ["", "## Conformance", "", *summary(found, names), ""]
     lines += table(("method", *CHECKS), matrix(found, names))
+    lines += ["", "### What each check asks", ""]
+    lines += [f"- **{name}**: {asked(name)}" for name in CHECKS]
+    lines += ["", "### The traps of published code", ""]
+    lines += table(("what must hold", "shown by"), TRAPS)
     lines += [
         "",
         "### Skips, with their reasons",
@@ -106,6 +133,12 @@ def page(found: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def asked(name: str) -> str:
+    """The first paragraph of the check's docstring in one line."""
+    text = (CHECKS[name].__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(text.split())
 
 
 def summary(found: dict[str, Any], names: list[str]) -> list[str]:

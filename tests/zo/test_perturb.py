@@ -105,19 +105,41 @@ def test_budget_is_enforced_before_the_forward() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_arithmetic_restore_drifts_like_a_random_walk(dtype: torch.dtype) -> None:
-    """After c cycles the drift is of the order of sqrt(c) roundings; exact modes have none."""
+@pytest.mark.parametrize("cycles", [64, pytest.param(1024, marks=pytest.mark.slow)])
+def test_arithmetic_restore_drifts_like_a_random_walk(dtype: torch.dtype, cycles: int) -> None:
+    """After c cycles the drift is of the order of sqrt(c) roundings; exact modes have none. Each step's own
+    part stands in its record."""
     method, space, objective = start(dtype, Engine(mode="in-place", precision="nearest"), lr=0.0)
-    before, sizes = space.snapshot(), {}
-    for cycle in range(1, 65):
-        method.step(objective)
-        if cycle in (16, 64):
+    before, sizes, told = space.snapshot(), {}, 0.0
+    norm = math.sqrt(float(sum(t.double().square().sum() for t in before.values())))
+    for cycle in range(1, cycles + 1):
+        told += method.step(objective).extras["drift"]
+        if cycle in (1, cycles // 4, cycles):
             squares = [(space.entries(n).double() - t.double()).square().sum() for n, t in before.items()]
             sizes[cycle] = math.sqrt(float(sum(squares)))
-    norm = math.sqrt(float(sum(t.double().square().sum() for t in before.values())))
+        if cycle == 1:
+            assert told == pytest.approx(sizes[1] / norm)
     unit = torch.finfo(dtype).eps
-    assert 0 < sizes[64] < 3 * 64 * unit * norm
-    assert 1.2 < sizes[64] / sizes[16] < 3.5
+    assert 0 < sizes[cycles] < 3 * cycles * unit * norm
+    assert 1.2 < sizes[cycles] / sizes[cycles // 4] < 3.5
+    assert sizes[cycles] / norm < told, "a random walk is shorter than its path"
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_drift_is_told_where_the_weights_come_back(fused: bool) -> None:
+    method, _, objective = start(engine=Engine(mode="in-place", fused=fused), lr=1e-3)
+    assert ("drift" in method.step(objective).extras) == (not fused)
+    exact, _, objective = start(engine=Engine(mode="snapshot"), lr=1e-3)
+    assert "drift" not in exact.step(objective).extras
+
+
+def test_drift_is_measured_on_a_sample_of_a_large_space(monkeypatch) -> None:
+    from zobench.zo import inplace
+
+    monkeypatch.setattr(inplace, "SAMPLE", 64)
+    method, space, objective = start(engine=Engine(mode="in-place"), lr=1e-3)
+    assert method.engine.perturbation._sample().numel() <= 64 + len(space)
+    assert 0 < method.step(objective).extras["drift"] < 1e-5
 
 
 def test_fused_update_equals_two_passes_within_rounding() -> None:
