@@ -31,7 +31,9 @@ from zobench.unlearning.probes.quantize import (
 from zobench.unlearning.probes.relearn import FineTune, FineTuneConfig, Relearn, TrainConfig
 from zobench.unlearning.probes.weights import distance, matrices, state
 
-MODEL_PROBES = [n for n in PROBES if lookup("probes", n).kind == "model"]
+ABSENT = ("bitsandbytes",)
+"""Needs a package and a GPU; see test_bitsandbytes_probe."""
+MODEL_PROBES = [n for n in PROBES if lookup("probes", n).kind == "model" and n not in ABSENT]
 SHORT = {"relearn": {"steps": (0, 2), "rates": (1e-3,)}, "fine-tune": {"steps": (0, 2), "rates": (1e-3,)}}
 
 

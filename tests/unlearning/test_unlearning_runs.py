@@ -323,3 +323,67 @@ def test_the_rule_of_choice_as_one_number():
         assert best == choose(trials, level).trial
     assert math.isnan(selection_score(math.nan, 1.0, 0.5))
     assert Tune(space={"lr": [1e-3]}, seeds=(0,)).metric is None
+
+
+def test_sift_gets_two_gradients_in_a_run_and_goes_on_to_the_same_bits(make, do, bench, tmp_path):
+    down = SpaceRef(kind="names", params={"include": ["*down_proj*"]})
+    given = {"method": ("sift", {"lr": 1e-2}), "section": {"check_every": 0, "probes": ()}, "space": down}
+    _, tables = do(make("sift", objective="rmu", params={"layer": 0}, **given))
+    assert tables["runs"][0]["steps"] == 6, "two gradients and the reference are 7 of 48 forwards"
+    assert clean(tables, "backwards") == 12
+    assert clean(tables, "distance") > 0
+    outcome, tables = do(make("sift", **given))
+    folder, stop = tmp_path / "halves", iter([False, False, False, True])
+    first, _ = do(make("sift", **given), folder, control=Control(should_stop=lambda: next(stop, False)))
+    assert first.status == "interrupted"
+    _, again = do(make("sift", **given), folder)
+    assert again["runs"][0]["weights_digest"] == tables["runs"][0]["weights_digest"]
+    assert again["runs"][0]["resumed"] == 1
+    assert outcome.status == "done"
+
+
+def test_generated_answers_and_further_requests_are_metrics_of_a_run(make, do):
+    section = {
+        "generate": 6,
+        "probes": (),
+        "forget_set": ForgetSet(requests=2, nested=True),
+        "check_every": 0,
+    }
+    _, tables = do(make(section=section, evaluation=Evaluation(at=(0, 24))))
+    names = {m["metric"] for m in tables["metrics"] if m["condition_kind"] == "clean"}
+    muse = {"forget_verbmem", "forget_knowmem", "retain_knowmem", "privleak", "requests_served"}
+    assert muse < names
+    assert {"forget_rouge_l_recall", "forget_open_accuracy", "forget_last_2_words"} < names
+    assert {"forget_value_exact_memorization", "forget_value_extraction_strength"} < names
+    curve = {
+        json.loads(m["params"] or "{}").get("at"): m["value"]
+        for m in tables["metrics"]
+        if m["metric"] == "requests_served" and m["condition_kind"] == "clean"
+    }
+    assert curve == {0: 0.0, 24: 1.0, 48: 2.0}, "scores over it are MUSE's axes of size and of repetition"
+    untouched = json.loads(make(section={"probes": ()}).spec.canonical())["unlearning"]
+    assert {"generate", "scored_other"}.isdisjoint(untouched), "runs from before keep their identity"
+
+
+def test_options_and_edits_are_probes_of_a_run(make, do):
+    chosen = (
+        resolved("probes", "option-order", {"places": [0, 5]}),
+        resolved("probes", "mscr", {"draws": 2, "sources": ["wordnet"]}),
+        resolved("probes", "prefix", {}),
+    )
+    _, tables = do(make(section={"probes": chosen, "match_forget": None, "match_retain": None}))
+    found = {
+        (m["condition"], m["params"])
+        for m in tables["metrics"]
+        if m["condition_kind"] == "probe" and m["metric"] == FORGET and m["split"] == "test"
+    }
+    assert found >= {
+        ("option-order", '{"place": 0.0}'),
+        ("option-order", '{"place": 5.0}'),
+        ("mscr", '{"draw": 0.0}'),
+        ("mscr", '{"draw": 1.0}'),
+    }
+    right = [m["value"] for m in tables["metrics"] if m["metric"] == "forget_choice_accuracy"]
+    assert len([m for m in tables["metrics"] if m["condition"] == "option-order"]) > 2
+    assert right
+    assert all(0 <= v <= 1 for v in right)

@@ -13,6 +13,7 @@ random direction.
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -155,11 +156,21 @@ class UnlearningTraining(Training):
         """Every clean score of the current state."""
         started = time.perf_counter()
         values = clean_values(self.facts, self.lm.module, tuning=self.tuning)
+        if len(self.facts.requests) > 1:
+            values["requests_served"] = MetricValue(self.requests_served(), 1)
         self.clean = values
         rows = self.facts.with_holdout(self.tuning)
         self.evaluator.book(sum(map(len, rows.values())) * (6 if self.facts.truth else 1), started)
         self._tell({"metric": values[self.facts.forget_metric].value})
         return Measured("validation" if self.tuning else "test", (), [], values)
+
+    def requests_served(self) -> float:
+        """How many of the suite's forget requests the budget spent so far has served, the present one
+        included; none before the first step. Scores over it are MUSE's scalability where requests are
+        nested, and sustainability where they are disjoint."""
+        share = self.meter.forwards / max(1, self.spec.budget.forwards)
+        asked = len(self.facts.requests)
+        return min(float(asked), math.ceil(share * asked))
 
     def further_rows(self) -> list[Row]:
         """Cost and distance, and the probes of the final state and of its matched points."""

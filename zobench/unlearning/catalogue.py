@@ -32,6 +32,7 @@ PROBES: dict[str, str] = {
     "relearn": f"{_PROBE}.relearn:Relearn",
     "fine-tune": f"{_PROBE}.relearn:FineTune",
     "quantize": f"{_PROBE}.quantize:Quantize",
+    "bitsandbytes": f"{_PROBE}.bitsandbytes:BitsAndBytes",
     "prune": f"{_PROBE}.prune:Prune",
     "weight-noise": f"{_PROBE}.noise:WeightNoise",
     "interpolate": f"{_PROBE}.interpolate:Interpolate",

@@ -25,11 +25,13 @@ import torch
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
-from zobench.zo.methods.zo_muon import newton_schulz, polar
+from zobench.zo.methods.zo_muon import newton_schulz
 from zobench.zo.objective import Objective
 from zobench.zo.separate import separate_gradients
 from zobench.zo.updates import Update
 
+SMALLEST = 1e-9
+"""Singular values below this share of the largest count as zero."""
 ORTHOGONALIZE = ("svd", "newton-schulz")
 
 
@@ -59,15 +61,22 @@ class SiftConfig:
 def top_directions(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The first ``k`` left and right singular vectors as columns, those of singular value zero left out."""
     u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
-    kept = min(k, int((s > s[0] * 1e-12).sum())) if s[0] > 0 else 0
+    kept = min(k, int((s > s.max() * SMALLEST).sum())) if s.numel() and s.max() > 0 else 0
     return u[:, :kept], vh[:kept].T
+
+
+def isometry(matrix: torch.Tensor) -> torch.Tensor:
+    """The polar factor on what the matrix spans, and zero elsewhere: where both terms have a direction in
+    common the joined frame has too few, and a full polar factor would fill it up with arbitrary ones."""
+    u, v = top_directions(matrix, min(matrix.shape))
+    return u @ v.T
 
 
 def without_interference(
     forget: torch.Tensor,
     retain: torch.Tensor | None,
     k: int,
-    orthogonalize: Callable[[torch.Tensor], torch.Tensor] = polar,
+    orthogonalize: Callable[[torch.Tensor], torch.Tensor] = isometry,
 ) -> torch.Tensor:
     """P Q^T of the module's text, float64; Muon's direction where there is no retain part."""
     if retain is None:
@@ -86,7 +95,7 @@ class SeparateMomenta(Update):
     def __init__(self, config: SiftConfig) -> None:
         super().__init__()
         self.config = config
-        self.orthogonalize = polar if config.orthogonalize == "svd" else newton_schulz
+        self.orthogonalize = isometry if config.orthogonalize == "svd" else newton_schulz
         self.retained: Mapping[str, torch.Tensor] | None = None
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
@@ -119,7 +128,8 @@ class Sift(FirstOrder):
         replay="checkpoint",
         needs=("separate-gradients",),
         notes="The authors also localize where to intervene, by a common subspace or by layer; not here. "
-        "Singular vectors of singular value zero are left out. What is tuned and is no whole matrix stays.",
+        "Singular vectors of singular value zero are left out, of the momenta and of the joined frames. What "
+        "is tuned and is no whole matrix stays.",
     )
 
     @classmethod

@@ -1,0 +1,81 @@
+"""Quantization by the package bitsandbytes, as released checkpoints are loaded: NF4, FP4 and row-wise int8.
+
+The matrices are quantized and taken back to the model's own precision, so that what is scored differs from
+the model by the package's rounding alone. Needs the package and a model on a GPU; :mod:`.quantize` is the
+same question by plain rounding, on any machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from zobench.unlearning.base import Material, ModelProbe, Variant
+from zobench.unlearning.probes.weights import matrices, write
+
+SCHEMES = {"nf4": 4, "fp4": 4, "int8": 8}
+"""Bits of each."""
+BLOCK = 64
+"""Entries that share a scale in the four-bit schemes, the package's default."""
+
+
+def installed() -> bool:
+    """Whether the package can be imported."""
+    return importlib.util.find_spec("bitsandbytes") is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BitsAndBytesConfig:
+    """Which of the package's schemes.
+
+    Attributes:
+        schemes: of ``nf4``, ``fp4``, ``int8``.
+    """
+
+    schemes: tuple[str, ...] = ("nf4", "int8")
+
+    def __post_init__(self) -> None:
+        unknown = [s for s in self.schemes if s not in SCHEMES]
+        if unknown or not self.schemes:
+            raise ValueError(f"schemes must be of {', '.join(SCHEMES)}, not {list(self.schemes)}")
+        if not installed():
+            raise ValueError(
+                "the package bitsandbytes is not installed (pip install bitsandbytes); the probe 'quantize' "
+                "rounds to 8, 4, 3 and 2 bits without it"
+            )
+
+
+def rounded(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
+    """A matrix quantized and taken back, by ``bitsandbytes.functional``."""
+    if scheme == "int8":
+        codes, scales, _ = functional.int8_vectorwise_quant(weight.to(torch.float16))
+        found: torch.Tensor = functional.int8_vectorwise_dequant(codes, scales)
+    else:
+        codes, state = functional.quantize_4bit(weight.contiguous(), blocksize=BLOCK, quant_type=scheme)
+        found = functional.dequantize_4bit(codes, state)
+    return found.to(weight).view_as(weight)
+
+
+class BitsAndBytes(ModelProbe):
+    """A copy with quantized matrices for each scheme. ``strength`` is the bits taken away from 16."""
+
+    Config = BitsAndBytesConfig
+    name: ClassVar[str] = "bitsandbytes"
+    config: BitsAndBytesConfig
+
+    def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
+        device = next(module.parameters()).device
+        if device.type != "cuda":
+            raise ValueError(f"the probe 'bitsandbytes' needs a model on a GPU, this one is on {device}")
+        functional = importlib.import_module("bitsandbytes.functional")
+        for scheme in self.config.schemes:
+            changed = copy.deepcopy(module)
+            write(changed, {n: rounded(w.detach(), scheme, functional) for n, w in matrices(changed).items()})
+            yield Variant(16.0 - SCHEMES[scheme], changed, {"scheme": scheme})
