@@ -14,19 +14,23 @@ from zobench.store.reader import read_run
 
 SUITE = """\
 suite: scores-and-masks
-models: {nano: {name: "builtin:nano"}}
+models: {nano: {name: "builtin:nano"}, half: {name: "builtin:nano", dtype: bfloat16}}
 tasks: {nano-sentiment: {}}
 methods:
-  mezo-accuracy: {method: mezo, train_on: accuracy, params: {lr: 3e-3, epsilon: 3e-2}}
-  fzoo-f1: {method: fzoo, train_on: f1, params: {lr: 1e-3, epsilon: 3e-2, n: 4}}
-  meerkat: {params: {lr: 1e-3, calibration_batches: 2}}
-  eggroll: {perturbation: factored, params: {population: 4}}
-  mezo-arithmetic: {method: mezo, perturbation: in-place}
+  mezo-accuracy: {method: mezo, models: [nano], train_on: accuracy, params: {lr: 3e-3, epsilon: 3e-2}}
+  fzoo-f1: {method: fzoo, models: [nano], train_on: f1, params: {lr: 1e-3, epsilon: 3e-2, n: 4}}
+  meerkat: {models: [nano], params: {lr: 1e-3, calibration_batches: 2}}
+  eggroll: {models: [nano], perturbation: factored, params: {population: 4}}
+  mezo-arithmetic: {method: mezo, models: [nano], perturbation: in-place}
+  mezo-master: {method: mezo, models: [half], precision: master, params: {lr: 1e-6}}
+  mezo-nearest: {method: mezo, models: [half], precision: nearest, params: {lr: 1e-6}}
 seeds: [1]
 budget: {forwards: 20, batch_size: 8}
 evaluation: {test_items: 8}
 executor: {kind: inline}
 """
+
+ROWS = ("mezo-accuracy", "fzoo-f1", "meerkat", "eggroll", "mezo-arithmetic", "mezo-master", "mezo-nearest")
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def test_losses_are_shares_of_errors(runs: dict[str, Path]) -> None:
     assert all(0 <= loss <= 1 for step in table(runs["fzoo-f1"], "steps") for loss in step["losses"])
 
 
-@pytest.mark.parametrize("row", ["mezo-accuracy", "fzoo-f1", "meerkat", "eggroll", "mezo-arithmetic"])
+@pytest.mark.parametrize("row", ROWS)
 def test_the_command_rebuilds_the_weights(runs: dict[str, Path], row: str) -> None:
     found = CliRunner().invoke(app, ["replay", str(runs[row])])
     assert found.exit_code == 0, found.output
@@ -91,6 +95,16 @@ def test_arithmetic_restore_records_its_drift(runs: dict[str, Path]) -> None:
     assert not any("drift" in e for e in extras(runs["meerkat"]))
     assert table(runs["mezo-arithmetic"], "runs")[0]["perturbation"] == "in-place"
     assert table(runs["eggroll"], "runs")[0]["perturbation"] == "factored"
+
+
+def test_half_precision_records_the_share_that_moved(runs: dict[str, Path]) -> None:
+    """Updates of 1e-6 are below the spacing of most bfloat16 weights: rounding to nearest loses them and the
+    run is warned about; a float32 master keeps them until they show."""
+    shares = {row: [e["moved_share"] for e in extras(runs[row])] for row in ("mezo-master", "mezo-nearest")}
+    assert all(0 <= share < 0.5 for values in shares.values() for share in values)
+    warned = {row: table(runs[row], "runs")[0]["warnings"] or "" for row in shares}
+    assert "update-underflow" in warned["mezo-nearest"]
+    assert "update-underflow" not in warned["mezo-master"]
 
 
 @pytest.mark.slow

@@ -95,6 +95,7 @@ def test_an_unset_score_changes_no_identity(tmp_path: Path) -> None:
         for s in ("loss", "accuracy")
     )
     assert "train_on" not in loss.canonical()
+    assert "precision" not in loss.canonical()
     assert loss.run_id({}) != accuracy.run_id({})
 
 

@@ -74,7 +74,7 @@ class CatalogueParts:
         method = self.method(spec.method.name)
         config = configure(method.Config, spec.method.params)
         if issubclass(method, Method):
-            engine = Engine(mode=spec.perturbation, noise=spec.noise)
+            engine = Engine(mode=spec.perturbation, noise=spec.noise, precision=spec.precision)
             return method(config, space, seed=spec.seed, engine=engine)
         return method(config, space, seed=spec.seed)
 

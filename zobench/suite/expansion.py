@@ -112,6 +112,7 @@ def _planned(
         perturbation=entry.perturbation,
         noise=entry.noise,
         train_on=entry.train_on,
+        precision=entry.precision,
         purpose="tuning" if tuning else "result",
         unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
         diagnostics=None if tuning or not budget.forwards else suite.diagnostics,

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from zobench.suite.spec import Budget, Diagnostics, ForgetSet, ModelRef, Pair, PerturbationMode, TrainOn
+from zobench.suite.spec import (
+    Budget,
+    Diagnostics,
+    ForgetSet,
+    ModelRef,
+    Pair,
+    PerturbationMode,
+    Precision,
+    TrainOn,
+)
 
 Number = int | float
 Params = dict[str, Any]
@@ -127,6 +136,7 @@ class MethodEntry(Strict):
     perturbation: PerturbationMode = "auto"
     noise: Literal["counter", "legacy"] = "counter"
     train_on: TrainOn = "loss"
+    precision: Precision = "auto"
 
 
 class EvaluationEntry(Strict):

@@ -18,6 +18,9 @@ SPEC_VERSION = 1
 PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored"]
 """How the loss at displaced weights is obtained; see ``zobench.zo.engine``."""
 
+Precision = Literal["auto", "nearest", "stochastic", "compensated", "master"]
+"""How updates of half-precision weights are rounded; see ``zobench.zo.precision``."""
+
 TrainOn = Literal["loss", "accuracy", "f1"]
 """What is minimized: the task's loss, or 1 minus a score of the minibatch, which has no gradient."""
 
@@ -188,6 +191,7 @@ class RunSpec(Frozen):
     perturbation: PerturbationMode = "auto"
     noise: Literal["counter", "legacy"] = "counter"
     train_on: TrainOn = "loss"
+    precision: Precision = "auto"
     purpose: Literal["result", "tuning"] = "result"
     unlearning: Unlearning | None = None
     diagnostics: Diagnostics | None = None
@@ -199,8 +203,9 @@ class RunSpec(Frozen):
             del body["unlearning"]
         if self.diagnostics is None:
             del body["diagnostics"]
-        if self.train_on == "loss":
-            del body["train_on"]
+        for key, unset in (("train_on", "loss"), ("precision", "auto")):
+            if body[key] == unset:
+                del body[key]
         _drop_unset(body)
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

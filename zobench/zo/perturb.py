@@ -11,6 +11,8 @@ layer).
   rounding of batched kernels.
 - ``Streamed`` (:mod:`zobench.zo.streamed`): each module gets its perturbed weights when its forward starts
   and its own back when it ends. Same bits as ``Snapshot``, memory of one module.
+- ``Factored`` (:mod:`zobench.zo.factored_forward`): as streamed, but linear layers displaced along low-rank
+  factors never form the displaced matrix; losses agree up to rounding.
 - ``InPlace`` (:mod:`zobench.zo.inplace`): arithmetic on the weights themselves and arithmetic back, as
   published code does; drifts by rounding.
 """
