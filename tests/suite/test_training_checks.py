@@ -72,7 +72,7 @@ def test_diagnostics_that_read_a_gradient_are_refused(tmp_path: Path, key: str) 
 
 def test_a_task_must_have_the_score(tmp_path: Path) -> None:
     text = SUITE.format(method="mezo", score="f1", more="").replace("nano-sentiment: {}", "copa: {}")
-    assert "task 'copa' has no f1 to train on ; valid: loss, accuracy" in refusal(tmp_path, text)
+    assert "task 'copa' has no f1 to train on; valid: loss, accuracy" in refusal(tmp_path, text)
 
 
 def test_unlearning_has_objectives_of_its_own(tmp_path: Path) -> None:
