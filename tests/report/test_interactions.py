@@ -204,7 +204,9 @@ def test_tuning_page_has_every_trial_its_sensitivity_and_its_flags(page_of, open
     page = seen.page
     page.locator("[data-tuning]").first.scroll_into_view_if_needed()
     page.wait_for_selector("[data-tuning] .scatterlayer .trace", state="attached")
-    drawn_points = page.evaluate("document.querySelector('[data-tuning]').data[0]")
+    drawn_points, curve = page.evaluate("document.querySelector('[data-tuning]').data")
+    assert curve["x"] == sorted(drawn_points["x"])
+    assert curve["y"] == [y for _, y in sorted(zip(drawn_points["x"], drawn_points["y"], strict=True))]
     assert sorted(drawn_points["x"]) == pytest.approx([1e-4, 3e-4, 1e-3, 3e-3, 1e-2])
     shown = page.evaluate("document.querySelector('[data-tuning]').data[0].error_y.array.length")
     assert shown == 5
@@ -316,9 +318,13 @@ def test_profiles_have_bands_that_can_be_hidden(page_of, analysis, open_page):
     assert max(corners[1]) == 100
     drawn(page, "f-ratios")
     assert page.evaluate(bands.format("f-ratios")) == len(analysis.ranking.ranked)
-    page.uncheck("#f-bands")
+    page.select_option("#f-bands", label="mezo")
+    assert page.evaluate(bands.format("f-scores")) == 1
+    other = again(open_page, page, page_of)
+    drawn(other, "f-scores")
+    assert other.evaluate(bands.format("f-scores")) == 1
+    page.select_option("#f-bands", "none")
     assert page.evaluate(bands.format("f-scores")) == 0
-    assert not again(open_page, page, page_of).is_checked("#f-bands")
     assert seen.problems == []
 
 

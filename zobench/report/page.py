@@ -132,4 +132,4 @@ def count(value: float | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    return "" if value is None or value != value else f"{100 * value:.1f}"
+    return "" if value is None or value != value else f"{100 * value:.1f}".replace("-", "−")

@@ -47,20 +47,37 @@ function front(points, lowX, lowY) {
   return out;
 }
 
+// names go above their points, or below or beside them where another name or point is in the way; in shares of the plot
+const PLACES = [["top center", 0, 0.045], ["bottom center", 0, -0.045], ["middle left", -0.06, 0], ["middle right", 0.06, 0]];
+
+function labelPlaces(points, log) {
+  const scaled = (values) => { const low = Math.min(...values), span = Math.max(...values) - low || 1; return values.map((v) => (v - low) / span); };
+  const across = scaled(points.map((p) => (log ? Math.log(Math.max(p.x, 1e-9)) : p.x))), up = scaled(points.map((p) => p.y));
+  const names = [];
+  const free = (x, y, i) => !names.some(([a, b]) => Math.abs(a - x) < 0.1 && Math.abs(b - y) < 0.045) &&
+    !across.some((a, j) => j !== i && Math.abs(a - x) < 0.05 && Math.abs(up[j] - y) < 0.03);
+  return points.map((_, i) => {
+    const found = PLACES.find(([, dx, dy]) => free(across[i] + dx, up[i] + dy, i)) || PLACES[0];
+    names.push([across[i] + found[1], up[i] + found[2]]);
+    return found[0];
+  });
+}
+
 function drawPareto() {
   const columns = paretoColumns();
   const x = columns.find((c) => c.key === find("p-x").value), y = columns.find((c) => c.key === find("p-y").value);
   const points = paretoPoints(x, y);
   const edge = front(points, lowerBetter(x.key), lowerBetter(y.key));
   const soft = getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+  const log = find("p-logx").checked;
   const traces = points.length ? [
-    { x: edge.map((p) => p.x), y: edge.map((p) => p.y), mode: "lines", line: { color: soft, width: 1, dash: "dot" }, hoverinfo: "skip" },
+    { x: edge.map((p) => p.x), y: edge.map((p) => p.y), mode: "lines+markers", line: { color: soft, width: 1, dash: "dot" }, marker: { size: 19, color: "rgba(0,0,0,0)", line: { color: soft, width: 1 } }, hoverinfo: "skip" },
     { x: points.map((p) => p.x), y: points.map((p) => p.y), mode: points.length > 40 ? "markers" : "markers+text", text: points.map((p) => plotText(DATA.rows[p.row].name)),
-      textposition: "top center", cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
+      textposition: labelPlaces(points, log), cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
       hovertemplate: "%{text}<br>%{x:,.4~r}, %{y:,.4~r}<extra></extra>" },
   ] : [];
   drawPlot(find("p-plot"), traces, {
-    xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: find("p-logx").checked ? "log" : "linear" },
+    xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: log ? "log" : "linear" },
     yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 28, b: 48 },
   });
 }

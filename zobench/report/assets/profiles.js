@@ -1,9 +1,11 @@
 // The two profiles: scores that runs exceed, and how many times the fastest row's forwards a row needs.
 function setUpProfiles() {
   if (!find("f-scores")) return;
-  const few = Math.max(DATA.profiles.scores.length, DATA.profiles.reach.length) <= 4 ? "1" : "";
-  find("f-bands").checked = remembered("f-bands", few) === "1";
-  find("f-bands").addEventListener("input", () => { remember("f-bands", find("f-bands").checked ? 1 : "", few); redrawAll(); });
+  const ranked = DATA.profiles.scores.map(([row]) => row);
+  const usual = ranked.length <= 3 ? "all" : String(ranked[0]);
+  choose(find("f-bands"), ["none", "all rows", ...ranked.map((row) => DATA.rows[row].name)], ["none", "all", ...ranked]);
+  find("f-bands").value = remembered("f-bands", usual);
+  find("f-bands").addEventListener("input", () => { remember("f-bands", find("f-bands").value, usual); redrawAll(); });
   whenSeen(find("f-scores"), drawScoreProfile);
   whenSeen(find("f-ratios"), drawRatioProfile);
 }
@@ -15,12 +17,13 @@ function stepped(x, y) {
 
 function profileBand(x, [row, , low, high]) {
   const [along, top] = stepped(x, high), bottom = stepped(x, low)[1];
-  return { x: [...along, ...[...along].reverse()], y: [...top, ...bottom.reverse()], fill: "toself", fillcolor: faded(colourOf(row), 0.1), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false };
+  return { x: [...along, ...[...along].reverse()], y: [...top, ...bottom.reverse()], fill: "toself", fillcolor: faded(colourOf(row), 0.16), line: { width: 0 }, mode: "lines", hoverinfo: "skip", showlegend: false };
 }
 
 function profileTraces(x, lines, hover) {
   const shownLines = lines.filter(([row]) => !CURVE.off.has(row));
-  const bands = find("f-bands").checked ? shownLines.map((line) => profileBand(x, line)) : [];
+  const which = find("f-bands").value;
+  const bands = shownLines.filter(([row]) => which === "all" || which === String(row)).map((line) => profileBand(x, line));
   return [...bands, ...shownLines.map(([row, y, low, high]) => ({
     x, y: y.map((v) => 100 * v), mode: "lines", name: plotText(DATA.rows[row].name),
     customdata: y.map((_, i) => `${Math.round(100 * low[i])} to ${Math.round(100 * high[i])}`),

@@ -25,7 +25,7 @@ function toolsOf(table) {
 
 function cellValue(row, i) {
   const cell = row.cells[i];
-  const text = cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent.trim();
+  const text = cell.dataset.sort !== undefined ? cell.dataset.sort : cell.textContent.trim().replace(/^−/, "-");
   if (text === "" || text === "–") return null;
   const number = Number(text);
   return Number.isNaN(number) ? text.toLowerCase() : number;
@@ -137,7 +137,7 @@ function csvField(text) {
 
 function cellText(cell) {
   const { text, sort } = cell.dataset;
-  return text !== undefined ? text : sort !== undefined ? sort : cell.textContent.trim().replace(/\s+/g, " ");
+  return text !== undefined ? text : sort !== undefined ? sort : cell.textContent.trim().replace(/\s+/g, " ").replace(/^−/, "-");
 }
 
 // what is shown, as texts: the columns and rows that are not hidden, in the order on the screen
