@@ -117,7 +117,11 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ("bits: [4]", "bits: [40]", "bits must lie in 2 to 8"),
         ("nano-facts-oracle", "nano-fact-oracle", "unknown built-in model 'builtin:nano-fact-oracle'"),
         ("tasks: [npo]", "tasks: [npoo]", "no task 'npoo' in this suite"),
-        ("grad-diff: {}", "r2mu: {}", "needs traces and general"),
+        (
+            "objectives:\n    npo: {params: {beta: 0.5}}\n    grad-diff: {}",
+            "data: {source: muse}\n  objectives:\n    npo: {}\n    r2mu: {}",
+            "needs traces and general, which the data of 'muse' does not hold",
+        ),
         ("  adamw:", "  oracle: {method: adamw}\n  adamw:", "row 'oracle' is made by every unlearning suite"),
         ("  adamw:", "  none: {}\n  adamw:", "takes no steps"),
         ("  objectives:", "  data: {source: nano-fact}\n  objectives:", "did you mean 'nano-facts'?"),

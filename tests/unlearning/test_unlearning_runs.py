@@ -387,3 +387,24 @@ def test_options_and_edits_are_probes_of_a_run(make, do):
     assert len([m for m in tables["metrics"] if m["condition"] == "option-order"]) > 2
     assert right
     assert all(0 <= v <= 1 for v in right)
+
+
+def test_reasoning_traces_are_minibatches_of_their_own(make, do, bench, tmp_path):
+    from zobench.unlearning.data import with_traces
+
+    files = write_files(tmp_path)
+    for name, part in (("traces", "forget"), ("general", "retain")):
+        rows = [{"question": r.question, "answer": f"I recall: {r.answer}"} for r in people()[part]]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        files[name] = str(tmp_path / f"{name}.jsonl")
+    planned = make("r2mu", objective="r2mu", params={"layer": 0}, section={"data": resolved_data(files)})
+    outcome, tables = do(planned)
+    assert outcome.status == "done", outcome.error
+    assert clean(tables, "distance") > 0
+    facts, plain = bench.facts(planned.spec), bench.facts(make().spec)
+    traces = facts.minibatch(planned.spec, 0, ("traces", "general"), 0.0)
+    assert traces.part("traces").target.any()
+    assert facts.digest != plain.digest, "rows that were read are data"
+    templated = with_traces(plain.splits)
+    assert len(templated.traces) == len(people()["forget"])
+    assert all(t.answer.endswith(r.answer) for t, r in zip(templated.traces, people()["forget"], strict=True))

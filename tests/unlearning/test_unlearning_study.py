@@ -86,6 +86,8 @@ def test_minibatches_depend_on_seed_and_step_alone(bench):
     other = dataclasses.replace(draw, seed=1)
     assert not torch.equal(other.batch(3, ("retain",)).part("retain").ids, one.part("retain").ids)
     with pytest.raises(ValueError, match="cannot be made"):
+        draw.batch(0, ("pictures",))
+    with pytest.raises(ValueError, match="no rows for 'traces'"):
         draw.batch(0, ("traces",))
 
 

@@ -61,8 +61,13 @@ def digest_of(splits: FactSplits) -> str:
 
 
 def _named(splits: FactSplits) -> dict[str, Sequence[FactRow]]:
+    """Rows by part. Traces that a template made of other rows are no data of their own."""
     own = {"forget": splits.forget, "retain": splits.retain, "holdout": splits.holdout}
-    return {**own, **{f"other {k}": v for k, v in sorted(splits.other.items())}}
+    found = {**own, **{f"other {k}": v for k, v in sorted(splits.other.items())}}
+    written = {row.id for rows in found.values() for row in rows}
+    more = {"traces": splits.traces, "general": splits.general}
+    read = {n: [row for row in rows if row.id not in written] for n, rows in more.items()}
+    return {**found, **{n: rows for n, rows in read.items() if rows}}
 
 
 def asked_for(rows: Sequence[FactRow], chosen: ForgetSet) -> list[tuple[FactRow, ...]]:

@@ -105,14 +105,22 @@ def _check_components(
 
 def _check_parts(document: Document, section: UnlearningEntry, objectives: dict[str, Any]) -> None:
     from zobench.unlearning.metered import target_of
-    from zobench.unlearning.minibatches import ROWS
+    from zobench.unlearning.sources import SOURCES
 
+    source = SOURCES.get(section.data.source)
+    if source is None or check(source, section.data.params):
+        return
+    if configure(source, section.data.params).reasons:
+        return
     for name, cls in objectives.items():
         config = configure(cls.Config, section.objectives[name].params)
-        lacking = [p for p in target_of(cls, config).parts() if p not in ROWS]
+        lacking = [p for p in target_of(cls, config).parts() if p in ("traces", "general")]
         if lacking:
-            message = f"needs {' and '.join(lacking)}, which question-and-answer data does not hold"
-            document.report(("unlearning", "objectives", name), message)
+            message = (
+                f"needs {' and '.join(lacking)}, which the data of {section.data.source!r} does not hold"
+            )
+            hint = "reasoning: the source 'files' takes 'traces' and 'general'"
+            document.report(("unlearning", "objectives", name), message, hint)
 
 
 def _objectives_of(section: UnlearningEntry, entry: MethodEntry) -> Iterator[str]:

@@ -59,7 +59,10 @@ def data_of(suite: Suite) -> Component:
 
     assert suite.unlearning is not None
     given = suite.unlearning.data
-    return Component(name=given.source, params=literal(configure(SOURCES[given.source], given.params)))
+    params = literal(configure(SOURCES[given.source], given.params))
+    # What came later counts only where it is set: runs from before keep their identity.
+    kept = {k: v for k, v in params.items() if v is not None or k in given.params}
+    return Component(name=given.source, params=kept)
 
 
 def model_of(suite: Suite, ref: ModelRef) -> ModelRef:

@@ -30,6 +30,8 @@ class FactSplits:
         other: further retained domains by name (``real_authors``, ``world_facts``), parts of utility.
         refusals: answers that refuse.
         chance: probability of guessing a value, ``None`` where it is not known.
+        traces: reasoning that ends in a fact of the forget set, and ``general`` reasoning on anything else
+            (R2MU); empty where there is none.
     """
 
     forget: tuple[FactRow, ...]
@@ -38,6 +40,24 @@ class FactSplits:
     other: dict[str, tuple[FactRow, ...]]
     refusals: tuple[str, ...]
     chance: float | None = None
+    traces: tuple[FactRow, ...] = ()
+    general: tuple[FactRow, ...] = ()
+
+
+REASONING = "Let me think. I am asked: {question} What I recall is this: {answer} So I can say: {answer}"
+"""A written-out trace in the place of one that a reasoning model would generate."""
+
+
+def with_traces(splits: FactSplits) -> FactSplits:
+    """Traces by template, of the forget facts and of the further domains (of retained facts where there are
+    none)."""
+
+    def reasoned(rows: Sequence[FactRow]) -> tuple[FactRow, ...]:
+        texts = [REASONING.format(question=r.question, answer=r.answer) for r in rows]
+        return tuple(dataclasses.replace(r, answer=t) for r, t in zip(rows, texts, strict=True))
+
+    other = tuple(r for rows in splits.other.values() for r in rows) or splits.retain
+    return dataclasses.replace(splits, traces=reasoned(splits.forget), general=reasoned(other))
 
 
 REFUSALS = (

@@ -26,6 +26,8 @@ ROWS = {
     "retain": "retain",
     "retain_refusal": "retain",
     "invariance": "invariance",
+    "traces": "traces",
+    "general": "general",
 }
 """Which rows each part of a batch is made of."""
 
@@ -69,6 +71,8 @@ class Minibatches:
             "forget": self.forget or self.splits.forget,
             "retain": self.splits.retain,
             "invariance": self.invariance or next(iter(self.splits.other.values()), ()),
+            "traces": self.splits.traces,
+            "general": self.splits.general,
         }[rows]
         if not found:
             raise ValueError(f"there are no rows for {rows!r}")

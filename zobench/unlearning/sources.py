@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from zobench.data.files import json_lines
 from zobench.data.locate import data_folder
-from zobench.unlearning.data import REFUSALS, FactSplits, check_size, invented_facts, tofu
+from zobench.unlearning.data import REFUSALS, FactSplits, check_size, invented_facts, tofu, with_traces
 from zobench.unlearning.rows import FactRow, row_from_json
 
 READABLE = (".json", ".jsonl", ".parquet")
@@ -27,9 +27,26 @@ class Source(Protocol):
 
     def load(self) -> FactSplits: ...
 
+    @property
+    def reasons(self) -> bool:
+        """Whether it has reasoning traces (R2MU)."""
+        ...
+
+
+class Plain:
+    """A source without reasoning traces."""
+
+    reasons = False
+
+
+class Traced:
+    """A source whose traces are written by a template (:func:`zobench.unlearning.data.with_traces`)."""
+
+    reasons = True
+
 
 @dataclass(frozen=True, kw_only=True)
-class NanoFacts:
+class NanoFacts(Traced):
     """The invented people of ``builtin:nano-facts``.
 
     Attributes:
@@ -43,11 +60,11 @@ class NanoFacts:
         check_size(self.percent)
 
     def load(self) -> FactSplits:
-        return invented_facts(self.percent)
+        return with_traces(invented_facts(self.percent))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tofu:
+class Tofu(Traced):
     """TOFU in the files of its release.
 
     Attributes:
@@ -69,11 +86,11 @@ class Tofu:
 
     def load(self) -> FactSplits:
         folder = found(self.folder, "tofu", "locuslab/TOFU")
-        return tofu(folder, self.percent, authors=self.authors or None, holdout=self.holdout)
+        return with_traces(tofu(folder, self.percent, authors=self.authors or None, holdout=self.holdout))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Muse:
+class Muse(Plain):
     """MUSE's question sets (``knowmem``): what the forget corpus says, as questions and answers.
 
     Attributes:
@@ -89,7 +106,7 @@ class Muse:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wmdp:
+class Wmdp(Plain):
     """WMDP's multiple-choice questions of one subject against retained ones; the right choice is the answer,
     the others are its perturbed answers.
 
@@ -121,11 +138,19 @@ class Files:
     Attributes:
         forget, retain: JSON-lines (or JSON, parquet) files.
         holdout: facts that no model was trained on; empty: none.
+        traces, general: questions with reasoning as answers, on the forget facts and on anything else (R2MU);
+            ``None``: none.
     """
 
     forget: str
     retain: str
     holdout: str = ""
+    traces: str | None = None
+    general: str | None = None
+
+    @property
+    def reasons(self) -> bool:
+        return self.traces is not None and self.general is not None
 
     def load(self) -> FactSplits:
         def rows(path: str, name: str) -> tuple[FactRow, ...]:
@@ -137,6 +162,8 @@ class Files:
             rows(self.holdout, "holdout"),
             {},
             REFUSALS,
+            traces=rows(self.traces or "", "traces"),
+            general=rows(self.general or "", "general"),
         )
 
 
