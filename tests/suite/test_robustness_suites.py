@@ -48,12 +48,22 @@ def test_paired_arms_differ_in_the_number_alone(name: str) -> None:
         assert len(params) == 2 * len(plain)
 
 
-def test_the_full_suite_runs_every_attack_that_edits_text() -> None:
+def test_the_full_suite_runs_every_attack_and_every_defence() -> None:
     from zobench.plugins import entries
 
-    run = {a.name for spec in specs("robustness-full").values() for a in spec.attacks}
-    apart = {"option-order", "imia-2506.02711"}  # options of multiple choice; membership of training rows
-    assert set(entries("attacks")) - apart <= run
+    found = specs("robustness-full")
+    run = {a.name for spec in found.values() for a in spec.attacks}
+    assert set(entries("attacks")) - {"option-order"} <= run, "the built-in tasks have no options to order"
+    assert {"smoothllm", "denoised-smoothing", "denoised-smoothing-rge"} < {task for _, task in found}
+    assert {"sam", "csam", "zosa"} < {row for row, _ in found}
+    injected = [a.params for a in found["mezo", "nano-problems"].attacks if a.name == "irrelevant-sentence"]
+    injected += [a.params for a in found["mezo", "nano-sentiment"].attacks if a.name == "irrelevant-sentence"]
+    assert {p["sentences"] for p in injected} == {1, 2, 3, 5}
+    assert {p["length_ratio"] for p in injected} == {None, 0.25, 0.5, 1.0, 2.0, 10.0}
+    assert {p["position"] for p in injected} == {"start", "random", "before-question", "after"}
+    assert {p["role"] for p in injected} == {"none", "other", "overlap"}
+    assert {p["topic"] for p in injected} == {"in", "off"}
+    assert {p["number_range"] for p in injected} == {"in", "out"}
 
 
 def test_the_real_models_are_planned_offline(monkeypatch: pytest.MonkeyPatch) -> None:
