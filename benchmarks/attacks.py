@@ -12,12 +12,16 @@ Reported: victim calls (queries asked) per second, examples per minute, the rati
 second) by wall clock and by the process's CPU time, which other work on the machine disturbs less, texts
 computed ahead of need, and whether the same edits were found; differing ones are shown with the margin of
 their decision (difference of the two largest log-probabilities), which tells a difference of batch shapes
-from a defect. Nothing is asserted.
+from a defect. Where TextAttack is installed, its own DeepWordBug recipe attacks the same examples through the
+same plain scorer, with its batches and its cache, and its calls and examples are reported; its edits are not
+ours, so only the rates compare. Where it is not, a line says so. Nothing is asserted.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -114,6 +118,48 @@ class Alone(Victim):
         return super().query(examples, fresh=fresh)
 
 
+def textattack(bench: Bench) -> None:
+    """One line: TextAttack's DeepWordBug (arXiv 1801.04354) on the bench's examples, or why there is none."""
+    if isinstance(bench.task, GenerationTask):
+        print("textattack: its classification goals do not fit generated answers, left out")
+        return
+    try:
+        from textattack.attack_recipes import DeepWordBugGao2018
+        from textattack.models.wrappers import ModelWrapper
+    except ImportError as error:
+        print(f"textattack: not importable here, left out ({error})")
+        return
+    field, task = bench.task.attackable[0], bench.task
+    labels = label_word_ids(bench.lm, task.prompt)
+
+    class Wrapper(ModelWrapper):
+        """Label words' probabilities of a list of texts in one padded forward, as TextAttack's own do."""
+
+        def __init__(self) -> None:
+            self.model = bench.lm.module
+
+        @torch.inference_mode()
+        def __call__(self, texts: Sequence[str], **_: Any) -> torch.Tensor:
+            prompts = [task.prompt.context(bench.examples[0].with_text(field, t)) for t in texts]
+            inputs = bench.lm.tokenizer(
+                prompts, return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False
+            )
+            module: Any = bench.lm.module
+            return module(**inputs).logits[:, -1, labels].softmax(-1)
+
+    attack = DeepWordBugGao2018.build(Wrapper())
+    asked, start, cpu = 0, time.perf_counter(), time.process_time()
+    with contextlib.redirect_stdout(io.StringIO()):
+        for e in bench.examples:
+            asked += attack.attack(e.text[field], e.label).num_queries
+    seconds, spent = time.perf_counter() - start, time.process_time() - cpu
+    n = len(bench.examples)
+    print(
+        f"{'textattack deepwordbug':22s} {asked / seconds:9.1f} calls/s {60 * n / seconds:8.0f} examples/min "
+        f"({asked} queries, {1000 * spent / max(1, asked):.2f} ms of processor time each)"
+    )
+
+
 def _timed(victim: Victim, attack: Callable[[], list[AttackRecord]]) -> Timing:
     start, cpu = time.perf_counter(), time.process_time()
     records = attack()
@@ -139,7 +185,8 @@ def compare(name: str, fast: Timing, slow: Timing, label: str) -> None:
         f"{60 * n / fast.seconds:8.0f} {60 * n / slow.seconds:8.0f} examples/min "
         f"wall {fast.calls / fast.seconds * slow.seconds / slow.calls:6.2f}x cpu "
         f"{fast.calls / fast.cpu * slow.cpu / slow.calls:6.2f}x  same edits {same}/{n}, "
-        f"{fast.computed} computed for {fast.calls} queries",
+        f"{fast.computed} computed for {fast.calls} queries "
+        f"({1000 * fast.cpu / fast.calls:.2f} and {1000 * slow.cpu / slow.calls:.2f} ms of processor each)",
         flush=True,
     )
     for a, b in zip(fast.records, slow.records, strict=True):
@@ -169,6 +216,7 @@ def main() -> None:
         fast = bench.lockstep(attack)
         for way in chosen.ways:
             compare(name, fast, bench.one_by_one(attack, way), way)
+    textattack(bench)
 
 
 if __name__ == "__main__":

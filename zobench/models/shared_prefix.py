@@ -30,8 +30,8 @@ NODES = 128
 WORTH = 0.9
 """Packed where the nodes are at most this share of the padded tokens."""
 CPU_TOKENS, DEVICE_TOKENS = 512, 8192
-"""Tokens per forward in prediction, on a CPU (past 512 the built-in model's activations fall out of its caches
-and a token costs up to half as much again) and elsewhere."""
+"""Tokens per forward in prediction, on a CPU (past 512 the built-in model's activations fall out of its
+caches and a token costs up to half as much again) and elsewhere."""
 
 _taken: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
 
