@@ -48,6 +48,14 @@ def test_they_stand_on_the_page_of_the_run(looked_at: Path, tmp_path: Path):
     assert "Diagnostics" not in (tmp_path / "pages" / f"{other}.html").read_text(encoding="utf-8")
 
 
+def test_not_a_number_is_left_out_though_the_files_statistics_do_not_know_it(looked_at: Path):
+    """DuckDB alone, told by the file that 0.25 and 0.75 are the ends, drops the condition and keeps all."""
+    source = analyse(looked_at).source
+    for condition in ("isfinite(value)", "not isnan(value)"):
+        asked = f"select value from metrics where metric = 'gradient_cosine' and {condition} order by value"
+        assert source.sql(asked)["value"].tolist() == [0.25, 0.75], condition
+
+
 def test_they_change_no_rank(looked_at: Path, tmp_path: Path):
     study = Study([Entry("mezo", 0.05), Entry("fzoo", 0.09)], {"topic": 0.7}, seeds=(0, 1), steps=4)
     without = analyse(make_synthetic(tmp_path / "other", study))

@@ -163,7 +163,7 @@ def _diagnostics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
         select run_id, condition, metric, count(value) as readings, arg_min(value, step) as first,
           arg_max(value, step) as last, avg(value) as mean
         from metrics
-        where run_id in {runs_in(ids)} and condition_kind = 'diagnostic' and not isnan(value)
+        where run_id in {runs_in(ids)} and condition_kind = 'diagnostic' and isfinite(value)
         group by run_id, condition, metric order by run_id, condition, metric
         """
     )
