@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from synthetic_rows import described
@@ -58,6 +59,13 @@ def rows_of(run_id, split, scores, shift):
     return found
 
 
+CLEAN = (
+    {"distance": 2.5, "backwards": 10.0, "forget_choice_accuracy": 0.625, "utility": 0.5},
+    {"distance": 0.0, "backwards": 0.0, "forget_choice_accuracy": 0.1875},
+)
+"""Other clean scores of every run, and of the oracle's."""
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     target = tmp_path_factory.mktemp("unlearning")
@@ -92,7 +100,7 @@ def folder(tmp_path_factory):
             clean = {**metrics[0], "condition_kind": "clean", "condition": "", "params": '{"at": 120}'}
             clean = [
                 clean,
-                *({**clean, "metric": m, "value": v} for m, v in (("distance", 2.5), ("backwards", 10.0))),
+                *({**clean, "metric": m, "value": v} for m, v in CLEAN[name == "oracle"].items()),
             ]
             steps = [
                 {
@@ -129,11 +137,22 @@ def test_s_is_one_for_the_full_model_zero_for_the_oracle_and_their_line_between(
     assert frame[frame["condition"] == "blind"]["s"].isna().all(), "a probe on which references agree"
 
 
+def test_other_measures_stand_beside_the_forget_score_where_they_were_taken(folder):
+    from zobench.report.source import open_results
+
+    source = open_results(folder)
+    found = forgetting.by_measure(source, source.results)
+    assert found["names"] == ["Choices right", "Model utility"]
+    values = {line["row"]: line["values"] for line in found["lines"]}
+    assert values["steady"] == [0.625, 0.5]
+    assert values["oracle"] == [0.1875, None]
+
+
 def test_s_is_that_of_the_unlearning_metrics():
     from zobench.unlearning.metrics.summary import normalized
 
     assert normalized(0.26, ORACLE, FULL) == pytest.approx((0.26 - ORACLE) / (FULL - ORACLE))
-    assert normalized(0.5, 0.5, 0.5 + forgetting.SMALLEST_SPAN / 2) != 0.0
+    assert math.isnan(normalized(0.5, 0.5, 0.5 + forgetting.SMALLEST_SPAN / 2, forgetting.SMALLEST_SPAN))
     assert normalized(0.505, 0.5, 0.52) == pytest.approx(0.25)
 
 

@@ -14,7 +14,8 @@ LONGEST = 600
 
 
 def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict[str, Any]]:
-    """Successful attacks with the fewest changed words and queries, at most a few of each row and attack."""
+    """Successful attacks with the fewest changed words and queries, at most a few of each row and attack. The
+    same change of words is shown once, with the other rows it broke in ``also``."""
     found = source.sql(
         f"""
         with r as (select run_id, "row", seed from runs where purpose is distinct from 'tuning')
@@ -32,10 +33,14 @@ def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict
     known = found[found["row"].isin(place)].copy()
     known["order"] = known["row"].map(place)
     known["turn"] = known.groupby("row").cumcount()
-    chosen = known.sort_values(["turn", "order"]).head(count)
-    return [
-        {**_plain(r), "parts": parts(str(r["original"]), str(r["edited"]))} for r in chosen.to_dict("records")
-    ]
+    chosen: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
+    for r in known.sort_values(["turn", "order"]).to_dict("records"):
+        pieces = parts(str(r["original"]), str(r["edited"]))
+        change = tuple(p for p in pieces if p[0] != "same")
+        first = chosen.setdefault(change, {**_plain(r), "parts": pieces, "also": []})
+        if r["row"] not in (first["row"], *first["also"]):
+            first["also"].append(r["row"])
+    return list(chosen.values())[:count]
 
 
 def parts(before: str, after: str) -> list[tuple[str, str]]:

@@ -23,7 +23,22 @@ from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, rank
 from zobench.report.source import Source
 
-SMALLEST_SPAN = 0.01
+SMALLEST_SPAN = 0.1
+"""Of a forget score between 0 and 1: a probe that the full model itself does not survive (two bits, say) has
+nothing to tell of what came back: S would be noise over noise."""
+MEASURES = {
+    "forget_value_accuracy": "Values right",
+    "forget_choice_accuracy": "Choices right",
+    "forget_open_accuracy": "Open answers right",
+    "forget_rouge_l_recall": "ROUGE-L recall",
+    "forget_exact_memorization": "Exact memorization",
+    "forget_extraction_strength": "Extraction strength",
+    "forget_verbmem": "VerbMem",
+    "forget_knowmem": "KnowMem",
+    "retain_knowmem": "KnowMem, retained",
+    "utility": "Model utility",
+}
+"""Clean scores between 0 and 1 shown beside the forget score, in this order, where they were measured."""
 KIND = "unlearning"
 REFERENCES = ("full", "oracle")
 SPLITS = {
@@ -149,6 +164,20 @@ def training_curves(frame: pd.DataFrame, split: str) -> dict[str, dict[str, list
     for condition, row, strength, value in mean.itertuples(index=False, name=None):
         found.setdefault(str(condition), {}).setdefault(str(row), []).append((float(strength), float(value)))
     return found
+
+
+def by_measure(source: Source, runs: pd.DataFrame) -> dict[str, Any]:
+    """Other measures of the same models before any probe: ``names`` of those that were taken, and a row's
+    mean over runs of each in ``lines``."""
+    finals = source.finals[(source.finals["condition_kind"] == "clean") & (source.finals["split"] == "test")]
+    taken = finals[finals["metric"].isin(MEASURES) & finals["run_id"].isin(runs["run_id"])]
+    names = [name for name in MEASURES if (taken["metric"] == name).any()]
+    lines = []
+    for (group, row), own in taken.groupby(["group", "row"]):
+        mean = own.groupby("metric")["value"].mean()
+        lines.append({"row": row, "group": group, "values": [_number(mean.get(name)) for name in names]})
+    ordered = sorted(lines, key=lambda x: (x["group"] != "method", x["row"]))
+    return {"names": [MEASURES[name] for name in names], "lines": ordered}
 
 
 def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -36,6 +36,7 @@ def section(source: Source, runs: pd.DataFrame, board: Leaderboard) -> dict[str,
             {"probe": probe, "drawing": curve_drawing(probe, lines), "lines": lines}
             for probe, lines in forgetting.training_curves(frame, "matched-retain").items()
         ],
+        "measures": forgetting.by_measure(source, runs),
         "costs": forgetting.costs(source, runs),
     }
 
