@@ -9,7 +9,7 @@ from synthetic import Entry, Study, make_synthetic
 
 from zobench.report.build import analyse, build
 from zobench.report.runpages import describe
-from zobench.store.reader import read, read_run
+from zobench.store.reader import query, read, read_run
 from zobench.store.writer import RunFolder
 
 TRAP = '[{"trap": "loss-zero", "detail": "a loss is exactly 0", "steps": 3, "first_step": 2}]'
@@ -54,6 +54,7 @@ def test_not_a_number_is_left_out_though_the_files_statistics_do_not_know_it(loo
     for condition in ("isfinite(value)", "not isnan(value)"):
         asked = f"select value from metrics where metric = 'gradient_cosine' and {condition} order by value"
         assert source.sql(asked)["value"].tolist() == [0.25, 0.75], condition
+        assert query(asked, looked_at)["value"].tolist() == [0.25, 0.75], condition
 
 
 def test_they_change_no_rank(looked_at: Path, tmp_path: Path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from zobench.store.reader import has_all_columns, locate, read, runs_folder
+from zobench.store.reader import DUCKDB, has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -90,8 +90,7 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with one view per table: the files, or what was read of many small ones."""
     import duckdb
 
-    # a parquet file's statistics leave NaN out, and DuckDB takes them at their word: it drops "not isnan(x)"
-    connection = duckdb.connect(config={"disabled_optimizers": "statistics_propagation"})
+    connection = duckdb.connect(config=DUCKDB)
     for name in TABLES:
         found = locate([runs_folder(f) for f in folders], [name])
         files = found.files[name]

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 COMPACT = "compact"
 MANIFEST = "manifest.json"
+DUCKDB: dict[str, str | bool | int | float | list[str]] = {"disabled_optimizers": "statistics_propagation"}
+"""Settings of every connection: a parquet file's statistics leave NaN out, and DuckDB, which takes them at
+their word, would drop ``not isnan(x)``."""
 _ATTEMPTS = 20
 _T = TypeVar("_T")
 Folders = str | Path | Iterable[str | Path]
@@ -114,7 +117,7 @@ def query(sql: str, folders: Folders) -> pd.DataFrame:
 
     def ask() -> pd.DataFrame:
         source = locate(paths, tuple(TABLES))
-        with duckdb.connect() as connection:
+        with duckdb.connect(config=DUCKDB) as connection:
             for name in TABLES:
                 _view(connection, source, name)
             try:
