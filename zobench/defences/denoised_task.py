@@ -30,7 +30,7 @@ from typing import Any, ClassVar
 import torch
 
 from zobench.attacks.streams import stream
-from zobench.data.example import Example, Splits
+from zobench.data.example import Example
 from zobench.defences.certificates import ABSTAIN, Certificate, certificate, certified_accuracy
 from zobench.defences.denoised_smoothing import BlackBox, DenoisedSmoothing, DenoiserConfig, votes
 from zobench.metrics.calibration import accuracy_with_stderr
@@ -38,10 +38,10 @@ from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_states
 from zobench.models.shared_prefix import prediction_tokens
-from zobench.plugins import lookup
 from zobench.tasks import encoding
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.base import MetricValue, Prediction, Task
 from zobench.tasks.classification import PromptedClassification
+from zobench.tasks.wrapped import WrappedTask
 
 NO_ANSWER = "abstain"
 _PROBES = 8
@@ -93,35 +93,20 @@ class Defence:
         return (states - self.shift) / self.scale
 
 
-class DenoisedTask(Task):
+class DenoisedTask(WrappedTask):
     """The inner task, answered by the vote over noisy embeddings."""
 
     Config: ClassVar[type] = DenoisedTaskConfig
-    kind: ClassVar[str] = "classification"
     config: DenoisedTaskConfig
 
+    inner: PromptedClassification
+
     def __init__(self, config: DenoisedTaskConfig) -> None:
-        self.config = config
-        made = lookup("tasks", config.of)
-        inner = made(made.Config(**config.params))
+        super().__init__(config)
+        inner: Task = self.inner
         if not isinstance(inner, PromptedClassification) or inner.scoring != "label-words":
             raise ValueError(f"denoised-smoothing: task {config.of!r} does not choose among label words")
-        self.inner = inner
-        self.attackable, self.protected = inner.attackable, inner.protected
-        self.chance = inner.chance
         self._defence: Defence | None = None
-
-    def splits(self, seed: int) -> Splits:
-        return self.inner.splits(seed)
-
-    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        return self.inner.batch(lm, examples)
-
-    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.loss(lm, module, batch)
-
-    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.item_losses(lm, module, batch)
 
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()

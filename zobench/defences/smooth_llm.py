@@ -20,10 +20,11 @@ import torch
 
 from zobench.attacks.protect import Guard
 from zobench.attacks.streams import stream
-from zobench.data.example import Example, Splits
+from zobench.data.example import Example
 from zobench.models.base import LanguageModel
-from zobench.plugins import lookup, nearest
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.plugins import nearest
+from zobench.tasks.base import Prediction
+from zobench.tasks.wrapped import WrappedTask
 
 ALPHABET = string.ascii_letters + " " + string.punctuation
 KINDS = ("insert", "swap", "patch")
@@ -51,31 +52,11 @@ class SmoothLLMConfig:
             raise ValueError("copies must be at least 1 and rate lie in [0, 1]")
 
 
-class SmoothedTask(Task):
+class SmoothedTask(WrappedTask):
     """The inner task, answered by vote."""
 
     Config: ClassVar[type] = SmoothLLMConfig
-    kind: ClassVar[str] = "classification"
     config: SmoothLLMConfig
-
-    def __init__(self, config: SmoothLLMConfig) -> None:
-        self.config = config
-        made = lookup("tasks", config.of)
-        self.inner: Task = made(made.Config(**config.params))
-        self.attackable, self.protected = self.inner.attackable, self.inner.protected
-        self.chance = self.inner.chance
-
-    def splits(self, seed: int) -> Splits:
-        return self.inner.splits(seed)
-
-    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        return self.inner.batch(lm, examples)
-
-    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.loss(lm, module, batch)
-
-    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.item_losses(lm, module, batch)
 
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
@@ -85,11 +66,6 @@ class SmoothedTask(Task):
         asked = [copy for e in examples for copy in self.copies(e)]
         answers = self.inner.predict(lm, asked, demonstrations)
         return [_vote(answers[i * n : (i + 1) * n]) for i in range(len(examples))]
-
-    def metrics(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction]
-    ) -> dict[str, MetricValue]:
-        return self.inner.metrics(examples, predictions)
 
     def copies(self, example: Example) -> list[Example]:
         """The perturbed copies: a function of the texts and the seed alone."""

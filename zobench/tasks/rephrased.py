@@ -9,18 +9,14 @@ covers the rephrased rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import torch
-
-from zobench.data.example import Example, Splits
+from zobench.data.example import Splits
 from zobench.data.rephrase import accepted
-from zobench.models.base import LanguageModel
-from zobench.plugins import lookup
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.wrapped import WrappedTask
 
 
 @dataclass(frozen=True)
@@ -39,21 +35,12 @@ class RephrasedConfig:
             raise ValueError(f"file: no file {self.file!r} (seen from here)")
 
 
-class RephrasedTask(Task):
+class RephrasedTask(WrappedTask):
     """The inner task, trained on other words."""
 
     Config: ClassVar[type] = RephrasedConfig
-    kind = "classification"
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     config: RephrasedConfig
-
-    def __init__(self, config: RephrasedConfig) -> None:
-        self.config = config
-        made = lookup("tasks", config.of)
-        self.inner: Task = made(made.Config(**config.params))
-        self.kind, self.primary_metric = self.inner.kind, self.inner.primary_metric  # type: ignore[misc]
-        self.attackable, self.protected = self.inner.attackable, self.inner.protected
-        self.chance = self.inner.chance
 
     def splits(self, seed: int) -> Splits:
         """``ValueError`` where no training row has a rephrasing: the file is another task's."""
@@ -62,28 +49,3 @@ class RephrasedTask(Task):
         if all(a is b for a, b in zip(train, splits.train, strict=True)):
             raise ValueError(f"{self.config.file}: rephrases no training row of {self.config.of!r}")
         return replace(splits, train=train)
-
-    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        return self.inner.batch(lm, examples)
-
-    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.loss(lm, module, batch)
-
-    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        return self.inner.item_losses(lm, module, batch)
-
-    def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        return self.inner.scored_batch(lm, examples)
-
-    def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
-        return self.inner.score(lm, module, batch, name)
-
-    def predict(
-        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
-    ) -> list[Prediction]:
-        return self.inner.predict(lm, examples, demonstrations)
-
-    def metrics(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction]
-    ) -> dict[str, MetricValue]:
-        return self.inner.metrics(examples, predictions)
