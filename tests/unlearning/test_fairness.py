@@ -9,6 +9,7 @@ import pytest
 import torch
 from unlearning_models import tiny_llama
 
+from zobench.suite.schema import Tune
 from zobench.unlearning.base import Passes
 from zobench.unlearning.fairness import (
     Cost,
@@ -20,6 +21,7 @@ from zobench.unlearning.fairness import (
     noise_instead,
     noise_on_top,
     position_of_level,
+    selection_score,
     stop_rule,
     worst_case,
 )
@@ -102,3 +104,12 @@ def test_cost_counts_passes():
     assert cost(npo, 10, losses=2) == Cost(40, 0, 10)
     assert cost(npo, 10, gradients=1) == Cost(20, 20, 10)
     assert cost(Passes(loss=2, prepare=1), 5, losses=4) == Cost(45, 0, 0)
+
+
+def test_the_rule_of_choice_as_one_number():
+    trials = [Trial(lr, f, r) for lr, f, r in ((1, 0.9, 1.0), (2, 0.3, 0.9), (3, 0.02, 0.4), (4, 0.01, 0.7))]
+    for level in (0.001, 0.02, 0.5, 1.0):
+        best = max(trials, key=lambda t: selection_score(t.forget, t.retain, level))
+        assert best == choose(trials, level).trial
+    assert math.isnan(selection_score(math.nan, 1.0, 0.5))
+    assert Tune(space={"lr": [1e-3]}, seeds=(0,)).metric is None

@@ -16,7 +16,7 @@ from zobench.runner.workbench import Workbench
 from zobench.store.reader import read, read_run
 from zobench.suite.expansion import resolved
 from zobench.suite.plan import Follower, Plan
-from zobench.suite.schema import Executor, Tune
+from zobench.suite.schema import Executor
 from zobench.suite.spec import (
     Budget,
     Component,
@@ -312,17 +312,6 @@ def test_requests_are_served_one_after_the_other(make, bench):
     assert early.part("forget").ids.tolist() != late.part("forget").ids.tolist()
     coreset = bench.facts(make(section={"forget_set": ForgetSet(share=0.5)}).spec)
     assert len(coreset.requests[0]) == len(people()["forget"]) // 2
-
-
-def test_the_rule_of_choice_as_one_number():
-    from zobench.unlearning.fairness import Trial, choose, selection_score
-
-    trials = [Trial(lr, f, r) for lr, f, r in ((1, 0.9, 1.0), (2, 0.3, 0.9), (3, 0.02, 0.4), (4, 0.01, 0.7))]
-    for level in (0.001, 0.02, 0.5, 1.0):
-        best = max(trials, key=lambda t: selection_score(t.forget, t.retain, level))
-        assert best == choose(trials, level).trial
-    assert math.isnan(selection_score(math.nan, 1.0, 0.5))
-    assert Tune(space={"lr": [1e-3]}, seeds=(0,)).metric is None
 
 
 def test_sift_gets_two_gradients_in_a_run_and_goes_on_to_the_same_bits(make, do, bench, tmp_path):
