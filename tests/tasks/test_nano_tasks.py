@@ -1,13 +1,18 @@
 """The built-in tasks: seeded few-shot draws from fixed pools, fixed test rows, judged answers."""
 
+import dataclasses
+
 import pytest
 
+from zobench.attacks.appended import OptionOrder
+from zobench.attacks.base import AttackContext, Victim
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.suite.spec import ModelRef
 
 CLASSIFICATION = ("nano-sentiment", "nano-topic", "nano-inference")
 GENERATION = ("nano-problems", "nano-facts")
+CHOICE = ("nano-choice",)
 
 
 def make(name, **params):
@@ -20,7 +25,7 @@ def nano():
     return load(ModelRef(name="builtin:nano"))
 
 
-@pytest.mark.parametrize("name", [*CLASSIFICATION, *GENERATION])
+@pytest.mark.parametrize("name", [*CLASSIFICATION, *GENERATION, *CHOICE])
 def test_splits_depend_on_the_seed_alone_and_share_no_example(name):
     task = make(name)
     one, again, other = task.splits(1), task.splits(1), task.splits(2)
@@ -72,7 +77,40 @@ def test_facts_are_known_to_the_model_that_was_taught_them_only(nano):
     assert task.metrics(strangers, task.predict(nano, strangers))["accuracy"].value <= 0.15
 
 
+def test_choices_are_written_out_in_their_order_and_known_well_above_chance(nano):
+    task = make("nano-choice")
+    test = task.splits(1).test
+    first = test[0]
+    assert first.candidates[first.label] not in first.text["question"]
+    context = task.option_context(first, ())
+    *most, last = first.candidates
+    assert context.endswith(f"{', '.join(most)} or {last}?\nA:")
+    moved = dataclasses.replace(first, candidates=first.candidates[::-1])
+    assert task.option_context(moved, ()) != context, "another order is another text"
+    shots = task.option_context(first, [(test[1], test[1].candidates[0])])
+    assert shots.count(" or ") == 2
+    accuracy = task.metrics(test, task.predict(nano, test))["accuracy"].value
+    assert task.chance + 0.2 <= accuracy < 1.0
+    batch = task.batch(nano, task.splits(1).train[:8])
+    assert batch.sequences == 8 * 4
+    assert float(task.loss(nano, nano.module, batch).detach()) > 0
+
+
+def test_option_order_finds_the_model_depending_on_it(nano):
+    task = make("nano-choice")
+    where = AttackContext(task.attackable, task.protected, 0)
+    victim = Victim(lambda es: task.predict(nano, es), weights_digest="d")
+    attack = OptionOrder()
+    found = attack.run(victim, task.splits(1).test[:60], where)
+    null = attack.null().run(victim, task.splits(1).test[:60], where)
+    assert {r.outcome for r in found} == {"success", "failure", "skipped"}
+    assert {r.outcome for r in null} == {"failure", "skipped"}
+    assert [r.outcome == "skipped" for r in found] == [r.outcome == "skipped" for r in null]
+
+
 def test_wrong_parameters_are_named():
+    with pytest.raises(ValueError, match="options must be between 2 and 6"):
+        make("nano-choice", options=7)
     with pytest.raises(ValueError, match="k must be between 1 and 64"):
         make("nano-topic", k=65).splits(1)
     with pytest.raises(ValueError, match="did you mean 'forget10'"):

@@ -28,5 +28,6 @@ TASKS: dict[str, str] = {
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",
     "nano-problems": "zobench.tasks.nano_answers:NanoProblems",
+    "nano-choice": "zobench.tasks.nano_choice:NanoChoice",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
 }

@@ -1,0 +1,84 @@
+"""Multiple choice for the built-in model: facts of invented people, the options written into the question.
+
+``Q: Where was Pia Quist born? Thalwick, Winmere, Elmere or Branford?`` with the options as the answers to
+choose from, scored by the mean log-probability of their tokens. The model was taught the facts, but never saw
+options listed, so that their order matters to it: the task on which ``option-order`` runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from zobench.data.example import Example, Splits
+from zobench.data.synthetic.corpus import nano_facts_of_people
+from zobench.data.synthetic.draw import stream
+from zobench.data.synthetic.people import PERTURBED, Fact
+from zobench.tasks.classification import PromptedClassification
+from zobench.tasks.prompts import Prompt
+
+
+@dataclass(frozen=True)
+class ChoiceConfig:
+    options: int = 4
+    """Options of every question, the right one included."""
+    test_rows: int = 160
+    """Test rows: the first of the 160 facts."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.options <= 1 + PERTURBED:
+            raise ValueError(f"options must be between 2 and {1 + PERTURBED}, not {self.options}")
+        if not 1 <= self.test_rows <= 160:
+            raise ValueError(f"test_rows must be between 1 and 160, not {self.test_rows}")
+
+
+class NanoChoice(PromptedClassification):
+    """Trained by cross-entropy over the options. The listed options are no text field: attacks that edit
+    words leave them alone, ``option-order`` moves them together with the answers."""
+
+    Config: ClassVar[type] = ChoiceConfig
+    kind: ClassVar[str] = "multiple-choice"
+    scores: ClassVar[tuple[str, ...]] = ("accuracy",)
+
+    def __init__(self, config: ChoiceConfig) -> None:
+        super().__init__(config, prompt=Prompt("Q: {question}\nA:"), scoring="option-likelihood")
+        self.chance = 1.0 / config.options
+
+    def splits(self, seed: int) -> Splits:
+        """The facts in three wordings that the model was taught: training rows (shuffled by ``seed``),
+        validation rows, test rows. Options and their order are fixed for each row."""
+        facts = nano_facts_of_people()
+        train, validation, test = (
+            [self._example(f, i, use) for f in facts] for i, use in enumerate(("train", "validation", "test"))
+        )
+        stream(seed, "nano-choice").shuffle(train)
+        return Splits(train, validation, test[: self.config.test_rows], demonstrations=train)
+
+    def options(self, example: Example) -> tuple[str, ...]:
+        return example.candidates
+
+    def option_context(self, example: Example, shots: Sequence[tuple[Example, str]]) -> str:
+        return self.prompt.context(_listed(example), [(_listed(e), answer) for e, answer in shots])
+
+    def option_text(self, example: Example, option: str, shots: Sequence[tuple[Example, str]]) -> str:
+        return self.option_context(example, shots) + self.prompt.separator + option
+
+    def _example(self, fact: Fact, wording: int, use: str) -> Example:
+        name = f"{fact.id}/{use}"
+        draw = stream(0, "nano-choice", name)
+        options = [fact.value, *draw.sample(fact.wrong_values, self.config.options - 1)]
+        draw.shuffle(options)
+        return Example(
+            name,
+            {"question": fact.questions[wording]},
+            label=options.index(fact.value),
+            candidates=tuple(options),
+            meta={"attribute": fact.attribute},
+        )
+
+
+def _listed(example: Example) -> Example:
+    """The question with its options behind it, in their order."""
+    *most, last = example.candidates
+    return example.with_text("question", f"{example.text['question']} {', '.join(most)} or {last}?")
