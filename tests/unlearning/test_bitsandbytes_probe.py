@@ -1,8 +1,10 @@
 """The probe by bitsandbytes: refused at planning where the package is not there, and its wiring with the
-package's calls in the place of the package; with the package and a GPU, the real thing."""
+package's calls in the place of the package; with the package, the real thing on every device at hand."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -60,19 +62,71 @@ def test_the_packages_calls_are_made_on_matrices_alone():
     assert seen == [("nf4", 64)]
 
 
-def test_a_model_on_the_cpu_is_refused_and_so_is_an_unknown_scheme(monkeypatch):
+def test_a_release_without_kernels_for_the_device_says_so_and_an_unknown_scheme_is_refused(monkeypatch):
+    def quantize_4bit(values, blocksize, quant_type):
+        raise NotImplementedError(f"Device type not supported: {values.device}")
+
     monkeypatch.setattr("zobench.unlearning.probes.bitsandbytes.installed", lambda: True)
-    with pytest.raises(ValueError, match="needs a model on a GPU"):
+    monkeypatch.setitem(sys.modules, "bitsandbytes.functional", SimpleNamespace(quantize_4bit=quantize_4bit))
+    with pytest.raises(ValueError, match="cannot round nf4 on cpu: Device type not supported"):
         next(iter(BitsAndBytes(BitsAndBytesConfig()).variants(tiny_llama(0), Material())))
     with pytest.raises(ValueError, match="schemes must be of"):
         BitsAndBytesConfig(schemes=("int3",))
 
 
-@pytest.mark.skipif(not (INSTALLED and torch.cuda.is_available()), reason="needs bitsandbytes and a GPU")
-def test_the_real_package_changes_matrices_and_nothing_else():
-    module = tiny_llama(0).cuda()
+REAL = pytest.mark.skipif(not INSTALLED, reason="bitsandbytes is not installed")
+NEGATIVE = (1.0, 0.6961928, 0.5250731, 0.3949175, 0.2844414, 0.1847734, 0.0910500)
+POSITIVE = (0.0795803, 0.1609302, 0.2461123, 0.3379152, 0.4407098, 0.5626170, 0.7229568, 1.0)
+NF4 = torch.tensor([*(-x for x in NEGATIVE), 0.0, *POSITIVE])
+"""The published table (arXiv 2305.14314, appendix E)."""
+DEVICES = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+
+
+@REAL
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_real_package_changes_matrices_and_nothing_else(device):
+    module = tiny_llama(0).to(device)
     before, quantized = state(module), set(matrices(module))
-    for variant in BitsAndBytes().variants(module, Material()):
+    probe = BitsAndBytes(BitsAndBytesConfig(schemes=("nf4", "fp4", "int8")))
+    for variant in probe.variants(module, Material()):
         after = state(variant.module)
         assert {n for n in after if not torch.equal(after[n], before[n])} == quantized
         assert max(float((after[n] - before[n]).abs().max()) for n in quantized) < 0.1
+        assert variant.strength == (8 if variant.params["scheme"] == "int8" else 12)
+
+
+@REAL
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("shape", [(6, 64), (6, 96), (5, 7)])
+def test_the_real_package_rounds_as_its_schemes_are_defined(device, shape):
+    """NF4: the nearest of sixteen multiples of the largest entry of each 64 in a row of the flattened matrix;
+    int8: within half a 127th of a row's largest entry, and half precision."""
+    functional = importlib.import_module("bitsandbytes.functional")
+    w = torch.randn(*shape, generator=torch.Generator().manual_seed(0)).to(device)
+    coarse, fine = (rounded(w, scheme, functional) for scheme in ("nf4", "int8"))
+    for block, found in zip(w.flatten().split(64), coarse.flatten().split(64), strict=True):
+        top = block.abs().max()
+        nearest = ((block / top)[:, None] - NF4.to(device)).abs().argmin(1)
+        torch.testing.assert_close(found, NF4.to(device)[nearest] * top, rtol=1e-3, atol=1e-5)
+    assert ((fine - w).abs() <= w.abs().amax(1, keepdim=True) * (0.5 / 127 + 1e-3)).all()
+
+
+@REAL
+def test_the_real_package_is_a_probe_of_a_run(tmp_path):
+    from zobench.runner import run_plan
+    from zobench.store.reader import read
+    from zobench.suite import expand
+
+    path = tmp_path / "forget.yaml"
+    path.write_text(SUITE)
+    plan = expand(load(path))
+    controls = tuple(r for r in plan.runs if r.group == "control")
+    plan = plan.model_copy(update={"runs": controls, "followers": ()})
+    summary = run_plan(plan, tmp_path / "out", workers=0, progress=False)
+    assert (summary.done, summary.failed) == (2, [])
+    found = read(tmp_path / "out" / "runs", ["metrics"]).metrics
+    found = found[(found["condition"] == "bitsandbytes") & (found["metric"] == "forget_value_probability")]
+    assert set(found["params"]) == {'{"scheme": "nf4"}', '{"scheme": "int8"}'}
+    values = sorted(found["value"])
+    assert max(values[:2]) < 0.1, "the oracle's"
+    assert min(values[2:]) > 0.9, "the full model's"

@@ -1,8 +1,9 @@
 """Quantization by the package bitsandbytes, as released checkpoints are loaded: NF4, FP4 and row-wise int8.
 
 The matrices are quantized and taken back to the model's own precision, so that what is scored differs from
-the model by the package's rounding alone. Needs the package and a model on a GPU; :mod:`.quantize` is the
-same question by plain rounding, on any machine.
+the model by the package's rounding alone. Needs the package, and a release of it that has kernels for the
+model's device (those from 0.47 on have them for CPUs too); :mod:`.quantize` is the same question by plain
+rounding, without it.
 """
 
 from __future__ import annotations
@@ -58,8 +59,12 @@ def rounded(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
         codes, scales, _ = functional.int8_vectorwise_quant(weight.to(torch.float16))
         found: torch.Tensor = functional.int8_vectorwise_dequant(codes, scales)
     else:
-        codes, state = functional.quantize_4bit(weight.contiguous(), blocksize=BLOCK, quant_type=scheme)
-        found = functional.dequantize_4bit(codes, state)
+        # Blocks run over the flattened matrix. Laid out as rows of one block each, because the CPU kernel of
+        # releases from 0.49 takes the wrong scales where a row is no multiple of the block.
+        flat = weight.flatten()
+        blocks = nn.functional.pad(flat, (0, -len(flat) % BLOCK)).view(-1, BLOCK)
+        codes, state = functional.quantize_4bit(blocks, blocksize=BLOCK, quant_type=scheme)
+        found = functional.dequantize_4bit(codes, state).flatten()[: len(flat)]
     return found.to(weight).view_as(weight)
 
 
@@ -71,11 +76,18 @@ class BitsAndBytes(ModelProbe):
     config: BitsAndBytesConfig
 
     def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
-        device = next(module.parameters()).device
-        if device.type != "cuda":
-            raise ValueError(f"the probe 'bitsandbytes' needs a model on a GPU, this one is on {device}")
         functional = importlib.import_module("bitsandbytes.functional")
         for scheme in self.config.schemes:
             changed = copy.deepcopy(module)
-            write(changed, {n: rounded(w.detach(), scheme, functional) for n, w in matrices(changed).items()})
+            write(changed, {n: _rounded_here(w, scheme, functional) for n, w in matrices(changed).items()})
             yield Variant(16.0 - SCHEMES[scheme], changed, {"scheme": scheme})
+
+
+def _rounded_here(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
+    """:func:`rounded`; ``ValueError`` where the installed release has no kernel for the weight's device."""
+    try:
+        return rounded(weight.detach(), scheme, functional)
+    except (NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"the installed bitsandbytes cannot round {scheme} on {weight.device}: {error}"
+        ) from error
