@@ -23,9 +23,11 @@ import argparse
 import contextlib
 import io
 import json
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -118,16 +120,36 @@ class Alone(Victim):
         return super().query(examples, fresh=fresh)
 
 
+class StandIn(ModuleType):
+    """A module whose names are empty classes: it can be imported from, and nothing of it can be used."""
+
+    def __getattr__(self, name: str) -> type:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def _stand_in_for_taggers() -> None:
+    """TextAttack 0.3.11 imports flair and bert-score whatever is asked of it; flair cannot be imported beside
+    transformers 5. DeepWordBug tags no words and scores no texts, so that empty modules do."""
+    for name in ("flair", "flair.data", "flair.models", "bert_score"):
+        sys.modules[name] = StandIn(name)
+        package, _, part = name.rpartition(".")
+        if package:
+            setattr(sys.modules[package], part, sys.modules[name])
+
+
 def textattack(bench: Bench) -> None:
     """One line: TextAttack's DeepWordBug (arXiv 1801.04354) on the bench's examples, or why there is none."""
     if isinstance(bench.task, GenerationTask):
         print("textattack: its classification goals do not fit generated answers, left out")
         return
+    _stand_in_for_taggers()
     try:
         from textattack.attack_recipes import DeepWordBugGao2018
         from textattack.models.wrappers import ModelWrapper
-    except ImportError as error:
-        print(f"textattack: not importable here, left out ({error})")
+    except (ImportError, LookupError) as error:
+        print(f"textattack: not importable here, left out ({' '.join(str(error).split())[:200]})")
         return
     field, task = bench.task.attackable[0], bench.task
     labels = label_word_ids(bench.lm, task.prompt)
@@ -148,6 +170,9 @@ def textattack(bench: Bench) -> None:
             return module(**inputs).logits[:, -1, labels].softmax(-1)
 
     attack = DeepWordBugGao2018.build(Wrapper())
+    with contextlib.redirect_stdout(io.StringIO()):
+        attack.attack(bench.examples[0].text[field], bench.examples[0].label)
+        attack.clear_cache()
     asked, start, cpu = 0, time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
         for e in bench.examples:
