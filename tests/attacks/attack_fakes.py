@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -22,6 +23,11 @@ def context(seed: int = 0, pool: Sequence[Example] = (), lm: object = None) -> A
     return AttackContext(fields=("sentence",), protected=PROTECTED, seed=seed, lm=lm, pool=pool)
 
 
+def with_options(example: Example) -> Example:
+    """The example as multiple choice: four options, the label among them."""
+    return dataclasses.replace(example, candidates=("one", "two", "three", "four"))
+
+
 def predict_with(gold_probability: Callable[[Example], float], *, scores: bool = True):
     """A predict function from the probability of the gold label; right above one half."""
 
@@ -29,19 +35,21 @@ def predict_with(gold_probability: Callable[[Example], float], *, scores: bool =
         out = []
         for e in examples:
             p = min(max(gold_probability(e), 1e-9), 1 - 1e-9)
-            gold = e.label or 0
-            both = (math.log(p), math.log(1 - p)) if gold == 0 else (math.log(1 - p), math.log(p))
+            gold, classes = e.label or 0, max(2, len(e.candidates))
+            others = math.log((1 - p) / (classes - 1))
+            logs = tuple(math.log(p) if i == gold else others for i in range(classes))
             right = p > 0.5
-            label = gold if right else 1 - gold
-            out.append(Prediction(e.id, str(label), right, label=label, log_probs=both if scores else None))
+            label = gold if right else (gold + 1) % classes
+            out.append(Prediction(e.id, str(label), right, label=label, log_probs=logs if scores else None))
         return out
 
     return predict
 
 
 def hashed(example: Example) -> float:
-    """Each word has a fixed random weight: robust to most edits, broken by some."""
-    found = [w.text for w in words(example.text["sentence"])]
+    """Each word has a fixed random weight, and so has the option that stands first: robust to most edits,
+    broken by some."""
+    found = [w.text for w in words(example.text["sentence"])] + list(example.candidates[:1])
     weights = [int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) / 0xFFFFFF - 0.5 for w in found]
     return 1 / (1 + math.exp(-(0.6 + sum(weights))))
 

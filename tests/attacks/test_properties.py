@@ -1,11 +1,17 @@
 """What holds for every attack: determinism, protection, exact budgets, survival of any text."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from attack_cases import CASES, lm_for, pool
-from attack_fakes import PROTECTED, example, hashed, run
+from attack_fakes import PROTECTED, example, hashed, run, with_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zobench.attacks.appended import OptionOrder
 from zobench.attacks.catalogue import ATTACKS
 from zobench.attacks.protect import protected_spans
 
@@ -42,6 +48,12 @@ def keeps_protected(original, edited, rules):
     return True
 
 
+def examples_for(attack, texts):
+    """The texts as examples of what the attack edits."""
+    made = [example(f"e{i}", t, label=i % 2) for i, t in enumerate(texts)]
+    return [with_options(e) for e in made] if isinstance(attack, OptionOrder) else made
+
+
 def all_cases():
     return [pytest.param(make, id=name) for name, make in CASES.items()]
 
@@ -57,7 +69,7 @@ def test_invariants(make, texts, seed, budget):
     attack = make()
     # Below what is kept back for the judge a budget is refused: test_budgets_that_leave_nothing_are_refused.
     budget += attack.reserve()
-    examples = [example(f"e{i}", t, label=i % 2) for i, t in enumerate(texts)]
+    examples = examples_for(attack, texts)
     for each in (attack, attack.null()):
         records, victim = run(
             each, examples, hashed, seed=seed, budget=budget, pool=pool(), lm=lm_for(attack)
@@ -81,7 +93,7 @@ def test_invariants(make, texts, seed, budget):
 def test_odd_texts_survive(make, text):
     attack = make()
     for each in (attack, attack.null()):
-        [record], _ = run(each, [example("a", text)], budget=9, pool=pool(), lm=lm_for(attack))
+        [record], _ = run(each, examples_for(attack, [text]), budget=9, pool=pool(), lm=lm_for(attack))
         assert keeps_protected(text, record.edited, attack.config.protect)
         assert record.outcome in ("failure", "skipped")
 
@@ -90,9 +102,48 @@ def test_odd_texts_survive(make, text):
 def test_ten_thousand_words_survive(make):
     text = "The quick film carries every single scene with 12 apples. " * 1000
     attack = make()
-    [record], victim = run(attack, [example("a", text)], budget=6, pool=pool(), lm=lm_for(attack))
+    [record], victim = run(attack, examples_for(attack, [text]), budget=6, pool=pool(), lm=lm_for(attack))
     assert victim.total == record.queries <= 6
     assert keeps_protected(text, record.edited, attack.config.protect)
+
+
+def every_record():
+    """Records of every case and of its null on a few texts, as text."""
+    texts = (ODD["html"], "The quick film carries 12 good houses. Many visitors bought it. Was it long?")
+    found = []
+    for name, make in CASES.items():
+        attack = make()
+        for each in (attack, attack.null()):
+            records, _ = run(
+                each, examples_for(attack, texts), hashed, budget=20, pool=pool(), lm=lm_for(attack)
+            )
+            found.append(f"{name}: {records}")
+    return "\n".join(found)
+
+
+IN_A_PROCESS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import attack_models, test_properties
+from zobench.attacks import word_attack
+word_attack.load_filler = attack_models.fake_filler
+word_attack.load_similarity = attack_models.fake_similarity
+print(test_properties.every_record())
+"""
+
+
+def test_another_process_with_another_order_of_sets_finds_the_same():
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_PROCESS, str(Path(__file__).parent)],
+        env={**os.environ, "PYTHONHASHSEED": "12345"},
+        capture_output=True,
+        check=True,
+        timeout=300,
+    )
+    here, there = every_record().splitlines(), done.stdout.decode().splitlines()
+    assert len(here) == 2 * len(CASES)
+    assert "outcome='success'" in "".join(here)
+    assert here == there
 
 
 @pytest.mark.parametrize("name", ["char-typos", "irrelevant-sentence", "irrelevant-sentence/number"])
