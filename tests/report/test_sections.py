@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 
 import numpy as np
 import pandas as pd
@@ -193,6 +195,31 @@ def test_tuning_is_told_task_by_task(tmp_path):
         ("mezo", "topic", 1, 1),
     ]
     assert found[0]["trials"][-1]["budget"] == 150
+
+
+def test_trials_are_told_by_the_metric_that_the_search_went_by(tmp_path):
+    """Primary scores that rise with the rate, a search that went by something that falls with it."""
+    search = {"tuning": {"metric": "perplexity", "goal": "min", "trials": [], "seeds": [100]}}
+    entry = Entry("mezo", fields={"environment": json.dumps(search)})
+    study = Study([entry], tuned=("mezo",), examples=0, attacks=())
+    source = analyse(make_synthetic(tmp_path, study)).source
+    (plain,) = tuning.collect(dataclasses.replace(source, runs=source.runs.assign(environment="{}")))
+    assert plain["trials"][0]["params"] == {"lr": 1e-2}, "no record: the primary metric"
+    primary = source.finals[source.finals["purpose"] == "tuning"]
+    other = primary.assign(metric="perplexity", value=7.0 - primary["value"])
+    (found,) = tuning.collect(dataclasses.replace(source, finals=pd.concat([source.finals, other])))
+    assert (found["metric"], found["goal"]) == ("perplexity", "min")
+    assert found["trials"][0]["params"] == {"lr": 1e-2}
+    assert found["trials"][0]["mean"] == pytest.approx(7 - plain["trials"][0]["mean"])
+    chosen = primary.assign(metric=tuning.SELECTION, value=-primary["value"])
+    (bare,) = tuning.collect(
+        dataclasses.replace(
+            source,
+            runs=source.runs.assign(environment="{}"),
+            finals=pd.concat([source.finals, chosen]),
+        )
+    )
+    assert bare["trials"][0]["params"] == {"lr": 1e-4}, "unlearning without results yet"
 
 
 def test_tuning_trials_are_charged_and_kept_out_of_the_ranking(folder):

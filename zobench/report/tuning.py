@@ -1,7 +1,8 @@
 """The search behind a row: every trial with its validation score, sensitivity, and flags for a search cut
 short.
 
-A row is tuned on every task by itself, so there is one entry for each of both. With successive halving a
+A row is tuned on every task by itself, so there is one entry for each of both; trials are told by the metric
+that the search went by, which need not be the primary one. With successive halving a
 setting stands once for every budget it was tried at, and only those at the largest can be the choice.
 """
 
@@ -15,6 +16,9 @@ import pandas as pd
 
 from zobench.report.source import Source
 
+SELECTION = "selection_score"
+"""What trials of unlearning are compared by unless the suite says otherwise, for searches without results."""
+
 
 def collect(source: Source) -> list[dict[str, Any]]:
     """One entry per tuned row and task: trials best first, the parameters that varied, flags, forwards
@@ -25,17 +29,38 @@ def collect(source: Source) -> list[dict[str, Any]]:
     finals = source.finals
     scores = finals[
         (finals["purpose"] == "tuning")
-        & (finals["metric"] == finals["primary_metric"])
         & (finals["condition_kind"] == "clean")
         & (finals["split"] == "validation")
     ]
-    runs = runs.assign(score=runs["run_id"].map(scores.groupby("run_id")["value"].mean()))
-    runs["target"] = runs["tuning_of"].fillna(runs["row"])
-    keys = ["target", "label"]
-    return [_row(str(row), str(label), group) for (row, label), group in runs.groupby(keys, sort=True)]
+    values = scores.groupby(["metric", "run_id"])["value"].mean()
+    runs = runs.assign(target=runs["tuning_of"].fillna(runs["row"]))
+    asked, found = _asked(source.results), []
+    for (row, label), group in runs.groupby(["target", "label"], sort=True):
+        usual = SELECTION if (SELECTION, group["run_id"].iloc[0]) in values.index else None
+        metric, goal = asked.get((str(row), str(label)), (usual, "max"))
+        names = group["primary_metric"] if metric is None else pd.Series(metric, index=group.index)
+        keys = pd.MultiIndex.from_arrays([names, group["run_id"]])
+        mine = group.assign(score=values.reindex(keys).to_numpy())
+        found.append(_row(str(row), str(label), mine, metric, goal))
+    return found
 
 
-def _row(name: str, label: str, runs: pd.DataFrame) -> dict[str, Any]:
+def _asked(results: pd.DataFrame) -> dict[tuple[str, str], tuple[str | None, str]]:
+    """What the search of a row on a task went by, as its runs record it: metric (``None``: the primary one)
+    and goal."""
+    found: dict[tuple[str, str], tuple[str | None, str]] = {}
+    first = results[["row", "label", "environment"]].drop_duplicates(["row", "label"])
+    for row, label, text in first.itertuples(index=False):
+        search = _params(str(text)).get("tuning")
+        if isinstance(search, dict) and search:
+            found[str(row), str(label)] = (
+                search.get("metric"),
+                "min" if search.get("goal") == "min" else "max",
+            )
+    return found
+
+
+def _row(name: str, label: str, runs: pd.DataFrame, metric: str | None, goal: str) -> dict[str, Any]:
     trials: list[dict[str, Any]] = []
     runs = runs.assign(params=runs["method_params"].fillna("{}"), budget=runs["budget_forwards"].fillna(0))
     for (params, budget), group in runs.groupby(["params", "budget"], sort=False):
@@ -56,7 +81,7 @@ def _row(name: str, label: str, runs: pd.DataFrame) -> dict[str, Any]:
         key=lambda t: (
             -t["budget"],
             t["mean"] is None or t["lost"] > 0,
-            -(t["mean"] or 0.0),
+            (1 if goal == "min" else -1) * (t["mean"] or 0.0),
             json.dumps(t["params"], sort_keys=True),
         )
     )
@@ -65,6 +90,8 @@ def _row(name: str, label: str, runs: pd.DataFrame) -> dict[str, Any]:
     return {
         "row": name,
         "task": label,
+        "metric": metric,
+        "goal": goal,
         "rungs": len({t["budget"] for t in trials}),
         "varied": varied,
         "trials": trials,

@@ -17,9 +17,9 @@ function drawTuning(node, row) {
     const marks = [...new Set(values)].sort((a, b) => a - b);
     const ticks = positive && marks.length <= 10 ? { tickvals: marks, ticktext: marks.map((v) => (v < 0.01 ? v.toExponential().replace("e-", "e−") : String(v))) } : {};
     layout["xaxis" + n] = { ...ticks, title: { text: plotText(key) }, type: wide ? "log" : values.every((v) => typeof v === "number") ? "linear" : "category", automargin: true };
-    const best = marks.map((v) => Math.max(...known.filter((t) => t.params[key] === v).map((t) => 100 * t.mean)));
+    const best = marks.map((v) => Math[row.goal](...known.filter((t) => t.params[key] === v).map((t) => 100 * t.mean)));
     curves.push({ x: marks.map((v) => (typeof v === "number" ? v : plotText(v))), y: best, xaxis: "x" + n, yaxis: "y" + n, mode: "lines", line: { color: faded(accent, 0.5), width: 1.5 }, hoverinfo: "skip" });
-    layout["yaxis" + n] = { title: { text: i ? "" : "validation, %" }, automargin: true };
+    layout["yaxis" + n] = { title: { text: i ? "" : plotText(row.metric || "validation") + ", %" }, automargin: true };
     return { x: values.map((v) => (typeof v === "number" ? v : plotText(v))), y: known.map((t) => 100 * t.mean), xaxis: "x" + n, yaxis: "y" + n, mode: "markers",
       error_y: { type: "data", array: known.map((t) => (t.sd === null ? 0 : 100 * t.sd)), color: faded(accent, 0.4), thickness: 1, width: 0 },
       marker: { color: known.map((_, j) => (j ? accent : ink)), size: known.map((_, j) => (j ? 7 : 11)), symbol: known.map((_, j) => (j ? "circle" : "diamond")) }, hovertemplate: "%{x}: %{y:.1f}<extra></extra>" };
