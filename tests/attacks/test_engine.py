@@ -9,7 +9,7 @@ from attack_fakes import breaks_on, context, example, hashed, predict_with, run
 from zobench.attacks.answers import AnswerStore, RunAnswers
 from zobench.attacks.base import QueryBudgetExceeded, Victim
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
-from zobench.attacks.lockstep import FULL, Ask, lockstep
+from zobench.attacks.lockstep import FULL, VAIN, Ask, lockstep
 from zobench.attacks.neutral import neutral_text
 from zobench.attacks.protect import Guard
 from zobench.attacks.streams import stream
@@ -60,26 +60,47 @@ def test_lockstep_confirms_all_winning_texts_together():
     assert calls == [("victim", (1, 3, 2)), ("victim", (3, 2)), ("victim", (3,)), ("confirm", (1, 3, 2))]
 
 
-def test_a_round_is_filled_with_what_would_be_asked_next():
+def rounds_of(searches):
+    """The victim's rounds as (asked, ahead)."""
     calls = []
-
-    def search(name):
-        for i in range(3):
-            yield Ask("victim", (f"{name}{i}",), ahead=tuple(f"{name}{j}" for j in range(i + 1, 3)))
 
     def victim(items, ahead=()):
         calls.append((tuple(items), tuple(ahead)))
         return items
 
-    lockstep([search("a"), search("b")], {"victim": victim})
-    assert calls == [
+    lockstep(searches, {"victim": victim})
+    return calls
+
+
+def tries_of(name, tries, ends_after=None):
+    """A search over fixed texts that is decided after ``ends_after`` of them."""
+    texts = [f"{name}{i}" for i in range(tries)]
+    for i, text in enumerate(texts[:ends_after]):
+        yield Ask("victim", (text,), ahead=tuple(texts[i + 1 :]))
+
+
+def test_a_round_is_filled_with_what_would_be_asked_next():
+    assert rounds_of([tries_of("a", 3), tries_of("b", 3)]) == [
         (("a0", "b0"), ("a1", "b1", "a2", "b2")),
         (("a1", "b1"), ("a2", "b2")),
         (("a2", "b2"), ()),
     ]
-    calls.clear()
-    lockstep([search(str(i)) for i in range(FULL - 1)], {"victim": victim})
-    assert [len(a) + len(b) for a, b in calls] == [FULL, FULL, FULL - 1]
+
+
+def test_rounds_never_exceed_a_full_batch_for_what_is_computed_ahead():
+    calls = rounds_of([tries_of(str(i), 200) for i in range(FULL // 2 + 1)])
+    assert max(len(asked) + len(ahead) for asked, ahead in calls) == FULL
+
+
+def test_texts_that_are_mostly_not_needed_are_not_computed_ahead():
+    searches = 4 * VAIN
+    surviving = rounds_of([tries_of(str(i), 3) for i in range(searches)])
+    decided = rounds_of([tries_of(str(i), 3, ends_after=1 if i % 2 else None) for i in range(searches)])
+    # Even odds before anything was seen: half of so many would be in vain.
+    assert surviving[0][1] == decided[0][1] == ()
+    assert len(surviving[1][1]) == searches
+    assert len(decided) == 3
+    assert [ahead for _, ahead in decided] == [(), (), ()]
 
 
 def test_texts_computed_ahead_are_no_queries_until_they_are_asked():

@@ -1,4 +1,8 @@
-"""The suite of real models end to end on GSM8K rows, with the built-in model in their place."""
+"""The suite of real models end to end on GSM8K rows, with the built-in model in their place.
+
+Asked in the words of its training it answers under one in a hundred of them rightly, so that many rows are asked
+for the attacks to have some to attack.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from ruamel.yaml import YAML
 from zobench import store
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "math-robustness.yaml"
-ROWS = {"train": 40, "dev": 4, "test": 12, "max_new_tokens": 32}
+ROWS = {"train": 40, "dev": 4, "test": 400, "max_new_tokens": 48, "prompt": "Q: {question}\nA:"}
 
 
 def small(folder: Path) -> Path:
@@ -21,7 +25,7 @@ def small(folder: Path) -> Path:
     body = yaml.load(SUITE.read_text(encoding="utf-8"))
     body["models"] = {"nano": {"name": "builtin:nano"}}
     body["tasks"] = {name: {"params": {"source": "local", **ROWS}} for name in ("gsm8k", "math500")}
-    body["tasks"]["math500"]["params"].pop("train")
+    body["tasks"]["math500"]["params"] = {"source": "local", "test": 12, "max_new_tokens": 32}
     for entry in body["attacks"].values():
         params = entry.get("params", {})
         if "masked_lm" in params:
@@ -32,7 +36,7 @@ def small(folder: Path) -> Path:
     for name in ("bert-attack-like", "textbugger-like"):
         body["attacks"][name]["params"] = {**body["attacks"][name].get("params", {}), "budget": 8}
     body["seeds"], body["budget"] = [1], {"forwards": 20, "batch_size": 4}
-    body["evaluation"].update({"at": [0, 10], "attacks_at": [0], "test_items": 12, "attack_items": 6})
+    body["evaluation"].update({"at": [0, 10], "attacks_at": [0], "test_items": 400, "attack_items": 400})
     body["executor"] = {"kind": "inline"}
     path = folder / "small.yaml"
     with path.open("w", encoding="utf-8") as stream:
@@ -58,5 +62,8 @@ def test_math_robustness_on_gsm8k_rows(zobench: Command, tmp_path: Path) -> None
     assert set(final["condition"]) == {*listed, "irrelevant-sentence"}
     named = set(final["metric"])
     assert {"accuracy", "strict_accuracy", "accuracy_before", "queries_total", "attacked"} <= named
+    on_words = final["run_id"].isin(runs[runs["task"] == "gsm8k"]["run_id"])
+    attacked = final[on_words & (final["metric"] == "attacked")].set_index("condition")["value"]
+    assert attacked.groupby(level=0).min().reindex(sorted(listed)).gt(0).all(), attacked.to_string()
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "mscr-wordnet" in page

@@ -21,6 +21,8 @@ CONFIRM = "confirm"
 
 FULL = 128
 """Texts that make a full batch: rounds of fewer are filled with what would be asked next."""
+VAIN = 8
+"""A step ahead is computed while fewer of its texts are expected in vain: about what one more round costs."""
 
 R = TypeVar("R")
 
@@ -44,6 +46,7 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
     """Run all searches to their ends; results in the order given."""
     results: dict[int, R] = {}
     waiting: dict[int, Ask] = {}
+    foresight = _Foresight()
 
     def advance(index: int, reply: list[Any] | None) -> None:
         try:
@@ -58,20 +61,45 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
         name = min((a.service for a in waiting.values()), key=_rank)
         group = [(i, a.items) for i, a in sorted(waiting.items()) if a.service == name]
         asked = [item for _, items in group for item in items]
-        spare = _spare([waiting[i].ahead for i, _ in group], FULL - len(asked))
+        ahead = {i: waiting[i].ahead for i, _ in group if waiting[i].ahead}
+        spare = foresight.chosen(list(ahead.values()), FULL - len(asked))
         replies = services[name](asked, ahead=spare) if spare else services[name](asked)
         assert len(replies) == sum(len(items) for _, items in group), f"service {name!r} lost replies"
         at = 0
         for i, items in group:
             advance(i, replies[at : at + len(items)])
             at += len(items)
+        foresight.learn([(items[0], waiting.get(i)) for i, items in ahead.items()])
     return [results[i] for i in range(len(searches))]
 
 
-def _spare(ahead: Sequence[tuple[Any, ...]], room: int) -> list[Any]:
-    """At most ``room`` items, the nearest to be asked of every search first."""
-    turns = [item for turn in zip_longest(*ahead, fillvalue=None) for item in turn if item is not None]
-    return turns[: max(0, room)]
+class _Foresight:
+    """Which texts to compute ahead of need, so that fewer rounds are needed.
+
+    A text ``k`` steps ahead is needed with probability ``p ** k``, where ``p`` is the share of texts next in
+    line that were asked then (even odds before any was). All searches' texts of a step are taken while fewer
+    than ``VAIN`` of them are expected not to be needed.
+    """
+
+    def __init__(self) -> None:
+        self._offered, self._asked = 2, 1
+
+    def chosen(self, ahead: Sequence[tuple[Any, ...]], room: int) -> list[Any]:
+        """At most ``room`` items, the nearest to be asked of every search first."""
+        found: list[Any] = []
+        needed = 1.0
+        for step in zip_longest(*ahead):
+            items = [item for item in step if item is not None]
+            needed *= self._asked / self._offered
+            if len(found) >= room or len(items) * (1 - needed) >= VAIN:
+                break
+            found += items
+        return found[: max(0, room)]
+
+    def learn(self, offered: Sequence[tuple[Any, Ask | None]]) -> None:
+        """Compare each item that was next in line with what its search asked then (``None``: it ended)."""
+        self._offered += len(offered)
+        self._asked += sum(then is not None and then.items[:1] == (item,) for item, then in offered)
 
 
 def _rank(service: str) -> tuple[int, str]:

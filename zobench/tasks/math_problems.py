@@ -37,6 +37,8 @@ class MathConfig:
     """Longest answer in tokens."""
     reads: str = "robust"
     """Extractor whose answer counts."""
+    prompt: str | None = None
+    """Template around ``{question}``; by default the task's own. What a model was taught to read."""
     unanswerable: bool = False
     """Keep GSM-Plus rows whose gold answer is "None"."""
     hub: str | None = None
@@ -50,6 +52,8 @@ class MathConfig:
         extractor(self.reads)
         if self.train < 1 or self.dev < 0 or self.max_new_tokens < 1:
             raise ValueError("train and max_new_tokens must be at least 1, dev at least 0")
+        if self.prompt is not None and Prompt(self.prompt).fields != ("question",):
+            raise ValueError(f"prompt must hold {{question}} and no other field: {self.prompt!r}")
 
 
 class GSM8K(GenerationTask):
@@ -64,7 +68,7 @@ class GSM8K(GenerationTask):
     def __init__(self, config: MathConfig) -> None:
         super().__init__(
             config,
-            prompt=self.template,
+            prompt=self.template if config.prompt is None else Prompt(config.prompt),
             max_new_tokens=config.max_new_tokens,
             stop=self.stop_strings,
             reads=config.reads,
