@@ -227,7 +227,9 @@ def main() -> None:
     parser.add_argument("--task", default="nano-sentiment")
     parser.add_argument("--examples", type=int, default=40)
     parser.add_argument(
-        "--attacks", nargs="+", default=["char-typos", "irrelevant-sentence", "deepwordbug-like"]
+        "--attacks",
+        nargs="+",
+        default=["mscr-controlled", "char-typos", "irrelevant-sentence", "deepwordbug-like"],
     )
     parser.add_argument("--ways", nargs="+", default=["per example", "per text", "plain"])
     parser.add_argument("--params", type=json.loads, default={}, help="JSON of parameters for the attacks")

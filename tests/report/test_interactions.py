@@ -291,8 +291,8 @@ def test_every_table_can_be_searched_cut_and_saved(page_of, open_page):
       return {id: t.id, keys: all.map(key), shown: all.filter((h) => !h.hidden).map(key), tools};
     })""")
     assert {t["id"] for t in found} >= {
-        "t-ranking", "t-targets", "t-heat", "t-heads", "t-examples", "t-attacks", "t-robust", "t-shares",
-        "t-tuning-0", "t-runs",
+        "t-ranking", "t-targets", "t-heat", "t-heads", "t-examples", "t-attacks", "t-robust", "t-asked",
+        "t-shares", "t-tuning-0", "t-runs",
     }  # fmt: skip
     for t in found:
         assert all(t["keys"]), t["id"]

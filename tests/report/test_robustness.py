@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from itertools import pairwise
 
 import pytest
 
@@ -10,6 +12,7 @@ from zobench.metrics.intervals import wilson
 from zobench.report import robustness
 from zobench.report.build import analyse, build, html
 from zobench.report.lines import Line, chart
+from zobench.report.robust_tests import interval
 from zobench.store.writer import RunFolder
 
 HOSTILE = "<img src=x onerror=window.hit=1>"
@@ -65,6 +68,8 @@ def run_tables(row, seed):
             about = {"kind": kind, "condition": condition, "params": params}
             rows += [metric(seed, "accuracy", texts[seed].count("1") / 5, **about)]
             rows += [metric(seed, "success_rate", won / 4, **about)]
+            answers = {"strict_accuracy_before": 0.7, "tokens_before": 25.0, "tokens_after": 20.5 + seed}
+            rows += [metric(seed, name, value, **about) for name, value in answers.items()]
             rows += [metric(seed, "queries_total", 9.0, **about), metric(seed, "cache_hits", 2.0, **about)]
         if condition == "paired-number":
             about = {"condition": condition, "params": params}
@@ -168,6 +173,19 @@ def test_the_page_shows_it_and_escapes_it(found):
     assert "&lt;img src=x" in text
 
 
+def test_both_verdicts_and_answer_lengths_are_shown_unasked(found):
+    text = html(found)
+    table = text[text.index('id="t-asked"') :]
+    head = re.findall(r"<th[^>]*>[^<]*</th>", table[: table.index("</thead>")])
+    names = ("Robust after", "Strict before", "Similarity", "Answer tokens before", "Length ratio")
+    shown = [h for h in head if "data-hidden" not in h]
+    assert all(any(f">{name}<" in h for h in shown) for name in names)
+    first = table[table.index("<tbody>") : table.index("</tr>", table.index("<tbody>"))]
+    cells = [c.strip() for c in re.findall(r"<td[^>]*>([^<]*)</td>", first)]
+    assert cells[4] == "70.0"
+    assert cells[-3:-1] == ["25.0", "21.0"]
+
+
 def test_results_without_new_columns_still_give_a_page(tmp_path):
     from synthetic import default_study, make_synthetic
 
@@ -180,3 +198,24 @@ def test_a_chart_escapes_names_and_tells_its_numbers():
     assert HOSTILE not in svg
     assert "25.0 at 0, 100.0 at 9" in svg
     assert svg.count('class="bar s0"') == 1
+
+
+def test_names_and_ticks_of_a_chart_do_not_collide():
+    lines = [
+        Line(n, i, ((0, 0.5, 0.0), (x, 0.01 * i, 0.0)))
+        for i, (n, x) in enumerate(zip("abcd", (297, 300, 300, 300), strict=True))
+    ]
+    svg = str(chart(lines, "t"))
+    names = sorted(float(y) for y in re.findall(r'class="name [^"]*" x="[^"]*" y="([^"]*)"', svg))
+    assert len(names) == 4
+    assert all(b - a >= 11 for a, b in pairwise(names))
+    ticks = [float(y) for y in re.findall(r'class="tick" x="[^"]*" y="([^"]*)" text-anchor="middle"', svg)]
+    assert max(names) < min(ticks) - 8
+    assert ">300<" in svg
+    assert ">297<" not in svg
+
+
+def test_an_interval_of_a_share_stays_within_what_a_share_can_be():
+    found = interval([0] * 4 + [1] * 4 + [2] * 4, [1, 1, 1, 1] * 2 + [1, 0, 0, 0])
+    assert (found.value, found.high) == (0.75, 1.0)
+    assert found.low < 0.75

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
 from zobench.report.svg import cut
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 380, 190, 34, 24, 10, 96
+NAME_ROOM, TICK_ROOM = 11, 24
 COLOURS = 6
 """Series colours that the style sheet defines; further lines start again, dashed."""
 
@@ -33,9 +35,8 @@ def chart(lines: Sequence[Line], title: str) -> Markup:
         return round(LEFT + (WIDTH - LEFT - RIGHT) * (x - low) / span, 1)
 
     drawn = [_grid(), _ticks(xs, place)]
-    taken: list[float] = []
-    for line in lines:
-        drawn.append(_drawn(line, place, taken))
+    names = _name_places([_y(line.points[-1][1]) for line in lines])
+    drawn += [_drawn(line, place, at) for line, at in zip(lines, names, strict=True)]
     said = "; ".join(
         f"{s.name}: " + ", ".join(f"{100 * y:.1f} at {x:g}" for x, y, _ in s.points) for s in lines
     )
@@ -61,12 +62,27 @@ def _grid() -> Markup:
 
 def _ticks(xs: Sequence[float], place: object) -> Markup:
     assert callable(place)
-    shown = xs if len(xs) <= 6 else [xs[0], xs[len(xs) // 2], xs[-1]]
+    few = xs if len(xs) <= 6 else [xs[0], xs[len(xs) // 2], xs[-1]]
+    apart = [x for x, after in pairwise(few) if place(after) - place(x) >= TICK_ROOM]
+    shown = [*apart, *few[-1:]]
     text = Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{:g}</text>')
     return Markup("").join(text.format(place(x), HEIGHT - 7, x) for x in shown)
 
 
-def _drawn(line: Line, place: object, taken: list[float]) -> Markup:
+def _name_places(wanted: Sequence[float]) -> list[float]:
+    """Heights of the names beside the ends of their lines: apart from each other, above the axis' numbers."""
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    found = list(wanted)
+    for before, i in pairwise(order):
+        found[i] = max(found[i], found[before] + NAME_ROOM)
+    bottom: float = HEIGHT - BOTTOM
+    for i in reversed(order):
+        found[i] = min(found[i], bottom)
+        bottom = found[i] - NAME_ROOM
+    return found
+
+
+def _drawn(line: Line, place: object, name_at: float) -> Markup:
     assert callable(place)
     style = f"s{line.place % COLOURS}" + (" again" if line.place >= COLOURS else "")
     spots = [(place(x), _y(y)) for x, y, _ in line.points]
@@ -79,10 +95,6 @@ def _drawn(line: Line, place: object, taken: list[float]) -> Markup:
     ]
     path = " ".join(f"{x},{y}" for x, y in spots)
     dots = [Markup('<circle class="mark {}" cx="{}" cy="{}" r="2.6"/>').format(style, x, y) for x, y in spots]
-    name_at = spots[-1][1]
-    while any(abs(name_at - t) < 11 for t in taken):
-        name_at += 11
-    taken.append(name_at)
     label = Markup('<text class="name {}" x="{}" y="{}">{}</text>').format(
         style, WIDTH - RIGHT + 8, name_at + 4, cut(line.name, 15)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,9 @@ def _gap(a: Right, b: Right) -> NDArray[np.float64]:
 
 
 def interval(seeds: Any, difference: Any) -> Interval:
-    """Mean over examples with its two-stage interval."""
+    """Mean over examples of differences of two verdicts with its two-stage interval, cut at -1 and 1."""
     of, values = np.asarray(seeds), np.asarray(difference, dtype=float)
     groups = [values[of == s] for s in np.unique(of)]
-    return paired_bootstrap_groups(groups, resamples=RESAMPLES)
+    found = paired_bootstrap_groups(groups, resamples=RESAMPLES)
+    # With few seeds the width is that of a t interval, which knows nothing of what a share can be.
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))

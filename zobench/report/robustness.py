@@ -37,6 +37,8 @@ MEANS = (
     "queries",
     "similarity",
     "changed_words",
+    "tokens_before",
+    "tokens_after",
     "length_ratio",
 )
 """Metrics shown as means over runs; the counts below are sums."""
