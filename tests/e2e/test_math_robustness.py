@@ -1,7 +1,7 @@
 """The suite of real models end to end on GSM8K rows, with the built-in model in their place.
 
-Asked in the words of its training it answers under one in a hundred of them rightly, so that many rows are asked
-for the attacks to have some to attack.
+Asked in the words of its training it answers under one in a hundred of them rightly, so that many rows are
+asked for the attacks to have some to attack.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from zobench import store
 
 SUITE = Path(__file__).resolve().parents[2] / "suites" / "math-robustness.yaml"
-ROWS = {"train": 40, "dev": 4, "test": 400, "max_new_tokens": 48, "prompt": "Q: {question}\nA:"}
+ROWS = {"train": 40, "dev": 4, "test": 260, "max_new_tokens": 48, "prompt": "Q: {question}\nA:"}
 
 
 def small(folder: Path) -> Path:
@@ -36,7 +36,7 @@ def small(folder: Path) -> Path:
     for name in ("bert-attack-like", "textbugger-like"):
         body["attacks"][name]["params"] = {**body["attacks"][name].get("params", {}), "budget": 8}
     body["seeds"], body["budget"] = [1], {"forwards": 20, "batch_size": 4}
-    body["evaluation"].update({"at": [0, 10], "attacks_at": [0], "test_items": 400, "attack_items": 400})
+    body["evaluation"].update({"at": [0, 10], "attacks_at": [0], "test_items": 260, "attack_items": 260})
     body["executor"] = {"kind": "inline"}
     path = folder / "small.yaml"
     with path.open("w", encoding="utf-8") as stream:

@@ -95,6 +95,16 @@ def test_math_tasks_from_local_files(
         assert torch.isfinite(task.loss(lm, lm.module, task.batch(lm, splits.train[:2])))
 
 
+def test_a_math_task_is_asked_in_other_words() -> None:
+    for name in ("gsm8k", "math500"):
+        found = lookup("tasks", name)
+        task = found(found.Config(prompt="Q: {question}\nA:"))
+        assert task.prompt.context(ROWS[0]) == "Q: How many apples? \nA:"
+        assert found(found.Config()).prompt == found.template
+        with pytest.raises(ValueError, match="and no other field"):
+            found.Config(prompt="Q: {question} {hint}\nA:")
+
+
 def test_gold_answers_judge_themselves_correct(real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every gold solution, read back by the task's own rules, is right: no gold that extraction
     cannot reach."""
