@@ -144,12 +144,19 @@ def _of_distance(study: Study) -> Iterator[Statement]:
 
 
 def _of_noise(study: Study) -> Iterator[Statement]:
-    own, random = (before(study.points, "test", "s", role) for role in ("unlearn", "noise"))
-    both = pd.concat([own, random], ignore_index=True)
+    both = pd.concat([_selectivity(study, role) for role in ("unlearn", "noise")], ignore_index=True)
     for row in study.rows():
         effect = compare(both, row, f"noise as far as {row}")
         if effect is not None:
-            yield Statement("test", "", f"`{row}` forgets more than a random move as far as its own", effect)
+            says = f"`{row}` forgets more selectively than a random move as far as its own"
+            yield Statement("test", "", says, effect)
+
+
+def _selectivity(study: Study, role: str) -> pd.DataFrame:
+    """S minus the retained score without a probe: what is left of the forgotten, against what is kept."""
+    s, kept = (before(study.points, "test", column, role) for column in ("s", "retained"))
+    both = s.merge(kept, on=["task", "row", "seed"], suffixes=("", "_kept"))
+    return both.assign(value=both["value"] - both["value_kept"]).drop(columns="value_kept")
 
 
 def verdict(said: Statement) -> str:
@@ -315,7 +322,8 @@ MATRIX_HEAD = """Differences at a glance, the row of lower grade first; bold: co
 """
 STATEMENTS_HEAD = """Statement by statement; retained: difference in retained facts before the probe, points.
 """
-NOISE_HEAD = """S without a probe, against the full model moved at random as far as the row moved it.
+NOISE_HEAD = """S minus the retained score (0 to 1) without a probe, against the full model moved at random as
+far as the row moved it: a move that destroys the model forgets everything and is not selective.
 """
 
 

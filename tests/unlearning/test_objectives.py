@@ -13,6 +13,8 @@ from unlearning_models import Toy, batch, tiny_llama, tokens
 from zobench.plugins import entries, lookup
 from zobench.unlearning.base import Batch, Context, Objective, loss_function
 from zobench.unlearning.catalogue import OBJECTIVES
+from zobench.unlearning.metered import Counted, target_of
+from zobench.zo.objective import Meter
 from zobench.zo.objective import Objective as Metered
 
 LAYERED = ("rmu", "r2mu", "blur", "sift")
@@ -67,6 +69,40 @@ def assert_gradient(objective, context, data):
 @pytest.mark.parametrize("name", SCALAR)
 def test_gradient_equals_finite_differences(name):
     assert_gradient(build(name), moved(), batch())
+
+
+@pytest.mark.parametrize("name", ["sift", "task-vector"])
+def test_what_a_first_order_method_trains_on_has_a_true_gradient(name):
+    found = lookup("objectives", name)
+    assert_gradient(target_of(found, build(name).config), moved(), batch())
+
+
+@pytest.mark.parametrize("name", ["blur", "sift", "npo"])
+def test_two_gradients_are_those_of_the_two_terms(name):
+    """What an optimizer is handed apart, each along a direction against the differences of its own term."""
+    found = lookup("objectives", name)
+    target, context = target_of(found, build(name).config), moved()
+    counted = Counted(context.module, target, context.reference, Meter())
+    ready = target.prepare(context, batch())
+    counted.set_batch(ready, sequences=ready.sequences, tokens=ready.tokens)
+    loss, *both = counted.gradients(dict(context.module.named_parameters()))
+    assert loss == pytest.approx(target.loss(context, ready).item())
+    theta, h = numbers(context.module), 1e-5
+    u = torch.randn(len(theta), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    sides = []
+    for sign in (1, -1):
+        put(context.module, theta + sign * h * u)
+        with torch.no_grad():
+            sides.append([x.item() for x in counted._terms()[0]])
+    put(context.module, theta)
+    for gradient, ahead, behind in zip(both, *sides, strict=True):
+        slope = torch.cat([g.flatten() for g in gradient.values()]) @ u
+        assert (ahead - behind) / (2 * h) == pytest.approx(slope.item(), rel=1e-6, abs=1e-8)
+        assert abs(slope) > 1e-6
+    if name == "blur":
+        joined = counted.gradient(dict(context.module.named_parameters()))[1]
+        expected = target.method.combine(*both)
+        assert all(torch.equal(joined[k], expected[k]) for k in expected)
 
 
 @pytest.mark.parametrize("retain", ["nll", "kl", "embedding", "constraint", "none"])

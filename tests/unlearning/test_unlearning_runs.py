@@ -131,6 +131,8 @@ def test_a_run_records_scores_cost_probes_and_matched_points(make, do):
     assert relearn[0.0, '{"lr": 0.001}'] == relearn[0.0, '{"lr": 0.003}'] == clean(tables, FORGET)
     for name in ("retained", "retain_value_accuracy", "retain_probability"):
         assert any(m["metric"] == name for m in probes), "utility after the probe"
+    steps = {m["metric"]: m["value"] for m in probes if m["condition"] == "quantize"}
+    assert steps["moved_steps"] > 0 <= steps["moved_above_half"], "|dW| in steps of 4 bits"
     matched = {m["metric"]: m["value"] for m in tables["metrics"] if m["split"] == "matched-retain"}
     assert 0 < matched["position"] <= 1
     assert {m["forwards"] for m in tables["metrics"]} == {48}
