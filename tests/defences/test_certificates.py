@@ -58,6 +58,8 @@ def test_the_vote_and_the_broken_suffix_by_simulation():
     wins = (rng.random((40_000, 7)) < 0.7).sum(1) >= 4
     assert defence_success(0.7, 7) == pytest.approx(wins.mean(), abs=0.01)
     assert defence_success(0.5, 2) == 0.75, "a tie counts for the defence"
+    assert defence_success(0.5, 2, ties=False) == 0.25
+    assert defence_success(0.7, 7, ties=False) == defence_success(0.7, 7)
     length, suffix, k, alphabet = 30, 12, 3, 4
     hits = 0
     for _ in range(20_000):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from random import Random
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zobench.attacks.protect import protected_spans
-from zobench.defences.smooth_llm import KINDS, SmoothedTask, SmoothLLMConfig, _vote, perturbed
+from zobench.defences.smooth_llm import ALPHABET, KINDS, SmoothedTask, SmoothLLMConfig, _vote, perturbed
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.suite.spec import ModelRef
@@ -67,3 +68,27 @@ def test_a_suite_may_name_it_and_no_noise_gives_the_inner_answers():
     rows = list(noisy.splits(0).test[:2])
     assert [p.output for p in noisy.predict(lm, rows)] == [p.output for p in noisy.predict(lm, rows)]
     assert all(c.text != rows[0].text for c in noisy.copies(rows[0]))
+
+
+def test_the_certificate_of_a_task_is_what_its_own_copies_do():
+    """A suffix that one or two changed characters break, over many perturbations of a real text."""
+    made = lookup("tasks", "smoothllm")
+    task = made(made.Config(of="nano-sentiment", copies=5, rate=0.1))
+    example = task.splits(0).test[0]
+    text = example.text["sentence"]
+    suffix = "".join(ALPHABET[(7 * i) % 26] for i in range(20))
+    draws = Random(0)
+
+    def changed():
+        copy = perturbed(f"{text}{suffix}", task.config, draws)
+        return sum(a != b for a, b in zip(copy[len(text) :], suffix, strict=True))
+
+    counts = [[changed() for _ in range(5)] for _ in range(1500)]
+    right = [Prediction(example.id, "x", True, example.label, (log(0.9), log(0.1)))]
+    found = task.metrics([example], right)
+    for k in (1, 2, 5):
+        share = sum(sum(c >= k for c in copies) > 2 for copies in counts) / len(counts)
+        assert found[f"defence_success_at_{k}"].value == pytest.approx(share, abs=0.04)
+    assert found["defence_success_at_1"].value > found["defence_success_at_2"].value
+    insert = made(made.Config(of="nano-sentiment", kind="insert"))
+    assert set(insert.metrics([example], right)) == set(task.inner.metrics([example], right))

@@ -58,6 +58,9 @@ def metric(seed, name, value, kind="attack", condition="", at=None, params=None,
 def run_tables(row, seed):
     run_id = f"{row}{seed}"
     rows = [metric(seed, "accuracy", 0.8, kind="clean", at=at, final=at == 40) for at in (0, 40)]
+    radii = {"certified_accuracy_at_0.5": 0.4 + 0.2 * seed, "certified_accuracy_at_1": 0.1}
+    votes = {"defence_success_at_2": 0.25, "defence_success_at_10": 0.05}
+    rows += [metric(seed, name, value, kind="clean") for name, value in {**radii, **votes}.items()]
     attacks = []
     for condition, kinds in RIGHT.items():
         params = {**PARAMS[condition], "attack": "irrelevant-sentence", "intensity": "sentences"}
@@ -156,6 +159,13 @@ def test_shares_count_every_edit_that_stands_in_a_winning_text(section):
     assert [(c["key"], c["count"]) for c in places["cells"]] == [("sentence 1", 8), ("sentence 2", 8)]
 
 
+def test_certificates_are_drawn_from_radius_nought_on(section):
+    radius, vote = section["certified"]
+    assert "radius" in radius["name"]
+    assert "mezo: 80.0 at 0, 50.0 at 0.5, 10.0 at 1" in str(radius["svg"])
+    assert "mezo: 25.0 at 2, 5.0 at 10" in str(vote["svg"])
+
+
 def test_cases_are_summed(section):
     assert [(c["case"], c["count"]) for c in section["cases"]] == [("question+data-kept", 12)]
 
@@ -167,6 +177,7 @@ def test_the_page_shows_it_and_escapes_it(found):
         "Robust accuracy along training",
         "Numbers against no numbers",
         "Intensity",
+        "What the defences certify",
     ):
         assert f"<h3>{heading}</h3>" in text
     assert HOSTILE not in text

@@ -62,12 +62,14 @@ def certified_accuracy(
     return np.array([(right & (reach >= r)).mean() for r in radii])
 
 
-def defence_success(alpha: float, copies: int) -> float:
+def defence_success(alpha: float, copies: int, *, ties: bool = True) -> float:
     """P(most of N copies are unharmed) where each is with probability alpha: sum over t >= ceil(N/2) of
-    C(N, t) alpha^t (1 - alpha)^(N - t). An even N counts a tie for the defence, as the paper does."""
+    C(N, t) alpha^t (1 - alpha)^(N - t). An even N counts a tie for the defence, as the paper does; without
+    ``ties`` more than half have to be."""
     if not 0 <= alpha <= 1 or copies < 1:
         raise ValueError(f"no such vote: alpha {alpha}, copies {copies}")
-    return float(stats.binom.sf(ceil(copies / 2) - 1, copies, alpha))
+    least = ceil(copies / 2) if ties else copies // 2 + 1
+    return float(stats.binom.sf(least - 1, copies, alpha))
 
 
 def suffix_broken(length: int, suffix: int, rate: float, k: int, alphabet: int) -> float:

@@ -4,6 +4,10 @@ Each example is answered on ``copies`` texts in which a share ``rate`` of the ch
 answer given most often wins (the first of equals). Characters of protected spans (numerals, number words,
 units, LaTeX, markup, the task's own words) stay: noise on digits would destroy a problem, not an attack.
 Cost: ``copies`` predictions per example. Training, loss and rows are the inner task's.
+
+Certificate, for ``swap``: metric ``defence_success_at_K`` is the chance that more than half of the copies are
+rid of a suffix of 20 characters that no longer works once K of them are changed, mean over the examples'
+texts. It says nothing of how the unharmed copies are answered; that is the accuracy.
 """
 
 from __future__ import annotations
@@ -21,13 +25,16 @@ import torch
 from zobench.attacks.protect import Guard
 from zobench.attacks.streams import stream
 from zobench.data.example import Example
+from zobench.defences.certificates import defence_success, suffix_broken
 from zobench.models.base import LanguageModel
 from zobench.plugins import nearest
-from zobench.tasks.base import Prediction
+from zobench.tasks.base import MetricValue, Prediction
 from zobench.tasks.wrapped import WrappedTask
 
 ALPHABET = string.ascii_letters + " " + string.punctuation
 KINDS = ("insert", "swap", "patch")
+SUFFIX, UNSTABLE = 20, (1, 2, 5)
+"""Characters of the suffix that the certificate is about, and how many changed ones break it."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,24 @@ class SmoothedTask(WrappedTask):
         asked = [copy for e in examples for copy in self.copies(e)]
         answers = self.inner.predict(lm, asked, demonstrations)
         return [_vote(answers[i * n : (i + 1) * n]) for i in range(len(examples))]
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """The inner task's, and the certificate: see the module's text."""
+        found = self.inner.metrics(examples, predictions)
+        if self.config.kind != "swap":
+            return found
+        lengths = [len(e.text.get(self.attackable[-1], "")) + SUFFIX for e in examples]
+        for k in UNSTABLE:
+            chances = [self.defence_success(n, k) for n in lengths]
+            found[f"defence_success_at_{k}"] = MetricValue(sum(chances) / len(chances), len(chances))
+        return found
+
+    def defence_success(self, length: int, k: int) -> float:
+        """Of a text of ``length`` characters, the suffix included, that breaks with ``k`` of its suffix."""
+        alpha = suffix_broken(length, min(SUFFIX, length), self.config.rate, k, len(ALPHABET))
+        return defence_success(alpha, self.config.copies, ties=False)
 
     def copies(self, example: Example) -> list[Example]:
         """The perturbed copies: a function of the texts and the seed alone."""

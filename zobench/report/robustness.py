@@ -17,6 +17,7 @@ from scipy import special
 
 from zobench.metrics.paired import holm
 from zobench.report import edit_shares
+from zobench.report.certified import certified
 from zobench.report.lines import Line, chart
 from zobench.report.ranking import Ranking
 from zobench.report.robust_tests import tests_of
@@ -55,6 +56,7 @@ def collect(source: Source, ranking: Ranking) -> Cell:
         "along": along(source, rows),
         "cases": cases(source, rows),
         "variants": variants(source, rows),
+        "certified": certified(source, rows),
         **edit_shares.collect(source, details, rows),
     }
 

@@ -1,0 +1,55 @@
+"""What the defences certify: accuracy against the radius, success of the vote against the suffix's frailty.
+
+Tasks report such curves as metrics named ``certified_accuracy_at_R`` and ``defence_success_at_K``; the point
+at radius 0 is the accuracy, because examples without a certificate are answered by none and count as wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from scipy import special
+
+from zobench.report.lines import Line, chart
+from zobench.report.source import Source
+from zobench.report.tables import labels
+
+PATTERN = r"^(certified_accuracy|defence_success)_at_([\d.e+-]+)$"
+TITLES = {
+    "certified_accuracy": "certified accuracy, by radius",
+    "defence_success": "success of the vote, by changed characters that break the suffix",
+}
+
+
+def certified(source: Source, rows: list[str]) -> list[dict[str, Any]]:
+    """One drawing per task and kind of certificate, one line per row: means over seeds with t intervals."""
+    finals = source.finals
+    clean = (finals["split"] == "test") & (finals["condition_kind"] == "clean") & finals["row"].isin(rows)
+    finals = finals[clean & (finals["purpose"] != "tuning")]
+    named = finals["metric"].str.extract(PATTERN)
+    points = finals.assign(kind=named[0], x=pd.to_numeric(named[1])).dropna(subset=["kind"])
+    with_radii = points.loc[points["kind"] == "certified_accuracy", "block"].unique()
+    zero = finals[(finals["metric"] == "accuracy") & finals["block"].isin(with_radii)]
+    points = pd.concat([points, zero.assign(kind="certified_accuracy", x=0.0)])
+    names, out = labels(source), []
+    drawings: Any = points.groupby(["block", "kind"], sort=True)
+    for (block, kind), part in drawings:
+        lines = [
+            Line(row, i, _points(part[part["row"] == row]))
+            for i, row in enumerate(rows)
+            if (part["row"] == row).any()
+        ]
+        title = TITLES[kind]
+        out.append({"label": names.get(block, block), "name": title, "svg": chart(lines, title)})
+    return out
+
+
+def _points(part: pd.DataFrame) -> tuple[tuple[float, float, float], ...]:
+    found = []
+    groups: Any = part.drop_duplicates(["run_id", "x"]).groupby("x", sort=True)["value"]
+    for x, values in groups:
+        n = len(values)
+        half = special.stdtrit(n - 1, 0.975) * values.std() / n**0.5 if n > 1 else float("nan")
+        found.append((float(x), float(values.mean()), float(half)))
+    return tuple(found)
