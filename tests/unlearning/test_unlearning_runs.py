@@ -376,8 +376,7 @@ def test_options_and_edits_are_probes_of_a_run(make, do):
     }
     right = [m["value"] for m in tables["metrics"] if m["metric"] == "forget_choice_accuracy"]
     assert len([m for m in tables["metrics"] if m["condition"] == "option-order"]) > 2
-    assert right
-    assert all(0 <= v <= 1 for v in right)
+    assert 0 <= min(right) <= max(right) <= 1
 
 
 def test_reasoning_traces_are_minibatches_of_their_own(make, do, bench, tmp_path):
