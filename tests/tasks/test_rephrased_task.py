@@ -87,3 +87,36 @@ def test_what_fits_nothing_is_refused(written: tuple[Path, str], tmp_path: Path)
     (tmp_path / "broken.jsonl").write_text('{"after": "x"}\n')
     with pytest.raises(ValueError, match=r"broken.jsonl:1: not a rephrasing"):
         accepted([], field, tmp_path / "broken.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ("{of: nano-sentimnt}", "unknown task 'nano-sentimnt'; did you mean 'nano-sentiment'"),
+        ("{of: nano-topic, params: {test_row: 3}}", "no parameter 'test_row'; did you mean 'test_rows'"),
+        ("{of: nano-topic, params: {test_rows: 0}}", "test_rows must be at least 1"),
+    ],
+)
+@pytest.mark.parametrize("task", ["smoothllm", "denoised-smoothing", "rephrased"])
+def test_a_wrong_inner_task_is_refused_before_anything_runs(
+    written: tuple[Path, str], tmp_path: Path, task: str, params: str, message: str
+) -> None:
+    text = SUITE.format(file=written[0], more="")
+    text = text.replace("{task: nano-sentiment}", f"{{task: {task}, params: {params}}}")
+    if task == "rephrased":
+        text = text.replace("params: {of", f'params: {{file: "{written[0]}", of', 1)
+    (tmp_path / "suite.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SuiteError, match=message) as refused:
+        load(tmp_path / "suite.yaml")
+    assert "suite.yaml:4: tasks.plain.params" in str(refused.value)
+
+
+def test_scores_to_train_on_are_the_inner_tasks(written: tuple[Path, str], tmp_path: Path) -> None:
+    file, field = written
+    suite = tmp_path / "suite.yaml"
+    text = SUITE.format(file=file, more=f", text: {field}").replace("mezo: {}", "mezo: {train_on: f1}")
+    suite.write_text(text, encoding="utf-8")
+    load(suite)
+    suite.write_text(text.replace("of: nano-sentiment", "of: nano-choice"), encoding="utf-8")
+    with pytest.raises(SuiteError, match="task 'other' has no f1 to train on; valid: loss, accuracy"):
+        load(suite)

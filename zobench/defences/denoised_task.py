@@ -41,7 +41,7 @@ from zobench.models.shared_prefix import prediction_tokens
 from zobench.tasks import encoding
 from zobench.tasks.base import MetricValue, Prediction, Task
 from zobench.tasks.classification import PromptedClassification
-from zobench.tasks.wrapped import WrappedTask
+from zobench.tasks.wrapped import WrappedTask, made
 
 NO_ANSWER = "abstain"
 _PROBES = 8
@@ -77,6 +77,7 @@ class DenoisedTaskConfig(DenoiserConfig):
         super().__post_init__()
         if min(self.row_draws, self.n0, self.n) < 1 or not 0 < self.alpha < 1:
             raise ValueError("row_draws, n0 and n must be at least 1 and alpha lie between 0 and 1")
+        made(self.of, self.params)
 
 
 @dataclass(frozen=True)

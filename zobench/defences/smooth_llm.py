@@ -29,7 +29,7 @@ from zobench.defences.certificates import defence_success, suffix_broken
 from zobench.models.base import LanguageModel
 from zobench.plugins import nearest
 from zobench.tasks.base import MetricValue, Prediction
-from zobench.tasks.wrapped import WrappedTask
+from zobench.tasks.wrapped import WrappedTask, made
 
 ALPHABET = string.ascii_letters + " " + string.punctuation
 KINDS = ("insert", "swap", "patch")
@@ -57,6 +57,7 @@ class SmoothLLMConfig:
             raise ValueError(f"kind: unknown value {self.kind!r}{nearest(self.kind, KINDS)}")
         if self.copies < 1 or not 0 <= self.rate <= 1:
             raise ValueError("copies must be at least 1 and rate lie in [0, 1]")
+        made(self.of, self.params)
 
 
 class SmoothedTask(WrappedTask):

@@ -47,8 +47,11 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
             continue
         known = (chosen.task or task) in classes.names("tasks")
         found = classes.get("tasks", chosen.task or task, at) if known else None
-        if found is not None and entry.train_on not in found.scores:
-            valid = ", ".join(("loss", *found.scores))
+        if found is None or check(found.Config, chosen.params):
+            continue
+        scores = found.scores_with(chosen.params)
+        if entry.train_on not in scores:
+            valid = ", ".join(("loss", *scores))
             document.report(at, f"task {task!r} has no {entry.train_on} to train on", f"valid: {valid}")
     diagnostics = draft.parts.get("diagnostics")
     for key in _READ_GRADIENTS:

@@ -85,6 +85,11 @@ class Task(ABC):
     scores: ClassVar[tuple[str, ...]] = ()
     """Scores of a minibatch that a run may train on in place of the loss: ``accuracy``, ``f1``."""
 
+    @classmethod
+    def scores_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of ``scores`` that the task has with these parameters of its ``Config``."""
+        return cls.scores
+
     config: Any
     chance: float | None = None
     attackable: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from zobench.data.example import Splits
 from zobench.data.rephrase import accepted
-from zobench.tasks.wrapped import WrappedTask
+from zobench.tasks.wrapped import WrappedTask, made
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class RephrasedConfig:
     def __post_init__(self) -> None:
         if not Path(self.file).is_file():
             raise ValueError(f"file: no file {self.file!r} (seen from here)")
+        made(self.of, self.params)
 
 
 class RephrasedTask(WrappedTask):

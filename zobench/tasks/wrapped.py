@@ -6,15 +6,30 @@ subclass's own ``kind`` and ``scores``, since the inner task is only known by it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
 
 from zobench.data.example import Example, Splits
 from zobench.models.base import LanguageModel
-from zobench.plugins import lookup
+from zobench.plugins import lookup, nearest
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+
+
+def made(of: str, params: Mapping[str, Any]) -> Task:
+    """The inner task; ``ValueError`` that names what is wrong with its name or its parameters."""
+    try:
+        inner: Any = lookup("tasks", of)
+    except ValueError as error:
+        raise ValueError(f"of: {error}") from error
+    known = [f.name for f in fields(inner.Config)]
+    for name in params:
+        if name not in known:
+            raise ValueError(f"params: task {of!r} has no parameter {name!r}{nearest(name, known)}")
+    task: Task = inner(inner.Config(**params))
+    return task
 
 
 class WrappedTask(Task):
@@ -24,11 +39,16 @@ class WrappedTask(Task):
 
     def __init__(self, config: Any) -> None:
         self.config = config
-        made = lookup("tasks", config.of)
-        self.inner: Task = made(made.Config(**config.params))
+        self.inner: Task = made(config.of, config.params)
         self.kind, self.primary_metric = self.inner.kind, self.inner.primary_metric  # type: ignore[misc]
         self.attackable, self.protected = self.inner.attackable, self.inner.protected
         self.chance = self.inner.chance
+
+    @classmethod
+    def scores_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        config = cls.Config(**params)
+        inner = lookup("tasks", config.of).scores_with(config.params)
+        return tuple(s for s in cls.scores if s in inner)
 
     def splits(self, seed: int) -> Splits:
         return self.inner.splits(seed)
