@@ -212,9 +212,10 @@ def _short(told: list[Statement]) -> list[str]:
         mine = [(s, verdict(s)) for s in told if s.split == split]
         said = [v for _, v in mine]
         counts = ", ".join(f"{said.count(v)} {v}" for v in sorted(set(said)))
-        lines += [f"**{title}**: {counts or 'no statement'}.", ""]
+        where = " (where rows differ without a probe too)" if split == "matched-retain" else ""
+        lines += [f"**{title}**{where}: {counts or 'no statement'}.", ""]
         sure = [(s, v) for s, v in mine if v not in OPEN]
-        lines += [f"- {s.says}: **{v}** ({_effect(s)}, corrected p = {s.p:.2g})" for s, v in sure]
+        lines += [f"- {s.says}: **{v}** ({_effect(s)}, corrected p = {s.p:.3g})" for s, v in sure]
         lines += [""] if sure else []
     return lines[:-1]
 
@@ -231,7 +232,7 @@ def _table(told: list[Statement]) -> list[str]:
     lines.append("|---|---|---|---|---|---|---|")
     for s in told:
         price = "" if s.price is None else f"{100 * s.price.difference.value:+.1f}"
-        raw, p = ("–" if x != x else f"{x:.2g}" for x in (s.effect.p, s.p))
+        raw, p = ("–" if x != x else f"{x:.3g}" for x in (s.effect.p, s.p))
         numbers = f"{_effect(s)} | {raw} | {p} | {price} | {s.effect.pairs}"
         lines.append(f"| {s.says} | {numbers} | **{verdict(s)}** |")
     return lines
