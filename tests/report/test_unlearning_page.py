@@ -56,6 +56,8 @@ def rows_of(run_id, split, scores, shift):
     ):
         found.append(row(condition, strength, params, "forget_value_probability", score))
         found.append(row(condition, strength, params, "retained", 0.95 - strength / 1000))
+    for bits, moved in ((4, 0.25), (8, 4.0)):
+        found.append(row("quantize", 16 - bits, {"bits": bits, "group": 0}, "moved_steps", moved))
     return found
 
 
@@ -195,6 +197,7 @@ def test_the_section_says_what_holds_with_effect_interval_and_corrected_p(folder
     assert line["cells"]["relearn"] == pytest.approx((0.8, 0.92))
     cost = next(c for c in section["costs"] if c["row"] == "steady")
     assert (cost["backwards"], cost["distance"], cost["forwards"]) == (10, 2.5, 120)
+    assert cost["moved"] == 0.25, "of four bits alone"
 
 
 def test_the_page_has_the_section_and_other_pages_do_not(folder, page_file, tmp_path):

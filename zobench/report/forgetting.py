@@ -186,8 +186,10 @@ def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
     finals = source.finals[(source.finals["condition_kind"] == "clean") & (source.finals["split"] == "test")]
     wide = finals[finals["metric"].isin(("backwards", "distance", "reached", "privleak"))]
     wide = wide.pivot_table(index="run_id", columns="metric", values="value", aggfunc="mean")
+    wide["moved"] = _in_steps(source.finals)
     joined = runs.merge(wide, left_on="run_id", right_index=True, how="left")
-    names = ["forwards", "backwards", "train_seconds", "peak_memory_bytes", "distance", "reached", "privleak"]
+    names = ["forwards", "backwards", "train_seconds", "peak_memory_bytes"]
+    names += ["distance", "moved", "reached", "privleak"]
     for name in names:
         joined[name] = pd.to_numeric(joined[name], errors="coerce") if name in joined else np.nan
     mean = joined.groupby(["group", "row"])[names].mean().reset_index()
@@ -198,6 +200,14 @@ def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
             line["reached"] = None  # no rule stopped it
         lines.append(line)
     return sorted(lines, key=lambda x: (x["group"] != "method", x["row"]))
+
+
+def _in_steps(finals: pd.DataFrame) -> pd.Series:
+    """By run id: median |dW| of the final model in steps of four bits, the mean over groupings; only
+    quantization that knows the original model measures it."""
+    bits = finals["params"].fillna("").str.contains(r'"bits": 4\b', regex=True)
+    mine = finals[bits & (finals["metric"] == "moved_steps") & (finals["split"] == "test")]
+    return mine.groupby("run_id")["value"].mean()
 
 
 def _number(value: Any) -> float | None:
