@@ -131,6 +131,7 @@ def test_option_order_finds_a_position_bias_and_its_null_does_not():
     found = attack.run(Victim(always_second, weights_digest="d"), examples, where)
     null = attack.null().run(Victim(always_second, weights_digest="d"), examples, where)
     assert {r.outcome for r in found} == {"success"}
+    assert {r.position for r in found} == {None}, "an order stands nowhere in the text"
     assert {r.outcome for r in null} == {"failure"}
     [record] = attack.run(
         Victim(always_second, weights_digest="d"), [dataclasses.replace(examples[0], candidates=())], where

@@ -114,7 +114,7 @@ class OptionOrder(ComposedAttack):
         return [o for o in dict.fromkeys(found) if o != tuple(range(count))]
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
-        for i, order in enumerate(self.orders(session)):
+        for order in self.orders(session):
             if not session.left:
                 return None
             example = session.example
@@ -124,7 +124,7 @@ class OptionOrder(ComposedAttack):
             )
             session.asked += 1
             [prediction] = yield Ask(VICTIM, (moved,))
-            attempt = Try(Draft(session.original, 0, "order " + " ".join(map(str, order)), i), prediction)
+            attempt = Try(Draft(session.original, 0, "order " + " ".join(map(str, order))), prediction)
             session.tries.append(attempt)
             if session.won(attempt):
                 return attempt
