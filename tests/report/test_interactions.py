@@ -243,6 +243,16 @@ def test_run_page_holds_all_there_is_about_a_run(page_of, analysis, open_page):
     assert "gradient_cosine" in page.inner_text("#t-run-diagnostics")
     assert page.locator("#run .edits ins").count() >= 1
     assert run["weights_digest"] in page.inner_text("#run .facts")
+    shown = page.locator("#t-run-metrics tbody tr")
+    final = analysis.source.sql(
+        f"select metric, split, value from metrics where run_id = '{run_id}' and final "
+        "and condition_kind <> 'diagnostic'"
+    )
+    assert shown.count() == len(final) > 1
+    cells = [shown.nth(i).locator("th, td").all_inner_texts() for i in range(len(final))]
+    given = sorted(zip(final["metric"], final["split"], final["value"], strict=True))
+    found = sorted((c[0], c[1], float(c[3].replace("−", "-"))) for c in cells)
+    assert [(*f[:2], pytest.approx(f[2], rel=1e-3)) for f in given] == found
     page.click("#t-run-metrics th[data-key=Value] button")
     assert page.get_attribute("#t-run-metrics th[data-key=Value]", "aria-sort") == "ascending"
     page.click("#run .close")

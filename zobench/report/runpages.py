@@ -65,7 +65,19 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> l
         order=runs["row"].map(place), turn=runs.groupby(["row", "block"])["seed"].rank(method="first")
     )
     chosen = ordered.sort_values(["turn", "order", "label"]).head(top)
-    return describe(source, chosen, place)
+    return [{**r, "metrics": by_column(r["metrics"])} for r in describe(source, chosen, place)]
+
+
+def by_column(rows: list[list[Any]]) -> list[dict[str, list[Any]]]:
+    """Rows for the page's scripts: each column as its different values ``of`` and, where there are several,
+    ``at`` which of them each row has. A run of an unlearning suite has thousands of rows of few names.
+    """
+    columns: list[dict[str, list[Any]]] = []
+    for values in zip(*rows, strict=True):
+        place = {v: i for i, v in enumerate(dict.fromkeys(values))}
+        of = list(place)
+        columns.append({"of": of} if len(of) == 1 else {"of": of, "at": [place[v] for v in values]})
+    return columns
 
 
 def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[dict[str, Any]]:

@@ -29,8 +29,15 @@ function runFacts(run) {
     make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : value) : String(value)))));
 }
 
+// rows of columns that are sent as { of: different values, at: which of them each row has, if there are several }
+function measured(run) {
+  const long = run.metrics.find((column) => column.at);
+  const rows = long ? long.at.map((_, i) => i) : run.metrics.length ? [0] : [];
+  return rows.map((i) => run.metrics.map((column) => column.of[column.at ? column.at[i] : 0]));
+}
+
 function runMetrics(run) {
-  const finals = run.metrics.filter((m) => m[8]);
+  const finals = measured(run).filter((m) => m[8]);
   if (!finals.length) return [];
   const columns = ["Metric", "Split", "Condition", "Value", "Standard error", "n"].map((name, i) => ({ name, num: i > 2 }));
   const lines = finals.map(([split, kind, condition, metric, , value, n, stderr]) => [metric, split, kind === "clean" ? "clean" : `${kind}: ${condition}`, value, stderr, n]);
@@ -62,14 +69,14 @@ function runJson(title, value) {
 
 // accuracy or its like where it was measured, else the test metric with the longest curve
 function mainMetric(run) {
-  const names = run.metrics.filter((m) => m[1] === "clean" && m[0] === "test").map((m) => m[3]);
+  const names = measured(run).filter((m) => m[1] === "clean" && m[0] === "test").map((m) => m[3]);
   const long = (name) => names.filter((n) => n === name).length;
   return names.find((n) => /accuracy|^em$|f1/.test(n)) || [...new Set(names)].sort((a, b) => long(b) - long(a))[0] || "";
 }
 
 function drawRun(node, run) {
   const metric = mainMetric(run);
-  const points = new Map(run.metrics.filter((m) => m[1] === "clean" && m[0] === "test" && m[3] === metric).map((m) => [m[4], m[5]]));
+  const points = new Map(measured(run).filter((m) => m[1] === "clean" && m[0] === "test" && m[3] === metric).map((m) => [m[4], m[5]]));
   const traces = [];
   if (run.steps.x) traces.push({ x: run.steps.x, y: run.steps.loss, mode: "lines", line: { color: faded(colourOf(run.r), 0.5), width: 1.2 }, yaxis: "y2", name: "training loss", hovertemplate: "loss %{y:.3~f}<extra></extra>" });
   if (points.size) traces.push({ x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colourOf(run.r), width: 2 }, name: plotText(`test ${metric}`), hovertemplate: `${plotText(metric)} %{y:.3~f}<extra></extra>` });
