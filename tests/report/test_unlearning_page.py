@@ -210,6 +210,11 @@ def test_the_page_has_the_section_and_other_pages_do_not(folder, page_file, tmp_
 def test_the_page_opens_in_a_browser_without_complaint(folder, tmp_path, open_page):
     watched = open_page(build(folder, tmp_path))
     assert watched.page.locator("#unlearning svg.cd").count() == 1
+    drawn = watched.page.locator("#unlearning svg.cd .name")
+    assert {t.text_content(): "control" in (t.get_attribute("class") or "") for t in drawn.all()} == {
+        "steady": False, "shallow": False, "never": False,
+        "full model": True, "oracle": True, "noise as far as steady": True,
+    }  # fmt: skip
     assert watched.page.locator("#unlearning h3").count() >= 5
     assert watched.problems == []
     assert watched.requests == []

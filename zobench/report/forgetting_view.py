@@ -10,6 +10,7 @@ from markupsafe import Markup
 from zobench.report import forgetting, overview, tables
 from zobench.report.forgetting import Comparison
 from zobench.report.leaderboard import Leaderboard
+from zobench.report.lines import COLOURS
 from zobench.report.source import Source
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 640, 260, 44, 30
@@ -24,6 +25,7 @@ def section(source: Source, runs: pd.DataFrame, board: Leaderboard) -> dict[str,
     if frame.empty or frame["s"].isna().all():
         return None
     conditions = [c for c in dict.fromkeys(frame["condition"]) if c != "none"]
+    methods = sorted(set(runs.loc[runs["group"] == "method", "row"]))
     return {
         "comparisons": [_comparison(c) for c in forgetting.compare(source, runs, board)],
         "conditions": ["none", *conditions],
@@ -33,7 +35,7 @@ def section(source: Source, runs: pd.DataFrame, board: Leaderboard) -> dict[str,
             if (frame["split"] == split).any()
         ],
         "curves": [
-            {"probe": probe, "drawing": curve_drawing(probe, lines), "lines": lines}
+            {"probe": probe, "drawing": curve_drawing(probe, lines, methods), "lines": lines}
             for probe, lines in forgetting.training_curves(frame, "matched-retain").items()
         ],
         "measures": forgetting.by_measure(source, runs),
@@ -63,9 +65,9 @@ def _comparison(found: Comparison) -> dict[str, Any]:
     }
 
 
-def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]]) -> Markup:
-    """S against training steps, a line per row with its name at its end; every line has its own dashes, so
-    that colour is not needed to tell them apart."""
+def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]], methods: list[str]) -> Markup:
+    """S against training steps, a line per row with its name at its end: methods in colours and dashes of
+    their own, so that colour is not needed to tell them apart, controls thin and grey."""
     points = [p for line in lines.values() for p in line]
     wide = max(x for x, _ in points) or 1.0
     low, high = min(0.0, *(y for _, y in points)), max(1.0, *(y for _, y in points))
@@ -77,22 +79,24 @@ def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]]) -> Ma
 
     parts = [_axis(place, wide, low, high)]
     ends = _spread([(name, place(*sorted(line)[-1])[1]) for name, line in lines.items()])
-    for i, (name, line) in enumerate(lines.items()):
+    for name, line in lines.items():
+        i = methods.index(name) if name in methods else None
+        style, dashes = ("control", "") if i is None else (f"s{i % COLOURS}", DASHES[i % len(DASHES)])
         text = " ".join(f"{x},{y}" for x, y in (place(*p) for p in sorted(line)))
         parts.append(
-            Markup('<polyline class="curve" points="{}" stroke-dasharray="{}"/>').format(
-                text, DASHES[i % len(DASHES)]
+            Markup('<polyline class="path {}" points="{}" stroke-dasharray="{}"/>').format(
+                style, text, dashes
             )
         )
         parts.append(
-            Markup('<text class="cd-name" x="{}" y="{}">{}</text>').format(
-                LEFT + inner + 8, ends[name] + 4, name
+            Markup('<text class="name {}" x="{}" y="{}">{}</text>').format(
+                style, LEFT + inner + 8, ends[name] + 4, name
             )
         )
     label = f"S after {probe} against its steps, worst setting: " + "; ".join(
         f"{name} from {sorted(line)[0][1]:.2f} to {sorted(line)[-1][1]:.2f}" for name, line in lines.items()
     )
-    return Markup('<svg class="cd" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
+    return Markup('<svg class="lines cd" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
         label, WIDTH, HEIGHT, Markup("").join(parts)
     )
 
