@@ -213,7 +213,7 @@ def test_the_page_opens_in_a_browser_without_complaint(folder, tmp_path, open_pa
     drawn = watched.page.locator("#unlearning svg.cd .name")
     assert {t.text_content(): "control" in (t.get_attribute("class") or "") for t in drawn.all()} == {
         "steady": False, "shallow": False, "never": False,
-        "full model": True, "oracle": True, "noise as far as steady": True,
+        "full model": True, "oracle": True,
     }  # fmt: skip
     assert watched.page.locator("#unlearning h3").count() >= 5
     assert watched.problems == []
