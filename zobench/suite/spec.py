@@ -81,7 +81,8 @@ class Evaluation(Frozen):
     final state is always measured. ``test_items`` and ``validation_items`` cap the rows (``None``: all).
     ``attacks_at`` are points at which attacks run as well, besides the final state: those named in
     ``attacks_along``, all where it is empty. ``lm_eval_attack`` names, per lm-eval task, the text column of
-    its rows that the attacks edit.
+    its rows that the attacks edit. ``attack_similarity`` names the sentence encoder by which successful edits
+    are compared with their originals where the attack itself computed no similarity.
     """
 
     at: tuple[int, ...] = ()
@@ -93,6 +94,7 @@ class Evaluation(Frozen):
     attacks_at: tuple[int, ...] = ()
     attacks_along: tuple[str, ...] = ()
     lm_eval_attack: dict[str, str] = Field(default_factory=dict)
+    attack_similarity: str | None = None
 
 
 class Pair(Frozen):
@@ -226,7 +228,7 @@ def _drop_unset(body: dict[str, Any]) -> None:
     for key in ("generate", "scored_other"):
         if "unlearning" in body and body["unlearning"][key] is None:
             del body["unlearning"][key]
-    for key in ("attacks_at", "attacks_along", "lm_eval_attack"):
+    for key in ("attacks_at", "attacks_along", "lm_eval_attack", "attack_similarity"):
         if not body["evaluation"][key]:
             del body["evaluation"][key]
 
