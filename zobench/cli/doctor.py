@@ -31,6 +31,7 @@ EXTRAS = {
     "tensorboard": ("tensorboard",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "bitsandbytes": ("bitsandbytes",),
 }
 """Extra of zobench -> the distributions it brings."""
 
