@@ -12,6 +12,7 @@ from synthetic import Entry, Study, default_study, make_synthetic
 
 from zobench.report.build import analyse, build
 from zobench.report.leaderboard import Leaderboard
+from zobench.report.overview import headline
 from zobench.report.ranking import rank
 
 GAINS = {"first": 0.0, "equal": 0.0, "slightly better": 0.006, "much better": 0.08}
@@ -62,6 +63,12 @@ def test_error_rates_of_the_page(studies):
     assert counts["much"] == studies
     assert counts["tie"] > 0.8 * studies
     assert counts["slight decided"] < 0.9 * studies  # a difference below the noise is mostly left open
+
+
+def test_the_headline_of_two_rows_names_the_other():
+    runs = drawn(np.random.default_rng(0))
+    two = rank(runs[runs["row"].isin(["first", "much better"])], BOARD, {})
+    assert headline(two) == "much better is ahead of first, beyond chance."
 
 
 def test_the_page_says_tie_undecided_and_better(tmp_path):

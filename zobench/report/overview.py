@@ -53,7 +53,8 @@ def headline(ranking: Ranking) -> str:
     rivals = [p for p in ranking.pairs if best.row in (p.a, p.b)]
     beaten = [p for p in rivals if p.verdict == "better"]
     if len(beaten) == len(rivals):
-        return f"{best.row} is ahead of all {len(rivals)} other rows, beyond chance."
+        others = rivals[0].b if len(rivals) == 1 else f"all {len(rivals)} other rows"
+        return f"{best.row} is ahead of {others}, beyond chance."
     close = [p.b for p in rivals if p.verdict != "better"]
     many = f"{_list(close)}" if len(close) <= 3 else f"{len(close)} other rows"
     return f"{best.row} has the best mean, but is not told apart from {many}."
