@@ -3,9 +3,8 @@ committed page is the one its runs give."""
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,14 +16,8 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("claims_page", DOCS / "claims.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["claims_page"] = module
-    spec.loader.exec_module(module)
-    return module
+def script(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+    return docs_script("claims")
 
 
 def curve(

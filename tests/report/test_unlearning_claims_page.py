@@ -3,9 +3,8 @@ files it is made from, and that the committed page is the one that the committed
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,19 +16,9 @@ from test_unlearning_page import FULL, ORACLE, folder  # noqa: F401
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
-def loaded(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_script", DOCS / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
-    return loaded("unlearning_claims")
+def script(docs_script: Callable[[str], ModuleType]) -> ModuleType:
+    return docs_script("unlearning_claims")
 
 
 S = {"zo-adam": (0.5, 0.55), "adam": (0.5, 0.75), "noise as far as zo-adam": (1.0, 1.0)}
@@ -144,8 +133,12 @@ def test_with_one_seed_nothing_is_claimed(script: ModuleType) -> None:
     assert {script.verdict(s) for s in told} == {"cannot be tested"}
 
 
-def test_the_files_hold_what_the_report_computes(folder: Path, tmp_path: Path) -> None:  # noqa: F811
-    loaded("unlearning_results").compact(folder, tmp_path, "small")
+def test_the_files_hold_what_the_report_computes(
+    folder: Path,  # noqa: F811
+    tmp_path: Path,
+    docs_script: Callable[[str], ModuleType],
+) -> None:
+    docs_script("unlearning_results").compact(folder, tmp_path, "small")
     points = pd.read_parquet(tmp_path / "small.parquet")
     strong = points[(points["row"] == "steady") & (points["split"] == "test") & (points["strength"] == 30)]
     worst = strong.groupby("seed")["s"].max()

@@ -1,7 +1,7 @@
 """A task that is another one but for what it changes: the rest is the inner task's.
 
 A subclass's ``Config`` has ``of``, the inner task's name, and ``params``, its parameters; planning reads the
-subclass's own ``kind`` and ``scores``, since the inner task is only known by its configuration.
+subclass's own ``kind``, and of its ``scores`` those that the inner task has too.
 """
 
 from __future__ import annotations

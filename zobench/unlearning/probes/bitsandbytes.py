@@ -48,8 +48,8 @@ class BitsAndBytesConfig:
             raise ValueError(f"schemes must be of {', '.join(SCHEMES)}, not {list(self.schemes)}")
         if not installed():
             raise ValueError(
-                "the package bitsandbytes is not installed (pip install bitsandbytes); the probe 'quantize' "
-                "rounds to 8, 4, 3 and 2 bits without it"
+                "the package bitsandbytes is not installed (pip install 'zobench[bitsandbytes]'); the probe "
+                "'quantize' rounds to 8, 4, 3 and 2 bits without it"
             )
 
 
@@ -87,7 +87,7 @@ def _rounded_here(weight: torch.Tensor, scheme: str, functional: Any) -> torch.T
     """:func:`rounded`; ``ValueError`` where the installed release has no kernel for the weight's device."""
     try:
         return rounded(weight.detach(), scheme, functional)
-    except (NotImplementedError, RuntimeError) as error:
+    except RuntimeError as error:
         raise ValueError(
             f"the installed bitsandbytes cannot round {scheme} on {weight.device}: {error}"
         ) from error
