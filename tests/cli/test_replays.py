@@ -28,9 +28,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A results folder with one run of three steps."""
     from zobench.models.nano import path
     from zobench.runner.execute import run_one
+    from zobench.runner.factory import CATALOGUE
     from zobench.runner.jobs import Job
-    from zobench.runner.parts import CATALOGUE
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.process_cache import Workbench
 
     if not (path("nano") / "config.json").is_file():
         pytest.skip("the built-in model is not built")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from zobench.runner.execute import run_one
+from zobench.runner.factory import CatalogueParts
 from zobench.runner.jobs import Job
-from zobench.runner.parts import CatalogueParts
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.store.reader import read_run
 from zobench.suite import expand, load
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zobench.runner.jobs import Job
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.suite.plan import Plan
 from zobench.suite.schema import Executor
 from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec

@@ -11,7 +11,7 @@ from runner_fakes import CountTask, FakeParts, Swap, SwapConfig
 
 from zobench.attacks.base import AppliedEdit
 from zobench.attacks.metrics import summarize
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.store.reader import SchemaVersionError, query, read, read_parquet
 from zobench.store.writer import RunFolder, to_table
 from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, RunSpec

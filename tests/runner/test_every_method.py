@@ -13,9 +13,9 @@ import pytest
 
 from zobench.plugins import entries
 from zobench.runner.execute import run_one
+from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
-from zobench.runner.parts import CATALOGUE
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.store.reader import read_run
 from zobench.suite import SuiteError, expand, load
 from zobench.suite.spec import PlannedRun

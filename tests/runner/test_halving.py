@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from zobench.cli.tuned import selections
-from zobench.runner.plans import run_plan
+from zobench.runner.scheduler import run_plan
 from zobench.store import query
 from zobench.suite import expand, load
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zobench.data.rephrase import Verdict, accepted, rephrase, save
-from zobench.runner.parts import CATALOGUE, configured
+from zobench.runner.factory import CATALOGUE, configured
 from zobench.suite import SuiteError, expand, load
 from zobench.suite.spec import Component
 from zobench.tasks.nano import NanoSentiment
@@ -58,7 +58,7 @@ def test_training_rows_are_the_accepted_ones(written: tuple[Path, str]) -> None:
 def test_a_suite_compares_both(written: tuple[Path, str], tmp_path: Path) -> None:
     from zobench.runner.execute import run_one
     from zobench.runner.jobs import Job
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.process_cache import Workbench
     from zobench.store.reader import read_run
 
     file, field = written

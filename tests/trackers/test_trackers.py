@@ -15,8 +15,8 @@ from runner_fakes import FakeParts
 from zobench.plugins import entries
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
-from zobench.runner.plans import run_plan
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
+from zobench.runner.scheduler import run_plan
 from zobench.store.reader import read_run
 from zobench.suite import load
 from zobench.suite.plan import Plan

@@ -12,7 +12,7 @@ from unlearning_runs import PARTS, people, write_files
 from zobench.runner import run_plan
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.store.reader import read, read_run
 from zobench.suite.expansion import resolved
 from zobench.suite.plan import Follower, Plan

@@ -11,7 +11,7 @@ from unlearning_runs import PARTS, people, write_files
 
 from zobench.plugins import entries
 from zobench.runner import run_plan
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.store.reader import read
 from zobench.suite import SuiteError, expand, load
 from zobench.unlearning.forget_sets import WATERMARK, by_author

@@ -13,7 +13,7 @@ from unlearning_text import texts, word_tokenizer
 from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.language_model import LoadedModel
-from zobench.runner.parts import CatalogueParts
+from zobench.runner.factory import CatalogueParts
 from zobench.suite.spec import ModelRef
 from zobench.unlearning import terms
 from zobench.unlearning.data import REFUSALS, invented_facts

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 _LAZY = {
-    "Summary": "zobench.runner.plans",
-    "run_plan": "zobench.runner.plans",
+    "Summary": "zobench.runner.scheduler",
+    "run_plan": "zobench.runner.scheduler",
     "run_one": "zobench.runner.execute",
     "replay": "zobench.runner.replaying",
     "ReplayReport": "zobench.runner.replaying",

@@ -16,7 +16,7 @@ from zobench.attacks.base import Attack, AttackRecord
 from zobench.attacks.metrics import case_counts, net_success_rate, summarize, variant_accuracy
 from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
-from zobench.runner.measuring import Row, Spent, gold_of, number, params_json, proportion, sample_mean
+from zobench.runner.rows import Row, Spent, gold_of, number, params_json, proportion, sample_mean
 from zobench.suite.spec import Component
 
 CASES = "missing-question"

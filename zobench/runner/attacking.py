@@ -31,14 +31,14 @@ from zobench.runner.attack_rows import (
     record_row,
     variant_rows,
 )
-from zobench.runner.measuring import Measured, Row, demonstrations_of
 from zobench.runner.membership import membership_metrics
+from zobench.runner.rows import Measured, Row, demonstrations_of
 from zobench.suite.spec import Component, RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.workbench import TaskData
+    from zobench.runner.process_cache import TaskData
     from zobench.tasks.base import Task
 
 ANSWERS = "ZOBENCH_ANSWERS"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zobench.runner.measuring import Row, Spent
-from zobench.runner.supplies import RunSupplies
-from zobench.runner.workbench import Workbench
+from zobench.runner.method_data import RunSupplies
+from zobench.runner.process_cache import Workbench
+from zobench.runner.rows import Row, Spent
 from zobench.suite.spec import Diagnostics, RunSpec
 from zobench.zo import diagnostics as zo
 from zobench.zo import noise

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.process_cache import Workbench
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
-from zobench.runner.workbench import Workbench
 from zobench.store import files
 from zobench.store.lock import FolderLock
 from zobench.store.reader import finished, read_run, read_status

@@ -64,8 +64,8 @@ class Inline:
     def __init__(self, runs: Path, parts: str, threads: int, on_event: OnEvent) -> None:
         import torch
 
-        from zobench.runner.parts import load_parts
-        from zobench.runner.workbench import Workbench
+        from zobench.runner.factory import load_parts
+        from zobench.runner.process_cache import Workbench
 
         self._runs, self._on_event = runs, on_event
         self._bench = Workbench(load_parts(parts))

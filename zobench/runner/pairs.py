@@ -46,7 +46,7 @@ def ensure(spec: RunSpec) -> None:
             continue
         with lock:
             if not (folder / DONE).is_file():
-                from zobench.runner.facts import splits_of
+                from zobench.runner.unlearning_cache import splits_of
 
                 record = train_pair(section.pair, splits_of(section), folder)
                 files.write_atomic(folder / DONE, json.dumps(record, indent=1).encode())

@@ -44,8 +44,8 @@ def worker_main(connection: Connection, runs: str, parts: str, threads: int, sto
     import torch
 
     from zobench.runner.execute import Control, run_one
-    from zobench.runner.parts import load_parts
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.factory import load_parts
+    from zobench.runner.process_cache import Workbench
 
     torch.set_num_threads(threads)
     bench = Workbench(load_parts(parts))

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from zobench.plugins import lookup
-from zobench.runner.facts import Facts
-from zobench.runner.measuring import Row, params_json
+from zobench.runner.rows import Row, params_json
+from zobench.runner.unlearning_cache import Facts
 from zobench.suite.parameters import configure
 from zobench.suite.spec import Component
 from zobench.tasks.base import MetricValue

@@ -28,8 +28,8 @@ def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
 
 
 def _bench(parts: str) -> Any:
-    from zobench.runner.parts import load_parts
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.factory import load_parts
+    from zobench.runner.process_cache import Workbench
 
     if parts not in _BENCHES:
         _BENCHES[parts] = Workbench(load_parts(parts))

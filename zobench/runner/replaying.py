@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.parts import DEFAULT, load_parts
+from zobench.runner.factory import DEFAULT, load_parts
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
 from zobench.suite.spec import RunSpec

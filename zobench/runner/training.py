@@ -22,9 +22,9 @@ from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.evaluating import Evaluator
 from zobench.runner.losses import differentiable, loss_of
-from zobench.runner.measuring import Measured, Row, Spent, metric_rows
-from zobench.runner.supplies import RunSupplies
-from zobench.runner.workbench import TaskData, Workbench
+from zobench.runner.method_data import RunSupplies
+from zobench.runner.process_cache import TaskData, Workbench
+from zobench.runner.rows import Measured, Row, Spent, metric_rows
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.reader import read_checkpoint
 from zobench.store.writer import RunFolder

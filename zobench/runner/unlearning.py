@@ -23,10 +23,10 @@ import torch
 from torch import nn
 
 from zobench.plugins import lookup
-from zobench.runner.facts import Facts
-from zobench.runner.measuring import Measured, Row
 from zobench.runner.probing import clean_values, probing_rows
+from zobench.runner.rows import Measured, Row
 from zobench.runner.training import Stopped, Training
+from zobench.runner.unlearning_cache import Facts
 from zobench.suite.parameters import configure
 from zobench.suite.spec import Unlearning
 from zobench.tasks.base import MetricValue

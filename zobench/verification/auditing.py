@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.losses import differentiable, loss_of
-from zobench.runner.supplies import RunSupplies
+from zobench.runner.method_data import RunSupplies
 from zobench.store.artifacts import artifacts_digest
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
 from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.process_cache import Workbench
     from zobench.suite.spec import RunSpec
     from zobench.zo.base import Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.divergence import DivergenceGuard
-from zobench.runner.measuring import params_json
+from zobench.runner.rows import params_json
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.suite.spec import RunSpec
 

@@ -7,11 +7,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from zobench.data.example import Example
-from zobench.runner.measuring import Measured, Spent, demonstrations_of, measure, metric_rows, prediction_rows
+from zobench.runner.rows import Measured, Spent, demonstrations_of, measure, metric_rows, prediction_rows
 from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
-    from zobench.runner.workbench import Workbench
+    from zobench.runner.process_cache import Workbench
     from zobench.suite.spec import RunSpec
 
 

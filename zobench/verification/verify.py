@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zobench.runner.parts import DEFAULT, load_parts
+from zobench.runner.factory import DEFAULT, load_parts
+from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import step_record
-from zobench.runner.workbench import Workbench
 from zobench.suite.parameters import configure
 from zobench.suite.spec import RunSpec
 from zobench.verification import claims

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zobench.runner.workbench import Workbench
+from zobench.runner.process_cache import Workbench
 from zobench.suite.spec import RunSpec
 from zobench.zo.supplies import Part
 

@@ -17,7 +17,7 @@ from zobench.suite.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.workbench import TaskData
+    from zobench.runner.process_cache import TaskData
     from zobench.tasks.base import MetricValue, Prediction
 
 Row = dict[str, Any]

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import zobench
 from zobench.data.locate import data_folder
+from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
-from zobench.runner.parts import DEFAULT, component_key
 from zobench.store import files
 from zobench.store.reader import read
 from zobench.store.schema import SCHEMA_VERSION

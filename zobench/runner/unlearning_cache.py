@@ -18,7 +18,7 @@ from torch import nn
 
 from zobench.models.base import LanguageModel
 from zobench.models.language_model import LoadedModel
-from zobench.runner.parts import component_key
+from zobench.runner.factory import component_key
 from zobench.suite.parameters import configure
 from zobench.suite.spec import ForgetSet, RunSpec, Unlearning
 from zobench.unlearning.base import Batch, Material, Tokens
@@ -38,7 +38,7 @@ from zobench.unlearning.rows import FactRow
 from zobench.unlearning.sources import SOURCES
 
 if TYPE_CHECKING:
-    from zobench.runner.parts import Parts
+    from zobench.runner.factory import Parts
 
 RELEARN_MINIBATCHES = 100
 _BATCHES_KEPT = 4000

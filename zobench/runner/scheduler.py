@@ -22,9 +22,9 @@ from types import FrameType
 from typing import Any
 
 from zobench.runner.executors import Ended, Executor, Started, build
+from zobench.runner.factory import DEFAULT
+from zobench.runner.finished_runs import KnownRuns
 from zobench.runner.jobs import Job, Outcome
-from zobench.runner.known import KnownRuns
-from zobench.runner.parts import DEFAULT
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
 from zobench.store.compaction import compact

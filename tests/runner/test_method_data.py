@@ -14,9 +14,9 @@ from runner_fakes import WORDS
 
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
+from zobench.runner.method_data import RunSupplies
+from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import replay
-from zobench.runner.supplies import RunSupplies
-from zobench.runner.workbench import Workbench
 from zobench.store.artifacts import keep_artifacts, read_artifacts
 from zobench.store.compaction import compact
 from zobench.store.reader import read_run

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from zobench.models.loading import load as load_model
-from zobench.runner import known, plans
-from zobench.runner.plans import run_plan
+from zobench.runner import finished_runs, scheduler
+from zobench.runner.scheduler import run_plan
 from zobench.store import compact
 from zobench.suite import expand, load
 from zobench.suite.plan import Plan
@@ -66,9 +66,9 @@ class Idle:
     def kill(self) -> None: ...
 
 
-def again(plan: Plan, results: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[plans.Summary, Idle]:
+def again(plan: Plan, results: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[scheduler.Summary, Idle]:
     idle = Idle()
-    monkeypatch.setattr(plans, "build", lambda *a, **k: idle)
+    monkeypatch.setattr(scheduler, "build", lambda *a, **k: idle)
     return run_plan(plan, results, workers=0, progress=False), idle
 
 
@@ -99,7 +99,7 @@ def test_a_touched_model_is_loaded_again(done: Any, monkeypatch: pytest.MonkeyPa
 
 def test_changed_code_is_not_trusted(done: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, _, results = done
-    monkeypatch.setattr(known, "code_stamp", lambda *rooms: "other code")
+    monkeypatch.setattr(finished_runs, "code_stamp", lambda *rooms: "other code")
     assert len(again(plan, results, monkeypatch)[1].asked) == 3
 
 
@@ -111,15 +111,15 @@ def test_a_missing_run_and_a_damaged_memory_are_done_again(
     lost = next(p for p in (copy / "runs").iterdir() if p.is_dir())
     (lost / "status.json").unlink()
     assert len(again(plan, copy, monkeypatch)[1].asked) == 1
-    (copy / "runs" / known.FILE).write_text("{torn")
+    (copy / "runs" / finished_runs.FILE).write_text("{torn")
     assert len(again(plan, copy, monkeypatch)[1].asked) == 3
 
 
 def test_what_cannot_be_stamped_is_not_remembered(done: Any) -> None:
-    assert known.model_stamp(ModelRef(name="some/hub-model")) is None
-    assert known.data_stamp(Component(name="sst2", params={"source": "hub"})) is None
-    assert known.data_stamp(Component(name="a-plugin's-task")) is None
-    body = json.loads((done[2] / "runs" / known.FILE).read_text())
+    assert finished_runs.model_stamp(ModelRef(name="some/hub-model")) is None
+    assert finished_runs.data_stamp(Component(name="sst2", params={"source": "hub"})) is None
+    assert finished_runs.data_stamp(Component(name="a-plugin's-task")) is None
+    body = json.loads((done[2] / "runs" / finished_runs.FILE).read_text())
     assert {key.split()[0] for key in body} == {"model", "data"}
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from zobench.runner.plans import run_plan
 from zobench.runner.progress import Board, Lines, clock
+from zobench.runner.scheduler import run_plan
 from zobench.store.reader import read
 from zobench.suite.plan import TuningStudy
 from zobench.suite.spec import Component
@@ -103,7 +103,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-from zobench.runner.plans import run_plan
+from zobench.runner.scheduler import run_plan
 from zobench.suite.plan import Plan
 plan = Plan.model_validate_json(Path(sys.argv[1]).read_text())
 if __name__ == "__main__":

@@ -16,14 +16,14 @@ import torch
 
 from zobench.data.example import Example, Splits
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
-from zobench.runner.measuring import Measured
-from zobench.runner.parts import Parts, component_key
+from zobench.runner.factory import Parts, component_key
+from zobench.runner.rows import Measured
 from zobench.suite.spec import ModelRef, RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.attacking import AttackResult
-    from zobench.runner.facts import Facts
+    from zobench.runner.unlearning_cache import Facts
     from zobench.tasks.base import Batch, Task
 
 _MODELS_KEPT = 2
@@ -119,7 +119,7 @@ class Workbench:
     def facts(self, spec: RunSpec) -> Facts:
         """What runs of unlearning on the same models and data share. To be asked for first while the model
         is as loaded: the bench keeps a copy."""
-        from zobench.runner.facts import facts_key, open_facts
+        from zobench.runner.unlearning_cache import facts_key, open_facts
 
         key = facts_key(spec)
         if key not in self._facts:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from zobench.zo.base import Optimizer
     from zobench.zo.space import ParameterSpace
 
-DEFAULT = "zobench.runner.parts:CATALOGUE"
+DEFAULT = "zobench.runner.factory:CATALOGUE"
 
 
 class Parts(Protocol):
