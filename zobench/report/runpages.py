@@ -187,7 +187,7 @@ def _diagnostics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
 
 
 def warnings(text: Any) -> list[str]:
-    """The traps that a run met (``zobench.zo.traps``), one line each."""
+    """The traps that a run met (``zobench.zo.sanity_checks``), one line each."""
     traps = parsed(text)
     if not isinstance(traps, list):
         return []

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from zobench.runner.process_cache import Workbench
 from zobench.suite.spec import RunSpec
-from zobench.zo.supplies import Part
+from zobench.zo.method_data import Part
 
 if TYPE_CHECKING:
     from zobench.tasks.base import Batch
 
 
 class RunSupplies:
-    """``zobench.zo.supplies.Supplies`` of one run."""
+    """``zobench.zo.method_data.Supplies`` of one run."""
 
     def __init__(self, spec: RunSpec, bench: Workbench) -> None:
         self.spec, self.bench = spec, bench

@@ -31,7 +31,7 @@ from zobench.store.writer import RunFolder
 from zobench.suite.spec import RunSpec
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
-from zobench.zo.traps import TrapWatch
+from zobench.zo.sanity_checks import TrapWatch
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel

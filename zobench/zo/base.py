@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from zobench.zo.engine import Engine
+    from zobench.zo.method_data import Need, Supplies
     from zobench.zo.objective import Objective
     from zobench.zo.space import ParameterSpace
-    from zobench.zo.supplies import Need, Supplies
 
 Replay = Literal["scalars", "scalars+artifacts", "checkpoint"]
 Order = Literal["zeroth", "forward-mode", "first", "mixed", "none"]
@@ -42,7 +42,7 @@ class MethodCard:
         in_span: whether every step is a linear combination of the displacements measured in that very step
             (not so with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
-        needs: what the run must give it besides the step's minibatch (see ``zobench.zo.supplies``).
+        needs: what the run must give it besides the step's minibatch (see ``zobench.zo.method_data``).
     """
 
     name: str

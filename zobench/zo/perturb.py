@@ -27,7 +27,7 @@ from typing import Protocol
 import torch
 
 from zobench.zo.directions import Direction
-from zobench.zo.kept import KEEP_BYTES
+from zobench.zo.draw_cache import KEEP_BYTES
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 

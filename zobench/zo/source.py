@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.zo import noise
-from zobench.zo.kept import KeptDraws
+from zobench.zo.draw_cache import KeptDraws
 from zobench.zo.noise.legacy import SEED_BOUND, LegacyStream
 from zobench.zo.space.base import ParameterSpace
 

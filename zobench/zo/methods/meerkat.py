@@ -20,11 +20,11 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
+from zobench.zo.method_data import Supplies
 from zobench.zo.methods import checks
 from zobench.zo.objective import FORWARDS_PER_GRADIENT, Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import Listed, largest_positions
-from zobench.zo.supplies import Supplies
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
+from zobench.zo.method_data import Part, Supplies
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
-from zobench.zo.supplies import Part, Supplies
 
 
 @dataclass(frozen=True)

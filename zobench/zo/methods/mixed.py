@@ -24,11 +24,11 @@ from zobench.zo.directions import Direction, groups_by_layer
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.method import ZerothOrder
+from zobench.zo.method_data import Part, Supplies
 from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
-from zobench.zo.supplies import Part, Supplies
 
 
 class WithGradient(Estimate):

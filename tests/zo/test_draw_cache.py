@@ -6,7 +6,7 @@ from torch import nn
 
 from zobench.zo import noise
 from zobench.zo.directions import Gaussian
-from zobench.zo.kept import KEEP_BYTES, KeptDraws
+from zobench.zo.draw_cache import KEEP_BYTES, KeptDraws
 from zobench.zo.perturb import Along, Snapshot
 from zobench.zo.source import CounterSource
 from zobench.zo.space import ParameterSpace
@@ -56,7 +56,7 @@ def test_negative_zeros_come_out_as_they_do_without_keeping() -> None:
 
 def test_only_room_for_so_many_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     space = _space()
-    monkeypatch.setattr("zobench.zo.kept.KEEP_BYTES", 4 * space.numel * 4)
+    monkeypatch.setattr("zobench.zo.draw_cache.KEEP_BYTES", 4 * space.numel * 4)
     source = CounterSource(space)
     for seed in range(9):
         expected = _drawn_anew(space, source, seed, 0.1)

@@ -16,7 +16,7 @@ from zobench.runner.jobs import Job
 from zobench.suite.spec import Component
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.methods.mezo import Mezo
-from zobench.zo.traps import TrapWatch, unresolved_share
+from zobench.zo.sanity_checks import TrapWatch, unresolved_share
 
 CASES = {
     "loss-zero": ("mezo", {"lr": 0.05}, {"loss_factor": 0.0}, 0, 30),
