@@ -36,7 +36,7 @@ from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.tasks.base import Prediction
 from zobench.tasks.encoding import label_word_ids
 from zobench.tasks.generation import GenerationTask

@@ -21,7 +21,7 @@ import torch
 from zobench.data.example import Example
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.zo import Objective, build_space
 
 SEEDS = (101, 102)

@@ -23,7 +23,7 @@ import torch
 
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.zo import Objective, build_space
 from zobench.zo.objective import Meter
 

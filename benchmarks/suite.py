@@ -23,8 +23,8 @@ from runner_fakes import FakeParts
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 
 
 def planned(seed: int) -> PlannedRun:

@@ -117,7 +117,7 @@ def test_repetitions_have_samples_and_draws_of_their_own():
 @pytest.fixture(scope="module")
 def nano():
     from zobench.models.loading import load
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     return load(ModelRef(name="builtin:nano"))
 

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from zobench.cli import app
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 
 SPEC = RunSpec(
     model=ModelRef(name="builtin:nano"),

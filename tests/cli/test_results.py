@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 
 from zobench.cli import app
 from zobench.cli.tuned import selections
+from zobench.spec import PlannedRun
 from zobench.store.writer import RunFolder
 from zobench.suite import expand, load
-from zobench.suite.spec import PlannedRun
 
 SUITE = """\
 suite: small

@@ -23,7 +23,7 @@ SCRIPT = """
 import json, sys, urllib.request
 from zobench.models import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 def model(name="owner/tiny", revision=None):
     identity = load(ModelRef(name=name, revision=revision)).identity

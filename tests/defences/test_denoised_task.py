@@ -12,7 +12,7 @@ from zobench.defences.certificates import ABSTAIN
 from zobench.defences.denoised_task import NO_ANSWER, DenoisedTask, DenoisedTaskConfig, states_of
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 SHORT = {"steps": 60, "n": 60, "n0": 10, "latent": 8}
 

@@ -13,7 +13,7 @@ from zobench.attacks.protect import protected_spans
 from zobench.defences.smooth_llm import ALPHABET, KINDS, SmoothedTask, SmoothLLMConfig, _vote, perturbed
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.tasks.base import Prediction
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zobench.models import load
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
 PROMPTS = ["the film was", "It", "Question: How many apples does Ann have? Answer:", "", "premise and"]

@@ -16,7 +16,7 @@ import torch
 from zobench.models import load
 from zobench.models.digest import weights_digest
 from zobench.models.pooled import HEAD_CLASSES
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
 

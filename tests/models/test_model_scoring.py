@@ -16,7 +16,7 @@ from zobench.models import load
 from zobench.models.batching import chunks_by_length, pad, takes_position_ids
 from zobench.models.encoding import encode_prompts, truncate_around, truncate_left
 from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
 TOLERANCE = 2e-5

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from zobench.models import load
 from zobench.models.shared_prefix import packed, prefill, tail_logits, takes_packs, worth_packing
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
 TOLERANCE = 2e-5

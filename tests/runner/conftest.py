@@ -10,9 +10,9 @@ import pytest
 
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.suite.plan import Plan
 from zobench.suite.schema import Executor
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example, Splits
 from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
+from zobench.parameters import configure
 from zobench.runner.factory import CatalogueParts
-from zobench.suite.parameters import configure
-from zobench.suite.spec import Component, ModelRef
+from zobench.spec import Component, ModelRef
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.zo.base import Cost, MethodCard, Optimizer, StepRecord
 

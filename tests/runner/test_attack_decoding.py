@@ -13,7 +13,7 @@ from zobench.plugins import lookup
 from zobench.runner.attacking import ANSWERS, attack_all, task_target
 from zobench.runner.process_cache import TaskData
 from zobench.runner.rows import measure
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, RunSpec
+from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 
 
 @pytest.fixture(scope="module")

@@ -12,9 +12,9 @@ from runner_fakes import CountTask, FakeParts, Swap, SwapConfig
 from zobench.attacks.base import AppliedEdit
 from zobench.attacks.metrics import summarize
 from zobench.runner.process_cache import Workbench
+from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 from zobench.store.reader import SchemaVersionError, query, read, read_parquet
 from zobench.store.writer import RunFolder, to_table
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 
 LEARNS = Component(name="mezo", params={"lr": 0.3, "epsilon": 1e-2})
 

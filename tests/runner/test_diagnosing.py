@@ -10,7 +10,7 @@ import pytest
 from zobench.plugins import entries
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
-from zobench.suite.spec import Budget, Component, Diagnostics
+from zobench.spec import Budget, Component, Diagnostics
 
 ALL = ("gradient-cosine", "variance", "effective-rank", "sharpness", "gradip", "probe-losses")
 WANTED = Diagnostics(measure=ALL, every=4, directions=3)

@@ -16,9 +16,9 @@ from zobench.runner.execute import run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
+from zobench.spec import PlannedRun
 from zobench.store.reader import read_run
 from zobench.suite import SuiteError, expand, load
-from zobench.suite.spec import PlannedRun
 
 METHODS = {name: e for name, e in entries("methods").items() if e.origin == "builtin"}
 SPACE_PARAMS = {"scales": "group: 64", "lora": "r: 4"}

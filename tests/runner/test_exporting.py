@@ -16,7 +16,7 @@ from tiny_models import save_tiny
 
 from zobench.models.loading import load
 from zobench.runner.exporting import Origin, export
-from zobench.suite.spec import Budget, Component, ModelRef, RunSpec, SpaceRef
+from zobench.spec import Budget, Component, ModelRef, RunSpec, SpaceRef
 from zobench.zo.space import build_space
 
 SPACES = [

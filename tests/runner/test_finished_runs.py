@@ -13,10 +13,10 @@ import pytest
 from zobench.models.loading import load as load_model
 from zobench.runner import finished_runs, scheduler
 from zobench.runner.scheduler import run_plan
+from zobench.spec import Component, ModelRef
 from zobench.store import compact
 from zobench.suite import expand, load
 from zobench.suite.plan import Plan
-from zobench.suite.spec import Component, ModelRef
 
 SUITE = """\
 suite: again

@@ -15,7 +15,7 @@ from zobench.data.example import Example
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.runner.membership import membership_metrics, token_scores
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.tasks.base import Prediction
 from zobench.unlearning.metrics.membership import tpr_at_fpr
 

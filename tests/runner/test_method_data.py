@@ -17,10 +17,10 @@ from zobench.runner.jobs import Job
 from zobench.runner.method_data import RunSupplies
 from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import replay
+from zobench.spec import Budget, Component
 from zobench.store.artifacts import keep_artifacts, read_artifacts
 from zobench.store.compaction import compact
 from zobench.store.reader import read_run
-from zobench.suite.spec import Budget, Component
 
 PARTS = "runner_fakes:PARTS"
 MEERKAT = {"lr": 0.05, "density": 0.3, "calibration_batches": 3}

@@ -7,10 +7,10 @@ import pytest
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
 from zobench.runner.replaying import replay
+from zobench.spec import Component
 from zobench.store.compaction import compact
 from zobench.store.reader import read_run
 from zobench.store.writer import RunFolder
-from zobench.suite.spec import Component
 
 PARTS = "runner_fakes:PARTS"
 

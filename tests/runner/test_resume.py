@@ -10,10 +10,10 @@ import torch
 
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
+from zobench.spec import Budget, Component
 from zobench.store import files
 from zobench.store.reader import finished, read_run
 from zobench.store.writer import CHECKPOINT, STEPS_LOG
-from zobench.suite.spec import Budget, Component
 
 TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")
 CLOCK = ("started_utc", "finished_utc")

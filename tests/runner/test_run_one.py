@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef
+from zobench.spec import Budget, Component, Evaluation, ModelRef
 
 POINTS = (0, 20, 40, 60)
 

@@ -13,7 +13,7 @@ from zobench.cli.results import FoundRun
 from zobench.cli.run_view import print_run
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
-from zobench.suite.spec import Component
+from zobench.spec import Component
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.methods.mezo import Mezo
 from zobench.zo.sanity_checks import TrapWatch, unresolved_share

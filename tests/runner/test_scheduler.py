@@ -13,9 +13,9 @@ import pytest
 
 from zobench.runner.progress import Board, Lines, clock
 from zobench.runner.scheduler import run_plan
+from zobench.spec import Component
 from zobench.store.reader import read
 from zobench.suite.plan import TuningStudy
-from zobench.suite.spec import Component
 
 PARTS = "runner_fakes:PARTS"
 

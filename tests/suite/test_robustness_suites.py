@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from zobench.spec import RunSpec
 from zobench.suite import expand, load
 from zobench.suite.cost import estimate
-from zobench.suite.spec import RunSpec
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 

@@ -16,7 +16,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
     from tiny_models import save_tiny
 
     from zobench.models import load
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     built: dict[str, Any] = {}
 

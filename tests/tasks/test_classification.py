@@ -260,7 +260,7 @@ def test_losses_allow_forward_mode_derivatives_through_a_functional_view(tiny: T
     from tiny_models import save_tiny
 
     from zobench.models import load
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     for family in ("llama", "bert-masked", "bert-encoder"):
         lm = load(ModelRef(name=str(save_tiny(family, tmp_path / family)), attention="eager"))

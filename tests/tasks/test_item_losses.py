@@ -7,7 +7,7 @@ import torch
 
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 
 @pytest.fixture(scope="module")

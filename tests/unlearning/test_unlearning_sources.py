@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from zobench.parameters import configure
+from zobench.spec import Pair
 from zobench.suite import expand, load
-from zobench.suite.parameters import configure
-from zobench.suite.spec import Pair
 from zobench.unlearning.forget_sets import halves
 from zobench.unlearning.sources import SOURCES
 

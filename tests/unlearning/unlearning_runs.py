@@ -14,7 +14,7 @@ from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.language_model import LoadedModel
 from zobench.runner.factory import CatalogueParts
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 from zobench.unlearning import terms
 from zobench.unlearning.data import REFUSALS, invented_facts
 from zobench.unlearning.forget_sets import by_author

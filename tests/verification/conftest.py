@@ -17,9 +17,9 @@ from runner_fakes import FakeParts
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import parquet_bytes, to_table
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.verification import submission as form
 from zobench.verification import verify_submission, write_submission
 from zobench.verification.report import Demands, VerificationReport

@@ -7,8 +7,8 @@ import math
 
 import pytest
 
+from zobench.spec import Budget, Component, Evaluation, SpaceRef
 from zobench.store.reader import read
-from zobench.suite.spec import Budget, Component, Evaluation, SpaceRef
 from zobench.verification import add_to_results, read_submission, write_submission
 from zobench.verification.report import Demands, chance_of_missing
 from zobench.verification.verify import drawn

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from zobench.plugins import entries
-from zobench.suite.spec import Budget, Component
+from zobench.spec import Budget, Component
 
 METHODS = [name for name, entry in entries("methods").items() if entry.origin == "builtin"]
 

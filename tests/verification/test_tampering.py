@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from zobench.suite.spec import Component, RunSpec
+from zobench.spec import Component, RunSpec
 from zobench.verification.claims import columns_of, declared_id
 from zobench.verification.report import NEVER_CHECKED
 

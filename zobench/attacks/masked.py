@@ -85,6 +85,6 @@ class MaskedFiller:
 def load_filler(name: str) -> MaskedFiller:
     """The masked model of that name, loaded once per process."""
     from zobench.models.loading import load
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     return MaskedFiller(load(ModelRef(name=name, architecture="masked")))

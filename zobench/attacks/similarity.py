@@ -63,7 +63,7 @@ def load_similarity(name: str) -> SentenceSimilarity:
             "sentence similarity needs sentence-transformers: pip install 'zobench[sentence]'"
         ) from error
     from zobench.models.resolve import resolve
-    from zobench.suite.spec import ModelRef
+    from zobench.spec import ModelRef
 
     model = SentenceTransformer(str(resolve(ModelRef(name=full_name(name))).folder), device="cpu")
     return SentenceSimilarity(

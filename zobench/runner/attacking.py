@@ -33,7 +33,7 @@ from zobench.runner.attack_rows import (
 )
 from zobench.runner.membership import membership_metrics
 from zobench.runner.rows import Measured, Row, demonstrations_of
-from zobench.suite.spec import Component, RunSpec
+from zobench.spec import Component, RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:

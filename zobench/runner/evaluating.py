@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.checkpoints import Progress
     from zobench.runner.process_cache import TaskData, Workbench
-    from zobench.suite.spec import RunSpec
+    from zobench.spec import RunSpec
     from zobench.zo.space import ParameterSpace
 
 LM_EVAL_SPLIT = "lm-eval"

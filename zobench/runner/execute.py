@@ -27,7 +27,7 @@ from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import RunFolder
 
 if TYPE_CHECKING:
-    from zobench.suite.spec import RunSpec
+    from zobench.spec import RunSpec
 
 
 @dataclass(frozen=True, slots=True)

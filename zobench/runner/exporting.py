@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
-from zobench.suite.spec import RunSpec
+from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
     import torch

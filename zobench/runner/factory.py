@@ -10,9 +10,9 @@ import importlib
 import json
 from typing import TYPE_CHECKING, Any, Protocol
 
+from zobench.parameters import configure
 from zobench.plugins import Kind, lookup
-from zobench.suite.parameters import configure
-from zobench.suite.spec import Component, ModelRef, RunSpec, SpaceRef
+from zobench.spec import Component, ModelRef, RunSpec, SpaceRef
 
 if TYPE_CHECKING:
     import torch

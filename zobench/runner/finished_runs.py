@@ -19,11 +19,11 @@ import zobench
 from zobench.data.locate import data_folder
 from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
+from zobench.spec import Component, ModelRef, RunSpec
 from zobench.store import files
 from zobench.store.reader import read
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import FINAL_STATUSES
-from zobench.suite.spec import Component, ModelRef, RunSpec
 from zobench.tasks.catalogue import TASKS
 
 FILE = "digests.json"

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from zobench.suite.spec import PlannedRun
+from zobench.spec import PlannedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from zobench.models.base import LanguageModel
-    from zobench.suite.spec import RunSpec
+    from zobench.spec import RunSpec
     from zobench.tasks.base import Task
 
 

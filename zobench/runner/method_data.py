@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zobench.runner.process_cache import Workbench
-from zobench.suite.spec import RunSpec
+from zobench.spec import RunSpec
 from zobench.zo.method_data import Part
 
 if TYPE_CHECKING:

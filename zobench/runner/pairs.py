@@ -17,9 +17,9 @@ from typing import Any
 import torch
 
 from zobench.models.resolve import pair_folder
+from zobench.spec import Pair, RunSpec
 from zobench.store import files
 from zobench.store.lock import FolderLock
-from zobench.suite.spec import Pair, RunSpec
 from zobench.unlearning import terms
 from zobench.unlearning.base import Tokens
 from zobench.unlearning.data import FactSplits

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
+from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.runner.rows import Row, params_json
 from zobench.runner.unlearning_cache import Facts
-from zobench.suite.parameters import configure
-from zobench.suite.spec import Component
+from zobench.spec import Component
 from zobench.tasks.base import MetricValue
 from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
 from zobench.unlearning.fairness import position_of_level, selection_score

@@ -18,7 +18,7 @@ from zobench.data.example import Example, Splits
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Parts, component_key
 from zobench.runner.rows import Measured
-from zobench.suite.spec import ModelRef, RunSpec
+from zobench.spec import ModelRef, RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel

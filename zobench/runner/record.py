@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import zobench
+from zobench.parameters import configure, literal
 from zobench.runner.attack_rows import Place
 from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
 from zobench.runner.jobs import Job
@@ -16,7 +17,6 @@ from zobench.runner.rows import Row, metric_rows, params_json, prediction_rows
 from zobench.store.reader import read_steps_log
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
-from zobench.suite.parameters import configure, literal
 from zobench.zo.method import Method
 
 if TYPE_CHECKING:

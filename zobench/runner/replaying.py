@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.factory import DEFAULT, load_parts
+from zobench.spec import RunSpec
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
-from zobench.suite.spec import RunSpec
 from zobench.zo.method import Method
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zobench.data.example import Example
-from zobench.suite.spec import RunSpec
+from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel

@@ -27,9 +27,9 @@ from zobench.runner.finished_runs import KnownRuns
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
+from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
 from zobench.suite.plan import Follower, Plan
-from zobench.suite.spec import PlannedRun
 
 COMPACT_ABOVE = 1000
 """Finished run folders beyond which a plan's end compacts them."""

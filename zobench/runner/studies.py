@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zobench.runner.jobs import Job, Outcome
+from zobench.spec import PlannedRun
 from zobench.suite.plan import TuningStudy
-from zobench.suite.spec import PlannedRun
 from zobench.suite.tuning import Tuner
 
 

@@ -25,10 +25,10 @@ from zobench.runner.losses import differentiable, loss_of
 from zobench.runner.method_data import RunSupplies
 from zobench.runner.process_cache import TaskData, Workbench
 from zobench.runner.rows import Measured, Row, Spent, metric_rows
+from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.reader import read_checkpoint
 from zobench.store.writer import RunFolder
-from zobench.suite.spec import RunSpec
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
 from zobench.zo.sanity_checks import TrapWatch

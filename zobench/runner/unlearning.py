@@ -22,13 +22,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.runner.probing import clean_values, probing_rows
 from zobench.runner.rows import Measured, Row
 from zobench.runner.training import Stopped, Training
 from zobench.runner.unlearning_cache import Facts
-from zobench.suite.parameters import configure
-from zobench.suite.spec import Unlearning
+from zobench.spec import Unlearning
 from zobench.tasks.base import MetricValue
 from zobench.unlearning.base import Context
 from zobench.unlearning.metered import Counted, cost_under, prepared_forwards, target_of

@@ -18,9 +18,9 @@ from torch import nn
 
 from zobench.models.base import LanguageModel
 from zobench.models.language_model import LoadedModel
+from zobench.parameters import configure
 from zobench.runner.factory import component_key
-from zobench.suite.parameters import configure
-from zobench.suite.spec import ForgetSet, RunSpec, Unlearning
+from zobench.spec import ForgetSet, RunSpec, Unlearning
 from zobench.unlearning.base import Batch, Material, Tokens
 from zobench.unlearning.data import FactSplits
 from zobench.unlearning.evaluate import Generate, Measured, measure, scores

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from zobench import plugins
+from zobench.parameters import check
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
-from zobench.suite.parameters import check
 from zobench.suite.problems import KeyPath, suggestion
 from zobench.suite.rows import rows_of
 from zobench.suite.source import Document

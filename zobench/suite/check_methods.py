@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from zobench.parameters import ParameterProblem, check, check_one, configure
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
-from zobench.suite.parameters import ParameterProblem, check, check_one, configure
 from zobench.suite.problems import KeyPath, suggestion
 from zobench.suite.rows import Row, rows_of
 from zobench.suite.schema import MethodEntry, Range

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from zobench.parameters import check, configure
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
-from zobench.suite.parameters import check, configure
 from zobench.suite.problems import KeyPath
 from zobench.suite.schema import MethodEntry
 from zobench.suite.source import Document

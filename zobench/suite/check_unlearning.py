@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zobench.parameters import check, configure
 from zobench.suite.classes import Classes
-from zobench.suite.parameters import check, configure
 from zobench.suite.problems import KeyPath, suggestion
 from zobench.suite.schema import MethodEntry, UnlearningEntry
 from zobench.suite.source import Document

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from zobench import plugins
-from zobench.suite.parameters import configure
+from zobench.parameters import configure
+from zobench.spec import PlannedRun
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.schema import Range
-from zobench.suite.spec import PlannedRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from zobench import plugins
+from zobench.parameters import configure, literal
 from zobench.plugins import Kind
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
 from zobench.suite import spaces
-from zobench.suite.parameters import configure, literal
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
 from zobench.suite.unlearning_rows import (
     SELECTION,
     model_of,

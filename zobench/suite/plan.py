@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from zobench.spec import Frozen, PlannedRun
 from zobench.suite.schema import Checkpoint, Domain, Executor
-from zobench.suite.spec import Frozen, PlannedRun
 
 
 class TuningStudy(Frozen):

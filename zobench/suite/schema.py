@@ -1,7 +1,7 @@
 """The suite file as types: what a user may write, before names are looked up and grids expanded.
 
 Strict: an unknown key and a wrong type are errors, nothing is converted. The reference for users is
-``docs/suite.md``; :mod:`zobench.suite.spec` has what a suite expands to.
+``docs/suite.md``; :mod:`zobench.spec` has what a suite expands to.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
-from zobench.suite.spec import (
+from zobench.spec import (
     Budget,
     Diagnostics,
     ForgetSet,

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from zobench import plugins
-from zobench.suite.parameters import configure, literal
+from zobench.parameters import configure, literal
 from zobench.suite.problems import KeyPath
 from zobench.suite.schema import MethodEntry, Range, Tune
 from zobench.suite.source import Document

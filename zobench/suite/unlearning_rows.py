@@ -8,11 +8,11 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
-from zobench.suite.parameters import configure, literal
+from zobench.parameters import configure, literal
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, Unlearning
 from zobench.suite.plan import Follower
 from zobench.suite.rows import Row, models_of, tasks_of
 from zobench.suite.schema import Suite
-from zobench.suite.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, Unlearning
 
 FULL, ORACLE = "full model", "oracle"
 SELECTION = "selection_score"

@@ -24,7 +24,7 @@ from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
     from zobench.runner.process_cache import Workbench
-    from zobench.suite.spec import RunSpec
+    from zobench.spec import RunSpec
     from zobench.zo.base import Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
 

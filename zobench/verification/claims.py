@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.rows import params_json
+from zobench.spec import RunSpec
 from zobench.store.schema import SCHEMA_VERSION
-from zobench.suite.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.verification.submission import Submission

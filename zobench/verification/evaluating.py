@@ -12,7 +12,7 @@ from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
     from zobench.runner.process_cache import Workbench
-    from zobench.suite.spec import RunSpec
+    from zobench.spec import RunSpec
 
 
 def evaluate(report: VerificationReport, spec: RunSpec, bench: Workbench, tolerance: float) -> None:

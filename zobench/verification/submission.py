@@ -23,11 +23,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zobench.spec import RunSpec
 from zobench.store import files
 from zobench.store.reader import read_run
 from zobench.store.schema import SCHEMA_VERSION, TABLES
 from zobench.store.writer import FINAL_STATUSES, VERSION_KEY, parquet_bytes
-from zobench.suite.spec import RunSpec
 
 FORMAT, VERSION = "zobench-submission", 1
 HEAD = "submission.json"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from zobench.parameters import configure
 from zobench.runner.factory import DEFAULT, load_parts
 from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import step_record
-from zobench.suite.parameters import configure
-from zobench.suite.spec import RunSpec
+from zobench.spec import RunSpec
 from zobench.verification import claims
 from zobench.verification.auditing import TOLERANCE, Audit, audit
 from zobench.verification.evaluating import evaluate, evaluate_elsewhere

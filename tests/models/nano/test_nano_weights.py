@@ -17,7 +17,7 @@ from zobench.models.nano import NAMES, path
 from zobench.models.nano.build import WEIGHTS, file_digest
 from zobench.models.nano.gates import solve
 from zobench.models.nano.recipe import RECIPE_VERSION, RECIPES
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 MEGABYTE = 1_000_000
 

@@ -22,7 +22,7 @@ from zobench.models.nano import NAMES, pilot
 from zobench.models.nano.build import write_provenance
 from zobench.models.nano.masked_gate import masked_accuracy
 from zobench.plugins import nearest
-from zobench.suite.spec import ModelRef
+from zobench.spec import ModelRef
 
 K = 16
 SEEDS = (101, 102, 103)

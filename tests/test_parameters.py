@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zobench.suite.parameters import check, configure, describe, literal
+from zobench.parameters import check, configure, describe, literal
 
 
 @dataclass(frozen=True, kw_only=True)
