@@ -15,7 +15,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from zobench.suite.problems import suggestion
+from zobench.names import suggestion
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
 

@@ -7,12 +7,12 @@ stop the others.
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from typing import Any, Literal
+
+from zobench.names import nearest
 
 Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers"]
 
@@ -79,12 +79,3 @@ def builtin_models() -> tuple[str, ...]:
     """Names that may follow ``builtin:`` in a suite's ``models``."""
     names: tuple[str, ...] = importlib.import_module("zobench.models.nano").NAMES
     return names
-
-
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """``"; did you mean 'a' or 'b'?"``, or the list of valid names where nothing is near."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
-    if close:
-        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
-    return "; valid: " + ", ".join(names) if names else ""

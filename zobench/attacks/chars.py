@@ -105,7 +105,7 @@ def edit_word(word: str, kind: str, random: Random, *, keep_ends: bool = True) -
 
 def check_kinds(kinds: Sequence[str]) -> None:
     """``ValueError`` for an unknown kind."""
-    from zobench.plugins import nearest
+    from zobench.names import nearest
 
     if not kinds:
         raise ValueError("kinds must name at least one character edit")

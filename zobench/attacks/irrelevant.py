@@ -44,7 +44,7 @@ from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.attacks.words import Edit, apply_edits, in_style, sentences, words
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 Arm = Literal["no-number", "number", "paired-number", "paired-no-number"]
 Position = Literal["start", "random", "before-question", "after"]

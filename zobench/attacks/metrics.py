@@ -86,7 +86,7 @@ def breakdown(records: Sequence[AttackRecord], by: str) -> dict[str, tuple[int, 
         "position": _tenth,
     }
     if by not in keys:
-        from zobench.plugins import nearest
+        from zobench.names import nearest
 
         raise ValueError(f"breakdown by {by!r}{nearest(by, keys)}")
     groups: dict[str, int] = defaultdict(int)

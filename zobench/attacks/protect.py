@@ -75,7 +75,7 @@ def check_rules(rules: Sequence[str]) -> None:
     """``ValueError`` for an unknown rule."""
     for rule in rules:
         if rule not in RULES + OPTIONAL_RULES:
-            from zobench.plugins import nearest
+            from zobench.names import nearest
 
             raise ValueError(f"protect: unknown rule {rule!r}{nearest(rule, RULES + OPTIONAL_RULES)}")
 

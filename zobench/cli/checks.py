@@ -40,7 +40,8 @@ def build(
     gates."""
     from zobench.models.nano.build import build as train
     from zobench.models.nano.gates import accept
-    from zobench.plugins import builtin_models, nearest
+    from zobench.names import nearest
+    from zobench.plugins import builtin_models
 
     if name not in builtin_models():
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")

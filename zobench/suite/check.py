@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from zobench import plugins
+from zobench.names import suggestion
 from zobench.parameters import check
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
-from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.problems import KeyPath
 from zobench.suite.rows import rows_of
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft

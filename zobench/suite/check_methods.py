@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from zobench.names import suggestion
 from zobench.parameters import ParameterProblem, check, check_one, configure
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
-from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.problems import KeyPath
 from zobench.suite.rows import Row, rows_of
 from zobench.suite.schema import MethodEntry, Range
 from zobench.suite.source import Document

@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from zobench.names import suggestion
 from zobench.parameters import check, configure
 from zobench.suite.classes import Classes
-from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.problems import KeyPath
 from zobench.suite.schema import MethodEntry, UnlearningEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft

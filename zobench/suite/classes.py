@@ -6,8 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from zobench import plugins
+from zobench.names import suggestion
 from zobench.plugins import Kind
-from zobench.suite.problems import KeyPath, suggestion
+from zobench.suite.problems import KeyPath
 from zobench.suite.source import Document
 
 

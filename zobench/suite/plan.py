@@ -100,7 +100,7 @@ class Plan(Frozen):
 
     def only(self, row: str) -> Plan:
         """The part of the plan that makes one row; ``ValueError`` with the nearest name if there is none."""
-        from zobench.plugins import nearest
+        from zobench.names import nearest
 
         if row not in self.rows():
             raise ValueError(f"no row {row!r} in suite {self.suite!r}{nearest(row, self.rows())}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-
-from zobench.plugins import nearest
 
 KeyPath = tuple[str | int, ...]
 """Where a value stands in the document: ``("methods", "mezo", "params", "lr")``; integers index lists."""
@@ -50,8 +48,3 @@ class SuiteError(ValueError):
         assert problems, "a SuiteError names at least one problem"
         self.problems = tuple(sorted(problems, key=lambda p: (p.file, p.line, p.key, p.message)))
         super().__init__("\n".join(str(p) for p in self.problems))
-
-
-def suggestion(name: str, valid: Iterable[str]) -> str:
-    """The hint for a name that is not known: the nearest valid ones, or all of them."""
-    return nearest(str(name), [str(v) for v in valid]).removeprefix("; ")

@@ -150,7 +150,7 @@ def _with_includes(document: Document, path: Path, chain: tuple[Path, ...]) -> D
             document.report(at, f"{name!r} includes this file again: a cycle")
         elif not target.is_file():
             near = [p.name for p in path.parent.glob("*.y*ml")]
-            from zobench.suite.problems import suggestion
+            from zobench.names import suggestion
 
             document.report(at, f"no file {name!r} beside {path.name}", suggestion(name, near))
         else:

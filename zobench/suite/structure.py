@@ -9,8 +9,8 @@ from typing import Any, get_args
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from zobench.plugins import nearest
-from zobench.suite.problems import KeyPath, suggestion
+from zobench.names import nearest, suggestion
+from zobench.suite.problems import KeyPath
 from zobench.suite.schema import REQUIRED, SECTIONS, Suite
 from zobench.suite.source import Document
 

@@ -13,7 +13,7 @@ from typing import ClassVar, get_args
 
 from zobench.data.advglue import COLUMNS, adversarial_rows
 from zobench.data.example import Example, Splits
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.classification import PromptedClassification, Training
 from zobench.tasks.fewshot import SOURCES, FewShotConfig, Source, draw_splits
 from zobench.tasks.prompts import Prompt

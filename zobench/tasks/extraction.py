@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from zobench.data.example import Splits
 from zobench.data.fewshot import pools
 from zobench.data.sampling import mezo_opt, mezo_roberta
 from zobench.data.superglue import FEWGLUE_FOLDERS
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.classification import PromptedClassification, Training
 from zobench.tasks.templates import PROTOCOLS, Protocol, prompt_for
 

@@ -23,7 +23,7 @@ import torch
 
 from zobench.models.base import LanguageModel
 from zobench.models.random_state import preserved_random_state
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.base import MetricValue
 
 FEWSHOT_SEED = 1234

@@ -18,7 +18,7 @@ import torch
 from zobench.data.example import Example
 from zobench.models.base import LanguageModel
 from zobench.models.random_state import preserved_random_state
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.base import Prediction
 from zobench.tasks.lm_eval_adapter import load_task, score
 

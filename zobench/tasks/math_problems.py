@@ -13,7 +13,7 @@ from typing import ClassVar
 from zobench.data.example import Splits
 from zobench.data.math_problems import problems
 from zobench.data.sampling import permuted
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.equivalence import latex_normal
 from zobench.tasks.extraction import extractor
 from zobench.tasks.fewshot import SOURCES, Source

@@ -15,7 +15,7 @@ from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
 from zobench.data.synthetic.problem_sets import QUOTA, problem_rows
 from zobench.data.synthetic.problems import MARKER
 from zobench.metrics.calibration import accuracy_with_stderr
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.tasks.base import MetricValue, Prediction
 from zobench.tasks.generation import GenerationTask
 from zobench.tasks.prompts import Prompt

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from zobench.data.example import Example
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 _PLACE = re.compile(r"\{(\w+)(?:\|(\w+))?\}")
 

@@ -14,7 +14,8 @@ import torch
 
 from zobench.data.example import Example, Splits
 from zobench.models.base import LanguageModel
-from zobench.plugins import lookup, nearest
+from zobench.names import nearest
+from zobench.plugins import lookup
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 
 

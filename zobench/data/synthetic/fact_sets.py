@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from zobench.data.synthetic.draw import words
 from zobench.data.synthetic.people import FAMOUS_LAST, Fact, people, training_pairs, world_facts
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 SEED = 3
 PEOPLE = 100

@@ -18,7 +18,7 @@ from functools import cache
 from zobench.data.synthetic import inference, sentiment, topics
 from zobench.data.synthetic.corpus import reserved
 from zobench.data.synthetic.draw import bucket, digest, stream
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 FEWSHOT_VERSION = 1
 POOL_SEED = 11

@@ -12,7 +12,7 @@ from functools import cache
 
 from zobench.data.synthetic.draw import bucket, digest, stream
 from zobench.data.synthetic.problems import Problem, draw_problem, render
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 SPLITS = ("train", "validation", "test")
 SEED = 12

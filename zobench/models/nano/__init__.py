@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 NAMES = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle")
 

@@ -32,7 +32,7 @@ from zobench.models.nano.recipe import (
     Recipe,
 )
 from zobench.models.nano.train import LossOfStep, Trained, causal_loss, masked_loss, train
-from zobench.plugins import nearest
+from zobench.names import nearest
 
 WEIGHTS = "model.safetensors"
 Progress = Callable[[dict[str, float]], None]

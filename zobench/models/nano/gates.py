@@ -21,7 +21,7 @@ from zobench.models.loading import load
 from zobench.models.nano import NAMES, pilot
 from zobench.models.nano.build import write_provenance
 from zobench.models.nano.masked_gate import masked_accuracy
-from zobench.plugins import nearest
+from zobench.names import nearest
 from zobench.spec import ModelRef
 
 K = 16

@@ -1,0 +1,20 @@
+"""Misspelt names: what the valid ones near them are, for error messages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """``"; did you mean 'a' or 'b'?"``, or the list of valid names where nothing is near."""
+    names = sorted(valid)
+    close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(c) for c in close) + "?"
+    return "; valid: " + ", ".join(names) if names else ""
+
+
+def suggestion(name: str, valid: Iterable[str]) -> str:
+    """The hint for a name that is not known: the nearest valid ones, or all of them."""
+    return nearest(str(name), [str(v) for v in valid]).removeprefix("; ")
