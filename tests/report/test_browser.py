@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from plotly import graph_objects as go
 
 pytestmark = pytest.mark.browser
 
@@ -41,6 +42,20 @@ def test_no_error_no_request_and_every_chart_drawn(page_file, open_page):
     assert seen.page.locator("#ranking svg.cd").count() == 1
     assert seen.problems == []
     assert seen.requests == []
+
+
+def test_every_chart_is_a_figure_of_the_plotly_package(page_file, open_page):
+    """plotly.js passes over names it does not know; its Python package refuses them."""
+    page = open_page(page_file).page
+    scroll_through(page)
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length >= 4")
+    figures = page.evaluate(
+        "[...document.querySelectorAll('.js-plotly-plot')].map(({data, layout}) => ({data, layout}))"
+    )
+    for figure in figures:
+        assert go.Figure(figure).data
+    with pytest.raises(ValueError, match="Invalid property"):
+        go.Figure({**figures[0], "layout": {"x_axis": {}}})
 
 
 def test_table_sorts_by_click_and_by_keyboard(page_file, open_page):

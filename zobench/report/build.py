@@ -13,6 +13,7 @@ import pandas as pd
 from zobench.report import (
     comparability,
     edits,
+    figures,
     forgetting,
     forgetting_view,
     overview,
@@ -20,6 +21,7 @@ from zobench.report import (
     payload,
     reaching,
     robustness,
+    runpages,
     svg,
     tables,
 )
@@ -92,11 +94,13 @@ def html(found: Analysis, *, site: bool = False) -> str:
     body = context(found)
     data = payload.payload(found.source, found.ranking, found.runs, TOP_RUNS)
     data["site"] = site
+    data["template"] = figures.template()
     reached = reaching.collect(found.source, found.ranking, found.runs)
     data["profiles"] = reaching.profiles(reached, found.ranking)
     body["reached"] = reached.rows
     body["targets"] = reaching.spoken_targets(reached, tables.labels(found.source))
     body["shown_runs"] = data["runs"]
+    data["runs"], data["shared"] = runpages.shared(data["runs"])
     body["tuning"] = data["tuning"]
     return page.render("page.html", body, data)
 

@@ -65,7 +65,28 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> l
         order=runs["row"].map(place), turn=runs.groupby(["row", "block"])["seed"].rank(method="first")
     )
     chosen = ordered.sort_values(["turn", "order", "label"]).head(top)
-    return [{**r, "metrics": by_column(r["metrics"])} for r in describe(source, chosen, place)]
+    return [{**r, "metrics": by_column(shown(r["metrics"]))} for r in describe(source, chosen, place)]
+
+
+def shown(rows: list[list[Any]]) -> list[list[Any]]:
+    """The measurements that a run's dialog shows: the final ones, and the curves on the clean test split."""
+    return [m for m in rows if m[8] or (m[0], m[1]) == ("test", "clean")]
+
+
+def shared(runs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """Runs with each value of facts, specification and environment as its index in the returned list.
+
+    Runs of a suite share most of these values, so a page stores each one once.
+    """
+    values: dict[str, int] = {}
+
+    def placed(part: Any) -> Any:
+        if not isinstance(part, dict):
+            return part
+        return {k: values.setdefault(json.dumps(v), len(values)) for k, v in part.items()}
+
+    placed_runs = [{**r, **{k: placed(r[k]) for k in ("facts", "spec", "environment")}} for r in runs]
+    return placed_runs, [json.loads(text) for text in values]
 
 
 def by_column(rows: list[list[Any]]) -> list[dict[str, list[Any]]]:

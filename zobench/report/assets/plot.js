@@ -26,10 +26,9 @@ function plotText(text) {
 function plotLayout(more) {
   const css = getComputedStyle(document.documentElement);
   const ink = css.getPropertyValue("--ink").trim(), soft = css.getPropertyValue("--soft").trim(), rule = css.getPropertyValue("--rule").trim();
-  const axis = { gridcolor: rule, linecolor: soft, zerolinecolor: rule, tickfont: { color: soft }, automargin: true };
+  const axis = { gridcolor: rule, linecolor: soft, zerolinecolor: rule, tickfont: { color: soft } };
   return {
-    paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", showlegend: false, hovermode: "closest",
-    font: { family: css.getPropertyValue("--sans"), color: ink, size: 13 }, margin: { l: 56, r: 12, t: 8, b: 48 },
+    template: DATA.template, font: { family: css.getPropertyValue("--sans"), color: ink },
     hoverlabel: { bgcolor: css.getPropertyValue("--raised").trim(), bordercolor: rule, font: { color: ink } },
     ...more, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
   };

@@ -15,7 +15,7 @@ function openRun(id) {
     make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),
     plot, ...runWarnings(run), runFacts(run), ...runMetrics(run), ...runDiagnostics(run), ...runAttacks(run),
     make("h3", {}, "Run it again"), make("pre", { tabindex: 0 }, run.command),
-    ...runJson("Specification", run.spec), ...runJson("Environment", run.environment),
+    ...runJson("Specification", whole(run.spec)), ...runJson("Environment", whole(run.environment)),
   );
   document.querySelectorAll("#run-body table").forEach(setUpTable);
   find("run").showModal();
@@ -24,8 +24,13 @@ function openRun(id) {
   drawRun(plot, run);
 }
 
+// values that runs have in common are sent once, and a run names their places
+function whole(part) {
+  return part && typeof part === "object" ? Object.fromEntries(Object.entries(part).map(([name, place]) => [name, DATA.shared[place]])) : part;
+}
+
 function runFacts(run) {
-  return make("dl", { class: "facts" }, ...Object.entries(run.facts).map(([name, value]) =>
+  return make("dl", { class: "facts" }, ...Object.entries(whole(run.facts)).map(([name, value]) =>
     make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : value) : String(value)))));
 }
 
