@@ -11,7 +11,7 @@ from zobench.attacks.similarity import SentenceSimilarity
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.runner.attacking import ANSWERS, attack_all, task_target
-from zobench.runner.process_cache import TaskData
+from zobench.runner.results import TaskData
 from zobench.runner.rows import measure
 from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 

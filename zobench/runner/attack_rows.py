@@ -8,7 +8,6 @@ Every number comes from :mod:`zobench.attacks.metrics`. A metric over nothing is
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 
@@ -16,28 +15,13 @@ from zobench.attacks.base import Attack, AttackRecord
 from zobench.attacks.metrics import case_counts, net_success_rate, summarize, variant_accuracy
 from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
-from zobench.runner.rows import Row, Spent, gold_of, number, params_json, proportion, sample_mean
+from zobench.runner.results import Row, gold_of, number, params_json, proportion, sample_mean
 from zobench.spec import Component
 
 CASES = "missing-question"
 """The attack whose records tell a case in ``source``."""
 VARIANTS = "irrelevant-sentence"
 """The attack of which several in one suite are variants of the same problems."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Place:
-    """Where in training an attacked state lies; ``at`` is the point it stands for, ``None`` for the end."""
-
-    spent: Spent
-    at: int | None = None
-
-    def of(self, row: Row) -> Row:
-        """A metric row at this place."""
-        found = {**self.spent.as_row(), **row, "final": self.at is None}
-        if self.at is not None:
-            found["params"] = params_json({**json.loads(row["params"]), "at": self.at})
-        return found
 
 
 def condition_of(task: str, component: Component, kind: str) -> Row:

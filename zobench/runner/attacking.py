@@ -23,7 +23,6 @@ from zobench.attacks.repeats import run_repeats
 from zobench.attacks.similarity import compared
 from zobench.data.example import Example
 from zobench.runner.attack_rows import (
-    Place,
     condition_of,
     membership_rows,
     metric_rows_of,
@@ -32,13 +31,14 @@ from zobench.runner.attack_rows import (
     variant_rows,
 )
 from zobench.runner.membership import membership_metrics
-from zobench.runner.rows import Measured, Row, demonstrations_of
+from zobench.runner.results import AttackResult, Measured
+from zobench.runner.rows import demonstrations_of
 from zobench.spec import Component, RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.process_cache import TaskData
+    from zobench.runner.results import TaskData
     from zobench.tasks.base import Task
 
 ANSWERS = "ZOBENCH_ANSWERS"
@@ -98,23 +98,6 @@ class Target:
     tokens: tuple[Task, LanguageModel] | None = None
     sampled: Callable[[float, int], Predict] | None = None
     scope: Mapping[str, object] | None = None
-
-
-@dataclasses.dataclass(slots=True)
-class AttackResult:
-    """Rows for the attacks and metrics tables without their place in training, and the predictions computed.
-
-    The rows of one attack depend on the weights, not on where in training they were met: see :meth:`placed`.
-    """
-
-    rows: list[Row] = dataclasses.field(default_factory=list)
-    metrics: list[Row] = dataclasses.field(default_factory=list)
-    predictions: int = 0
-
-    def placed(self, place: Place) -> tuple[list[Row], list[Row]]:
-        """Details and metrics of this state; metrics carry where it lies and, before the end, its point."""
-        details = [{**row, "forwards": place.spent.forwards} for row in self.rows]
-        return details, [place.of(row) for row in self.metrics]
 
 
 def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Measured) -> Target:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from zobench.runner.rows import Row
+from zobench.runner.results import Row
 from zobench.store.writer import Checkpoint
 
 _MARK = "__tensor__"

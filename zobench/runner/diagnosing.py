@@ -15,7 +15,7 @@ import torch
 
 from zobench.runner.method_data import RunSupplies
 from zobench.runner.process_cache import Workbench
-from zobench.runner.rows import Row, Spent
+from zobench.runner.results import Row, Spent
 from zobench.spec import Diagnostics, RunSpec
 from zobench.zo import diagnostics as zo
 from zobench.zo import noise

@@ -11,15 +11,16 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.attack_rows import Place
-from zobench.runner.attacking import AttackResult, attack_all, harness_target, task_target
+from zobench.runner.attacking import attack_all, harness_target, task_target
 from zobench.runner.factory import component_key
-from zobench.runner.rows import Measured, Row, Spent, forwards_for, measure, metric_rows
+from zobench.runner.results import AttackResult, Measured, Place, Row, Spent, forwards_for
+from zobench.runner.rows import measure, metric_rows
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.checkpoints import Progress
-    from zobench.runner.process_cache import TaskData, Workbench
+    from zobench.runner.process_cache import Workbench
+    from zobench.runner.results import TaskData
     from zobench.spec import RunSpec
     from zobench.zo.space import ParameterSpace
 

@@ -18,7 +18,7 @@ import torch
 from zobench.attacks.imia import Iterations, iterations
 from zobench.data.example import Example
 from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs
-from zobench.runner.rows import Row, number
+from zobench.runner.results import Row, number
 from zobench.tasks import encoding
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.generation import GenerationTask

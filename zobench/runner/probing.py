@@ -17,7 +17,7 @@ from torch import nn
 
 from zobench.parameters import configure
 from zobench.plugins import lookup
-from zobench.runner.rows import Row, params_json
+from zobench.runner.results import Row, params_json
 from zobench.runner.unlearning_cache import Facts
 from zobench.spec import Component
 from zobench.tasks.base import MetricValue

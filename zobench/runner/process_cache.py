@@ -9,22 +9,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from zobench.data.example import Example, Splits
+from zobench.data.example import Example
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Parts, component_key
-from zobench.runner.rows import Measured
+from zobench.runner.results import TaskData
 from zobench.spec import ModelRef, RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.attacking import AttackResult
     from zobench.runner.unlearning_cache import Facts
-    from zobench.tasks.base import Batch, Task
+    from zobench.tasks.base import Batch
 
 _MODELS_KEPT = 2
 _DATA_KEPT = 24
@@ -55,23 +54,6 @@ class PristineModel:
         self.lm.module.zero_grad(set_to_none=True)
         self.lm.module.eval()
         return True
-
-
-@dataclass(slots=True)
-class TaskData:
-    """A task drawn with one seed: its rows, their digest, and minibatches tokenized so far by model."""
-
-    task: Task
-    key: str
-    splits: Splits
-    digest: str
-    batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
-    shuffled: list[Example] | None = None
-    row_tokens: dict[ModelRef, tuple[float, ...]] = field(default_factory=dict)
-    measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
-    """Evaluations of models as loaded, by model and rows."""
-    attacked: dict[tuple[object, ...], AttackResult] = field(default_factory=dict)
-    """Attacks on models as loaded, likewise."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import zobench
 from zobench.parameters import configure, literal
-from zobench.runner.attack_rows import Place
 from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import Workbench
-from zobench.runner.rows import Row, metric_rows, params_json, prediction_rows
+from zobench.runner.results import Place, Row, params_json
+from zobench.runner.rows import metric_rows, prediction_rows
 from zobench.store.reader import read_steps_log
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder

@@ -1,54 +1,17 @@
-"""Rows for the metrics, predictions and attacks tables: what is measured at one state of the weights.
-
-Evaluation passes are counted apart from training: one prediction of ``batch_size`` examples counts as one
-forward (generated answers run the model once per token, which this count does not show; seconds do).
-"""
+"""Rows for the metrics and predictions tables: what is measured at one state of the weights."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from zobench.data.example import Example
+from zobench.runner.results import Measured, Row, Spent, TaskData, gold_of, number
 from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.process_cache import TaskData
-    from zobench.tasks.base import MetricValue, Prediction
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """Where in training a state lies."""
-
-    step: int
-    forwards: int
-    tokens: int
-    seconds: float
-
-    def as_row(self) -> Row:
-        return {
-            "step": self.step,
-            "forwards": self.forwards,
-            "tokens": self.tokens,
-            "seconds": self.seconds,
-        }
-
-
-@dataclass(slots=True)
-class Measured:
-    """What one evaluation gave."""
-
-    split: str
-    examples: Sequence[Example]
-    predictions: list[Prediction]
-    values: dict[str, MetricValue] = field(default_factory=dict)
 
 
 def evaluation_rows_of(spec: RunSpec, data: TaskData) -> tuple[str, Sequence[Example]]:
@@ -115,37 +78,3 @@ def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row
         }
         for e, p in zip(measured.examples, measured.predictions, strict=True)
     ]
-
-
-def gold_of(example: Example) -> str:
-    """The gold answer as text: the answer where there is one, else the class index."""
-    return example.answer if example.answer is not None else str(example.label)
-
-
-def number(metric: str, value: float, n: int, stderr: float | None) -> Row:
-    return {"metric": metric, "value": float(value), "n": int(n), "stderr": stderr}
-
-
-def proportion(metric: str, hits: int, n: int) -> Row:
-    """A share with its binomial standard error; not a number over nothing."""
-    share = hits / n if n else math.nan
-    return number(metric, share, n, math.sqrt(share * (1 - share) / n) if n else None)
-
-
-def forwards_for(examples: int, batch_size: int) -> int:
-    """Evaluation forwards: examples over the suite's minibatch size, rounded up."""
-    return -(-examples // batch_size)
-
-
-def sample_mean(metric: str, values: Sequence[float]) -> Row:
-    """A mean with the standard error of the mean; not a number over nothing."""
-    n = len(values)
-    if not n:
-        return number(metric, math.nan, 0, None)
-    mean = math.fsum(values) / n
-    spread = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else None
-    return number(metric, mean, n, None if spread is None else spread / math.sqrt(n))
-
-
-def params_json(params: Mapping[str, Any]) -> str:
-    return json.dumps(dict(params), sort_keys=True)

@@ -23,8 +23,9 @@ from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.evaluating import Evaluator
 from zobench.runner.losses import differentiable, loss_of
 from zobench.runner.method_data import RunSupplies
-from zobench.runner.process_cache import TaskData, Workbench
-from zobench.runner.rows import Measured, Row, Spent, metric_rows
+from zobench.runner.process_cache import Workbench
+from zobench.runner.results import Measured, Row, Spent, TaskData
+from zobench.runner.rows import metric_rows
 from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.reader import read_checkpoint

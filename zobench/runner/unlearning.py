@@ -25,7 +25,7 @@ from torch import nn
 from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.runner.probing import clean_values, probing_rows
-from zobench.runner.rows import Measured, Row
+from zobench.runner.results import Measured, Row
 from zobench.runner.training import Stopped, Training
 from zobench.runner.unlearning_cache import Facts
 from zobench.spec import Unlearning

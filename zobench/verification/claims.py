@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.divergence import DivergenceGuard
-from zobench.runner.rows import params_json
+from zobench.runner.results import params_json
 from zobench.spec import RunSpec
 from zobench.store.schema import SCHEMA_VERSION
 

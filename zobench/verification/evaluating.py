@@ -7,7 +7,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from zobench.data.example import Example
-from zobench.runner.rows import Measured, Spent, demonstrations_of, measure, metric_rows, prediction_rows
+from zobench.runner.results import Measured, Spent
+from zobench.runner.rows import demonstrations_of, measure, metric_rows, prediction_rows
 from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
