@@ -12,8 +12,8 @@ import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zobench.attacks.base import Attack, AttackContext
-from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.base import Attack, AttackContext, SearchConfig
+from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import VICTIM, Ask, Search
 from zobench.attacks.neutral import neutral_sites
 from zobench.attacks.search import brute_force

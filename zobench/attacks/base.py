@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from zobench.attacks.protect import RULES, check_rules
 from zobench.data.example import Example
 from zobench.tasks.base import Prediction
 
@@ -214,3 +215,22 @@ class Attack(ABC):
     @abstractmethod
     def null(self) -> Attack:
         """The same query pattern without the attack's idea; run beside it. A null's own null is itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig:
+    """Parameters that every attack has."""
+
+    budget: int | None = None
+    """Queries per example, the clean one and the confirmations included; ``None``: no limit of its own."""
+    confirmations: int = 0
+    """Times a winning text is asked again, computed anew; one right answer makes it a failure."""
+    protect: tuple[str, ...] = RULES
+    """Protection rules; the task's own protected words always hold."""
+
+    def __post_init__(self) -> None:
+        check_rules(self.protect)
+        if self.confirmations < 0:
+            raise ValueError(f"confirmations must not be negative, got {self.confirmations}")
+        if self.budget is not None and self.budget < 1 + self.confirmations:
+            raise ValueError(f"budget must be at least 1 + confirmations, got {self.budget}")

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import ClassVar
 
-from zobench.attacks.base import AppliedEdit, AttackContext
+from zobench.attacks.base import AppliedEdit, AttackContext, SearchConfig
 from zobench.attacks.chars import check_kinds, edit_word
-from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import Search
 from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try

@@ -9,35 +9,15 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from zobench.attacks.base import AppliedEdit, Attack, AttackContext, AttackRecord, Victim
+from zobench.attacks.base import AppliedEdit, Attack, AttackContext, AttackRecord, SearchConfig, Victim
 from zobench.attacks.lockstep import CONFIRM, VICTIM, Search, Service, lockstep
-from zobench.attacks.protect import RULES, Guard, check_rules
+from zobench.attacks.protect import Guard
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.attacks.words import changed_words
 from zobench.data.example import Example
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """Parameters that every attack has."""
-
-    budget: int | None = None
-    """Queries per example, the clean one and the confirmations included; ``None``: no limit of its own."""
-    confirmations: int = 0
-    """Times a winning text is asked again, computed anew; one right answer makes it a failure."""
-    protect: tuple[str, ...] = RULES
-    """Protection rules; the task's own protected words always hold."""
-
-    def __post_init__(self) -> None:
-        check_rules(self.protect)
-        if self.confirmations < 0:
-            raise ValueError(f"confirmations must not be negative, got {self.confirmations}")
-        if self.budget is not None and self.budget < 1 + self.confirmations:
-            raise ValueError(f"budget must be at least 1 + confirmations, got {self.budget}")
 
 
 class ComposedAttack(Attack):

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zobench.attacks.base import AppliedEdit
-from zobench.attacks.composed import SearchConfig
+from zobench.attacks.base import AppliedEdit, SearchConfig
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lexical import is_stop_word
 from zobench.attacks.lockstep import Ask, Search

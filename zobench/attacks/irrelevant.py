@@ -23,8 +23,8 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any, ClassVar, Literal, get_args
 
-from zobench.attacks.base import AppliedEdit, Attack, AttackContext
-from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.base import AppliedEdit, Attack, AttackContext, SearchConfig
+from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.distractors import (
     NAMES,
     NEUTRAL,

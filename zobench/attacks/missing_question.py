@@ -20,8 +20,8 @@ from typing import ClassVar
 
 import regex
 
-from zobench.attacks.base import AttackContext
-from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.base import AttackContext, SearchConfig
+from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import Search
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, Span, apply_edits, sentences, words

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from zobench.attacks.base import Attack, AttackContext
-from zobench.attacks.composed import ComposedAttack, SearchConfig
+from zobench.attacks.base import Attack, AttackContext, SearchConfig
+from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import VICTIM, Search, Service
 from zobench.attacks.neutral import neutral_text
 from zobench.attacks.search import brute_force
