@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 from plotly import graph_objects as go
 
+from zobench.report.export import write_tables
+
 pytestmark = pytest.mark.browser
 
 SPOIL = """() => {
@@ -88,22 +90,15 @@ def test_search_columns_and_csv(page_file, open_page):
     assert len(text.strip().splitlines()) == 1 + len(names)
 
 
-def save(page, table, ending, label, folder):
-    with page.expect_download() as saved:
-        page.click(f"button[aria-label='Save {table} as {label}']")
-    path = folder / f"{table}.{ending}"
-    saved.value.save_as(path)
-    return path
-
-
 @pytest.mark.parametrize("table", ["ranking", "robustness", "time-to-target", "runs"])
-def test_parquet_holds_what_is_shown(page_file, open_page, tmp_path, table):
-    """The page writes the file itself; pyarrow reads it and finds the numbers of the CSV."""
+def test_the_exported_table_is_the_saved_one(page_file, results, open_page, tmp_path, table):
+    """``zobench export --tables`` gives what the page saves as CSV when all its columns are shown."""
     page = open_page(page_file).page
-    if table == "ranking":
-        page.fill("#ranking input[type=search]", "o")
-    parquet = pd.read_parquet(save(page, table, "parquet", "Parquet", tmp_path))
-    csv = pd.read_csv(save(page, table, "csv", "CSV", tmp_path), na_values=["–"])
+    page.evaluate("document.querySelectorAll('.tools details input:not(:checked)').forEach((b) => b.click())")
+    with page.expect_download() as saved:
+        page.click(f"button[aria-label='Save {table} as CSV']")
+    csv = pd.read_csv(saved.value.path(), na_values=["–"])
+    parquet = pd.read_parquet(next(p for p in write_tables(results, tmp_path) if p.stem == table))
     assert list(parquet.columns) == list(csv.columns)
     assert len(parquet) == len(csv) > 0
     numeric = [c for c in parquet.columns if parquet[c].dtype == np.float64]
@@ -115,24 +110,6 @@ def test_parquet_holds_what_is_shown(page_file, open_page, tmp_path, table):
             assert parquet[name].fillna("").tolist() == csv[name].fillna("").astype(str).tolist()
     if table == "ranking":
         assert parquet.loc[parquet["row"] == "zero-shot", "rank"].isna().all()
-
-
-def test_parquet_writer_on_odd_tables(page_file, open_page, tmp_path):
-    """Nulls at every place, more than 127 rows, long and non-ASCII texts, no row at all."""
-    page = open_page(page_file).page
-    texts = [None if i % 3 == 0 else "ü☃ " * (i % 40) for i in range(300)]
-    numbers = [None if i % 5 == 1 else (-1.5) ** (i % 60) for i in range(300)]
-    script = "columns => Array.from(parquetOf(columns))"
-    for n in (300, 8, 1, 0):
-        columns = [
-            {"name": "text", "numeric": False, "values": texts[:n]},
-            {"name": "number", "numeric": True, "values": numbers[:n]},
-        ]
-        path = tmp_path / f"{n}.parquet"
-        path.write_bytes(bytes(page.evaluate(script, columns)))
-        found = pd.read_parquet(path)
-        assert [None if pd.isna(v) else v for v in found["text"]] == texts[:n]
-        assert [None if pd.isna(v) else v for v in found["number"]] == numbers[:n]
 
 
 def test_link_restores_the_view(page_file, open_page):

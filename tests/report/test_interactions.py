@@ -307,7 +307,7 @@ def test_every_table_can_be_searched_cut_and_saved(page_of, open_page):
     for t in found:
         assert all(t["keys"]), t["id"]
         assert len(set(t["keys"])) == len(t["keys"]), t["id"]
-        assert t["tools"] == 3, t["id"]
+        assert t["tools"] == 2, t["id"]
     for name, table in (("robustness-detail", "t-robust"), ("tasks", "t-heat"), ("examples", "t-examples")):
         with page.expect_download() as saved:
             page.click(f"button[aria-label='Save {name} as CSV']")

@@ -87,7 +87,7 @@ _register(app, "compact", results.compact, "zobench compact reports/fewshot")
 _register(
     app, "replay", replays.replay, "zobench replay reports/fewshot/runs/0a1b2c --to 100 --export my-model"
 )
-_register(app, "export", replays.export, "zobench export reports/fewshot/runs/0a1b2c --submission mezo.zip")
+_register(app, "export", replays.export, "zobench export reports/fewshot --tables tables")
 _register(app, "verify", replays.verify, "zobench verify mezo.zip --steps all")
 _register(app, "list", looking.list_, "zobench list methods --details")
 _register(app, "doctor", doctor, "zobench doctor")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from zobench.cli.results import Results, RunName, find_run
+from zobench.cli.results import Leaderboard, Results, RunName, find_run
 
 
 def replay(
@@ -35,13 +35,39 @@ def replay(
 
 
 def export(
-    run: RunName,
-    submission: Annotated[Path, typer.Option(metavar="FILE", help="Submission to write (.zip).")],
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|DIR", help="A run to submit, or a results folder whose tables are written."
+        ),
+    ],
+    submission: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Submission to write (.zip).")
+    ] = None,
+    tables: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write every table of the report here, as Parquet.")
+    ] = None,
     results: Results = Path("reports"),
+    leaderboard: Leaderboard = None,
 ) -> None:
-    """Write a run as a submission: one file that anybody can check with 'zobench verify'."""
+    """Write a run as a submission, or the tables of a report as Parquet files.
+
+    A submission is one file that anybody can check with 'zobench verify'. The tables are those of the page
+    that 'zobench report' makes, with all rows and columns and with numbers in full.
+    """
+    if (submission is None) == (tables is None):
+        raise ValueError(
+            "zobench export needs either --submission FILE (of a run) or --tables DIR (of a report)"
+        )
+    if tables is not None:
+        from zobench.report.export import write_tables
+
+        for path in write_tables(run, tables, leaderboard):
+            typer.echo(path)
+        return
     from zobench.verification import write_submission
 
+    assert submission is not None
     found = find_run(run, results)
     typer.echo(f"submission: {write_submission(found.folder, found.run_id, submission)}")
 

@@ -25,7 +25,6 @@ SCRIPTS = (
     "dom",
     "theme",
     "fragment",
-    "parquet",
     "tables",
     "plot",
     "curves",

@@ -124,9 +124,8 @@ function setUpTools(state, tools) {
     return make("label", {}, box, head.textContent);
   });
   state.status = make("span", { class: "dim", role: "status" });
-  const saves = [["csv", "CSV"], ["parquet", "Parquet"]].map(([ending, label]) =>
-    make("button", { type: "button", "aria-label": `Save ${name} as ${label}`, on: { click: () => exportTable(state, ending) } }, label));
-  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), ...saves, state.status);
+  const save = make("button", { type: "button", "aria-label": `Save ${name} as CSV`, on: { click: () => exportTable(state) } }, "CSV");
+  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), save, state.status);
 }
 
 function csvField(text) {
@@ -156,19 +155,9 @@ function csvOf(state) {
   return lines.map((line) => line.map(csvField).join(",")).join("\n") + "\n";
 }
 
-// a column is numeric where every cell that holds anything holds a number
-function typedColumns(state) {
-  return shownCells(state).map(({ name, values }) => {
-    const known = values.map((v) => (v === "" || v === "–" ? null : v));
-    const numeric = known.some((v) => v !== null) && known.every((v) => v === null || v === "inf" || !Number.isNaN(Number(v)));
-    return { name, numeric, values: numeric ? known.map((v) => (v === null ? null : v === "inf" ? Infinity : Number(v))) : known };
-  });
-}
-
-function exportTable(state, ending) {
-  const link = make("a", { download: `zobench-${state.table.dataset.name}.${ending}` });
-  const body = ending === "csv" ? csvOf(state) : parquetOf(typedColumns(state));
-  link.href = URL.createObjectURL(new Blob([body], { type: ending === "csv" ? "text/csv" : "application/vnd.apache.parquet" }));
+function exportTable(state) {
+  const link = make("a", { download: `zobench-${state.table.dataset.name}.csv` });
+  link.href = URL.createObjectURL(new Blob([csvOf(state)], { type: "text/csv" }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
