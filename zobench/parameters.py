@@ -36,11 +36,6 @@ def fields(config: type) -> dict[str, dataclasses.Field[Any]]:
     return {f.name: f for f in dataclasses.fields(config) if f.init}
 
 
-def is_list(config: type, name: str) -> bool:
-    """Whether parameter ``name`` takes a list by its annotation."""
-    return _takes_list(get_type_hints(config).get(name))
-
-
 def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
     """What is wrong with one parameter by itself; ``None`` if nothing is."""
     known = fields(config)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from zobench.defences.certificates import certified_accuracy
-from zobench.defences.denoised_smoothing import DenoisedSmoothing, DenoiserConfig, certify, latent_gradient
+from zobench.defences.certificates import certificate, certified_accuracy
+from zobench.defences.denoised_smoothing import DenoisedSmoothing, DenoiserConfig, latent_gradient, votes
 
 
 def test_estimates_approach_the_gradient():
@@ -60,7 +60,9 @@ def test_queries_certify_more_digits_than_reconstruction_alone(digits, estimator
     assert smoothed.queries == 0
 
     def certified(box):
-        found = certify(box, x[rows], sigma=sigma, classes=10, n0=20, n=200, alpha=0.01)
+        draws = torch.Generator().manual_seed(0)
+        counts = [votes(box, row, sigma=sigma, classes=10, n0=20, n=200, draws=draws) for row in x[rows]]
+        found = [certificate(first, rest, sigma=sigma, alpha=0.01) for first, rest in counts]
         return certified_accuracy(found, y[rows].tolist(), [0.0, 0.25])
 
     bare, rebuilt = certified(scores), certified(smoothed)

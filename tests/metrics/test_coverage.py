@@ -25,7 +25,7 @@ def at_most(hits: int, n: int, rate: float) -> None:
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_t_interval(seeds: int) -> None:
     rng = np.random.default_rng(seeds)
-    found = [iv.t_interval(x) for x in rng.normal(0.7, 0.03, (1500, seeds))]
+    found = [iv.stratified_groups([x]) for x in rng.normal(0.7, 0.03, (1500, seeds))]
     at_least(sum(i.low <= 0.7 <= i.high for i in found), 1500, 0.95)
 
 
@@ -75,29 +75,6 @@ def test_mcnemar_errs_at_most_at_its_level() -> None:
     rng = np.random.default_rng(7)
     wrong = sum(pt.mcnemar(*(rng.uniform(size=(2, 120)) < 0.7))[2] < 0.05 for _ in range(1500))
     at_most(wrong, 1500, 0.05)
-
-
-def test_rank_intervals_of_the_bootstrap() -> None:
-    """Percentile intervals of ranks: each row's true rank is covered in at least 90 % with five seeds on
-    three tasks. They promise no more; the page shows rank sets, which cover all ranks at once."""
-    rng = np.random.default_rng(8)
-    gains = np.array([0.03, 0.02, 0.01, 0.0])
-    hits, studies = np.zeros(4), 150
-    for i in range(studies):
-        values = 0.7 + gains[:, None, None] + rng.normal(0, 0.02, (1, 3, 5)) + rng.normal(0, 0.015, (4, 3, 5))
-        frame = pd.DataFrame(
-            [
-                {"row": f"m{r}", "task": t, "seed": s, "value": values[r, t, s]}
-                for r in range(4)
-                for t in range(3)
-                for s in range(5)
-            ]
-        )
-        for found in rk.rank_intervals(frame, resamples=300, rng=i):
-            place = int(found.row[1])
-            hits[place] += found.low <= place + 1 <= found.high
-    for covered in hits:
-        at_least(int(covered), studies, 0.90)
 
 
 def simulate_profiles(tasks: int, seeds: int, studies: int, rng: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,6 +131,6 @@ def test_band_of_a_curve_averaged_over_tasks() -> None:
     rng, hits, studies = np.random.default_rng(11), 0, 1500
     for _ in range(studies):
         runs = 0.7 + np.array([0.01, 0.02, 0.03])[:, None] * rng.normal(size=(3, 4))
-        half = np.sqrt(sum(iv.t_interval(task).half ** 2 for task in runs)) / 3
+        half = np.sqrt(sum(iv.stratified_groups([task]).half ** 2 for task in runs)) / 3
         hits += abs(runs.mean() - 0.7) <= half
     at_least(hits, studies, 0.95)

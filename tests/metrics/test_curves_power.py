@@ -12,13 +12,6 @@ from zobench.metrics import power as pw
 X, Y = [0, 100, 200, 400], [0.5, 0.6, 0.8, 0.7]
 
 
-def test_value_at_reads_the_last_or_the_line():
-    assert cv.value_at(X, Y, [0, 150, 400, 900]) == pytest.approx([0.5, 0.6, 0.7, 0.7])
-    assert cv.value_at(X, Y, [150, 300], "linear") == pytest.approx([0.7, 0.75])
-    assert np.isnan(cv.value_at(X, Y, [-1])[0])
-    assert np.isnan(cv.value_at(X, Y, [500], "linear")[0])
-
-
 def test_area_by_hand_and_carried_on():
     area = (100 * 0.55 + 100 * 0.7 + 200 * 0.75) / 400
     assert cv.area_under_curve(X, Y) == pytest.approx(area)
@@ -58,9 +51,9 @@ def test_restricted_mean_counts_misses_as_the_limit():
 
 def test_bad_curves():
     with pytest.raises(ValueError, match="must not decrease"):
-        cv.value_at([2, 1], [0, 0], [1])
+        cv.area_under_curve([2, 1], [0, 0])
     with pytest.raises(ValueError, match="equal non-empty"):
-        cv.value_at([], [], [1])
+        cv.area_under_curve([], [])
 
 
 def test_power_against_statsmodels():

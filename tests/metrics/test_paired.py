@@ -104,10 +104,10 @@ def test_holm_against_statsmodels():
 def test_effect_sizes_by_hand():
     d = np.array([1.0, 2.0, 3.0])
     assert pt.hedges_g([d]) == pytest.approx((1 - 3 / 7) * 2.0)
-    frame = two_rows([1.0, 3.0], [0.0, 3.0])
-    assert pt.probability_of_improvement(frame, "a", "b") == pytest.approx((1 + 0 + 1 + 0.5) / 4)
+    found = pt.compare(two_rows([1.0, 3.0], [0.0, 3.0]), "a", "b")
+    assert found.improvement == pytest.approx((1 + 0 + 1 + 0.5) / 4)
     u = stats.mannwhitneyu([1.0, 3.0], [0.0, 3.0]).statistic
-    assert pt.probability_of_improvement(frame, "a", "b") == pytest.approx(u / 4)
+    assert found.improvement == pytest.approx(u / 4)
 
 
 def test_sign_flips_with_the_order_of_the_rows():
@@ -141,12 +141,12 @@ def test_false_positive_rate_and_coverage_of_the_paired_test():
 
 def example_study(rng, seeds, examples, truth=0.05, between=0.04):
     """Differences of two models per example, -1/0/1, with a seed-level shift."""
-    rows = []
+    groups = []
     for _ in range(seeds):
         shift = np.clip(truth + rng.normal(0, between), -0.3, 0.3)
         up, down = 0.2 + shift / 2, 0.2 - shift / 2
-        rows.append(rng.choice([1.0, 0.0, -1.0], examples, p=[up, 1 - up - down, down]))
-    return pd.DataFrame({"seed": np.repeat(range(seeds), examples), "difference": np.concatenate(rows)})
+        groups.append(rng.choice([1.0, 0.0, -1.0], examples, p=[up, 1 - up - down, down]))
+    return groups
 
 
 @pytest.mark.parametrize("studies", [150, pytest.param(2000, marks=pytest.mark.slow)], ids=["fast", "long"])
@@ -154,7 +154,7 @@ def test_coverage_of_the_two_stage_bootstrap(studies):
     rng = np.random.default_rng(6)
     hits = 0
     for i in range(studies):
-        found = pt.paired_bootstrap(example_study(rng, 5, 100), resamples=300, rng=i)
+        found = pt.paired_bootstrap_groups(example_study(rng, 5, 100), resamples=300, rng=i)
         hits += found.low <= 0.05 <= found.high
     assert stats.binomtest(hits, studies, 0.95, alternative="less").pvalue > 1e-4, hits / studies
 
@@ -169,7 +169,7 @@ def test_the_bootstrap_is_the_same_however_many_entries_are_drawn_at_once(monkey
 
 def test_one_seed_bootstrap_speaks_about_examples():
     d = np.random.default_rng(7).choice([1.0, 0.0, -1.0], 400)
-    found = pt.paired_bootstrap(pd.DataFrame({"seed": 0, "difference": d}), resamples=4000)
+    found = pt.paired_bootstrap_groups([d], resamples=4000)
     assert "examples of one seed" in found.method
     assert found.stderr == pytest.approx(d.std(ddof=1) / 20, rel=0.05)
 

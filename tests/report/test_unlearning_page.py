@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import pytest
 from synthetic_rows import described
@@ -148,14 +147,6 @@ def test_other_measures_stand_beside_the_forget_score_where_they_were_taken(fold
     values = {line["row"]: line["values"] for line in found["lines"]}
     assert values["steady"] == [0.625, 0.5]
     assert values["oracle"] == [0.1875, None]
-
-
-def test_s_is_that_of_the_unlearning_metrics():
-    from zobench.unlearning.metrics.summary import normalized
-
-    assert normalized(0.26, ORACLE, FULL) == pytest.approx((0.26 - ORACLE) / (FULL - ORACLE))
-    assert math.isnan(normalized(0.5, 0.5, 0.5 + forgetting.SMALLEST_SPAN / 2, forgetting.SMALLEST_SPAN))
-    assert normalized(0.505, 0.5, 0.52) == pytest.approx(0.25)
 
 
 def test_the_board_ranks_the_worst_case_at_matched_retention(folder):

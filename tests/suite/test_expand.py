@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from zobench.suite import SuiteError, expand, load
-from zobench.suite.expansion import all_runs
 from zobench.suite.plan import Plan
 
 pytestmark = pytest.mark.usefixtures("fake_catalogues")
@@ -38,7 +37,14 @@ def plan_of(folder: Path, text: str) -> Plan:
 
 
 def ids(plan: Plan) -> list[str]:
-    return [run.spec.run_id({"data": "d"}) for run in all_runs(plan)]
+    """Of every run whose parameters are known before anything ran: untuned runs and listed tuning trials."""
+    trials = [
+        run
+        for study in plan.studies
+        for candidate in study.candidates
+        for run in study.trials(candidate, study.schedule[0][1])
+    ]
+    return [run.spec.run_id({"data": "d"}) for run in (*plan.runs, *trials)]
 
 
 def test_every_cell_once_seed_slowest_method_fastest(tmp_path: Path) -> None:

@@ -17,14 +17,12 @@ from unlearning_text import texts, word_tokenizer
 from zobench.unlearning.data import invented_facts, tofu
 from zobench.unlearning.forget_sets import (
     NOISES,
-    by_author,
     halves,
     incomplete,
     keyword_coreset,
     noisy,
     random_coreset,
     requests,
-    validation_half,
 )
 from zobench.unlearning.metrics.truth_ratio import truth_ratio
 from zobench.unlearning.rows import FactRow, row_from_json, tokenize, with_answer
@@ -155,10 +153,6 @@ def test_what_is_relearned_is_never_scored(seed):
     assert not {r.attribute for r in split.relearn} & {r.attribute for r in split.scored}
     assert len(split.relearn) == len(split.scored) == 40
     assert authors(split.relearn) == authors(split.scored) == authors(rows)
-    validation, test = validation_half(rows, seed)
-    assert {r.id for r in validation} | {r.id for r in test} == {r.id for r in rows}
-    assert not set(validation) & set(test)
-    assert all(len(own) == 4 for own in by_author(validation).values())
 
 
 @pytest.fixture(scope="module")

@@ -173,15 +173,14 @@ def test_stop_gradient_objectives_hold_their_weights_during_a_step():
 
 
 @pytest.mark.parametrize("name", ["blur", "sift", "task-vector"])
-def test_what_forward_passes_cannot_run_is_refused_with_the_reason(name):
-    with pytest.raises(ValueError, match=r"cannot be run with forward passes alone: .{20}"):
-        lookup("objectives", name).require_zeroth_order()
+def test_what_forward_passes_cannot_run_says_why(name):
+    assert len(lookup("objectives", name).card.zo_refusal) > 20
 
 
 @pytest.mark.parametrize("name", SCALAR)
 def test_scalar_objectives_are_open_to_zeroth_order(name):
     found = lookup("objectives", name)
-    found.require_zeroth_order()
+    assert not found.card.zo_refusal
     assert issubclass(found, Objective)
     assert found.card.form == "scalar"
 

@@ -8,9 +8,10 @@ from torch import nn
 
 from zobench.plugins import lookup
 from zobench.zo import Objective
-from zobench.zo.methods.csam import GAMMAS, tempered
+from zobench.zo.methods.csam import tempered
 from zobench.zo.space import build_space
 
+GAMMAS = (0.5, 1.0, 2.0)
 ROWS = torch.tensor([[3.0, 1.0], [-2.0, 0.5], [0.1, -0.2], [4.0, -4.0]], dtype=torch.float64)
 SIGNS = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.float64)
 START = torch.tensor([0.7, -0.3], dtype=torch.float64)

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from zobench.attacks.base import AttackRecord
@@ -74,29 +74,6 @@ def net_success_rate(attack: Sequence[AttackRecord], null: Sequence[AttackRecord
     return None if a is None or b is None else a - b
 
 
-def breakdown(records: Sequence[AttackRecord], by: str) -> dict[str, tuple[int, float]]:
-    """Successes by where the winning edit came from, and their share of all successes.
-
-    Args:
-        by: ``source``, ``part_of_speech``, or ``position`` (tenth of the text's words, ``0`` to ``9``).
-    """
-    keys: Mapping[str, Callable[[AttackRecord], str]] = {
-        "source": lambda r: r.source,
-        "part_of_speech": lambda r: r.part_of_speech or "none",
-        "position": _tenth,
-    }
-    if by not in keys:
-        from zobench.names import nearest
-
-        raise ValueError(f"breakdown by {by!r}{nearest(by, keys)}")
-    groups: dict[str, int] = defaultdict(int)
-    for record in records:
-        if record.outcome == "success":
-            groups[keys[by](record)] += 1
-    total = sum(groups.values())
-    return {key: (count, count / total) for key, count in sorted(groups.items())}
-
-
 def case_counts(records: Sequence[AttackRecord]) -> dict[str, int]:
     """Examples per ``source`` whatever the outcome: the cases of ``missing-question``."""
     groups: dict[str, int] = defaultdict(int)
@@ -134,14 +111,6 @@ def variant_accuracy(correct: Mapping[str, Sequence[bool]], clean: Mapping[str, 
     macro = sum(all(v) for v in correct.values()) / len(correct)
     base = sum(clean[k] for k in correct) / len(correct)
     return VariantAccuracy(micro, macro, micro / base if base else None, macro / base if base else None)
-
-
-def _tenth(record: AttackRecord) -> str:
-    from zobench.attacks.words import words
-
-    if record.position is None:
-        return "none"
-    return str(min(9, 10 * record.position // max(1, len(words(record.original)))))
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -47,7 +47,6 @@ FRAMES: tuple[str, ...] = (
     "Here it is:",
     "To put it another way:",
 )
-KINDS: tuple[str, ...] = ("lexical", "typographic", "frame")
 
 
 def _table() -> dict[str, str]:

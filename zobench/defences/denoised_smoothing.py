@@ -11,8 +11,8 @@ backpropagation. Estimates at z of size m:
     rge:  (m / (mu q)) sum_i [l(z + mu u_i) - l(z)] u_i,   u_i uniform on the unit sphere;  q + 1 queries
     cge:  sum_j [l(z + mu e_j) - l(z)] e_j / mu;                                            m + 1 queries
 
-The fewer numbers e leaves, the smaller the variance of rge and the cost of cge. Certification:
-:func:`certify` draws noise as in training and applies ``certificates``.
+The fewer numbers e leaves, the smaller the variance of rge and the cost of cge. For
+certification :func:`votes` draws noise as in training; ``certificates`` reads its counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from zobench.defences.certificates import Certificate, certificate
 from zobench.models.random_state import preserved_random_state
 from zobench.names import nearest
 
@@ -172,26 +171,6 @@ def votes(
         labels = scores(row + sigma * noise).argmax(-1).numpy()
     first, rest = (np.bincount(part, minlength=classes).tolist() for part in (labels[:n0], labels[n0:]))
     return first, rest
-
-
-def certify(
-    scores: BlackBox,
-    x: torch.Tensor,
-    *,
-    sigma: float,
-    classes: int,
-    n0: int = 100,
-    n: int = 1000,
-    alpha: float = 0.001,
-    seed: int = 0,
-) -> list[Certificate]:
-    """A certificate for every row of ``x``; ``n0 + n`` queries each (the paper's usual n is 100,000)."""
-    draws = torch.Generator().manual_seed(seed)
-    found = []
-    for row in x:
-        first, rest = votes(scores, row, sigma=sigma, classes=classes, n0=n0, n=n, draws=draws)
-        found.append(certificate(first, rest, sigma=sigma, alpha=alpha))
-    return found
 
 
 def _layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -1,4 +1,4 @@
-"""Curves of a metric against a budget (forwards, tokens, seconds): value at a budget, area, time to target.
+"""Curves of a metric against a budget (forwards, tokens, seconds): area, time to target.
 
 A curve is two equal-length sequences, ``x`` increasing. What lies between two measurements is unknown; every
 function says which reading it takes.
@@ -25,22 +25,6 @@ class TimeToTarget:
 
     time: float
     reached: bool
-
-
-def value_at(
-    x: Sequence[float], y: Sequence[float], at: Sequence[float], reading: Reading = "last"
-) -> Floats:
-    """The curve at given budgets.
-
-    ``last``: the last measurement that spent no more (what one would have stopped with); ``linear``:
-    interpolated. ``nan`` before the first measurement and, for ``linear``, past the last one.
-    """
-    xs, ys = _curve(x, y)
-    points = np.asarray(at, dtype=float)
-    if reading == "linear":
-        return np.interp(points, xs, ys, left=np.nan, right=np.nan)
-    index = np.searchsorted(xs, points, side="right") - 1
-    return np.where(index >= 0, ys[np.maximum(index, 0)], np.nan)
 
 
 def area_under_curve(x: Sequence[float], y: Sequence[float], limit: float | None = None) -> float:

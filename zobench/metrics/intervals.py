@@ -1,21 +1,19 @@
-"""Intervals for means of runs: t, Wilson, exact, stratified t over tasks, interquartile mean.
+"""Intervals for means of runs: Wilson, exact, stratified t over tasks, interquartile mean.
 
 The unit of replication is the seed (one trained model); examples are clustered within it, so test examples
-never count as replicates of a method. Frames are long and named: one row per run with columns ``task``,
-``seed`` and ``value``. Tasks are fixed strata: intervals speak about these tasks, not about tasks in
-general.
+never count as replicates of a method. Tasks are fixed strata: intervals speak about these tasks, not about
+tasks in general.
 
 Stratified t interval over T tasks with n_t seeds each: estimate (1/T) sum_t mean_t, variance (1/T^2) sum_t
-s_t^2/n_t, degrees of freedom by Welch-Satterthwaite. It takes runs on different tasks as independent given
-the task; ``cluster="seed"`` drops that assumption (one number per seed, its mean over tasks, n - 1 degrees
-of freedom) and pays with width.
+s_t^2/n_t, degrees of freedom by Welch-Satterthwaite. With one task it is the ordinary t interval,
+mean +/- t_{n-1} s / sqrt(n). It takes runs on different tasks as independent given the task.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,16 +47,6 @@ class Interval:
     def half(self) -> float:
         """Half the width; ``nan`` where there is no interval."""
         return (self.high - self.low) / 2
-
-
-def t_interval(values: Sequence[float] | Floats, level: float = 0.95) -> Interval:
-    """Mean and Student t interval, mean +/- t_{n-1} s / sqrt(n). One value gives ``nan`` ends."""
-    x = _finite(values)
-    if len(x) == 1:
-        return Interval(float(x[0]), np.nan, np.nan, np.nan, 0.0, 1, level, "single value")
-    return _from_t(
-        float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x) - 1, len(x), level, "t over seeds"
-    )
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
@@ -101,31 +89,11 @@ def exact_shares(shares: Any, n: int, level: float = 0.95) -> tuple[Floats, Floa
     return low, high
 
 
-def stratified_mean(
-    frame: pd.DataFrame,
-    *,
-    value: str = "value",
-    task: str = "task",
-    seed: str = "seed",
-    level: float = 0.95,
-    cluster: Literal["run", "seed"] = "run",
-) -> Interval:
-    """Mean over tasks of the means over seeds, every task weighted alike; see the module docstring.
-
-    Tasks with one seed contribute to the mean; if no task has two seeds there is no interval.
-    """
-    _columns(frame, value, task, seed)
-    if cluster == "seed":
-        wide = frame.pivot_table(index=seed, columns=task, values=value, aggfunc="mean").dropna()
-        if wide.empty:
-            raise ValueError("cluster='seed' needs at least one seed that every task has")
-        return t_interval(wide.mean(axis=1).to_numpy(), level)
-    groups = [g.to_numpy(dtype=float) for _, g in frame.groupby(task, sort=True)[value]]
-    return stratified_groups(groups, level)
-
-
 def stratified_groups(groups: Sequence[Floats], level: float = 0.95) -> Interval:
-    """The same on bare arrays, one per task: shapes (n_t,)."""
+    """Mean over tasks of the means over seeds, every task weighted alike; one array (n_t,) per task.
+
+    Tasks with one seed contribute to the mean; if no task has two seeds there is no interval (``nan`` ends).
+    """
     groups = [_finite(g) for g in groups]
     mean = float(np.mean([g.mean() for g in groups]))
     n = sum(len(g) for g in groups)

@@ -2,8 +2,8 @@
 
 Differences are taken within (task, seed), where both methods saw the same data, so the variance the seeds
 share drops out. Every test names its unit: a run (``compare``, ``permutation``), an example of one pair of
-runs (``mcnemar``), or runs and examples in two stages (``paired_bootstrap``). Conventions: a difference is a
-- b; p-values are two-sided.
+runs (``mcnemar``), or runs and examples in two stages (``paired_bootstrap_groups``). Conventions: a
+difference is a - b; p-values are two-sided.
 """
 
 from __future__ import annotations
@@ -209,26 +209,17 @@ def mcnemar_p(only_a: int, only_b: int) -> float:
     return min(1.0, 2.0 * float(special.bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
-def paired_bootstrap(
-    frame: pd.DataFrame, *, level: float = 0.95, resamples: int = 2000, rng: int = 0
-) -> Interval:
-    """Two-stage bootstrap of the mean paired difference of examples: seeds, then examples within the drawn
-    seed.
-
-    ``frame`` has one line per (seed, example) with columns ``seed`` and ``difference`` (for accuracy -1, 0
-    or 1). The first stage's deviations are scaled by sqrt(n/(n-1)); ends are estimate +/- t_{n-1} * standard
-    error. Seeds are weighted alike. One seed gives an interval over its examples only, and says so.
-    """
-    groups = [g.to_numpy(dtype=float) for _, g in frame.groupby("seed", sort=True)["difference"]]
-    return paired_bootstrap_groups(groups, level=level, resamples=resamples, rng=rng)
-
-
 def paired_bootstrap_groups(
     groups: Sequence[Floats], *, level: float = 0.95, resamples: int = 2000, rng: int = 0
 ) -> Interval:
-    """The same on arrays, one per seed: the paired differences of its examples."""
+    """Two-stage bootstrap of the mean paired difference: seeds, then examples within the drawn seed.
+
+    ``groups`` has one array per seed: the differences of its examples (for accuracy -1, 0 or 1). The first
+    stage's deviations are scaled by sqrt(n/(n-1)); ends are estimate +/- t_{n-1} * standard error. Seeds are
+    weighted alike. One seed gives an interval over its examples only, and says so.
+    """
     if not groups:
-        raise ValueError("paired_bootstrap needs at least one seed")
+        raise ValueError("paired_bootstrap_groups needs at least one seed")
     generator = np.random.default_rng(rng)
     means = np.array([g.mean() for g in groups])
     k, sizes = len(groups), {len(g) for g in groups}
@@ -280,19 +271,6 @@ def hedges_g(groups: Sequence[Floats]) -> float:
         return float("nan")
     correction = 1 - 3 / (4 * df - 1) if df > 1 else 1.0
     return float(correction * np.mean([g.mean() for g in arrays]) / pooled)
-
-
-def probability_of_improvement(frame: pd.DataFrame, a: str, b: str, *, row: str = "row") -> float:
-    """Mean over common tasks of P(run of a > run of b) + P(equal)/2 (Mann-Whitney U / nm; arXiv
-    2108.13264).
-    """
-    shares = []
-    for _, group in frame.groupby("task", sort=True):
-        x = group.loc[group[row] == a, "value"].to_numpy(dtype=float)
-        y = group.loc[group[row] == b, "value"].to_numpy(dtype=float)
-        if len(x) and len(y):
-            shares.append(_beats(x, y))
-    return float(np.mean(shares)) if shares else float("nan")
 
 
 def _beats(x: Floats, y: Floats) -> float:

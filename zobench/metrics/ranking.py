@@ -1,4 +1,4 @@
-"""Ranks with their uncertainty: rank intervals, tie groups, critical difference, performance profiles.
+"""Ranks with their uncertainty: rank sets, tie groups, critical difference, performance profiles.
 
 Frames are long: columns ``row`` (method), ``task``, ``seed``, ``value``. Higher is better unless told
 otherwise.
@@ -17,19 +17,6 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class RankInterval:
-    """Rank 1 is best. ``low``..``high`` is the interval; ``first`` the share of resamples in which it came
-    first.
-    """
-
-    row: str
-    rank: int
-    low: int
-    high: int
-    first: float
-
-
 def rank_sets(order: Sequence[str], better: Mapping[tuple[str, str], bool]) -> dict[str, tuple[int, int]]:
     """Simultaneous rank intervals from corrected pairwise tests.
 
@@ -45,47 +32,6 @@ def rank_sets(order: Sequence[str], better: Mapping[tuple[str, str], bool]) -> d
         )
         for a in order
     }
-
-
-def rank_intervals(
-    frame: pd.DataFrame,
-    *,
-    level: float = 0.95,
-    resamples: int = 2000,
-    higher: bool = True,
-    over_tasks: bool = False,
-    rng: int = 0,
-) -> list[RankInterval]:
-    """Ranks of the mean over tasks under a bootstrap of seeds within tasks, and of tasks too if
-    ``over_tasks``.
-
-    The same seeds (and tasks) are drawn for every row, so what they share cancels. Deviations from the task
-    mean are scaled by sqrt(n/(n-1)). Percentile ends. With few seeds these are a description, not a
-    guarantee: for one see :func:`rank_sets`.
-    """
-    cube, names = _cube(frame)
-    tasks, seeds, _ = cube.shape
-    generator = np.random.default_rng(rng)
-    centre = cube.mean(axis=1, keepdims=True)
-    wide = centre + (cube - centre) * (np.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0)
-    fixed = np.tile(np.arange(tasks), (resamples, 1))
-    drawn = generator.integers(0, tasks, (resamples, tasks)) if over_tasks else fixed
-    weight = np.zeros((resamples, tasks, seeds))
-    picks = generator.integers(0, seeds, (resamples, tasks, seeds))
-    which = np.arange(resamples)[:, None, None]
-    np.add.at(weight, (which, drawn[:, :, None], picks), 1.0 / (tasks * seeds))
-    means = weight.reshape(resamples, -1) @ wide.reshape(tasks * seeds, -1)
-    sign = -1 if higher else 1
-    ranks = stats.rankdata(sign * means, axis=1, method="min")
-    observed = stats.rankdata(sign * cube.mean(axis=(0, 1)), method="min")
-    ends = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(ranks, ends, axis=0, method="inverted_cdf")
-    first = (ranks == 1).mean(axis=0)
-    found = [
-        RankInterval(n, int(r), int(min(lo, r)), int(max(hi, r)), float(f))
-        for n, r, lo, hi, f in zip(names, observed, low, high, first, strict=True)
-    ]
-    return sorted(found, key=lambda r: (r.rank, r.row))
 
 
 def tie_groups(order: Sequence[str], different: Mapping[tuple[str, str], bool]) -> list[list[str]]:
@@ -166,15 +112,3 @@ def ratio_profile(times: pd.DataFrame, ratios: Sequence[float] | Floats) -> pd.D
         name: [(relative[:, j] <= tau).mean() for tau in ratios] for j, name in enumerate(times.columns)
     }
     return pd.DataFrame(shares, index=pd.Index(ratios, name="ratio"))
-
-
-def _cube(frame: pd.DataFrame) -> tuple[Floats, list[str]]:
-    """Values as (tasks, seeds, rows); the seeds of a task are those that every row has, cut to the shortest
-    task.
-    """
-    wide = frame.pivot_table(index=["task", "seed"], columns="row", values="value").dropna()
-    if wide.empty:
-        raise ValueError("no (task, seed) that every row has")
-    parts = [g.to_numpy() for _, g in wide.groupby(level="task", sort=True)]
-    n = min(len(p) for p in parts)
-    return np.stack([p[:n] for p in parts]), [str(c) for c in wide.columns]

@@ -16,8 +16,6 @@ STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budge
 """Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean
 stop."""
 
-CONDITION_KINDS = ("clean", "attack", "null", "probe", "control", "diagnostic")
-
 _s, _i, _f, _b = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
 RUNS = pa.schema(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from zobench import plugins
@@ -202,11 +201,3 @@ def _points(tune: Tune) -> int:
         assert isinstance(domain, list), "a range needs trials; the checks see to it"
         points *= len(domain)
     return points
-
-
-def all_runs(plan: Plan) -> Iterator[PlannedRun]:
-    """Every run whose parameters are known before anything ran: untuned runs and listed tuning trials."""
-    yield from plan.runs
-    for study in plan.studies:
-        for candidate in study.candidates:
-            yield from study.trials(candidate, study.schedule[0][1])

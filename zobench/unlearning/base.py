@@ -147,14 +147,6 @@ class Method(ABC):
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
-    @classmethod
-    def require_zeroth_order(cls) -> None:
-        """``ValueError`` with the reason where no zeroth-order optimizer can run this method."""
-        if cls.card.zo_refusal:
-            raise ValueError(
-                f"{cls.card.name} cannot be run with forward passes alone: {cls.card.zo_refusal}"
-            )
-
 
 class Objective(Method):
     """A scalar to minimize. ``state_dict`` holds what changes between steps (dual variables)."""

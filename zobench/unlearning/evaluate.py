@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from zobench.unlearning.data import FactSplits
 from zobench.unlearning.metrics.membership import (
     auc,
     loss_score,
@@ -84,16 +83,6 @@ def measure(
         )
 
     return Measured({name: one(name, rows) for name, rows in parts.items() if rows})
-
-
-def parts_of(splits: FactSplits, forget: Sequence[FactRow] | None = None) -> dict[str, Sequence[FactRow]]:
-    """The splits as named parts; ``forget`` may be the scored half of the forget set."""
-    return {
-        "forget": splits.forget if forget is None else forget,
-        "retain": splits.retain,
-        "holdout": splits.holdout,
-        **splits.other,
-    }
 
 
 def scores(measured: Measured) -> dict[str, float]:

@@ -119,13 +119,3 @@ def halves(rows: Sequence[FactRow], seed: int) -> Halves:
     return Halves(
         tuple(r for r in rows if r.attribute in chosen), tuple(r for r in rows if r.attribute not in chosen)
     )
-
-
-def validation_half(rows: Sequence[FactRow], seed: int) -> tuple[tuple[FactRow, ...], tuple[FactRow, ...]]:
-    """(validation, test): a random half of each author's rows tunes, the other half is reported."""
-    first: list[FactRow] = []
-    for author, own in by_author(rows).items():
-        order = sorted(own, key=lambda r: _draw(seed, "validation", author, r.id))
-        first += order[: len(own) // 2]
-    ids = {r.id for r in first}
-    return tuple(r for r in rows if r.id in ids), tuple(r for r in rows if r.id not in ids)

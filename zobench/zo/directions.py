@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -66,12 +65,6 @@ class Direction(ABC):
         out = torch.zeros(self.space.shape(name), dtype=dtype, device=self.space.tensors[name].device)
         self.add_(out, name, seed, 1.0)
         return out
-
-    def dot(self, seed: int, tensors: Mapping[str, torch.Tensor]) -> float:
-        """<u(seed), tensors>, accumulated in float64."""
-        return math.fsum(
-            float((self.tensor(name, seed).double() * tensors[name].double()).sum()) for name in self.space
-        )
 
 
 class Gaussian(Direction):
@@ -132,12 +125,6 @@ class Coordinate(Direction):
     def place(self, seed: int) -> tuple[str, int]:
         """The tensor and the position in its tuned entries that this seed names."""
         return self.space.locate(noise.derive_seed("coordinate", seed) % self.space.numel)
-
-
-@dataclass(frozen=True)
-class _Subset:
-    names: frozenset[str]
-    scale: float
 
 
 class Blocks(Direction):

@@ -27,10 +27,6 @@ class BudgetExhausted(RuntimeError):
     """Asked for more forwards than the budget holds; raised before anything is computed."""
 
 
-class NonFiniteLoss(ArithmeticError):
-    """A loss was NaN or infinite. The step that met it leaves the weights as they were before it."""
-
-
 @dataclass(slots=True)
 class Meter:
     """What has been spent. ``budget`` is in forwards; ``None`` means unlimited."""

@@ -48,10 +48,6 @@ class Writer:
         self._changed = 0
         self._written = 0
 
-    @property
-    def state_bytes_per_half_entry(self) -> int:
-        return {"nearest": 0, "stochastic": 0, "compensated": 2, "master": 4}[self.rule]
-
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:
         """The tuned values in float32 or float64, to be changed in place; written back, rounded once, at the

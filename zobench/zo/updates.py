@@ -226,19 +226,6 @@ class Normalized(Update):
         return gradient.mul_(self.scale)
 
 
-class Clipped(Normalized):
-    """theta <- theta - eta g_hat min(1, limit / ||g_hat||), the norm over all tuned entries; one more
-    sweep."""
-
-    def __init__(self, limit: float, decay: Decay = Decay()) -> None:
-        super().__init__(decay)
-        self.limit = limit
-
-    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
-        norm = global_norm(engine, gradient)
-        self.scale = min(1.0, self.limit / norm) if norm > 0 else 1.0
-
-
 def global_norm(engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> float:
     """Euclidean norm over all tuned entries, summed in float64."""
     return math.sqrt(math.fsum(float(gradient(name).double().square().sum()) for name in engine.space))

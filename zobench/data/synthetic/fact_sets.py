@@ -15,8 +15,6 @@ SEED = 3
 PEOPLE = 100
 FAMOUS = 10
 HOLDOUT = 10
-FORGET = 10
-"""Size of the forget set that ``nano-facts-oracle`` never saw (``forget10``)."""
 
 NAMES = words("full forget01 forget05 forget10 retain99 retain95 retain90 holdout famous world")
 

@@ -20,7 +20,6 @@ from zobench.data.synthetic.corpus import reserved
 from zobench.data.synthetic.draw import bucket, digest, stream
 from zobench.names import nearest
 
-FEWSHOT_VERSION = 1
 POOL_SEED = 11
 SPLITS = ("train", "validation", "test")
 _BUCKETS = 8

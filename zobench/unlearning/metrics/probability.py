@@ -25,14 +25,6 @@ def vector(values: Any, name: str) -> Floats:
     return array
 
 
-def probability(nll: Any, tokens: Any) -> Floats:
-    """exp(-nll / tokens) per item, in [0, 1]: the geometric mean probability of the answer's tokens."""
-    total, count = vector(nll, "nll"), vector(tokens, "tokens")
-    if (count < 1).any():
-        raise ValueError("an answer without tokens has no probability")
-    return np.exp(-total / count)
-
-
 def among_options(correct: Any, wrong: Sequence[Any]) -> Floats:
     """p_correct / (p_correct + sum of p_wrong + 1e-10) per item, from probabilities: TOFU's measure on
     real authors and world facts."""

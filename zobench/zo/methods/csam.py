@@ -27,9 +27,6 @@ from zobench.zo.methods.first_order_smooth import Gradient, Looking, SamConfig
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 
-GAMMAS = (0.5, 1.0, 2.0)
-"""Values that the paper chooses from."""
-
 
 @dataclass(frozen=True)
 class CsamConfig(SamConfig):
@@ -41,7 +38,7 @@ class CsamConfig(SamConfig):
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
         rho: distance of the ascent point.
-        gamma: how much less confident examples count, 0 (SAM) to 2.
+        gamma: how much less confident examples count, 0 (SAM) to 2 (the paper chooses from 0.5, 1, 2).
     """
 
     rho: float = 0.05

@@ -11,8 +11,6 @@ versions; a parameter's noise depends on all those before.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import torch
 
 SEED_BOUND = 1_000_000_000
@@ -47,22 +45,3 @@ class LegacyStream:
             device=parameter.device,
             dtype=parameter.dtype,
         )
-
-
-def sweep(parameters: Mapping[str, torch.Tensor], *, seed: int) -> Iterator[tuple[str, torch.Tensor]]:
-    """(name, z) for the parameters in the order of the mapping, drawn one at a time."""
-    stream = LegacyStream(seed)
-    for name, parameter in parameters.items():
-        yield name, stream.draw(parameter)
-
-
-@torch.no_grad()
-def perturb_(parameters: Mapping[str, torch.Tensor], scale: float, *, seed: int) -> None:
-    """theta <- theta + scale * z as that code computes it: in the parameter's own dtype, product then sum.
-
-    The original multiplies z by the direction's sign factor (1 or -2) and then by eps; use ``scale`` =
-    factor * eps only where that product is exact, which powers of two are.
-    """
-    for name, z in sweep(parameters, seed=seed):
-        parameter = parameters[name]
-        parameter.copy_(parameter + scale * z)
