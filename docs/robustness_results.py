@@ -23,7 +23,7 @@ from scipy import special
 from zobench.metrics.intervals import Interval
 from zobench.metrics.paired import holm
 from zobench.report import robustness
-from zobench.report.build import analyse
+from zobench.report.analysis import analyse
 
 HERE = Path(__file__).resolve().parent
 RESULTS, PAGE, NAME = HERE / "results", HERE / "robustness-full.md", "robustness-full"

@@ -62,7 +62,7 @@ def test_replay_to_a_step_and_export_a_model_that_loads(
 
 
 def test_the_command_on_the_run_page_is_one_that_works(cli: CliRunner, results: Path) -> None:
-    from zobench.report.build import analyse
+    from zobench.report.analysis import analyse
     from zobench.report.runpages import collect
 
     found = analyse(results)

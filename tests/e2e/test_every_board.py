@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from zobench.cli import app
 from zobench.report import leaderboard
-from zobench.report.build import Analysis, analyse
+from zobench.report.analysis import Analysis, analyse
 from zobench.runner.scheduler import run_plan
 from zobench.store import query
 from zobench.suite import expand, load

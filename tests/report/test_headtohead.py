@@ -8,7 +8,7 @@ from synthetic import Entry, Study, make_synthetic
 
 from zobench.metrics import paired
 from zobench.report import headtohead
-from zobench.report.build import analyse
+from zobench.report.analysis import analyse
 
 
 def test_counts_and_tests_by_hand():

@@ -13,7 +13,8 @@ import pytest
 from synthetic import Entry, Study, make_synthetic, one_run, write_run
 
 from zobench.report import tables
-from zobench.report.build import Analysis, analyse, build
+from zobench.report.analysis import Analysis, analyse
+from zobench.report.build import build
 from zobench.store.reader import read_run
 from zobench.store.writer import RunFolder
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from synthetic import Entry, Study, make_synthetic
 
-from zobench.report.build import analyse, build
+from zobench.report.analysis import analyse
+from zobench.report.build import build
 from zobench.report.runpages import describe
 from zobench.store.reader import query, read, read_run
 from zobench.store.writer import RunFolder

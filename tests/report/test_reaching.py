@@ -9,7 +9,7 @@ from synthetic import Entry, Study, make_synthetic
 
 from zobench.metrics.curves import area_under_curve
 from zobench.report import reaching
-from zobench.report.build import analyse
+from zobench.report.analysis import analyse
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.source import seed_curves
 

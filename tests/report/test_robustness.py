@@ -10,7 +10,8 @@ import pytest
 
 from zobench.metrics.intervals import wilson
 from zobench.report import robustness
-from zobench.report.build import analyse, build, html
+from zobench.report.analysis import analyse
+from zobench.report.build import build, html
 from zobench.report.lines import Line, chart
 from zobench.report.robust_tests import interval
 from zobench.store.writer import RunFolder

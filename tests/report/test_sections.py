@@ -14,7 +14,8 @@ from synthetic import Entry, Study, default_study, make_synthetic, one_run, runs
 
 from zobench.metrics.intervals import iqm_interval
 from zobench.report import edits, leaderboard, payload, tables, terminal, tuning
-from zobench.report.build import analyse, build
+from zobench.report.analysis import analyse
+from zobench.report.build import build
 from zobench.report.diff import compare_folders, print_diff
 
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 from synthetic import Entry, Study, default_study, make_synthetic
 
-from zobench.report.build import analyse, build
+from zobench.report.analysis import analyse
+from zobench.report.build import build
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.overview import headline
 from zobench.report.ranking import rank

@@ -8,7 +8,8 @@ import pytest
 from synthetic_rows import described
 
 from zobench.report import forgetting, forgetting_view
-from zobench.report.build import analyse, build
+from zobench.report.analysis import analyse
+from zobench.report.build import build
 from zobench.store.writer import RunFolder, to_table
 
 FULL, ORACLE = 0.9, 0.1

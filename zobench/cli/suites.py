@@ -41,7 +41,8 @@ def run(
     folder = _folder(wanted, output)
     outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
     if outcome.done:
-        from zobench.report.build import analyse, html
+        from zobench.report.analysis import analyse
+        from zobench.report.build import html
         from zobench.report.terminal import show
 
         found = analyse([folder])

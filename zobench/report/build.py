@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from zobench.report import (
-    comparability,
     edits,
     figures,
-    forgetting,
     forgetting_view,
     overview,
     page,
@@ -25,39 +20,10 @@ from zobench.report import (
     svg,
     tables,
 )
-from zobench.report.leaderboard import Leaderboard, load
-from zobench.report.ranking import Ranking, rank
-from zobench.report.scores import score_runs
-from zobench.report.source import Source, open_results
+from zobench.report.analysis import Analysis, analyse
+from zobench.report.ranking import Ranking
 
 TOP_RUNS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Analysis:
-    """Everything a page, a terminal table or a comparison needs about a leaderboard."""
-
-    source: Source
-    board: Leaderboard
-    runs: pd.DataFrame
-    ranking: Ranking
-    attacks: pd.DataFrame
-
-
-def analyse(
-    folders: str | Path | Sequence[str | Path], leaderboard: str | Path | Leaderboard | None = None
-) -> Analysis:
-    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown."""
-    source = open_results(folders)
-    if leaderboard is None and forgetting.is_unlearning(source):
-        leaderboard = forgetting.KIND
-    board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)
-    runs = score_runs(source, board)
-    if runs.empty:
-        raise ValueError(f"no run passes the filters of leaderboard {board.name!r}: {board.where}")
-    apart = comparability.not_comparable(runs[runs["group"] == "method"], board)
-    ranking = rank(runs, board, apart)
-    return Analysis(source, board, runs, ranking, tables.robustness(source, ranking))
 
 
 def build(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from zobench.report import page, runpages
 
 if TYPE_CHECKING:
-    from zobench.report.build import Analysis
+    from zobench.report.analysis import Analysis
 
 AT_A_TIME = 200
 

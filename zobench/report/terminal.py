@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zobench.report.build import Analysis, analyse
+from zobench.report.analysis import Analysis, analyse
 from zobench.report.overview import headline
 from zobench.report.tables import costs, labels, status_text
 

@@ -1,0 +1,42 @@
+"""``analyse``: results folders in, everything that a page, a terminal table or a comparison shows out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from zobench.report import comparability, forgetting, tables
+from zobench.report.leaderboard import Leaderboard, load
+from zobench.report.ranking import Ranking, rank
+from zobench.report.scores import score_runs
+from zobench.report.source import Source, open_results
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """Everything a page, a terminal table or a comparison needs about a leaderboard."""
+
+    source: Source
+    board: Leaderboard
+    runs: pd.DataFrame
+    ranking: Ranking
+    attacks: pd.DataFrame
+
+
+def analyse(
+    folders: str | Path | Sequence[str | Path], leaderboard: str | Path | Leaderboard | None = None
+) -> Analysis:
+    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown."""
+    source = open_results(folders)
+    if leaderboard is None and forgetting.is_unlearning(source):
+        leaderboard = forgetting.KIND
+    board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)
+    runs = score_runs(source, board)
+    if runs.empty:
+        raise ValueError(f"no run passes the filters of leaderboard {board.name!r}: {board.where}")
+    apart = comparability.not_comparable(runs[runs["group"] == "method"], board)
+    ranking = rank(runs, board, apart)
+    return Analysis(source, board, runs, ranking, tables.robustness(source, ranking))
