@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from zobench.cli.results import FoundRun
+from zobench.cli.finding import FoundRun
 from zobench.cli.run_view import print_run
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from zobench.cli.results import Leaderboard, Results, RunName, find_run
+from zobench.cli.finding import find_run
+from zobench.cli.results import Leaderboard, Results, RunName
 
 
 def replay(

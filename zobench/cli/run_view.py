@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zobench.cli.console import console
-from zobench.cli.results import FoundRun
+from zobench.cli.finding import FoundRun
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 64, 8
