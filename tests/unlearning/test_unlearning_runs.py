@@ -25,7 +25,7 @@ from zobench.spec import (
     Unlearning,
 )
 from zobench.store.reader import read, read_run
-from zobench.suite.expansion import resolved
+from zobench.suite.components import resolved
 from zobench.suite.plan import Follower, Plan
 from zobench.suite.schema import Executor
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-import json
-from typing import Any
 
 from zobench import plugins
 from zobench.parameters import configure, literal
-from zobench.plugins import Kind
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
 from zobench.suite import spaces
+from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
@@ -59,26 +56,6 @@ def expand(suite: Suite) -> Plan:
         trackers=suite.trackers,
         output=suite.output,
     )
-
-
-def task_of(suite: Suite, name: str) -> Component:
-    """The task of that entry with its parameters, or the objective of an unlearning suite."""
-    if suite.unlearning is None:
-        return resolved("tasks", suite.tasks[name].task or name, suite.tasks[name].params)
-    entry = suite.unlearning.objectives[name]
-    return resolved("objectives", entry.objective or name, entry.params)
-
-
-def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
-    """A component with every parameter spelled out, defaults included."""
-    config = plugins.lookup(kind, name).Config
-    return Component(name=name, params=json.loads(_spelled_out(config, json.dumps(params, sort_keys=True))))
-
-
-@functools.lru_cache(maxsize=4096)
-def _spelled_out(config: type, params: str) -> str:
-    """All parameters as JSON; a suite asks for the same attack in every one of its runs."""
-    return json.dumps(literal(configure(config, json.loads(params))))
 
 
 def _applies(suite: Suite, entry: MethodEntry, model: str, task: str) -> bool:

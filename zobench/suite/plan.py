@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from zobench.names import nearest
 from zobench.spec import Frozen, PlannedRun
+from zobench.suite.components import resolved
 from zobench.suite.schema import Checkpoint, Domain, Executor
 
 
@@ -100,8 +102,6 @@ class Plan(Frozen):
 
     def only(self, row: str) -> Plan:
         """The part of the plan that makes one row; ``ValueError`` with the nearest name if there is none."""
-        from zobench.names import nearest
-
         if row not in self.rows():
             raise ValueError(f"no row {row!r} in suite {self.suite!r}{nearest(row, self.rows())}")
         followers = tuple(f for f in self.followers if row in (f.row, f.template.row))
@@ -119,8 +119,6 @@ def at_budget(run: PlannedRun, forwards: int) -> PlannedRun:
 
 def fill(template: PlannedRun, values: dict[str, Any]) -> PlannedRun:
     """``template`` with ``values`` among its method's parameters and all defaults spelled out."""
-    from zobench.suite.expansion import resolved
-
     method = template.spec.method
     component = resolved("methods", method.name, {**method.params, **values})
     return template.model_copy(update={"spec": template.spec.model_copy(update={"method": component})})

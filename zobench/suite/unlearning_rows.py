@@ -10,6 +10,7 @@ from typing import Literal
 
 from zobench.parameters import configure, literal
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, Unlearning
+from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Follower
 from zobench.suite.rows import Row, models_of, tasks_of
 from zobench.suite.schema import Suite
@@ -28,8 +29,6 @@ def noise_row(row: str) -> str:
 
 def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
     """The literal section of a run in that role."""
-    from zobench.suite.expansion import resolved
-
     entry = suite.unlearning
     assert entry is not None, "asked of unlearning suites only"
     return Unlearning(
@@ -118,8 +117,6 @@ def noise_followers(
 
 def _measured(suite: Suite, model: str, objective: str, seed: int, section: Unlearning) -> RunSpec:
     """A run that takes no steps."""
-    from zobench.suite.expansion import task_of
-
     return RunSpec(
         model=model_of(suite, suite.models[model]),
         task=task_of(suite, objective),

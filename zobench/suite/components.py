@@ -1,0 +1,33 @@
+"""Components of a suite with every parameter spelled out."""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import Any
+
+from zobench import plugins
+from zobench.parameters import configure, literal
+from zobench.plugins import Kind
+from zobench.spec import Component
+from zobench.suite.schema import Suite
+
+
+def task_of(suite: Suite, name: str) -> Component:
+    """The task of that entry with its parameters, or the objective of an unlearning suite."""
+    if suite.unlearning is None:
+        return resolved("tasks", suite.tasks[name].task or name, suite.tasks[name].params)
+    entry = suite.unlearning.objectives[name]
+    return resolved("objectives", entry.objective or name, entry.params)
+
+
+def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
+    """A component with every parameter spelled out, defaults included."""
+    config = plugins.lookup(kind, name).Config
+    return Component(name=name, params=json.loads(_spelled_out(config, json.dumps(params, sort_keys=True))))
+
+
+@functools.lru_cache(maxsize=4096)
+def _spelled_out(config: type, params: str) -> str:
+    """All parameters as JSON; a suite asks for the same attack in every one of its runs."""
+    return json.dumps(literal(configure(config, json.loads(params))))
