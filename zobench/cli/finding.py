@@ -24,7 +24,6 @@ class FoundRun:
 
 def find_run(name: str, results: Path) -> FoundRun:
     """The run whose folder is ``name``, or the one run below ``results`` whose id begins with it."""
-
     path = Path(name)
     if (path / "spec.json").is_file():
         return _found(path.parent, path.name)

@@ -7,6 +7,7 @@ others are :class:`zobench.runner.pool.ProcessPool` and :class:`zobench.runner.r
 from __future__ import annotations
 
 import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from zobench.runner.jobs import Job, Outcome
 
 Kind = Literal["process", "inline", "ray"]
 OnEvent = Callable[[str, dict[str, Any]], None]
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,14 @@ class Executor(Protocol):
     def kill(self) -> None:
         """End everything at once; runs stay resumable."""
         ...
+
+
+def set_threads(threads: int) -> None:
+    """This many threads for every numeric library; to be called before torch is imported, and harmless
+    after."""
+    for name in THREAD_VARIABLES:
+        os.environ[name] = str(threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Inline:
@@ -98,18 +108,3 @@ class Inline:
 
     def kill(self) -> None:
         self.close()
-
-
-def build(
-    kind: Kind, runs: Path, parts: str, *, workers: int, threads: int, address: str | None, on_event: OnEvent
-) -> Executor:
-    """The executor of that kind."""
-    if kind == "inline":
-        return Inline(runs, parts, threads, on_event)
-    if kind == "ray":
-        from zobench.runner.ray_executor import RayExecutor
-
-        return RayExecutor(runs, parts, workers, threads, address)
-    from zobench.runner.pool import ProcessPool
-
-    return ProcessPool(runs, parts, workers, threads, on_event)

@@ -21,19 +21,10 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from zobench.runner.executors import Ended, News, OnEvent, Started
+from zobench.runner.executors import THREAD_VARIABLES, Ended, News, OnEvent, Started, set_threads
 from zobench.runner.jobs import Job, Outcome
 
 EVENT_SECONDS = 0.4
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-
-
-def set_threads(threads: int) -> None:
-    """This many threads for every numeric library; to be called before torch is imported, and harmless
-    after."""
-    for name in _THREAD_VARIABLES:
-        os.environ[name] = str(threads)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def worker_main(connection: Connection, runs: str, parts: str, threads: int, stop: Any) -> None:
@@ -175,7 +166,7 @@ class ProcessPool:
         ours, theirs = self._context.Pipe()
         arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop)
         process = self._context.Process(target=worker_main, args=arguments, daemon=True)
-        before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
+        before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         set_threads(self._threads)  # the child imports numeric libraries before it reaches its own first line
         try:
             process.start()

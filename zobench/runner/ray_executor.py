@@ -11,14 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zobench.runner.executors import Ended, News, Started
+from zobench.runner.executors import Ended, News, Started, set_threads
 from zobench.runner.jobs import Job, Outcome
 
 
 def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
     """Body of a task. Ray reuses its workers, so models and data stay loaded between tasks."""
     from zobench.runner.execute import run_one
-    from zobench.runner.pool import set_threads
 
     set_threads(threads)
     import torch

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from zobench.runner.executors import Ended, Executor, Started, build
+from zobench.runner.executors import Ended, Executor, Inline, Kind, OnEvent, Started
 from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import KnownRuns
 from zobench.runner.jobs import Job, Outcome
@@ -271,3 +271,18 @@ def worker_count(plan: Plan, asked: int | None) -> int:
         return 1
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(processors, len(runs)))
+
+
+def build(
+    kind: Kind, runs: Path, parts: str, *, workers: int, threads: int, address: str | None, on_event: OnEvent
+) -> Executor:
+    """The executor of that kind."""
+    if kind == "inline":
+        return Inline(runs, parts, threads, on_event)
+    if kind == "ray":
+        from zobench.runner.ray_executor import RayExecutor
+
+        return RayExecutor(runs, parts, workers, threads, address)
+    from zobench.runner.pool import ProcessPool
+
+    return ProcessPool(runs, parts, workers, threads, on_event)
