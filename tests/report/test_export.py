@@ -8,7 +8,7 @@ from synthetic import Entry, Study, make_synthetic
 from typer.testing import CliRunner
 
 from zobench.cli import app
-from zobench.report.build import analyse
+from zobench.report.analysis import analyse
 from zobench.report.export import tables, write_tables
 
 

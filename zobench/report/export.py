@@ -11,7 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zobench.report.build import analyse, html
+from zobench.report.analysis import analyse
+from zobench.report.build import html
 
 
 @dataclass(slots=True)
