@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zobench.parameters import check, configure, describe, literal
+from zobench.parameters import check, configure, literal
+from zobench.zo.parameters import words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,6 @@ def test_literal_values_make_the_same_config_again(lr: float, n: int, words: lis
 
 
 def test_types_are_described_in_words() -> None:
-    assert describe(float | None) == "a number or null"
-    assert describe(tuple[int, ...]) == "a list (a whole number each)"
-    assert describe(Literal["a", 1]) == "one of 'a', 1"
+    assert words(float | None) == "a number or null"
+    assert words(tuple[int, ...]) == "a list (a whole number each)"
+    assert words(Literal["a", 1]) == "one of 'a', 1"

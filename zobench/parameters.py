@@ -1,7 +1,8 @@
 """Parameters of methods, tasks and attacks, checked against the frozen dataclass ``Config`` of their class.
 
-Types are taken from the annotations and checked as strict JSON: a list may fill a tuple, a whole number a
-float, and nothing else is converted. The dataclass's own ``__post_init__`` has the last word.
+pydantic checks each value against the annotation of its field as strict JSON: a list may fill a tuple, a whole
+number a float, and nothing else is converted; constraints (:mod:`zobench.zo.parameters`) are part of the
+annotation. The dataclass's own ``__post_init__`` has the last word.
 """
 
 from __future__ import annotations
@@ -10,12 +11,14 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
 from zobench.names import suggestion
+from zobench.zo.parameters import annotations, choices, words
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
 
@@ -41,30 +44,28 @@ def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
     known = fields(config)
     if name not in known:
         return ParameterProblem(name, "unknown parameter", suggestion(name, known) or "it takes none")
-    hint = get_type_hints(config)[name]
+    hint = annotations(config)[name]
     if isinstance(value, list) and not _takes_list(hint):
-        message = f"is one value ({describe(hint)}), not a list: params are literal"
+        message = f"is one value ({words(hint)}), not a list: params are literal"
         return ParameterProblem(name, message, "for one row per value write it under 'sweep:'")
     try:
-        _coerce(hint, value)
+        _coerce(config, name, value)
     except ValidationError:
-        choices = [str(c) for c in _choices(hint)]
-        near = suggestion(value, choices) if choices and isinstance(value, str) else ""
-        return ParameterProblem(name, f"must be {describe(hint)}, not {value!r}", near)
+        return ParameterProblem(name, f"must be {words(hint)}, not {value!r}", _near(hint, value))
     except ValueError as error:
         return ParameterProblem(name, str(error))
     return None
 
 
 def check(config: type, params: Mapping[str, Any]) -> list[ParameterProblem]:
-    """Everything that is wrong with ``params``: unknown names, types, missing ones, then the dataclass's own
-    check."""
+    """Everything that is wrong with ``params``: unknown names, types and constraints, missing ones, then the
+    dataclass's own check."""
     found = [p for name, value in params.items() if (p := check_one(config, name, value))]
     for name, spec in fields(config).items():
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
         if required and name not in params:
-            hint = get_type_hints(config)[name]
-            found.append(ParameterProblem(None, f"parameter {name!r} ({describe(hint)}) is missing"))
+            wanted = words(annotations(config)[name])
+            found.append(ParameterProblem(None, f"parameter {name!r} ({wanted}) is missing"))
     if found:
         return found
     try:
@@ -78,60 +79,57 @@ def configure(config: type, params: Mapping[str, Any]) -> Any:
     """``config(**params)`` with JSON values brought to the annotated types (lists to tuples).
 
     Raises:
-        ValueError: from the dataclass's own check, or naming an unknown or wrongly typed parameter.
+        ValueError: from the dataclass's own check, or naming an unknown or bad parameter.
     """
     known = fields(config)
-    hints = get_type_hints(config)
     for name in params:
         if name not in known:
             raise ValueError(f"unknown parameter {name!r}; {suggestion(name, known)}")
-    try:
-        values = {name: _coerce(hints[name], value) for name, value in params.items()}
-    except ValidationError as error:
-        raise ValueError(f"parameters of {config.__qualname__}: {error.errors()[0]['msg']}") from error
+    values = {}
+    for name, value in params.items():
+        try:
+            values[name] = _coerce(config, name, value)
+        except ValidationError as error:
+            told = f"{name} must be {words(annotations(config)[name])}, not {value!r}"
+            raise ValueError(f"parameters of {config.__qualname__}: {told}") from error
     return config(**values)
 
 
 def literal(instance: Any) -> dict[str, Any]:
     """All parameters of a ``Config`` instance with defaults filled in, as plain JSON values."""
-    hints = get_type_hints(type(instance))
+    config = type(instance)
     return {
-        name: TypeAdapter(hints[name]).dump_python(getattr(instance, name), mode="json")
-        for name in fields(type(instance))
+        name: _adapter(config, name).dump_python(getattr(instance, name), mode="json")
+        for name in annotations(config)
     }
 
 
-def describe(hint: Any) -> str:
-    """A type as a reader of the suite file would say it."""
-    plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
-    if hint in plain:
-        return plain[hint]
-    if get_origin(hint) is Literal:
-        return "one of " + ", ".join(repr(a) for a in get_args(hint))
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(describe(a) for a in get_args(hint))
-    if get_origin(hint) in _LISTS:
-        inner = next((a for a in get_args(hint) if a is not Ellipsis), None)
-        return "a list" if inner is None else f"a list ({describe(inner)} each)"
-    return getattr(hint, "__name__", str(hint))
+@cache
+def _adapter(config: type, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(annotations(config)[name])
 
 
-def _coerce(hint: Any, value: Any) -> Any:
+def _coerce(config: type, name: str, value: Any) -> Any:
+    hint = annotations(config)[name]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return configure(hint, value)
-    return TypeAdapter(hint).validate_json(json.dumps(value), strict=True)
+    return _adapter(config, name).validate_json(json.dumps(value), strict=True)
 
 
 def _takes_list(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return _takes_list(get_args(hint)[0])
     if get_origin(hint) in (Union, UnionType):
         return any(_takes_list(a) for a in get_args(hint))
     return hint is Any or (get_origin(hint) or hint) in _LISTS
 
 
-def _choices(hint: Any) -> list[Any]:
-    if get_origin(hint) is Literal:
-        return list(get_args(hint))
-    return [c for a in get_args(hint) for c in _choices(a)] if get_origin(hint) in (Union, UnionType) else []
+def _near(hint: Any, value: Any) -> str:
+    """The nearest listed names for a name that is not among them; empty for anything else."""
+    known = [str(choice) for choice in choices(hint)]
+    given = value if isinstance(value, list) else [value]
+    unknown = [one for one in given if isinstance(one, str) and one not in known]
+    return suggestion(unknown[0], known) if known and unknown else ""
 
 
 def _blamed(message: str, params: Mapping[str, Any]) -> str | None:
