@@ -1,8 +1,9 @@
 """Parameters of methods, tasks and attacks, checked against the frozen dataclass ``Config`` of their class.
 
-pydantic checks each value against the annotation of its field as strict JSON: a list may fill a tuple, a whole
-number a float, and nothing else is converted; constraints (:mod:`zobench.zo.parameters`) are part of the
-annotation. The dataclass's own ``__post_init__`` has the last word.
+pydantic checks each value against the annotation of its field as strict JSON: a list may fill a tuple, a
+whole number a float, and nothing else is converted. Constraints are part of the annotation: their types are
+those of :mod:`zobench.zo.parameters`, and the rooms beside ``zo`` take them from here. The dataclass's own
+``__post_init__`` has the last word.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from zobench.names import suggestion
-from zobench.zo.parameters import annotations, choices, words
+from zobench.zo.parameters import choices, hints_of, words
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
 
@@ -44,7 +45,7 @@ def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
     known = fields(config)
     if name not in known:
         return ParameterProblem(name, "unknown parameter", suggestion(name, known) or "it takes none")
-    hint = annotations(config)[name]
+    hint = hints_of(config)[name]
     if isinstance(value, list) and not _takes_list(hint):
         message = f"is one value ({words(hint)}), not a list: params are literal"
         return ParameterProblem(name, message, "for one row per value write it under 'sweep:'")
@@ -64,7 +65,7 @@ def check(config: type, params: Mapping[str, Any]) -> list[ParameterProblem]:
     for name, spec in fields(config).items():
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
         if required and name not in params:
-            wanted = words(annotations(config)[name])
+            wanted = words(hints_of(config)[name])
             found.append(ParameterProblem(None, f"parameter {name!r} ({wanted}) is missing"))
     if found:
         return found
@@ -90,27 +91,27 @@ def configure(config: type, params: Mapping[str, Any]) -> Any:
         try:
             values[name] = _coerce(config, name, value)
         except ValidationError as error:
-            told = f"{name} must be {words(annotations(config)[name])}, not {value!r}"
+            told = f"{name} must be {words(hints_of(config)[name])}, not {value!r}"
             raise ValueError(f"parameters of {config.__qualname__}: {told}") from error
     return config(**values)
 
 
 def literal(instance: Any) -> dict[str, Any]:
     """All parameters of a ``Config`` instance with defaults filled in, as plain JSON values."""
-    config = type(instance)
+    config: Any = type(instance)
     return {
         name: _adapter(config, name).dump_python(getattr(instance, name), mode="json")
-        for name in annotations(config)
+        for name in hints_of(config)
     }
 
 
 @cache
-def _adapter(config: type, name: str) -> TypeAdapter[Any]:
-    return TypeAdapter(annotations(config)[name])
+def _adapter(config: Any, name: str) -> TypeAdapter[Any]:
+    return TypeAdapter(hints_of(config)[name])
 
 
 def _coerce(config: type, name: str, value: Any) -> Any:
-    hint = annotations(config)[name]
+    hint = hints_of(config)[name]
     if isinstance(hint, type) and dataclasses.is_dataclass(hint) and isinstance(value, dict):
         return configure(hint, value)
     return _adapter(config, name).validate_json(json.dumps(value), strict=True)

@@ -106,5 +106,5 @@ def test_confident_right_examples_are_pushed_less_than_by_sam():
 
 
 def test_gamma_has_bounds():
-    with pytest.raises(ValueError, match=r"gamma must lie in \[0, 2\]"):
+    with pytest.raises(ValueError, match=r"gamma must be a number in \[0, 2\]"):
         lookup("methods", "csam").Config(gamma=2.5)

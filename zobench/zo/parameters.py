@@ -125,17 +125,18 @@ class Parameters:
     """
 
     def __post_init__(self) -> None:
-        for name, hint in annotations(type(self)).items():
+        config: Any = type(self)
+        for name, hint in hints_of(config).items():
             value = getattr(self, name)
             if not fits(hint, value):
                 raise ValueError(f"{name} must be {words(hint)}, not {value!r}{near(hint, value)}")
 
 
 @cache
-def annotations(config: type) -> dict[str, Any]:
+def hints_of(config: Any) -> dict[str, Any]:
     """The parameters of a dataclass by name, each with its annotation, constraints included."""
     hints = get_type_hints(config, include_extras=True)
-    return {f.name: hints[f.name] for f in fields(config) if f.init}  # type: ignore[arg-type]
+    return {f.name: hints[f.name] for f in fields(config) if f.init}
 
 
 def fits(hint: Any, value: Any) -> bool:
@@ -150,7 +151,7 @@ def fits(hint: Any, value: Any) -> bool:
         return any(value == one and type(value) is type(one) for one in inside)
     if origin in (tuple, list, Sequence):
         return isinstance(value, (tuple, list)) and _each_fits(inside, value)
-    plain = {int: Integral, float: Real, str: str, NoneType: NoneType}
+    plain: dict[Any, Any] = {int: Integral, float: Real, str: str, NoneType: NoneType}
     return hint not in plain or (isinstance(value, plain[hint]) and not isinstance(value, bool))
 
 

@@ -15,13 +15,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from zobench.zo.directions import Direction
 from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense
+from zobench.zo.parameters import OneOf, Parameters, Rate
 from zobench.zo.source import LegacySource
 
 DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
@@ -33,18 +34,16 @@ DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
 everything (its medium_models code); ``matrices``: tensors of two or more dimensions."""
 
 
+DecayRule = Annotated[str, OneOf(tuple(DECAY_RULES))]
+"""The name of a rule."""
+
+
 @dataclass(frozen=True)
-class Decay:
+class Decay(Parameters):
     """Weight decay: ``rate`` on the tensors ``rule`` names."""
 
-    rate: float = 0.0
-    rule: str = "mezo"
-
-    def __post_init__(self) -> None:
-        if self.rate < 0:
-            raise ValueError(f"weight_decay must be at least 0, got {self.rate}")
-        if self.rule not in DECAY_RULES:
-            raise ValueError(f"decay_rule must be one of {', '.join(DECAY_RULES)}; got {self.rule!r}")
+    rate: Rate = 0.0
+    rule: DecayRule = "mezo"
 
     def of(self, name: str, ndim: int) -> float:
         """The rate that applies to this tensor."""

@@ -11,13 +11,13 @@ import dataclasses
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard, StepRecord
 from zobench.zo.engine import Engine
 from zobench.zo.method import Method
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, OneOf, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 
 FIRST = ("adam", "adamw", "sgd", "sign-sgd", "sign-adam", "quantized-adam")
@@ -25,7 +25,7 @@ ZEROTH = ("r-adazo", "r-adazo-sphere", "mezo", "zo-adam", "zo-sgd-momentum", "zo
 
 
 @dataclass(frozen=True)
-class AlternatingConfig:
+class AlternatingConfig(Parameters):
     """Parameters of the schedule.
 
     Attributes:
@@ -38,21 +38,13 @@ class AlternatingConfig:
         rounds: rounds before zeroth-order steps go on alone.
     """
 
-    first: str = "adam"
-    zeroth: str = "r-adazo"
-    lr: float = 1e-5
-    zeroth_factor: float = 0.1
-    n_first: int = 20
-    n_zeroth: int = 20
-    rounds: int = 3
-
-    def __post_init__(self) -> None:
-        checks.choice("first", self.first, FIRST)
-        checks.choice("zeroth", self.zeroth, ZEROTH)
-        checks.rate("lr", self.lr)
-        checks.positive("zeroth_factor", self.zeroth_factor)
-        for name in ("n_first", "n_zeroth", "rounds"):
-            checks.count(name, getattr(self, name))
+    first: Annotated[str, OneOf(FIRST)] = "adam"
+    zeroth: Annotated[str, OneOf(ZEROTH)] = "r-adazo"
+    lr: Rate = 1e-5
+    zeroth_factor: Positive = 0.1
+    n_first: Count = 20
+    n_zeroth: Count = 20
+    rounds: Count = 3
 
 
 def part(name: str, lr: float) -> tuple[type[Method], Any]:

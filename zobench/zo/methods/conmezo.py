@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -21,15 +21,15 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, CountOrZero, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only
 
 CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
-class ConmezoConfig:
+class ConmezoConfig(Parameters):
     """Parameters of ConMeZO; defaults of the authors' OPT script.
 
     Attributes:
@@ -42,23 +42,20 @@ class ConmezoConfig:
         warmup_end: step from which ``beta`` holds; linear in between.
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-3
-    angle: float = 1.35
-    beta: float = 0.99
-    warmup_beta: float = 0.1
-    warmup_start: int = 200
-    warmup_end: int = 2000
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-3
+    angle: Annotated[float, Bounds(gt=0, le=math.pi / 2)] = 1.35
+    beta: FractionBelowOne = 0.99
+    warmup_beta: FractionBelowOne = 0.1
+    warmup_start: CountOrZero = 200
+    warmup_end: CountOrZero = 2000
 
     def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        if not 0 < self.angle <= math.pi / 2:
-            raise ValueError(f"angle must be in (0, pi/2], got {self.angle!r}")
-        checks.share("beta", self.beta)
-        checks.share("warmup_beta", self.warmup_beta)
-        checks.count("warmup_start", self.warmup_start, 0)
-        checks.count("warmup_end", self.warmup_end, self.warmup_start)
+        super().__post_init__()
+        if self.warmup_end < self.warmup_start:
+            raise ValueError(
+                f"warmup_end must be at least warmup_start = {self.warmup_start}, not {self.warmup_end}"
+            )
 
 
 class Cone(Direction):

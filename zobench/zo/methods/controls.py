@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard, StepRecord
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import Method, ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 if TYPE_CHECKING:
     from zobench.zo.noise import Kind
@@ -56,7 +56,7 @@ class NoTraining(Method):
 
 
 @dataclass(frozen=True)
-class RandomDirectionConfig:
+class RandomDirectionConfig(Parameters):
     """Parameters of the random-direction control; MeZO's defaults.
 
     Attributes:
@@ -66,16 +66,10 @@ class RandomDirectionConfig:
         draw: ``sign`` (random sign, MeZO's magnitude) or ``normal`` (a normal number times MeZO's magnitude).
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    draw: str = "sign"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.choice("draw", self.draw, ("sign", "normal"))
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    draw: Literal["sign", "normal"] = "sign"
 
 
 class RandomDirection(ZerothOrder):

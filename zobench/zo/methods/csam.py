@@ -19,12 +19,14 @@ base optimizers are SGD with momentum and AdamW; here Adam, as for ``sam``: the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.methods.first_order_smooth import Gradient, Looking, SamConfig
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Positive
 from zobench.zo.space.base import ParameterSpace
 
 
@@ -41,13 +43,8 @@ class CsamConfig(SamConfig):
         gamma: how much less confident examples count, 0 (SAM) to 2 (the paper chooses from 0.5, 1, 2).
     """
 
-    rho: float = 0.05
-    gamma: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 <= self.gamma <= 2:
-            raise ValueError(f"gamma must lie in [0, 2], got {self.gamma}")
+    rho: Positive = 0.05
+    gamma: Annotated[float, Bounds(ge=0, le=2)] = 1.0
 
 
 def tempered(losses: torch.Tensor, gamma: float) -> torch.Tensor:

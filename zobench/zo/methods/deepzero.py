@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard
@@ -24,8 +24,8 @@ from zobench.zo.directions import Gaussian
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, dense, one_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, PositiveFraction, Rate
 from zobench.zo.perturb import Displaced
 from zobench.zo.reuse import Reusing
 from zobench.zo.source import CounterSource
@@ -35,7 +35,7 @@ from zobench.zo.updates import Momentum, Sgd, Update
 
 
 @dataclass(frozen=True)
-class DeepzeroConfig:
+class DeepzeroConfig(Parameters):
     """Parameters of DeepZero; step size, momentum, radius and pruning queries as in the paper.
 
     Attributes:
@@ -51,28 +51,16 @@ class DeepzeroConfig:
         reuse: keep the features below a coordinate's layer (modes ``snapshot`` and ``streamed``).
     """
 
-    lr: float = 0.1
-    epsilon: float = 5e-3
-    n: int = 64
-    momentum: float = 0.9
-    interval: int = 1
-    density: float = 0.1
-    pruning: str = "grasp"
-    pruning_queries: int = 192
-    pruning_step: float = 5e-3
+    lr: Rate = 0.1
+    epsilon: Positive = 5e-3
+    n: Count = 64
+    momentum: FractionBelowOne = 0.9
+    interval: Count = 1
+    density: PositiveFraction = 0.1
+    pruning: Literal["grasp", "uniform"] = "grasp"
+    pruning_queries: Count = 192
+    pruning_step: Positive = 5e-3
     reuse: bool = True
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("momentum", self.momentum)
-        checks.count("interval", self.interval)
-        checks.positive("density", self.density)
-        checks.share("density", self.density, one=True)
-        checks.choice("pruning", self.pruning, ("grasp", "uniform"))
-        checks.count("pruning_queries", self.pruning_queries)
-        checks.positive("pruning_step", self.pruning_step)
 
 
 def allotted(shares: Mapping[str, int], sizes: Mapping[str, int], count: int) -> dict[str, int]:

@@ -25,15 +25,15 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.perturb import Shift
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
 
 @dataclass(frozen=True)
-class DizoConfig:
+class DizoConfig(Parameters):
     """Parameters of DiZO; defaults of the authors' code.
 
     Attributes:
@@ -47,25 +47,14 @@ class DizoConfig:
         targets: glob patterns of the tensors that are projected; where none matches, all are.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    interval: int = 50
-    rounds: int = 10
-    projection_epsilon: float = 0.1
-    projection_lr: float = 2.0
-    tau: float = 0.2
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    interval: Count = 50
+    rounds: Count = 10
+    projection_epsilon: Positive = 0.1
+    projection_lr: Rate = 2.0
+    tau: FractionBelowOne = 0.2
     targets: tuple[str, ...] = ("*k_proj.weight", "*v_proj.weight")
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("interval", self.interval)
-        checks.count("rounds", self.rounds)
-        checks.positive("projection_epsilon", self.projection_epsilon)
-        checks.rate("projection_lr", self.projection_lr)
-        checks.share("tau", self.tau)
-        if isinstance(self.targets, str):
-            raise ValueError(f"targets must be a list of name patterns, got {self.targets!r}")
 
 
 @dataclass(frozen=True)

@@ -11,19 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate
 from zobench.zo.lowrank import Paired
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.es import z_scored
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class EggrollConfig:
+class EggrollConfig(Parameters):
     """Parameters of EGGROLL; eta and sigma were not found and follow ``es``.
 
     Attributes:
@@ -34,19 +34,16 @@ class EggrollConfig:
         mirrored: members come in pairs +u, -u.
     """
 
-    lr: float = 5e-4
-    sigma: float = 1e-3
-    population: int = 32
-    rank: int = 1
+    lr: Rate = 5e-4
+    sigma: Positive = 1e-3
+    population: Annotated[int, Bounds(ge=2)] = 32
+    rank: Count = 1
     mirrored: bool = False
 
     def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("sigma", self.sigma)
-        checks.count("population", self.population, 2)
-        checks.count("rank", self.rank)
+        super().__post_init__()
         if self.mirrored and self.population % 2:
-            raise ValueError(f"population must be even with mirrored members, got {self.population}")
+            raise ValueError(f"population must be even with mirrored members, not {self.population}")
 
 
 class Eggroll(ZerothOrder):

@@ -12,18 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.fzoo import spread
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class EsConfig:
+class EsConfig(Parameters):
     """Parameters of ES; the paper's one setting for all models.
 
     Attributes:
@@ -32,14 +32,9 @@ class EsConfig:
         population: members N, at least 2.
     """
 
-    lr: float = 5e-4
-    sigma: float = 1e-3
-    population: int = 30
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("sigma", self.sigma)
-        checks.count("population", self.population, 2)
+    lr: Rate = 5e-4
+    sigma: Positive = 1e-3
+    population: Annotated[int, Bounds(ge=2)] = 30
 
 
 def z_scored(seeds: Sequence[int], losses: Sequence[float]) -> Estimate:

@@ -17,14 +17,14 @@ from zobench.zo.base import Cost, MethodCard, StepRecord
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import Method
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
-from zobench.zo.updates import Adam, Decay, Momentum, Sgd, Update
+from zobench.zo.updates import Adam, Decay, DecayRule, Momentum, Sgd, Update
 
 
 @dataclass(frozen=True)
-class AdamwConfig:
+class AdamwConfig(Parameters):
     """Parameters of AdamW; learning rate and decay of MeZO's fine-tuning baseline, moments as in torch.
 
     Attributes:
@@ -36,21 +36,16 @@ class AdamwConfig:
         decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
     """
 
-    lr: float = 1e-5
-    beta1: float = 0.9
-    beta2: float = 0.999
-    delta: float = 1e-8
-    weight_decay: float = 0.0
-    decay_rule: str = "matrices"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.moments(self.beta1, self.beta2, delta=self.delta)
-        Decay(self.weight_decay, self.decay_rule)
+    lr: Rate = 1e-5
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.999
+    delta: Positive = 1e-8
+    weight_decay: Rate = 0.0
+    decay_rule: DecayRule = "matrices"
 
 
 @dataclass(frozen=True)
-class SgdConfig:
+class SgdConfig(Parameters):
     """Parameters of SGD; learning rate from the middle of MeZO's FT-SGD grid.
 
     Attributes:
@@ -60,15 +55,10 @@ class SgdConfig:
         decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
     """
 
-    lr: float = 1e-3
-    momentum: float = 0.0
-    weight_decay: float = 0.0
-    decay_rule: str = "matrices"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.share("momentum", self.momentum)
-        Decay(self.weight_decay, self.decay_rule)
+    lr: Rate = 1e-3
+    momentum: FractionBelowOne = 0.0
+    weight_decay: Rate = 0.0
+    decay_rule: DecayRule = "matrices"
 
 
 class FirstOrder(Method):

@@ -22,11 +22,11 @@ import torch
 
 from zobench.zo.base import Cost, MethodCard, StepRecord
 from zobench.zo.engine import Engine
-from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.methods.first_order_signs import AdamConfig
 from zobench.zo.methods.first_order_smooth import Gradient, gradient_at
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, CountOrZero, Positive
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Adam, Update
 
@@ -44,13 +44,8 @@ class AveragingConfig(AdamConfig):
         every: steps between two weights that count.
     """
 
-    start: int = 100
-    every: int = 5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.count("start", self.start, 0)
-        checks.count("every", self.every)
+    start: CountOrZero = 100
+    every: Count = 5
 
 
 @dataclass(frozen=True)
@@ -66,13 +61,8 @@ class CurvatureConfig(AdamConfig):
         mu: distance of the differences.
     """
 
-    rho: float = 0.1
-    mu: float = 1e-2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("rho", self.rho)
-        checks.positive("mu", self.mu)
+    rho: Positive = 0.1
+    mu: Positive = 1e-2
 
 
 class WeightAveraging(FirstOrder):

@@ -11,17 +11,18 @@ The sign of Adam's step is the sign of its first moment: ``sign-adam`` keeps no 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
+from zobench.zo.parameters import Bounds, Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Adam, Sign, Update
 
 
 @dataclass(frozen=True)
-class AdamConfig:
+class AdamConfig(Parameters):
     """Parameters of Adam, moments as in torch.
 
     Attributes:
@@ -31,34 +32,25 @@ class AdamConfig:
         delta: added to the root of the second moment.
     """
 
-    lr: float = 1e-5
-    beta1: float = 0.9
-    beta2: float = 0.999
-    delta: float = 1e-8
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("delta", self.delta)
+    lr: Rate = 1e-5
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.999
+    delta: Positive = 1e-8
 
 
 @dataclass(frozen=True)
-class SignSgdConfig:
+class SignSgdConfig(Parameters):
     """Parameters of sign-SGD.
 
     Attributes:
         lr: step size eta of every entry.
     """
 
-    lr: float = 1e-5
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
+    lr: Rate = 1e-5
 
 
 @dataclass(frozen=True)
-class SignAdamConfig:
+class SignAdamConfig(Parameters):
     """Parameters of sign-Adam.
 
     Attributes:
@@ -66,12 +58,8 @@ class SignAdamConfig:
         beta1: decay of the first moment.
     """
 
-    lr: float = 1e-5
-    beta1: float = 0.9
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.share("beta1", self.beta1)
+    lr: Rate = 1e-5
+    beta1: FractionBelowOne = 0.9
 
 
 @dataclass(frozen=True)
@@ -87,14 +75,8 @@ class QuantizedAdamConfig(AdamConfig):
         block: entries that share a scale (2048 in the source).
     """
 
-    bits: int = 8
-    block: int = 2048
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 2 <= self.bits <= 8:
-            raise ValueError(f"bits must lie in 2 to 8, got {self.bits}")
-        checks.count("block", self.block)
+    bits: Annotated[int, Bounds(ge=2, le=8)] = 8
+    block: Count = 2048
 
 
 class SignOfMomentum(Update):

@@ -20,10 +20,10 @@ import torch
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
-from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.methods.first_order_signs import AdamConfig
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Positive
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Adam, Update
 
@@ -42,11 +42,7 @@ class SamConfig(AdamConfig):
         rho: distance of the ascent point (0.01 for NPO in Unlearn-Smooth).
     """
 
-    rho: float = 0.01
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("rho", self.rho)
+    rho: Positive = 0.01
 
 
 @dataclass(frozen=True)
@@ -62,13 +58,8 @@ class GradientPenaltyConfig(AdamConfig):
         mu: distance of the finite difference.
     """
 
-    rho: float = 0.1
-    mu: float = 1e-2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("rho", self.rho)
-        checks.positive("mu", self.mu)
+    rho: Positive = 0.1
+    mu: Positive = 1e-2
 
 
 @dataclass(frozen=True)
@@ -84,13 +75,8 @@ class SmoothingConfig(AdamConfig):
         n: displacements per step.
     """
 
-    sigma: float = 1e-4
-    n: int = 3
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.positive("sigma", self.sigma)
-        checks.count("n", self.n)
+    sigma: Positive = 1e-4
+    n: Count = 3
 
 
 Taken = Callable[[Objective, ParameterSpace], Gradient]

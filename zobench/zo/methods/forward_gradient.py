@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, forward_mode
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Rate
 
 
 @dataclass(frozen=True)
-class ForwardGradientConfig:
+class ForwardGradientConfig(Parameters):
     """Parameters of the forward gradient; ZO-Bench's best full-parameter learning rate.
 
     Attributes:
@@ -26,12 +26,8 @@ class ForwardGradientConfig:
         n: directions per step.
     """
 
-    lr: float = 5e-7
-    n: int = 1
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.count("n", self.n)
+    lr: Rate = 5e-7
+    n: Count = 1
 
 
 class ForwardGradient(ZerothOrder):

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class FzooConfig:
+class FzooConfig(Parameters):
     """Parameters of FZOO; defaults of the authors' script, in whose convention lr is meant.
 
     Attributes:
@@ -32,16 +33,10 @@ class FzooConfig:
         step_size: ``code`` (no 1/eps, population spread) or ``paper``.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 8
-    step_size: str = "code"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n, 2)
-        checks.choice("step_size", self.step_size, ("paper", "code"))
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-3
+    n: Annotated[int, Bounds(ge=2)] = 8
+    step_size: Literal["paper", "code"] = "code"
 
 
 def spread(losses: list[float], *, population: bool) -> float:

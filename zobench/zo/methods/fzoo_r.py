@@ -13,15 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.fzoo import FzooConfig, spread
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,12 @@ class FzooRConfig(FzooConfig):
         step_size: ``code`` (no 1/eps, population spread) or ``paper``.
     """
 
+    n: Annotated[int, Bounds(ge=4)] = 8
+
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.count("n", self.n, 4)
         if self.n % 2:
-            raise ValueError(f"n must be even, got {self.n}")
+            raise ValueError(f"n must be even, not {self.n}")
 
 
 class FzooR(ZerothOrder):

@@ -18,14 +18,14 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Parameters, Positive, PositiveFraction, Rate
 from zobench.zo.preconditioned import DiagonalCurvature, Scaled
-from zobench.zo.updates import Decay, Sgd
+from zobench.zo.updates import Decay, DecayRule, Sgd
 
 
 @dataclass(frozen=True)
-class HizooConfig:
+class HizooConfig(Parameters):
     """Parameters of HiZOO; defaults of the authors' README (their script's alpha of 0 is plain MeZO).
 
     Attributes:
@@ -36,18 +36,11 @@ class HizooConfig:
         decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    alpha: float = 1e-8
-    weight_decay: float = 0.0
-    decay_rule: str = "mezo"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.positive("alpha", self.alpha)
-        checks.share("alpha", self.alpha, one=True)
-        Decay(self.weight_decay, self.decay_rule)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    alpha: PositiveFraction = 1e-8
+    weight_decay: Rate = 0.0
+    decay_rule: DecayRule = "mezo"
 
 
 class Hizoo(ZerothOrder):

@@ -19,13 +19,13 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only
 
 
 @dataclass(frozen=True)
-class KerzooConfig:
+class KerzooConfig(Parameters):
     """Parameters of KerZOO; lr and epsilon were not found: MeZO's.
 
     Attributes:
@@ -35,16 +35,10 @@ class KerzooConfig:
         scale: the kernel's constant C.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.positive("scale", self.scale)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    scale: Positive = 1.0
 
 
 class RadiusGaussian(Direction):

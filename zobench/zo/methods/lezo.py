@@ -14,13 +14,13 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Blocks, groups_by_layer
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only, kept_count
 
 
 @dataclass(frozen=True)
-class LezoConfig:
+class LezoConfig(Parameters):
     """Parameters of LeZO; lr, epsilon and sparsity were not found: MeZO's, and three layers of four left
     out.
 
@@ -31,16 +31,10 @@ class LezoConfig:
         sparsity: share of the layers left out, in [0, 1); at least one layer is kept.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    sparsity: float = 0.75
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("sparsity", self.sparsity)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    sparsity: FractionBelowOne = 0.75
 
 
 class Lezo(ZerothOrder):

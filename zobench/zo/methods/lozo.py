@@ -12,17 +12,18 @@ The entries of U V^T have variance r and E[<G, u> u] = r G, so the code's step i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.lowrank import LazyRight
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class LozoConfig:
+class LozoConfig(Parameters):
     """Parameters of LOZO; defaults of the authors' OPT runs.
 
     Attributes:
@@ -33,18 +34,11 @@ class LozoConfig:
         scale: ``code`` (no 1/r) or ``paper`` (1/r on matrices).
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-3
-    rank: int = 2
-    interval: int = 100
-    scale: str = "code"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("rank", self.rank)
-        checks.count("interval", self.interval)
-        checks.choice("scale", self.scale, ("code", "paper"))
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-3
+    rank: Count = 2
+    interval: Count = 100
+    scale: Literal["code", "paper"] = "code"
 
 
 class Lozo(ZerothOrder):

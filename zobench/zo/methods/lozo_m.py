@@ -18,12 +18,12 @@ from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.factored import BasisUpdate, product, working_dtype
 from zobench.zo.lowrank import LazyRight
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class LozoMConfig:
+class LozoMConfig(Parameters):
     """Parameters of LOZO-M; defaults of the authors' OPT runs, in the code's scale (no 1/r).
 
     Attributes:
@@ -34,18 +34,11 @@ class LozoMConfig:
         momentum: beta.
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-3
-    rank: int = 2
-    interval: int = 100
-    momentum: float = 0.9
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("rank", self.rank)
-        checks.count("interval", self.interval)
-        checks.share("momentum", self.momentum)
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-3
+    rank: Count = 2
+    interval: Count = 100
+    momentum: FractionBelowOne = 0.9
 
 
 class LeftMomentum(BasisUpdate[LazyRight]):

@@ -17,12 +17,12 @@ from typing import Any
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class MeazoConfig:
+class MeazoConfig(Parameters):
     """Parameters of MEAZO; values were not found, eta is of the size of ZO-Adam's.
 
     Attributes:
@@ -33,18 +33,11 @@ class MeazoConfig:
         zeta: added to the root of the second moment.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 1
-    beta: float = 0.99
-    zeta: float = 1e-8
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("beta", self.beta)
-        checks.positive("zeta", self.zeta)
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    beta: FractionBelowOne = 0.99
+    zeta: Positive = 1e-8
 
 
 class Meazo(ZerothOrder):

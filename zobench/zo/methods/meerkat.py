@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -21,14 +21,14 @@ from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.method_data import Supplies
-from zobench.zo.methods import checks
 from zobench.zo.objective import FORWARDS_PER_GRADIENT, Objective
+from zobench.zo.parameters import Count, Parameters, Positive, PositiveFraction, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import Listed, largest_positions
 
 
 @dataclass(frozen=True)
-class MeerkatConfig:
+class MeerkatConfig(Parameters):
     """Parameters of Meerkat; density as in the paper, lr and epsilon were not found: MeZO's.
 
     Attributes:
@@ -42,21 +42,12 @@ class MeerkatConfig:
             number was not found.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    density: float = 0.001
-    scores: str = "gradient"
-    calibration_batches: int = 4
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.positive("density", self.density)
-        checks.share("density", self.density, one=True)
-        checks.choice("scores", self.scores, ("gradient", "magnitude"))
-        checks.count("calibration_batches", self.calibration_batches)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    density: PositiveFraction = 0.001
+    scores: Literal["gradient", "magnitude"] = "gradient"
+    calibration_batches: Count = 4
 
 
 def mean_squared_gradients(

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
-from zobench.zo.updates import Decay, Sgd
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
+from zobench.zo.updates import Decay, DecayRule, Sgd
 
 
 @dataclass(frozen=True)
-class MezoConfig:
+class MezoConfig(Parameters):
     """Parameters of MeZO; defaults as in the paper's full-parameter OPT runs.
 
     Attributes:
@@ -31,17 +31,11 @@ class MezoConfig:
         decay_rule: tensors that decay: ``mezo`` (no bias or layer norm), ``all``, ``matrices``.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    weight_decay: float = 0.0
-    decay_rule: str = "mezo"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        Decay(self.weight_decay, self.decay_rule)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    weight_decay: Rate = 0.0
+    decay_rule: DecayRule = "mezo"
 
 
 class Mezo(ZerothOrder):

@@ -16,19 +16,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction, groups_by_layer
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import CountOrZero, Parameters, Positive, PositiveFraction, Rate
 from zobench.zo.preconditioned import Scaled
 
 
 @dataclass(frozen=True)
-class MezoLayerScaledConfig:
+class MezoLayerScaledConfig(Parameters):
     """Parameters of layer-scaled MeZO; eta and eps as MeZO's.
 
     Attributes:
@@ -41,23 +41,20 @@ class MezoLayerScaledConfig:
         floor: least d_l as a share of the largest.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    variant: str = "variance"
-    norm: str = "parameter"
-    layers: int = 0
-    refresh: int = 0
-    floor: float = 1e-2
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    variant: Literal["variance", "expectation"] = "variance"
+    norm: Literal["parameter", "gradient"] = "parameter"
+    layers: CountOrZero = 0
+    refresh: CountOrZero = 0
+    floor: PositiveFraction = 1e-2
 
     def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.choice("variant", self.variant, ("variance", "expectation"))
-        checks.choice("norm", self.norm, ("parameter", "gradient"))
-        checks.count("layers", self.layers, 1 if self.norm == "gradient" else 0)
-        checks.count("refresh", self.refresh, 0)
-        checks.positive("floor", self.floor)
-        checks.share("floor", self.floor, one=True)
+        super().__post_init__()
+        if self.norm == "gradient" and self.layers < 1:
+            raise ValueError(
+                f"layers must be a whole number of at least 1 with norm 'gradient', not {self.layers}"
+            )
 
 
 class _Only(Direction):

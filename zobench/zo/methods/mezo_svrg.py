@@ -21,14 +21,14 @@ from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.method_data import Part, Supplies
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
 
 @dataclass(frozen=True)
-class MezoSvrgConfig:
+class MezoSvrgConfig(Parameters):
     """Parameters of MeZO-SVRG; q, eps and the learning rates of the authors' GLUE runs.
 
     Attributes:
@@ -41,18 +41,11 @@ class MezoSvrgConfig:
             ``use_anchor_batches`` does.
     """
 
-    lr: float = 1e-6
-    anchor_factor: float = 10.0
-    epsilon: float = 1e-3
-    q: int = 2
-    anchor_batches: int = 1
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("anchor_factor", self.anchor_factor)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("q", self.q)
-        checks.count("anchor_batches", self.anchor_batches)
+    lr: Rate = 1e-6
+    anchor_factor: Positive = 10.0
+    epsilon: Positive = 1e-3
+    q: Count = 2
+    anchor_batches: Count = 1
 
 
 @dataclass(frozen=True)

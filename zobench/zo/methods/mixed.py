@@ -25,8 +25,8 @@ from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.method_data import Part, Supplies
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, CountOrZero, Fraction, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
@@ -84,7 +84,7 @@ class Mixed(ZerothOrder):
 
 
 @dataclass(frozen=True)
-class HybridConfig:
+class HybridConfig(Parameters):
     """Parameters of the hybrid; the paper's were not verified: MeZO's lr and epsilon, one layer by gradient.
 
     Attributes:
@@ -94,16 +94,10 @@ class HybridConfig:
         layers: numbered layers, counted from the output, that are trained by backpropagation.
     """
 
-    lr: float = 1e-6
-    first_order_factor: float = 1.0
-    epsilon: float = 1e-3
-    layers: int = 1
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("first_order_factor", self.first_order_factor)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("layers", self.layers)
+    lr: Rate = 1e-6
+    first_order_factor: Positive = 1.0
+    epsilon: Positive = 1e-3
+    layers: Count = 1
 
 
 def last_layers(names: list[str], layers: int) -> set[str]:
@@ -172,7 +166,7 @@ class ZoFoHybrid(Mixed):
 
 
 @dataclass(frozen=True)
-class AddaxConfig:
+class AddaxConfig(Parameters):
     """Parameters of Addax; alpha was not found exactly, lr and epsilon are MeZO's.
 
     Attributes:
@@ -183,16 +177,10 @@ class AddaxConfig:
             each part with a minibatch of its own rows; 0: both parts see the step's whole minibatch.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    alpha: float = 1e-3
-    length_threshold: int = 0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.share("alpha", self.alpha, one=True)
-        checks.count("length_threshold", self.length_threshold, 0)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    alpha: Fraction = 1e-3
+    length_threshold: CountOrZero = 0
 
 
 def split_by_length(limit: int) -> Callable[[Mapping[str, torch.Tensor]], tuple[Part | None, Part | None]]:

@@ -14,17 +14,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, one_point_residual
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class OnePointConfig:
+class OnePointConfig(Parameters):
     """Parameters of the one-point methods; eta at the low end of MeZO's grid and ten times its eps, because
     the variance falls with eps (the papers' values for language models were not found).
 
@@ -34,14 +34,9 @@ class OnePointConfig:
         form: ``residual`` or ``classic``.
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-2
-    form: str = "residual"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.choice("form", self.form, ("residual", "classic"))
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-2
+    form: Literal["residual", "classic"] = "residual"
 
 
 class OnePoint(ZerothOrder):

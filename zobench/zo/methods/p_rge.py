@@ -16,14 +16,14 @@ from zobench.zo.directions import Gaussian
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
 
 @dataclass(frozen=True)
-class PRgeConfig:
+class PRgeConfig(Parameters):
     """Parameters of P-RGE; lr and epsilon of MeZO with LoRA, n is a choice.
 
     Attributes:
@@ -32,14 +32,9 @@ class PRgeConfig:
         n: queries per step.
     """
 
-    lr: float = 5e-5
-    epsilon: float = 1e-2
-    n: int = 4
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
+    lr: Rate = 5e-5
+    epsilon: Positive = 1e-2
+    n: Count = 4
 
 
 class OnlyB(Gaussian):

@@ -14,12 +14,12 @@ import torch
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class QzoConfig:
+class QzoConfig(Parameters):
     """Parameters of QZO; defaults of the paper and the authors' code.
 
     Attributes:
@@ -30,18 +30,11 @@ class QzoConfig:
         floor: smallest scale.
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-3
-    n: int = 1
-    clip: float = 100.0
-    floor: float = 1e-7
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.positive("clip", self.clip)
-        checks.rate("floor", self.floor)
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    clip: Positive = 100.0
+    floor: Rate = 1e-7
 
 
 class Qzo(ZerothOrder):

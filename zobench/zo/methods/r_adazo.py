@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 
 from zobench.zo.base import MethodCard
-from zobench.zo.methods import checks
 from zobench.zo.methods.one_sided_moments import OneSidedMoments
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
-class RAdazoConfig:
+class RAdazoConfig(Parameters):
     """Parameters of R-AdaZO; the formula's, with moments as Adam's where values were not found.
 
     Attributes:
@@ -32,18 +32,12 @@ class RAdazoConfig:
         zeta: added to the second moment under the root.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 1
-    beta1: float = 0.9
-    beta2: float = 0.99
-    zeta: float = 1e-8
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.moments(self.beta1, self.beta2, zeta=self.zeta)
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.99
+    zeta: Positive = 1e-8
 
 
 class RefinedAdam(Update):

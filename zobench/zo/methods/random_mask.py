@@ -20,13 +20,13 @@ from zobench.zo.directions import SparseMask
 from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, CountOrZero, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only, kept_count, largest_positions, random_masks
 
 
 @dataclass(frozen=True)
-class RandomMaskConfig:
+class RandomMaskConfig(Parameters):
     """Parameters of the random masks; lr and epsilon of ZO-Bench's sparsity runs, sparsity from its grid.
 
     Attributes:
@@ -37,18 +37,11 @@ class RandomMaskConfig:
         interval: steps a mask stands; 0: for the whole run.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    sparsity: float = 0.5
-    interval: int = 0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("sparsity", self.sparsity)
-        checks.count("interval", self.interval, 0)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    sparsity: FractionBelowOne = 0.5
+    interval: CountOrZero = 0
 
 
 @dataclass(frozen=True)
@@ -63,7 +56,7 @@ class SparseGradientConfig(RandomMaskConfig):
         interval: steps a mask stands; 0: for the whole run.
     """
 
-    interval: int = 1
+    interval: CountOrZero = 1
 
 
 class RandomSubset(SparseMask):

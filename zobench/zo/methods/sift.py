@@ -19,14 +19,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.methods.zo_muon import newton_schulz
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, OneOf, Parameters, Rate
 from zobench.zo.separate import separate_gradients
 from zobench.zo.updates import Update
 
@@ -36,7 +37,7 @@ ORTHOGONALIZE = ("svd", "newton-schulz")
 
 
 @dataclass(frozen=True)
-class SiftConfig:
+class SiftConfig(Parameters):
     """Parameters of SIFT; the published unlearning runs' values.
 
     Attributes:
@@ -46,16 +47,10 @@ class SiftConfig:
         orthogonalize: ``svd`` (exact polar factor) or ``newton-schulz`` (five steps, as Muon does).
     """
 
-    lr: float = 0.016
-    beta: float = 0.95
-    k: int = 256
-    orthogonalize: str = "svd"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.share("beta", self.beta)
-        checks.count("k", self.k)
-        checks.choice("orthogonalize", self.orthogonalize, ORTHOGONALIZE)
+    lr: Rate = 0.016
+    beta: FractionBelowOne = 0.95
+    k: Count = 256
+    orthogonalize: Annotated[str, OneOf(ORTHOGONALIZE)] = "svd"
 
 
 def top_directions(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -11,6 +11,7 @@ distinct and signs shared, so that columns are orthogonal where d is a power of 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -18,8 +19,8 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Coordinate, Direction, Rademacher
 from zobench.zo.estimators import Estimate, one_sided, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.source import NoiseSource
 from zobench.zo.sparse import counter_only
 
@@ -27,7 +28,7 @@ ROW_BITS = 32
 
 
 @dataclass(frozen=True)
-class SketchingConfig:
+class SketchingConfig(Parameters):
     """Parameters of sketched ZO-SGD; the paper's experiments were not found: MeZO's lr and epsilon, k = 4.
 
     Attributes:
@@ -38,18 +39,11 @@ class SketchingConfig:
         sides: ``two`` or ``one``.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 4
-    sketch: str = "gaussian"
-    sides: str = "two"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.choice("sketch", self.sketch, ("gaussian", "rademacher", "hadamard", "coordinate"))
-        checks.choice("sides", self.sides, ("two", "one"))
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 4
+    sketch: Literal["gaussian", "rademacher", "hadamard", "coordinate"] = "gaussian"
+    sides: Literal["two", "one"] = "two"
 
 
 class Hadamard(Direction):

@@ -18,16 +18,16 @@ import torch
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
-from zobench.zo.methods import checks
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.methods.first_order_smooth import Gradient, gradient_at
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
-class SophiaConfig:
+class SophiaConfig(Parameters):
     """Parameters of Sophia-H, values of the paper.
 
     Attributes:
@@ -40,22 +40,13 @@ class SophiaConfig:
         mu: distance of the finite difference.
     """
 
-    lr: float = 1e-5
-    beta1: float = 0.965
-    beta2: float = 0.99
-    gamma: float = 0.01
-    every: int = 10
-    zeta: float = 1e-12
-    mu: float = 1e-3
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.share("beta1", self.beta1)
-        checks.share("beta2", self.beta2)
-        checks.positive("gamma", self.gamma)
-        checks.count("every", self.every)
-        checks.positive("zeta", self.zeta)
-        checks.positive("mu", self.mu)
+    lr: Rate = 1e-5
+    beta1: FractionBelowOne = 0.965
+    beta2: FractionBelowOne = 0.99
+    gamma: Positive = 0.01
+    every: Count = 10
+    zeta: Positive = 1e-12
+    mu: Positive = 1e-3
 
 
 class Clipped(Update):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -22,14 +22,14 @@ from zobench.zo.directions import SparseMask, groups_by_layer
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only, kept_count, share_kept
 
 
 @dataclass(frozen=True)
-class SparseMezoConfig:
+class SparseMezoConfig(Parameters):
     """Parameters of Sparse-MeZO; sparsity 0.8 is the paper's best, lr and epsilon were not found: MeZO's.
 
     Attributes:
@@ -42,20 +42,12 @@ class SparseMezoConfig:
             weights at the start).
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    sparsity: float = 0.8
-    groups: str = "layer"
-    mask: str = "dynamic"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("sparsity", self.sparsity)
-        checks.choice("groups", self.groups, ("layer", "tensor"))
-        checks.choice("mask", self.mask, ("dynamic", "static"))
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    sparsity: FractionBelowOne = 0.8
+    groups: Literal["layer", "tensor"] = "layer"
+    mask: Literal["dynamic", "static"] = "dynamic"
 
 
 class SparseMezo(ZerothOrder):

@@ -16,12 +16,12 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class SpsaConfig:
+class SpsaConfig(Parameters):
     """Parameters of SPSA; exponents as Spall's, a and c of the size of MeZO's.
 
     Attributes:
@@ -33,20 +33,12 @@ class SpsaConfig:
         gamma: decay exponent of the smoothing radius.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-2
-    n: int = 1
-    stability: float = 100.0
-    alpha: float = 0.602
-    gamma: float = 0.101
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.rate("stability", self.stability)
-        checks.rate("alpha", self.alpha)
-        checks.rate("gamma", self.gamma)
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-2
+    n: Count = 1
+    stability: Rate = 100.0
+    alpha: Rate = 0.602
+    gamma: Rate = 0.101
 
 
 class Spsa(ZerothOrder):

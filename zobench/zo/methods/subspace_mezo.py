@@ -15,14 +15,14 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.lowrank import Projected
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.zo_muon import Orthogonalized
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.updates import Decay
 
 
 @dataclass(frozen=True)
-class SubspaceMezoConfig:
+class SubspaceMezoConfig(Parameters):
     """Parameters of Subspace-MeZO; defaults of the authors' OPT-13B runs.
 
     Attributes:
@@ -34,20 +34,12 @@ class SubspaceMezoConfig:
         weight_decay: coupled decay rate of matrices.
     """
 
-    lr: float = 1e-2
-    epsilon: float = 1e-3
-    rank: int = 64
-    interval: int = 100
-    vector_scale: float = 1e-5
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("rank", self.rank)
-        checks.count("interval", self.interval)
-        checks.rate("vector_scale", self.vector_scale)
-        checks.rate("weight_decay", self.weight_decay)
+    lr: Rate = 1e-2
+    epsilon: Positive = 1e-3
+    rank: Count = 64
+    interval: Count = 100
+    vector_scale: Rate = 1e-5
+    weight_decay: Rate = 0.0
 
 
 class SubspaceMezo(ZerothOrder):

@@ -16,12 +16,12 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.lowrank import Sandwiched
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class SubzeroConfig:
+class SubzeroConfig(Parameters):
     """Parameters of SubZero; rank and interval of the authors' README, eta and eps MeZO's.
 
     Attributes:
@@ -33,17 +33,11 @@ class SubzeroConfig:
             prompts).
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    rank: int = 24
-    interval: int = 1000
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    rank: Count = 24
+    interval: Count = 1000
     near_square: bool = False
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("rank", self.rank)
-        checks.count("interval", self.interval)
 
 
 class Subzero(ZerothOrder):

@@ -24,8 +24,8 @@ from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.factored import FactoredUpdate, product, working_dtype
 from zobench.zo.lowrank import Temporal
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Update
 
 _UNKNOWN = (
@@ -35,7 +35,7 @@ _UNKNOWN = (
 
 
 @dataclass(frozen=True)
-class TezoConfig:
+class TezoConfig(Parameters):
     """Parameters of TeZO; the paper's were not found: eta and eps as MeZO's.
 
     Attributes:
@@ -44,14 +44,9 @@ class TezoConfig:
         rank: r, clipped to the entries of each matrix.
     """
 
-    lr: float = 1e-7
-    epsilon: float = 1e-3
-    rank: int = 24
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("rank", self.rank)
+    lr: Rate = 1e-7
+    epsilon: Positive = 1e-3
+    rank: Count = 24
 
 
 @dataclass(frozen=True)
@@ -65,11 +60,7 @@ class TezoMConfig(TezoConfig):
         beta1: decay of the first moment.
     """
 
-    beta1: float = 0.9
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.share("beta1", self.beta1)
+    beta1: FractionBelowOne = 0.9
 
 
 @dataclass(frozen=True)
@@ -85,14 +76,9 @@ class TezoAdamConfig(TezoMConfig):
         delta: added to the root of the second moment.
     """
 
-    lr: float = 1e-5
-    beta2: float = 0.999
-    delta: float = 1e-8
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.share("beta2", self.beta2)
-        checks.positive("delta", self.delta)
+    lr: Rate = 1e-5
+    beta2: FractionBelowOne = 0.999
+    delta: Positive = 1e-8
 
 
 class TemporalMoments(FactoredUpdate[Temporal]):

@@ -19,8 +19,8 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only
 
 POSITIVE = ("step", "smooth", "act_step")
@@ -28,7 +28,7 @@ QUANTIZER = ("smooth", "shift", "step", "zero", "act_step", "act_zero")
 
 
 @dataclass(frozen=True)
-class ZeroqatConfig:
+class ZeroqatConfig(Parameters):
     """Parameters of ZeroQAT; none was found: MeZO's lr and epsilon, and a guess for the quantizer's scale.
 
     Attributes:
@@ -39,18 +39,11 @@ class ZeroqatConfig:
         floor: smallest quantizer step and smoothing scale.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    quantizer_scale: float = 0.1
-    floor: float = 1e-7
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.positive("quantizer_scale", self.quantizer_scale)
-        checks.positive("floor", self.floor)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    quantizer_scale: Positive = 0.1
+    floor: Positive = 1e-7
 
 
 class ByRole(Direction):

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
-from zobench.zo.updates import Adam, Decay
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
+from zobench.zo.updates import Adam, Decay, DecayRule
 
 
 @dataclass(frozen=True)
-class ZoAdamConfig:
+class ZoAdamConfig(Parameters):
     """Parameters of ZO-Adam; the middle of MeZO-Adam's published grid, moments as in torch.
 
     Attributes:
@@ -34,21 +34,14 @@ class ZoAdamConfig:
         decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 1
-    beta1: float = 0.9
-    beta2: float = 0.999
-    delta: float = 1e-8
-    weight_decay: float = 0.0
-    decay_rule: str = "mezo"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.moments(self.beta1, self.beta2, delta=self.delta)
-        Decay(self.weight_decay, self.decay_rule)
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.999
+    delta: Positive = 1e-8
+    weight_decay: Rate = 0.0
+    decay_rule: DecayRule = "mezo"
 
 
 class ZoAdam(ZerothOrder):

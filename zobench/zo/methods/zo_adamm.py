@@ -15,13 +15,13 @@ from dataclasses import dataclass
 import torch
 
 from zobench.zo.base import MethodCard
-from zobench.zo.methods import checks
 from zobench.zo.methods.one_sided_moments import OneSidedMoments
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
-class ZoAdammConfig:
+class ZoAdammConfig(Parameters):
     """Parameters of ZO-AdaMM; values for language models were not found, decays as AMSGrad's.
 
     Attributes:
@@ -33,18 +33,12 @@ class ZoAdammConfig:
         delta: added to the root of the second moment.
     """
 
-    lr: float = 1e-5
-    epsilon: float = 1e-3
-    n: int = 1
-    beta1: float = 0.9
-    beta2: float = 0.999
-    delta: float = 1e-8
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.moments(self.beta1, self.beta2, delta=self.delta)
+    lr: Rate = 1e-5
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    beta1: FractionBelowOne = 0.9
+    beta2: FractionBelowOne = 0.999
+    delta: Positive = 1e-8
 
 
 class AmsGrad(Update):

@@ -24,15 +24,15 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, CountOrZero, Fraction, Parameters, Positive, Rate
 from zobench.zo.sparse import counter_only
 
 PHASES = {"alpha": 1.0, "beta1": 0.1, "beta2": 1.5}
 
 
 @dataclass(frozen=True)
-class ZoAdamuConfig:
+class ZoAdamuConfig(Parameters):
     """Parameters of ZO-AdaMU; phases as in the authors' code, lr and epsilon MeZO's (theirs are for LoRA).
 
     Attributes:
@@ -44,20 +44,12 @@ class ZoAdamuConfig:
         late: share of the run after which alpha and the betas stay at 0.9.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    delta: float = 1e-8
-    steps: int = 20000
-    warmup: int = 1024
-    late: float = 0.8
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.positive("delta", self.delta)
-        checks.count("steps", self.steps)
-        checks.count("warmup", self.warmup, 0)
-        checks.share("late", self.late, one=True)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    delta: Positive = 1e-8
+    steps: Count = 20000
+    warmup: CountOrZero = 1024
+    late: Fraction = 0.8
 
 
 class Simulated(Direction):

@@ -21,13 +21,13 @@ from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.factored import BasisUpdate
 from zobench.zo.lowrank import Projected
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.zo_muon import lifted, reduced
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class ZoMopiConfig:
+class ZoMopiConfig(Parameters):
     """Parameters of ZO-MOPI; values were not found: ZO-Muon's, with momentum 0.9 and k = 8.
 
     Attributes:
@@ -41,22 +41,14 @@ class ZoMopiConfig:
         vector_scale: eta of vectors as a multiple of ``lr``.
     """
 
-    lr: float = 1e-2
-    epsilon: float = 1e-3
-    n: int = 2
-    rank: int = 64
-    interval: int = 100
-    directions: int = 8
-    momentum: float = 0.9
-    vector_scale: float = 1e-5
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        for key in ("n", "rank", "interval", "directions"):
-            checks.count(key, getattr(self, key))
-        checks.share("momentum", self.momentum)
-        checks.rate("vector_scale", self.vector_scale)
+    lr: Rate = 1e-2
+    epsilon: Positive = 1e-3
+    n: Count = 2
+    rank: Count = 64
+    interval: Count = 100
+    directions: Count = 8
+    momentum: FractionBelowOne = 0.9
+    vector_scale: Rate = 1e-5
 
 
 class PowerIterated(BasisUpdate[Projected]):

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 
@@ -23,15 +24,15 @@ from zobench.zo.estimators import Estimate, dense, one_sided
 from zobench.zo.factored import FactoredUpdate, working_dtype
 from zobench.zo.lowrank import Projected, add_product_, on_own_grid
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, OneOf, Parameters, Positive, Rate
 from zobench.zo.updates import Decay
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 @dataclass(frozen=True)
-class ZoMuonConfig:
+class ZoMuonConfig(Parameters):
     """Parameters of ZO-Muon; defaults of the authors' OPT-13B runs.
 
     Attributes:
@@ -45,24 +46,14 @@ class ZoMuonConfig:
         weight_decay: coupled decay rate wd of matrices.
     """
 
-    lr: float = 1e-2
-    epsilon: float = 1e-3
-    n: int = 4
-    rank: int = 64
-    interval: int = 100
-    orthogonalize: str = "newton-schulz"
-    vector_scale: float = 1e-5
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.count("rank", self.rank)
-        checks.count("interval", self.interval)
-        checks.choice("orthogonalize", self.orthogonalize, tuple(ORTHOGONALIZERS))
-        checks.rate("vector_scale", self.vector_scale)
-        checks.rate("weight_decay", self.weight_decay)
+    lr: Rate = 1e-2
+    epsilon: Positive = 1e-3
+    n: Count = 4
+    rank: Count = 64
+    interval: Count = 100
+    orthogonalize: Annotated[str, OneOf(tuple(ORTHOGONALIZERS))] = "newton-schulz"
+    vector_scale: Rate = 1e-5
+    weight_decay: Rate = 0.0
 
 
 def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:

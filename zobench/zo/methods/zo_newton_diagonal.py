@@ -18,13 +18,13 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate
 from zobench.zo.hessian import Curvature, two_sided_with_curvature
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Update
 
 
 @dataclass(frozen=True)
-class ZoNewtonDiagonalConfig:
+class ZoNewtonDiagonalConfig(Parameters):
     """Parameters of the diagonal Newton step; no paper gives them, eta is meant for |D| near its floor.
 
     Attributes:
@@ -35,18 +35,11 @@ class ZoNewtonDiagonalConfig:
         floor: least curvature an entry is divided by.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-2
-    n: int = 1
-    beta: float = 0.99
-    floor: float = 1.0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("beta", self.beta)
-        checks.positive("floor", self.floor)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-2
+    n: Count = 1
+    beta: FractionBelowOne = 0.99
+    floor: Positive = 1.0
 
 
 class DiagonalNewton(Update):

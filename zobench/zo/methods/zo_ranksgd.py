@@ -14,21 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, CountOrZero, Parameters, Positive, Rate
 from zobench.zo.perturb import Along
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
 
 @dataclass(frozen=True)
-class ZoRanksgdConfig:
+class ZoRanksgdConfig(Parameters):
     """Parameters of ZO-RankSGD; m, k, eta and eps for language models were not found.
 
     Attributes:
@@ -40,23 +40,17 @@ class ZoRanksgdConfig:
         shrink: factor between them.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 8
-    top: int = 0
-    line_search: int = 0
-    shrink: float = 0.5
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Annotated[int, Bounds(ge=2)] = 8
+    top: CountOrZero = 0
+    line_search: CountOrZero = 0
+    shrink: Annotated[float, Bounds(gt=0, lt=1)] = 0.5
 
     def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n, 2)
-        checks.count("top", self.top, 0)
+        super().__post_init__()
         if self.top > self.n:
-            raise ValueError(f"top must be at most n = {self.n}, got {self.top}")
-        checks.count("line_search", self.line_search, 0)
-        checks.share("shrink", self.shrink)
-        checks.positive("shrink", self.shrink)
+            raise ValueError(f"top must be at most n = {self.n}, not {self.top}")
 
 
 def rank_weights(losses: Sequence[float], top: int) -> list[float]:

@@ -10,6 +10,7 @@ sequential:  block by block, each measured where the blocks before it have alrea
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 
@@ -17,8 +18,8 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction, groups_by_layer
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 from zobench.zo.perturb import Along
 from zobench.zo.sparse import counter_only, parts_of
 
@@ -26,7 +27,7 @@ BLOCK_BITS = 16
 
 
 @dataclass(frozen=True)
-class ZoSgdBlockConfig:
+class ZoSgdBlockConfig(Parameters):
     """Parameters of block-wise ZO-SGD; lr and epsilon as MeZO's, the number of blocks is a choice.
 
     Attributes:
@@ -36,18 +37,10 @@ class ZoSgdBlockConfig:
         order: ``joint`` (all measured at theta) or ``sequential`` (each block moves at once).
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    blocks: int = 4
-    order: str = "joint"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("blocks", self.blocks)
-        if self.blocks >= 1 << BLOCK_BITS:
-            raise ValueError(f"blocks must be below {1 << BLOCK_BITS}, got {self.blocks}")
-        checks.choice("order", self.order, ("joint", "sequential"))
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    blocks: Annotated[int, Bounds(ge=1, le=(1 << BLOCK_BITS) - 1)] = 4
+    order: Literal["joint", "sequential"] = "joint"
 
 
 class OneBlock(Direction):

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class ZoSgdConservativeConfig:
+class ZoSgdConservativeConfig(Parameters):
     """Parameters of ZO-SGD-Cons; from ZO-Bench's grid.
 
     Attributes:
@@ -26,12 +26,8 @@ class ZoSgdConservativeConfig:
         epsilon: smoothing radius eps.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
 
 
 class ZoSgdConservative(ZerothOrder):

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.updates import Momentum
 
 
 @dataclass(frozen=True)
-class ZoSgdMomentumConfig:
+class ZoSgdMomentumConfig(Parameters):
     """Parameters of ZO-SGD with momentum; momentum as in ZO-Bench.
 
     Attributes:
@@ -29,18 +29,11 @@ class ZoSgdMomentumConfig:
         dampening: share of a new estimate that is left out.
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    momentum: float = 0.9
-    dampening: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.share("momentum", self.momentum)
-        checks.share("dampening", self.dampening)
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    momentum: FractionBelowOne = 0.9
+    dampening: FractionBelowOne = 0.0
 
 
 class ZoSgdMomentum(ZerothOrder):

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.updates import Sgd, Sign, Update
 
 
 @dataclass(frozen=True)
-class ZoSgdSignConfig:
+class ZoSgdSignConfig(Parameters):
     """Parameters of ZO-SGD-Sign; learning rate from the middle of ZO-Bench's grid.
 
     Attributes:
@@ -29,16 +30,10 @@ class ZoSgdSignConfig:
         reading: ``scalar`` (sign of each projected gradient) or ``estimate`` (sign of each entry).
     """
 
-    lr: float = 1e-6
-    epsilon: float = 1e-3
-    n: int = 1
-    reading: str = "scalar"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n)
-        checks.choice("reading", self.reading, ("scalar", "estimate"))
+    lr: Rate = 1e-6
+    epsilon: Positive = 1e-3
+    n: Count = 1
+    reading: Literal["scalar", "estimate"] = "scalar"
 
 
 class ZoSgdSign(ZerothOrder):

@@ -15,20 +15,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, dense, one_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.methods import checks
 from zobench.zo.methods.fzoo import spread
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 from zobench.zo.perturb import Displaced, Shift
 
 
 @dataclass(frozen=True)
-class ZosaConfig:
+class ZosaConfig(Parameters):
     """Parameters of ZOSA; m, rho, eta and eps were not found: FZOO's n and eps, small rho.
 
     Attributes:
@@ -39,18 +39,11 @@ class ZosaConfig:
         step_scale: spread that divides the step: ``second`` (sigma' at the ascent point) or ``first``.
     """
 
-    lr: float = 1e-8
-    epsilon: float = 1e-3
-    n: int = 8
-    rho: float = 1e-7
-    step_scale: str = "second"
-
-    def __post_init__(self) -> None:
-        checks.rate("lr", self.lr)
-        checks.positive("epsilon", self.epsilon)
-        checks.count("n", self.n, 2)
-        checks.rate("rho", self.rho)
-        checks.choice("step_scale", self.step_scale, ("second", "first"))
+    lr: Rate = 1e-8
+    epsilon: Positive = 1e-3
+    n: Annotated[int, Bounds(ge=2)] = 8
+    rho: Rate = 1e-7
+    step_scale: Literal["second", "first"] = "second"
 
 
 class Zosa(ZerothOrder):
