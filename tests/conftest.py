@@ -1,13 +1,9 @@
-"""Shared test set-up: one thread per process, no hub, real data if there is any, the scripts of docs."""
+"""Shared test set-up: one thread per process, no hub, real data if there is any."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -23,20 +19,3 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("ZOBENCH_DATA does not name a folder: real public data is not on this machine")
     return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def docs_script() -> Callable[[str], ModuleType]:
-    """Imports a script of ``docs/`` by its name."""
-
-    def load(name: str) -> ModuleType:
-        path = Path(__file__).resolve().parents[1] / "docs" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(f"{name}_script", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[spec.name] = module  # dataclasses look their module up
-        spec.loader.exec_module(module)
-        return module
-
-    return load

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from synthetic_rows import described
 
@@ -11,6 +13,7 @@ from zobench.report import forgetting, forgetting_view
 from zobench.report.analysis import analyse
 from zobench.report.build import build
 from zobench.store.writer import RunFolder, to_table
+from zobench.studies import unlearning_results
 
 FULL, ORACLE = 0.9, 0.1
 """Forget scores of the references, the same after every probe but ``blind``, where they coincide."""
@@ -210,3 +213,15 @@ def test_the_page_opens_in_a_browser_without_complaint(folder, tmp_path, open_pa
     assert watched.page.locator("#unlearning h3").count() >= 5
     assert watched.problems == []
     assert watched.requests == []
+
+
+def test_the_files_hold_what_the_report_computes(folder: Path, tmp_path: Path) -> None:
+    unlearning_results.compact(folder, tmp_path, "small")
+    points = pd.read_parquet(tmp_path / "small.parquet")
+    strong = points[(points["row"] == "steady") & (points["split"] == "test") & (points["strength"] == 30)]
+    worst = strong.groupby("seed")["s"].max()
+    assert worst.loc[0] == pytest.approx((0.26 - 0.018 - ORACLE) / (FULL - ORACLE), abs=1e-5)
+    runs = pd.read_parquet(tmp_path / "small-runs.parquet").set_index(["row", "seed"])
+    assert runs.loc[("steady", 0), ["backwards", "distance", "utility"]].tolist() == [10.0, 2.5, 0.5]
+    assert set(runs["role"]) == {"unlearn", "full", "oracle", "noise"}
+    assert pd.read_parquet(tmp_path / "small-trials.parquet").empty

@@ -1,25 +1,18 @@
-"""The page on the grade of the optimizer: its statements and verdicts on runs whose outcome is known, the
-files it is made from, and that the committed page is the one that the committed files give."""
+"""The page on the grade of the optimizer: its statements and verdicts on runs whose outcome is known, and
+that the committed page is the one that the committed files give."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
-from test_unlearning_page import FULL, ORACLE, folder  # noqa: F401
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-@pytest.fixture(scope="module")
-def script(docs_script: Callable[[str], ModuleType]) -> ModuleType:
-    return docs_script("unlearning_claims")
-
+from zobench.metrics.intervals import Interval
+from zobench.metrics.paired import Comparison, holm
+from zobench.studies import committed, unlearning_claims
+from zobench.studies import unlearning_statements as statements
 
 S = {"zo-adam": (0.5, 0.55), "adam": (0.5, 0.75), "noise as far as zo-adam": (1.0, 1.0)}
 """S without a probe and after the stronger of two settings of relearning, by row."""
@@ -27,7 +20,7 @@ KEPT = {"zo-adam": 0.8, "adam": 0.95, "noise as far as zo-adam": 0.9}
 MOVED = {"zo-adam": 8.0, "adam": 2.0, "noise as far as zo-adam": 8.0}
 
 
-def study(script: ModuleType, wobble: float = 0.01, seeds: int = 3) -> Any:
+def study(wobble: float = 0.01, seeds: int = 3) -> Any:
     points: list[dict[str, Any]] = []
     runs: list[dict[str, Any]] = []
     trials: list[dict[str, Any]] = []
@@ -53,12 +46,12 @@ def study(script: ModuleType, wobble: float = 0.01, seeds: int = 3) -> Any:
                 runs.append({**key, **about, **costs, **spread})
             rates = (1e-4, 1e-3, 1e-2) if row == "adam" else (1e-3, 1e-2)
             trials += [{"objective": objective, "row": row, "params": json.dumps({"lr": r})} for r in rates]
-    return script.Study(pd.DataFrame(points), pd.DataFrame(runs), pd.DataFrame(trials))
+    return statements.Study(pd.DataFrame(points), pd.DataFrame(runs), pd.DataFrame(trials))
 
 
-def test_statements_compare_the_worst_settings_of_rows_of_different_grades(script: ModuleType) -> None:
-    told = {(s.split, s.about): s for s in script.statements(study(script)) if s.price is not None}
-    assert set(told) == {(m, a) for m in script.MATCHED for a in ("relearning", script.ANY)}
+def test_statements_compare_the_worst_settings_of_rows_of_different_grades() -> None:
+    told = {(s.split, s.about): s for s in statements.statements(study()) if s.price is not None}
+    assert set(told) == {(m, a) for m in statements.MATCHED for a in ("relearning", statements.ANY)}
     one = told["matched-forget", "relearning"]
     assert one.says == "after relearning, less of the forgotten is found in `zo-adam` than in `adam`"
     assert one.effect.difference.value == pytest.approx(0.55 - 0.75)
@@ -67,25 +60,23 @@ def test_statements_compare_the_worst_settings_of_rows_of_different_grades(scrip
     assert one.p >= one.effect.p
 
 
-def test_all_statements_are_corrected_together(script: ModuleType) -> None:
-    from zobench.metrics.paired import holm
-
-    told = script.statements(study(script))
+def test_all_statements_are_corrected_together() -> None:
+    told = statements.statements(study())
     assert [s.p for s in told] == pytest.approx(list(holm([s.effect.p for s in told])), nan_ok=True)
     assert {s.split for s in told} == {"matched-forget", "matched-retain", "test"}
     noise = next(s for s in told if s.split == "test")
     assert noise.effect.difference.value == pytest.approx((0.5 - 0.8) - (1.0 - 0.9))
 
 
-def test_distance_is_correlated_over_the_rows_of_an_objective_and_a_seed(script: ModuleType) -> None:
-    given = study(script)
+def test_distance_is_correlated_over_the_rows_of_an_objective_and_a_seed() -> None:
+    given = study()
     more = []
     for frame, column, value in ((given.points, "s", 0.65), (given.runs, "distance", 4.0)):
         third = frame[frame["row"] == "adam"].assign(row="sophia")
         hit = third["condition"] == "relearn" if column == "s" else pd.Series(True, index=third.index)
         third.loc[hit, column] = value
         more.append(pd.concat([frame, third], ignore_index=True))
-    told = script.statements(script.Study(*more, given.trials))
+    told = statements.statements(statements.Study(*more, given.trials))
     far = [s for s in told if "correlation" in s.says]
     assert [s.effect.difference.value for s in far] == [-1.0], "8, 4 and 2 apart: .55, .65 and .75 back"
 
@@ -101,20 +92,18 @@ def test_distance_is_correlated_over_the_rows_of_an_objective_and_a_seed(script:
         (-0.1, float("nan"), None, "cannot be tested"),
     ],
 )
-def test_verdicts(script: ModuleType, effect: float, p: float, price: Any, expected: str) -> None:
-    from zobench.metrics.intervals import Interval
-
+def test_verdicts(effect: float, p: float, price: Any, expected: str) -> None:
     def comparison(value: float, low: float, high: float) -> Any:
         interval = Interval(value, low, high, 0.01, 4.0, 6, 0.95, "t")
-        return script.Comparison(interval, p, p, 1.0, 1.0, 2, 6, 0)
+        return Comparison(interval, p, p, 1.0, 1.0, 2, 6, 0)
 
     paid = None if price is None else comparison(*price)
-    said = script.Statement("matched-forget", "", "", comparison(effect, -1, 1), paid, p)
-    assert script.verdict(said) == expected
+    said = statements.Statement("matched-forget", "", "", comparison(effect, -1, 1), paid, p)
+    assert unlearning_claims.verdict(said) == expected
 
 
-def test_the_page_says_what_holds_and_names_rates_on_an_edge(script: ModuleType) -> None:
-    text = script.page(study(script))
+def test_the_page_says_what_holds_and_names_rates_on_an_edge() -> None:
+    text = unlearning_claims.page(study())
     claim = "after relearning, less of the forgotten is found in `zo-adam` than in `adam`"
     short = next(line for line in text.splitlines() if line.startswith(f"- {claim}"))
     assert "**supported, keeping less** (-20.0 points [" in short
@@ -122,36 +111,17 @@ def test_the_page_says_what_holds_and_names_rates_on_an_edge(script: ModuleType)
         line.split(" |")[0]: line for line in text.splitlines() if line.startswith("| `zo-adam` | zeroth")
     }
     assert rows["| `zo-adam`"].endswith("| grad-diff, npo |"), "its rate is the least of two"
-    assert script.edges(study(script)) == {row: ["grad-diff", "npo"] for row in ("zo-adam",)}, (
+    assert unlearning_claims.edges(study()) == {row: ["grad-diff", "npo"] for row in ("zo-adam",)}, (
         "the middle of three is no edge"
     )
     assert "corrected by Holm over all 5 statements" in text.replace("\n", " ")
 
 
-def test_with_one_seed_nothing_is_claimed(script: ModuleType) -> None:
-    told = script.statements(study(script, seeds=1))
-    assert {script.verdict(s) for s in told} == {"cannot be tested"}
+def test_with_one_seed_nothing_is_claimed() -> None:
+    told = statements.statements(study(seeds=1))
+    assert {unlearning_claims.verdict(s) for s in told} == {"cannot be tested"}
 
 
-def test_the_files_hold_what_the_report_computes(
-    folder: Path,  # noqa: F811
-    tmp_path: Path,
-    docs_script: Callable[[str], ModuleType],
-) -> None:
-    docs_script("unlearning_results").compact(folder, tmp_path, "small")
-    points = pd.read_parquet(tmp_path / "small.parquet")
-    strong = points[(points["row"] == "steady") & (points["split"] == "test") & (points["strength"] == 30)]
-    worst = strong.groupby("seed")["s"].max()
-    assert worst.loc[0] == pytest.approx((0.26 - 0.018 - ORACLE) / (FULL - ORACLE), abs=1e-5)
-    runs = pd.read_parquet(tmp_path / "small-runs.parquet").set_index(["row", "seed"])
-    assert runs.loc[("steady", 0), ["backwards", "distance", "utility"]].tolist() == [10.0, 2.5, 0.5]
-    assert set(runs["role"]) == {"unlearn", "full", "oracle", "noise"}
-    assert pd.read_parquet(tmp_path / "small-trials.parquet").empty
-
-
-def test_the_committed_page_is_what_the_committed_files_give(script: ModuleType) -> None:
-    if not script.PAGE.exists():
-        pytest.skip("the whole grid has no page yet")
-    assert script.PAGE.read_text(encoding="utf-8") == script.from_results(), (
-        "run: python docs/unlearning_claims.py"
-    )
+def test_the_committed_page_is_what_the_committed_files_give() -> None:
+    text = (committed.docs() / "unlearning-claims.md").read_text(encoding="utf-8")
+    assert text == unlearning_claims.from_results(), "run: python -m zobench.studies.unlearning_claims"

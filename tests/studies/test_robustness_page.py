@@ -4,21 +4,13 @@ committed page is the one that the committed files give."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 import pytest
 
 from zobench.metrics.intervals import Interval
-
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-@pytest.fixture(scope="module")
-def script(docs_script: Callable[[str], ModuleType]) -> ModuleType:
-    return docs_script("robustness_results")
+from zobench.studies import committed, robustness
+from zobench.studies.robustness_results import flat
 
 
 def interval(value: float, stderr: float) -> Interval:
@@ -26,25 +18,23 @@ def interval(value: float, stderr: float) -> Interval:
     return Interval(value, value - half, value + half, stderr, 3.0, 4, 0.95, "t")
 
 
-def test_p_is_that_of_the_t_test_behind_the_interval(script):
-    found = script._flat("gap", interval(0.3, 0.3 / 3.182446))
+def test_p_is_that_of_the_t_test_behind_the_interval():
+    found = flat("gap", interval(0.3, 0.3 / 3.182446))
     assert found["gap_p"] == pytest.approx(0.05, abs=1e-5)
-    assert math.isnan(script._flat("gap", interval(0.0, 0.0))["gap_p"]), "no seed differs: no test"
-    assert all(math.isnan(v) for v in script._flat("gap", None).values())
+    assert math.isnan(flat("gap", interval(0.0, 0.0))["gap_p"]), "no seed differs: no test"
+    assert all(math.isnan(v) for v in flat("gap", None).values())
 
 
-def study(script, gaps):
+def study(gaps):
     attack = {"row": "zero-shot", "accuracy_before": 0.9, "accuracy": 0.5, "success_rate": 0.4}
     attack |= {"null_success_rate": 0.1, "queries": 3.0, "similarity": None, "task": "nano-sentiment"}
     attacks = [
-        {**attack, "attack": name, **script._flat("beyond_null", interval(value, 0.01))}
+        {**attack, "attack": name, **flat("beyond_null", interval(value, 0.01))}
         for name, value in (("harms", 0.3), ("helps", -0.3), ("nothing", 0.01))
     ]
     number = {"row": "mezo", "task": "nano-problems", "without": 0.5, "with": 0.4}
     number |= {"only_without": 9, "only_with": 1}
-    numbers = [
-        {**number, "arm": f"paired-number {i}", **script._flat("gap", gap)} for i, gap in enumerate(gaps)
-    ]
+    numbers = [{**number, "arm": f"paired-number {i}", **flat("gap", gap)} for i, gap in enumerate(gaps)]
     finals = [
         {
             "row": "mezo",
@@ -61,11 +51,11 @@ def study(script, gaps):
         )
         for seed in (0, 1)
     ]
-    return script.Study(pd.DataFrame(attacks), pd.DataFrame(numbers), pd.DataFrame(finals))
+    return robustness.Study(pd.DataFrame(attacks), pd.DataFrame(numbers), pd.DataFrame(finals))
 
 
-def test_verdicts_follow_the_printed_rule(script):
-    text = script.page(study(script, [interval(0.2, 0.01), interval(0.1, 0.05)]))
+def test_verdicts_follow_the_printed_rule():
+    text = robustness.page(study([interval(0.2, 0.01), interval(0.1, 0.05)]))
     assert "**Shown in 1 of 2 comparisons**, mean difference\n+15.0 points" in text
     lines = {
         line.split("|")[3].strip(): line
@@ -80,11 +70,12 @@ def test_verdicts_follow_the_printed_rule(script):
     assert "code abcdefg." in text
 
 
-def test_two_comparisons_are_harder_to_pass_than_one(script):
+def test_two_comparisons_are_harder_to_pass_than_one():
     close = interval(0.1, 0.1 / 3.5)
-    assert "1 of 1 comparisons" in script.page(study(script, [close]))
-    assert "0 of 2 comparisons" in script.page(study(script, [close, close]))
+    assert "1 of 1 comparisons" in robustness.page(study([close]))
+    assert "0 of 2 comparisons" in robustness.page(study([close, close]))
 
 
-def test_the_committed_page_is_that_of_the_committed_files(script):
-    assert (DOCS / "robustness-full.md").read_text(encoding="utf-8") == script.page(script.study())
+def test_the_committed_page_is_that_of_the_committed_files():
+    text = (committed.docs() / "robustness-full.md").read_text(encoding="utf-8")
+    assert text == robustness.page(robustness.study()), "run: python -m zobench.studies.robustness"

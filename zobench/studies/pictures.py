@@ -1,6 +1,6 @@
 """Make the pictures of the README and the docs: screenshots of a results page in headless Chromium.
 
-    python docs/pictures.py reports/fewshot/index.html docs/pictures
+    python -m zobench.studies.pictures reports/fewshot/index.html docs/pictures
 
 The top of the page and one section at desktop and at phone width in both colour schemes, a picture of each
 other section that the page has, and of a run's page. Nothing is written where the page reports an error.

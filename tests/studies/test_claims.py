@@ -4,20 +4,15 @@ committed page is the one its runs give."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-
-
-@pytest.fixture(scope="module")
-def script(docs_script: Callable[[str], ModuleType]) -> ModuleType:
-    return docs_script("claims")
+from zobench.metrics.intervals import Interval
+from zobench.metrics.paired import Comparison
+from zobench.studies import claims, committed
+from zobench.studies.rate_edges import rate_edges
 
 
 def curve(
@@ -48,14 +43,14 @@ def study() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def test_targets_times_and_ratios_are_those_of_the_definition(script: ModuleType) -> None:
+def test_targets_times_and_ratios_are_those_of_the_definition() -> None:
     points = study()
-    assert script.targets(points) == pytest.approx({"t": 0.5 + 0.9 * 0.4})
-    times = script.times(points).set_index(["row", "seed"])
+    assert claims.targets(points) == pytest.approx({"t": 0.5 + 0.9 * 0.4})
+    times = claims.times(points).set_index(["row", "seed"])
     assert times.loc[("mezo", 2), "time"] == 80
     assert times.loc[("fzoo", 2), "time"] == 40
     assert times.loc[("one-point", 2)].tolist()[1:] == [100, False]
-    found = {a.row: a for a in script.against_reference(points)}
+    found = {a.row: a for a in claims.against_reference(points)}
     assert set(found) == {"fzoo", "one-point"}
     mezo = [80.0, 80.0, 80.0]
     ratio = math.exp(sum(math.log(40 / m) for m in mezo) / 3)
@@ -75,10 +70,10 @@ def test_targets_times_and_ratios_are_those_of_the_definition(script: ModuleType
     ],
 )
 def test_verdicts_on_forwards(
-    script: ModuleType, kind: Any, ratio: float, interval: tuple[float, float, float], expected: str
+    kind: Any, ratio: float, interval: tuple[float, float, float], expected: str
 ) -> None:
-    found = script.Against("x", None, interval, 1.0, 1.0, 1, 1)
-    assert script.verdict(script.Claim("x", kind, "", "", ratio), found) == expected
+    found = claims.Against("x", None, interval, 1.0, 1.0, 1, 1)
+    assert claims.verdict(claims.Claim("x", kind, "", "", ratio), found) == expected
 
 
 @pytest.mark.parametrize(
@@ -95,29 +90,29 @@ def test_verdicts_on_forwards(
         ("no gain", 0.01, 0.03, "contradicted"),
     ],
 )
-def test_verdicts_on_accuracy(script: ModuleType, kind: Any, low: float, high: float, expected: str) -> None:
-    interval = script.Interval((low + high) / 2, low, high, 0.01, 4.0, 5, 0.95, "t")
-    comparison = script.Comparison(interval, 0.1, 0.1, 0.1, 0.5, 1, 5, 0)
-    found = script.Against("x", comparison, (1.0, 1.0, 1.0), 1.0, 1.0, 1, 1)
-    assert script.verdict(script.Claim("x", kind, "", ""), found) == expected
+def test_verdicts_on_accuracy(kind: Any, low: float, high: float, expected: str) -> None:
+    interval = Interval((low + high) / 2, low, high, 0.01, 4.0, 5, 0.95, "t")
+    comparison = Comparison(interval, 0.1, 0.1, 0.1, 0.5, 1, 5, 0)
+    found = claims.Against("x", comparison, (1.0, 1.0, 1.0), 1.0, 1.0, 1, 1)
+    assert claims.verdict(claims.Claim("x", kind, "", ""), found) == expected
 
 
-def test_a_rate_at_the_end_of_its_grid_is_named(script: ModuleType) -> None:
+def test_a_rate_at_the_end_of_its_grid_is_named() -> None:
     rates = {"mezo": (1e-4, 1e-3, 1e-2), "fzoo": (1e-3, 1e-2, 1e-1)}
     tried = [("t", row, f'{{"lr": {lr}}}') for row, values in rates.items() for lr in values]
     trials = pd.DataFrame(tried, columns=["task", "row", "params"])
     points = study().assign(params='{"lr": 0.001}')
-    assert script.on_edge(points, trials) == {"fzoo": ["t"]}
-    inside, _, _ = script.page(points, trials, None).partition("## Real")
+    assert rate_edges(points, trials) == {"fzoo": ["t"]}
+    inside, _, _ = claims.page(points, trials, points).partition("## Real")
     assert "| t |\n" in next(line + "\n" for line in inside.splitlines() if line.startswith("| `fzoo` | 95"))
 
 
-def test_every_claim_names_a_row_of_the_suite(script: ModuleType) -> None:
-    suite = (DOCS.parent / "suites" / "queries-to-target.yaml").read_text(encoding="utf-8")
-    assert all(f"\n  {claim.row}:\n" in suite for claim in script.CLAIMS)
+def test_every_claim_names_a_row_of_the_suite() -> None:
+    suite = (committed.docs().parent / "suites" / "queries-to-target.yaml").read_text(encoding="utf-8")
+    assert all(f"\n  {claim.row}:\n" in suite for claim in claims.CLAIMS)
 
 
-def test_the_committed_page_is_what_the_committed_runs_give(script: ModuleType) -> None:
-    assert (DOCS / "claims.md").read_text(encoding="utf-8") == script.from_results(), (
-        "run: python docs/claims.py"
+def test_the_committed_page_is_what_the_committed_runs_give() -> None:
+    assert (committed.docs() / "claims.md").read_text(encoding="utf-8") == claims.from_results(), (
+        "run: python -m zobench.studies.claims"
     )

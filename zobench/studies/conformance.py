@@ -1,8 +1,8 @@
 """Runs the conformance kit on every built-in method and writes ``docs/methods.md`` from what came out.
 
-    python docs/conformance.py                # methods that have no result yet, then the page
-    python docs/conformance.py mezo fzoo      # these again
-    python docs/conformance.py --render       # the page alone, from docs/results/conformance.json
+    python -m zobench.studies.conformance                # methods that have no result yet, then the page
+    python -m zobench.studies.conformance mezo fzoo      # these again
+    python -m zobench.studies.conformance --render       # the page alone, from docs/results/conformance.json
 
 A result is kept per method as soon as it is there, so an interrupted run goes on where it stopped. Nothing is
 written that was not run.
@@ -13,22 +13,19 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from zobench.plugins import entries, lookup
+from zobench.studies import committed, markdown
 from zobench.zo.conformance import CHECKS, CheckResult, check
 
-HERE = Path(__file__).resolve().parent
-RESULTS = HERE / "results" / "conformance.json"
-PAGE = HERE / "methods.md"
 COLUMNS = ("method", "source", "forwards/step", "passes", "state B/param", "spaces", "replay")
 HEAD = """# Methods
 
 Every built-in zeroth-order method and control of `zobench list methods`: its card, its declared cost under
 its own defaults, and what a run of the conformance kit found (`zobench check NAME`).
-Written by `docs/conformance.py`; a test holds the page to the catalogue.
+Written by `python -m zobench.studies.conformance`; a test holds the page to the catalogue.
 
 - **forwards/step**: mean over a long run, of one minibatch each (forward plus backward is 3, a
   Jacobian-vector product 2); a number after `+` is spent once before the first step.
@@ -85,14 +82,19 @@ def stale(body: dict[str, Any] | None) -> bool:
     return body is None or set(body["checks"]) != set(CHECKS)
 
 
+def results_file() -> Path:
+    return committed.results() / "conformance.json"
+
+
 def kept() -> dict[str, Any]:
-    return dict(json.loads(RESULTS.read_text(encoding="utf-8"))) if RESULTS.exists() else {}
+    """Method -> its result, as committed."""
+    file = results_file()
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
 
 def keep(found: dict[str, Any]) -> None:
     ordered = {name: found[name] for name in builtin() if name in found}
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    results_file().write_text(json.dumps(ordered, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def card_row(name: str) -> list[str]:
@@ -106,30 +108,24 @@ def card_row(name: str) -> list[str]:
     return [f"`{name}`", card.source, *numbers, ", ".join(card.spaces), card.replay]
 
 
-def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
-    cells = [list(header), *map(list, rows)]
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
-    return [lines[0], "|" + "---|" * len(cells[0]), *lines[1:]]
-
-
 def page(found: dict[str, Any]) -> str:
     """The whole page from the kept results; a method without any is said to be without."""
     names = builtin()
-    lines = [HEAD, "## Cards", "", *table(COLUMNS, map(card_row, names)), "", "## Update rules", ""]
+    lines = [HEAD, "## Cards", "", *markdown.table(COLUMNS, map(card_row, names)), "", "## Update rules", ""]
     for name in names:
         card = lookup("methods", name).card
         lines.append(f"- `{name}`, {card.title}: `{card.formula}`")
     lines += ["", "## Conformance", "", *summary(found, names), ""]
-    lines += table(("method", *CHECKS), matrix(found, names))
+    lines += markdown.table(("method", *CHECKS), matrix(found, names))
     lines += ["", "### What each check asks", ""]
     lines += [f"- **{name}**: {asked(name)}" for name in CHECKS]
     lines += ["", "### The traps of published code", ""]
-    lines += table(("what must hold", "shown by"), TRAPS)
+    lines += markdown.table(("what must hold", "shown by"), TRAPS)
     lines += [
         "",
         "### Skips, with their reasons",
         "",
-        *table(("check", "reason", "methods"), skips(found)),
+        *markdown.table(("check", "reason", "methods"), skips(found)),
         "",
     ]
     return "\n".join(lines)
@@ -186,7 +182,7 @@ def main(arguments: list[str]) -> None:
             keep(found)
             failed = [c for c, (kind, _) in found[name]["checks"].items() if kind == "FAIL"]
             print(f"{name}: {found[name]['cpu_seconds']} s", *failed, flush=True)
-    PAGE.write_text(page(kept()), encoding="utf-8")
+    committed.write_page("methods", page(kept()))
 
 
 if __name__ == "__main__":

@@ -1,162 +1,34 @@
 """Does the grade of the optimizer decide how robust forgetting is? Writes ``docs/unlearning-claims.md``.
 
-    python docs/unlearning_results.py RESULTS   # first: docs/results/unlearning-full*.parquet
-    python docs/unlearning_claims.py
+    python -m zobench.studies.unlearning_results RESULTS   # first: docs/results/unlearning-full*.parquet
+    python -m zobench.studies.unlearning_claims
 
-Statements are made for all pairs of rows of different grades, none chosen by its outcome; verdicts follow the
-rule printed on the page.
+Verdicts follow the rule printed on the page.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from zobench.studies import committed, markdown
+from zobench.studies.rate_edges import rate_edges
+from zobench.studies.unlearning_statements import (
+    ANY,
+    FAMILIES,
+    GRADES,
+    MATCHED,
+    Statement,
+    Study,
+    before,
+    statements,
+    worst,
+)
 
-import numpy as np
-import pandas as pd
-from scipy import stats
-
-from zobench.metrics.paired import Comparison, compare, compare_groups, holm
-
-HERE = Path(__file__).resolve().parent
-RESULTS, PAGE = HERE / "results", HERE / "unlearning-claims.md"
 ALPHA, MARGIN = 0.05, 0.02
-KEYS = ["objective", "row", "seed"]
-GRADES = {
-    "r-adazo-sphere": "zeroth",
-    "r-adazo": "zeroth",
-    "zo-adam": "zeroth",
-    "alternating": "mixed",
-    "adam": "first",
-    "sophia": "second",
-}
-ORDER = ("zeroth", "mixed", "first", "second")
-FAMILIES = {
-    "relearning": ("relearn", "relearn slowly"),
-    "fine-tuning on retained facts": ("fine-tune",),
-    "quantization": ("quantize",),
-    "pruning": ("prune",),
-    "weight noise": ("weight-noise",),
-    "asking otherwise": ("rephrase", "prefix", "option-order", "mscr"),
-}
-ANY = "the most successful probe"
-MATCHED = ("matched-forget", "matched-retain")
 TITLES = {
     "matched-forget": "At matched forgetting",
     "matched-retain": "At matched retention",
     "test": "At equal forwards",
 }
 OPEN = ("not supported", "cannot be tested")
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """What the page is computed from: the three files."""
-
-    points: pd.DataFrame
-    runs: pd.DataFrame
-    trials: pd.DataFrame
-
-    def rows(self) -> list[str]:
-        """Rows that unlearn, by grade."""
-        found = set(self.runs.loc[self.runs["role"] == "unlearn", "row"])
-        return [r for grade in ORDER for r in GRADES if GRADES[r] == grade and r in found]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """``says`` claims a negative ``effect``; ``price``: difference of the retained scores of the same models
-    before the probe, where the statement compares two rows. ``p`` is Holm's, over all of the page."""
-
-    split: str
-    about: str
-    says: str
-    effect: Comparison
-    price: Comparison | None = None
-    p: float = float("nan")
-
-
-def worst(points: pd.DataFrame, split: str, conditions: tuple[str, ...] | None) -> pd.DataFrame:
-    """Per unlearned model the highest S over settings of these probes (of all, where ``None``): columns
-    ``task, row, seed, value``."""
-    part = points[(points["split"] == split) & (points["role"] == "unlearn") & points["s"].notna()]
-    wanted = part["condition"] != "none" if conditions is None else part["condition"].isin(conditions)
-    return _named(part[wanted].groupby(KEYS)["s"].max())
-
-
-def before(points: pd.DataFrame, split: str, column: str, role: str = "unlearn") -> pd.DataFrame:
-    """The same without a probe, of S or of the retained score."""
-    part = points[(points["split"] == split) & (points["role"] == role) & (points["condition"] == "none")]
-    return _named(part.groupby(KEYS)[column].mean())
-
-
-def _named(values: pd.Series) -> pd.DataFrame:
-    return values.dropna().rename("value").reset_index().rename(columns={"objective": "task"})
-
-
-def statements(study: Study) -> list[Statement]:
-    """Every statement that the runs can speak to, p-values corrected by Holm over all of them."""
-    found = [*_of_grades(study), *_of_distance(study), *_of_noise(study)]
-    adjusted = holm([s.effect.p for s in found])
-    return [
-        Statement(s.split, s.about, s.says, s.effect, s.price, float(p))
-        for s, p in zip(found, adjusted, strict=True)
-    ]
-
-
-def pairs(rows: list[str]) -> list[tuple[str, str]]:
-    """The row of the lower grade first; rows of one grade are not compared."""
-    rank = {r: ORDER.index(GRADES[r]) for r in rows}
-    return [(a, b) for a in rows for b in rows if rank[a] < rank[b]]
-
-
-def _of_grades(study: Study) -> Iterator[Statement]:
-    for split in MATCHED:
-        kept = before(study.points, split, "retained")
-        for about, conditions in (*FAMILIES.items(), (ANY, None)):
-            values = worst(study.points, split, conditions)
-            for a, b in pairs(study.rows()):
-                effect = compare(values, a, b)
-                if effect is not None:
-                    says = f"after {about}, less of the forgotten is found in `{a}` than in `{b}`"
-                    yield Statement(split, about, says, effect, compare(kept, a, b))
-
-
-def _of_distance(study: Study) -> Iterator[Statement]:
-    """Rank correlation over rows, one for each objective and seed, against none."""
-    split = "matched-forget"
-    moved = study.runs[study.runs["role"] == "unlearn"].assign(moved=lambda d: d["distance"] * d[split])
-    moved = moved[[*KEYS, "moved"]].rename(columns={"objective": "task"})
-    for about in ("relearning", "fine-tuning on retained facts"):
-        both = worst(study.points, split, FAMILIES[about]).merge(moved, on=["task", "row", "seed"]).dropna()
-        groups: dict[str, list[float]] = {}
-        for (task, _), own in both.groupby(["task", "seed"]):
-            if own["moved"].nunique() > 2 and own["value"].nunique() > 1:
-                groups.setdefault(str(task), []).append(float(stats.spearmanr(own["moved"], own["value"])[0]))
-        if groups:
-            found = [np.array(g) for g in groups.values()]
-            says = (
-                f"the farther a row moved the weights, the less comes back after {about} (rank correlation)"
-            )
-            yield Statement(split, about, says, compare_groups(found, [0 * g for g in found]))
-
-
-def _of_noise(study: Study) -> Iterator[Statement]:
-    both = pd.concat([_selectivity(study, role) for role in ("unlearn", "noise")], ignore_index=True)
-    for row in study.rows():
-        effect = compare(both, row, f"noise as far as {row}")
-        if effect is not None:
-            says = f"`{row}` forgets more selectively than a random move as far as its own"
-            yield Statement("test", "", says, effect)
-
-
-def _selectivity(study: Study, role: str) -> pd.DataFrame:
-    """S minus the retained score without a probe: what is left of the forgotten, against what is kept."""
-    s, kept = (before(study.points, "test", column, role) for column in ("s", "retained"))
-    both = s.merge(kept, on=["task", "row", "seed"], suffixes=("", "_kept"))
-    return both.assign(value=both["value"] - both["value_kept"]).drop(columns="value_kept")
 
 
 def verdict(said: Statement) -> str:
@@ -173,14 +45,7 @@ def verdict(said: Statement) -> str:
 
 def edges(study: Study) -> dict[str, list[str]]:
     """Rows whose chosen rate is an end of its grid, with the objectives."""
-    found: dict[str, list[str]] = {}
-    chosen = study.runs[study.runs["role"] == "unlearn"]
-    for (objective, row), tried in study.trials.groupby(["objective", "row"]):
-        rates = sorted({json.loads(p)["lr"] for p in tried["params"]})
-        mine = chosen[(chosen["objective"] == objective) & (chosen["row"] == row)]
-        if {json.loads(p)["lr"] for p in mine["params"]} & {rates[0], rates[-1]}:
-            found.setdefault(str(row), []).append(str(objective))
-    return found
+    return rate_edges(study.runs[study.runs["role"] == "unlearn"], study.trials, "objective")
 
 
 def page(study: Study) -> str:
@@ -193,7 +58,7 @@ def page(study: Study) -> str:
         rows=", ".join(f"`{r}` ({GRADES[r]})" for r in study.rows()),
         seeds=own["seed"].nunique(),
         budget=int(own["forwards"].max()),
-        commits=", ".join(sorted({c[:7] for c in own["commit"]})),
+        commits=markdown.commits(own),
         count=len(told),
     )
     lines = [head, "## In short", "", *_short(told), "", "## The rows", "", ROWS_HEAD, *_overview(study)]
@@ -288,8 +153,9 @@ def _means(study: Study, split: str) -> list[str]:
 
 HEAD = """# Does the grade of the optimizer decide how robust forgetting is?
 
-Written by `docs/unlearning_claims.py` from `docs/results/unlearning-full*.parquet`: the {runs} unlearned
-models of `zobench run suites/unlearning-full.yaml`. Objectives: {objectives}. Rows and their grades:
+Written by `python -m zobench.studies.unlearning_claims` from `docs/results/unlearning-full*.parquet`:
+the {runs} unlearned models of `zobench run suites/unlearning-full.yaml`. Objectives:
+{objectives}. Rows and their grades:
 {rows}. {seeds} seeds, {budget} forwards at most, code {commits}. A model of 0.45 M parameters, invented
 facts: nothing here is about large models.
 
@@ -328,10 +194,14 @@ far as the row moved it: a move that destroys the model forgets everything and i
 """
 
 
-def from_results(folder: Path = RESULTS, name: str = "unlearning-full") -> str:
-    tables = (pd.read_parquet(folder / f"{name}{ending}.parquet") for ending in ("", "-runs", "-trials"))
-    return page(Study(*tables))
+def from_results() -> str:
+    """The page from the committed files."""
+    return page(Study(*(committed.read(f"unlearning-full{e}") for e in ("", "-runs", "-trials"))))
+
+
+def main() -> None:
+    committed.write_page("unlearning-claims", from_results())
 
 
 if __name__ == "__main__":
-    PAGE.write_text(from_results(), encoding="utf-8")
+    main()

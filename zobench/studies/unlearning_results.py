@@ -1,6 +1,6 @@
-"""Three small files from the results of the whole unlearning grid, for ``docs/unlearning_claims.py``.
+"""Three small files from the results of the whole unlearning grid, for ``zobench.studies.unlearning_claims``.
 
-    python docs/unlearning_results.py RESULTS
+    python -m zobench.studies.unlearning_results RESULTS
 
 ``docs/results/unlearning-full.parquet`` holds one line per run, model probed (``split``), probe and setting:
 forget score, retained score, S. ``unlearning-full-runs.parquet`` holds one line per run: parameters, cost,
@@ -17,15 +17,16 @@ import pandas as pd
 
 from zobench.report import forgetting
 from zobench.report.source import Source, open_results
+from zobench.studies import committed
 
-RESULTS = Path(__file__).resolve().parent / "results"
 KEYS = ["objective", "row", "seed"]
 MATCHED = ("matched-forget", "matched-retain")
 KEPT = ("utility", "privleak", "forget_open_accuracy", "forget_choice_accuracy", "forget_rouge_l_recall")
 
 
-def compact(folder: Path, to: Path = RESULTS, name: str = "unlearning-full") -> None:
-    """The three files of the page from a results folder."""
+def compact(folder: Path, to: Path | None = None, name: str = "unlearning-full") -> None:
+    """Write the three files of a results folder into ``to`` (``docs/results``)."""
+    to = to or committed.results()
     source = open_results(folder)
     about = source.runs.set_index("run_id")
     points = forgetting.probed(source).assign(objective=lambda d: d["run_id"].map(about["task"]))
@@ -35,7 +36,7 @@ def compact(folder: Path, to: Path = RESULTS, name: str = "unlearning-full") -> 
     tables = {"": points[columns], "-runs": _runs(source), "-trials": _trials(source)}
     for ending, table in tables.items():
         ordered = table.sort_values([c for c in table.columns if c in columns[:-3]], ignore_index=True)
-        ordered.to_parquet(to / f"{name}{ending}.parquet", index=False, compression="zstd")
+        committed.keep(ordered, to / f"{name}{ending}.parquet")
 
 
 def _wide(source: Source, kind: str, split: str, names: tuple[str, ...]) -> pd.DataFrame:

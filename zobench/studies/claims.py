@@ -1,7 +1,7 @@
 """Which published claims appear at the scale of the built-in model: writes ``docs/claims.md`` from kept runs.
 
-    python docs/claims.py --from RESULTS NAME   # compact the results folder of suite NAME, then the page
-    python docs/claims.py                       # the page alone, from docs/results/*.parquet
+    python -m zobench.studies.claims --from RESULTS NAME   # compact the results of suite NAME, then the page
+    python -m zobench.studies.claims                       # the page alone, from docs/results/*.parquet
 
 ``docs/results/NAME.parquet`` holds one line per run and evaluation point: task, row, group, parameters
 chosen, seed, forwards, test accuracy. Everything on the page is computed from it; verdicts follow the
@@ -11,7 +11,6 @@ rule printed there.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +22,14 @@ import pandas as pd
 from zobench.metrics.curves import time_to_target
 from zobench.metrics.intervals import Interval
 from zobench.metrics.paired import Comparison, compare, holm
-from zobench.store.reader import read
+from zobench.studies import claims_results, committed, markdown
+from zobench.studies.rate_edges import rate_edges
 
-HERE = Path(__file__).resolve().parent
-PAGE = HERE / "claims.md"
+SUITE, REAL = "queries-to-target", "fewshot-real"
+"""Names of the committed tables."""
 REFERENCE = "mezo"
 SHARE = 0.9
 MARGIN = 0.02
-COLUMNS = ["task", "row", "group", "params", "seed", "forwards", "accuracy", "chance", "budget", "commit"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,46 +67,6 @@ CLAIMS = (
     Claim("subzero", "higher", "more accurate than MeZO (OPT-13B)", "2410.08989"),
     Claim("kerzoo", "higher", "2.6 to 2.9 points more accurate (OPT-2.7B)", "2505.18886"),
 )
-
-
-def compact(folder: Path, name: str) -> Path:
-    """One Parquet file of the clean test accuracy of every finished run of the comparison in ``folder``."""
-    found = read([folder], ("runs", "metrics"))
-    runs, metrics = found.runs, found.metrics
-    runs = runs[(runs["purpose"] == "result") & runs["status"].isin(("done", "diverged", "budget"))]
-    points = metrics[
-        (metrics["metric"] == "accuracy")
-        & (metrics["split"] == "test")
-        & (metrics["condition_kind"] == "clean")
-    ]
-    points = points[["run_id", "forwards", "value"]].rename(columns={"value": "accuracy"})
-    runs = runs.rename(
-        columns={"method_params": "params", "budget_forwards": "budget", "git_commit": "commit"}
-    )
-    table = runs.drop(columns="forwards").merge(points, on="run_id")
-    path = HERE / "results" / f"{name}.parquet"
-    ordered = table[COLUMNS].sort_values(["task", "row", "seed", "forwards"], ignore_index=True)
-    ordered.to_parquet(path, index=False, compression="zstd")
-    return path
-
-
-def compact_trials(folder: Path, name: str) -> Path:
-    """One Parquet file of every trial of the tuning: task, row, parameters, seed, validation score, cost."""
-    found = read([folder], ("runs", "metrics"))
-    runs, metrics = found.runs, found.metrics
-    runs = runs[runs["purpose"] == "tuning"]
-    scored = metrics[(metrics["split"] == "validation") & metrics["final"]]
-    scored = scored[["run_id", "metric", "value"]].rename(columns={"value": "validation"})
-    runs = runs.rename(columns={"method_params": "params"}).drop(columns="row")
-    runs = runs.rename(columns={"tuning_of": "row"})
-    table = runs.merge(
-        scored, left_on=["run_id", "primary_metric"], right_on=["run_id", "metric"], how="left"
-    )
-    path = HERE / "results" / f"{name}-trials.parquet"
-    ordered = table[["task", "row", "params", "seed", "status", "validation", "forwards"]]
-    ordered = ordered.sort_values(["task", "row", "params", "seed"], ignore_index=True)
-    ordered.to_parquet(path, index=False, compression="zstd")
-    return path
 
 
 def finals(points: pd.DataFrame) -> pd.DataFrame:
@@ -191,17 +150,6 @@ def verdict(claim: Claim, found: Against) -> str:
     return "appears" if low > 0 else "contradicted" if high < 0 else "not shown"
 
 
-def on_edge(points: pd.DataFrame, trials: pd.DataFrame) -> dict[str, list[str]]:
-    """Rows whose chosen learning rate is the least or the largest that was tried, with the tasks."""
-    found: dict[str, list[str]] = {}
-    for (task, row), tried in trials.groupby(["task", "row"]):
-        rates = sorted({json.loads(params)["lr"] for params in tried["params"]})
-        mine = points[(points["task"] == task) & (points["row"] == row)]
-        if {json.loads(params)["lr"] for params in mine["params"]} & {rates[0], rates[-1]}:
-            found.setdefault(str(row), []).append(str(task))
-    return found
-
-
 def measured(claim: Claim, found: Against) -> str:
     if claim.kind == "fewer":
         return "{:.2f} × MeZO's forwards [{:.2f}, {:.2f}]".format(*found.ratio)
@@ -209,74 +157,68 @@ def measured(claim: Claim, found: Against) -> str:
     return f"{100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
 
 
-def page(points: pd.DataFrame, trials: pd.DataFrame, real: pd.DataFrame | None) -> str:
+def page(points: pd.DataFrame, trials: pd.DataFrame, real: pd.DataFrame) -> str:
     """The whole page in Markdown."""
-    edges = on_edge(points, trials)
     found = against_reference(points)
-    by_row = {a.row: a for a in found}
-    tasks, seeds = sorted(points["task"].unique()), points["seed"].nunique()
     goal = ", ".join(f"{t} {100 * v:.1f} %" for t, v in sorted(targets(points).items()))
-    lines = [
-        HEAD.format(
-            tasks=" and ".join(tasks),
-            seeds=seeds,
-            budget=int(points["budget"].max()),
-            goal=goal,
-            commits=_commits(points),
-        )
-    ]
-    lines += ["| row | published | source | measured here | verdict |", "|---|---|---|---|---|"]
-    for c in CLAIMS:
-        if c.row in by_row:
-            a = by_row[c.row]
-            lines.append(f"| `{c.row}` | {c.says} | {c.source} | {measured(c, a)} | **{verdict(c, a)}** |")
-    lines += ["", "## Every method against MeZO", "", TABLE_HEAD]
-    lines += ["| row | " + " | ".join(tasks) + " | difference | p | forwards ratio | p | reached | edge |"]
-    lines += ["|---|" + "---|" * (len(tasks) + 6)]
-    means = finals(points).groupby(["row", "task"])["value"].mean()
-    none = " | ".join(["–"] * 5)
-    for row in sorted(points["row"].unique(), key=lambda r: -means[r].mean()):
-        cells = " | ".join(f"{100 * means[row, t]:.1f}" if (row, t) in means.index else "–" for t in tasks)
-        edge = ", ".join(t.removeprefix("nano-") for t in edges.get(row, []))
-        lines.append(f"| `{row}` | {cells} | {_cells(by_row[row]) if row in by_row else none} | {edge} |")
-    if real is not None:
-        lines += ["", REAL_HEAD, *_real_table(real)]
+    head = HEAD.format(
+        tasks=" and ".join(sorted(points["task"].unique())),
+        seeds=points["seed"].nunique(),
+        budget=int(points["budget"].max()),
+        goal=goal,
+        commits=markdown.commits(points),
+    )
+    lines = [head, *_claims({a.row: a for a in found}), "", "## Every method against MeZO", "", TABLE_HEAD]
+    lines += [*_methods(points, trials, found), "", REAL_HEAD, *_real_table(real)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(a: Against) -> str:
-    d = a.accuracy.difference
-    difference = f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+def _claims(by_row: dict[str, Against]) -> list[str]:
+    cells = [
+        [f"`{c.row}`", c.says, c.source, measured(c, by_row[c.row]), f"**{verdict(c, by_row[c.row])}**"]
+        for c in CLAIMS
+        if c.row in by_row
+    ]
+    return markdown.table(["row", "published", "source", "measured here", "verdict"], cells)
+
+
+def _methods(points: pd.DataFrame, trials: pd.DataFrame, found: list[Against]) -> list[str]:
+    """Every row, best mean final accuracy first."""
+    edges, by_row = rate_edges(points, trials), {a.row: _cells(a) for a in found}
+    tasks = sorted(points["task"].unique())
+    means = finals(points).groupby(["row", "task"])["value"].mean()
+    lines = []
+    for row in sorted(points["row"].unique(), key=lambda r: -means[r].mean()):
+        accuracy = [markdown.percent(means.get((row, t))) for t in tasks]
+        edge = ", ".join(t.removeprefix("nano-") for t in edges.get(row, []))
+        lines.append([f"`{row}`", *accuracy, *by_row.get(row, [markdown.NOTHING] * 5), edge])
+    head = ["row", *tasks, "difference", "p", "forwards ratio", "p", "reached", "edge"]
+    return markdown.table(head, lines)
+
+
+def _cells(a: Against) -> list[str]:
     ratio = "{:.2f} [{:.2f}, {:.2f}]".format(*a.ratio)
-    return f"{difference} | {a.p_accuracy:.2g} | {ratio} | {a.p_ratio:.2g} | {a.reached}/{a.runs}"
+    p = (f"{a.p_accuracy:.2g}", f"{a.p_ratio:.2g}")
+    return [markdown.points(a.accuracy.difference), p[0], ratio, p[1], f"{a.reached}/{a.runs}"]
 
 
 def _real_table(real: pd.DataFrame) -> list[str]:
     last = finals(real)
-    last = last.assign(mezo=last["seed"].map(last[last["row"] == REFERENCE].set_index("seed")["value"]))
-    lines = ["| row | accuracy | difference from MeZO | runs | code |", "|---|---|---|---|---|"]
+    lines = []
     for row, runs in sorted(last.groupby("row"), key=lambda g: -g[1]["value"].mean()):
         pair = None if row == REFERENCE else compare(last, str(row), REFERENCE)
-        shown = "–"
-        if pair is not None:
-            d = pair.difference
-            shown = f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
-        lines.append(
-            f"| `{row}` | {100 * runs['value'].mean():.1f} | {shown} | {len(runs)} | {_commits(runs)} |"
-        )
-    return lines
-
-
-def _commits(runs: pd.DataFrame) -> str:
-    return ", ".join(sorted({c[:7] for c in runs["commit"]}))
+        shown = markdown.NOTHING if pair is None else markdown.points(pair.difference)
+        mean = markdown.percent(runs["value"].mean())
+        lines.append([f"`{row}`", mean, shown, str(len(runs)), markdown.commits(runs)])
+    return markdown.table(["row", "accuracy", "difference from MeZO", "runs", "code"], lines)
 
 
 HEAD = """# Which published claims appear at this scale
 
-Written by `docs/claims.py` from `docs/results/queries-to-target.parquet`, the runs of `zobench run
-suites/queries-to-target.yaml`: {tasks} on the built-in model of about a million parameters, all weights
-tuned, {budget} forwards a run, {seeds} seeds, code {commits}. Every method chose its learning rate among
-five, half a decade apart, on validation rows of another data seed
+Written by `python -m zobench.studies.claims` from `docs/results/queries-to-target.parquet`, the runs of
+`zobench run suites/queries-to-target.yaml`: {tasks} on the built-in model of about a million
+parameters, all weights tuned, {budget} forwards a run, {seeds} seeds, code {commits}. Every method chose its
+learning rate among five, half a decade apart, on validation rows of another data seed
 (`docs/results/queries-to-target-trials.parquet`); the grids' centres come from one pilot for all
 (`benchmarks/rate_pilot.py`). Other parameters: each paper's defaults. What holds at a million parameters,
 {budget} forwards and two classification tasks need not hold at seven billion and forty thousand, nor the
@@ -302,22 +244,18 @@ final test accuracy in per cent on 500 rows, difference in points with 95 % t in
 """
 
 
+def from_results() -> str:
+    """The page from the committed files."""
+    return page(*map(committed.read, (SUITE, f"{SUITE}-trials", REAL)))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--from", dest="source", nargs=2, metavar=("RESULTS", "NAME"))
     options = parser.parse_args()
     if options.source:
-        folder, name = Path(options.source[0]), options.source[1]
-        compact(folder, name)
-        compact_trials(folder, name)
-    PAGE.write_text(from_results(), encoding="utf-8")
-
-
-def from_results() -> str:
-    real = HERE / "results" / "fewshot-real.parquet"
-    points = pd.read_parquet(HERE / "results" / "queries-to-target.parquet")
-    trials = pd.read_parquet(HERE / "results" / "queries-to-target-trials.parquet")
-    return page(points, trials, pd.read_parquet(real) if real.exists() else None)
+        claims_results.compact(Path(options.source[0]), options.source[1])
+    committed.write_page("claims", from_results())
 
 
 if __name__ == "__main__":

@@ -1,0 +1,38 @@
+"""Tables and numbers of the Markdown pages that the studies write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from zobench.metrics.intervals import Interval
+
+NOTHING = "–"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table; a ``|`` within a cell is escaped."""
+    cells = [list(header), *map(list, rows)]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells]
+    return [lines[0], "|" + "---|" * len(header), *lines[1:]]
+
+
+def percent(value: float | None) -> str:
+    return NOTHING if value is None or value != value else f"{100 * value:.1f}"
+
+
+def points(d: Interval) -> str:
+    """A difference of shares in points with its interval: ``+1.5 [-0.2, +3.2]``."""
+    if d.value != d.value:
+        return NOTHING
+    return f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
+
+
+def p_value(p: float, digits: int = 3) -> str:
+    return NOTHING if p != p else f"{p:.{digits}g}"
+
+
+def commits(runs: pd.DataFrame) -> str:
+    """Short names of the commits that made the runs."""
+    return ", ".join(sorted({str(c)[:7] for c in runs["commit"].dropna()}))
