@@ -14,14 +14,13 @@ from zobench.report import (
     overview,
     page,
     payload,
+    rank_diagram,
     reaching,
     robustness,
     runpages,
-    svg,
     tables,
 )
 from zobench.report.analysis import Analysis, analyse
-from zobench.report.ranking import Ranking
 
 TOP_RUNS = 50
 
@@ -85,7 +84,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "blocks": [names[b] for b in ranking.blocks],
         "ranking": tables.ranking_rows(ranking, runs, found.attacks),
         "critical": ranking.critical,
-        "diagram": diagram(ranking),
+        "diagram": rank_diagram.diagram(ranking.critical),
         "tie_groups": ranking.tie_groups,
         "heat": tables.heat(ranking),
         "attacks": found.attacks.astype(object).where(found.attacks.notna(), None).to_dict("records"),
@@ -95,10 +94,3 @@ def context(found: Analysis) -> dict[str, Any]:
         "broken": tables.broken_runs(found.source),
         "counts": {"runs": len(runs), "tuning": int((found.source.runs["purpose"] == "tuning").sum())},
     }
-
-
-def diagram(ranking: Ranking) -> str:
-    """The critical-difference diagram where it can be read: three to thirty rows."""
-    if ranking.critical is None or not 3 <= len(ranking.ranked) <= 30:
-        return ""
-    return svg.critical_difference(ranking.critical)

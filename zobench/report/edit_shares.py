@@ -121,7 +121,7 @@ def intensity(
                 ci = interval(group["seed"], group["final_correct"])
                 points.append((float(strength), ci.value, ci.half))
             lines.append(Line(str(row), rows.index(str(row)), tuple(points)))
-        lines.sort(key=lambda line: line.place)
+        lines.sort(key=lambda line: rows.index(line.name))
         title = f"{_short(family)}, by {unit.replace('_', ' ')}"
         svg = chart(lines, title)
         out.append({"label": names.get(block, block), "name": title, "svg": svg})

@@ -1,4 +1,4 @@
-"""A small line chart of accuracies with intervals, drawn at build time: no script, a text alternative."""
+"""Line charts drawn at build time: accuracy under attack, training after unlearning, curves of one run."""
 
 from __future__ import annotations
 
@@ -8,96 +8,109 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from zobench.report.svg import cut
+from zobench.report import svg
 
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 380, 190, 34, 24, 10, 96
-NAME_ROOM, TICK_ROOM = 11, 24
 COLOURS = 6
-"""Series colours that the style sheet defines; further lines start again, dashed."""
+"""Series colours that the style sheet defines."""
+DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 5", "12 4")
+"""Every line has dashes of its own as well, so that colour is not needed to tell lines apart."""
+MOST_DOTS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One row: its place (which decides the colour) and (x, accuracy, half width of the interval or nan)."""
+    """One row: its place (which decides colour and dashes; ``None`` draws it thin and grey) and its points
+    (x, y, half width of the interval or nan).
+    """
 
     name: str
-    place: int
+    place: int | None
     points: tuple[tuple[float, float, float], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Size of a chart in pixels, its margins, the range of y with the values that get a number, and the room
+    for names at the ends of the lines: pixels between them and letters of each.
+    """
+
+    width: int
+    height: int
+    left: int
+    right: int
+    low: float
+    high: float
+    marks: tuple[tuple[float, str], ...]
+    room: float = 11
+    letters: int = 15
+    top: int = 10
+    bottom: int = 24
+    tick_room: float = 24
+
+    def across(self, xs: Sequence[float]) -> svg.Scale:
+        """Pixels of x."""
+        low, high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
+        return svg.Scale(low, high, self.left, self.width - self.right)
+
+    def up(self) -> svg.Scale:
+        """Pixels of y."""
+        return svg.Scale(self.low, self.high, self.height - self.bottom, self.top)
+
+
+SHARES = Frame(380, 190, 34, 96, 0.0, 1.0, ((0.0, "0"), (0.5, "50"), (1.0, "100")))
+"""The frame of accuracies: percent from 0 to 100, common to all drawings."""
+
+
 def chart(lines: Sequence[Line], title: str) -> Markup:
-    """Accuracy in percent against x, from 0 to 100, common to all drawings."""
-    xs = sorted({x for line in lines for x, _, _ in line.points})
-    low, high = (xs[0], xs[-1]) if xs else (0.0, 1.0)
-    span = (high - low) or 1.0
-
-    def place(x: float) -> float:
-        return round(LEFT + (WIDTH - LEFT - RIGHT) * (x - low) / span, 1)
-
-    drawn = [_grid(), _ticks(xs, place)]
-    names = _name_places([_y(line.points[-1][1]) for line in lines])
-    drawn += [_drawn(line, place, at) for line, at in zip(lines, names, strict=True)]
+    """Accuracy in percent against x; the text alternative tells every point."""
     said = "; ".join(
         f"{s.name}: " + ", ".join(f"{100 * y:.1f} at {x:g}" for x, y, _ in s.points) for s in lines
     )
-    return Markup('<svg class="lines" role="img" aria-label="{}. {}" viewBox="0 0 {} {}">{}</svg>').format(
-        title, said, WIDTH, HEIGHT, Markup("").join(drawn)
-    )
+    return draw(lines, f"{title}. {said}", SHARES)
 
 
-def _y(value: float) -> float:
-    return round(TOP + (HEIGHT - TOP - BOTTOM) * (1 - min(1.0, max(0.0, value))), 1)
-
-
-def _grid() -> Markup:
-    parts = [
-        Markup(
-            '<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>'
-            '<text class="tick" x="{}" y="{}" text-anchor="end">{}</text>'
-        ).format(LEFT, WIDTH - RIGHT, _y(v), _y(v), LEFT - 5, _y(v) + 4, round(100 * v))
-        for v in (0.0, 0.5, 1.0)
-    ]
-    return Markup("").join(parts)
-
-
-def _ticks(xs: Sequence[float], place: object) -> Markup:
-    assert callable(place)
-    few = xs if len(xs) <= 6 else [xs[0], xs[len(xs) // 2], xs[-1]]
-    apart = [x for x, after in pairwise(few) if place(after) - place(x) >= TICK_ROOM]
-    shown = [*apart, *few[-1:]]
-    text = Markup('<text class="tick" x="{}" y="{}" text-anchor="middle">{:g}</text>')
-    return Markup("").join(text.format(place(x), HEIGHT - 7, x) for x in shown)
-
-
-def _name_places(wanted: Sequence[float]) -> list[float]:
-    """Heights of the names beside the ends of their lines: apart from each other, above the axis' numbers."""
-    order = sorted(range(len(wanted)), key=wanted.__getitem__)
-    found = list(wanted)
-    for before, i in pairwise(order):
-        found[i] = max(found[i], found[before] + NAME_ROOM)
-    bottom: float = HEIGHT - BOTTOM
-    for i in reversed(order):
-        found[i] = min(found[i], bottom)
-        bottom = found[i] - NAME_ROOM
-    return found
-
-
-def _drawn(line: Line, place: object, name_at: float) -> Markup:
-    assert callable(place)
-    style = f"s{line.place % COLOURS}" + (" again" if line.place >= COLOURS else "")
-    spots = [(place(x), _y(y)) for x, y, _ in line.points]
-    bars = [
-        Markup('<line class="bar {}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(
-            style, px, px, _y(y - half), _y(y + half)
+def draw(lines: Sequence[Line], label: str, frame: Frame, style: str = "lines") -> Markup:
+    """Lines in a frame, each with its name at its end."""
+    xs = sorted({x for line in lines for x, _, _ in line.points})
+    across, up = frame.across(xs), frame.up()
+    ends = svg.apart([up(s.points[-1][1]) for s in lines], frame.room, frame.height - frame.bottom)
+    parts = [*_grid(frame, up), *_ticks(frame, across, xs)]
+    for line, end in zip(lines, ends, strict=True):
+        parts += _drawn(line, across, up)
+        parts.append(
+            svg.text(
+                f"name {_style(line)}",
+                frame.width - frame.right + 8,
+                end + 4,
+                svg.cut(line.name, frame.letters),
+            )
         )
-        for (px, _), (_, y, half) in zip(spots, line.points, strict=True)
+    return svg.drawing(style, label, frame.width, frame.height, parts)
+
+
+def _grid(frame: Frame, up: svg.Scale) -> list[Markup]:
+    right = frame.width - frame.right
+    rules = [svg.line("grid", frame.left, right, up(v), up(v)) for v, _ in frame.marks]
+    return rules + [svg.text("tick", frame.left - 5, up(v) + 4, said, "end") for v, said in frame.marks]
+
+
+def _ticks(frame: Frame, across: svg.Scale, xs: Sequence[float]) -> list[Markup]:
+    few = xs if len(xs) <= 6 else [xs[0], xs[len(xs) // 2], xs[-1]]
+    apart = [x for x, after in pairwise(few) if across(after) - across(x) >= frame.tick_room]
+    return [svg.text("tick", across(x), frame.height - 7, f"{x:g}", "middle") for x in (*apart, *few[-1:])]
+
+
+def _style(line: Line) -> str:
+    return "control" if line.place is None else f"s{line.place % COLOURS}"
+
+
+def _drawn(line: Line, across: svg.Scale, up: svg.Scale) -> list[Markup]:
+    style, place = _style(line), line.place or 0
+    spots = [(across(x), up(y)) for x, y, _ in line.points]
+    bars = [
+        svg.line(f"bar {style}", x, x, up(y - half), up(y + half))
+        for (x, _), (_, y, half) in zip(spots, line.points, strict=True)
         if half == half
     ]
-    path = " ".join(f"{x},{y}" for x, y in spots)
-    dots = [Markup('<circle class="mark {}" cx="{}" cy="{}" r="2.6"/>').format(style, x, y) for x, y in spots]
-    label = Markup('<text class="name {}" x="{}" y="{}">{}</text>').format(
-        style, WIDTH - RIGHT + 8, name_at + 4, cut(line.name, 15)
-    )
-    return Markup("").join(
-        [*bars, Markup('<polyline class="path {}" points="{}"/>').format(style, path), *dots, label]
-    )
+    dots = [svg.dot(f"mark {style}", x, y, 2.6) for x, y in spots] if len(spots) <= MOST_DOTS else []
+    return [*bars, svg.path(f"path {style}", spots, DASHES[(place + place // COLOURS) % len(DASHES)]), *dots]

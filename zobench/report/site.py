@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zobench.report import page, runpages
+from zobench.report.lines import Frame, Line, draw
 
 if TYPE_CHECKING:
     from zobench.report.analysis import Analysis
@@ -29,30 +31,30 @@ def write_run_pages(found: Analysis, folder: Path) -> list[Path]:
 
 
 def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
-    """One run as a page of its own: no script, its curve as inline SVG."""
+    """One run as a page of its own: no script, its curves as drawings."""
     body = {
         "run": run,
         "name": name,
         "board": found.board,
-        "loss": polyline(run["steps"].get("x", []), run["steps"].get("loss", [])),
-        "curve": polyline(*_primary(run)),
+        "curves": [
+            curve("Test curve", *_primary(run)),
+            curve("Training loss", run["steps"].get("x", []), run["steps"].get("loss", [])),
+        ],
     }
     return page.render_plain("run.html", body)
 
 
-def polyline(x: list[Any], y: list[Any], width: int = 640, height: int = 180) -> dict[str, Any] | None:
-    """Points of an SVG polyline scaled to a box, with the ends of both axes; ``None`` with fewer than two
-    points.
-    """
-    known = [(float(a), float(b)) for a, b in zip(x, y, strict=True) if a is not None and b is not None]
+def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
+    """A run's numbers against forward passes as a drawing with its caption; ``None`` with fewer than two."""
+    known = [
+        (float(a), float(b), math.nan) for a, b in zip(x, y, strict=True) if a is not None and b is not None
+    ]
     if len(known) < 2:
         return None
-    xs, ys = [a for a, _ in known], [b for _, b in known]
-    wide, high = (max(xs) - min(xs)) or 1.0, (max(ys) - min(ys)) or 1.0
-    points = " ".join(
-        f"{(a - min(xs)) / wide * width:.1f},{height - (b - min(ys)) / high * height:.1f}" for a, b in known
-    )
-    return {"points": points, "x": (min(xs), max(xs)), "y": (min(ys), max(ys))}
+    low, high = min(b for _, b, _ in known), max(b for _, b, _ in known)
+    frame = Frame(640, 200, 64, 12, low, high, ((low, f"{low:.4g}"), (high, f"{high:.4g}")))
+    said = f"{title} against forward passes; lowest {low:.4g}, highest {high:.4g}."
+    return {"drawing": draw([Line("", 0, tuple(known))], said, frame, "lines cd"), "caption": said}
 
 
 def _primary(run: dict[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -1,119 +1,87 @@
-"""Small drawings made at build time: interval whiskers of the ranking table and the critical-difference
-diagram.
+"""Static drawings made at build time: the shapes that all of them consist of, and the whisker of the tables.
 
-They need no script, print well and carry a text alternative. Colours come from CSS classes.
+A drawing needs no script, prints well and has a text alternative. Colours come from CSS classes. Names are
+escaped here. Line charts are in :mod:`zobench.report.lines`, the critical-difference diagram is in
+:mod:`zobench.report.rank_diagram`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
 from markupsafe import Markup
 
 from zobench.metrics.intervals import Interval
-from zobench.metrics.ranking import CriticalDifference
 
 
-def whisker(interval: Interval, low: float, high: float, text: str, width: int = 132) -> Markup:
-    """A dot with its interval on a common scale from ``low`` to ``high``."""
-    span = (high - low) or 1.0
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Linear map of values in [low, high] to pixels in [start, end]; values outside are put on the ends."""
 
-    def x(value: float) -> float:
-        return round(6 + (width - 12) * min(1.0, max(0.0, (value - low) / span)), 1)
+    low: float
+    high: float
+    start: float
+    end: float
 
-    line = Markup("")
-    if interval.low == interval.low:
-        line = Markup('<line class="whisker" x1="{}" x2="{}" y1="9" y2="9"/>').format(
-            x(interval.low), x(interval.high)
-        )
-    return Markup(
-        '<svg class="spark" role="img" aria-label="{}" width="{}" height="18" viewBox="0 0 {} 18">{}'
-        '<circle class="dot" cx="{}" cy="9" r="3.6"/></svg>'
-    ).format(text, width, width, line, x(interval.value))
+    def __call__(self, value: float) -> float:
+        share = (value - self.low) / ((self.high - self.low) or 1.0)
+        return round(self.start + (self.end - self.start) * min(1.0, max(0.0, share)), 1)
 
 
-def critical_difference(found: CriticalDifference, width: int = 720) -> Markup:
-    """Rows on an axis of mean ranks; a bar joins rows closer than the critical difference."""
-    names = list(found.mean_ranks)
-    k, margin, top = len(names), 210, 56
-    inner = width - 2 * margin
-    half = (k + 1) // 2
-    bars = _bars(list(found.mean_ranks.values()), found.difference)
-    first = top + 16 + 9 * len(bars)
-    height = first + 22 * half + 12
-
-    def x(rank: float) -> float:
-        return round(margin + inner * (rank - 1) / max(1, k - 1), 1)
-
-    parts = [_axis(k, x, top), _ruler(found.difference, x, k)]
-    for i, (a, b) in enumerate(bars):
-        y = top + 12 + 9 * i
-        parts.append(
-            Markup('<line class="cd-bar" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x(a) - 4, x(b) + 4, y, y)
-        )
-    for i, name in enumerate(names):
-        left = i < half
-        y = first + 22 * (i if left else k - 1 - i)
-        end = margin - 14 if left else width - margin + 14
-        rank = found.mean_ranks[name]
-        parts.append(
-            Markup(
-                '<polyline class="cd-line" points="{0},{1} {0},{2} {3},{2}"/>'
-                '<text class="cd-name" x="{4}" y="{5}" text-anchor="{6}">{7} '
-                '<tspan class="cd-rank">{8:.2f}</tspan></text>'
-            ).format(
-                x(rank),
-                top,
-                y,
-                end,
-                end + (-6 if left else 6),
-                y + 4,
-                "end" if left else "start",
-                cut(name),
-                rank,
-            )
-        )
-    label = "Mean ranks: " + ", ".join(f"{n} {r:.2f}" for n, r in found.mean_ranks.items())
-    return Markup('<svg class="cd" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
-        f"{label}. Critical difference {found.difference:.2f}.", width, height, Markup("").join(parts)
+def drawing(style: str, label: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
+    """An ``<svg>`` with a text alternative that scales to the width that CSS gives it."""
+    return Markup('<svg class="{}" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
+        style, label, width, height, Markup("").join(parts)
     )
 
 
-def _axis(k: int, x: object, top: int) -> Markup:
-    assert callable(x)
-    ticks = [Markup('<line class="cd-axis" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(x(1), x(k), top, top)]
-    step = 1 if k <= 20 else 5
-    for r in [1, *range(step, k + 1, step)] if step > 1 else range(1, k + 1):
-        ticks.append(
-            Markup(
-                '<line class="cd-axis" x1="{0}" x2="{0}" y1="{1}" y2="{2}"/>'
-                '<text class="cd-tick" x="{0}" y="{3}" '
-                'text-anchor="middle">{4}</text>'
-            ).format(x(r), top - 5, top, top - 10, r)
-        )
-    return Markup("").join(ticks)
+def line(style: str, x1: float, x2: float, y1: float, y2: float) -> Markup:
+    """A straight line."""
+    return Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(style, x1, x2, y1, y2)
 
 
-def _ruler(difference: float, x: object, k: int) -> Markup:
-    """The length of the critical difference, drawn above the axis (clipped to its ends)."""
-    assert callable(x)
-    end = min(float(k), 1 + difference)
-    return Markup(
-        '<line class="cd-bar" x1="{}" x2="{}" y1="14" y2="14"/>'
-        '<text class="cd-tick" x="{}" y="18">CD = {:.2f}</text>'
-    ).format(x(1), x(end), x(end) + 8, difference)
+def path(style: str, points: Iterable[tuple[float, float]], dashes: str = "") -> Markup:
+    """A line through points; ``dashes`` as in ``stroke-dasharray``."""
+    dashed = Markup(' stroke-dasharray="{}"').format(dashes) if dashes else ""
+    return Markup('<polyline class="{}" points="{}"{}/>').format(
+        style, " ".join(f"{x},{y}" for x, y in points), dashed
+    )
 
 
-def _bars(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
-    """Maximal runs of sorted mean ranks that span less than the critical difference."""
-    bars: list[tuple[int, int]] = []
-    for i, start in enumerate(ranks):
-        j = max(m for m, r in enumerate(ranks) if r - start < difference and m >= i)
-        if j > i and not (bars and bars[-1][1] >= j):
-            bars.append((i, j))
-    return [(ranks[i], ranks[j]) for i, j in bars]
+def dot(style: str, x: float, y: float, radius: float) -> Markup:
+    """A filled circle."""
+    return Markup('<circle class="{}" cx="{}" cy="{}" r="{}"/>').format(style, x, y, radius)
+
+
+def text(style: str, x: float, y: float, content: str, anchor: str = "start") -> Markup:
+    """Text at a point; ``anchor`` is start, middle or end. ``Markup`` may hold ``<tspan>``."""
+    return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
+        style, x, y, anchor, content
+    )
+
+
+def apart(wanted: Sequence[float], room: float, bottom: float) -> list[float]:
+    """Heights near the wanted ones, at least ``room`` from each other and none below ``bottom``."""
+    order = sorted(range(len(wanted)), key=wanted.__getitem__)
+    found = list(wanted)
+    for before, i in pairwise(order):
+        found[i] = max(found[i], found[before] + room)
+    for i in reversed(order):
+        found[i] = min(found[i], bottom)
+        bottom = found[i] - room
+    return found
 
 
 def cut(name: str, length: int = 26) -> str:
     """A name shortened to fit."""
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def whisker(interval: Interval, low: float, high: float, label: str, width: int = 132) -> Markup:
+    """A dot with its interval on a common scale from ``low`` to ``high``."""
+    x = Scale(low, high, 6, width - 6)
+    known = interval.low == interval.low
+    bar = [line("whisker", x(interval.low), x(interval.high), 9, 9)] if known else []
+    return drawing("spark", label, width, 18, [*bar, dot("dot", x(interval.value), 9, 3.6)])
