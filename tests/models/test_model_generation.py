@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 
 from zobench.models import load
+from zobench.models.generation import generate
 from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
@@ -36,6 +37,23 @@ def test_rows_that_end_early_leave_the_others_unchanged(tiny_folder: Folder) -> 
     cut = lm.generate(PROMPTS, max_new_tokens=16, stop=[stop])
     assert cut == [text.split(stop)[0] for text in free]
     assert cut[0] == free[0][:3].split(stop)[0]
+
+
+@pytest.mark.parametrize("stop", ["<|im_end|>", "<|im_end|>\nQ", "8<|im_end|>"])
+def test_a_stop_string_may_hold_a_special_token_that_is_not_the_end_token(
+    tiny_folder: Folder, stop: str
+) -> None:
+    lm = load(ModelRef(name=str(tiny_folder("llama"))))
+    lm.tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_end|>"]})
+    lm.module.resize_token_embeddings(len(lm.tokenizer))
+    script = lm.tokenizer(" 18<|im_end|>\nQ: more 25", add_special_tokens=False)["input_ids"]
+    steps = iter(script)
+
+    def scripted(logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
+        return torch.tensor([next(steps)])
+
+    answer = generate(lm, ["It was"], max_new_tokens=len(script), stop=[stop], choose=scripted)[0]
+    assert answer.strip() == ("1" if stop.startswith("8") else "18")
 
 
 def test_end_of_text_ends_a_row(tiny_folder: Folder) -> None:

@@ -163,6 +163,32 @@ def test_generation_tasks_and_their_filters(tiny: Tiny, tmp_path: Path) -> None:
     assert texts == lm.generate(["the film", "It was"], max_new_tokens=6, stop=["."])
 
 
+@pytest.mark.parametrize("array", [False, True])
+def test_gold_answers_of_json_files_keep_their_text(tiny: Tiny, tmp_path: Path, array: bool) -> None:
+    rows = [
+        {"q": "the film", "day": "2020-01-05", "code": "007", "n": 7},
+        {"q": "It was", "day": "2021-02-03", "code": 12, "n": 9},
+    ]
+    text = json.dumps(rows) if array else "".join(json.dumps(r) + "\n" for r in rows)
+    (tmp_path / "rows.jsonl").write_text(text)
+    for column in ("day", "code", "n"):
+        (tmp_path / f"{column}.yaml").write_text(
+            f"task: zb_{column}\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: rows.jsonl}}}}\n"
+            "test_split: test\noutput_type: generate_until\ndoc_to_text: '{{q}}'\n"
+            f"doc_to_target: '{{{{{column}}}}}'\n"
+            "generation_kwargs: {until: ['.'], max_gen_toks: 2, do_sample: false}\n"
+            "metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]\n"
+        )
+    lm = tiny("llama")
+    with pytest.warns(UserWarning, match="column 'day' .*2020-01-05.* became"):
+        samples = run(lm, "zb_day", include=tmp_path).samples["zb_day"]
+    assert sorted(s["target"] for s in samples) == ["2020-01-05", "2021-02-03"]
+    with pytest.warns(UserWarning, match="column 'code' .*'007' became 7"):
+        samples = run(lm, "zb_code", include=tmp_path).samples["zb_code"]
+    assert sorted(s["target"] for s in samples) == ["007", "12"]
+    assert sorted(s["target"] for s in run(lm, "zb_n", include=tmp_path).samples["zb_n"]) == ["7", "9"]
+
+
 @pytest.mark.slow
 def test_unknown_names_get_the_nearest_one(tiny: Tiny) -> None:
     with pytest.raises(ValueError, match="unknown lm-eval task 'gsm8kk'; did you mean 'gsm8k'"):

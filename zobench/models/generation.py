@@ -122,6 +122,9 @@ class _Stopper:
         self._window = 2 * max((len(s.encode()) for s in stop), default=0) + 4
         self._may_end: dict[int, bool] = {}
         self._eos = _end_of_text(lm)
+        special = [t for t in map(str, lm.tokenizer.all_special_tokens) if t]
+        # A stop string such as <|im_end|> is a special token: decoding without these would never show it.
+        self._marks = special if any(t in s for t in special for s in stop) else []
 
     def ended(self, ids: list[int]) -> bool:
         token = ids[-1]
@@ -129,8 +132,13 @@ class _Stopper:
             return True
         if not self._stop or not self._can_end(token):
             return False
-        tail = self._tokenizer.decode(ids[-self._window :], skip_special_tokens=True)
+        tail = self._text(ids[-self._window :])
         return any(s in tail for s in self._stop)
+
+    def _text(self, ids: list[int]) -> str:
+        """What stop strings are looked for in: with special tokens where one of these holds one."""
+        text: str = self._tokenizer.decode(ids, skip_special_tokens=not self._marks)
+        return text
 
     def _can_end(self, token: int) -> bool:
         if token not in self._may_end:
@@ -141,11 +149,12 @@ class _Stopper:
         return self._may_end[token]
 
     def cut(self, ids: list[int]) -> str:
-        text: str = self._tokenizer.decode(
-            ids[:-1] if ids and ids[-1] in self._eos else ids, skip_special_tokens=True
-        )
+        text = self._text(ids[:-1] if ids and ids[-1] in self._eos else ids)
         found = [text.find(s) for s in self._stop if s in text]
-        return text[: min(found)] if found else text
+        text = text[: min(found)] if found else text
+        for mark in self._marks:
+            text = text.replace(mark, "")
+        return text
 
 
 def _end_of_text(lm: Any) -> set[int]:

@@ -1,9 +1,10 @@
 """When two answers are the same: by string as the lm-evaluation harness compares, by number, or by symbols.
 
-``equivalent(answer, gold)`` tries, in this order: both numbers (exact rational comparison), a plain number as
-gold against anything else (different: a symbolic engine is not asked to be generous to integers), equal
-normalized text, and math-verify where it is installed. It is not symmetric, as math-verify is not: the gold
-comes second here.
+``equivalent(answer, gold)`` tries, in this order: both numbers (exact rational comparison), equal normalized
+text, what stands behind the answer's last ``=``, and math-verify where it is installed, in both directions.
+It is stricter than math-verify (0.9), which takes p for P, (1, 2) for {1, 2} and, read as plain text, "7
+apples and 3 pears" for 3, and which is not symmetric: letters keep their case, brackets their kind, and
+words or a list of numbers are not compared with one number.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ from __future__ import annotations
 import importlib.util
 import re
 import threading
-from fractions import Fraction
 
-_INTEGER = re.compile(r"[-+]?\d+")
-_DECIMAL = re.compile(r"[-+]?(\d+\.\d*|\.\d+)")
-_GROUPED = re.compile(r"[-+]?\d{1,3}(,\d{3})+(\.\d*)?")
-_SPACED_SIGN = re.compile(r"\s*([-+/])\s*")
+from zobench.tasks.numerals import LONGEST, as_number
+
 _SLASH = re.compile(r"([-+]?\d+)/([-+]?\d+)")
-_LATEX_FRACTION = re.compile(r"([-+]?)\\[dt]?frac\{?(\d+)\}?\{?(\d+)\}?")
-_UNITS = re.compile(r"\\(?:text|mbox|textrm|mathrm)\s*\{[^{}]*\}(?:\^\{?\d\}?)?\s*$")
 _DEGREES = re.compile(r"\^\{?\\circ\}?")
+_EQUALS = re.compile(r"(?<![<>!:])=(?!=)")
+_SEVERAL = re.compile(r"[,;]|\b(?:and|or)\b")
+_WORD = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "ln", "exp", "sqrt", "pi", "frac", "max", "min"})
 
 
 def harness_normal(text: str) -> str:
@@ -36,25 +37,6 @@ def harness_exact(answer: str | None, gold: str) -> bool:
     return answer is not None and harness_normal(answer) == harness_normal(gold)
 
 
-def as_number(text: str) -> Fraction | None:
-    """The exact value of an integer, decimal, percentage or fraction, in plain or LaTeX form; else
-    ``None``."""
-    body = text.strip().strip("$").strip("*").strip()
-    body = _DEGREES.sub("", _UNITS.sub("", body)).replace("\\!", "").replace("\\,", "").replace("−", "-")
-    body = body.replace("\\$", "").replace("$", "").replace("{,}", ",").strip().rstrip(".")
-    body = _SPACED_SIGN.sub(r"\1", body.removesuffix("\\%").removesuffix("%").strip())
-    if _GROUPED.fullmatch(body):
-        body = body.replace(",", "")
-    if _INTEGER.fullmatch(body) or _DECIMAL.fullmatch(body):
-        return Fraction(body if not body.endswith(".") else body[:-1])
-    fraction = _LATEX_FRACTION.fullmatch(body)
-    top, bottom = (fraction[1] + fraction[2], fraction[3]) if fraction else ("", "")
-    slash = _SLASH.fullmatch(body)
-    if slash:
-        top, bottom = slash[1], slash[2]
-    return Fraction(int(top), int(bottom)) if top and int(bottom) != 0 else None
-
-
 def equivalent(answer: str | None, gold: str) -> bool:
     """Whether ``answer`` is the gold answer; see the module's text for the order of rules."""
     if answer is None:
@@ -64,9 +46,50 @@ def equivalent(answer: str | None, gold: str) -> bool:
         return found == wanted
     if latex_normal(answer) == latex_normal(gold):
         return True
-    if wanted is not None and wanted.denominator == 1:
+    sides = _EQUALS.split(answer)
+    if len(sides) > 1 and not _EQUALS.search(gold) and not _SEVERAL.search(answer):
+        return equivalent(sides[-1].replace("}", "", _unclosed(sides[-1])), gold)
+    if wanted is not None and (_SEVERAL.search(answer) or _worded(answer)):
         return False
-    return importlib.util.find_spec("math_verify") is not None and _symbolically(answer, gold)
+    brackets = {_brackets(text) for text in (answer, gold)} - {""}
+    if len(brackets) > 1 or not _same_case(answer, gold):
+        return False
+    if max(len(answer), len(gold)) > LONGEST or importlib.util.find_spec("math_verify") is None:
+        return False
+    return _symbolically(answer, gold) and _symbolically(gold, answer)
+
+
+def _unclosed(side: str) -> int:
+    """Closing braces without an opening one: what a wrapper such as ``\\text{x} =`` leaves behind the
+    ``=``."""
+    return max(side.count("}") - side.count("{"), 0)
+
+
+def _worded(text: str) -> bool:
+    """Whether it holds a word that is no function name: prose is not compared with a number."""
+    return any(word not in _FUNCTIONS for word in _WORD.findall(_COMMAND.sub(" ", text)))
+
+
+def _same_case(left: str, right: str) -> bool:
+    """Whether letters that both have agree in case; commands do not count."""
+    letters = [set(filter(str.isalpha, _COMMAND.sub(" ", text))) for text in (left, right)]
+    lowered = [{letter.lower() for letter in found} for found in letters]
+    return lowered[0] != lowered[1] or letters[0] == letters[1]
+
+
+def _brackets(text: str) -> str:
+    """Outermost brackets of a list (a text with a comma), else nothing."""
+    body = (
+        text.strip()
+        .strip("$")
+        .replace("\\left", "")
+        .replace("\\right", "")
+        .replace("\\{", "{")
+        .replace("\\}", "}")
+    )
+    body = body.strip()
+    enclosed = body[:1] in tuple("([{") and body[-1:] in tuple(")]}")
+    return body[0] + body[-1] if enclosed and "," in body else ""
 
 
 def _symbolically(answer: str, gold: str) -> bool:

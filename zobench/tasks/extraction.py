@@ -8,10 +8,11 @@ it. An extractor returns ``None`` where it finds nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from zobench.names import nearest
+from zobench.tasks.numerals import NUMBER, as_number, as_written
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +50,38 @@ def _regex(pattern: str, *, last: bool = False) -> Callable[[str], str | None]:
 
 def boxed(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` or ``\fbox{...}`` with balanced braces, or of ``\boxed
-    x`` up to a ``$``."""
-    start = max(text.rfind("\\boxed"), text.rfind("\\fbox"))
-    if start < 0:
-        return None
-    opening = text.find("{", start)
-    word_end = start + len("\\boxed" if text.startswith("\\boxed", start) else "\\fbox")
-    if text[word_end : word_end + 1] == " " and (opening < 0 or text[word_end:opening].strip()):
-        return text[word_end:].split("$")[0].strip() or None
-    if opening < 0:
-        return None
-    depth = 0
-    for place in range(opening, len(text)):
-        depth += {"{": 1, "}": -1}.get(text[place], 0)
-        if depth == 0:
-            return text[opening + 1 : place].strip()
-    return None
+    x`` up to a ``$``; empty where that box is."""
+    return next(_boxes(text), None)
+
+
+_BOX = re.compile(r"\\(?:boxed|fbox)")
+
+
+def _boxes(text: str) -> Iterator[str | None]:
+    """Contents of the boxes, last first; ``None`` for one that is not closed. Linear in the text's length."""
+    closing, limit = _closing_braces(text), len(text)
+    for box in reversed(list(_BOX.finditer(text))):
+        opening = text.find("{", box.end(), limit)
+        if text[box.end() : box.end() + 1] == " " and (opening < 0 or text[box.end() : opening].strip()):
+            dollar = text.find("$", box.end())
+            yield text[box.end() : dollar if dollar >= 0 else None].strip() or None
+        elif opening in closing:
+            yield text[opening + 1 : closing[opening]].strip()
+        else:
+            yield None
+        limit = box.start()
+
+
+def _closing_braces(text: str) -> dict[int, int]:
+    """Place of the closing brace of every opening one that has one."""
+    closing: dict[int, int] = {}
+    open_braces: list[int] = []
+    for match in re.finditer(r"[{}]", text):
+        if match[0] == "{":
+            open_braces.append(match.start())
+        elif open_braces:
+            closing[open_braces.pop()] = match.start()
+    return closing
 
 
 def between_dollars(text: str) -> str | None:
@@ -73,57 +90,77 @@ def between_dollars(text: str) -> str | None:
     return text if first == last else text[first + 1 : last]
 
 
-_MINERVA = re.compile(r"Final Answer: The final answer is(.*?). I hope it is correct.")
+_MINERVA_OPENING = "Final Answer: The final answer is"
+_MINERVA_CLOSING = re.compile(r". I hope it is correct.")
 
 
 def minerva(text: str) -> str | None:
     """What stands in the sentence "Final Answer: The final answer is ... I hope it is correct."
 
-    As the harness does, the closing words are appended first: a stop string may have cut them off.
+    As the harness does, the closing words are appended first: a stop string may have cut them off. One look
+    at each line: what its first opening does not close, a later one does not either.
     """
-    match = _MINERVA.search(text + "I hope it is correct.")
-    return match[1].strip() if match else None
+    for line in (text + "I hope it is correct.").split("\n"):
+        opening = line.find(_MINERVA_OPENING)
+        if opening < 0:
+            continue
+        start = opening + len(_MINERVA_OPENING)
+        closing = _MINERVA_CLOSING.search(line, start)
+        if closing is not None:
+            return line[start : closing.start()].strip()
+    return None
 
 
-_NUMBER_TOKEN = re.compile(
-    r"(?<![\w.])(?P<sign>[-−]?)\$?\s?(?P<body>(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?|\.\d+)"
-    r"(?:\s?/\s?(?P<denominator>\d+))?"
-)
-_PHRASE = re.compile(
-    r"(?:final\s+answer\s*(?:is|:|=)|answer\s*(?:is|:|=)|####)\s*:?\s*(?P<rest>[^\n]*)", re.IGNORECASE
-)
+_PHRASE = re.compile(r"(?:answer[*_]{0,3}\s{0,9}(?:is|:|=)|####)[\s:*_]{0,9}(?P<rest>[^\n]*)", re.IGNORECASE)
+_SENTENCE_END = re.compile(r"[.!]\s+(?=[A-Z*(\"'])")
+_EQUALS = re.compile(r"(?<![<>!:])=(?!=)")
+_FORMULA = re.compile(r"\$([^$]*(?:\\|[\^_]|[A-Za-z]\s?[-+*/=])[^$]*)\$")
+_ARITHMETIC = re.compile(r"[-+]?[\d.,]+(?:\s?[-+*/×]\s?[\d.,]*\d)+\.?")
 
 
 def last_number(text: str) -> str | None:
-    """The last number in the text, thousands separators removed: integer, decimal, or fraction ``a/b``."""
-    found = list(_NUMBER_TOKEN.finditer(text))
-    return _plain(found[-1]) if found else None
-
-
-def _plain(match: re.Match[str]) -> str:
-    sign = "-" if match["sign"] else ""
-    number = sign + match["body"].replace(",", "")
-    return f"{number}/{match['denominator']}" if match["denominator"] else number
+    """The last number in the text (:data:`~zobench.tasks.numerals.NUMBER`), thousands separators removed."""
+    found = list(NUMBER.finditer(text))
+    return as_written(found[-1]) if found else None
 
 
 def robust(text: str) -> str | None:
-    r"""The last ``\boxed{}``, else what the last "final answer" phrase names, else the last number.
+    r"""The last ``\boxed{}`` that is not empty, else what the last "answer is" phrase names, else the last
+    number.
 
-    Of a phrase, the first number on its line counts; a phrase without one gives its text (for symbolic
-    answers).
+    Of a phrase's first sentence: behind its last ``=`` that has one number to its right ("5 + 3 = 8" is 8),
+    else a formula between dollar signs, else its first number; a phrase without a number gives its text (for
+    symbolic answers).
     """
-    inside = boxed(text)
+    inside = next((box for box in _boxes(text) if box), None)
     if inside is not None:
         return inside
-    phrases = list(_PHRASE.finditer(text))
-    for phrase in reversed(phrases):
-        number = _NUMBER_TOKEN.search(phrase["rest"])
-        if number is not None:
-            return _plain(number)
-        words = phrase["rest"].strip(" .*_$")
-        if words:
-            return words
+    for phrase in reversed(list(_PHRASE.finditer(text))):
+        named = _named(phrase["rest"])
+        if named:
+            return named
     return last_number(text)
+
+
+def _named(rest: str) -> str | None:
+    """The answer that a phrase names; ``None`` if the line holds none."""
+    sentence = _SENTENCE_END.split(rest, maxsplit=1)[0]
+    if NUMBER.search(sentence) is None and NUMBER.search(rest) is not None:
+        sentence = rest
+    formula = _FORMULA.search(sentence)
+    if formula is not None:
+        return formula[1].strip()
+    sides = _EQUALS.split(sentence)
+    for side in reversed(sides) if len(sides) > 1 else ():
+        numbers = list(NUMBER.finditer(side))
+        if len(numbers) == 1:
+            return as_written(numbers[0])
+    if _ARITHMETIC.fullmatch(sentence.strip()) and as_number(sentence) is None:
+        return sentence.strip().rstrip(".")
+    number = NUMBER.search(sides[-1]) or NUMBER.search(sentence)
+    if number is not None:
+        return as_written(number)
+    return sentence.strip(" .*_$") or None
 
 
 _FLEXIBLE = r"(-?[$0-9.,]{2,})|(-?[0-9]+)"
@@ -141,8 +178,8 @@ EXTRACTORS: Mapping[str, Extractor] = {
         Extractor("minerva", 1, minerva),
         Extractor("hendrycks-math", 1, between_dollars),
         Extractor("boxed", 1, boxed),
-        Extractor("last-number", 1, last_number),
-        Extractor("robust", 1, robust),
+        Extractor("last-number", 2, last_number),
+        Extractor("robust", 2, robust),
     )
 }
 

@@ -25,6 +25,7 @@ from zobench.models.base import LanguageModel
 from zobench.models.random_state import preserved_random_state
 from zobench.names import nearest
 from zobench.tasks.base import MetricValue
+from zobench.tasks.harness_json import keep_text
 
 FEWSHOT_SEED = 1234
 """The harness's own default for drawing demonstrations."""
@@ -93,6 +94,7 @@ def load_task(lm: LanguageModel, name: str, include: str | Path | None = None) -
     with preserved_random_state():
         loaded = _load(name, None if include is None else str(Path(include).resolve()))
         for task in loaded["tasks"].values():
+            keep_text(task, name)
             task.set_fewshot_seed(FEWSHOT_SEED)
     return loaded
 
