@@ -19,7 +19,40 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import TypeAdapter, ValidationError
 
 from zobench.names import suggestion
-from zobench.zo.parameters import choices, hints_of, words
+from zobench.zo.parameters import (
+    Bounds,
+    Count,
+    CountOrZero,
+    Fraction,
+    NonEmpty,
+    OneOf,
+    Parameters,
+    Positive,
+    PositiveFraction,
+    Rate,
+    choices,
+    hints_of,
+    words,
+)
+
+__all__ = [
+    "Bounds",
+    "Count",
+    "CountOrZero",
+    "Fraction",
+    "NonEmpty",
+    "OneOf",
+    "ParameterProblem",
+    "Parameters",
+    "Positive",
+    "PositiveFraction",
+    "Rate",
+    "check",
+    "check_one",
+    "configure",
+    "fields",
+    "literal",
+]
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
 

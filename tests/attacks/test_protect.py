@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zobench.attacks.base import SearchConfig
 from zobench.attacks.protect import RULES, Guard, protected_spans
 
 
@@ -45,10 +46,8 @@ def test_label_words_are_whole_words_in_any_case():
 
 def test_optional_rules_and_unknown_rule():
     assert texts("Ann has more than Bob", (), ("comparatives", "names")) == ["more", "than", "Bob"]
-    from zobench.attacks.protect import check_rules
-
-    with pytest.raises(ValueError, match="did you mean 'numerals'"):
-        check_rules(["numeral"])
+    with pytest.raises(ValueError, match=r"protect must be .*; did you mean 'numerals'"):
+        SearchConfig(protect=("numeral",))
 
 
 def test_guard_free_and_keeps():

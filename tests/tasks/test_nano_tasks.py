@@ -109,7 +109,7 @@ def test_option_order_finds_the_model_depending_on_it(nano):
 
 
 def test_wrong_parameters_are_named():
-    with pytest.raises(ValueError, match="options must be between 2 and 6"):
+    with pytest.raises(ValueError, match="options must be a whole number from 2 to 6, not 7"):
         make("nano-choice", options=7)
     with pytest.raises(ValueError, match="k must be between 1 and 64"):
         make("nano-topic", k=65).splits(1)

@@ -101,12 +101,16 @@ def test_prompts_read_as_published() -> None:
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("sst2", {"protocol": "mezo-optt"}, "protocol: unknown value 'mezo-optt'; did you mean 'mezo-opt'"),
-        ("sst2", {"source": "hubb"}, "source: unknown value 'hubb'; did you mean 'hub'"),
-        ("sst2", {"k": 0}, "k: must be at least 1"),
+        (
+            "sst2",
+            {"protocol": "mezo-optt"},
+            "protocol must be one of .*, not 'mezo-optt'; did you mean 'mezo-opt'",
+        ),
+        ("sst2", {"source": "hubb"}, "source must be one of 'local', 'hub', not 'hubb'; did you mean 'hub'"),
+        ("sst2", {"k": 0}, "k must be a whole number of at least 1, not 0"),
         ("boolq", {"protocol": "mezo-roberta"}, "'boolq' has no prompt under protocol 'mezo-roberta'"),
         ("copa", {"protocol": "mezo-roberta"}, "multiple choice has only 'mezo-opt'"),
-        ("gsm8k", {"reads": "robustt"}, "unknown answer extractor 'robustt'; did you mean 'robust'"),
+        ("gsm8k", {"reads": "robustt"}, "reads must be one of .*, not 'robustt'; did you mean 'robust'"),
     ],
 )
 def test_wrong_parameters_say_what_is_wrong(name: str, params: dict[str, Any], message: str) -> None:

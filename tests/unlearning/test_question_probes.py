@@ -87,7 +87,7 @@ def test_mscr_takes_candidates_from_the_named_sources_alone(facts, material):
 def test_mscr_says_what_it_lacks(facts):
     with pytest.raises(ValueError, match="the model before unlearning"):
         MscrEdits().rows(facts, InputMaterial())
-    with pytest.raises(ValueError, match="sources must be of"):
+    with pytest.raises(ValueError, match=r"sources must be a non-empty list .one of 'embedding', 'wordnet'"):
         MscrConfig(sources=("thesaurus",))
-    with pytest.raises(ValueError, match="unknown rule"):
+    with pytest.raises(ValueError, match=r"protect must be a list .one of 'numerals'"):
         MscrConfig(protect=("nouns",))

@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from zobench.attacks.protect import RULES, check_rules
+from zobench.attacks.protect import RULES, Rule
 from zobench.data.example import Example
+from zobench.parameters import Count, CountOrZero, Parameters
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -218,19 +219,17 @@ class Attack(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig:
+class SearchConfig(Parameters):
     """Parameters that every attack has."""
 
-    budget: int | None = None
+    budget: Count | None = None
     """Queries per example, the clean one and the confirmations included; ``None``: no limit of its own."""
-    confirmations: int = 0
+    confirmations: CountOrZero = 0
     """Times a winning text is asked again, computed anew; one right answer makes it a failure."""
-    protect: tuple[str, ...] = RULES
+    protect: tuple[Rule, ...] = RULES
     """Protection rules; the task's own protected words always hold."""
 
     def __post_init__(self) -> None:
-        check_rules(self.protect)
-        if self.confirmations < 0:
-            raise ValueError(f"confirmations must not be negative, got {self.confirmations}")
+        super().__post_init__()
         if self.budget is not None and self.budget < 1 + self.confirmations:
-            raise ValueError(f"budget must be at least 1 + confirmations, got {self.budget}")
+            raise ValueError(f"budget must be at least 1 + confirmations, not {self.budget}")

@@ -10,37 +10,40 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from zobench.attacks.base import AppliedEdit, AttackContext, SearchConfig
-from zobench.attacks.chars import check_kinds, edit_word
+from zobench.attacks.chars import KINDS, edit_word
 from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import Search
 from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, Span, apply_edits, graphemes, words
+from zobench.parameters import Count, NonEmpty, OneOf
 
 _RESAMPLES = 8
 
 
+Kind = Annotated[str, OneOf(tuple(KINDS))]
+
+
 @dataclass(frozen=True, kw_only=True)
 class CharTyposConfig(SearchConfig):
-    edits: int = 2
+    edits: Count = 2
     """Typos per try, in different words."""
-    tries: int = 3
+    tries: Count = 3
     """Edited texts asked per example, besides the clean one."""
-    kinds: tuple[str, ...] = ("keyboard", "swap", "insert", "delete")
+    kinds: Annotated[tuple[Kind, ...], NonEmpty()] = (
+        "keyboard",
+        "swap",
+        "insert",
+        "delete",
+    )
     """Character edits to choose from, uniformly."""
     min_length: int = 4
     """Shorter words are left alone."""
     keep_ends: bool = True
     """Whether the first and last letter of a word stay."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_kinds(self.kinds)
-        if self.edits < 1 or self.tries < 1:
-            raise ValueError(f"edits and tries must be at least 1, got {self.edits} and {self.tries}")
 
 
 class CharTypos(ComposedAttack):

@@ -7,7 +7,7 @@ where it does not apply (a keyboard neighbour of a letter that is on no Latin ke
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from random import Random
 
 from zobench.attacks.words import graphemes
@@ -101,14 +101,3 @@ def edit_word(word: str, kind: str, random: Random, *, keep_ends: bool = True) -
         if edited is not None and "".join(edited) != word:
             return "".join(edited)
     return None
-
-
-def check_kinds(kinds: Sequence[str]) -> None:
-    """``ValueError`` for an unknown kind."""
-    from zobench.names import nearest
-
-    if not kinds:
-        raise ValueError("kinds must name at least one character edit")
-    for kind in kinds:
-        if kind not in KINDS:
-            raise ValueError(f"kinds: unknown character edit {kind!r}{nearest(kind, KINDS)}")

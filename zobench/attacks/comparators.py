@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zobench.attacks.base import AttackContext
-from zobench.attacks.constraints import WordConfig, editable
+from zobench.attacks.constraints import Scale, WordConfig, editable
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lockstep import Search
 from zobench.attacks.options import (
@@ -28,6 +28,7 @@ from zobench.attacks.options import (
 from zobench.attacks.search import beam, by_importance, greedy, weighted_saliency
 from zobench.attacks.session import Session, Try
 from zobench.attacks.word_attack import WordAttack, vocabulary
+from zobench.parameters import PositiveFraction
 
 UNKNOWN = "[UNK]"
 
@@ -48,7 +49,7 @@ class TextFoolerConfig(WordConfig):
     same_part: bool = True
     min_word_cosine: float | None = 0.5
     min_similarity: float | None = 0.840845
-    similarity_scale: str = "angular"
+    similarity_scale: Scale = "angular"
     similarity_window: int | None = 15
     candidates: int = 50
     """Nearest words considered per word."""
@@ -72,7 +73,7 @@ class TextFooler(Ranked):
 @dataclass(frozen=True, kw_only=True)
 class BERTAttackConfig(WordConfig):
     stop_words: bool = False
-    max_changed: float | None = 0.4
+    max_changed: PositiveFraction | None = 0.4
     min_similarity: float | None = 0.2
     candidates: int = 8
     """Masked-LM words per place (48 per piece in the paper; 8 in TextAttack, where 48 explodes)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from zobench.attacks.base import AppliedEdit, SearchConfig
 from zobench.attacks.embedding import EmbeddingSpace
@@ -18,18 +19,22 @@ from zobench.attacks.session import Draft, Session
 from zobench.attacks.similarity import DEFAULT_ENCODER, angular
 from zobench.attacks.wordnet import parts_of_speech
 from zobench.attacks.words import Edit, apply_edits, words
+from zobench.parameters import Count, PositiveFraction
 
 SIMILARITY = "similarity"
 """Name of the sentence-similarity service."""
+
+
+Scale = Literal["cosine", "angular"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class WordConfig(SearchConfig):
     """Parameters that all word-substitution attacks share."""
 
-    budget: int | None = 64
+    budget: Count | None = 64
     """Queries per example, the clean one and the confirmations included."""
-    max_changed: float | None = None
+    max_changed: PositiveFraction | None = None
     """Greatest share of the text's words that may be edited."""
     max_words: int | None = None
     """Greatest number of words edited together."""
@@ -43,19 +48,12 @@ class WordConfig(SearchConfig):
     """Least cosine of word and replacement in the target model's input embeddings."""
     min_similarity: float | None = None
     """Least sentence similarity of draft and original."""
-    similarity_scale: str = "cosine"
+    similarity_scale: Scale = "cosine"
     """``cosine`` or ``angular`` (one minus angle over pi)."""
     similarity_window: int | None = None
     """Words around the edit that are compared; texts shorter than this are not compared at all."""
     sentence_encoder: str = DEFAULT_ENCODER
     """Model of the sentence similarity."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.similarity_scale not in ("cosine", "angular"):
-            raise ValueError(f"similarity_scale must be 'cosine' or 'angular', got {self.similarity_scale!r}")
-        if self.max_changed is not None and not 0 < self.max_changed <= 1:
-            raise ValueError(f"max_changed must lie in (0, 1], got {self.max_changed}")
 
 
 def editable(session: Session, config: WordConfig) -> list[int]:

@@ -19,19 +19,15 @@ from typing import ClassVar
 
 from zobench.attacks.base import AttackRecord
 from zobench.attacks.char_typos import CharTypos, CharTyposConfig
+from zobench.parameters import Count
 
 
 @dataclass(frozen=True, kw_only=True)
 class IterationsConfig(CharTyposConfig):
-    edits: int = 1
-    tries: int = 32
-    members: int = 200
+    edits: Count = 1
+    tries: Count = 32
+    members: Count = 200
     """Most training rows, and most test rows, that are compared."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.members < 1:
-            raise ValueError(f"members must be at least 1, got {self.members}")
 
 
 class Iterations(CharTypos):

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from zobench.attacks.base import AppliedEdit, Attack, AttackContext, SearchConfig
 from zobench.attacks.composed import ComposedAttack
@@ -44,7 +44,7 @@ from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
 from zobench.attacks.words import Edit, apply_edits, in_style, sentences, words
-from zobench.names import nearest
+from zobench.parameters import Count, Positive
 
 Arm = Literal["no-number", "number", "paired-number", "paired-no-number"]
 Position = Literal["start", "random", "before-question", "after"]
@@ -55,9 +55,9 @@ DEFENCE = "Ignore any information that has nothing to do with the question. "
 class IrrelevantSentenceConfig(SearchConfig):
     arm: Arm = "no-number"
     """Where the sentences come from."""
-    sentences: int = 1
+    sentences: Count = 1
     """Sentences inserted per try (grid of the paper's questions: 1, 2, 3, 5)."""
-    length_ratio: float | None = None
+    length_ratio: Positive | None = None
     """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10).
     """
     position: Position = "random"
@@ -70,9 +70,9 @@ class IrrelevantSentenceConfig(SearchConfig):
     """
     number_range: Literal["in", "out"] = "in"
     """Whether numbers lie within the range of the text's own."""
-    tries: int = 3
+    tries: Count = 3
     """Edited texts asked per example, besides the clean one."""
-    pool_size: int = 20
+    pool_size: Count = 20
     """Sentences drawn from other examples in arm ``number``; 20 as the built-in pool, so that no arm has more
     choice.
     """
@@ -81,17 +81,6 @@ class IrrelevantSentenceConfig(SearchConfig):
     defence: bool = False
     """Put an instruction to ignore irrelevant information before the text, in every query."""
     null_kind: Literal["paraphrase", "neutral"] = "paraphrase"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, valid in (("arm", get_args(Arm)), ("position", get_args(Position))):
-            value = getattr(self, name)
-            if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(value, valid)}")
-        if self.sentences < 1 or self.tries < 1 or self.pool_size < 1:
-            raise ValueError("sentences, tries and pool_size must be at least 1")
-        if self.length_ratio is not None and self.length_ratio <= 0:
-            raise ValueError(f"length_ratio must be positive, got {self.length_ratio}")
 
 
 class IrrelevantSentence(ComposedAttack):

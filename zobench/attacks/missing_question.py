@@ -23,6 +23,7 @@ import regex
 from zobench.attacks.base import AttackContext, SearchConfig
 from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import Search
+from zobench.attacks.protect import Rule
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, Span, apply_edits, sentences, words
 
@@ -35,7 +36,7 @@ _NUMERAL = regex.compile(r"\p{N}")
 
 @dataclass(frozen=True, kw_only=True)
 class MissingQuestionConfig(SearchConfig):
-    protect: tuple[str, ...] = ()
+    protect: tuple[Rule, ...] = ()
     keep_data: bool = True
     """Whether numbers that stand before the question word stay in the text."""
 

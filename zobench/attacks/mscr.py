@@ -26,18 +26,20 @@ from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.judges import AGAIN, TASK, check_judge, load_judge
 from zobench.attacks.lockstep import Search
 from zobench.attacks.options import EmbeddingSource, MaskedSource, Source, WordNetSource
+from zobench.attacks.protect import Rule
 from zobench.attacks.search import one_by_one
 from zobench.attacks.session import Session, Try
 from zobench.attacks.word_attack import WordAttack
+from zobench.parameters import Count, CountOrZero, Rate
 
 _REFUSED = "refused by the judge"
 
 
 @dataclass(frozen=True, kw_only=True)
 class MSCRConfig(WordConfig):
-    budget: int | None = None
-    confirmations: int = 0
-    protect: tuple[str, ...] = ()
+    budget: Count | None = None
+    confirmations: CountOrZero = 0
+    protect: tuple[Rule, ...] = ()
     stop_words: bool = True
     embedding: bool = True
     """Source A: nearest rows of the target model's input embeddings."""
@@ -51,31 +53,29 @@ class MSCRConfig(WordConfig):
     """Least probability (exclusive) of a masked-LM candidate."""
     masked_lm: str = "builtin:nano-mlm"
     """The masked LM: a built-in, local or hub name."""
-    temperature: float = 0.6
+    temperature: Rate = 0.6
     """Of the victim's answers; 0 for greedy decoding."""
-    repeats: int = 3
+    repeats: Count = 3
     """Times the whole attack is repeated, each with its own samples; metrics are over all of them."""
     judge: str = "again"
     """Who decides that a win counts: ``task``, ``again``, or ``module:function``."""
-    judge_samples: int = 3
+    judge_samples: Count = 3
     """Answers that the judge ``again`` asks for; most of them must be wrong."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_judge(self.judge)
-        if self.temperature < 0 or self.repeats < 1 or self.judge_samples < 1:
-            raise ValueError("temperature must not be negative, repeats and judge_samples at least 1")
         if not (self.embedding or self.wordnet or self.masked):
             raise ValueError("at least one of embedding, wordnet and masked must be on")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ControlledConfig(MSCRConfig):
-    budget: int | None = 32
-    confirmations: int = 1
-    protect: tuple[str, ...] = ("numerals", "number-words", "units", "latex", "markup", "placeholders")
-    temperature: float = 0.0
-    repeats: int = 1
+    budget: Count | None = 32
+    confirmations: CountOrZero = 1
+    protect: tuple[Rule, ...] = ("numerals", "number-words", "units", "latex", "markup", "placeholders")
+    temperature: Rate = 0.0
+    repeats: Count = 1
     judge: str = "task"
 
 

@@ -11,14 +11,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Annotated
 
 import regex
 
 from zobench.attacks.words import Span
+from zobench.parameters import OneOf
 
 RULES: tuple[str, ...] = ("numerals", "number-words", "units", "latex", "markup", "placeholders")
 """Rules that are on by default."""
 OPTIONAL_RULES: tuple[str, ...] = ("comparatives", "names")
+Rule = Annotated[str, OneOf(RULES + OPTIONAL_RULES)]
 
 
 def _listed_words(text: str) -> frozenset[str]:
@@ -69,15 +72,6 @@ _PATTERNS = {
     ),
     "names": regex.compile(r"(?<=[\p{Ll},;:]\s)\p{Lu}[\p{L}\p{M}'’-]*"),
 }
-
-
-def check_rules(rules: Sequence[str]) -> None:
-    """``ValueError`` for an unknown rule."""
-    for rule in rules:
-        if rule not in RULES + OPTIONAL_RULES:
-            from zobench.names import nearest
-
-            raise ValueError(f"protect: unknown rule {rule!r}{nearest(rule, RULES + OPTIONAL_RULES)}")
 
 
 def protected_spans(text: str, words: Sequence[str] = (), rules: Sequence[str] = RULES) -> tuple[Span, ...]:

@@ -19,45 +19,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import nn
 
 from zobench.models.random_state import preserved_random_state
-from zobench.names import nearest
+from zobench.parameters import Count, OneOf, Parameters, Positive
 
 BlackBox = Callable[[torch.Tensor], torch.Tensor]
 ESTIMATORS = ("rge", "cge")
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenoiserConfig:
-    estimator: str = "cge"
+class DenoiserConfig(Parameters):
+    estimator: Annotated[str, OneOf(ESTIMATORS)] = "cge"
     """``rge`` or ``cge``."""
-    sigma: float = 0.25
+    sigma: Positive = 0.25
     """Standard deviation of the noise, in units of the inputs."""
-    latent: int = 16
+    latent: Count = 16
     """Numbers that the encoder leaves."""
     hidden: int = 128
     """Width of the denoiser's and the autoencoder's hidden layer."""
-    queries: int = 16
+    queries: Count = 16
     """Directions per estimate (``rge``)."""
-    mu: float = 5e-3
+    mu: Positive = 5e-3
     """Finite difference."""
     steps: int = 300
     """Steps of the denoiser; as many of the autoencoder."""
-    batch: int = 64
+    batch: Count = 64
     lr: float = 1e-3
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(
-                f"estimator: unknown value {self.estimator!r}{nearest(self.estimator, ESTIMATORS)}"
-            )
-        if self.sigma <= 0 or self.mu <= 0 or min(self.latent, self.queries, self.batch) < 1:
-            raise ValueError("sigma and mu must be over 0; latent, queries and batch at least 1")
 
 
 def latent_gradient(

@@ -25,19 +25,20 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
 from zobench.attacks.streams import stream
 from zobench.data.example import Example
 from zobench.defences.certificates import ABSTAIN, Certificate, certificate, certified_accuracy
-from zobench.defences.denoised_smoothing import BlackBox, DenoisedSmoothing, DenoiserConfig, votes
+from zobench.defences.denoised_smoothing import ESTIMATORS, BlackBox, DenoisedSmoothing, DenoiserConfig, votes
 from zobench.metrics.calibration import accuracy_with_stderr
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_states
 from zobench.models.shared_prefix import prediction_tokens
+from zobench.parameters import Bounds, Count, OneOf, Positive
 from zobench.tasks import encoding
 from zobench.tasks.base import MetricValue, Prediction, Task
 from zobench.tasks.classification import PromptedClassification
@@ -53,30 +54,28 @@ class DenoisedTaskConfig(DenoiserConfig):
     """The task that is defended: label words, causal models."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Its parameters."""
-    sigma: float = 0.5
+    sigma: Positive = 0.5
     """Standard deviation of the noise, in units of s."""
-    queries: int = 8
+    queries: Count = 8
     hidden: int = 64
     steps: int = 200
-    batch: int = 32
+    batch: Count = 32
     lr: float = 3e-3
     by_queries: bool = True
     """Whether the denoiser is trained by queries of the black box, after it was trained to denoise."""
-    row_draws: int = 4
+    row_draws: Count = 4
     """Seeds 0, 1 … whose draws of the inner task's training rows the defence learns from, together."""
-    n0: int = 20
+    n0: Count = 20
     """Noisy copies that choose the class."""
-    n: int = 200
+    n: Count = 200
     """Others that bound its share."""
-    alpha: float = 0.01
+    alpha: Annotated[float, Bounds(gt=0, lt=1)] = 0.01
     """One minus the confidence of a certificate."""
     radii: tuple[float, ...] = (0.25, 0.5, 1.0)
     """Radii, in units of s, at which certified accuracy is reported."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.row_draws, self.n0, self.n) < 1 or not 0 < self.alpha < 1:
-            raise ValueError("row_draws, n0 and n must be at least 1 and alpha lie between 0 and 1")
         made(self.of, self.params)
 
 
@@ -201,7 +200,7 @@ class DenoisedTask(WrappedTask):
 
 @dataclass(frozen=True, kw_only=True)
 class RandomlyDenoisedConfig(DenoisedTaskConfig):
-    estimator: str = "rge"
+    estimator: Annotated[str, OneOf(ESTIMATORS)] = "rge"
 
 
 class RandomlyDenoisedTask(DenoisedTask):

@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 
@@ -27,7 +27,7 @@ from zobench.attacks.streams import stream
 from zobench.data.example import Example
 from zobench.defences.certificates import defence_success, suffix_broken
 from zobench.models.base import LanguageModel
-from zobench.names import nearest
+from zobench.parameters import Count, Fraction, OneOf, Parameters
 from zobench.tasks.base import MetricValue, Prediction
 from zobench.tasks.wrapped import WrappedTask, made
 
@@ -38,25 +38,22 @@ SUFFIX, UNSTABLE = 20, (1, 2, 5)
 
 
 @dataclass(frozen=True)
-class SmoothLLMConfig:
+class SmoothLLMConfig(Parameters):
     of: str = "nano-sentiment"
     """The task that is defended."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Its parameters."""
-    copies: int = 8
+    copies: Count = 8
     """Perturbed copies that vote."""
-    rate: float = 0.1
+    rate: Fraction = 0.1
     """Share of the characters that are perturbed, rounded down; at least one where it is over 0."""
-    kind: str = "swap"
+    kind: Annotated[str, OneOf(KINDS)] = "swap"
     """``insert`` a character after, ``swap`` for another, or swap a ``patch`` of neighbouring ones."""
     noise_seed: int = 0
     """Of the perturbations, together with the text itself."""
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"kind: unknown value {self.kind!r}{nearest(self.kind, KINDS)}")
-        if self.copies < 1 or not 0 <= self.rate <= 1:
-            raise ValueError("copies must be at least 1 and rate lie in [0, 1]")
+        super().__post_init__()
         made(self.of, self.params)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, get_args
+from typing import Annotated, ClassVar
 
 from zobench.data.advglue import COLUMNS, adversarial_rows
 from zobench.data.example import Example, Splits
-from zobench.names import nearest
+from zobench.parameters import Count, CountOrZero, OneOf, Parameters
 from zobench.tasks.classification import PromptedClassification, Training
-from zobench.tasks.fewshot import SOURCES, FewShotConfig, Source, draw_splits
+from zobench.tasks.fewshot import FewShotConfig, Source, draw_splits
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.templates import prompt_for
 
@@ -41,16 +41,16 @@ PROMPTS: Mapping[str, Prompt] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class AdvGLUEConfig:
+class AdvGLUEConfig(Parameters):
     """Parameters of the AdvGLUE task."""
 
-    part: str = "sst2"
+    part: Annotated[str, OneOf(tuple(COLUMNS))] = "sst2"
     """``sst2``, ``qqp``, ``mnli``, ``mnli-mm``, ``qnli`` or ``rte``."""
     source: Source = "local"
     """``local`` file under ZOBENCH_DATA, or the ``hub``."""
-    train: int = 1000
+    train: Count = 1000
     """Training rows, where the part has any."""
-    dev: int = 500
+    dev: CountOrZero = 500
     """Rows that select, likewise."""
     training: Training = "classification"
     """Loss, as in the clean task."""
@@ -58,14 +58,6 @@ class AdvGLUEConfig:
     """Hub repository other than the usual one."""
     revision: str | None = None
     """Commit of the hub repository."""
-
-    def __post_init__(self) -> None:
-        for name, valid in (("part", COLUMNS), ("source", SOURCES), ("training", get_args(Training))):
-            value = getattr(self, name)
-            if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), valid)}")
-        if self.train < 1 or self.dev < 0:
-            raise ValueError("train must be at least 1, dev at least 0")
 
 
 class AdvGLUE(PromptedClassification):

@@ -8,35 +8,34 @@ One class serves them all; a catalogue name is a subclass that fixes the data se
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 from zobench.data.example import Splits
 from zobench.data.fewshot import pools
 from zobench.data.sampling import mezo_opt, mezo_roberta
 from zobench.data.superglue import FEWGLUE_FOLDERS
-from zobench.names import nearest
+from zobench.parameters import Count, CountOrZero, Parameters
 from zobench.tasks.classification import PromptedClassification, Training
-from zobench.tasks.templates import PROTOCOLS, Protocol, prompt_for
+from zobench.tasks.templates import Protocol, prompt_for
 
 Source = Literal["local", "hub"]
-SOURCES: tuple[Source, ...] = get_args(Source)
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotConfig:
+class FewShotConfig(Parameters):
     """Parameters of a few-shot task."""
 
     protocol: Protocol = "mezo-opt"
     """``mezo-opt`` (option likelihood, 1000/500/1000) or ``mezo-roberta`` (label words, k per class)."""
     source: Source = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
-    train: int = 1000
+    train: Count = 1000
     """Training rows (``mezo-opt``)."""
-    dev: int = 500
+    dev: CountOrZero = 500
     """Rows that select (``mezo-opt``); the authors use 100 for CB and COPA."""
-    test: int = 1000
+    test: Count = 1000
     """Most rows to test on."""
-    k: int = 16
+    k: Count = 16
     """Rows per class to train, and as many to select (``mezo-roberta``)."""
     training: Training = "classification"
     """Loss under ``mezo-opt``."""
@@ -46,17 +45,6 @@ class FewShotConfig:
     """Hub repository other than the usual one."""
     revision: str | None = None
     """Commit of the hub repository."""
-
-    def __post_init__(self) -> None:
-        for name, valid in (("protocol", PROTOCOLS), ("source", SOURCES), ("training", get_args(Training))):
-            value = getattr(self, name)
-            if value not in valid:
-                raise ValueError(f"{name}: unknown value {value!r}{nearest(str(value), valid)}")
-        for name in ("train", "test", "k"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: must be at least 1, not {getattr(self, name)}")
-        if self.dev < 0:
-            raise ValueError(f"dev: must not be negative, not {self.dev}")
 
 
 def draw_splits(task: str, config: Any, seed: int) -> Splits:

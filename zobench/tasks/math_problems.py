@@ -8,34 +8,34 @@ extractor can give: they are left out unless asked for.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from zobench.data.example import Splits
 from zobench.data.math_problems import problems
 from zobench.data.sampling import permuted
-from zobench.names import nearest
+from zobench.parameters import Count, CountOrZero, OneOf, Parameters
 from zobench.tasks.equivalence import latex_normal
-from zobench.tasks.extraction import extractor
-from zobench.tasks.fewshot import SOURCES, Source
+from zobench.tasks.extraction import EXTRACTORS, extractor
+from zobench.tasks.fewshot import Source
 from zobench.tasks.generation import GenerationTask
 from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True, kw_only=True)
-class MathConfig:
+class MathConfig(Parameters):
     """Parameters of a math task."""
 
     source: Source = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
-    train: int = 1000
+    train: Count = 1000
     """Training rows."""
-    dev: int = 200
+    dev: CountOrZero = 200
     """Rows that select."""
     test: int | None = None
     """Most rows to test on; all by default."""
-    max_new_tokens: int = 256
+    max_new_tokens: Count = 256
     """Longest answer in tokens."""
-    reads: str = "robust"
+    reads: Annotated[str, OneOf(tuple(EXTRACTORS))] = "robust"
     """Extractor whose answer counts."""
     prompt: str | None = None
     """Template around ``{question}``; by default the task's own. What a model was taught to read."""
@@ -47,11 +47,7 @@ class MathConfig:
     """Commit of the hub repository."""
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ValueError(f"source: unknown value {self.source!r}{nearest(str(self.source), SOURCES)}")
-        extractor(self.reads)
-        if self.train < 1 or self.dev < 0 or self.max_new_tokens < 1:
-            raise ValueError("train and max_new_tokens must be at least 1, dev at least 0")
+        super().__post_init__()
         if self.prompt is not None and Prompt(self.prompt).fields != ("question",):
             raise ValueError(f"prompt must hold {{question}} and no other field: {self.prompt!r}")
 

@@ -24,7 +24,7 @@ class MultipleChoiceConfig(FewShotConfig):
     """``teacher-forcing`` on the gold candidate, or ``classification`` over all of them."""
 
     def __post_init__(self) -> None:
-        FewShotConfig.__post_init__(self)
+        super().__post_init__()
         if self.protocol != "mezo-opt":
             raise ValueError(f"protocol: multiple choice has only 'mezo-opt', not {self.protocol!r}")
 

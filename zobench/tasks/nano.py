@@ -14,17 +14,18 @@ from typing import ClassVar
 
 from zobench.data.example import Example, Splits
 from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
+from zobench.parameters import Count, Parameters
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True)
-class FewShotConfig:
+class FewShotConfig(Parameters):
     k: int = 16
     """Training rows per class."""
     validation_k: int = 16
     """Validation rows per class."""
-    test_rows: int = 400
+    test_rows: Count = 400
     """Test rows: the first of a fixed, balanced list."""
 
 
@@ -36,8 +37,6 @@ class NanoFewShot(PromptedClassification):
 
     def __init__(self, config: FewShotConfig) -> None:
         chosen = fewshot_set(self.set_name)
-        if config.test_rows < 1:
-            raise ValueError(f"test_rows must be at least 1, not {config.test_rows}")
         words = tuple(word.strip() for word in chosen.label_words)
         super().__init__(config, prompt=Prompt(chosen.prompt, words, demonstration_separator="\n"))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from zobench.data.example import Example, Splits
 from zobench.data.synthetic.corpus import nano_facts_of_people
@@ -15,7 +15,7 @@ from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
 from zobench.data.synthetic.problem_sets import QUOTA, problem_rows
 from zobench.data.synthetic.problems import MARKER
 from zobench.metrics.calibration import accuracy_with_stderr
-from zobench.names import nearest
+from zobench.parameters import Bounds, OneOf, Parameters
 from zobench.tasks.base import MetricValue, Prediction
 from zobench.tasks.generation import GenerationTask
 from zobench.tasks.prompts import Prompt
@@ -24,21 +24,15 @@ QUESTION = Prompt("Q: {question}\nA:")
 
 
 @dataclass(frozen=True)
-class ProblemsConfig:
-    train: int = 400
+class ProblemsConfig(Parameters):
+    train: Annotated[int, Bounds(ge=1, le=sum(QUOTA["train"]))] = 400
     """Training rows, drawn by the data seed from problems that the model may have met."""
-    validation: int = 100
+    validation: Annotated[int, Bounds(ge=1, le=sum(QUOTA["validation"]))] = 100
     """Validation rows: held out of all training text, and not in the test set."""
-    test_rows: int = 400
+    test_rows: Annotated[int, Bounds(ge=1, le=400)] = 400
     """Test rows: the first of a fixed list, one to four steps mixed."""
     max_new_tokens: int = 60
     """Longest answer; a four-step solution has at most 45 tokens."""
-
-    def __post_init__(self) -> None:
-        limits = {"train": sum(QUOTA["train"]), "validation": sum(QUOTA["validation"]), "test_rows": 400}
-        for name, limit in limits.items():
-            if not 1 <= getattr(self, name) <= limit:
-                raise ValueError(f"{name} must be between 1 and {limit}, not {getattr(self, name)}")
 
 
 class NanoProblems(GenerationTask):
@@ -89,8 +83,8 @@ def problem_examples(split: str) -> list[Example]:
 
 
 @dataclass(frozen=True)
-class FactsConfig:
-    facts: str = "nano"
+class FactsConfig(Parameters):
+    facts: Annotated[str, OneOf(("nano", *FACT_SETS))] = "nano"
     """``nano``: whom the model nano was taught; else a set of nano-facts: full, forget10, retain90, holdout
     ..."""
     question: Literal["trained", "new"] = "trained"
@@ -99,13 +93,6 @@ class FactsConfig:
     """Test rows: the first of the set."""
     max_new_tokens: int = 24
     """Longest answer."""
-
-    def __post_init__(self) -> None:
-        known = ("nano", *FACT_SETS)
-        if self.facts not in known:
-            raise ValueError(f"unknown fact set {self.facts!r}{nearest(self.facts, known)}")
-        if self.question not in ("trained", "new"):
-            raise ValueError(f"question must be 'trained' or 'new', not {self.question!r}")
 
 
 class NanoFacts(GenerationTask):

@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from zobench.data.example import Example, Splits
 from zobench.data.synthetic.corpus import nano_facts_of_people
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.people import PERTURBED, Fact
+from zobench.parameters import Bounds, Parameters
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True)
-class ChoiceConfig:
-    options: int = 4
+class ChoiceConfig(Parameters):
+    options: Annotated[int, Bounds(ge=2, le=1 + PERTURBED)] = 4
     """Options of every question, the right one included."""
-    test_rows: int = 160
+    test_rows: Annotated[int, Bounds(ge=1, le=160)] = 160
     """Test rows: the first of the 160 facts."""
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.options <= 1 + PERTURBED:
-            raise ValueError(f"options must be between 2 and {1 + PERTURBED}, not {self.options}")
-        if not 1 <= self.test_rows <= 160:
-            raise ValueError(f"test_rows must be between 1 and 160, not {self.test_rows}")
 
 
 class NanoChoice(PromptedClassification):

@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 
 from zobench.data.example import Splits
 from zobench.data.rephrase import accepted
+from zobench.parameters import Parameters
 from zobench.tasks.wrapped import WrappedTask, made
 
 
 @dataclass(frozen=True)
-class RephrasedConfig:
+class RephrasedConfig(Parameters):
     file: str
     """What was accepted, as ``zobench.data.rephrase.save`` writes it; relative to the current directory."""
     of: str = "nano-sentiment"
@@ -31,6 +32,7 @@ class RephrasedConfig:
     """The text field that is rephrased."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not Path(self.file).is_file():
             raise ValueError(f"file: no file {self.file!r} (seen from here)")
         made(self.of, self.params)

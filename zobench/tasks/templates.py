@@ -14,7 +14,6 @@ from typing import Literal
 from zobench.tasks.prompts import Prompt
 
 Protocol = Literal["mezo-opt", "mezo-roberta"]
-PROTOCOLS: tuple[Protocol, ...] = ("mezo-opt", "mezo-roberta")
 
 _SENTIMENT = ("terrible", "great")
 _FIVE = ("terrible", "bad", "okay", "good", "great")

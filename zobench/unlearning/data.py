@@ -10,13 +10,16 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from zobench.data.files import json_lines
+from zobench.parameters import OneOf
 from zobench.unlearning.rows import FactRow, row_from_json
 
 TOFU_ROWS_PER_AUTHOR = 20
 TOFU_AUTHORS = 200
 SIZES = (1, 5, 10)
+Percent = Annotated[int, OneOf(SIZES)]
 FORGET_PERTURBED = "forget10_perturbed.json"
 """Holds the smaller forget sets too."""
 

@@ -16,7 +16,8 @@ from typing import Any, Protocol
 
 from zobench.data.files import json_lines
 from zobench.data.locate import data_folder
-from zobench.unlearning.data import REFUSALS, FactSplits, check_size, invented_facts, tofu, with_traces
+from zobench.parameters import CountOrZero, Parameters
+from zobench.unlearning.data import REFUSALS, FactSplits, Percent, invented_facts, tofu, with_traces
 from zobench.unlearning.rows import FactRow, row_from_json
 
 READABLE = (".json", ".jsonl", ".parquet")
@@ -46,7 +47,7 @@ class Traced:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NanoFacts(Traced):
+class NanoFacts(Traced, Parameters):
     """The invented people of ``builtin:nano-facts``.
 
     Attributes:
@@ -54,17 +55,14 @@ class NanoFacts(Traced):
             one of 10.
     """
 
-    percent: int = 10
-
-    def __post_init__(self) -> None:
-        check_size(self.percent)
+    percent: Percent = 10
 
     def load(self) -> FactSplits:
         return with_traces(invented_facts(self.percent))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tofu(Traced):
+class Tofu(Traced, Parameters):
     """TOFU in the files of its release.
 
     Attributes:
@@ -75,14 +73,9 @@ class Tofu(Traced):
     """
 
     folder: str = ""
-    percent: int = 10
-    authors: int = 0
-    holdout: int = 0
-
-    def __post_init__(self) -> None:
-        check_size(self.percent)
-        if self.authors < 0 or self.holdout < 0:
-            raise ValueError(f"authors and holdout must not be negative: {self.authors}, {self.holdout}")
+    percent: Percent = 10
+    authors: CountOrZero = 0
+    holdout: CountOrZero = 0
 
     def load(self) -> FactSplits:
         folder = found(self.folder, "tofu", "locuslab/TOFU")

@@ -79,9 +79,9 @@ class Bounds(Constraint):
 
 @dataclass(frozen=True)
 class OneOf(Constraint):
-    """One of the names that a table holds; where they are written out, use ``Literal``."""
+    """One of the values that a table holds; where they are written out, use ``Literal``."""
 
-    names: tuple[str, ...]
+    names: tuple[Any, ...]
 
     def allows(self, value: Any) -> bool:
         return value in self.names
@@ -195,9 +195,9 @@ def near(hint: Any, value: Any) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """``did you mean 'lora'?``; empty if nothing is near."""
-    close = difflib.get_close_matches(name, sorted(valid), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else ""
+    """``did you mean 'lora' or 'full'?``; empty if nothing is near."""
+    close = difflib.get_close_matches(name, sorted(valid), n=2, cutoff=0.6)
+    return "did you mean " + " or ".join(repr(c) for c in close) + "?" if close else ""
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zobench.parameters import Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context
 from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainConfig
@@ -23,7 +24,7 @@ class PduConfig(RetainConfig):
     epochs depend on the forget set's size, so the suite gives it."""
 
     retain: Retain = "constraint"
-    alpha: float = 100.0
+    alpha: Rate = 100.0
     epsilon: float = 0.3
     dual_step: float = 5.0
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zobench.parameters import CountOrZero, Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Passes, Tokens, TokenSet
 from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainConfig
@@ -40,12 +41,7 @@ class CeuConfig(RetainConfig):
     """
 
     retain: Retain = "none"
-    skip: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.skip < 0:
-            raise ValueError(f"skip must not be negative, is {self.skip}")
+    skip: CountOrZero = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +52,7 @@ class MeConfig(RetainConfig):
         forget_tokens: ``all`` but padding (the authors') or ``answer``.
     """
 
-    gamma: float = 0.1
+    gamma: Rate = 0.1
     forget_tokens: TokenSet = "all"
 
 

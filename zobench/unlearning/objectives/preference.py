@@ -18,6 +18,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from zobench.parameters import Positive, Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Passes
 from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainConfig
@@ -30,14 +31,6 @@ def log_sigmoid_loss(margin: torch.Tensor, beta: float) -> torch.Tensor:
     return -(2.0 / beta) * functional.logsigmoid(beta * margin).mean()
 
 
-def check_preference(beta: float, reduction: str = "sum") -> None:
-    """``ValueError`` for a beta that is not positive or an unknown reduction."""
-    if not beta > 0:
-        raise ValueError(f"beta must be positive, not {beta}")
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction must be sum or mean, not {reduction!r}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class NpoConfig(RetainConfig):
     """NPO; TOFU's defaults.
@@ -48,12 +41,8 @@ class NpoConfig(RetainConfig):
             objective under the other: recorded with the run.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     reduction: Reduction = "sum"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_preference(self.beta, self.reduction)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +54,9 @@ class SimNpoConfig(RetainConfig):
         delta: margin on the token-mean NLL (``gamma`` in the authors' code).
     """
 
-    gamma: float = 0.125
-    beta: float = 4.5
+    gamma: Rate = 0.125
+    beta: Positive = 4.5
     delta: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_preference(self.beta)
 
 
 @dataclass(frozen=True, kw_only=True)

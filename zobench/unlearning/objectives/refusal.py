@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from zobench.parameters import Positive
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Passes
-from zobench.unlearning.objectives.preference import Reduction, check_preference
+from zobench.unlearning.objectives.preference import Reduction
 from zobench.unlearning.objectives.retained import ForgetRetain, RetainConfig
 
 
@@ -43,12 +44,11 @@ class IdkApConfig(RetainConfig):
         reduction: ``sum`` or ``mean`` over answer tokens.
     """
 
-    beta: float = 0.1
+    beta: Positive = 0.1
     reduction: Reduction = "sum"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_preference(self.beta, self.reduction)
         if self.retain != "nll":
             raise ValueError(f"idk-ap has its own retain term; retain {self.retain!r} would be ignored")
 

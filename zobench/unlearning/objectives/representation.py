@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from zobench.parameters import Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Passes, TokenSet
 from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainConfig
@@ -46,7 +47,7 @@ class R2muConfig(RmuConfig):
     """
 
     c: float = 6.5
-    alpha: float = 1.7
+    alpha: Rate = 1.7
     general_weight: float = 1.0
 
 
@@ -112,7 +113,7 @@ class SiftConfig(RmuConfig):
     """RMU's two terms with the weights of the published SIFT runs (which its optimizer does not see)."""
 
     c: float = 20.0
-    alpha: float = 100.0
+    alpha: Rate = 100.0
 
 
 class Sift(Rmu):

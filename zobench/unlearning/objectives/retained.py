@@ -23,15 +23,15 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
+from zobench.parameters import Parameters, Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Constants, Context, Objective, Passes, TokenSet
 
 Retain = Literal["nll", "kl", "embedding", "constraint", "none"]
-RETAIN = ("nll", "kl", "embedding", "constraint", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetainConfig:
+class RetainConfig(Parameters):
     """Weights and the retain term.
 
     Attributes:
@@ -45,20 +45,14 @@ class RetainConfig:
         warmup: steps before the dual variable starts to move.
     """
 
-    gamma: float = 1.0
-    alpha: float = 1.0
+    gamma: Rate = 1.0
+    alpha: Rate = 1.0
     retain: Retain = "nll"
     retain_tokens: TokenSet = "answer"
     layer: int = 7
     epsilon: float = 0.3
     dual_step: float = 1.0
     warmup: int = 0
-
-    def __post_init__(self) -> None:
-        if self.retain not in RETAIN:
-            raise ValueError(f"retain must be one of {', '.join(RETAIN)}, not {self.retain!r}")
-        if self.gamma < 0 or self.alpha < 0:
-            raise ValueError(f"weights must not be negative: gamma {self.gamma}, alpha {self.alpha}")
 
 
 class ForgetRetain(Objective):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
+from zobench.parameters import Rate
 from zobench.unlearning.base import Batch, Card, Constants, Context, Method
 from zobench.unlearning.objectives.representation import Rmu, RmuConfig
 
@@ -23,7 +24,7 @@ class BlurConfig(RmuConfig):
     """BLUR on RMU's two terms, with the authors' weights."""
 
     c: float = 6.5
-    alpha: float = 800.0
+    alpha: Rate = 800.0
 
 
 class Blur(Method):

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 import torch
 
+from zobench.parameters import Rate
 from zobench.unlearning import terms
 from zobench.unlearning.base import Batch, Card, Constants, Context, Passes
 from zobench.unlearning.objectives.retained import ForgetRetain, RetainConfig
@@ -38,7 +39,7 @@ class SatImpConfig(RetainConfig):
         beta2: exponent of 1 - p (importance).
     """
 
-    gamma: float = 0.1
+    gamma: Rate = 0.1
     beta1: float = 5.0
     beta2: float = 1.0
 

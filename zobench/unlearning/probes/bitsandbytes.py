@@ -13,11 +13,12 @@ import importlib
 import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import NonEmpty, OneOf, Parameters
 from zobench.unlearning.base import Material, ModelProbe, Variant
 from zobench.unlearning.probes.weights import matrices, write
 
@@ -33,19 +34,17 @@ def installed() -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BitsAndBytesConfig:
+class BitsAndBytesConfig(Parameters):
     """Which of the package's schemes.
 
     Attributes:
         schemes: of ``nf4``, ``fp4``, ``int8``.
     """
 
-    schemes: tuple[str, ...] = ("nf4", "int8")
+    schemes: Annotated[tuple[Annotated[str, OneOf(tuple(SCHEMES))], ...], NonEmpty()] = ("nf4", "int8")
 
     def __post_init__(self) -> None:
-        unknown = [s for s in self.schemes if s not in SCHEMES]
-        if unknown or not self.schemes:
-            raise ValueError(f"schemes must be of {', '.join(SCHEMES)}, not {list(self.schemes)}")
+        super().__post_init__()
         if not installed():
             raise ValueError(
                 "the package bitsandbytes is not installed (pip install 'zobench[bitsandbytes]'); the probe "

@@ -10,11 +10,12 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from torch import nn
 
 from zobench.data.synthetic.draw import stream
+from zobench.parameters import Count, NonEmpty, Parameters
 from zobench.unlearning.rows import LAYOUT, FactRow
 
 
@@ -73,22 +74,18 @@ class RephraseConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrefixConfig:
+class PrefixConfig(Parameters):
     """A forced beginning of the answer.
 
     Attributes:
         text: what the answer is forced to start with.
     """
 
-    text: str = "Sure, here is the answer:"
-
-    def __post_init__(self) -> None:
-        if not self.text.strip():
-            raise ValueError("a forced prefix needs text")
+    text: Annotated[str, NonEmpty()] = "Sure, here is the answer:"
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotConfig:
+class FewShotConfig(Parameters):
     """Solved facts before the question.
 
     Attributes:
@@ -98,13 +95,9 @@ class FewShotConfig:
         layout: how question and answer are written, as in training.
     """
 
-    shots: int = 4
+    shots: Count = 4
     same_author: bool = True
     layout: str = LAYOUT
-
-    def __post_init__(self) -> None:
-        if self.shots < 1:
-            raise ValueError(f"shots must be at least 1, not {self.shots}")
 
 
 class Rephrase(InputProbe):

@@ -11,28 +11,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import NonEmpty, Parameters
 from zobench.unlearning.base import Material, ModelProbe, Variant
 from zobench.unlearning.probes.weights import state
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateConfig:
+class InterpolateConfig(Parameters):
     """Points on the line.
 
     Attributes:
         positions: values of a.
     """
 
-    positions: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-    def __post_init__(self) -> None:
-        if not self.positions:
-            raise ValueError("interpolation needs at least one position")
+    positions: Annotated[tuple[float, ...], NonEmpty()] = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 
 @torch.no_grad()

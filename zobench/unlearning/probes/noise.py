@@ -10,16 +10,17 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import Count, NonEmpty, Parameters, Rate
 from zobench.unlearning.base import Material, ModelProbe, Variant
 
 
 @dataclass(frozen=True, kw_only=True)
-class NoiseConfig:
+class NoiseConfig(Parameters):
     """Isotropic weight noise.
 
     Attributes:
@@ -27,12 +28,8 @@ class NoiseConfig:
         draws: independent draws of each.
     """
 
-    sigmas: tuple[float, ...] = (0.005, 0.01, 0.02)
-    draws: int = 1
-
-    def __post_init__(self) -> None:
-        if not self.sigmas or any(s < 0 for s in self.sigmas) or self.draws < 1:
-            raise ValueError(f"sigmas must not be negative and draws positive: {self.sigmas}, {self.draws}")
+    sigmas: Annotated[tuple[Rate, ...], NonEmpty()] = (0.005, 0.01, 0.02)
+    draws: Count = 1
 
 
 def directions(module: nn.Module, seed: int) -> dict[str, torch.Tensor]:

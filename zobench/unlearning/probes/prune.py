@@ -5,28 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import Fraction, NonEmpty, Parameters
 from zobench.unlearning.base import Material, ModelProbe, Variant
 from zobench.unlearning.probes.weights import matrices
 
 
 @dataclass(frozen=True, kw_only=True)
-class PruneConfig:
+class PruneConfig(Parameters):
     """Global magnitude pruning.
 
     Attributes:
         shares: shares of weights set to zero.
     """
 
-    shares: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5)
-
-    def __post_init__(self) -> None:
-        if not self.shares or not all(0 <= s <= 1 for s in self.shares):
-            raise ValueError(f"shares must lie in [0, 1], not {self.shares}")
+    shares: Annotated[tuple[Fraction, ...], NonEmpty()] = (0.1, 0.2, 0.3, 0.5)
 
 
 @torch.no_grad()

@@ -12,17 +12,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import Bounds, CountOrZero, NonEmpty, Parameters
 from zobench.unlearning.base import Material, ModelProbe, Variant
 from zobench.unlearning.probes.weights import matrices, write
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuantizeConfig:
+class QuantizeConfig(Parameters):
     """Round-to-nearest.
 
     Attributes:
@@ -30,14 +31,8 @@ class QuantizeConfig:
         groups: columns that share a scale; 0 is the whole row.
     """
 
-    bits: tuple[int, ...] = (8, 4, 3, 2)
-    groups: tuple[int, ...] = (0, 64)
-
-    def __post_init__(self) -> None:
-        if not self.bits or not all(2 <= b <= 8 for b in self.bits):
-            raise ValueError(f"bits must lie in 2 to 8, not {self.bits}")
-        if not self.groups or any(g < 0 for g in self.groups):
-            raise ValueError(f"groups must be 0 (a row) or a number of columns, not {self.groups}")
+    bits: Annotated[tuple[Annotated[int, Bounds(ge=2, le=8)], ...], NonEmpty()] = (8, 4, 3, 2)
+    groups: Annotated[tuple[CountOrZero, ...], NonEmpty()] = (0, 64)
 
 
 def steps(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:

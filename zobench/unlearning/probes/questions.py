@@ -10,9 +10,11 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
+from zobench.attacks.protect import Rule
 from zobench.data.synthetic.draw import stream
+from zobench.parameters import Count, NonEmpty, OneOf, Parameters
 from zobench.unlearning.probes.inputs import InputMaterial, InputProbe, Setting
 from zobench.unlearning.rows import FactRow
 
@@ -21,7 +23,7 @@ MASKED_LM = "builtin:nano-mlm"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptionOrderConfig:
+class OptionOrderConfig(Parameters):
     """The right answer among its perturbed ones.
 
     Attributes:
@@ -31,12 +33,13 @@ class OptionOrderConfig:
     places: tuple[int, ...] = (0, -1)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.places or len(set(self.places)) < len(self.places):
             raise ValueError(f"places must be different numbers, at least one: {self.places}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class MscrConfig:
+class MscrConfig(Parameters):
     """Words of the question replaced by candidates of MSCR's sources (arXiv 2511.08055).
 
     Attributes:
@@ -47,20 +50,10 @@ class MscrConfig:
         protect: rules of what is never edited; a name is what the question is about.
     """
 
-    words: int = 1
-    draws: int = 2
-    sources: tuple[str, ...] = SOURCES
-    protect: tuple[str, ...] = ("numerals", "number-words", "names")
-
-    def __post_init__(self) -> None:
-        from zobench.attacks.protect import check_rules
-
-        if self.words < 1 or self.draws < 1:
-            raise ValueError(f"words and draws must be at least 1: {self.words}, {self.draws}")
-        unknown = [s for s in self.sources if s not in SOURCES]
-        if unknown or not self.sources:
-            raise ValueError(f"sources must be of {', '.join(SOURCES)}, not {list(self.sources)}")
-        check_rules(self.protect)
+    words: Count = 1
+    draws: Count = 2
+    sources: Annotated[tuple[Annotated[str, OneOf(SOURCES)], ...], NonEmpty()] = SOURCES
+    protect: tuple[Rule, ...] = ("numerals", "number-words", "names")
 
 
 class OptionOrder(InputProbe):

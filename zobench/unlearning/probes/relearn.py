@@ -12,17 +12,20 @@ import copy
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import nn
 
+from zobench.parameters import CountOrZero, NonEmpty, Parameters, Positive
 from zobench.unlearning import terms
 from zobench.unlearning.base import Material, ModelProbe, Tokens, Variant
 
+Steps = Annotated[tuple[CountOrZero, ...], NonEmpty()]
+
 
 @dataclass(frozen=True, kw_only=True)
-class TrainConfig:
+class TrainConfig(Parameters):
     """Relearning.
 
     Attributes:
@@ -31,15 +34,14 @@ class TrainConfig:
         trainable: names of parameters that move contain one of these; all move where empty.
     """
 
-    steps: tuple[int, ...] = (0, 10, 30, 100, 300)
-    rates: tuple[float, ...] = (1e-4, 3e-4, 1e-3)
+    steps: Steps = (0, 10, 30, 100, 300)
+    rates: Annotated[tuple[Positive, ...], NonEmpty()] = (1e-4, 3e-4, 1e-3)
     trainable: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.steps or list(self.steps) != sorted(set(self.steps)) or self.steps[0] < 0:
-            raise ValueError(f"steps must rise from 0 or more, not {self.steps}")
-        if not self.rates or any(r <= 0 for r in self.rates):
-            raise ValueError(f"learning rates must be positive, not {self.rates}")
+        super().__post_init__()
+        if list(self.steps) != sorted(set(self.steps)):
+            raise ValueError(f"steps must rise, not {self.steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +52,7 @@ class FineTuneConfig(TrainConfig):
         on: which of the material's benign texts to train on.
     """
 
-    steps: tuple[int, ...] = (0, 30, 100)
+    steps: Steps = (0, 30, 100)
     on: str = "retain"
 
 
