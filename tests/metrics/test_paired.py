@@ -119,16 +119,6 @@ def test_sign_flips_with_the_order_of_the_rows():
     assert ab.improvement == pytest.approx(1 - ba.improvement)
 
 
-def test_verdicts():
-    close = pt.compare(two_rows([0.70, 0.71, 0.72, 0.70], [0.70, 0.709, 0.721, 0.70]), "a", "b")
-    assert pt.verdict(close, 1.0, margin=0.02) == "tie"
-    assert pt.verdict(close, 1.0, margin=0.0) == "undecided"
-    far = pt.compare(two_rows([0.8, 0.81, 0.83], [0.5, 0.52, 0.51]), "a", "b")
-    assert pt.verdict(far, far.p) == "better"
-    flipped = pt.compare(two_rows([0.5, 0.52, 0.51], [0.8, 0.81, 0.83]), "a", "b")
-    assert pt.verdict(flipped, flipped.p) == "worse"
-
-
 def test_false_positive_rate_and_coverage_of_the_paired_test():
     rng = np.random.default_rng(5)
     studies, tasks, seeds = 3000, 3, 4
@@ -174,10 +164,8 @@ def test_one_seed_bootstrap_speaks_about_examples():
     assert found.stderr == pytest.approx(d.std(ddof=1) / 20, rel=0.05)
 
 
-def test_family_wise_error_and_false_ties_at_the_stated_rate():
-    """Four equal methods: any 'better' among the six pairs in at most 5 %. A gap of the margin: 'tie' in at
-    most 5 %.
-    """
+def test_family_wise_error_at_the_stated_rate():
+    """Four equal methods: any significant difference among the six pairs in at most 5 %."""
     rng = np.random.default_rng(8)
     wrong, studies = 0, 400
     for _ in range(studies):
@@ -186,9 +174,3 @@ def test_family_wise_error_and_false_ties_at_the_stated_rate():
         p = pt.holm([pt.paired_t([values[i] - values[j]]) for i, j in pairs])
         wrong += bool((p < 0.05).any())
     assert stats.binomtest(wrong, studies, 0.05, alternative="greater").pvalue > 1e-4, wrong / studies
-    ties = 0
-    for _ in range(studies):
-        a = rng.normal(0.70, 0.004, 8)
-        found = pt.compare(two_rows(a + 0.01, a + rng.normal(0, 0.006, 8)), "a", "b")
-        ties += pt.verdict(found, 1.0, margin=0.01) == "tie"
-    assert stats.binomtest(ties, studies, 0.05, alternative="greater").pvalue > 1e-4, ties / studies

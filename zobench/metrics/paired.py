@@ -276,20 +276,3 @@ def hedges_g(groups: Sequence[Floats]) -> float:
 def _beats(x: Floats, y: Floats) -> float:
     """Share of (run of x, run of y) that x wins, ties half; seeds are the last axis."""
     return float(0.5 + 0.5 * np.sign(x[..., :, None] - y[..., None, :]).mean())
-
-
-def verdict(comparison: Comparison, adjusted_p: float, *, alpha: float = 0.05, margin: float = 0.0) -> str:
-    """``better``, ``worse``, ``tie`` or ``undecided``, a against b.
-
-    Better or worse where the Holm-adjusted p is below alpha. A tie is a positive finding: both one-sided
-    tests put the difference inside +/- margin (the 1 - 2 alpha interval lies within it). Anything else is
-    undecided.
-    """
-    d = comparison.difference
-    if adjusted_p < alpha:
-        return "better" if d.value > 0 else "worse"
-    if margin > 0 and d.df > 0:
-        half = float(special.stdtrit(d.df, 1 - alpha)) * d.stderr
-        if abs(d.value) + half < margin:
-            return "tie"
-    return "undecided"

@@ -81,6 +81,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "suites": sorted(set(runs["suite"].dropna().map(str))),
         "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "overview": overview.describe(ranking, runs),
+        "rule": overview.rule(found.board),
         "blocks": [names[b] for b in ranking.blocks],
         "ranking": tables.ranking_rows(ranking, runs, found.attacks),
         "critical": ranking.critical,

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from zobench.metrics import paired
+from zobench.metrics import paired, verdicts
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.scores import score_runs
 from zobench.report.source import open_results
@@ -29,8 +28,8 @@ COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dty
 class Change:
     """One row: B minus A over common tasks and seeds.
 
-    ``verdict`` is ``identical`` (same weights or same value in every run), ``better``, ``worse``, ``tie``,
-    ``undecided``, or ``not comparable`` with the reason in ``reasons``.
+    ``verdict`` is ``identical`` (same weights or same value in every run), ``better``, ``worse``,
+    ``equivalent``, ``undecided``, or ``not comparable`` with the reason in ``reasons``.
     """
 
     row: str
@@ -66,11 +65,16 @@ def compare_folders(a: Folders, b: Folders, *, leaderboard: str | Path | None = 
     common = sorted(set(left["row"]) & set(right["row"]))
     pairs = {row: _pairs(left[left["row"] == row], right[right["row"] == row]) for row in common}
     found = {row: _comparison(p) for row, p in pairs.items()}
-    adjusted = paired.holm([c.p if c else np.nan for c in found.values()])
-    changes = [
-        _change(row, pairs[row], c, float(p), board)
-        for (row, c), p in zip(found.items(), adjusted, strict=True)
-    ]
+    tested = {row: c for row, c in found.items() if c is not None}
+    judged = verdicts.judge(
+        [c.difference for c in tested.values()],
+        [c.p for c in tested.values()],
+        margin=board.margin,
+        alpha=board.alpha,
+        higher=board.higher,
+    )
+    said = dict(zip(tested, judged, strict=True))
+    changes = [_change(row, pairs[row], found[row], said.get(row)) for row in common]
     return FolderDiff(
         board,
         tuple(changes),
@@ -96,25 +100,22 @@ def _comparison(pairs: pd.DataFrame) -> paired.Comparison | None:
 
 
 def _change(
-    row: str, pairs: pd.DataFrame, found: paired.Comparison | None, adjusted: float, board: Leaderboard
+    row: str, pairs: pd.DataFrame, found: paired.Comparison | None, said: verdicts.Verdict | None
 ) -> Change:
-    if found is None:
-        return Change(row, "not comparable", None, adjusted, ("no run in common",))
+    if found is None or said is None:
+        return Change(row, "not comparable", None, float("nan"), ("no run in common",))
     reasons = tuple(
         f"other {c.replace('_', ' ')}" for c in COMPARED if _differs(pairs[f"{c}_a"], pairs[f"{c}_b"])
     )
     hard = tuple(r for r in reasons if "method" not in r)
     if hard:
-        return Change(row, "not comparable", found, adjusted, reasons)
+        return Change(row, "not comparable", found, said.p, reasons)
     if (pairs["value_a"] == pairs["value_b"]).all():
         same = (pairs["weights_digest_a"].fillna("a") == pairs["weights_digest_b"].fillna("b")).all()
         return Change(
-            row, "identical", found, adjusted, reasons or (() if same else ("other weights, same scores",))
+            row, "identical", found, said.p, reasons or (() if same else ("other weights, same scores",))
         )
-    said = paired.verdict(found, adjusted, alpha=board.alpha, margin=board.margin)
-    if not board.higher:
-        said = {"better": "worse", "worse": "better"}.get(said, said)
-    return Change(row, said, found, adjusted, reasons)
+    return Change(row, said.word, found, said.p, reasons)
 
 
 def _differs(a: pd.Series, b: pd.Series) -> bool:

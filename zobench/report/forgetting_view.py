@@ -49,6 +49,7 @@ def _comparison(found: Comparison) -> dict[str, Any]:
         "title": found.title,
         "text": found.text,
         "headline": overview.headline(ranking),
+        "rule": overview.rule(ranking.board),
         "holds": overview.findings(ranking),
         "open": overview.undecided(ranking),
         "rows": [

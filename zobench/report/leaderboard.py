@@ -93,8 +93,8 @@ class Leaderboard(Strict):
     Attributes:
         where: only runs whose column has one of these values. same: what must agree before rows are ranked
             together.
-        margin: two rows whose difference surely lies within it are called tied (in units of the score); 0
-            never.
+        margin: largest difference that does not matter, in units of the score: rows shown to differ by less
+            are called equivalent; 0 never.
         scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.
         ruleset: ``tuned`` ranks rows whose parameters were chosen in the suite, all with as many trials;
             ``self-tuned`` those that ran with their defaults; ``open`` asks nothing (the rulesets are

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from zobench.metrics import verdicts
+from zobench.metrics.verdicts import DECIDED
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Pair, Ranking
 
@@ -79,23 +81,23 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
 
 
 def findings(ranking: Ranking) -> tuple[str, ...]:
-    """Differences beyond chance, and ties, which are findings too."""
+    """Differences beyond chance, and equivalence, which is a finding too."""
     board = ranking.board
-    sure = [p for p in ranking.pairs if p.verdict in ("better", "worse")]
+    sure = [p for p in ranking.pairs if p.verdict in DECIDED]
     sure.sort(key=lambda p: -abs(p.comparison.difference.value))
     told = [f"{_winner(p)} {_difference(p, board)}" for p in sure[:MOST]]
     if len(sure) > MOST:
         told.append(
             f"{len(sure) - MOST} further pairs also differ beyond chance; see the head-to-head table."
         )
-    ties = [p for p in ranking.pairs if p.verdict == "tie"]
-    margin = f"{board.show(board.margin)} {_points(board)}"
+    alike = [p for p in ranking.pairs if p.verdict == "equivalent"]
+    margin = margin_of(board)
     told += [
-        f"{p.a} and {p.b} are tied: their difference, {_interval(p, board)}, surely lies within {margin}."
-        for p in ties[:MOST]
+        f"{p.a} and {p.b} are equivalent within {margin}: their difference is {_interval(p, board)}."
+        for p in alike[:MOST]
     ]
-    if len(ties) > MOST:
-        told.append(f"{len(ties) - MOST} further pairs are tied within {margin}.")
+    if len(alike) > MOST:
+        told.append(f"{len(alike) - MOST} further pairs are equivalent within {margin}.")
     return tuple(told)
 
 
@@ -160,7 +162,7 @@ def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
     if len(seeds) and seeds.min() < 5:
         told.append(
             f"{_count(int(seeds.min()), 'seed')} per row: only large differences can be told apart; "
-            "an undecided pair is not a tie."
+            "undecided is no evidence of equality."
         )
     apart = [s.row for s in ranking.standings if s.reasons]
     if apart:
@@ -194,6 +196,16 @@ def _p(p: Pair) -> str:
     if p.adjusted != p.adjusted:
         return "no test possible"
     return "adjusted p < 0.001" if p.adjusted < 0.001 else f"adjusted p = {p.adjusted:.2g}"
+
+
+def rule(board: Leaderboard) -> str:
+    """What the verdicts of a board mean, for its page."""
+    return verdicts.rule("all pairs of ranked rows", margin_of(board), board.alpha)
+
+
+def margin_of(board: Leaderboard) -> str:
+    """The margin in the units shown; empty where the board has none."""
+    return f"{board.show(board.margin)} {_points(board)}" if board.margin else ""
 
 
 def _points(board: Leaderboard) -> str:

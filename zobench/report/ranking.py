@@ -1,8 +1,9 @@
 """The statistics of a leaderboard: every pair of comparable rows compared, ranks with intervals, tie groups.
 
 Values per row are arrays by block over the same seeds (comparability has seen to that). Pairs are tested by
-the stratified paired t test over seeds, corrected by Holm over all pairs of the board; rank intervals and
-tie groups follow from these tests, so the page cannot contradict itself.
+the stratified paired t test over seeds and judged together (:mod:`zobench.metrics.verdicts`, Holm over all
+pairs of the board); rank intervals and tie groups follow from these tests, so the page cannot
+contradict itself.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from zobench.metrics import paired, power, ranking
+from zobench.metrics import paired, power, ranking, verdicts
 from zobench.metrics.intervals import Interval, iqm, stratified_groups
 from zobench.report.leaderboard import Leaderboard
 
@@ -35,7 +36,7 @@ class Pair:
     b: str
     comparison: paired.Comparison
     adjusted: float
-    verdict: str
+    verdict: verdicts.Word
     power: power.Power | None
 
 
@@ -91,7 +92,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     sign = -1.0 if board.higher else 1.0
     order = sorted(names, key=lambda r: (sign * _mean(values[r]), r))
     pairs = compare_all(values, order, board)
-    better = {(w, lose): True for p in pairs for w, lose in [_winner(p)] if p.verdict in ("better", "worse")}
+    better = {(w, lose): True for p in pairs for w, lose in [_winner(p)] if p.verdict in verdicts.DECIDED}
     ranks = ranking.rank_sets(order, better)
     first = first_shares(values, order, board.higher)
     ties = ranking.tie_groups(order, better) if 1 < len(order) <= MOST_TIED_ROWS else []
@@ -125,20 +126,23 @@ def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[P
     larger ones.
     """
     found = list(zip(combinations(order, 2), _comparisons(values, order), strict=True))
-    adjusted = paired.holm([c.p for _, c in found])
+    judged = verdicts.judge(
+        [c.difference for _, c in found],
+        [c.p for _, c in found],
+        margin=board.margin,
+        alpha=board.alpha,
+        higher=board.higher,
+    )
     pairs = []
     alpha = board.alpha / max(1, len(found))
     planned = set(order[:MOST_PLANNED_ROWS])
-    for ((a, b), c), p in zip(found, adjusted, strict=True):
-        said = paired.verdict(c, p, alpha=board.alpha, margin=board.margin)
-        if not board.higher:
-            said = {"better": "worse", "worse": "better"}.get(said, said)
+    for ((a, b), c), said in zip(found, judged, strict=True):
         plan = None
-        if said == "undecided" and {a, b} <= planned:
+        if said.word == "undecided" and {a, b} <= planned:
             differences = [values[a][k] - values[b][k] for k in sorted(set(values[a]) & set(values[b]))]
             if differences and min(map(len, differences)) > 1:
                 plan = power.seeds_to_separate(differences, alpha=alpha)
-        pairs.append(Pair(a, b, c, float(p), said, plan))
+        pairs.append(Pair(a, b, c, said.p, said.word, plan))
     return tuple(pairs)
 
 
