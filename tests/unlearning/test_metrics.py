@@ -118,27 +118,20 @@ def test_no_tokens_no_memorization():
 
 
 @pytest.mark.parametrize(
-    ("reference", "answer"),
+    ("reference", "answer", "expected"),
     [
-        ("Hina Ameen's father is a Real Estate Agent.", "The father of Hina Ameen works in real estates"),
-        ("winning novels 1999", "He won novels, in 1999!"),
-        ("a b c d", "d c b a"),
-        ("Studies", "studying of several studies"),
-        ("", "something"),
-        ("---", "..."),
+        ("one two three four", "one three five", (2 / 3, 1 / 2, 4 / 7)),
+        ("Studies", "studying of several studies", (1 / 4, 1, 2 / 5)),
+        ("a b c d", "d c b a", (1 / 4, 1 / 4, 1 / 4)),
+        ("novels, 1999!", "NOVEL 1999", (1, 1, 1)),
+        ("", "something", (0, 0, 0)),
+        ("---", "...", (0, 0, 0)),
     ],
 )
-def test_rouge_l_equals_the_reference_package(reference, answer):
-    scorer = pytest.importorskip("rouge_score.rouge_scorer").RougeScorer(["rougeL"], use_stemmer=True)
-    expected, found = scorer.score(reference, answer)["rougeL"], rouge_l(reference, answer)
-    assert (found.precision, found.recall, found.f1) == pytest.approx(
-        (expected.precision, expected.recall, expected.fmeasure)
-    )
-
-
-def test_rouge_l_by_hand():
-    found = rouge_l("one two three four", "one three five")
-    assert (found.precision, found.recall, found.f1) == pytest.approx((2 / 3, 1 / 2, 4 / 7))
+def test_rouge_l_by_hand(reference, answer, expected):
+    """Words are lower-cased, stemmed and without punctuation."""
+    found = rouge_l(reference, answer)
+    assert (found.precision, found.recall, found.fmeasure) == pytest.approx(expected)
 
 
 def test_membership_scores_by_hand():

@@ -130,11 +130,11 @@ def _generated(part: PartScores) -> dict[str, float]:
     pairs = list(zip(part.rows, part.texts, strict=True))
     found = {
         "rouge_l_recall": _mean([rouge_l(r.answer, t).recall for r, t in pairs]),
-        "knowmem": _mean([rouge_l(r.answer, t).f1 for r, t in pairs]),
+        "knowmem": _mean([rouge_l(r.answer, t).fmeasure for r, t in pairs]),
         "open_accuracy": _mean([float(states(t, r.value or r.answer)) for r, t in pairs]),
     }
     ends = [(halved(r.answer)[1], t) for r, t in zip(part.rows, part.continued, strict=True)]
-    continued = [rouge_l(end, t).f1 for end, t in ends if end]
+    continued = [rouge_l(end, t).fmeasure for end, t in ends if end]
     return {**found, "verbmem": _mean(continued)} if continued else found
 
 

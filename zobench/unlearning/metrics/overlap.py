@@ -1,59 +1,31 @@
-"""ROUGE-L between two texts: recall (TOFU) and F1 (MUSE).
+"""ROUGE-L between two texts, from ``rouge_score``: recall (TOFU) and F1 (MUSE).
 
     recall = LCS(reference, answer) / |reference|,  precision = LCS / |answer|,  F1 their harmonic mean
 
-over lower-cased alphanumeric words, those longer than three letters Porter-stemmed: the conventions of the
-package ``rouge_score``, whose numbers the tests compare with.
+over lower-cased alphanumeric words, those longer than three letters Porter-stemmed.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-
-@dataclass(frozen=True, slots=True)
-class Overlap:
-    precision: float
-    recall: float
-    f1: float
+if TYPE_CHECKING:
+    from rouge_score.rouge_scorer import RougeScorer
+    from rouge_score.scoring import Score
 
 
 @functools.cache
-def _stemmer():  # type: ignore[no-untyped-def]
-    from nltk.stem.porter import PorterStemmer
+def _scorer() -> RougeScorer:
+    from rouge_score.rouge_scorer import RougeScorer
 
-    return PorterStemmer()
-
-
-def stems(text: str) -> list[str]:
-    """The words that are compared."""
-    words = re.sub(r"[^a-z0-9]+", " ", text.lower()).split()
-    return [_stemmer().stem(w) if len(w) > 3 else w for w in words]
+    return RougeScorer(["rougeL"], use_stemmer=True)
 
 
-def longest_common_subsequence(a: list[str], b: list[str]) -> int:
-    """Its length; O(|a| |b|) time, O(|b|) memory."""
-    row = [0] * (len(b) + 1)
-    for x in a:
-        corner = 0
-        for j, y in enumerate(b):
-            above = row[j + 1]
-            row[j + 1] = corner + 1 if x == y else max(above, row[j])
-            corner = above
-    return row[-1]
-
-
-def rouge_l(reference: str, answer: str) -> Overlap:
-    """ROUGE-L of ``answer`` against ``reference``; all zeros where either has no words."""
-    gold, given = stems(reference), stems(answer)
-    if not gold or not given:
-        return Overlap(0.0, 0.0, 0.0)
-    common = longest_common_subsequence(gold, given)
-    precision, recall = common / len(given), common / len(gold)
-    total = precision + recall
-    return Overlap(precision, recall, 2 * precision * recall / total if total else 0.0)
+def rouge_l(reference: str, answer: str) -> Score:
+    """``precision``, ``recall`` and ``fmeasure`` of ``answer``; all zeros where either has no words."""
+    return _scorer().score(reference, answer)["rougeL"]
 
 
 def halved(text: str) -> tuple[str, str]:
