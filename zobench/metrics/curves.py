@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 Floats = NDArray[np.float64]
 Reading = Literal["last", "linear"]
@@ -75,14 +76,10 @@ def median_time(times: Sequence[TimeToTarget]) -> float:
     """Kaplan-Meier median of censored times; ``inf`` where the survival curve never falls to one half."""
     if not times:
         raise ValueError("median_time needs at least one run")
-    survival, at_risk = 1.0, len(times)
-    for t in sorted({t.time for t in times}):
-        here = [r for r in times if r.time == t]
-        survival *= 1 - sum(r.reached for r in here) / at_risk
-        at_risk -= len(here)
-        if survival <= 0.5 + 1e-12:
-            return t
-    return float("inf")
+    spent = stats.CensoredData.right_censored([t.time for t in times], [not t.reached for t in times])
+    survival = stats.ecdf(spent).sf
+    fallen = survival.quantiles[survival.probabilities <= 0.5 + 1e-12]
+    return float(fallen[0]) if len(fallen) else float("inf")
 
 
 def restricted_mean_time(times: Sequence[TimeToTarget], limit: float) -> float:
