@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zobench.plugins import Entry, Kind
 
 
-class What(str, Enum):
+class What(str, Enum):  # noqa: UP042 - mypy knows the values of this form as literals, not those of StrEnum
     """Kinds of names."""
 
     methods = "methods"

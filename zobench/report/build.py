@@ -79,7 +79,7 @@ def context(found: Analysis) -> dict[str, Any]:
         "board": found.board,
         "title": found.board.title,
         "suites": sorted(set(runs["suite"].dropna().map(str))),
-        "made": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "overview": overview.describe(ranking, runs),
         "rule": overview.rule(found.board),
         "blocks": [names[b] for b in ranking.blocks],
