@@ -7,9 +7,10 @@ import pytest
 from attack_fakes import example, predict_with, run
 
 from zobench.attacks.appended import TAUTOLOGIES, CheckList, OptionOrder, OptionOrderConfig, StressTest
-from zobench.attacks.base import AttackContext, Victim
+from zobench.attacks.base import AttackContext, AttackRecord, Victim
 from zobench.attacks.missing_question import MissingQuestion, MissingQuestionConfig, without_question
 from zobench.attacks.words import sentences
+from zobench.tasks.base import Prediction
 
 
 @pytest.mark.parametrize(
@@ -137,3 +138,19 @@ def test_option_order_finds_a_position_bias_and_its_null_does_not():
         Victim(always_second, weights_digest="d"), [dataclasses.replace(examples[0], candidates=())], where
     )
     assert record.outcome == "skipped"
+
+
+def test_cases_of_the_missing_question_are_counted_with_what_was_skipped():
+    right, skipped = Prediction("a", "", True), AttackRecord(
+        "c", "skipped", "q", "x", "x", Prediction("c", "", True), Prediction("c", "", True), 1,
+        reason="nothing to edit",
+    )  # fmt: skip
+    records = [
+        AttackRecord("a", "failure", "q", "x", "y", right, right, 2, source="question"),
+        AttackRecord("b", "success", "q", "x", "y", right, right, 2, source="question"),
+        skipped,
+    ]
+    found = MissingQuestion(MissingQuestion.Config()).measures(records)
+    assert {m.metric: (m.value, m.n) for m in found} == {
+        "count:question": (2, 3), "count:nothing to edit": (1, 3)
+    }  # fmt: skip

@@ -3,7 +3,7 @@
 import pytest
 from attack_fakes import context, example, predict_with, run
 
-from zobench.attacks.base import Victim
+from zobench.attacks.base import AttackRecord, Victim
 from zobench.attacks.distractors import (
     NEUTRAL,
     TEMPLATES,
@@ -18,6 +18,7 @@ from zobench.attacks.irrelevant import DEFENCE, IrrelevantSentence, IrrelevantSe
 from zobench.attacks.neutral import FRAMES
 from zobench.attacks.streams import stream
 from zobench.attacks.words import in_style, sentences, words
+from zobench.tasks.base import Prediction
 
 TEXT = "Maria bought 4 apples. Later Maria gave 1 to Tom. How many apples does Maria have?"
 POOL = [
@@ -193,3 +194,28 @@ def test_nulls():
 def test_bad_parameters(params):
     with pytest.raises(ValueError):
         IrrelevantSentenceConfig(**params)
+
+
+def test_variants_of_the_same_problems_have_micro_macro_and_normalized_accuracy():
+    def records(after):
+        right = [Prediction(str(i), "", True) for i in range(3)]
+        return [
+            AttackRecord(str(i), "failure", "q", "a", "b", right[i], Prediction(str(i), "", c == "1"), 2)
+            for i, c in enumerate(after)
+        ]
+
+    def one(tries):
+        return IrrelevantSentence(IrrelevantSentenceConfig(tries=tries))
+
+    found = {
+        "a": (one(1), records("110")),
+        "b": (one(1), records("100")),
+        "c": (one(3), records("000")),
+    }
+    measures = IrrelevantSentence.measures_across(found)
+    assert {m.metric: m.value for m in measures} == {
+        "micro": 0.5, "macro": pytest.approx(1 / 3), "normalized_micro": 0.5,
+        "normalized_macro": pytest.approx(1 / 3),
+    }  # fmt: skip
+    assert all(m.params == {"variants": ["a", "b"]} for m in measures)
+    assert not IrrelevantSentence.measures_across({"a": found["a"], "c": found["c"]})

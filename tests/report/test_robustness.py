@@ -8,12 +8,14 @@ from itertools import pairwise
 
 import pytest
 
+from zobench.attack_card import AttackCard, Column, Table, from_json, to_json
 from zobench.metrics.intervals import wilson
 from zobench.report import robustness
 from zobench.report.analysis import analyse
 from zobench.report.build import build, html
 from zobench.report.lines import Line, chart
 from zobench.report.robust_tests import interval
+from zobench.report.tables import ranking_rows
 from zobench.store.writer import RunFolder
 
 HOSTILE = "<img src=x onerror=window.hit=1>"
@@ -78,7 +80,7 @@ def run_tables(row, seed):
         if condition == "paired-number":
             about = {"condition": condition, "params": params}
             rows.append(metric(seed, "accuracy", 0.2 + 0.2 * seed, at=0, final=False, **about))
-            rows.append(metric(seed, "count:question+data-kept", 3.0, **about))
+            rows.append(metric(seed, "count:question+data-kept", 3.0, condition="missing-question"))
     about = {
         "run_id": run_id, "row": row, "group": "method", "purpose": "result", "status": "done", "seed": seed,
         "suite": "robust", "task": "problems", "task_params": "{}", "task_kind": "generation",
@@ -128,15 +130,17 @@ def test_before_after_and_null_are_tested_on_the_same_examples(section):
 
 
 def test_the_number_costs_what_the_pairs_say(section):
-    cell = one(section["numbers"], row="fzoo")
-    assert (cell["plain"], cell["number"], cell["n"], cell["seeds"]) == (
+    (part,) = section["contrasts"]
+    assert part["contrast"].name == "numbers"
+    cell = one(part["lines"], row="fzoo")
+    assert (cell["first"], cell["second"], cell["n"], cell["seeds"]) == (
         "paired-no-number",
         "paired-number",
         10,
         2,
     )
-    assert cell["accuracy_plain"] == pytest.approx(0.7)
-    assert cell["accuracy_number"] == pytest.approx(0.4)
+    assert cell["accuracy_first"] == pytest.approx(0.7)
+    assert cell["accuracy_second"] == pytest.approx(0.4)
     assert cell["gap"].value == pytest.approx(0.3)
     assert cell["gap"].method == "two-stage bootstrap over seeds and examples"
     assert cell["discordant"] == (3, 0)
@@ -167,8 +171,66 @@ def test_certificates_are_drawn_from_radius_nought_on(section):
     assert "mezo: 25.0 at 2, 5.0 at 10" in str(vote["svg"])
 
 
-def test_cases_are_summed(section):
-    assert [(c["case"], c["count"]) for c in section["cases"]] == [("question+data-kept", 12)]
+def test_cases_are_summed_in_results_from_before_runs_carried_cards(section):
+    (part,) = section["tables"]
+    assert part["table"].title == "Cases"
+    assert [(c["condition"], c["key"], c["values"]) for c in part["lines"]] == [
+        ("missing-question", "question+data-kept", [12.0])
+    ]
+
+
+def test_an_attack_is_shown_as_the_card_in_its_run_says(tmp_path):
+    table = Table("t", f"Loud {HOSTILE}", "How loud.", (Column("loud", "Peak", "number"),), key="Channel")
+    card = AttackCard(position="option", tables=(table,))
+    for row in ("mezo", "fzoo"):
+        tables = run_tables(row, 0)
+        tables["runs"][0]["attack_cards"] = to_json({"paired-number": card})
+        about = {
+            "condition": "paired-number",
+            "params": {**PARAMS["paired-number"], "attack": "irrelevant-sentence"},
+        }
+        told = [metric(0, f"loud:{c}", 0.25, **about) for c in ("left", HOSTILE)]
+        told.append(metric(0, "loud:null", 9.0, kind="null", **about))
+        tables["metrics"] += [{**r, "run_id": f"{row}0"} for r in told]
+        run = RunFolder(tmp_path / "runs" / f"{row}0")
+        run.path.mkdir(parents=True)
+        run.finish("done", tables)
+    found = analyse(tmp_path, "robustness")
+    section = robustness.collect(found.source, found.ranking)
+    assert section["contrasts"] == [], "the card says nothing of contrasts"
+    (part,) = section["tables"]
+    assert part["table"] == table
+    rows = [s.row for s in found.ranking.standings]
+    assert [(c["row"], c["key"], c["values"]) for c in part["lines"]] == [
+        (row, key, [0.25]) for row in rows for key in (HOSTILE, "left")
+    ]
+    places = one(section["shares"], condition="paired-number", by="position")
+    assert {c["key"] for c in places["cells"]} == {"option 1", "option 2"}
+    text = html(found)
+    assert ">Peak</th>" in text
+    assert ">0.25</td>" in text
+    assert HOSTILE not in text.split('<script type="application/json"')[0]
+
+
+def test_what_keeps_no_answer_is_no_robust_accuracy(tmp_path):
+    for row, cards in (("mezo", {"paired-number": AttackCard(keeps_answer=False)}), ("fzoo", {})):
+        tables = run_tables(row, 0)
+        tables["runs"][0]["attack_cards"] = to_json({c: cards.get(c, AttackCard()) for c in RIGHT})
+        run = RunFolder(tmp_path / "runs" / f"{row}0")
+        run.path.mkdir(parents=True)
+        run.finish("done", tables)
+    found = analyse(tmp_path, "robustness")
+    kept = found.attacks.set_index(["row", "condition"])["keeps_answer"]
+    assert not kept["mezo", "paired-number"]
+    assert kept["fzoo", "paired-number"]
+    worst = {r["row"]: r["robust"] for r in ranking_rows(found.ranking, found.runs, found.attacks)}
+    assert worst == {"mezo": pytest.approx(0.2), "fzoo": pytest.approx(0.2)}
+
+
+def test_a_card_that_cannot_be_read_is_none():
+    assert from_json("{") == {}
+    assert from_json('{"a": {"position": 3}}') == {}
+    assert from_json('{"a": {"position": "word", "later": 1}}') == {"a": AttackCard()}
 
 
 def test_the_page_shows_it_and_escapes_it(found):

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from runner_fakes import CountTask, FakeParts, Swap, SwapConfig
 
-from zobench.attacks.base import AppliedEdit
+from zobench.attack_card import AttackCard, Column, Table, from_json
+from zobench.attacks.base import AppliedEdit, Measure
 from zobench.attacks.metrics import summarize
 from zobench.runner.process_cache import Workbench
 from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
@@ -21,6 +22,12 @@ LEARNS = Component(name="mezo", params={"lr": 0.3, "epsilon": 1e-2})
 
 class Shy(Swap):
     """Finds nothing to edit in a text that starts with an odd word; tells its edits and its intensity."""
+
+    attacked = 0
+
+    def run(self, victim, examples, context):
+        Shy.attacked += self.config.idea
+        return super().run(victim, examples, context)
 
     def intensity(self):
         return "budget", self.config.budget
@@ -40,10 +47,7 @@ class Shy(Swap):
 
 
 class ShyParts(FakeParts):
-    attacked = 0
-
     def attack(self, component):
-        ShyParts.attacked += 1
         return Shy(SwapConfig(**component.params))
 
 
@@ -148,33 +152,55 @@ def test_an_interrupted_curve_goes_on_to_the_same_rows(do, make_run, tmp_path):
 def test_the_untouched_model_is_attacked_once(do, make_run):
     evaluation = Evaluation(attacks_at=(0,))
     attacks = (Component(name="swap"),)
-    ShyParts.attacked = 0
+    Shy.attacked = 0
     _, first = do(make_run(attacks=attacks, evaluation=evaluation))
-    assert ShyParts.attacked == 2
+    assert Shy.attacked == 2
     _, second = do(make_run("nine", attacks=attacks, evaluation=evaluation))
-    assert ShyParts.attacked == 3
+    assert Shy.attacked == 3
     assert values(first, at=0) == values(second, at=0)
     do(make_run(attacks=attacks, evaluation=evaluation, attack_items=11))
-    assert ShyParts.attacked == 5
+    assert Shy.attacked == 5
 
 
-def test_cases_of_missing_question_are_counted(do, make_run, monkeypatch):
-    from zobench.runner import attack_rows
+class Counting(Shy):
+    """Counts the halves of its texts, tells how many rows a run was trained on, and compares its settings."""
 
-    monkeypatch.setattr(attack_rows, "CASES", "swap")
-    monkeypatch.setattr(Shy, "_one", _with_cases(Shy._one))
-    _, tables = do(make_run(method=LEARNS, attacks=(Component(name="swap"),)))
-    found = {k: v for k, v in values(tables).items() if k.startswith("count:")}
-    assert set(found) >= {"count:question", "count:nothing to edit"}
-    assert sum(found.values()) == CountTask.Config().test
+    card = AttackCard(tables=(Table("halves", "Halves", "", (Column("half", "Won"),), key="Side"),))
+
+    def measures(self, records):
+        return [Measure("half:left", sum(r.outcome == "success" for r in records), len(records))]
+
+    def measures_of_training(self, trained):
+        assert trained.victim.query(trained.members[:1])
+        return [Measure("members", len(trained.members), len(trained.others), params={"fresh": True})]
+
+    @classmethod
+    def measures_across(cls, ran):
+        return [Measure("settings", len({a.config for a, _ in ran.values()}), len(ran))]
 
 
-def _with_cases(plain):
-    def one(self, victim, example):
-        record = plain(self, victim, example)
-        return record if record.outcome == "skipped" else dataclasses.replace(record, source="question")
-
-    return one
+def test_an_attack_brings_numbers_of_its_own_and_its_card_into_the_tables(do, make_run, monkeypatch):
+    monkeypatch.setattr(ShyParts, "attack", lambda self, c: Counting(SwapConfig(**c.params)))
+    run = make_run(
+        method=LEARNS,
+        attacks=(
+            Component(name="swap", alias="few", params={"budget": 2}),
+            Component(name="swap", alias="many", params={"budget": 6}),
+        ),
+    )
+    _, tables = do(run)
+    for name in ("few", "many"):
+        won = [r["outcome"] == "success" for r in tables["attacks"] if r["condition"] == name]
+        both = values(tables, name)["half:left"] + values(tables, name, "null")["half:left"]
+        assert both == sum(won) > 0
+        assert values(tables, name)["members"] > 0
+    (fresh,) = [r for r in tables["metrics"] if (r["metric"], r["condition"]) == ("members", "few")]
+    assert json.loads(fresh["params"]) == {
+        "attack": "swap", "budget": 2, "intensity": "budget", "fresh": True
+    }  # fmt: skip
+    assert values(tables, "swap") == {"settings": 2}
+    (row,) = tables["runs"]
+    assert from_json(row["attack_cards"]) == dict.fromkeys(("few", "many", "swap"), Counting.card)
 
 
 def test_runs_from_before_keep_their_identity():
@@ -212,35 +238,6 @@ def test_an_attacks_table_from_before_is_read_with_nulls(tmp_path):
     pq.write_table(old.replace_schema_metadata(None), path)
     with pytest.raises(SchemaVersionError):
         read_parquet(path, "attacks")
-
-
-def test_variants_of_the_same_problems_have_micro_macro_and_normalized_accuracy():
-    from zobench.attacks.base import AttackRecord
-    from zobench.runner.attack_rows import variant_rows
-    from zobench.tasks.base import Prediction
-
-    def records(after):
-        right = [Prediction(str(i), "", True) for i in range(3)]
-        return [
-            AttackRecord(str(i), "failure", "q", "a", "b", right[i], Prediction(str(i), "", c == "1"), 2)
-            for i, c in enumerate(after)
-        ]
-
-    def one(arm, **params):
-        return Component(name="irrelevant-sentence", params={"arm": arm, **params}, alias=arm)
-
-    found = {
-        "a": (one("a", tries=1), records("110")),
-        "b": (one("b", tries=1), records("100")),
-        "c": (one("c", tries=3), records("000")),
-    }
-    rows = variant_rows("problems", found)
-    assert {r["metric"]: r["value"] for r in rows} == {
-        "micro": 0.5, "macro": pytest.approx(1 / 3), "normalized_micro": 0.5,
-        "normalized_macro": pytest.approx(1 / 3),
-    }  # fmt: skip
-    assert json.loads(rows[0]["params"]) == {"variants": ["a", "b"]}
-    assert variant_rows("problems", {"a": found["a"], "c": found["c"]}) == []
 
 
 def test_lm_eval_rows_are_attacked_in_a_split_of_their_own(do, make_run, monkeypatch):

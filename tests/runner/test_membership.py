@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import random
 
 import pytest
 import torch
 
-from zobench.attacks.base import AttackContext, Victim
+from zobench.attacks.base import AttackContext, Trained, Victim
 from zobench.attacks.imia import Iterations, IterationsConfig, iterations
 from zobench.data.example import Example
+from zobench.metrics.two_samples import tpr_at_fpr
 from zobench.models.loading import load
 from zobench.plugins import lookup
-from zobench.runner.membership import membership_metrics, token_scores
+from zobench.runner.token_scores import token_scores
 from zobench.spec import ModelRef
 from zobench.tasks.base import Prediction
-from zobench.unlearning.metrics.membership import tpr_at_fpr
 
 SCORES = {"iterations", "loss", "zlib", "min_k", "min_k_plus_plus"}
 
@@ -30,7 +31,7 @@ def texts(prefix, n):
 
 
 def values(rows):
-    return {r["metric"]: r["value"] for r in rows}
+    return {m.metric: m.value for m in rows}
 
 
 def run(members, others, breaks_after, config=None):
@@ -47,7 +48,8 @@ def run(members, others, breaks_after, config=None):
 
     attack = Iterations(config or IterationsConfig(tries=6))
     victim = Victim(predict, weights_digest="d", sampled=True)
-    return membership_metrics(attack, victim, AttackContext(("text",), (), 0), members, others, None)
+    trained = Trained(victim, AttackContext(("text",), (), 0), members, others, lambda rows: {})
+    return attack.measures_of_training(trained)
 
 
 def test_members_that_take_more_iterations_are_found():
@@ -111,12 +113,15 @@ def test_rows_that_nano_was_tuned_on_are_told_from_fresh_ones(overfitted):
     attack = Iterations(IterationsConfig(tries=8, members=36))
     victim = Victim(lambda rows: task.predict(lm, rows), weights_digest="d")
     context = AttackContext(task.attackable, task.protected, 0, lm)
-    found = values(membership_metrics(attack, victim, context, rows[:36], rows[36:72], (task, lm)))
+    scores = functools.partial(token_scores, task, lm)
+    trained = Trained(victim, context, rows[:36], rows[36:72], scores)
+    found = values(attack.measures_of_training(trained))
     assert {m.partition(":")[2] for m in found} == SCORES
     assert found["auc:loss"] > 0.8
     assert found["auc:iterations"] > 0.8
     assert found["auc:loss"] == pytest.approx(found["auc:min_k"]), "one answer token: nothing to choose from"
-    fresh = values(membership_metrics(attack, victim, context, rows[36:72], rows[72:], (task, lm)))
+    trained = Trained(victim, context, rows[36:72], rows[72:], scores)
+    fresh = values(attack.measures_of_training(trained))
     assert abs(fresh["auc:loss"] - 0.5) < 0.2
 
 

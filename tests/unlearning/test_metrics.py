@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zobench.metrics.two_samples import auc
 from zobench.unlearning.metrics.membership import (
-    auc,
     loss_score,
     min_k,
     min_k_plus_plus,

@@ -12,6 +12,7 @@ import itertools
 from dataclasses import dataclass
 from typing import ClassVar
 
+from zobench.attack_card import AttackCard
 from zobench.attacks.base import Attack, AttackContext, SearchConfig
 from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import VICTIM, Ask, Search
@@ -34,6 +35,7 @@ class StressTest(ComposedAttack):
 
     Config: ClassVar[type] = SearchConfig
     name: ClassVar[str] = "stresstest"
+    card: ClassVar[AttackCard] = AttackCard(position="sentence")
     null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "frame")
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:

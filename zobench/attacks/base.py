@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from zobench.attack_card import PLAIN, AttackCard
 from zobench.attacks.protect import RULES, Rule
 from zobench.data.example import Example
 from zobench.parameters import Count, CountOrZero, Parameters
@@ -190,13 +191,47 @@ class AttackContext:
     pool: Sequence[Example] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number of an attack's own: a row of the metrics table, in the place of its attack; ``params`` are
+    added to the row's parameters."""
+
+    metric: str
+    value: float
+    n: int
+    stderr: float | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A run's model beside the rows it was trained on, for attacks that compare them with fresh ones.
+
+    Attributes:
+        members: rows that the run was trained on; others: test rows.
+        victim: answers both, greedily and without a budget.
+        token_scores: name -> a number per row (loss, zlib, min-k, min-k++ of the gold answer's tokens); empty
+            where the model's token probabilities cannot be had.
+    """
+
+    victim: Victim
+    context: AttackContext
+    members: Sequence[Example]
+    others: Sequence[Example]
+    token_scores: Callable[[Sequence[Example]], Mapping[str, Sequence[float]]]
+
+
 class Attack(ABC):
     """One attack. ``Config`` is a frozen dataclass of typed parameters with defaults; ``name`` is its
-    catalogue name.
+    catalogue name; ``card`` says what its results need to be shown.
+
+    What every attack is measured by is in :mod:`zobench.attacks.metrics`. Numbers of its own come from
+    ``measures``, ``measures_of_training`` and ``measures_across``; a table of the card puts them on the page.
     """
 
     Config: ClassVar[type]
     name: ClassVar[str]
+    card: ClassVar[AttackCard] = PLAIN
     config: Any
 
     @abstractmethod
@@ -212,6 +247,19 @@ class Attack(ABC):
     def decoding(self) -> tuple[float, int]:
         """Temperature of the victim's answers (0: greedy) and how often the whole attack is repeated."""
         return 0.0, 1
+
+    def measures(self, records: Sequence[AttackRecord]) -> Sequence[Measure]:
+        """Numbers of its own over its records; also asked for those of its null."""
+        return ()
+
+    def measures_of_training(self, trained: Trained) -> Sequence[Measure]:
+        """Numbers that need the rows a run was trained on; not asked where there are none."""
+        return ()
+
+    @classmethod
+    def measures_across(cls, ran: Mapping[str, tuple[Attack, Sequence[AttackRecord]]]) -> Sequence[Measure]:
+        """Numbers over all attacks of this class in a suite, by their name there, with their records."""
+        return ()
 
     @abstractmethod
     def null(self) -> Attack:

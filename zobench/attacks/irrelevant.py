@@ -18,12 +18,22 @@ the same places, which separates what the sentence says from the room it takes.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, ClassVar, Literal
 
-from zobench.attacks.base import AppliedEdit, Attack, AttackContext, SearchConfig
+from zobench.attack_card import AttackCard, Column, Contrast, Table
+from zobench.attacks.base import (
+    AppliedEdit,
+    Attack,
+    AttackContext,
+    AttackRecord,
+    Measure,
+    SearchConfig,
+)
 from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.distractors import (
     NAMES,
@@ -40,6 +50,7 @@ from zobench.attacks.distractors import (
     things_in,
 )
 from zobench.attacks.lockstep import Search
+from zobench.attacks.metrics import variant_accuracy
 from zobench.attacks.search import brute_force
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.streams import stream
@@ -83,11 +94,44 @@ class IrrelevantSentenceConfig(SearchConfig):
     null_kind: Literal["paraphrase", "neutral"] = "paraphrase"
 
 
+VARIANTS = Table(
+    name="variants",
+    title="Variants of the same problems",
+    text="All irrelevant sentences with one try each. Micro: mean over texts; macro: share of problems right "
+    "in every variant; normalized: each over the accuracy on the clean problems.",
+    columns=(
+        Column("micro", "Micro"),
+        Column("macro", "Macro"),
+        Column("normalized_micro", "Normalized micro"),
+        Column("normalized_macro", "Normalized macro"),
+    ),
+    lines=("row",),
+)
+NUMBERS = Contrast(
+    name="numbers",
+    title="Numbers against no numbers",
+    text="The same irrelevant sentence at the same place, with and without its number. The difference is "
+    "accuracy without the number minus accuracy with it: positive where the number does harm. Interval over "
+    "seeds and examples; discordant examples are those right only without and only with the number.",
+    parameter="arm",
+    first="paired-no-number",
+    second="paired-number",
+    first_label="Without number",
+    second_label="With number",
+)
+
+
 class IrrelevantSentence(ComposedAttack):
     """Random irrelevant sentences at random places; black box, decision based."""
 
     Config = IrrelevantSentenceConfig
     name: ClassVar[str] = "irrelevant-sentence"
+    card: ClassVar[AttackCard] = AttackCard(
+        position="sentence",
+        titled_by=("arm", "topic", "position"),
+        tables=(VARIANTS,),
+        contrasts=(NUMBERS,),
+    )
     null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "frame")
     config: IrrelevantSentenceConfig
 
@@ -105,6 +149,22 @@ class IrrelevantSentence(ComposedAttack):
 
     def prefix(self) -> str:
         return DEFENCE if self.config.defence else ""
+
+    @classmethod
+    def measures_across(cls, ran: Mapping[str, tuple[Attack, Sequence[AttackRecord]]]) -> Sequence[Measure]:
+        """Micro, macro and normalized accuracy (GSM-IC) over those with one try each: their texts are
+        variants of the same problems. None where there are fewer than two."""
+        single = {name: records for name, (attack, records) in ran.items() if attack.config.tries == 1}
+        if len(single) < 2 or not all(single.values()):
+            return ()
+        correct: dict[str, list[bool]] = {}
+        clean: dict[str, bool] = {}
+        for r in chain.from_iterable(single.values()):
+            correct.setdefault(r.example_id, []).append(r.final.correct)
+            clean[r.example_id] = r.clean.correct
+        found = dataclasses.asdict(variant_accuracy(correct, clean))
+        over = {"variants": sorted(single)}
+        return [Measure(k, v, len(correct), params=over) for k, v in found.items() if v is not None]
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
         drawn = iter(lambda: self._draft(session, context), None)

@@ -15,14 +15,17 @@ task's own words are (a text is skipped rather than losing one).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import regex
 
-from zobench.attacks.base import AttackContext, SearchConfig
+from zobench.attack_card import AttackCard, Column, Table
+from zobench.attacks.base import AttackContext, AttackRecord, Measure, SearchConfig
 from zobench.attacks.composed import ComposedAttack
 from zobench.attacks.lockstep import Search
+from zobench.attacks.metrics import case_counts
 from zobench.attacks.protect import Rule
 from zobench.attacks.session import Draft, Session, Try
 from zobench.attacks.words import Edit, Span, apply_edits, sentences, words
@@ -41,11 +44,23 @@ class MissingQuestionConfig(SearchConfig):
     """Whether numbers that stand before the question word stay in the text."""
 
 
+CASES = Table(
+    name="cases",
+    title="Cases",
+    text="How the question was removed, over all runs: one question sentence, none, or several; whether data "
+    "went with it.",
+    columns=(Column("count", "Examples", form="count", over_runs="sum"),),
+    key="Case",
+    lines=("attack",),
+)
+
+
 class MissingQuestion(ComposedAttack):
     """One edit; success means that the answer is lost with the question."""
 
     Config: ClassVar[type] = MissingQuestionConfig
     name: ClassVar[str] = "missing-question"
+    card: ClassVar[AttackCard] = AttackCard(position="sentence", keeps_answer=False, tables=(CASES,))
     null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "frame")
     config: MissingQuestionConfig
 
@@ -57,6 +72,10 @@ class MissingQuestion(ComposedAttack):
             if session.won(attempt):
                 return attempt
         return None
+
+    def measures(self, records: Sequence[AttackRecord]) -> Sequence[Measure]:
+        """``count:CASE``: examples per case."""
+        return [Measure(f"count:{c}", n, len(records)) for c, n in case_counts(records).items()]
 
 
 def without_question(text: str, *, keep_data: bool = True) -> Draft | None:

@@ -1,4 +1,4 @@
-"""Which edits win: by source, place and part of speech; accuracy against intensity; numbers against none."""
+"""Which edits win: by source, place and part of speech; accuracy against intensity; an attack's contrasts."""
 
 from __future__ import annotations
 
@@ -10,52 +10,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zobench.attack_card import PLAIN, AttackCard
 from zobench.metrics.intervals import wilson
-from zobench.metrics.paired import mcnemar
+from zobench.report.cards import Cards, attack_name, params_of
+from zobench.report.contrasts import About, contrasts
 from zobench.report.lines import Line, chart
 from zobench.report.robust_tests import interval
 from zobench.report.source import Source
 from zobench.report.tables import labels
 
-SENTENCES = ("irrelevant-sentence", "missing-question", "stresstest")
-"""Attacks whose positions count sentences, not words."""
-ARMS = {"paired-no-number": "paired-number"}
 MOST_KEYS = 12
 Cell = dict[str, Any]
 
 
-def collect(source: Source, details: pd.DataFrame, rows: list[str]) -> Cell:
-    """``shares``, ``intensity`` and ``numbers`` of the robustness section."""
-    conditions = _conditions(source)
+def collect(source: Source, cards: Cards, details: pd.DataFrame, rows: list[str]) -> Cell:
+    """``shares``, ``intensity`` and ``contrasts`` of the robustness section."""
     own = details[details["own"] & (details["kind"] == "attack")]
+    told = zip(own["run_id"], own["condition"], own["attack"], strict=True)
+    own = own.assign(card=pd.Series([cards.of(*t) for t in told], index=own.index, dtype=object))
+    about, strengths = _conditions(source, cards)
     names = labels(source)
     return {
         "shares": shares(own),
-        "intensity": intensity(own, conditions, names, rows),
-        "numbers": numbers(own, conditions, names),
+        "intensity": intensity(own, about, strengths, names, rows),
+        "contrasts": contrasts(own, about, names),
     }
 
 
-def _conditions(source: Source) -> dict[tuple[str, str], tuple[dict[str, Any], float | None]]:
-    """(run, condition) -> its attack's parameters and strength."""
+def _conditions(source: Source, cards: Cards) -> tuple[About, dict[tuple[str, str], float]]:
+    """By (run, condition): its attack's parameters and card, and its strength where it has one."""
     attacked = source.finals[source.finals["condition_kind"] == "attack"]
+    about: About = {}
+    strengths: dict[tuple[str, str], float] = {}
     rows: Any = attacked.drop_duplicates(["run_id", "condition"]).itertuples()
-    return {
-        (str(r.run_id), str(r.condition)): (
-            _params(r.params),
-            None if pd.isna(r.strength) else float(r.strength),
-        )
-        for r in rows
-    }
-
-
-def _params(text: Any) -> dict[str, Any]:
-    """Parameters of a metric row; empty where they cannot be read."""
-    try:
-        body = json.loads(str(text))
-    except json.JSONDecodeError:
-        return {}
-    return body if isinstance(body, dict) else {}
+    for r in rows:
+        run, condition = str(r.run_id), str(r.condition)
+        card = cards.of(run, condition, attack_name(condition, r.params))
+        about[run, condition] = (params_of(r.params), card)
+        if not pd.isna(r.strength):
+            strengths[run, condition] = float(r.strength)
+    return about, strengths
 
 
 def shares(own: pd.DataFrame) -> list[Cell]:
@@ -87,27 +81,27 @@ def _keys(record: Any, by: str) -> Iterator[str]:
 def _place(record: Any, position: Any) -> str:
     if position is None or pd.isna(position):
         return ""
-    if record.attack in SENTENCES:
-        return f"sentence {int(position) + 1}"
+    if record.card.position != PLAIN.position:
+        return f"{record.card.position} {int(position) + 1}"
     tenth = min(9, 10 * int(position) // max(1, int(record.words)))
     return f"{10 * tenth}–{10 * tenth + 10} % of the text"
 
 
 def intensity(
     own: pd.DataFrame,
-    conditions: dict[tuple[str, str], tuple[dict[str, Any], float | None]],
+    about: About,
+    strengths: dict[tuple[str, str], float],
     names: dict[str, str],
     rows: list[str],
 ) -> list[Cell]:
     """Accuracy against the strength of attacks that stand in the suite at several: one drawing per task and
     family (same attack, all other parameters equal), one line per row."""
     frame = own.copy()
-    about = [
-        conditions.get((r, c), ({}, None)) for r, c in zip(frame["run_id"], frame["condition"], strict=True)
-    ]
-    frame["strength"] = [s for _, s in about]
-    frame["family"] = [_family(a, p) for a, (p, _) in zip(frame["attack"], about, strict=True)]
-    frame["unit"] = [str(p.get("intensity", "")) for p, _ in about]
+    places = list(zip(frame["run_id"], frame["condition"], strict=True))
+    params = [about[p][0] if p in about else {} for p in places]
+    frame["strength"] = [strengths.get(p) for p in places]
+    frame["family"] = [_family(a, p) for a, p in zip(frame["attack"], params, strict=True)]
+    frame["unit"] = [str(p.get("intensity", "")) for p in params]
     frame = frame.dropna(subset=["strength"])
     out = []
     families: Any = frame.groupby(["block", "family", "unit"], sort=True)
@@ -122,7 +116,7 @@ def intensity(
                 points.append((float(strength), ci.value, ci.half))
             lines.append(Line(str(row), rows.index(str(row)), tuple(points)))
         lines.sort(key=lambda line: rows.index(line.name))
-        title = f"{_short(family)}, by {unit.replace('_', ' ')}"
+        title = f"{_short(family, part['card'].iloc[0])}, by {unit.replace('_', ' ')}"
         svg = chart(lines, title)
         out.append({"label": names.get(block, block), "name": title, "svg": svg})
     return out
@@ -134,60 +128,7 @@ def _family(attack: str, params: dict[str, Any]) -> str:
     return json.dumps([attack, {k: v for k, v in params.items() if k not in own}], sort_keys=True)
 
 
-def _short(family: str) -> str:
+def _short(family: str, card: AttackCard) -> str:
     attack, params = json.loads(family)
-    told = [str(params[k]) for k in ("arm", "topic", "position") if k in params]
+    told = [str(params[k]) for k in card.titled_by if k in params]
     return " ".join([attack, *told])
-
-
-def numbers(
-    own: pd.DataFrame,
-    conditions: dict[tuple[str, str], tuple[dict[str, Any], float | None]],
-    names: dict[str, str],
-) -> list[Cell]:
-    """What a number in the irrelevant sentence costs: accuracy with the sentence without its number minus
-    accuracy with it, over the same examples, seeds and draws; positive where numbers harm.
-    """
-    out = []
-    parts: Any = own.groupby(["row", "block"], sort=True)
-    for (row, block), part in parts:
-        about = {
-            c: conditions.get((r, c), ({}, None))[0]
-            for r, c in set(zip(part["run_id"], part["condition"], strict=True))
-        }
-        for plain, params in sorted(about.items()):
-            other = _partner(params, about)
-            if other is None:
-                continue
-            a, b = (part[part["condition"] == c] for c in (plain, other))
-            both = a.merge(b, on=["seed", "example_id", "again"], suffixes=("_plain", "_number"))
-            if both.empty:
-                continue
-            gap = both["final_correct_plain"].astype(float) - both["final_correct_number"].astype(float)
-            tests = [
-                mcnemar(g["final_correct_plain"], g["final_correct_number"]) for _, g in both.groupby("seed")
-            ]
-            out.append(
-                {
-                    "row": row,
-                    "label": names.get(block, block),
-                    "plain": plain,
-                    "number": other,
-                    "accuracy_plain": float(both["final_correct_plain"].mean()),
-                    "accuracy_number": float(both["final_correct_number"].mean()),
-                    "gap": interval(both["seed"], gap),
-                    "n": len(both),
-                    "seeds": int(both["seed"].nunique()),
-                    "discordant": (sum(t[0] for t in tests), sum(t[1] for t in tests)),
-                    "p": max(t[2] for t in tests),
-                }
-            )
-    return out
-
-
-def _partner(params: dict[str, Any], about: dict[str, dict[str, Any]]) -> str | None:
-    """The attack that differs in nothing but the number."""
-    wanted = ARMS.get(str(params.get("arm")))
-    if wanted is None:
-        return None
-    return next((c for c, p in sorted(about.items()) if p == {**params, "arm": wanted}), None)

@@ -25,7 +25,7 @@ def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict
         where a.outcome = 'success' and a.condition_kind = 'attack' and a.original <> a.edited
         qualify row_number() over (partition by r."row", a.condition
           order by a.changed_words, a.queries, a.example_id, r.seed) <= 3
-        order by a.changed_words, a.queries, a.example_id, r.seed
+        order by a.changed_words, a.queries, a.example_id, r.seed, a.condition, r."row"
         limit {int(count) * 10}
         """
     )

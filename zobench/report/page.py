@@ -74,6 +74,7 @@ def environment() -> Environment:
     env.filters["count"] = count
     env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
+    env.filters["own"] = own
     env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
     env.filters["p"] = lambda v: "" if v is None or v != v else "< 0.001" if v < 0.001 else f"{v:.2g}"
     return env
@@ -127,6 +128,13 @@ def count(value: float | None) -> str:
         if abs(value) >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
     return f"{value:.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.2g}"
+
+
+def own(value: float | None, form: str) -> str:
+    """A number of an attack's own in the form that its card names."""
+    if form == "percent":
+        return percent(value) or "–"
+    return "–" if value is None else f"{value:,.0f}" if form == "count" else f"{value:.3g}"
 
 
 def percent(value: float | None) -> str:

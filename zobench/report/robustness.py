@@ -17,8 +17,10 @@ from scipy import special
 
 from zobench.metrics.paired import holm
 from zobench.report import edit_shares
+from zobench.report.cards import Cards
 from zobench.report.certified import certified
 from zobench.report.lines import Line, chart
+from zobench.report.own_tables import own_tables
 from zobench.report.ranking import Ranking
 from zobench.report.robust_tests import tests_of
 from zobench.report.source import Source, metric_curves
@@ -50,14 +52,13 @@ Cell = dict[str, Any]
 def collect(source: Source, ranking: Ranking) -> Cell:
     """Everything of the section beyond the first table; empty lists where nothing was attacked."""
     rows = [s.row for s in ranking.standings][:MOST_ROWS]
-    details = attacked_examples(source, rows)
+    details, cards = attacked_examples(source, rows), Cards(source)
     return {
         "measured": measured(source, details, rows),
         "along": along(source, rows),
-        "cases": cases(source, rows),
-        "variants": variants(source, rows),
+        "tables": own_tables(source, cards, rows, labels(source)),
         "certified": certified(source, rows),
-        **edit_shares.collect(source, details, rows),
+        **edit_shares.collect(source, cards, details, rows),
     }
 
 
@@ -154,39 +155,3 @@ def _lines(points: pd.DataFrame, rows: list[str]) -> Iterator[Line]:
         half = t * mine["sd"].to_numpy(dtype=float) / n**0.5
         marks = zip(mine["point"], mine["mean"], half, strict=True)
         yield Line(row, i, tuple((float(x), float(y), float(h)) for x, y, h in marks))
-
-
-def cases(source: Source, rows: list[str]) -> list[Cell]:
-    """Examples per case of the attacks that have cases (missing question), summed over runs."""
-    finals = source.finals
-    counted = finals[
-        finals["metric"].str.startswith("count:")
-        & (finals["condition_kind"] == "attack")
-        & finals["row"].isin(rows)
-    ]
-    names = labels(source)
-    grouped: Any = counted.groupby(["block", "condition", "metric"], sort=True)["value"].sum().items()
-    return [
-        {
-            "label": names.get(str(block), str(block)),
-            "condition": condition,
-            "case": str(metric).removeprefix("count:"),
-            "count": int(count),
-        }
-        for (block, condition, metric), count in grouped
-    ]
-
-
-def variants(source: Source, rows: list[str]) -> list[Cell]:
-    """Micro, macro and normalized accuracy over the variants of the same problems, means over runs."""
-    names, metrics = labels(source), ("micro", "macro", "normalized_micro", "normalized_macro")
-    finals = source.finals[(source.finals["split"] == "test") & source.finals["row"].isin(rows)]
-    found: Any = _pivot(finals, metrics, "mean").iterrows()
-    return [
-        {
-            "row": row,
-            "label": names.get(block, block),
-            **{str(k): None if pd.isna(v) else float(v) for k, v in values.items()},
-        }
-        for (row, block, _), values in found
-    ]

@@ -7,9 +7,9 @@ import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
 from zobench.report import forgetting
+from zobench.report.cards import attack_name
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
-from zobench.report.tables import attack_name
 
 RESULTS = ("done", "diverged", "budget")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,14 +10,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zobench.metrics.intervals import Interval, iqm_interval
+from zobench.report.cards import Cards, attack_name
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, Standing
 from zobench.report.source import Source
 from zobench.report.svg import whisker
 
 Cell = dict[str, Any]
-ANSWERLESS = ("missing-question",)
-"""Attacks after which no answer is the right one to give: kept out of what is called robust accuracy."""
 COSTS = (
     "forwards",
     "tokens",
@@ -41,7 +39,7 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
     """One dict per standing: what the ranking table shows, costs and robustness included."""
     board = ranking.board
     low, high = _scale(ranking)
-    kept = attacks[[attack_name(c, p) not in ANSWERLESS for c, p in zip(*_about(attacks), strict=True)]]
+    kept = attacks[attacks["keeps_answer"].astype(bool)]
     net = kept.groupby("row")["net"].max() if len(kept) else pd.Series(dtype=float)
     worst = kept.groupby("row")["robust"].min() if len(kept) else pd.Series(dtype=float)
     rows = []
@@ -85,19 +83,6 @@ def verified(runs: pd.DataFrame) -> str:
     """``3 of 9 runs verified``, from the marks that ``zobench verify --add`` leaves; empty without any."""
     marked = int(runs["note"].fillna("").str.contains("verified: ", regex=False).sum())
     return f"{marked} of {len(runs)} runs verified" if marked else ""
-
-
-def attack_name(condition: str, params: Any) -> str:
-    """Catalogue name of an attack from its name in the suite and its metric row's parameters."""
-    try:
-        body = json.loads(params) if isinstance(params, str) else {}
-    except json.JSONDecodeError:
-        body = {}
-    return str(body.get("attack", condition)) if isinstance(body, dict) else condition
-
-
-def _about(attacks: pd.DataFrame) -> tuple[list[Any], list[Any]]:
-    return (list(attacks["condition"]), list(attacks["params"])) if len(attacks) else ([], [])
 
 
 def costs(runs: pd.DataFrame) -> Cell:
@@ -169,7 +154,7 @@ def heat(ranking: Ranking) -> list[Cell]:
 
 def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
     """Per row and attack, over runs: clean, robust and null accuracy, success rates, net success, queries,
-    n runs.
+    n runs; ``keeps_answer`` as the attack's card has it.
     """
     finals = source.finals[(source.finals["purpose"] != "tuning") & (source.finals["split"] == "test")]
     primary = finals[finals["metric"] == finals["primary_metric"]]
@@ -188,12 +173,17 @@ def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
         found[name] = part.groupby(keys)["value"].mean()
     frame = pd.DataFrame(found).reset_index()
     if frame.empty:
-        return frame.assign(net=[], clean=[], runs=[])
+        return frame.assign(net=[], clean=[], runs=[], keeps_answer=[])
     frame["clean"] = frame["run_id"].map(clean)
     frame["net"] = frame["success"] - frame["null_success"]
+    cards = Cards(source)
+    told = zip(frame["run_id"], frame["condition"], frame["params"], strict=True)
+    frame["keeps_answer"] = [cards.of(r, c, attack_name(c, p)).keeps_answer for r, c, p in told]
     numbers = ["clean", "robust", "null", "success", "null_success", "net", "queries"]
     out = frame.groupby(["row", "condition", "params"], sort=True)[numbers].mean()
-    out["runs"] = frame.groupby(["row", "condition", "params"]).size()
+    groups = frame.groupby(["row", "condition", "params"])
+    out["runs"] = groups.size()
+    out["keeps_answer"] = groups["keeps_answer"].all()
     place = {s.row: i for i, s in enumerate(ranking.standings)}
     out = out.reset_index()
     out["order"] = out["row"].map(lambda r: place.get(r, len(place)))

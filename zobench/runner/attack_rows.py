@@ -1,27 +1,25 @@
 """Table rows of attacks: one per attacked example, and the metrics of each attack and each null.
 
-Every number comes from :mod:`zobench.attacks.metrics`. A metric over nothing is left out, not written as 0.
-``strength`` is the value of the parameter that says how strong an attack is, and ``params`` names it under
-``intensity``; ``count:CASE`` are examples per case of an attack that has cases (missing question).
+Every attack has the numbers of :mod:`zobench.attacks.metrics`. A metric over nothing is left out, not
+written as 0. ``strength`` is the value of the parameter that says how strong an attack is, and ``params``
+names it under ``intensity``. An attack's own numbers (:class:`zobench.attacks.base.Measure`) stand in the
+same place.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from zobench.attacks.base import Attack, AttackRecord
-from zobench.attacks.metrics import case_counts, net_success_rate, summarize, variant_accuracy
+from zobench.attack_card import to_json
+from zobench.attacks.base import Attack, AttackRecord, Measure
+from zobench.attacks.metrics import net_success_rate, summarize
 from zobench.attacks.repeats import Queries
 from zobench.data.example import Example
 from zobench.runner.results import Row, gold_of, number, params_json, proportion, sample_mean
 from zobench.spec import Component
-
-CASES = "missing-question"
-"""The attack whose records tell a case in ``source``."""
-VARIANTS = "irrelevant-sentence"
-"""The attack of which several in one suite are variants of the same problems."""
 
 
 def condition_of(task: str, component: Component, kind: str) -> Row:
@@ -34,7 +32,8 @@ def metric_rows_of(
 ) -> list[Row]:
     """Every metric of one attack, or of one null."""
     place = _metric_place(about, component, attack)
-    return [{**place, **row} for row in [*_metrics(records), *_counts(component, records, queries)]]
+    rows = [{**place, **row} for row in [*_metrics(records), *_counts(records, queries)]]
+    return rows + rows_of(about, component, attack, attack.measures(records) if records else ())
 
 
 def net_row(
@@ -52,35 +51,28 @@ def net_row(
     return [{**_metric_place(about, component, attack), **number("net_success_rate", net, n, None)}]
 
 
-def membership_rows(about: Row, component: Component, attack: Attack, found: Sequence[Row]) -> list[Row]:
-    """Membership metrics at their attack's place."""
-    place = _metric_place(about, component, attack)
-    return [{**place, **row} for row in found]
+def rows_of(about: Row, component: Component, attack: Attack, found: Sequence[Measure]) -> list[Row]:
+    """An attack's own numbers, at its place."""
+    return [_measured(_metric_place(about, component, attack), m) for m in found]
 
 
-def variant_rows(task: str, found: Mapping[str, tuple[Component, Sequence[AttackRecord]]]) -> list[Row]:
-    """Micro, macro and normalized accuracy (GSM-IC) over irrelevant sentences that stand in the suite with
-    one try each: their texts are variants of the same problems. None where there are fewer than two.
-    """
-    single = {k: r for k, (c, r) in found.items() if c.name == VARIANTS and c.params.get("tries") == 1}
-    if len(single) < 2 or not all(single.values()):
-        return []
-    correct: dict[str, list[bool]] = {}
-    clean: dict[str, bool] = {}
-    for records in single.values():
-        for r in records:
-            correct.setdefault(r.example_id, []).append(r.final.correct)
-            clean[r.example_id] = r.clean.correct
-    values = dataclasses.asdict(variant_accuracy(correct, clean))
-    place = {
-        "task": task,
-        "condition_kind": "attack",
-        "condition": VARIANTS,
-        "split": "test",
-        "strength": None,
-        "params": params_json({"variants": sorted(single)}),
-    }
-    return [{**place, **number(k, v, len(correct), None)} for k, v in values.items() if v is not None]
+def rows_across(task: str, name: str, found: Sequence[Measure]) -> list[Row]:
+    """Numbers over several attacks of one catalogue name, which stands in place of theirs."""
+    place = {**condition_of(task, Component(name=name), "attack"), "split": "test", "strength": None}
+    return [_measured({**place, "params": params_json({})}, m) for m in found]
+
+
+def cards_json(components: Sequence[Component], attacks: Sequence[Attack]) -> str | None:
+    """The cards of a run's attacks, by their names in the suite and (for numbers across several) in the
+    catalogue; ``None`` without attacks."""
+    by_name = {c.name: type(a).card for c, a in zip(components, attacks, strict=True)}
+    by_label = {c.label: type(a).card for c, a in zip(components, attacks, strict=True)}
+    return to_json({**by_name, **by_label}) if by_label else None
+
+
+def _measured(place: Row, m: Measure) -> Row:
+    row = {**place, **number(m.metric, m.value, m.n, m.stderr)}
+    return {**row, "params": params_json({**json.loads(row["params"]), **m.params})} if m.params else row
 
 
 def _metric_place(about: Row, component: Component, attack: Attack) -> Row:
@@ -129,7 +121,7 @@ def _strict(records: Sequence[AttackRecord]) -> list[Row]:
     ]
 
 
-def _counts(component: Component, records: Sequence[AttackRecord], queries: Queries) -> list[Row]:
+def _counts(records: Sequence[AttackRecord], queries: Queries) -> list[Row]:
     n = len(records)
     counts = {
         "attacked": sum(r.outcome != "skipped" for r in records),
@@ -138,8 +130,6 @@ def _counts(component: Component, records: Sequence[AttackRecord], queries: Quer
         "queries_unique": queries.unique,
         "cache_hits": queries.total - queries.unique,
     }
-    if component.name == CASES:
-        counts.update({f"count:{case}": count for case, count in case_counts(records).items()})
     return [number(name, value, n, None) for name, value in counts.items() if n]
 
 

@@ -17,23 +17,22 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from zobench.attacks.answers import Answers, AnswerStore, RunAnswers
-from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
-from zobench.attacks.imia import Iterations
+from zobench.attacks.base import Attack, AttackContext, AttackRecord, Trained, Victim
 from zobench.attacks.repeats import run_repeats
 from zobench.attacks.similarity import compared
 from zobench.data.example import Example
 from zobench.runner.attack_rows import (
     condition_of,
-    membership_rows,
     metric_rows_of,
     net_row,
     record_row,
-    variant_rows,
+    rows_across,
+    rows_of,
 )
-from zobench.runner.membership import membership_metrics
 from zobench.runner.results import AttackResult, Measured
 from zobench.runner.rows import demonstrations_of
-from zobench.spec import Component, RunSpec
+from zobench.runner.token_scores import token_scores
+from zobench.spec import RunSpec
 from zobench.tasks.base import Prediction
 
 if TYPE_CHECKING:
@@ -164,7 +163,7 @@ def attack_all(
     before = predict.computed
     context = AttackContext(target.fields, target.protected, spec.seed, lm, target.pool)
     kept = _kept_answers(target, digest)
-    attacked: dict[str, tuple[Component, Sequence[AttackRecord]]] = {}
+    attacked: dict[str, dict[str, tuple[Attack, Sequence[AttackRecord]]]] = {}
     for component, attack in zip(spec.attacks, attacks, strict=True):
         if only and component.label not in only:
             continue
@@ -181,14 +180,27 @@ def attack_all(
             result.metrics += metric_rows_of(about, component, attack, records[kind], queries)
         about = condition_of(target.task, component, "attack")
         result.metrics += net_row(about, component, attack, records["attack"], records["null"])
-        if isinstance(attack, Iterations) and target.members:
-            asked = Victim(predict, weights_digest=digest)
-            found = membership_metrics(attack, asked, context, target.members, target.examples, target.tokens)
-            result.metrics += membership_rows(about, component, attack, found)
-        attacked[component.label] = (component, records["attack"])
-    result.metrics += variant_rows(target.task, attacked)
+        if target.members:
+            found = attack.measures_of_training(_trained(target, predict, digest, context))
+            result.metrics += rows_of(about, component, attack, found)
+        same = attacked.setdefault(component.name, {})
+        same[component.label] = (attack, records["attack"])
+    for name, ran in attacked.items():
+        of = type(next(iter(ran.values()))[0])
+        result.metrics += rows_across(target.task, name, of.measures_across(ran))
     result.predictions = predict.computed - before
     return result
+
+
+def _trained(target: Target, predict: CleanKnown, digest: str, context: AttackContext) -> Trained:
+    """What the target's model was trained on beside what is attacked."""
+    tokens = target.tokens
+
+    def scores(rows: Sequence[Example]) -> Mapping[str, Sequence[float]]:
+        return {} if tokens is None else token_scores(*tokens, rows)
+
+    victim = Victim(predict, weights_digest=digest)
+    return Trained(victim, context, target.members, target.examples, scores)
 
 
 def _kept_answers(target: Target, digest: str) -> Answers:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from zobench.runner.attack_rows import cards_json
 from zobench.runner.attacking import attack_all, harness_target, task_target
 from zobench.runner.factory import component_key
 from zobench.runner.results import AttackResult, Measured, Place, Row, Spent, forwards_for
@@ -119,6 +120,10 @@ class Evaluator:
         wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
         result = self.attacked(measured, along=True) if wanted else AttackResult()
         return [row for b in wanted for row in result.placed(Place(spent, b))[1]]
+
+    def attack_cards(self) -> str | None:
+        """What the run's attacks say of themselves, for the runs table."""
+        return cards_json(self.spec.attacks, self._attacks())
 
     def _attacks(self) -> list[Any]:
         return [self.bench.parts.attack(c) for c in self.spec.attacks]

@@ -178,6 +178,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         weights_digest=training.space.digest(),
         artifacts_digest=training.kept_artifacts(),
         diagnostic_forwards=progress.diagnostic_forwards,
+        attack_cards=evaluator.attack_cards(),
         warnings=json.dumps(training.traps.state()) if training.traps.found else None,
     )
     tables = {

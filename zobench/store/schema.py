@@ -76,12 +76,13 @@ RUNS = pa.schema(
         ("artifacts_digest", _s),
         ("diagnostic_forwards", _i),
         ("warnings", _s),
+        ("attack_cards", _s),
     ]
 )
-"""One row per run. ``spec``, ``environment`` and ``warnings`` (a list of objects with ``trap``, ``detail``,
-``steps``, ``first_step``) are JSON. ``tuning_forwards`` were spent choosing its parameters,
-``diagnostic_forwards`` on diagnostics, beside the budget; ``artifacts_digest`` names what a replay needs
-beside the scalars."""
+"""One row per run. ``spec``, ``environment``, ``warnings`` (a list of objects with ``trap``, ``detail``,
+``steps``, ``first_step``) and ``attack_cards`` (:mod:`zobench.attack_card`) are JSON. ``tuning_forwards``
+were spent choosing its parameters, ``diagnostic_forwards`` on diagnostics, beside the budget;
+``artifacts_digest`` names what a replay needs beside the scalars."""
 
 STEPS = pa.schema(
     [
@@ -188,7 +189,7 @@ ATTACKS = pa.schema(
 
 ADDED = (
     *("attack", "size", "edits", "clean_strict", "final_strict"),
-    *("artifacts_digest", "diagnostic_forwards", "warnings"),
+    *("artifacts_digest", "diagnostic_forwards", "warnings", "attack_cards"),
 )
 """Columns of the attacks and runs tables that files of version 1 may lack; they are read as nulls."""
 

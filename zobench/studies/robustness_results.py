@@ -35,7 +35,7 @@ def compact(folder: Path, to: Path | None = None) -> None:
     robust = robustness.collect(found.source, found.ranking)
     tables = (
         pd.DataFrame([_attack(c) for c in robust["measured"]]),
-        pd.DataFrame([_number(c) for c in robust["numbers"]]),
+        pd.DataFrame([_number(c) for c in _numbers(robust)]),
         _finals(found.source),
     )
     to = to or committed.results()
@@ -49,13 +49,20 @@ def _attack(cell: dict[str, Any]) -> dict[str, Any]:
     return {**about, **{n: cell[n] for n in MEASURES}, **flat("beyond_null", cell["null_gap"])}
 
 
+def _numbers(robust: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of the contrast that asks what a number in the irrelevant sentence costs."""
+    return [
+        line for part in robust["contrasts"] if part["contrast"].name == "numbers" for line in part["lines"]
+    ]
+
+
 def _number(cell: dict[str, Any]) -> dict[str, Any]:
     return {
         "row": cell["row"],
         "task": cell["label"],
-        "arm": cell["number"],
-        "without": cell["accuracy_plain"],
-        "with": cell["accuracy_number"],
+        "arm": cell["second"],
+        "without": cell["accuracy_first"],
+        "with": cell["accuracy_second"],
         "pairs": cell["n"],
         "seeds": cell["seeds"],
         "only_without": cell["discordant"][0],

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from zobench.metrics.two_samples import auc
 from zobench.unlearning.metrics.membership import (
-    auc,
     loss_score,
     min_k,
     min_k_plus_plus,

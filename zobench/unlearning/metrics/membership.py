@@ -7,8 +7,9 @@ Every score is higher where the text is *less* likely a member of the training s
 - min-k++: the same of (log p - mu) / sigma, mu and sigma mean and deviation of log p under the model's own
   next-token distribution, sigma^2 at least 1e-6.
 
-AUC = P(score of a holdout item > score of a forget item), ties half: 1 where the forget set looks memorized,
-.5 where it looks like the holdout, provided that the holdout has the forget set's distribution.
+AUC = P(score of a holdout item > score of a forget item), ties half (``zobench.metrics.two_samples``): 1
+where the forget set looks memorized, .5 where it looks like the holdout, provided that the holdout has the
+forget set's distribution.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ import zlib
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
-from zobench.unlearning.metrics.probability import Floats, vector
+from zobench.metrics.two_samples import Floats, vector
 
 SHARE = 0.4
 VARIANCE_FLOOR = 1e-6
@@ -57,38 +57,6 @@ def min_k_plus_plus(log_probs: Any, means: Any, variances: Any, share: float = S
     log_p, mu = vector(log_probs, "log_probs"), vector(means, "means")
     sigma = np.sqrt(np.maximum(vector(variances, "variances"), VARIANCE_FLOOR))
     return float(-lowest((log_p - mu) / sigma, share).mean())
-
-
-def auc(forget: Any, holdout: Any) -> float:
-    """P(holdout score > forget score) + P(equal)/2."""
-    a, b = vector(forget, "forget"), vector(holdout, "holdout")
-    if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("membership scores must be finite")
-    ranks = stats.rankdata(np.concatenate([a, b]))
-    wins = ranks[len(a) :].sum() - len(b) * (len(b) + 1) / 2
-    return float(wins / (len(a) * len(b)))
-
-
-def tpr_at_fpr(members: Any, others: Any, fpr: float) -> float:
-    """Share of members found by the lowest threshold's rule that takes at most ``fpr`` of the others for one.
-
-    Scores are higher where the text is less likely a member, so a text is called one below the threshold; the
-    threshold is the largest score at which at most floor(fpr * n) of the n others lie below it.
-
-    Raises:
-        ValueError: fewer than 1/fpr others, of which not one may be mistaken: the rate cannot be told from 0.
-    """
-    a, b = vector(members, "members"), vector(others, "others")
-    if not 0 < fpr < 1:
-        raise ValueError(f"a false-positive rate must lie in (0, 1), not {fpr}")
-    if len(b) * fpr < 1 - 1e-9:
-        needed = int(np.ceil(1 / fpr - 1e-9))
-        raise ValueError(
-            f"true-positive rate at {fpr:.2%} false positives needs {needed} non-members, not {len(b)}"
-        )
-    allowed = int(len(b) * fpr + 1e-9)
-    threshold = np.sort(b)[allowed]
-    return float((a < threshold).mean())
 
 
 def privleak(unlearned_auc: float, oracle_auc: float) -> float:

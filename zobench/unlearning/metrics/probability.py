@@ -10,19 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zobench.metrics.two_samples import Floats, vector
+
 FLOOR = 1e-10
 """Added to a sum of probabilities before dividing by it, as open-unlearning does."""
-
-
-def vector(values: Any, name: str) -> Floats:
-    """A non-empty one-dimensional float array, or ``ValueError`` naming the argument."""
-    array = np.asarray(values, dtype=float)
-    if array.ndim != 1 or not len(array):
-        raise ValueError(f"{name} must be a non-empty sequence of numbers, not of shape {array.shape}")
-    return array
 
 
 def among_options(correct: Any, wrong: Sequence[Any]) -> Floats:

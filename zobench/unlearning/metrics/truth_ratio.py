@@ -26,7 +26,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from zobench.unlearning.metrics.probability import FLOOR, Floats, vector
+from zobench.metrics.two_samples import Floats, vector
+from zobench.unlearning.metrics.probability import FLOOR
 
 Aggregate = Literal["forget", "utility", "knowledge"]
 
