@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -50,12 +49,6 @@ def test_a_site_holds_one_copy(board, tmp_path):
     assert len(pages) == 1 + 72
     assert [p.name for p in pages if MARK in p.read_text(encoding="utf-8")] == ["index.html"]
     assert not list(tmp_path.rglob("*.js"))
-
-
-def test_only_the_trace_type_that_the_bundle_has():
-    """Without a type a trace is a scatter, which the bundle draws; another type would draw nothing."""
-    scripts = "".join(page.asset(f"{name}.js") for name in page.SCRIPTS)
-    assert not re.search(r"""\btype: "(?!line|data|log|linear|category|button|checkbox|search)\w+""", scripts)
 
 
 def test_what_all_charts_share_is_plain_json():

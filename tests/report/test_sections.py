@@ -67,7 +67,7 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
     for word in (
         "fzoo",
         "zero-shot",
-        "control",
+        "baseline",
         "apart",
         "8 done, 1 diverged",
         "char-typos (− null)",

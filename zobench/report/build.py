@@ -11,6 +11,7 @@ from zobench.report import (
     edits,
     figures,
     forgetting_view,
+    glossary,
     overview,
     page,
     payload,
@@ -78,6 +79,7 @@ def context(found: Analysis) -> dict[str, Any]:
     return {
         "board": found.board,
         "title": found.board.title,
+        "glossary": glossary.entries(),
         "suites": sorted(set(runs["suite"].dropna().map(str))),
         "made": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "overview": overview.describe(ranking, runs),

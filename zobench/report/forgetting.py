@@ -1,9 +1,9 @@
 """How much of what was forgotten comes back: the numbers of an unlearning study.
 
-S = (m - m_oracle) / (m_full - m_oracle) of the forget score m after a probe, against oracle and full model
-after the same probe with the same seed: 0 is a model that never knew, 1 one that was never unlearned. Where
-the two references are closer than ``SMALLEST_SPAN`` the probe tells nothing and S does not exist. A run's
-score is its worst case: the highest S over all probes, strengths and settings.
+Recovery rate: s = (m - m_oracle) / (m_full - m_oracle) of the forget score m after a probe, against oracle
+and full model after the same probe with the same seed: 0 is a model that never knew, 1 one that was never
+unlearned. It is missing where the two references are closer than ``SMALLEST_SPAN``. A run's score is its
+worst case: the highest recovery rate over all probes, strengths and settings.
 
 The three comparisons differ in the model that is probed (column ``split``): the final state, the point of the
 line back to the original with as much forgetting, and the one with as much retention.
@@ -24,8 +24,8 @@ from zobench.report.ranking import Ranking, rank
 from zobench.report.source import Source
 
 SMALLEST_SPAN = 0.1
-"""Of a forget score between 0 and 1: a probe that the full model itself does not survive (two bits, say) has
-nothing to tell of what came back: S would be noise over noise."""
+"""Of a forget score between 0 and 1: a probe that destroys the full model as well (two bits, say) is
+uninformative, because the recovery rate would divide noise by noise."""
 MEASURES = {
     "forget_value_accuracy": "Values right",
     "forget_choice_accuracy": "Choices right",
@@ -43,7 +43,7 @@ KIND = "unlearning"
 REFERENCES = ("full", "oracle")
 SPLITS = {
     "test": (
-        "Equal forwards",
+        "Equal forward passes",
         "The model each row ended with: the first that forgot as much as the oracle, or what the budget "
         "gave.",
     ),
@@ -76,7 +76,7 @@ def roles(runs: pd.DataFrame) -> pd.Series:
 
 
 def probed(source: Source) -> pd.DataFrame:
-    """One row per run, split, probe and setting: ``value`` (forget score), ``retained``, ``full``,
+    """One record per run, split, probe and setting: ``value`` (forget score), ``retained``, ``full``,
     ``oracle``, ``s``, ``role``."""
     finals = source.finals[
         (source.finals["purpose"] != "tuning") & (source.finals["condition_kind"] == "probe")
@@ -97,7 +97,7 @@ def probed(source: Source) -> pd.DataFrame:
 
 
 def of_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Rows of one comparison; references stand as they are in all of them."""
+    """Records of one comparison; those of the references are the same in all comparisons."""
     return frame[(frame["split"] == split) | frame["role"].isin(REFERENCES)]
 
 
@@ -154,8 +154,8 @@ def by_probe(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 
 
 def training_curves(frame: pd.DataFrame, split: str) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """S against steps for probes that train (their settings name a learning rate): probe -> row -> points,
-    the worst rate of every run, averaged over runs."""
+    """Recovery rate against steps for probes that train (their settings name a learning rate): probe -> row
+    -> points, the worst learning rate of every run, averaged over runs."""
     part = of_split(frame, split)
     part = part[part["params"].str.contains('"lr"')]
     worst = part.groupby(["condition", "row", "strength", "run_id"])["s"].max()

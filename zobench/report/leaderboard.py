@@ -58,7 +58,7 @@ class Score(Strict):
         kind, condition: which condition the metric was measured under; an empty condition means all of the
             kind.
         reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
-        net: subtract the null of the same condition (attack minus null).
+        net: subtract the budget-matched random baseline (null) of the same condition.
         without: catalogue names of attacks that do not count.
         per_root_forward: divide by the square root of the forwards of one step. The cosine of an average of k
             directions grows like sqrt(k) while k is far below the number of parameters, so that rows whose

@@ -74,7 +74,7 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
     batch = sorted(set(runs["batch_size"].dropna().astype(int)))
     models = _list(sorted(set(runs["model"].map(str))))
     return (
-        f"{_count(methods, 'method')} and {_count(control, 'control')} on {_count(len(labels), 'task')} "
+        f"{_count(methods, 'method')} and {_count(control, 'baseline')} on {_count(len(labels), 'task')} "
         f"({names}), {seed_text} {'seed' if seed_text == '1' else 'seeds'} each, {budget} forward passes of "
         f"{' or '.join(map(str, batch))} examples, on {models}."
     )
@@ -127,7 +127,7 @@ def plan(pair: Pair) -> str:
 
 
 def controls(ranking: Ranking) -> tuple[str, ...]:
-    """Where the controls stand; they are shown, not ranked."""
+    """Scores of the baselines; they are shown, not ranked."""
     board, told = ranking.board, []
     best = ranking.ranked[0] if ranking.ranked else None
     for s in ranking.standings:

@@ -42,7 +42,7 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
         ],
         "blocks": [shown[b] for b in blocks],
         "chance": [_chance(runs, b) for b in blocks],
-        "axes": ["forwards", "tokens", "seconds", "peak memory, MiB"],
+        "axes": ["forward passes", "tokens", "seconds", "peak memory, MiB"],
         "memory": memory(runs, names, blocks),
         "curves": curves(source, names, blocks),
         "finals": finals(runs, names, blocks),

@@ -59,7 +59,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A leaderboard's outcome. ``standings``: ranked rows best first, then controls, then rows that are
+    """A leaderboard's outcome. ``standings``: ranked rows best first, then baselines, then rows that are
     apart.
     """
 

@@ -1,4 +1,6 @@
-"""Tests of one attack from its examples: before against after, and the attack against its null."""
+"""Tests of one attack from its examples: before against after, and the attack against its budget-matched
+random baseline (null).
+"""
 
 from __future__ import annotations
 

@@ -90,8 +90,8 @@ def shared(runs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Any]]
 
 
 def by_column(rows: list[list[Any]]) -> list[dict[str, list[Any]]]:
-    """Rows for the page's scripts: each column as its different values ``of`` and, where there are several,
-    ``at`` which of them each row has. A run of an unlearning suite has thousands of rows of few names.
+    """Records for the page's scripts: each column as its distinct values ``of`` and, with several, the index
+    ``at`` of each record's value. A run of an unlearning suite has thousands of records of few names.
     """
     columns: list[dict[str, list[Any]]] = []
     for values in zip(*rows, strict=True):

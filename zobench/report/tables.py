@@ -203,7 +203,7 @@ def broken_runs(source: Source) -> list[Cell]:
 
 
 def _scale(ranking: Ranking) -> tuple[float, float]:
-    """Common axis of the whiskers: from the ranked rows and controls; very wide intervals are clipped."""
+    """Common axis of the whiskers: from the ranked rows and baselines; very wide intervals are clipped."""
     shown = [s.interval for s in ranking.standings if s.interval is not None]
     values = [i.value for i in shown]
     if not values:

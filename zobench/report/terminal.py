@@ -41,7 +41,7 @@ def show(found: Analysis, console: Console | None = None) -> None:
 
 
 def table(found: Analysis) -> Table:
-    """The rich table of an analysis: ranked rows, then controls, then rows that are not comparable."""
+    """The rich table of an analysis: ranked rows, then baselines, then rows that are not comparable."""
     ranking, board = found.ranking, found.board
     names, attacks = labels(found.source), attack_columns(found)
     if len(attacks) > MOST_ATTACKS:
@@ -65,7 +65,7 @@ def table(found: Analysis) -> Table:
             if s.rank is None
             else f"{s.rank[0]}" + (f" ({s.rank[1]}–{s.rank[2]})" if s.rank[1] < s.rank[2] else "")
         )
-        cells = [place or ("control" if s.group == "control" else "apart"), s.row]
+        cells = [place or ("baseline" if s.group == "control" else "apart"), s.row]
         cells += [_value(s.blocks.get(b), board.show) for b in ranking.blocks[:MOST_TASKS]]
         cells.append(_value(s.interval, board.show))
         cells += [attacks[c].get(s.row, "–") for c in attacks]

@@ -1,4 +1,4 @@
-// Curves against forwards, tokens or seconds, final values against memory, and what each row spends to reach a target.
+// Curves against forward passes, tokens or seconds, final values against memory, and what each row spends to reach a target.
 const CURVE = { task: 0, what: 0, axis: 0, logx: false, logy: false, target: null, off: new Set(), whats: [] };
 
 function whatOf(c) { return c.kind + "|" + c.condition + "|" + c.metric; }
@@ -7,7 +7,7 @@ function whatLabel(key) {
   const [kind, condition, metric] = key.split("|");
   if (kind === "train") return "training loss";
   if (kind === "attack") return `${metric} under ${condition}`;
-  if (kind === "null") return `${metric} under the null of ${condition}`;
+  if (kind === "null") return `${metric} under the random baseline of ${condition}`;
   return `test ${metric}`;
 }
 

@@ -47,7 +47,7 @@ function drawScoreProfile() {
 function drawRatioProfile() {
   const p = DATA.profiles;
   drawPlot(find("f-ratios"), profileTraces(p.ratios, p.reach, "within %{x:.2~f} times"), {
-    ...profileLegend(p.reach), xaxis: { title: { text: "times the fastest row's forwards" }, type: "log", tickvals: [1, 2, 5, 10, 20] },
+    ...profileLegend(p.reach), xaxis: { title: { text: "times the fastest row's forward passes" }, type: "log", tickvals: [1, 2, 5, 10, 20] },
     yaxis: { title: { text: "target reached, %" }, range: [-3, 103] },
   });
 }

@@ -85,6 +85,6 @@ function drawRun(node, run) {
   const traces = [];
   if (run.steps.x) traces.push({ x: run.steps.x, y: run.steps.loss, mode: "lines", line: { color: faded(colourOf(run.r), 0.5), width: 1.2 }, yaxis: "y2", name: "training loss", hovertemplate: "loss %{y:.3~f}<extra></extra>" });
   if (points.size) traces.push({ x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colourOf(run.r), width: 2 }, name: plotText(`test ${metric}`), hovertemplate: `${plotText(metric)} %{y:.3~f}<extra></extra>` });
-  drawPlot(node, traces, { xaxis: { title: { text: "forwards" } }, yaxis: { title: { text: plotText(metric) } }, yaxis2: { overlaying: "y", side: "right", title: { text: "training loss" }, showgrid: false, automargin: true, tickmode: "auto" },
+  drawPlot(node, traces, { xaxis: { title: { text: "forward passes" } }, yaxis: { title: { text: plotText(metric) } }, yaxis2: { overlaying: "y", side: "right", title: { text: "training loss" }, showgrid: false, automargin: true, tickmode: "auto" },
     showlegend: true, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 11 } }, margin: { l: 56, r: 60, t: 32, b: 44 } });
 }

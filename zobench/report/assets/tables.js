@@ -106,7 +106,7 @@ function filterRows(state) {
 function setUpTools(state, tools) {
   const name = state.table.dataset.name;
   const search = make("input", { type: "search", placeholder: "Search, or column>value", "aria-label": `Search or filter ${name}`,
-    title: "Rows that hold every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
+    title: "Shows what contains every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
   search.value = state.query;
   search.addEventListener("input", () => {
     state.query = search.value;
