@@ -9,17 +9,17 @@ probe's name (``none`` without one), its strength, and what else it varies in ``
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from zobench.parameters import configure
 from zobench.plugins import lookup
-from zobench.runner.results import Row, params_json
+from zobench.runner.checkpoints import Progress
+from zobench.runner.results import Row, Spent, params_json
 from zobench.runner.unlearning_cache import Facts
-from zobench.spec import Component
+from zobench.spec import Component, RunSpec, Unlearning
 from zobench.tasks.base import MetricValue
 from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
 from zobench.unlearning.fairness import position_of_level, selection_score
@@ -28,14 +28,13 @@ from zobench.unlearning.probes.inputs import InputProbe
 from zobench.unlearning.probes.interpolate import between
 from zobench.unlearning.rows import FactRow, tokenize
 
-if TYPE_CHECKING:
-    from zobench.runner.unlearning import UnlearningTraining
-
 NO_PROBE = "none"
 """Condition of what is measured without a probe; the final state's numbers also stand as clean."""
 CHOICES = 7
 """Answers scored for a row of six options: the given one besides."""
 Asked = Mapping[str, Sequence[FactRow]]
+Probed = tuple[list[Row], int]
+"""Rows of a probe, and how many answers were scored for them."""
 MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
 """What a probe says about the model rather than about itself: metrics, not parameters."""
 
@@ -85,39 +84,60 @@ class Subject:
     position: float
 
 
-def probing_rows(run: UnlearningTraining, module: nn.Module, moved: float) -> list[Row]:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An unlearning run whose steps are over, as far as probing needs to know it.
+
+    Attributes:
+        spent: where in training its final state lies.
+        costs: further clean numbers, each a number of this run: distance, backward passes ...
+        clean: scores of the final state; measured anew where that is probed with its adapters ``merged``.
+        progress: is charged the seconds of finding the matched points.
+        probed: probes that were done before the run was interrupted, by split, probe and parameters.
+        done: takes the key, rows, answers scored and starting time of each probe.
+    """
+
+    spec: RunSpec
+    facts: Facts
+    spent: Spent
+    costs: Mapping[str, float]
+    clean: Mapping[str, MetricValue]
+    merged: bool
+    progress: Progress
+    probed: Mapping[str, Probed]
+    done: Callable[[str, list[Row], int, float], None]
+
+    @property
+    def section(self) -> Unlearning:
+        assert self.spec.unlearning is not None
+        return self.spec.unlearning
+
+
+def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
     """All rows of a finished run beyond its clean scores."""
-    facts, section, position = run.facts, run.section, run.position
-    reached = position.reached or section.role != "unlearn"
-    plain = {
-        "distance": moved,
-        "reached": float(reached),
-        "backwards": float(run.objective.backwards),
-        "reference_forwards": float(position.reference_forwards),
-    }
-    rows = [_row(run, "test", "clean", "", 0.0, {}, n, MetricValue(v, 1)) for n, v in plain.items()]
-    if run.tuning:
+    rows = [_row(run, "test", "clean", "", 0.0, {}, n, MetricValue(v, 1)) for n, v in run.costs.items()]
+    if run.spec.purpose == "tuning":
         return rows
-    subjects = [Subject("test", module, 1.0), *_matched(run, facts, module)]
+    subjects = [Subject("test", module, 1.0), *_matched(run, module)]
     for subject in subjects:
         rows += _clean_rows(run, subject)
     for subject in subjects:
         if subject.split != "test" and subject.position == 1.0:
             rows += [{**row, "split": subject.split} for row in rows if _of_final_probe(row)]
             continue
-        for component in section.probes:
+        for component in run.section.probes:
             rows += _probe_once(run, subject, component)
     return rows
 
 
-def _probe_once(run: UnlearningTraining, subject: Subject, component: Component) -> list[Row]:
+def _probe_once(run: Finished, subject: Subject, component: Component) -> list[Row]:
     """Rows of a probe, from the checkpoint where they were made before; a reference is probed once per
     process for all objectives of a seed."""
     key = f"{subject.split} {component.label} {params_json(component.params)}"
     started = time.perf_counter()
-    if key in run.position.probed:
-        rows, predictions = run.position.probed[key]
-        run.probe_done(key, rows, predictions, started)
+    if key in run.probed:
+        rows, predictions = run.probed[key]
+        run.done(key, rows, predictions, started)
         return rows
     spec, role = run.spec, run.section.role
     shared = ("probed", role, spec.seed, spec.budget.batch_size, key)
@@ -125,7 +145,7 @@ def _probe_once(run: UnlearningTraining, subject: Subject, component: Component)
     found, predictions = kept.get(shared) or _probe(run, subject, component)
     kept[shared] = (found, predictions)
     here = [{**row, "task": spec.task.name} for row in found]
-    run.probe_done(key, here, predictions, started)
+    run.done(key, here, predictions, started)
     return here
 
 
@@ -134,9 +154,9 @@ def _of_final_probe(row: Row) -> bool:
     return row["split"] == "test" and row["condition_kind"] == "probe" and row["condition"] != NO_PROBE
 
 
-def _matched(run: UnlearningTraining, facts: Facts, module: nn.Module) -> Iterator[Subject]:
+def _matched(run: Finished, module: nn.Module) -> Iterator[Subject]:
     """The model brought to the suite's levels; none for the references."""
-    section = run.section
+    facts, section = run.facts, run.section
     if section.role in ("full", "oracle"):
         return
     started = time.perf_counter()
@@ -157,14 +177,14 @@ def _matched(run: UnlearningTraining, facts: Facts, module: nn.Module) -> Iterat
     run.progress.evaluation_seconds += time.perf_counter() - started
 
 
-def _clean_rows(run: UnlearningTraining, subject: Subject) -> list[Row]:
-    final = subject.split == "test" and run.space.kind != "lora"
+def _clean_rows(run: Finished, subject: Subject) -> list[Row]:
+    final = subject.split == "test" and not run.merged
     values = dict(run.clean) if final else clean_values(run.facts, subject.module, tuning=False)
     values["position"] = MetricValue(subject.position, 1)
     return [_row(run, subject.split, "probe", NO_PROBE, 0.0, {}, n, v) for n, v in values.items()]
 
 
-def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> tuple[list[Row], int]:
+def _probe(run: Finished, subject: Subject, component: Component) -> tuple[list[Row], int]:
     """Rows of one probe on one model, and how many answers were scored."""
     facts, cls, name = run.facts, lookup("probes", component.name), component.label
     probe = cls(configure(cls.Config, component.params))
@@ -202,7 +222,7 @@ def _probe(run: UnlearningTraining, subject: Subject, component: Component) -> t
 
 
 def _row(
-    run: UnlearningTraining,
+    run: Finished,
     split: str,
     kind: str,
     condition: str,
@@ -212,7 +232,7 @@ def _row(
     value: MetricValue,
 ) -> Row:
     return {
-        **run.spent().as_row(),
+        **run.spent.as_row(),
         "task": run.spec.task.name,
         "split": split,
         "condition_kind": kind,

@@ -24,7 +24,7 @@ from torch import nn
 
 from zobench.parameters import configure
 from zobench.plugins import lookup
-from zobench.runner.probing import clean_values, probing_rows
+from zobench.runner.probing import Finished, Probed, clean_values, probing_rows
 from zobench.runner.results import Measured, Row
 from zobench.runner.training import Stopped, Training
 from zobench.runner.unlearning_cache import Facts
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from zobench.unlearning.base import Batch
     from zobench.zo.base import StepRecord
 
-Probed = tuple[list[Row], int]
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
 """Of probing, between two probes."""
 
@@ -175,8 +174,24 @@ class UnlearningTraining(Training):
     def further_rows(self) -> list[Row]:
         """Cost and distance, and the probes of the final state and of its matched points."""
         subject = self.subject()
-        moved = distance(self.facts.reference, subject)
-        return probing_rows(self, subject, moved)
+        costs = {
+            "distance": distance(self.facts.reference, subject),
+            "reached": float(self.position.reached or self.section.role != "unlearn"),
+            "backwards": float(self.objective.backwards),
+            "reference_forwards": float(self.position.reference_forwards),
+        }
+        finished = Finished(
+            spec=self.spec,
+            facts=self.facts,
+            spent=self.spent(),
+            costs=costs,
+            clean=self.clean,
+            merged=self.space.kind == "lora",
+            progress=self.progress,
+            probed=self.position.probed,
+            done=self.probe_done,
+        )
+        return probing_rows(finished, subject)
 
     def _checkpoint(self) -> None:
         """What was booked after training is booked again by a run that goes on: it is not kept."""
