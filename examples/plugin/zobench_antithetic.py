@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 
 from zobench.zo import Cost, MethodCard, Objective, ZerothOrder
 from zobench.zo.estimators import Estimate, two_sided
+from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 
 @dataclass(frozen=True)
-class BestOfPairsConfig:
+class BestOfPairsConfig(Parameters):
     """Parameters of best-of-pairs.
 
     Attributes:
@@ -23,13 +24,9 @@ class BestOfPairsConfig:
         n: pairs tried per step.
     """
 
-    lr: float = 1e-3
-    epsilon: float = 1e-3
-    n: int = 2
-
-    def __post_init__(self) -> None:
-        if self.lr < 0 or self.epsilon <= 0 or self.n < 1:
-            raise ValueError(f"lr must be >= 0, epsilon > 0, n >= 1; got {self}")
+    lr: Rate = 1e-3
+    epsilon: Positive = 1e-3
+    n: Count = 2
 
 
 class BestOfPairs(ZerothOrder):

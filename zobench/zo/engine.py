@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
@@ -21,6 +21,7 @@ from zobench.zo.directions import Direction, Gaussian, Rademacher
 from zobench.zo.factored_forward import Factored
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
 from zobench.zo.source import CounterSource, LegacySource, NoiseSource
@@ -37,7 +38,7 @@ MODES: dict[str, type[Perturbation]] = {
 
 
 @dataclass(frozen=True)
-class Engine:
+class Engine(Parameters):
     """Choices that belong to the run, not to the method.
 
     Attributes:
@@ -53,31 +54,22 @@ class Engine:
             empty: numpy's legacy generator seeded with the run seed.
     """
 
-    mode: str = "auto"
-    noise: str = "counter"
-    precision: str = "auto"
+    mode: Annotated[str, OneOf(("auto", *MODES))] = "auto"
+    noise: Annotated[str, OneOf(("counter", "legacy"))] = "counter"
+    precision: Annotated[str, OneOf(("auto", *RULES))] = "auto"
     fused: bool = False
-    branches: int = 16
+    branches: Count = 16
     legacy_seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        _one_of("mode", self.mode, ("auto", *MODES))
-        _one_of("noise", self.noise, ("counter", "legacy"))
-        _one_of("precision", self.precision, ("auto", *RULES))
-        if self.branches < 1:
-            raise ValueError(f"engine: branches must be at least 1, got {self.branches}")
+        super().__post_init__()
         if self.legacy_seeds and self.noise != "legacy":
             raise ValueError("engine: legacy_seeds need noise 'legacy'")
         if self.fused and self.mode != "in-place":
-            raise ValueError(f"engine: fused needs mode 'in-place', got {self.mode!r}")
+            raise ValueError(f"engine: fused needs mode 'in-place', not {self.mode!r}")
 
     def bind(self, space: ParameterSpace, seed: int) -> BoundEngine:
         return BoundEngine(self, space, seed)
-
-
-def _one_of(key: str, value: str, valid: Sequence[str]) -> None:
-    if value not in valid:
-        raise ValueError(f"engine: {key} must be one of {', '.join(valid)}; got {value!r}")
 
 
 class BoundEngine:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 
@@ -28,6 +29,7 @@ from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, dense
 from zobench.zo.method import ZerothOrder
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Bounds, Count, Parameters
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Sgd
 
@@ -79,7 +81,7 @@ def gradip(direction: Direction, sent: Message, gradient: Mapping[str, torch.Ten
 
 
 @dataclass(frozen=True)
-class VirtualPath:
+class VirtualPath(Parameters):
     """When a client's GradIP has vanished: the mean magnitude over the last ``window`` of its virtual path is
     below ``ratio`` times that over the first ``window``. The paper's thresholds were not found.
 
@@ -88,12 +90,8 @@ class VirtualPath:
         ratio: how small the end must be beside the start.
     """
 
-    window: int = 10
-    ratio: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.window < 1 or not 0 < self.ratio < 1:
-            raise ValueError(f"window must be at least 1 and ratio in (0, 1), got {self}")
+    window: Count = 10
+    ratio: Annotated[float, Bounds(gt=0, lt=1)] = 0.1
 
     def vanished(self, path: Sequence[float]) -> bool:
         """False while the path is shorter than two windows."""

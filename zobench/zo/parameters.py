@@ -116,6 +116,8 @@ Count = Annotated[int, Bounds(ge=1)]
 """How many, at least 1."""
 CountOrZero = Annotated[int, Bounds(ge=0)]
 """How many, 0 included."""
+Patterns = Annotated[Sequence[str], NonEmpty()]
+"""Glob patterns of names."""
 
 
 class Parameters:

@@ -7,7 +7,6 @@ suite without a model: ``SpaceConfig("lora", {"r": 0}).parsed()`` raises ``Value
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from zobench.zo.parameters import Count, Parameters, Patterns, PositiveFraction, nearest
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.lora import Lora
 from zobench.zo.space.prefix import Prefix
@@ -43,17 +43,8 @@ def _floating(module: nn.Module) -> list[str]:
     return [n for n, p in module.named_parameters() if p.is_floating_point()]
 
 
-def patterns(kind: str, key: str, value: Sequence[str], *, required: bool = True) -> tuple[str, ...]:
-    """``value`` as a tuple of patterns, or ``ValueError`` naming the field."""
-    if isinstance(value, str) or not all(isinstance(v, str) for v in value):
-        raise ValueError(f"space {kind!r}: {key} must be a list of name patterns, got {value!r}")
-    if required and not value:
-        raise ValueError(f"space {kind!r}: {key} is empty")
-    return tuple(value)
-
-
 @dataclass(frozen=True)
-class Full:
+class Full(Parameters):
     """Every floating-point parameter of the module.
 
     Attributes:
@@ -62,15 +53,12 @@ class Full:
 
     exclude: Sequence[str] = ()
 
-    def __post_init__(self) -> None:
-        patterns("full", "exclude", self.exclude, required=False)
-
     def build(self, module: nn.Module) -> ParameterSpace:
         return ParameterSpace(module, matching(_floating(module), ("*",), self.exclude), kind="full")
 
 
 @dataclass(frozen=True)
-class Names:
+class Names(Parameters):
     """Parameters by name pattern.
 
     Attributes:
@@ -78,12 +66,8 @@ class Names:
         exclude: glob patterns taken out again.
     """
 
-    include: Sequence[str]
+    include: Patterns
     exclude: Sequence[str] = ()
-
-    def __post_init__(self) -> None:
-        patterns("names", "include", self.include)
-        patterns("names", "exclude", self.exclude, required=False)
 
     def build(self, module: nn.Module) -> ParameterSpace:
         names = _floating(module)
@@ -105,7 +89,7 @@ class Bias:
 
 
 @dataclass(frozen=True)
-class LastLayers:
+class LastLayers(Parameters):
     """The last blocks of the model: parameters whose layer number (first number in the name) is among the
     highest.
 
@@ -113,11 +97,7 @@ class LastLayers:
         layers: how many blocks, counted from the end.
     """
 
-    layers: int = 1
-
-    def __post_init__(self) -> None:
-        if self.layers < 1:
-            raise ValueError(f"space 'last-layer': layers must be at least 1, got {self.layers}")
+    layers: Count = 1
 
     def build(self, module: nn.Module) -> ParameterSpace:
         number = {n: int(m.group(1)) for n in _floating(module) if (m := re.search(r"\.?\b(\d+)\.", n))}
@@ -128,7 +108,7 @@ class LastLayers:
 
 
 @dataclass(frozen=True)
-class Masked:
+class Masked(Parameters):
     """Listed entries of the module's parameters; or, without a list, a seeded random share of every tensor.
 
     Attributes:
@@ -139,14 +119,9 @@ class Masked:
     """
 
     indices: Mapping[str, Any] | None = None
-    share: float = 0.001
-    include: Sequence[str] = ("*",)
+    share: PositiveFraction = 0.001
+    include: Patterns = ("*",)
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"space 'masked': share must be in (0, 1], got {self.share}")
-        patterns("masked", "include", self.include)
 
     def build(self, module: nn.Module) -> ParameterSpace:
         tensors = dict(module.named_parameters())
@@ -193,15 +168,15 @@ class SpaceConfig:
         """The validated kind. ``ValueError`` names the nearest valid kind, or the unknown or bad
         parameter."""
         if self.kind not in SPACES:
-            raise ValueError(f"unknown parameter space {self.kind!r}; {_nearest(self.kind, SPACES)}")
+            raise ValueError(f"unknown parameter space {self.kind!r}; {_valid(self.kind, SPACES)}")
         cls = SPACES[self.kind]
         valid = [f.name for f in fields(cls)]  # type: ignore[arg-type]
         for key in self.params:
             if key not in valid:
-                raise ValueError(f"space {self.kind!r} has no parameter {key!r}; {_nearest(key, valid)}")
+                raise ValueError(f"space {self.kind!r} has no parameter {key!r}; {_valid(key, valid)}")
         try:
             return cls(**self.params)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"space {self.kind!r}: {error}") from error
 
 
@@ -216,7 +191,6 @@ def build_space(
     return parsed.build(module)
 
 
-def _nearest(name: str, valid: Iterable[str]) -> str:
+def _valid(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else "valid: " + (", ".join(names) or "none")
+    return nearest(name, names) or "valid: " + (", ".join(names) or "none")

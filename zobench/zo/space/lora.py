@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +16,12 @@ import torch
 from torch import nn
 
 from zobench.zo import noise
+from zobench.zo.parameters import Count, Parameters, Patterns, Positive
 from zobench.zo.space.base import ParameterSpace
 
 
 @dataclass(frozen=True)
-class Lora:
+class Lora(Parameters):
     """Low-rank adapters.
 
     Attributes:
@@ -32,19 +32,11 @@ class Lora:
         seed: seed of A's start.
     """
 
-    r: int = 8
-    alpha: float = 16.0
-    targets: Sequence[str] = ("q_proj", "v_proj", "query", "value")
+    r: Count = 8
+    alpha: Positive = 16.0
+    targets: Patterns = ("q_proj", "v_proj", "query", "value")
     freeze_a: bool = False
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.r < 1:
-            raise ValueError(f"space 'lora': r must be at least 1, got {self.r}")
-        if not math.isfinite(self.alpha) or self.alpha <= 0:
-            raise ValueError(f"space 'lora': alpha must be above 0, got {self.alpha}")
-        if isinstance(self.targets, str) or not self.targets:
-            raise ValueError(f"space 'lora': targets must be a list of name patterns, got {self.targets!r}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
         linears = {n: m for n, m in module.named_modules() if isinstance(m, nn.Linear)}

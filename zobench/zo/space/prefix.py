@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from zobench.zo import noise
+from zobench.zo.parameters import Count, Parameters
 from zobench.zo.space.base import ParameterSpace
 
 
@@ -44,7 +45,7 @@ def widen(call: dict[str, Any], count: int, rows: int, length: int, device: torc
 
 
 @dataclass(frozen=True)
-class Prefix:
+class Prefix(Parameters):
     """Key-value prefixes of every layer.
 
     Attributes:
@@ -52,12 +53,8 @@ class Prefix:
         seed: seed of the random real tokens that the prefix starts from.
     """
 
-    tokens: int = 5
+    tokens: Count = 5
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise ValueError(f"space 'prefix': tokens must be at least 1, got {self.tokens}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
         if "prefix_key_0" in module._parameters:

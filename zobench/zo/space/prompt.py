@@ -15,12 +15,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from zobench.zo.parameters import Count, Parameters
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.prefix import given, random_tokens, widen
 
 
 @dataclass(frozen=True)
-class Prompt:
+class Prompt(Parameters):
     """Soft prompt at the input embeddings.
 
     Attributes:
@@ -28,12 +29,8 @@ class Prompt:
         seed: seed of the random real tokens that the prompt starts from.
     """
 
-    tokens: int = 10
+    tokens: Count = 10
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.tokens < 1:
-            raise ValueError(f"space 'prompt': tokens must be at least 1, got {self.tokens}")
 
     def build(self, module: Any) -> ParameterSpace:
         if "soft_prompt" in module._parameters:

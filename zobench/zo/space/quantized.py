@@ -16,14 +16,14 @@ experiments with quantized training at any size, not fast kernels: weights are u
 from __future__ import annotations
 
 import fnmatch
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
+from zobench.zo.parameters import Bounds, CountOrZero, Parameters, Patterns, Rate
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.prefix import random_tokens
 
@@ -111,13 +111,6 @@ class FakeQuantLinear(nn.Module):
         return out + nn.functional.linear(self.shift, self.weight)
 
 
-def _check(kind: str, bits: int, targets: Sequence[str]) -> None:
-    if not 2 <= bits <= 8:
-        raise ValueError(f"space {kind!r}: bits must be from 2 to 8, got {bits}")
-    if isinstance(targets, str) or not targets:
-        raise ValueError(f"space {kind!r}: targets must be a list of name patterns, got {targets!r}")
-
-
 def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, nn.Linear]:
     """The linear layers that match; ``ValueError`` where none does."""
     linears = {n: m for n, m in module.named_modules() if n and isinstance(m, nn.Linear)}
@@ -173,7 +166,7 @@ def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
 
 
 @dataclass(frozen=True)
-class Scales:
+class Scales(Parameters):
     """Scales of linear layers quantized by rounding to nearest.
 
     Attributes:
@@ -182,14 +175,9 @@ class Scales:
         targets: glob patterns against a linear layer's name or its last part.
     """
 
-    bits: int = 4
-    group: int = 128
-    targets: Sequence[str] = ("*",)
-
-    def __post_init__(self) -> None:
-        _check("scales", self.bits, self.targets)
-        if self.group < 0:
-            raise ValueError(f"space 'scales': group must be at least 0, got {self.group}")
+    bits: Annotated[int, Bounds(ge=2, le=8)] = 4
+    group: CountOrZero = 128
+    targets: Patterns = ("*",)
 
     def refusal(self, module: nn.Module) -> str:
         """Why this module cannot be quantized so; empty if it can. Looks at shapes only."""
@@ -210,7 +198,7 @@ class Scales:
 
 
 @dataclass(frozen=True)
-class FakeQuant:
+class FakeQuant(Parameters):
     """Weights and quantizer parameters of linear layers that compute quantized.
 
     Attributes:
@@ -222,17 +210,15 @@ class FakeQuant:
             random tokens take at each layer (needs a Hugging Face model).
     """
 
-    bits: int = 4
-    targets: Sequence[str] = ("*",)
-    activations: int = 0
-    act_range: float = 0.0
+    bits: Annotated[int, Bounds(ge=2, le=8)] = 4
+    targets: Patterns = ("*",)
+    activations: CountOrZero = 0
+    act_range: Rate = 0.0
 
     def __post_init__(self) -> None:
-        _check("fake-quant", self.bits, self.targets)
-        if self.activations and not 2 <= self.activations <= 16:
-            raise ValueError(f"space 'fake-quant': activations must be 0 or 2 to 16, got {self.activations}")
-        if not 0 <= self.act_range < math.inf:
-            raise ValueError(f"space 'fake-quant': act_range must be at least 0, got {self.act_range}")
+        super().__post_init__()
+        if self.activations == 1 or self.activations > 16:
+            raise ValueError(f"activations must be 0 or 2 to 16, not {self.activations}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = _chosen(module, "fake-quant", self.targets)

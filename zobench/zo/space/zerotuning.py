@@ -14,18 +14,18 @@ expose.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from zobench.zo.parameters import CountOrZero, Parameters, Patterns
 from zobench.zo.space.base import ParameterSpace
 
 
 @dataclass(frozen=True)
-class ZeroTuning:
+class ZeroTuning(Parameters):
     """Head-wise factors on the first token's keys.
 
     Attributes:
@@ -34,16 +34,8 @@ class ZeroTuning:
         targets: glob patterns against the name, or its last part, of the key projections (linear layers).
     """
 
-    heads: int = 0
-    targets: Sequence[str] = ("k_proj", "key")
-
-    def __post_init__(self) -> None:
-        if isinstance(self.heads, bool) or not isinstance(self.heads, int) or self.heads < 0:
-            raise ValueError(
-                f"space 'zerotuning': heads must be an integer of at least 0, got {self.heads!r}"
-            )
-        if isinstance(self.targets, str) or not self.targets:
-            raise ValueError(f"space 'zerotuning': targets must be a list of patterns, got {self.targets!r}")
+    heads: CountOrZero = 0
+    targets: Patterns = ("k_proj", "key")
 
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = {
