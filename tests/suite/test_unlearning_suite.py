@@ -114,7 +114,11 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ("grad-diff: {}", "grad-dif: {}", "unknown objective 'grad-dif'; did you mean 'grad-diff'?"),
         ("quantize: {", "quantise: {", "unknown probe 'quantise'; did you mean 'quantize'?"),
         ("beta: 0.5", "bet: 0.5", "unlearning.objectives.npo.params.bet: unknown parameter"),
-        ("bits: [4]", "bits: [40]", "bits must lie in 2 to 8"),
+        (
+            "bits: [4]",
+            "bits: [40]",
+            "bits: must be a non-empty list (a whole number from 2 to 8 each), not [40]",
+        ),
         ("nano-facts-oracle", "nano-fact-oracle", "unknown built-in model 'builtin:nano-fact-oracle'"),
         ("tasks: [npo]", "tasks: [npoo]", "no task 'npoo' in this suite"),
         (
@@ -125,7 +129,11 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ("  adamw:", "  oracle: {method: adamw}\n  adamw:", "row 'oracle' is made by every unlearning suite"),
         ("  adamw:", "  none: {}\n  adamw:", "takes no steps"),
         ("  objectives:", "  data: {source: nano-fact}\n  objectives:", "did you mean 'nano-facts'?"),
-        ("  objectives:", "  data: {params: {percent: 7}}\n  objectives:", "forget must be one of 1, 5, 10"),
+        (
+            "  objectives:",
+            "  data: {params: {percent: 7}}\n  objectives:",
+            "percent: must be one of 1, 5, 10, not 7",
+        ),
         ("  objectives:", "  pair: {steps: 5}\n  objectives:", "no model is named 'pair:full'"),
         ("builtin:nano-facts-oracle", "pair:oracle", "needs unlearning.pair"),
         ("  objectives:", "  chek_every: 5\n  objectives:", "did you mean 'check_every'?"),
