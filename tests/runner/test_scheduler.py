@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.progress import Progress
 
-from zobench.runner.progress import Board, Lines, clock
+from zobench.runner.jobs import Job, Outcome
+from zobench.runner.progress import Board, Lines, Live
 from zobench.runner.scheduler import run_plan
 from zobench.spec import Component
 from zobench.store.reader import read
@@ -270,17 +274,48 @@ def test_plain_lines_of_progress(six, tmp_path, capsys):
     assert "\x1b" not in out
 
 
-def test_headline_and_clock(make_run):
-    from zobench.runner.jobs import Job
+def test_headline_counts_and_the_bar_goes_by_forwards(make_run):
+    job, other = Job(make_run()), Job(make_run(seed=1))
+    budget = job.planned.spec.budget.forwards
+    board = Board()
+    board.add([job, other])
+    board.begin(job)
+    board.hear(job.key, {"forwards": 30, "loss": 0.5})
+    stream = io.StringIO()
+    Lines(board, stream).stop()
+    assert "0/2 done, 1 running, 0 failed, 30 forwards spent" in stream.getvalue()
+    assert (board.task.completed, board.task.total) == (30, 2 * (budget + 50))
+    board.end(job, Outcome("a", "done", fresh=True, forwards=budget))
+    assert board.task.percentage == 50
+    board.end(other, Outcome("b", "done", fresh=False))
+    assert board.task.finished
+    assert board.headline() == f"2/2 done (1 kept), 0 running, 0 failed, {budget} forwards spent"
 
+
+def test_the_time_left_is_that_of_the_pace_so_far(make_run):
+    now = [0.0]
+    board = Board(bar=Progress(get_time=lambda: now[0], speed_estimate_period=math.inf))
+    jobs = [Job(make_run(seed=s)) for s in range(5)]
+    board.add(jobs)
+    assert "left" not in board.headline(), "nothing is known yet"
+    for job in jobs[:2]:
+        now[0] += 90
+        board.end(job, Outcome("a", "done", fresh=True, forwards=1))
+    assert board.headline().endswith("0:04:30 left"), "three more runs"
+    board.end(jobs[2], Outcome("a", "done", fresh=False))
+    assert board.headline().endswith("0:03:00 left"), "one was there already"
+
+
+def test_the_live_table_shows_bar_counts_and_running_runs(make_run):
     board = Board()
     board.add([Job(make_run())])
     board.begin(Job(make_run()))
     board.hear(Job(make_run()).key, {"forwards": 30, "loss": 0.5})
-    stream = io.StringIO()
-    Lines(board, stream).stop()
-    assert "0/1 done, 1 running, 0 failed, 30 forwards spent" in stream.getvalue()
-    assert [clock(s) for s in (0, 65, 7200)] == ["0:00", "1:05", "2:00:00"]
+    console = Console(file=io.StringIO(), width=100)
+    console.print(Live(board)._draw())
+    shown = console.file.getvalue()
+    for text in ("%", "0/1 done, 1 running", "mezo on count, seed 0", "0.500"):
+        assert text in shown
 
 
 def test_ray_runs_the_same(six, tmp_path):

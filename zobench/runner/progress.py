@@ -1,4 +1,7 @@
-"""What a person sees while a plan runs: a live table in a terminal, plain lines elsewhere."""
+"""What a person sees while a plan runs: a live table in a terminal, plain lines elsewhere.
+
+Bar and time left are ``rich.progress``'s, in forward passes of the runs still to be made.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,14 @@ import math
 import sys
 import time
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any, Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live as RichLive
+from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 from zobench.runner.jobs import Job, Outcome
 
@@ -23,24 +33,38 @@ class Watched:
     metric: float | None = None
 
 
+def _bar() -> Progress:
+    # Runs differ in pace: the estimate goes by the whole plan, not by the last half minute.
+    columns = (BarColumn(40), TaskProgressColumn(), TimeElapsedColumn())
+    return Progress(*columns, speed_estimate_period=math.inf)
+
+
 @dataclass(slots=True)
 class Board:
-    """The counts of a plan. ``expected`` are forwards of all its jobs; tuning jobs are added as they become
-    known."""
+    """Counts of a plan. ``expected`` and ``made`` are forwards of the jobs that were not kept; tuning jobs
+    are added as they appear."""
 
     jobs: int = 0
     expected: int = 0
+    made: int = 0
     done: int = 0
     kept: int = 0
     failed: int = 0
     spent: int = 0
-    work: int = 0
     running: dict[str, Watched] = field(default_factory=dict)
-    started: float = field(default_factory=time.monotonic)
+    bar: Progress = field(default_factory=_bar)
+
+    def __post_init__(self) -> None:
+        self.bar.add_task("forwards", total=None)
+
+    @property
+    def task(self) -> Task:
+        return self.bar.tasks[0]
 
     def add(self, jobs: list[Job]) -> None:
         self.jobs += len(jobs)
         self.expected += sum(_weight(job) for job in jobs)
+        self.bar.update(self.task.id, total=self.expected)
 
     def begin(self, job: Job) -> None:
         self.running[job.key] = Watched(job)
@@ -51,6 +75,7 @@ class Board:
             watched.forwards = event.get("forwards", watched.forwards)
             watched.loss = event.get("loss", watched.loss)
             watched.metric = event.get("metric", watched.metric)
+            self._update()
 
     def end(self, job: Job, outcome: Outcome) -> None:
         self.running.pop(job.key, None)
@@ -58,43 +83,35 @@ class Board:
         self.done += good
         self.kept += good and not outcome.fresh
         self.failed += not good
-        self.spent += outcome.forwards if outcome.fresh else 0
-        self.expected -= _weight(job)
-        self.work += _weight(job) if outcome.fresh else 0
+        if outcome.fresh:
+            self.spent += outcome.forwards
+            self.made += _weight(job)
+        else:
+            self.expected -= _weight(job)
+            # Not by update(), which would forget the pace so far.
+            self.task.total = self.expected
+        self._update()
 
-    def seconds_left(self) -> float | None:
-        """Time left at the pace so far; ``None`` until something is finished."""
-        partly = sum(w.forwards for w in self.running.values())
-        made = self.work + partly
-        if made <= 0:
-            return None
-        return max(0.0, (time.monotonic() - self.started) * (self.expected - partly) / made)
+    def _update(self) -> None:
+        made = self.made + sum(w.forwards for w in list(self.running.values()))
+        self.bar.update(self.task.id, completed=made)
 
     def headline(self) -> str:
-        spent = self.spent + sum(w.forwards for w in self.running.values())
-        left = self.seconds_left()
+        """Counts, and the time left once the pace is known."""
+        spent = self.spent + sum(w.forwards for w in list(self.running.values()))
         parts = [
             f"{self.done}/{self.jobs} done" + (f" ({self.kept} kept)" if self.kept else ""),
             f"{len(self.running)} running",
             f"{self.failed} failed",
             f"{spent} forwards spent",
         ]
-        return ", ".join(
-            [*parts, *([f"{clock(left)} left"] if left is not None and self.expected > 0 else [])]
-        )
+        left = self.task.time_remaining
+        return ", ".join([*parts, f"{timedelta(seconds=round(left))} left"] if left else parts)
 
 
 def _weight(job: Job) -> int:
     """Forwards of a job for the estimate of time; measuring counts as some even where nothing is trained."""
     return job.planned.spec.budget.forwards + 50
-
-
-def clock(seconds: float) -> str:
-    """``0:42``, ``3:05`` or ``2:10:00``."""
-    whole = round(seconds)
-    minutes, rest = divmod(whole, 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def describe(job: Job) -> str:
@@ -174,9 +191,6 @@ class Live:
     """A table of the running runs under a bar, redrawn in place; finished runs scroll above it."""
 
     def __init__(self, board: Board) -> None:
-        from rich.console import Console
-        from rich.live import Live as RichLive
-
         self._board = board
         self._console = Console()
         self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=4)
@@ -186,8 +200,6 @@ class Live:
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         if outcome.fresh:
-            from rich.text import Text
-
             style = "" if outcome.status == "done" else "red"
             self._console.print(Text(line_of(job, outcome), style=style))
 
@@ -197,12 +209,7 @@ class Live:
     def stop(self) -> None:
         self._live.stop()
 
-    def _draw(self) -> Any:
-        from rich.console import Group
-        from rich.progress_bar import ProgressBar
-        from rich.table import Table
-        from rich.text import Text
-
+    def _draw(self) -> Group:
         table = Table(box=None, pad_edge=False)
         for name in ("run", "forwards", "loss", "accuracy"):
             table.add_column(name, justify="left" if name == "run" else "right")
@@ -211,6 +218,4 @@ class Live:
             loss = "" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
             metric = "" if watched.metric is None else f"{watched.metric:.3f}"
             table.add_row(Text(describe(watched.job)), f"{watched.forwards}/{budget}", loss, metric)
-        finished = self._board.done + self._board.failed
-        bar = ProgressBar(total=max(1, self._board.jobs), completed=finished, width=40)
-        return Group(bar, Text(self._board.headline()), table)
+        return Group(self._board.bar.get_renderable(), Text(self._board.headline()), table)
