@@ -3,17 +3,26 @@
 A :class:`RunSpec` holds literal values only (no grids, no defaults left open). Its identity is the SHA-256
 of its canonical JSON together with model, data and schema digests; the row name, display settings and the
 executor are not part of it, so that two suites that ask for the same run share it.
+
+What else is known of a field (since when it exists, whether it counts in the identity, whether a suite of
+unlearning may set it) stands at the field, as a :class:`~zobench.fields.FieldMeta`. What a suite file says in
+the same words as the specification is written once, here, and the entry of the file derives from it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-SPEC_VERSION = 1
+from zobench.fields import FieldMeta, identity
+
+SPEC_VERSION = 3
+"""Version that brought the newest field: the next one carries ``since=4``, and this becomes 4 with it."""
+HASHED_VERSION = 1
+"""The version that is hashed: never to be changed, as every identity would change with it."""
 
 PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored"]
 """How the loss at displaced weights is obtained; see ``zobench.zo.engine``."""
@@ -39,7 +48,7 @@ class ModelRef(Frozen):
     architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
     trust_remote_code: bool = False
     attention: Literal["eager", "sdpa"] = "sdpa"
-    max_length: int | None = Field(default=None, ge=8)
+    max_length: Annotated[int | None, FieldMeta(since=2)] = Field(default=None, ge=8)
     """Rows are cut to so many tokens; ``None``: to what the model takes."""
 
 
@@ -52,7 +61,7 @@ class Component(Frozen):
 
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
-    alias: str = ""
+    alias: Annotated[str, FieldMeta(since=2)] = ""
 
     @property
     def label(self) -> str:
@@ -74,6 +83,14 @@ class Budget(Frozen):
     batch_size: int = Field(default=16, ge=1)
 
 
+Count = Annotated[int, Field(ge=1)] | None
+"""A cap; ``None``: all."""
+Points = tuple[Annotated[int, Field(ge=0)], ...]
+"""Budgets in forwards."""
+ON_TASKS = FieldMeta(unlearning=False)
+"""A field that is about tasks, which a suite of unlearning does not have."""
+
+
 class Evaluation(Frozen):
     """When and on what a run is measured.
 
@@ -85,16 +102,20 @@ class Evaluation(Frozen):
     are compared with their originals where the attack itself computed no similarity.
     """
 
-    at: tuple[int, ...] = ()
-    test_items: int | None = None
-    validation_items: int | None = None
-    lm_eval: tuple[str, ...] = ()
-    lm_eval_include: str | None = None
-    lm_eval_limit: int | None = None
-    attacks_at: tuple[int, ...] = ()
-    attacks_along: tuple[str, ...] = ()
-    lm_eval_attack: dict[str, str] = Field(default_factory=dict)
-    attack_similarity: str | None = None
+    at: Points = ()
+    test_items: Annotated[Count, ON_TASKS] = None
+    validation_items: Annotated[Count, ON_TASKS] = None
+    lm_eval: Annotated[tuple[str, ...], ON_TASKS] = ()
+    lm_eval_include: Annotated[str | None, ON_TASKS] = None
+    lm_eval_limit: Annotated[Count, ON_TASKS] = None
+    attacks_at: Annotated[Points, FieldMeta(since=2, unlearning=False)] = ()
+    attacks_along: Annotated[tuple[str, ...], FieldMeta(since=2, unlearning=False)] = ()
+    lm_eval_attack: Annotated[dict[str, str], FieldMeta(since=2, unlearning=False)] = Field(
+        default_factory=dict
+    )
+    attack_similarity: Annotated[str | None, FieldMeta(since=3, unlearning=False)] = Field(
+        default=None, min_length=1
+    )
 
 
 class Pair(Frozen):
@@ -131,31 +152,39 @@ class ForgetSet(Frozen):
     nested: bool = False
 
 
-class Unlearning(Frozen):
+class UnlearningSettings(Frozen):
+    """What the section of the suite file and that of the specification have in common.
+
+    ``check_every``: steps between two looks of the stop rule (0: spend the budget). ``scored_retain``: share
+    of the retained facts that is scored.
+    """
+
+    pair: Pair | None = None
+    forget_set: ForgetSet = ForgetSet()
+    check_every: int = Field(default=10, ge=0)
+    scored_retain: float = Field(default=0.1, gt=0, le=1)
+    truth: bool = True
+    generate: Annotated[int | None, FieldMeta(since=3)] = Field(default=None, ge=1)
+    """Most tokens of a generated answer; ``None``: nothing is generated."""
+    scored_other: Annotated[float | None, FieldMeta(since=3)] = Field(default=None, gt=0, le=1)
+    """Share of the further domains' rows that is scored; ``None``: all."""
+
+
+class Unlearning(UnlearningSettings):
     """What makes a run one of unlearning; its objective stands where other runs have their task.
 
     ``role``: ``unlearn``; ``full`` and ``oracle`` measure the two references; ``noise`` measures the full
     model moved by ``distance`` in a random direction, as far as a run of another row moved it.
-    ``check_every``: steps between two looks of the stop rule (0: spend the budget). ``scored_retain``: share
-    of the retained facts that is scored. ``match_forget``: S at which forgetting is matched;
-    ``match_retain``: share of the full model's retained score at which retention is matched; ``None``: not.
+    ``match_forget``: S at which forgetting is matched; ``match_retain``: share of the full model's retained
+    score at which retention is matched; ``None``: not.
     """
 
     role: Literal["unlearn", "full", "oracle", "noise"] = "unlearn"
     data: Component
     oracle: ModelRef
-    pair: Pair | None = None
-    forget_set: ForgetSet = ForgetSet()
     probes: tuple[Component, ...] = ()
-    check_every: int = 10
-    scored_retain: float = 0.1
-    truth: bool = True
     match_forget: float | None = None
     match_retain: float | None = None
-    generate: int | None = None
-    """Most tokens of a generated answer; ``None``: nothing is generated."""
-    scored_other: float | None = None
-    """Share of the further domains' rows that is scored; ``None``: all."""
     distance: float | None = None
     like: str | None = None
     """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
@@ -176,39 +205,41 @@ class Diagnostics(Frozen):
     radius: float = Field(default=1e-3, gt=0)
 
 
-class RunSpec(Frozen):
+def _text_of_true(value: Any) -> Any:
+    return "true" if value is True else value
+
+
+class RowSettings(Frozen):
+    """What a leaderboard row of the suite file and a run's specification have in common."""
+
+    labels: Annotated[Literal["true", "shuffled"], BeforeValidator(_text_of_true), ON_TASKS] = "true"
+    shots: Annotated[int, ON_TASKS] = Field(default=0, ge=0)
+    perturbation: PerturbationMode = "auto"
+    noise: Literal["counter", "legacy"] = "counter"
+    train_on: Annotated[TrainOn, FieldMeta(since=3, unlearning=False)] = "loss"
+    precision: Annotated[Precision, FieldMeta(since=3)] = "auto"
+
+
+class RunSpec(RowSettings):
     """Everything that determines the outcome of one run."""
 
     model: ModelRef
     task: Component
     method: Component
     space: SpaceRef = SpaceRef()
-    labels: Literal["true", "shuffled"] = "true"
-    shots: int = Field(default=0, ge=0)
     seed: int = Field(ge=0)
     budget: Budget
     evaluation: Evaluation = Evaluation()
     attacks: tuple[Component, ...] = ()
     attack_items: int | None = None
-    perturbation: PerturbationMode = "auto"
-    noise: Literal["counter", "legacy"] = "counter"
-    train_on: TrainOn = "loss"
-    precision: Precision = "auto"
     purpose: Literal["result", "tuning"] = "result"
-    unlearning: Unlearning | None = None
-    diagnostics: Diagnostics | None = None
+    unlearning: Annotated[Unlearning | None, FieldMeta(since=2)] = None
+    diagnostics: Annotated[Diagnostics | None, FieldMeta(since=2)] = None
 
     def canonical(self) -> str:
-        """Canonical JSON of the spec: sorted keys, no spaces, floats as Python prints them."""
-        body = {"spec_version": SPEC_VERSION, **self.model_dump(mode="json")}
-        if self.unlearning is None:  # runs without it keep the identity they had before there was unlearning
-            del body["unlearning"]
-        if self.diagnostics is None:
-            del body["diagnostics"]
-        for key, unset in (("train_on", "loss"), ("precision", "auto")):
-            if body[key] == unset:
-                del body[key]
-        _drop_unset(body)
+        """Canonical JSON of what decides the run's identity: sorted keys, no spaces, floats as Python prints
+        them."""
+        body = {"spec_version": HASHED_VERSION, **identity(self)}
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def run_id(self, digests: dict[str, str]) -> str:
@@ -216,21 +247,6 @@ class RunSpec(Frozen):
         schema)."""
         text = self.canonical() + json.dumps(digests, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:20]
-
-
-def _drop_unset(body: dict[str, Any]) -> None:
-    """Keys that came after version 1 count only where they are set: runs from before keep their identity."""
-    for component in (body["task"], body["method"], *body["attacks"]):
-        if not component["alias"]:
-            del component["alias"]
-    if body["model"]["max_length"] is None:
-        del body["model"]["max_length"]
-    for key in ("generate", "scored_other"):
-        if "unlearning" in body and body["unlearning"][key] is None:
-            del body["unlearning"][key]
-    for key in ("attacks_at", "attacks_along", "lm_eval_attack", "attack_similarity"):
-        if not body["evaluation"][key]:
-            del body["evaluation"][key]
 
 
 class PlannedRun(Frozen):

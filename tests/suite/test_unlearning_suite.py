@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from zobench.suite import SuiteError, expand, load
 from zobench.suite.cost import estimate, steps_and_forwards
+from zobench.suite.schema import EvaluationEntry
 
 GOOD = """\
 suite: forget
@@ -146,6 +148,34 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
 def test_mistakes_are_named_with_the_nearest_name(write, old: str, new: str, said: str) -> None:
     assert old in GOOD
     assert said in problems(write(GOOD.replace(old, new)))
+
+
+WITH_A_MEANING = {"at"}
+"""Keys of ``evaluation`` that an unlearning suite reads; a new key is either refused there or stands here."""
+
+
+@pytest.mark.parametrize("key", sorted(EvaluationEntry.model_fields))
+def test_every_key_of_evaluation_is_read_or_refused(write, key: str) -> None:
+    unset = json.dumps(EvaluationEntry().model_dump(mode="json")[key])
+    path = write(GOOD.replace("seeds:", f"evaluation: {{{key}: {unset}}}\nseeds:"))
+    if key in WITH_A_MEANING:
+        load(path)
+    else:
+        assert f"evaluation.{key}: has no meaning in an unlearning suite" in problems(path)
+
+
+def test_all_keys_without_a_meaning_are_named_at_once(write) -> None:
+    text = "evaluation: {attacks_at: [10], attacks_along: [], lm_eval_limit: 5, lm_eval_attack: {}}\nseeds:"
+    said = problems(write(GOOD.replace("seeds:", text)))
+    for key in ("attacks_at", "attacks_along", "lm_eval_limit", "lm_eval_attack"):
+        assert f"evaluation.{key}: has no meaning in an unlearning suite" in said
+
+
+@pytest.mark.parametrize("setting", ["labels: true", "shots: 0", "train_on: loss", "attacks: false"])
+def test_a_row_of_unlearning_refuses_what_belongs_to_tasks(write, setting: str) -> None:
+    key = setting.partition(":")[0]
+    said = problems(write(GOOD.replace("lr: 1e-4}", f"lr: 1e-4}}, {setting}")))
+    assert f"methods.mezo.{key}: has no meaning in an unlearning suite" in said
 
 
 def test_rows_get_as_many_tuning_trials(write) -> None:

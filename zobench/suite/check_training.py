@@ -25,8 +25,9 @@ _READ_GRADIENTS = ("gradient-cosine", "gradip")
 
 def check_training(document: Document, draft: Draft, classes: Classes) -> None:
     """Report scores that a row cannot be trained on, and groups of scales that do not fit its models."""
+    on_tasks = draft.parts.get("unlearning") is None
     for name, entry in draft.entries("methods").items():
-        if entry.train_on != "loss":
+        if on_tasks and entry.train_on != "loss":
             _check_score(document, draft, classes, name, entry)
         if entry.space.kind == "scales":
             _check_groups(document, draft, name, entry)
@@ -34,9 +35,6 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
 
 def _check_score(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
     at: KeyPath = ("methods", name, "train_on")
-    if draft.parts.get("unlearning") is not None:
-        document.report(at, "has no meaning in an unlearning suite")
-        return
     target = entry.method or name
     method = classes.get("methods", target, at) if target in classes.names("methods") else None
     if method is not None and (problem := _needs_gradients(method, entry)):

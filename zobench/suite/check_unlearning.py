@@ -6,25 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from pydantic import BaseModel
+
+from zobench.fields import without_meaning_in_unlearning
 from zobench.names import suggestion
 from zobench.parameters import check, configure
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
-from zobench.suite.schema import MethodEntry, UnlearningEntry
+from zobench.suite.schema import EvaluationEntry, MethodEntry, UnlearningEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 from zobench.suite.unlearning_rows import FULL, ORACLE, noise_row
-
-MEANINGLESS = (
-    "test_items",
-    "validation_items",
-    "attack_items",
-    "attack_similarity",
-    "lm_eval",
-    "lm_eval_include",
-)
-"""Keys of ``evaluation`` that an unlearning suite has no use for."""
-
 
 UNSUPPLIED = {
     "anchor-batches": ("anchor_batches", 1, "anchors are the minibatches of their steps"),
@@ -58,10 +50,17 @@ def _check_other_keys(document: Document) -> None:
         if key in document.value:
             hint = "unlearning.objectives take the place of tasks, unlearning.probes that of attacks"
             document.report((key,), "does not go with 'unlearning'", hint)
-    given = document.value.get("evaluation")
-    for key in MEANINGLESS:
+    _check_meaningless(document, EvaluationEntry, ("evaluation",), document.value.get("evaluation"))
+    methods = document.value.get("methods")
+    for name, given in methods.items() if isinstance(methods, dict) else ():
+        _check_meaningless(document, MethodEntry, ("methods", name), given)
+
+
+def _check_meaningless(document: Document, kind: type[BaseModel], path: KeyPath, given: Any) -> None:
+    """Keys are refused wherever they stand, also with the value that they have when they are left out."""
+    for key in without_meaning_in_unlearning(kind):
         if isinstance(given, dict) and key in given:
-            document.report(("evaluation", key), "has no meaning in an unlearning suite")
+            document.report((*path, key), "has no meaning in an unlearning suite", "leave it out")
 
 
 def _check_data(document: Document, section: UnlearningEntry) -> None:
@@ -146,9 +145,6 @@ def _check_method(
     path: KeyPath = ("methods", name)
     if name in (FULL, ORACLE, noise_row("")) or name.startswith(noise_row("")):
         document.report(path, f"row {name!r} is made by every unlearning suite; choose another name")
-    for key, plain in (("labels", "true"), ("shots", 0)):
-        if getattr(entry, key) != plain:
-            document.report((*path, key), "has no meaning in an unlearning suite")
     if entry.space.kind not in SPACES:
         message = f"probes need a plain model, which the space {entry.space.kind!r} does not leave behind"
         document.report((*path, "space", "kind"), message, "valid: " + ", ".join(SPACES))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 from zobench import plugins
+from zobench.fields import shared
 from zobench.parameters import configure, literal
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RowSettings, RunSpec, SpaceRef
 from zobench.suite import spaces
 from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Plan, TuningStudy
@@ -78,20 +79,15 @@ def _planned(
         task=task_of(suite, task),
         method=method,
         space=_space(entry),
-        labels=entry.labels,
-        shots=entry.shots,
         seed=seed,
         budget=budget,
         evaluation=_evaluation(suite.evaluation, budget, tuning=tuning),
         attacks=attacks,
         attack_items=suite.evaluation.attack_items if attacks else None,
-        perturbation=entry.perturbation,
-        noise=entry.noise,
-        train_on=entry.train_on,
-        precision=entry.precision,
         purpose="tuning" if tuning else "result",
         unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
         diagnostics=None if tuning or not budget.forwards else suite.diagnostics,
+        **shared(RowSettings, entry),
     )
     tuning_of = row.name if tuning else None
     told = (entry.note, "" if chosen == wanted else EAGER, _trained_on(entry))
@@ -126,7 +122,7 @@ def _evaluation(entry: EvaluationEntry, budget: Budget, *, tuning: bool) -> Eval
     if tuning:
         return Evaluation(validation_items=entry.validation_items)
     points = {name: _within(getattr(entry, name), budget) for name in ("at", "attacks_at")}
-    return Evaluation(**{**entry.model_dump(exclude={"attack_items"}), **points})
+    return Evaluation(**{**shared(Evaluation, entry), **points})
 
 
 def _within(points: tuple[int, ...], budget: Budget) -> tuple[int, ...]:

@@ -8,44 +8,41 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from zobench.spec import (
+    ON_TASKS,
     Budget,
+    Count,
     Diagnostics,
-    ForgetSet,
+    Evaluation,
+    Frozen,
     ModelRef,
-    Pair,
-    PerturbationMode,
-    Precision,
-    TrainOn,
+    RowSettings,
+    UnlearningSettings,
 )
 
 Number = int | float
 Params = dict[str, Any]
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class TaskEntry(Strict):
+class TaskEntry(Frozen):
     """A task by catalogue name (the entry's own name unless given) with literal parameters."""
 
     task: str | None = None
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
 
 
-class AttackEntry(Strict):
+class AttackEntry(Frozen):
     """An attack by catalogue name (the entry's own name unless given) with literal parameters, on all
     tasks of the suite or on some."""
 
     attack: str | None = None
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
     tasks: tuple[str, ...] | None = None
 
 
-class Range(Strict):
+class Range(Frozen):
     """An interval to draw from; whole numbers at both ends mean whole draws. ``log``: uniform in the
     logarithm."""
 
@@ -74,7 +71,7 @@ Domain = Annotated[
 """What a tuned parameter may be: a list of values, or a range."""
 
 
-class Halving(Strict):
+class Halving(Frozen):
     """Successive halving: all settings at a small budget, the best ``1/factor`` of them at ``factor`` times
     as much, and so on over ``rungs`` up to the whole budget. Every rung trains from the base model and is
     charged."""
@@ -83,11 +80,11 @@ class Halving(Strict):
     rungs: int = Field(default=3, ge=2)
 
 
-class Tune(Strict):
+class Tune(Frozen):
     """One row selected on validation data: ``trials`` settings from ``space`` (empty: the method's own), each
     on every one of ``seeds``."""
 
-    space: dict[str, Domain] = {}
+    space: dict[str, Domain] = Field(default_factory=dict)
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
     trials: int | None = Field(default=None, ge=1)
     sampler: Literal["grid", "random", "tpe"] = "grid"
@@ -98,64 +95,44 @@ class Tune(Strict):
     selection: Literal["validation"] = "validation"
 
 
-class SpaceEntry(Strict):
+class SpaceEntry(Frozen):
     """The parameter space that is tuned."""
 
     kind: str = "full"
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
 
 
-class BudgetOverride(Strict):
+class BudgetOverride(Frozen):
     """Parts of the suite's budget that one method changes."""
 
     forwards: int | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
 
 
-def _labels(value: Any) -> Any:
-    return "true" if value is True else value
-
-
-class MethodEntry(Strict):
+class MethodEntry(RowSettings):
     """One leaderboard row, or several with ``sweep``."""
 
     method: str | None = None
-    params: Params = {}
-    task_params: dict[str, Params] = {}
-    sweep: dict[str, list[Any]] = {}
+    params: Params = Field(default_factory=dict)
+    task_params: dict[str, Params] = Field(default_factory=dict)
+    sweep: dict[str, list[Any]] = Field(default_factory=dict)
     tune: Tune | None = None
     space: SpaceEntry = SpaceEntry()
-    labels: Annotated[Literal["true", "shuffled"], BeforeValidator(_labels)] = "true"
-    shots: int = Field(default=0, ge=0)
     group: Literal["method", "control"] = "method"
     tasks: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
     budget: BudgetOverride = BudgetOverride()
-    attacks: bool | tuple[str, ...] = True
+    attacks: Annotated[bool | tuple[str, ...], ON_TASKS] = True
     note: str = ""
-    perturbation: PerturbationMode = "auto"
-    noise: Literal["counter", "legacy"] = "counter"
-    train_on: TrainOn = "loss"
-    precision: Precision = "auto"
 
 
-class EvaluationEntry(Strict):
+class EvaluationEntry(Evaluation):
     """When and on what every run is measured; ``attack_items`` caps the attacked test rows."""
 
-    at: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    attacks_at: tuple[Annotated[int, Field(ge=0)], ...] = ()
-    attacks_along: tuple[str, ...] = ()
-    test_items: int | None = Field(default=None, ge=1)
-    validation_items: int | None = Field(default=None, ge=1)
-    attack_items: int | None = Field(default=None, ge=1)
-    lm_eval: tuple[str, ...] = ()
-    lm_eval_include: str | None = None
-    lm_eval_limit: int | None = Field(default=None, ge=1)
-    lm_eval_attack: dict[str, str] = {}
-    attack_similarity: str | None = Field(default=None, min_length=1)
+    attack_items: Annotated[Count, ON_TASKS] = None
 
 
-class Executor(Strict):
+class Executor(Frozen):
     """How runs are spread; no part of a run's identity. ``threads`` per worker; ``None`` lets the runner
     choose."""
 
@@ -164,34 +141,34 @@ class Executor(Strict):
     threads: int | None = Field(default=None, ge=1)
 
 
-class Checkpoint(Strict):
+class Checkpoint(Frozen):
     """Steps between two atomic checkpoints of a run."""
 
     every_steps: int = Field(default=50, ge=1)
 
 
-class ObjectiveEntry(Strict):
+class ObjectiveEntry(Frozen):
     """An unlearning objective by catalogue name (the entry's own name unless given)."""
 
     objective: str | None = None
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
 
 
-class ProbeEntry(Strict):
+class ProbeEntry(Frozen):
     """A probe by catalogue name (the entry's own name unless given)."""
 
     probe: str | None = None
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
 
 
-class DataEntry(Strict):
+class DataEntry(Frozen):
     """Where the facts come from."""
 
     source: str = "nano-facts"
-    params: Params = {}
+    params: Params = Field(default_factory=dict)
 
 
-class Match(Strict):
+class Match(Frozen):
     """Levels of the matched comparisons: ``forget`` as S (0 oracle, 1 full model), ``retain`` as a share of
     the full model's retained score; ``null``: none."""
 
@@ -199,35 +176,28 @@ class Match(Strict):
     retain: float | None = Field(default=0.95, gt=0, lt=1)
 
 
-class UnlearningEntry(Strict):
+class UnlearningEntry(UnlearningSettings):
     """Makes a suite one of unlearning: its objectives take the place of tasks, and every model goes through
     the probes. ``noise``: a noise control of equal norm for every row."""
 
     oracle: ModelRef
     data: DataEntry = DataEntry()
-    pair: Pair | None = None
     objectives: dict[str, ObjectiveEntry]
-    probes: dict[str, ProbeEntry] = {}
-    forget_set: ForgetSet = ForgetSet()
-    check_every: int = Field(default=10, ge=0)
-    scored_retain: float = Field(default=0.1, gt=0, le=1)
-    truth: bool = True
-    generate: int | None = Field(default=None, ge=1)
-    scored_other: float | None = Field(default=None, gt=0, le=1)
+    probes: dict[str, ProbeEntry] = Field(default_factory=dict)
     match: Match = Match()
     noise: bool = True
 
 
-class Suite(Strict):
+class Suite(Frozen):
     """A whole validated suite. ``path`` is the file it came from."""
 
     path: str
     suite: str
     description: str = ""
     models: dict[str, ModelRef]
-    tasks: dict[str, TaskEntry] = {}
+    tasks: dict[str, TaskEntry] = Field(default_factory=dict)
     methods: dict[str, MethodEntry]
-    attacks: dict[str, AttackEntry] = {}
+    attacks: dict[str, AttackEntry] = Field(default_factory=dict)
     unlearning: UnlearningEntry | None = None
     seeds: tuple[int, ...]
     budget: Budget

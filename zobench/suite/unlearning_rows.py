@@ -8,8 +8,18 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
+from zobench.fields import shared
 from zobench.parameters import configure, literal
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, Unlearning
+from zobench.spec import (
+    Budget,
+    Component,
+    Evaluation,
+    ModelRef,
+    PlannedRun,
+    RunSpec,
+    Unlearning,
+    UnlearningSettings,
+)
 from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Follower
 from zobench.suite.rows import Row, models_of, tasks_of
@@ -35,20 +45,14 @@ def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
         role=role,
         data=data_of(suite),
         oracle=model_of(suite, entry.oracle),
-        pair=entry.pair,
-        forget_set=entry.forget_set,
         probes=tuple(
             resolved("probes", p.probe or n, p.params).model_copy(update={"alias": n if p.probe else ""})
             for n, p in entry.probes.items()
         ),
-        check_every=entry.check_every,
-        scored_retain=entry.scored_retain,
-        truth=entry.truth,
-        generate=entry.generate,
-        scored_other=entry.scored_other,
         match_forget=entry.match.forget,
         match_retain=entry.match.retain,
         like=like,
+        **shared(UnlearningSettings, entry),
     )
 
 
