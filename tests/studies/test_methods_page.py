@@ -21,7 +21,7 @@ def first_table(text: str, title: str) -> list[list[str]]:
 
 
 def test_the_page_lists_every_method_with_its_card_and_every_check() -> None:
-    text = (committed.docs() / "methods.md").read_text(encoding="utf-8")
+    text = committed.page("methods")
     methods = [f"`{n}`" for n, e in entries("methods").items() if e.origin == "builtin"]
     cards, kit = first_table(text, "Cards"), first_table(text, "Conformance")
     assert tuple(cards[0]) == conformance.COLUMNS
@@ -34,7 +34,7 @@ def test_the_page_lists_every_method_with_its_card_and_every_check() -> None:
 
 def test_the_page_is_what_the_study_makes_of_the_kept_results() -> None:
     kept: dict[str, Any] = conformance.kept()
-    text = (committed.docs() / "methods.md").read_text(encoding="utf-8")
+    text = committed.page("methods")
     assert text == conformance.page(kept), RENDER
     failed = [(n, c) for n, body in kept.items() for c, (kind, _) in body["checks"].items() if kind == "FAIL"]
     assert failed == []

@@ -4,13 +4,14 @@ that the committed page is the one that the committed files give."""
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from zobench.metrics.intervals import Interval
-from zobench.metrics.paired import Comparison, holm
+from zobench.metrics.paired import holm
 from zobench.studies import committed, unlearning_claims
 from zobench.studies import unlearning_statements as statements
 
@@ -57,12 +58,13 @@ def test_statements_compare_the_worst_settings_of_rows_of_different_grades() -> 
     assert one.effect.difference.value == pytest.approx(0.55 - 0.75)
     assert one.price.difference.value == pytest.approx(0.8 - 0.95)
     assert one.effect.pairs == 6
-    assert one.p >= one.effect.p
+    assert one.said.p >= one.effect.p
 
 
 def test_all_statements_are_corrected_together() -> None:
     told = statements.statements(study())
-    assert [s.p for s in told] == pytest.approx(list(holm([s.effect.p for s in told])), nan_ok=True)
+    corrected = list(holm([s.effect.p for s in told]))
+    assert [s.said.p for s in told] == pytest.approx(corrected, nan_ok=True)
     assert {s.split for s in told} == {"matched-forget", "matched-retain", "test"}
     noise = next(s for s in told if s.split == "test")
     assert noise.effect.difference.value == pytest.approx((0.5 - 0.8) - (1.0 - 0.9))
@@ -81,32 +83,21 @@ def test_distance_is_correlated_over_the_rows_of_an_objective_and_a_seed() -> No
     assert [s.effect.difference.value for s in far] == [-1.0], "8, 4 and 2 apart: .55, .65 and .75 back"
 
 
-@pytest.mark.parametrize(
-    ("effect", "p", "price", "expected"),
-    [
-        (-0.1, 0.01, (-0.01, -0.03, 0.01), "supported"),
-        (-0.1, 0.01, (-0.1, -0.2, -0.03), "supported, keeping less"),
-        (-0.1, 0.01, None, "supported"),
-        (0.1, 0.01, (0.0, -0.1, 0.1), "contradicted"),
-        (-0.1, 0.05, (0.0, -0.1, 0.1), "not supported"),
-        (-0.1, float("nan"), None, "cannot be tested"),
-    ],
-)
-def test_verdicts(effect: float, p: float, price: Any, expected: str) -> None:
-    def comparison(value: float, low: float, high: float) -> Any:
-        interval = Interval(value, low, high, 0.01, 4.0, 6, 0.95, "t")
-        return Comparison(interval, p, p, 1.0, 1.0, 2, 6, 0)
-
-    paid = None if price is None else comparison(*price)
-    said = statements.Statement("matched-forget", "", "", comparison(effect, -1, 1), paid, p)
-    assert unlearning_claims.verdict(said) == expected
+def test_less_that_comes_back_is_better_and_keeping_less_is_said() -> None:
+    told = {(s.split, s.about): s for s in statements.statements(study()) if s.price is not None}
+    said = told["matched-forget", "relearning"]
+    assert (said.said.word, said.keeps_less) == ("better", True), "-20 points, for -15 points of what is kept"
+    assert not replace(said, price=None).keeps_less
+    near = Interval(-0.01, -0.03, 0.01, 0.01, 4.0, 6, 0.95, "t")
+    assert not replace(said, price=replace(said.price, difference=near)).keeps_less
 
 
 def test_the_page_says_what_holds_and_names_rates_on_an_edge() -> None:
     text = unlearning_claims.page(study())
     claim = "after relearning, less of the forgotten is found in `zo-adam` than in `adam`"
     short = next(line for line in text.splitlines() if line.startswith(f"- {claim}"))
-    assert "**supported, keeping less** (-20.0 points [" in short
+    assert "**better** (-20.0 points [" in short
+    assert short.endswith("; keeps less)")
     rows = {
         line.split(" |")[0]: line for line in text.splitlines() if line.startswith("| `zo-adam` | zeroth")
     }
@@ -119,9 +110,9 @@ def test_the_page_says_what_holds_and_names_rates_on_an_edge() -> None:
 
 def test_with_one_seed_nothing_is_claimed() -> None:
     told = statements.statements(study(seeds=1))
-    assert {unlearning_claims.verdict(s) for s in told} == {"cannot be tested"}
+    assert {s.said.word for s in told} == {"undecided"}
 
 
 def test_the_committed_page_is_what_the_committed_files_give() -> None:
-    text = (committed.docs() / "unlearning-claims.md").read_text(encoding="utf-8")
+    text = committed.page("unlearning-claims")
     assert text == unlearning_claims.from_results(), "run: python -m zobench.studies.unlearning_claims"

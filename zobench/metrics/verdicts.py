@@ -51,14 +51,15 @@ def judge(
     differences: Sequence[Interval],
     p_values: Sequence[float],
     *,
-    margin: float = 0.0,
+    margin: float | Sequence[float] = 0.0,
     alpha: float = 0.05,
     higher: bool = True,
 ) -> list[Verdict]:
     """The verdicts on a family of differences a - b with their uncorrected two-sided p-values.
 
     Args:
-        margin: largest difference that does not matter, in units of the values; 0 never gives ``equivalent``.
+        margin: largest difference that does not matter, in units of the values, one for all or one each; 0
+            never gives ``equivalent``.
         higher: whether the larger value is the better one.
     """
     adjusted, equivalent = holm(p_values), holm(equivalence_p(differences, margin))
@@ -68,17 +69,18 @@ def judge(
     ]
 
 
-def equivalence_p(differences: Sequence[Interval], margin: float) -> NDArray[np.float64]:
+def equivalence_p(differences: Sequence[Interval], margin: float | Sequence[float]) -> NDArray[np.float64]:
     """Uncorrected p-values of both one-sided tests; ``nan`` without a margin or without an interval.
 
     Differences without any spread are inside the margin (p = 0) or outside (p = 1).
     """
     numbers = np.array([(d.value, d.stderr, d.df) for d in differences], dtype=float).reshape(-1, 3)
     value, stderr, df = numbers.T
-    room = margin - np.abs(value)
+    limit = np.asarray(margin, dtype=float)
+    room = limit - np.abs(value)
     with np.errstate(divide="ignore", invalid="ignore"):
         p = np.where(stderr > 0, special.stdtr(df, -room / stderr), np.where(room > 0, 0.0, 1.0))
-    return np.where((df > 0) & (margin > 0) & ~np.isnan(value), p, np.nan)
+    return np.where((df > 0) & (limit > 0) & ~np.isnan(value), p, np.nan)
 
 
 def rule(family: str, margin: str, alpha: float = 0.05) -> str:

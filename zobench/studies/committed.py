@@ -34,6 +34,11 @@ def keep(table: pd.DataFrame, path: Path) -> None:
     table.to_parquet(path, index=False, compression="zstd")
 
 
+def page(name: str) -> str:
+    """The text of ``docs/NAME.md``."""
+    return (docs() / f"{name}.md").read_text(encoding="utf-8")
+
+
 def write_page(name: str, text: str) -> None:
     """Write ``docs/NAME.md``."""
     (docs() / f"{name}.md").write_text(text, encoding="utf-8")

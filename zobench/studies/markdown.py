@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from zobench.metrics import verdicts
 from zobench.metrics.intervals import Interval
 
 NOTHING = "–"
@@ -31,6 +33,11 @@ def points(d: Interval) -> str:
 
 def p_value(p: float, digits: int = 3) -> str:
     return NOTHING if p != p else f"{p:.{digits}g}"
+
+
+def rule(family: str, margin: str) -> str:
+    """The paragraph on verdicts that every page carries."""
+    return textwrap.fill(f"*Verdicts.* {verdicts.rule(family, margin)}", 108, break_on_hyphens=False)
 
 
 def commits(runs: pd.DataFrame) -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from zobench.metrics.paired import holm
+from zobench.metrics.intervals import Interval
+from zobench.metrics.verdicts import Verdict, Word, judge
 from zobench.studies import committed, markdown
 from zobench.studies.robustness_results import ENDINGS, NAME, SHARES
 
-ALPHA = 0.05
+MARGIN = 0.02
+"""Of an accuracy: a difference that does not matter."""
 BASE = "zero-shot"
 SHOWN = ("zero-shot", "mezo", "fzoo", "zo-adam", "zosa", "sam", "csam")
 ALONG = ("mscr-controlled", "no-number", "typos 2", "deepwordbug-like", "option-order")
@@ -49,22 +51,47 @@ def _head(s: Study) -> str:
     runs = s.finals.drop_duplicates(["row", "task", "seed"])
     commits = ", ".join(sorted(c[:7] for c in runs["commit"].dropna().unique()))
     seeds = runs["seed"].nunique()
+    said = markdown.rule(
+        "the comparisons of a table (numbers against no numbers; all attacks on the base model)",
+        f"{100 * MARGIN:g} points of accuracy",
+    )
     return f"""# The full robustness suite
+
+*Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
+Before, "shown" stood for better or worse, and "not shown" for the rest. No number changed.
 
 Written by `python -m zobench.studies.robustness` from `docs/results/robustness-full*.parquet`:
 {len(runs)} runs of `zobench run suites/robustness-full.yaml`, {seeds} seeds, code {commits}. A model of a
 million parameters that learned generated text: nothing here is about large models.
 
 *Rule.* Differences are means over examples and seeds with their two-stage 95 % interval (seeds, then
-examples); p is of the t test over seeds that the interval belongs to, corrected by Holm within its table.
-A difference is **shown** where corrected p is below {ALPHA}; otherwise it is **not shown**, which is no proof
-of equality. "Beyond the null": accuracy under the null (as many texts of as large meaning-preserving edits,
+examples); p is of the t test over seeds that the interval belongs to. More accuracy is better.
+"Beyond the null": accuracy under the null (as many texts of as large meaning-preserving edits,
 see [attacks.md](attacks.md)) minus accuracy under the attack, in points: what the attack's idea adds. The
-published preset `mscr` samples its answers, and its null is the same text asked again, without any edit."""
+published preset `mscr` samples its answers, and its null is the same text asked again, without any edit.
+
+{said}"""
+
+
+def judged(table: pd.DataFrame, name: str, seeds: pd.Series[int]) -> list[Verdict]:
+    """Verdicts on less accuracy, a family of one table: columns ``name`` with ``_low``, ``_high``, ``_p``."""
+    columns = (name, f"{name}_low", f"{name}_high")
+    ends = zip(*(table[c] for c in columns), seeds, strict=True)
+    differences = [stored_interval(*numbers) for numbers in ends]
+    return judge(differences, table[f"{name}_p"].tolist(), margin=MARGIN, higher=False)
+
+
+def stored_interval(value: float, low: float, high: float, seeds: int) -> Interval:
+    """The two-stage interval again, whose standard error is not in the file: half its width is t times it,
+    with seeds - 1 degrees of freedom (normal with one seed). One end may have been cut at -1 or 1."""
+    df = seeds - 1 if seeds > 1 else np.inf
+    stderr = max(high - value, value - low) / float(special.stdtrit(df, 0.975))
+    return Interval(value, low, high, stderr, df, seeds, 0.95, "two-stage bootstrap, from its ends")
 
 
 def _numbers(s: Study) -> str:
-    table = s.numbers.assign(p=holm(s.numbers["gap_p"].tolist()))
+    verdicts = judged(s.numbers, "gap", s.numbers["seeds"])
+    words = [v.word for v in verdicts]
     lines = [
         [
             r["row"],
@@ -73,27 +100,30 @@ def _numbers(s: Study) -> str:
             *(f"{100 * r[c]:.1f}" for c in ("without", "with")),
             _points(r, "gap"),
             f"{r['only_without']} : {r['only_with']}",
-            markdown.p_value(r["p"]),
-            "**shown**" if r["p"] < ALPHA else "not shown",
+            markdown.p_value(said.p),
+            f"**{said.word}**",
         ]
-        for r in _records(table)
+        for r, said in zip(_records(s.numbers), verdicts, strict=True)
     ]
-    shown = int((table["p"] < ALPHA).sum())
-    head = ["row", "task", "sentences", "without", "with", "difference", "discordant", "p", ""]
+    counts = ", ".join(f"{word} in {words.count(word)}" for word in get_args(Word))
+    head = ["row", "task", "sentences", "without", "with", "difference", "discordant", "p", "with numbers"]
     return f"""## Numbers against no numbers
 
 The same irrelevant sentences at the same places, without and with their numbers; accuracy in %; a positive
-difference means that numbers harm. **Shown in {shown} of {len(table)} comparisons**, mean difference
-{100 * table["gap"].mean():+.1f} points.
+difference means that numbers harm. **With numbers, accuracy is {counts}, of {len(words)} comparisons**, mean
+difference {100 * s.numbers["gap"].mean():+.1f} points.
 
 {_lines(head, lines)}"""
 
 
 def _attacks(s: Study) -> Iterator[str]:
-    base = s.attacks[(s.attacks["row"] == BASE) & ~s.attacks["task"].isin(DEFENDED[1:])].copy()
-    base["p"] = holm(base["beyond_null_p"].tolist())
+    base = s.attacks[(s.attacks["row"] == BASE) & ~s.attacks["task"].isin(DEFENDED[1:])]
+    seeds = s.finals[s.finals["row"] == BASE].groupby("task")["seed"].nunique()
+    verdicts = judged(base, "beyond_null", base["task"].map(seeds))
+    base = base.assign(p=[v.p for v in verdicts], word=[v.word for v in verdicts])
     yield "## What each attack does to the base model"
-    head = ["attack", "before", "after", "success", "null", "beyond the null", "p", "queries", "similarity"]
+    head = ["attack", "before", "after", "success", "null", "beyond the null", "p", "against the null"]
+    head += ["queries", "similarity"]
     for task, part in base.groupby("task", sort=True):
         lines = [
             [
@@ -101,14 +131,15 @@ def _attacks(s: Study) -> Iterator[str]:
                 *(markdown.percent(r[c]) for c in SHARES),
                 _points(r, "beyond_null"),
                 markdown.p_value(r["p"]),
+                f"**{r['word']}**",
                 "–" if pd.isna(r["queries"]) else f"{r['queries']:.1f}",
                 "–" if pd.isna(r["similarity"]) else f"{r['similarity']:.2f}",
             ]
             for r in _records(part)
         ]
-        shown = part[(part["p"] < ALPHA) & (part["beyond_null"] > 0)]["attack"].tolist()
-        said = ", ".join(f"`{a}`" for a in shown) if shown else "no attack"
-        yield f"### {task}\n\nBeyond its null, shown: {said}.\n\n{_lines(head, lines)}"
+        harmful = [f"`{r['attack']}`" for r in _records(part) if r["word"] == "worse"]
+        named = ", ".join(harmful) or "no attack"
+        yield f"### {task}\n\nAccuracy is worse than under the null: {named}.\n\n{_lines(head, lines)}"
 
 
 def _after_tuning(s: Study) -> str:

@@ -8,12 +8,15 @@ Verdicts follow the rule printed on the page.
 
 from __future__ import annotations
 
+from zobench.metrics.verdicts import DECIDED
 from zobench.studies import committed, markdown
 from zobench.studies.rate_edges import rate_edges
 from zobench.studies.unlearning_statements import (
     ANY,
+    CORRELATION_MARGIN,
     FAMILIES,
     GRADES,
+    MARGIN,
     MATCHED,
     Statement,
     Study,
@@ -22,25 +25,11 @@ from zobench.studies.unlearning_statements import (
     worst,
 )
 
-ALPHA, MARGIN = 0.05, 0.02
 TITLES = {
     "matched-forget": "At matched forgetting",
     "matched-retain": "At matched retention",
     "test": "At equal forwards",
 }
-OPEN = ("not supported", "cannot be tested")
-
-
-def verdict(said: Statement) -> str:
-    """The rule of the page."""
-    if said.p != said.p:
-        return "cannot be tested"
-    if said.p >= ALPHA:
-        return "not supported"
-    if said.effect.difference.value > 0:
-        return "contradicted"
-    price = None if said.price is None else said.price.difference
-    return "supported, keeping less" if price is not None and price.high < -MARGIN else "supported"
 
 
 def edges(study: Study) -> dict[str, list[str]]:
@@ -59,7 +48,11 @@ def page(study: Study) -> str:
         seeds=own["seed"].nunique(),
         budget=int(own["forwards"].max()),
         commits=markdown.commits(own),
-        count=len(told),
+        margin=f"{100 * MARGIN:g}",
+        rule=markdown.rule(
+            f"all {len(told)} statements of this page",
+            f"{100 * MARGIN:g} points of S, or {CORRELATION_MARGIN:g} of a rank correlation",
+        ),
     )
     lines = [head, "## In short", "", *_short(told), "", "## The rows", "", ROWS_HEAD, *_overview(study)]
     for split in MATCHED:
@@ -74,48 +67,52 @@ def _short(told: list[Statement]) -> list[str]:
     """Counts by way of matching, then every statement that chance does not explain."""
     lines = []
     for split, title in TITLES.items():
-        mine = [(s, verdict(s)) for s in told if s.split == split]
-        said = [v for _, v in mine]
+        mine = [s for s in told if s.split == split]
+        said = [s.said.word for s in mine]
         counts = ", ".join(f"{said.count(v)} {v}" for v in sorted(set(said)))
         where = " (where rows differ without a probe too)" if split == "matched-retain" else ""
         lines += [f"**{title}**{where}: {counts or 'no statement'}.", ""]
-        sure = [(s, v) for s, v in mine if v not in OPEN]
-        lines += [f"- {s.says}: **{v}** ({_effect(s)}, corrected p = {s.p:.3g})" for s, v in sure]
+        sure = [s for s in mine if s.said.word in DECIDED]
+        lines += [
+            f"- {s.says}: **{s.said.word}** ({_effect(s)}, corrected p = {s.said.p:.3g}{_kept(s)})"
+            for s in sure
+        ]
         lines += [""] if sure else []
     return lines[:-1]
 
 
+def _kept(s: Statement) -> str:
+    return "; keeps less" if s.keeps_less else ""
+
+
 def _effect(s: Statement) -> str:
     d = s.effect.difference
-    if "correlation" in s.says:
+    if s.correlates:
         return f"{d.value:+.2f} [{d.low:+.2f}, {d.high:+.2f}]"
     return f"{100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
 
 
 def _table(told: list[Statement]) -> list[str]:
-    lines = ["| statement | difference of S | p | corrected | retained | pairs | verdict |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = []
     for s in told:
-        price = "" if s.price is None else f"{100 * s.price.difference.value:+.1f}"
-        raw, p = ("–" if x != x else f"{x:.3g}" for x in (s.effect.p, s.p))
-        numbers = f"{_effect(s)} | {raw} | {p} | {price} | {s.effect.pairs}"
-        lines.append(f"| {s.says} | {numbers} | **{verdict(s)}** |")
-    return lines
+        price = "" if s.price is None else f"{100 * s.price.difference.value:+.1f}{_kept(s)}"
+        p = (markdown.p_value(s.effect.p), markdown.p_value(s.said.p))
+        lines.append([s.says, _effect(s), *p, price, str(s.effect.pairs), f"**{s.said.word}**"])
+    head = ["statement", "difference of S", "p", "corrected", "retained", "pairs", "verdict"]
+    return markdown.table(head, lines)
 
 
 def _matrix(told: list[Statement]) -> list[str]:
     """Differences at a glance: a line per pair of rows, a column per kind of probe."""
     columns = [*FAMILIES, ANY]
-    lines = ["| S of a minus S of b, points | " + " | ".join(columns) + " |", "|---|" + "---|" * len(columns)]
     cells: dict[str, dict[str, str]] = {}
     for s in told:
         if s.price is not None:
             text = f"{100 * s.effect.difference.value:+.0f}"
             pair = s.says.split(" is found in ")[1].replace(" than in ", " − ")
-            cells.setdefault(pair, {})[s.about] = text if verdict(s) in OPEN else f"**{text}**"
-    return lines + [
-        f"| {pair} | " + " | ".join(c.get(x, "–") for x in columns) + " |" for pair, c in cells.items()
-    ]
+            cells.setdefault(pair, {})[s.about] = f"**{text}**" if s.said.word in DECIDED else text
+    lines = [[pair, *(c.get(x, markdown.NOTHING) for x in columns)] for pair, c in cells.items()]
+    return markdown.table(["S of a minus S of b, points", *columns], lines)
 
 
 def _overview(study: Study) -> list[str]:
@@ -153,6 +150,10 @@ def _means(study: Study, split: str) -> list[str]:
 
 HEAD = """# Does the grade of the optimizer decide how robust forgetting is?
 
+*Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
+Before, "supported" stood for better, "contradicted" for worse, "not supported" and "cannot be tested" for
+undecided. No number changed.
+
 Written by `python -m zobench.studies.unlearning_claims` from `docs/results/unlearning-full*.parquet`:
 the {runs} unlearned models of `zobench run suites/unlearning-full.yaml`. Objectives:
 {objectives}. Rows and their grades:
@@ -165,12 +166,12 @@ second-hand) is that the lower the grade of the optimizer, the less comes back. 
 every pair of rows of different grades, every kind of probe and both ways of matching; none was left out
 for its outcome.
 
-*Rule.* Difference: mean over objectives of paired differences over seeds, 95 % t interval, paired t test;
-p is corrected by Holm over all {count} statements of this page, intervals are not. With corrected p below
-0.05 a statement is **supported** if the difference is negative, else **contradicted**; otherwise it is
-**not supported** at this scale, which is no proof of equality. **Supported, keeping less**: the 95 %
-interval of the difference in retained facts, before the probe, lies below -2 points, so that what looks
-robust may be damage.
+*Rule.* Difference: mean over objectives of paired differences over seeds, 95 % t interval, paired t test.
+A statement claims a lower number, so lower is better: **better** says that the statement holds here,
+**worse** that its opposite does. "Keeps less": the 95 % interval of the difference in retained facts, before
+the probe, lies below -{margin} points, so that what looks robust may be damage.
+
+{rule}
 """
 ROWS_HEAD = """At equal forwards, mean over runs; S and retained facts in %; reached: runs that came down to
 the oracle's level; edge: objectives whose tuned rate is an end of its grid, so that a wider one might have

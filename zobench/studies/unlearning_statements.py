@@ -6,14 +6,18 @@ Statements are made for all pairs of rows of different grades, none chosen by it
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from zobench.metrics.paired import Comparison, compare, compare_groups, holm
+from zobench.metrics.paired import Comparison, compare, compare_groups
+from zobench.metrics.verdicts import Verdict, judge
 
+MARGIN, CORRELATION_MARGIN = 0.02, 0.1
+"""Differences that do not matter: of S and of the retained score (0 to 1), and of a rank correlation."""
+UNJUDGED = Verdict("undecided", float("nan"), float("nan"))
 KEYS = ["objective", "row", "seed"]
 GRADES = {
     "r-adazo-sphere": "zeroth",
@@ -53,14 +57,21 @@ class Study:
 @dataclass(frozen=True, slots=True)
 class Statement:
     """``says`` claims a negative ``effect``; ``price``: difference of the retained scores of the same models
-    before the probe, where the statement compares two rows. ``p`` is Holm's, over all of the page."""
+    before the probe, where the statement compares two rows; ``said``: the verdict, corrected over all of the
+    page."""
 
     split: str
     about: str
     says: str
     effect: Comparison
     price: Comparison | None = None
-    p: float = float("nan")
+    said: Verdict = UNJUDGED
+    correlates: bool = False
+
+    @property
+    def keeps_less(self) -> bool:
+        """Whether the interval of ``price`` lies below minus the margin: what looks robust may be damage."""
+        return self.price is not None and self.price.difference.high < -MARGIN
 
 
 def worst(points: pd.DataFrame, split: str, conditions: tuple[str, ...] | None) -> pd.DataFrame:
@@ -82,13 +93,12 @@ def _named(values: pd.Series) -> pd.DataFrame:
 
 
 def statements(study: Study) -> list[Statement]:
-    """Every statement that the runs can speak to, p-values corrected by Holm over all of them."""
+    """Every statement that the runs can speak to, judged together; a lower number is better."""
     found = [*_of_grades(study), *_of_distance(study), *_of_noise(study)]
-    adjusted = holm([s.effect.p for s in found])
-    return [
-        Statement(s.split, s.about, s.says, s.effect, s.price, float(p))
-        for s, p in zip(found, adjusted, strict=True)
-    ]
+    margins = [CORRELATION_MARGIN if s.correlates else MARGIN for s in found]
+    differences, p_values = [s.effect.difference for s in found], [s.effect.p for s in found]
+    judged = judge(differences, p_values, margin=margins, higher=False)
+    return [replace(s, said=said) for s, said in zip(found, judged, strict=True)]
 
 
 def pairs(rows: list[str]) -> list[tuple[str, str]]:
@@ -125,7 +135,9 @@ def _of_distance(study: Study) -> Iterator[Statement]:
             says = (
                 f"the farther a row moved the weights, the less comes back after {about} (rank correlation)"
             )
-            yield Statement(split, about, says, compare_groups(found, [0 * g for g in found]))
+            yield Statement(
+                split, about, says, compare_groups(found, [0 * g for g in found]), correlates=True
+            )
 
 
 def _of_noise(study: Study) -> Iterator[Statement]:
