@@ -19,7 +19,9 @@ class FoundRun:
     @property
     def path(self) -> Path:
         """The run's own folder, which a compacted run no longer has."""
-        return self.folder / self.run_id
+        from zobench.store.paths import run_folder
+
+        return run_folder(self.folder, self.run_id)
 
 
 def find_run(name: str, results: Path) -> FoundRun:
@@ -50,8 +52,9 @@ def _run_ids(folder: Path) -> list[str]:
 
 
 def _found(folder: Path, run_id: str) -> FoundRun:
+    from zobench.store.paths import run_folder
     from zobench.store.reader import compacted_statuses, read_status
 
-    status = read_status(folder / run_id)
+    status = read_status(run_folder(folder, run_id))
     known = status["status"] if status is not None else compacted_statuses(folder).get(run_id)
     return FoundRun(folder, run_id, known)

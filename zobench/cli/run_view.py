@@ -48,7 +48,7 @@ def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list
 def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
     from zobench.store.reader import read_steps_log
 
-    folder = run.folder / run.run_id
+    folder = run.path
     body = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     facts = {"row": body.get("row", ""), "spec": json.dumps(body.get("spec", body))}
     return facts, read_steps_log(folder), []

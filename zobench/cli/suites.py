@@ -113,7 +113,9 @@ def _expanded(suite: Path) -> Plan:
 
 
 def _folder(plan: Plan, output: Path | None) -> Path:
-    return output or Path(plan.output or f"reports/{plan.suite}")
+    from zobench.store.paths import results_folder
+
+    return output or (Path(plan.output) if plan.output else results_folder(Path("reports"), plan.suite))
 
 
 def _finish(failed: list[tuple[str, str]], interrupted: bool, again: str) -> None:

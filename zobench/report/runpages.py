@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from zobench.report.source import Source, runs_in
+from zobench.store.paths import run_folder
 from zobench.store.reader import compacted_statuses, runs_folder
 
 MOST_POINTS = 200
@@ -147,7 +148,7 @@ def _homes(source: Source, ids: list[str]) -> dict[str, str]:
     for folder in reversed(source.folders):
         runs = runs_folder(folder)
         compacted = compacted_statuses(runs)
-        found.update({i: folder for i in ids if i in compacted or (runs / i).is_dir()})
+        found.update({i: folder for i in ids if i in compacted or run_folder(runs, i).is_dir()})
     return found
 
 

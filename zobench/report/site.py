@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zobench.report import page, runpages
 from zobench.report.lines import Frame, Line, draw
+from zobench.store.paths import run_page_file
 
 if TYPE_CHECKING:
     from zobench.report.analysis import Analysis
@@ -24,7 +25,7 @@ def write_run_pages(found: Analysis, folder: Path) -> list[Path]:
     written = []
     for start in range(0, len(found.runs), AT_A_TIME):
         for run in runpages.describe(found.source, found.runs.iloc[start : start + AT_A_TIME], place):
-            path = target / f"{run['id']}.html"
+            path = run_page_file(target, run["id"])
             path.write_text(run_page(run, names[run["r"]], found), encoding="utf-8")
             written.append(path)
     return written

@@ -22,6 +22,7 @@ from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
 from zobench.store import files
 from zobench.store.lock import FolderLock
+from zobench.store.paths import run_folder
 from zobench.store.reader import finished, read_run, read_status
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import RunFolder
@@ -53,17 +54,17 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
     run_id = spec.run_id(digests)
     if finished(runs, run_id) is not None:
         return replace(_found(runs, run_id), digests=digests)
-    lock = FolderLock.acquire(runs / run_id)
+    folder = run_folder(runs, run_id)
+    lock = FolderLock.acquire(folder)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
         if finished(runs, run_id) is not None:
-            if read_status(runs / run_id) is None:  # compacted by another process in between
-                files.remove_tree(runs / run_id)
+            if read_status(folder) is None:  # compacted by another process in between
+                files.remove_tree(folder)
             return replace(_found(runs, run_id), digests=digests)
-        if (runs / placeholder).exists():
-            files.remove_tree(runs / placeholder)
-        made = _locked(Run(job, run_id, RunFolder(runs / run_id), bench, digests), control)
+        files.remove_tree(run_folder(runs, placeholder))
+        made = _locked(Run(job, run_id, RunFolder(folder), bench, digests), control)
         return replace(made, digests=digests)
 
 
@@ -153,11 +154,12 @@ def record_lost(job: Job, runs: Path, message: str) -> None:
 def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outcome:
     """Record a run whose model or data could not be had, under an identity of its own."""
     text = "".join(traceback.format_exception(error))
-    lock = FolderLock.acquire(runs / run_id)
+    folder = run_folder(runs, run_id)
+    lock = FolderLock.acquire(folder)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
-        run = Run(job, run_id, RunFolder(runs / run_id), None, {})
+        run = Run(job, run_id, RunFolder(folder), None, {})
         run.folder.reopen()
         run.begin()
         status = status_of(error)

@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zobench.store import files
+from zobench.store.paths import artifact_file
 
 if TYPE_CHECKING:
     import torch
-
-ARTIFACTS = "artifacts"
 
 
 def artifact_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
@@ -35,7 +34,7 @@ def keep_artifacts(runs: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     """Write the tensors under ``runs`` unless they are there, and return their digest."""
     data = artifact_bytes(tensors)
     digest = hashlib.sha256(data).hexdigest()
-    path = _path(runs, digest)
+    path = artifact_file(runs, digest)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(path, data, sync=True)
@@ -46,14 +45,10 @@ def read_artifacts(runs: Path, digest: str) -> dict[str, torch.Tensor]:
     """The tensors of ``digest``; ``ValueError`` where the file is gone or holds something else."""
     from safetensors.torch import load
 
-    path = _path(runs, digest)
+    path = artifact_file(runs, digest)
     if not path.exists():
         raise ValueError(f"{path}: the artifacts that this run replays with are gone")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
         raise ValueError(f"{path}: its bytes are not those of its name")
     return load(data)
-
-
-def _path(runs: Path, digest: str) -> Path:
-    return runs / ARTIFACTS / f"{digest}.safetensors"

@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from zobench.store import files
 from zobench.store.lock import FolderLock
+from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
 from zobench.store.reader import (
-    COMPACT,
     MANIFEST,
     compacted_statuses,
     loose_runs,
@@ -48,6 +48,8 @@ def compact(folder: str | Path) -> int:
         files.remove_temporaries(runs / COMPACT)
         old = manifest(runs)
         known = set(compacted_statuses(runs))
+        for run_id in known:
+            run_folder(runs, run_id)  # before anything is written: a stranger's file may name any path
         loose = {i: s for i, s in loose_runs(runs).items() if s["status"] in FINAL_STATUSES}
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
@@ -62,7 +64,7 @@ def _write_generation(runs: Path, old: dict[str, Any], fresh: dict[str, dict[str
     generation = old["generation"] + 1
     names = {}
     for name in TABLES:
-        target = runs / COMPACT / f"{name}-{generation:06d}.parquet"
+        target = compacted_file(runs, f"{name}-{generation:06d}.parquet")
         if _write_table(target, name, _parts(runs, name, old, fresh)):
             names[name] = target.name
     return {"schema_version": SCHEMA_VERSION, "generation": generation, "files": names}
@@ -88,13 +90,24 @@ def _parts(
 ) -> Iterator[pa.Table]:
     """The old generation's row groups, then the fresh runs some hundreds at a time: memory stays bounded."""
     if name in old["files"]:
-        stream = pq.ParquetFile(runs / COMPACT / old["files"][name])
+        stream = pq.ParquetFile(compacted_file(runs, old["files"][name]))
         for group in range(stream.num_row_groups):
             yield to_schema(stream.read_row_group(group), name)
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]
-        yield pa.concat_tables([read_parquet(runs / i / f"{name}.parquet", name) for i in chunk])
+        yield pa.concat_tables([_own_rows(runs, i, name) for i in chunk])
+
+
+def _own_rows(runs: Path, run_id: str, name: str) -> pa.Table:
+    """One table of a run, all of whose rows carry the id of its folder; ``ValueError`` otherwise: what is
+    compacted under an id is later removed under it."""
+    path = run_file(run_folder(runs, run_id), name)
+    table = read_parquet(path, name)
+    others = set(table["run_id"].unique().to_pylist()) - {run_id}
+    if others:
+        raise ValueError(f"{path}: holds rows of run {sorted(map(str, others))[0]!r}; nothing was compacted")
+    return table
 
 
 def _remove_leftovers(runs: Path, compacted: set[str]) -> None:
@@ -104,7 +117,7 @@ def _remove_leftovers(runs: Path, compacted: set[str]) -> None:
     the run is finished.
     """
     for run_id in sorted(compacted):
-        folder = runs / run_id
+        folder = run_folder(runs, run_id)
         if not folder.is_dir():
             continue
         lock = FolderLock.acquire(folder)

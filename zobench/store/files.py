@@ -75,7 +75,10 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder and what is in it; anything of it may be gone already."""
+    """Delete a folder and what is in it; anything of it may be gone already. A link loses only itself."""
+    if folder.is_symlink():
+        remove_file(folder)
+        return
     try:
         entries = list(os.scandir(folder))
     except FileNotFoundError:

@@ -20,13 +20,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
 from zobench.store.schema import ADDED, SCHEMA_VERSION, TABLES
 from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
 
 if TYPE_CHECKING:
     import pandas as pd
 
-COMPACT = "compact"
 MANIFEST = "manifest.json"
 DUCKDB: dict[str, str | bool | int | float | list[str]] = {"disabled_optimizers": "statistics_propagation"}
 """Settings of every connection: a parquet file's statistics leave NaN out, and DuckDB, which takes them at
@@ -133,34 +133,34 @@ def finished(folder: str | Path, run_id: str) -> str | None:
     """The status of a run if it is a result (done, diverged, budget), in its folder or compacted; else
     ``None``."""
     runs = runs_folder(folder)
-    status = read_status(runs / run_id)
+    status = read_status(run_folder(runs, run_id))
     if status is not None and status["status"] in FINAL_STATUSES:
         return str(status["status"])
     return _steady(lambda: compacted_statuses(runs).get(run_id))
 
 
-def read_status(run_folder: Path) -> dict[str, Any] | None:
+def read_status(folder: Path) -> dict[str, Any] | None:
     """What ``status.json`` says; ``None`` while the run is unfinished.
 
     Nothing is synchronized to disk when a run ends: where a power cut left a table short of the size that the
     status tells, the run counts as unfinished and is made again.
     """
     try:
-        status = json.loads((run_folder / STATUS).read_text(encoding="utf-8"))
+        status = json.loads((folder / STATUS).read_text(encoding="utf-8"))
         if status["schema_version"] != SCHEMA_VERSION:
-            raise SchemaVersionError(run_folder / STATUS, status["schema_version"])
+            raise SchemaVersionError(folder / STATUS, status["schema_version"])
         whole = all(
-            os.stat(run_folder / f"{name}.parquet").st_size == size for name, size in status["tables"].items()
+            os.stat(run_file(folder, name)).st_size == size for name, size in status["tables"].items()
         )
     except (FileNotFoundError, json.JSONDecodeError):
         return None
     return dict(status) if whole else None
 
 
-def read_steps_log(run_folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
+def read_steps_log(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
     """Rows of an unfinished run's step log; a torn last line is dropped, a broken one before it is a
     ``ValueError``."""
-    path = run_folder / STEPS_LOG
+    path = folder / STEPS_LOG
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -174,11 +174,11 @@ def read_steps_log(run_folder: Path, limit: int | None = None) -> list[dict[str,
     return rows
 
 
-def read_checkpoint(run_folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
+def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Tensors by name and position, or ``None`` where there is no checkpoint."""
     from safetensors import safe_open
 
-    path = run_folder / CHECKPOINT
+    path = folder / CHECKPOINT
     if not path.exists():
         return None
     with safe_open(path, framework="pt") as stream:
@@ -204,7 +204,7 @@ def compacted_statuses(runs: Path) -> dict[str, str]:
     name = manifest(runs)["files"].get("runs")
     if name is None:
         return {}
-    table = pq.read_table(runs / COMPACT / name, columns=["run_id", "status"])
+    table = pq.read_table(compacted_file(runs, name), columns=["run_id", "status"])
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
 
 
@@ -214,7 +214,7 @@ def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
     for path in sorted(p for p in runs.iterdir() if p.is_dir() and p.name != COMPACT):
         status = read_status(path)
         if status is not None:
-            found[path.name] = status
+            found[run_folder(runs, path.name).name] = status
     return found
 
 
@@ -229,7 +229,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> Source:
         ids = frozenset(compacted_statuses(runs))
         for name in tables:
             if name in body["files"]:
-                path = runs / COMPACT / body["files"][name]
+                path = compacted_file(runs, body["files"][name])
                 source.files[name].append(path)
                 source.skip[path] = ids & seen
         seen |= ids
@@ -237,7 +237,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> Source:
             if run_id not in seen:
                 seen.add(run_id)
                 for name in set(tables) & set(status["tables"]):
-                    source.files[name].append(runs / run_id / f"{name}.parquet")
+                    source.files[name].append(run_file(run_folder(runs, run_id), name))
     return source
 
 
@@ -249,15 +249,17 @@ def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
 
 
 def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
-    status = read_status(runs / run_id)
+    status = read_status(run_folder(runs, run_id))
     names = manifest(runs)["files"]
     if run_id in compacted_statuses(runs):
         wanted = pc.field("run_id") == run_id
-        found = {name: pq.read_table(runs / COMPACT / file, filters=wanted) for name, file in names.items()}
+        found = {
+            name: pq.read_table(compacted_file(runs, file), filters=wanted) for name, file in names.items()
+        }
         return {name: to_schema(table, name) for name, table in found.items()}
     if status is None:
         raise ValueError(f"{runs}: no finished run {run_id!r}")
-    return {name: read_parquet(runs / run_id / f"{name}.parquet", name) for name in status["tables"]}
+    return {name: read_parquet(run_file(run_folder(runs, run_id), name), name) for name in status["tables"]}
 
 
 def read_parquet(path: Path, name: str) -> pa.Table:

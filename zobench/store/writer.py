@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zobench.store import files
+from zobench.store.paths import run_file
 from zobench.store.schema import SCHEMA_VERSION, STATUSES, TABLES
 
 VERSION_KEY = b"zobench.schema_version"
@@ -112,7 +113,7 @@ class RunFolder:
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write one parquet table and return its size in bytes; an empty one is not written (0 bytes)."""
-        path = self.path / f"{name}.parquet"
+        path = run_file(self.path, name)
         if not rows:
             files.remove_file(path)
             return 0
@@ -151,5 +152,5 @@ class RunFolder:
         stays."""
         files.remove_file(self.path / STATUS)
         for name in TABLES:
-            files.remove_file(self.path / f"{name}.parquet")
+            files.remove_file(run_file(self.path, name))
         files.remove_temporaries(self.path)

@@ -15,6 +15,7 @@ from typing import Any
 from zobench import plugins
 from zobench.names import suggestion
 from zobench.parameters import check
+from zobench.store.paths import is_plain
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_training import check_training
@@ -31,6 +32,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 def run(document: Document, draft: Draft) -> None:
     """Report everything that is wrong with the entries of ``draft``."""
     classes = Classes(document)
+    _check_name(document, draft)
     _check_seeds(document, draft)
     _check_evaluation(document, draft)
     _check_trackers(document, draft, classes)
@@ -50,6 +52,14 @@ def run(document: Document, draft: Draft) -> None:
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
     _check_row_names(document, draft)
+
+
+def _check_name(document: Document, draft: Draft) -> None:
+    """The suite's name becomes the name of its results folder."""
+    name = draft.parts.get("suite")
+    if isinstance(name, str) and not is_plain(name):
+        message = f"must be a plain name (letters, digits, space, . _ - + ( ) = , @), not {name!r}"
+        document.report(("suite",), message, "for another results folder write 'output:'")
 
 
 def _check_seeds(document: Document, draft: Draft) -> None:

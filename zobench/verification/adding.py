@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from zobench.store.lock import FolderLock
+from zobench.store.paths import run_folder
 from zobench.store.reader import finished
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.verification import claims
@@ -38,15 +39,16 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
         **dict.fromkeys(("train_seconds", "evaluation_seconds", "peak_memory_bytes")),
     }
     steps = [{**step, "seconds": None} for step in report.submission.steps]
-    lock = FolderLock.acquire(runs / run_id)
+    target_folder = run_folder(runs, run_id)
+    lock = FolderLock.acquire(target_folder)
     if lock is None:
         raise ValueError(f"{folder}: another process is making run {run_id}")
     with lock:
-        target = RunFolder(runs / run_id)
+        target = RunFolder(target_folder)
         target.write_json(SPEC, {"row": claimed["row"], "spec": spec.model_dump(mode="json")})
         target.write_json(ENVIRONMENT, environment)
         target.finish(str(claimed["status"]), {"runs": [row], "steps": steps, **_without_seconds(report)})
-    return runs / run_id
+    return target_folder
 
 
 def _without_seconds(report: VerificationReport) -> dict[str, list[dict[str, object]]]:

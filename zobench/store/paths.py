@@ -1,0 +1,89 @@
+"""Names that come from data (run ids, digests, table and file names, suites, boards) as paths, or a refusal.
+
+A results folder may have been made by somebody else: a run id such as ``../../x`` must not decide what is
+read, written or removed. Every name that was read from a file becomes a path here, by its kind, and nowhere
+else.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from zobench.store.schema import TABLES
+
+COMPACT = "compact"
+ARTIFACTS = "artifacts"
+
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_COMPACTED = re.compile(r"([a-z]+)-[0-9]{6,12}\.parquet")
+_PLAIN = re.compile(r"[^\W_][\w .+()=,@-]{0,119}")
+
+
+def run_folder(runs: Path, run_id: str) -> Path:
+    """Folder of a run: the id is up to 64 letters, digits, ``-`` and ``_``, and not one of the folder's own
+    names; the folder is no link.
+
+    Raises:
+        ValueError: anything else.
+    """
+    _check("run id", run_id, _RUN_ID, runs)
+    if run_id in (COMPACT, ARTIFACTS):
+        raise ValueError(f"{runs}: {run_id!r} is not a run id but a folder of the store itself")
+    folder = runs / run_id
+    if folder.is_symlink():
+        raise ValueError(f"{folder} is a link: a run's folder must stand in its results folder itself")
+    return folder
+
+
+def run_file(folder: Path, name: str) -> Path:
+    """A table's file inside a run's folder, by the table's name."""
+    return folder / f"{_table(name, folder)}.parquet"
+
+
+def artifact_file(runs: Path, digest: str) -> Path:
+    """File of a kept artifact: 64 hexadecimal digits."""
+    return runs / ARTIFACTS / f"{_check('artifact digest', digest, _DIGEST, runs)}.safetensors"
+
+
+def compacted_file(runs: Path, name: str) -> Path:
+    """A compacted table, by the file name that the manifest gives: ``TABLE-NUMBER.parquet``."""
+    match = _COMPACTED.fullmatch(name) if isinstance(name, str) else None
+    if match is None:
+        raise ValueError(f"{runs / COMPACT}: the manifest names {_shown(name)}, which is no table's file")
+    _table(match[1], runs / COMPACT)
+    return runs / COMPACT / name
+
+
+def run_page_file(folder: Path, run_id: str) -> Path:
+    """Page of a run in a site."""
+    return folder / f"{_check('run id', run_id, _RUN_ID, folder)}.html"
+
+
+def results_folder(parent: Path, suite: str) -> Path:
+    """Folder of a suite's results below ``parent``, by the suite's name."""
+    return parent / _check("suite name", suite, _PLAIN, parent)
+
+
+def is_plain(name: str) -> bool:
+    """Whether a suite may have this name: letters, digits, space and ``. _ - + ( ) = , @``, beginning with a
+    letter or digit, at most 120, neither dot nor space at its end."""
+    return _PLAIN.fullmatch(name) is not None and not name.endswith((".", " "))
+
+
+def _check(kind: str, name: object, pattern: re.Pattern[str], where: Path) -> str:
+    if not isinstance(name, str) or pattern.fullmatch(name) is None or name.endswith((".", " ")):
+        raise ValueError(f"{where}: {_shown(name)} is not a valid {kind}; it was not used as a path")
+    return name
+
+
+def _table(name: object, where: Path) -> str:
+    if name not in TABLES:
+        raise ValueError(f"{where}: there is no table {_shown(name)}; there are {', '.join(TABLES)}")
+    return str(name)
+
+
+def _shown(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 80 else text[:77] + "..."
