@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from zobench.names import nearest
 
-Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers"]
+Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers", "sections"]
 
 GROUPS: dict[Kind, str] = {
     "methods": "zobench.optimizers",
@@ -23,6 +23,7 @@ GROUPS: dict[Kind, str] = {
     "objectives": "zobench.objectives",
     "probes": "zobench.probes",
     "trackers": "zobench.trackers",
+    "sections": "zobench.sections",
 }
 
 CATALOGUES: dict[Kind, str] = {
@@ -32,6 +33,7 @@ CATALOGUES: dict[Kind, str] = {
     "objectives": "zobench.unlearning.catalogue",
     "probes": "zobench.unlearning.catalogue",
     "trackers": "zobench.trackers.catalogue",
+    "sections": "zobench.report.catalogue",
 }
 
 

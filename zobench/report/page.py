@@ -61,11 +61,18 @@ def render_plain(template: str, body: dict[str, Any]) -> str:
     return environment().get_template(template).render(**body, style=style, policy=policy([]))
 
 
-@functools.lru_cache(maxsize=1)
-def environment() -> Environment:
-    """Templates with autoescape on and every unknown name an error."""
+def section(template: str, folder: Path, values: dict[str, Any]) -> Markup:
+    """A section's HTML from the text of a template, or from an ``.html`` file of ``folder``."""
+    env = environment(folder)
+    named = template.endswith(".html") and "\n" not in template
+    return Markup((env.get_template(template) if named else env.from_string(template)).render(**values))
+
+
+@functools.cache
+def environment(folder: Path = HERE / "templates") -> Environment:
+    """Templates of a folder, then the page's own, with autoescape on and every unknown name an error."""
     env = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=FileSystemLoader([folder, HERE / "templates"]),
         autoescape=select_autoescape(default=True, default_for_string=True),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -75,6 +82,7 @@ def environment() -> Environment:
     env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
     env.filters["own"] = own
+    env.filters["records"] = lambda frame: frame.to_dict("records")
     env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
     env.filters["p"] = lambda v: "" if v is None or v != v else "< 0.001" if v < 0.001 else f"{v:.2g}"
     return env

@@ -1,0 +1,18 @@
+"""Built-in sections of the page in its order: name -> "module:Class"; importing this imports nothing else."""
+
+SECTIONS: dict[str, str] = {
+    "overview": "zobench.report.sections:Overview",
+    "unlearning": "zobench.report.sections:Unlearning",
+    "ranking": "zobench.report.sections:RankingTable",
+    "curves": "zobench.report.sections:Curves",
+    "targets": "zobench.report.sections:Targets",
+    "tradeoffs": "zobench.report.sections:TradeOffs",
+    "tasks": "zobench.report.sections:Tasks",
+    "pairs": "zobench.report.sections:HeadToHead",
+    "robustness": "zobench.report.sections:Robustness",
+    "tuning": "zobench.report.sections:Tuning",
+    "runs": "zobench.report.sections:Runs",
+    "glossary": "zobench.report.sections:Glossary",
+}
+LAST = ("glossary",)
+"""Sections that stand behind those of packages."""

@@ -1,0 +1,192 @@
+"""The built-in sections of the page, in its order; their templates lie in ``templates``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from markupsafe import Markup
+
+from zobench.report import (
+    edits,
+    forgetting_view,
+    glossary,
+    overview,
+    rank_diagram,
+    reaching,
+    robustness,
+    tables,
+)
+from zobench.report.section import Results, Section
+
+Values = Mapping[str, Any]
+
+
+class Overview(Section):
+    """Who leads, what holds, what is open."""
+
+    name: ClassVar[str] = "overview"
+    title: ClassVar[str] = "Overview"
+    template: ClassVar[str] = "overview.html"
+
+    def query(self, results: Results) -> Values:
+        return {
+            "title": results.board.title,
+            "overview": overview.describe(results.ranking, results.runs),
+            "ranking": results.rows,
+            "tie_groups": results.ranking.tie_groups,
+        }
+
+
+class Unlearning(Section):
+    """What comes back of what was to be forgotten; where all runs are about that."""
+
+    name: ClassVar[str] = "unlearning"
+    title: ClassVar[str] = "Unlearning"
+    template: ClassVar[str] = "unlearning.html"
+
+    def query(self, results: Results) -> Values:
+        return {"unlearning": forgetting_view.section(results.source, results.runs, results.board)}
+
+    def applies(self, values: Values) -> bool:
+        return bool(values["unlearning"])
+
+
+class RankingTable(Section):
+    """Every row with its score, rank and costs; the critical-difference diagram is its picture."""
+
+    name: ClassVar[str] = "ranking"
+    title: ClassVar[str] = "Ranking"
+    template: ClassVar[str] = "ranking.html"
+
+    def query(self, results: Results) -> Values:
+        return {
+            "rule": overview.rule(results.board),
+            "blocks": results.blocks,
+            "ranking": results.rows,
+            "attacks": not results.attacks.empty,
+            "critical": results.ranking.critical,
+            "tie_groups": results.ranking.tie_groups,
+        }
+
+    def picture(self, values: Values) -> Markup | str:
+        return rank_diagram.diagram(values["critical"])
+
+
+class Curves(Section):
+    """Measurements against what was spent; drawn by the page's scripts."""
+
+    name: ClassVar[str] = "curves"
+    title: ClassVar[str] = "Curves"
+    template: ClassVar[str] = "curves.html"
+
+    def query(self, results: Results) -> Values:
+        return {}
+
+
+class Targets(Section):
+    """What rows spend until they meet the target of a task."""
+
+    name: ClassVar[str] = "targets"
+    title: ClassVar[str] = "Targets"
+    template: ClassVar[str] = "targets.html"
+
+    def query(self, results: Results) -> Values:
+        found = results.reached
+        return {"reached": found.rows, "targets": reaching.spoken_targets(found, results.labels)}
+
+    def applies(self, values: Values) -> bool:
+        return bool(values["reached"])
+
+
+class TradeOffs(Section):
+    """Two columns of the ranking against each other; drawn by the page's scripts."""
+
+    name: ClassVar[str] = "tradeoffs"
+    title: ClassVar[str] = "Trade-offs"
+    template: ClassVar[str] = "tradeoffs.html"
+
+    def query(self, results: Results) -> Values:
+        return {}
+
+
+class Tasks(Section):
+    """Difference to the best row of each task."""
+
+    name: ClassVar[str] = "tasks"
+    title: ClassVar[str] = "Tasks"
+    template: ClassVar[str] = "tasks.html"
+
+    def query(self, results: Results) -> Values:
+        return {"blocks": results.blocks, "heat": tables.heat(results.ranking)}
+
+
+class HeadToHead(Section):
+    """Any two rows on what they have in common; drawn by the page's scripts."""
+
+    name: ClassVar[str] = "pairs"
+    title: ClassVar[str] = "Head to head"
+    template: ClassVar[str] = "pairs.html"
+
+    def query(self, results: Results) -> Values:
+        return {}
+
+
+class Robustness(Section):
+    """Accuracy under attacks, where a suite has any."""
+
+    name: ClassVar[str] = "robustness"
+    title: ClassVar[str] = "Robustness"
+    template: ClassVar[str] = "robustness.html"
+
+    def query(self, results: Results) -> Values:
+        attacks, rows = results.attacks, [s.row for s in results.ranking.standings]
+        return {
+            "attacks": attacks.astype(object).where(attacks.notna(), None).to_dict("records"),
+            "edits": edits.most_damaging(results.source, rows),
+            "robust": robustness.collect(results.source, results.ranking),
+        }
+
+    def applies(self, values: Values) -> bool:
+        return bool(values["attacks"])
+
+
+class Tuning(Section):
+    """Every trial of the searches."""
+
+    name: ClassVar[str] = "tuning"
+    title: ClassVar[str] = "Tuning"
+    template: ClassVar[str] = "tuning.html"
+
+    def query(self, results: Results) -> Values:
+        return {"tuning": results.drawn["tuning"]}
+
+    def applies(self, values: Values) -> bool:
+        return bool(values["tuning"])
+
+
+class Runs(Section):
+    """Single runs, and those without a full result."""
+
+    name: ClassVar[str] = "runs"
+    title: ClassVar[str] = "Runs"
+    template: ClassVar[str] = "runs.html"
+
+    def query(self, results: Results) -> Values:
+        return {
+            "shown_runs": results.drawn["runs"],
+            "counts": results.counts,
+            "ranking": results.rows,
+            "broken": tables.broken_runs(results.source),
+        }
+
+
+class Glossary(Section):
+    """What the words of the page mean."""
+
+    name: ClassVar[str] = "glossary"
+    title: ClassVar[str] = "Glossary"
+    template: ClassVar[str] = "glossary.html"
+
+    def query(self, results: Results) -> Values:
+        return {"glossary": glossary.entries()}
