@@ -8,7 +8,9 @@ from synthetic import Entry, Study, make_synthetic
 from typer.testing import CliRunner
 
 from zobench.cli import app
+from zobench.report import robustness
 from zobench.report.analysis import analyse
+from zobench.report.build import html
 from zobench.report.export import tables, write_tables
 
 
@@ -53,3 +55,16 @@ def test_the_command_writes_tables(tmp_path):
     found = CliRunner().invoke(app, ["export", str(tmp_path / "results"), "--tables", str(tmp_path / "out")])
     assert found.exit_code == 0, found.output
     assert (tmp_path / "out" / "ranking.parquet").is_file()
+
+
+def test_rounded_cells_keep_their_digits(tmp_path):
+    study = Study([Entry("mezo", 0.05), Entry("fzoo")], {"topic": 0.7}, examples=37)
+    found = analyse(make_synthetic(tmp_path / "results", study))
+    page = {t.name: t.arrow().to_pylist() for t in tables(html(found))}
+    measured = robustness.collect(found.source, found.ranking)["measured"]
+    assert len(page["robustness-detail"]) == len(measured) > 0
+    for cells, known in zip(page["robustness-detail"], measured, strict=True):
+        assert cells["after"] == known["accuracy"]
+        assert cells["success"] == known["success_rate"]
+        interval = known["drop_ci"]
+        assert cells["drop"] == f"{interval.value} ({interval.low} to {interval.high})"

@@ -32,6 +32,7 @@ def test_a_page_holds_the_whole_glossary(page_text):
     assert (
         len(terms) == len(re.findall(r"^- ", (ROOT / "docs" / "glossary.md").read_text(), re.MULTILINE)) > 20
     )
+    assert all(term.count("(") == term.count(")") for term in terms)
     assert terms == sorted(terms, key=str.lower)
     assert page_text.count('href="#glossary"') == 1
     section = page_text[page_text.index('<section id="glossary">') :]

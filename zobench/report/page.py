@@ -81,6 +81,7 @@ def environment(folder: Path = HERE / "templates") -> Environment:
     env.filters["count"] = count
     env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
+    env.filters["exact"] = exact
     env.filters["own"] = own
     env.filters["records"] = lambda frame: frame.to_dict("records")
     env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
@@ -143,6 +144,12 @@ def own(value: float | None, form: str) -> str:
     if form == "percent":
         return percent(value) or "–"
     return "–" if value is None else f"{value:,.0f}" if form == "count" else f"{value:.3g}"
+
+
+def exact(value: float | None) -> Markup:
+    """Attribute of a table cell that shows a rounded number: sorting, CSV and export take all its digits."""
+    known = value is not None and value == value
+    return Markup(' data-sort="{}"').format(repr(float(value)) if known and value is not None else "")
 
 
 def percent(value: float | None) -> str:
