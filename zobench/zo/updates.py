@@ -10,7 +10,6 @@ in AdamW. ``DECAY_RULES`` says which tensors it applies to.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -68,7 +67,6 @@ class Update(ABC):
     def apply_dense(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor], lr: float) -> None:
         """One step from a dense estimate given tensor by tensor, shaped as the tuned entries."""
         self.count += 1
-        self.prepare(engine, gradient)
         for name in engine.space:
             step = self.step_for(name, gradient(name))
             if lr == 0.0:
@@ -78,11 +76,6 @@ class Update(ABC):
                 if rate:
                     theta.mul_(1.0 - lr * rate)
                 theta.add_(step.to(theta.dtype), alpha=-lr)
-
-    def prepare(  # noqa: B027 - an optional hook
-        self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]
-    ) -> None:
-        """Whatever needs a first look at all tensors (a global norm)."""
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
@@ -210,21 +203,3 @@ class Sign(Update):
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         return gradient.sign_()
-
-
-class Normalized(Update):
-    """theta <- theta - eta g_hat / ||g_hat||, the norm over all tuned entries; one more sweep."""
-
-    scale = 1.0
-
-    def prepare(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> None:
-        norm = global_norm(engine, gradient)
-        self.scale = 1.0 / norm if norm > 0 else 0.0
-
-    def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        return gradient.mul_(self.scale)
-
-
-def global_norm(engine: BoundEngine, gradient: Callable[[str], torch.Tensor]) -> float:
-    """Euclidean norm over all tuned entries, summed in float64."""
-    return math.sqrt(math.fsum(float(gradient(name).double().square().sum()) for name in engine.space))
