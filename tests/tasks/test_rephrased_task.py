@@ -94,7 +94,7 @@ def test_what_fits_nothing_is_refused(written: tuple[Path, str], tmp_path: Path)
     [
         ("{of: nano-sentimnt}", "unknown task 'nano-sentimnt'; did you mean 'nano-sentiment'"),
         ("{of: nano-topic, params: {test_row: 3}}", "no parameter 'test_row'; did you mean 'test_rows'"),
-        ("{of: nano-topic, params: {test_rows: 0}}", "test_rows must be at least 1"),
+        ("{of: nano-topic, params: {test_rows: 0}}", "test_rows must be a whole number of at least 1"),
     ],
 )
 @pytest.mark.parametrize("task", ["smoothllm", "denoised-smoothing", "rephrased"])
