@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -70,7 +71,7 @@ def test_error_rates_of_the_page(studies):
 def test_the_headline_of_two_rows_names_the_other():
     runs = drawn(np.random.default_rng(0))
     two = rank(runs[runs["row"].isin(["first", "much better"])], BOARD, {})
-    assert headline(two) == "much better is ahead of first, beyond chance."
+    assert headline(two) == "much better is better than first."
 
 
 def test_the_page_says_equivalent_undecided_and_better(tmp_path):
@@ -80,7 +81,7 @@ def test_the_page_says_equivalent_undecided_and_better(tmp_path):
     board = tmp_path / "known.yaml"
     board.write_text("title: Known truth\nmargin: 0.02\n")
     text = build(folder, tmp_path / "page.html", leaderboard=board).read_text(encoding="utf-8")
-    assert "much better is ahead of all 3 other rows, beyond chance." in text
+    assert "much better is better than all 3 other rows." in text
     assert "much better is better than first:" in text
     assert "are equivalent within 2.0 points: their difference" in text
     found = analyse(folder, board)
@@ -221,3 +222,11 @@ def test_no_results_is_an_error(tmp_path):
     (tmp_path / "runs").mkdir()
     with pytest.raises(ValueError, match="no finished run"):
         build(tmp_path, tmp_path / "page.html")
+
+
+def test_the_headline_says_of_whom_the_best_mean_is_no_better():
+    """Equal rows: equivalent with many seeds of little noise, undecided with few of much."""
+    for sd, seeds, word in ((0.002, 8, "equivalent to"), (0.05, 3, "undecided against")):
+        runs = drawn(np.random.default_rng(1), seeds=seeds, sd=sd)
+        told = headline(rank(runs[runs["row"].isin(["first", "equal"])], BOARD, {}))
+        assert re.fullmatch(rf"(first|equal) has the best mean, but is {word} (first|equal)\.", told)

@@ -180,7 +180,7 @@ def test_the_section_says_what_holds_with_effect_interval_and_corrected_p(folder
     found = analyse(folder)
     section = forgetting_view.section(found.source, found.runs, found.board)
     first = section["comparisons"][0]
-    assert first["headline"] == "steady is ahead of all 2 other rows, beyond chance."
+    assert first["headline"] == "steady is better than all 2 other rows."
     assert any(
         "steady is better than shallow" in t and "95 % interval" in t and "adjusted p" in t
         for t in first["holds"]

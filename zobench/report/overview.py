@@ -56,10 +56,13 @@ def headline(ranking: Ranking) -> str:
     beaten = [p for p in rivals if p.verdict == "better"]
     if len(beaten) == len(rivals):
         others = rivals[0].b if len(rivals) == 1 else f"all {len(rivals)} other rows"
-        return f"{best.row} is ahead of {others}, beyond chance."
-    close = [p.b for p in rivals if p.verdict != "better"]
-    many = f"{_list(close)}" if len(close) <= 3 else f"{len(close)} other rows"
-    return f"{best.row} has the best mean, but is not told apart from {many}."
+        return f"{best.row} is better than {others}."
+    told = []
+    for word, said in (("equivalent", "equivalent to"), ("undecided", "undecided against")):
+        rows_of = [p.b for p in rivals if p.verdict == word]
+        if rows_of:
+            told.append(f"{said} {_list(rows_of) if len(rows_of) <= 3 else f'{len(rows_of)} other rows'}")
+    return f"{best.row} has the best mean, but is {' and '.join(told)}."
 
 
 def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
@@ -87,9 +90,7 @@ def findings(ranking: Ranking) -> tuple[str, ...]:
     sure.sort(key=lambda p: -abs(p.comparison.difference.value))
     told = [f"{_winner(p)} {_difference(p, board)}" for p in sure[:MOST]]
     if len(sure) > MOST:
-        told.append(
-            f"{len(sure) - MOST} further pairs also differ beyond chance; see the head-to-head table."
-        )
+        told.append(f"In {len(sure) - MOST} further pairs one row is better; see the head-to-head table.")
     alike = [p for p in ranking.pairs if p.verdict == "equivalent"]
     margin = margin_of(board)
     told += [
