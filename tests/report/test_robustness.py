@@ -13,8 +13,10 @@ from zobench.metrics.intervals import wilson
 from zobench.report import robustness
 from zobench.report.analysis import analyse
 from zobench.report.build import build, html
+from zobench.report.leaderboard import Score
 from zobench.report.lines import Line, chart
 from zobench.report.robust_tests import interval
+from zobench.report.scores import final_metric
 from zobench.report.tables import ranking_rows
 from zobench.store.writer import RunFolder
 
@@ -213,7 +215,7 @@ def test_an_attack_is_shown_as_the_card_in_its_run_says(tmp_path):
 
 
 def test_what_keeps_no_answer_is_no_robust_accuracy(tmp_path):
-    for row, cards in (("mezo", {"paired-number": AttackCard(keeps_answer=False)}), ("fzoo", {})):
+    for row, cards in (("mezo", {"paired-number 3": AttackCard(keeps_answer=False)}), ("fzoo", {})):
         tables = run_tables(row, 0)
         tables["runs"][0]["attack_cards"] = to_json({c: cards.get(c, AttackCard()) for c in RIGHT})
         run = RunFolder(tmp_path / "runs" / f"{row}0")
@@ -221,10 +223,14 @@ def test_what_keeps_no_answer_is_no_robust_accuracy(tmp_path):
         run.finish("done", tables)
     found = analyse(tmp_path, "robustness")
     kept = found.attacks.set_index(["row", "condition"])["keeps_answer"]
-    assert not kept["mezo", "paired-number"]
-    assert kept["fzoo", "paired-number"]
+    assert not kept["mezo", "paired-number 3"]
+    assert kept["fzoo", "paired-number 3"]
     worst = {r["row"]: r["robust"] for r in ranking_rows(found.ranking, found.runs, found.attacks)}
-    assert worst == {"mezo": pytest.approx(0.2), "fzoo": pytest.approx(0.2)}
+    assert worst == {"mezo": pytest.approx(0.4), "fzoo": pytest.approx(0.2)}
+    scored = found.runs.set_index("row")["value"]
+    assert scored.to_dict() == worst, "the shipped board goes by the card too"
+    named = Score(kind="attack", reduce="worst", without=("irrelevant-sentence",))
+    assert final_metric(found.source, named, True).empty, "names of the catalogue, not of the suite"
 
 
 def test_a_card_that_cannot_be_read_is_none():

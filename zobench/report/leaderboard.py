@@ -60,6 +60,7 @@ class Score(Strict):
         reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
         net: subtract the budget-matched random baseline (null) of the same condition.
         without: catalogue names of attacks that do not count.
+        keeps_answer: only attacks after which the gold answer is still the right one, by their own word.
         per_root_forward: divide by the square root of the forwards of one step. The cosine of an average of k
             directions grows like sqrt(k) while k is far below the number of parameters, so that rows whose
             steps cost differently can be compared at equal forwards.
@@ -83,6 +84,7 @@ class Score(Strict):
     reduce: Literal["mean", "worst"] = "mean"
     net: bool = False
     without: tuple[str, ...] = ()
+    keeps_answer: bool = False
     per_root_forward: bool = False
     target: float | None = None
 

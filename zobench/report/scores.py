@@ -7,7 +7,7 @@ import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
 from zobench.report import forgetting
-from zobench.report.cards import attack_name
+from zobench.report.cards import Cards, attack_name
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
 
@@ -36,7 +36,7 @@ def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
 def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
     score = board.score
     if score.source == "metric":
-        return final_metric(source.finals, score, board.higher)
+        return final_metric(source, score, board.higher)
     if score.source == "diagnostic":
         return readings(source, runs, score)
     if score.source == "forgetting":
@@ -49,17 +49,30 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
     return times_to_target(source, runs, score)
 
 
-def final_metric(finals: pd.DataFrame, score: Score, higher: bool) -> pd.DataFrame:
+def _counts(source: Source, chosen: pd.DataFrame, score: Score) -> list[bool]:
+    """Which of these attacked rows count, by the catalogue name of their attack and by its card."""
+    if not (score.without or score.keeps_answer):
+        return [True] * len(chosen)
+    cards, told = Cards(source), []
+    for run, condition, params in chosen[["run_id", "condition", "params"]].itertuples(
+        index=False, name=None
+    ):
+        name = attack_name(condition, params)
+        kept = not score.keeps_answer or cards.of(run, condition, name).keeps_answer
+        told.append(kept and name not in score.without)
+    return told
+
+
+def final_metric(source: Source, score: Score, higher: bool) -> pd.DataFrame:
     """One final number per run: the chosen metric under the chosen conditions, reduced over them."""
-    rows = finals[finals["purpose"] != "tuning"]
+    rows = source.finals[source.finals["purpose"] != "tuning"]
     wanted = rows["primary_metric"] if score.metric == "primary" else score.metric
     rows = rows[(rows["metric"] == wanted) & (rows["split"] == score.split)]
     chosen = rows[rows["condition_kind"] == score.kind]
     if score.condition:
         chosen = chosen[chosen["condition"] == score.condition]
-    if score.without and len(chosen):
-        named = zip(chosen["condition"], chosen["params"], strict=True)
-        chosen = chosen[[attack_name(c, p) not in score.without for c, p in named]]
+    if len(chosen):
+        chosen = chosen[_counts(source, chosen, score)]
     by = ["run_id", "condition", "params"] if score.kind != "clean" else ["run_id"]
     chosen = chosen.fillna({"params": ""})
     values = chosen.groupby(by, sort=False)["value"].mean()
