@@ -30,8 +30,8 @@ from zobench.zo.parameters import (
     Positive,
     PositiveFraction,
     Rate,
-    choices,
     hints_of,
+    near,
     words,
 )
 
@@ -85,7 +85,9 @@ def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
     try:
         _coerce(config, name, value)
     except ValidationError:
-        return ParameterProblem(name, f"must be {words(hint)}, not {value!r}", _near(hint, value))
+        return ParameterProblem(
+            name, f"must be {words(hint)}, not {value!r}", near(hint, value).removeprefix("; ")
+        )
     except ValueError as error:
         return ParameterProblem(name, str(error))
     return None
@@ -156,14 +158,6 @@ def _takes_list(hint: Any) -> bool:
     if get_origin(hint) in (Union, UnionType):
         return any(_takes_list(a) for a in get_args(hint))
     return hint is Any or (get_origin(hint) or hint) in _LISTS
-
-
-def _near(hint: Any, value: Any) -> str:
-    """The nearest listed names for a name that is not among them; empty for anything else."""
-    known = [str(choice) for choice in choices(hint)]
-    given = value if isinstance(value, list) else [value]
-    unknown = [one for one in given if isinstance(one, str) and one not in known]
-    return suggestion(unknown[0], known) if known and unknown else ""
 
 
 def _blamed(message: str, params: Mapping[str, Any]) -> str | None:
