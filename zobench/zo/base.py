@@ -1,5 +1,4 @@
-"""What every optimizer of the library is: a card that describes it, a cost, and ``step(objective) ->
-StepRecord``.
+"""The optimizer interface: a card that describes the method, its cost, and ``step(objective) -> StepRecord``.
 
 A method file holds one class derived from :class:`Optimizer`, its parameters as a frozen dataclass ``Config``
 with the paper's defaults, and composes parameter space x direction x estimator x update. This is also the
@@ -30,15 +29,15 @@ class MethodCard:
     Attributes:
         name: catalogue name, lower case with hyphens.
         title: name as the paper writes it.
-        source: arXiv id or citation; "zobench" for controls.
+        source: arXiv id or citation; "zobench" for baselines.
         formula: the update rule in one line of plain text.
-        order: which oracle it uses.
+        order: order of the optimizer: which derivatives it uses.
         replay: what rebuilds its weights from the base model: scalars alone, scalars and stored artifacts
             (masks, bases, anchors), or only a checkpoint.
         spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)``
             means any.
         unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.
-        descent: whether it is meant to lower the loss (controls are not).
+        descent: whether it is meant to lower the loss (baselines are not).
         in_span: whether every step is a linear combination of the displacements measured in that very step
             (not so with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
@@ -65,11 +64,12 @@ class Cost:
 
     Attributes:
         forwards_per_step: mean over a long run (a step that happens every k-th time counts 1/k).
-        max_forwards_in_step: the dearest single step; the runner stops before a step that might not fit.
+        max_forwards_in_step: the maximum cost of any single step; the runner stops before a step that might
+            exceed the budget.
         passes_per_step: read+write sweeps over the tuned parameters.
         state_bytes_per_parameter: optimizer state that must be kept between steps, per tuned parameter.
         preparation_forwards: spent by ``prepare`` before the first step, out of the same budget.
-        period: steps after which the mean holds, for schedules of long blocks.
+        period: number of steps over which the mean is taken, for schedules that alternate long blocks.
     """
 
     forwards_per_step: float
@@ -87,9 +87,9 @@ class StepRecord:
     Attributes:
         step: 0-based index.
         seeds: direction seeds, in the order used; empty for first-order steps.
-        coefficients: what each direction was multiplied by in the estimate (the projected gradients).
+        coefficients: the factor of each direction in the estimate (the projected gradients).
         losses: every loss queried, in order of query.
-        loss: the loss to plot: at theta where it was measured, else the mean of the queried ones.
+        loss: the loss to plot: the loss at theta if it was measured, else the mean of the queried losses.
         lr: step size used.
         forwards, tokens: spent in this step.
         moved: False where the step was refused (non-finite loss, zero spread) and the weights stayed.
@@ -143,11 +143,11 @@ class Optimizer(ABC):
         """Declared cost under this config."""
 
     def supply(self, supplies: Supplies) -> None:  # noqa: B027 - for methods whose card names needs
-        """Take the source of minibatches beside the step's own, at the start of a run and after a resume."""
+        """Receive the source of additional minibatches, at the start of a run and after a resume."""
 
     def prepare(self, objective: Objective) -> None:  # noqa: B027 - for methods that calibrate
-        """What happens once before step 0, after ``supply``; spends ``cost(config).preparation_forwards``. A
-        resumed run does not repeat it: what it left is in ``state_dict``."""
+        """Run once before step 0, after ``supply``; spends ``cost(config).preparation_forwards``. A resumed
+        run does not repeat it: its results are part of ``state_dict``."""
 
     @abstractmethod
     def step(self, objective: Objective) -> StepRecord:
@@ -155,7 +155,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything besides weights that a later ``load_state_dict`` needs to continue to the bit: plain
+        """Everything except the weights that ``load_state_dict`` needs to continue bit-identically: plain
         numbers, strings, lists and tensors only (stored as safetensors plus JSON)."""
 
     @abstractmethod

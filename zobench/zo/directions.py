@@ -41,7 +41,7 @@ class Direction(ABC):
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
     def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
-        """``add_`` on each tensor this seed touches; same bits, cheaper where a direction has a way."""
+        """``add_`` on each tensor this seed touches; bit-identical, and cheaper for some directions."""
         for name, tensor in tensors.items():
             if self.touches(name, seed):
                 self.add_(tensor, name, seed, scale)
@@ -166,7 +166,7 @@ class SparseMask(Direction):
     """An inner direction multiplied entry by entry with a 0/1 mask that is fixed until ``set_masks`` is
     called again.
 
-    Masks are computed from unperturbed weights by whoever owns them and stored here as bool tensors by name
+    The owner computes the masks from unperturbed weights; they are stored here as bool tensors by name
     (one byte per entry); a tensor without a mask is untouched.
     """
 

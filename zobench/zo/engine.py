@@ -73,13 +73,13 @@ class Engine(Parameters):
 
 
 class BoundEngine:
-    """The engine at work on one space.
+    """The engine bound to one space.
 
     Attributes:
         options: the choices.
         mode: the mode in force (``auto`` resolved), for the record.
         source: noise bound to the space.
-        legacy: the same source where it is the legacy one, else ``None``.
+        legacy: the source if it is the legacy one, else ``None``.
     """
 
     def __init__(self, options: Engine, space: ParameterSpace, seed: int) -> None:
@@ -119,8 +119,8 @@ class BoundEngine:
         self.perturbation.home()
 
     def pending(self) -> dict[int, float]:
-        """Seeds and scales the weights still stand displaced by (fused mode), handed over to the caller to
-        remove."""
+        """Seeds and scales by which the weights are still displaced (fused mode); the caller must remove
+        them."""
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
 
     def drift(self) -> float | None:
@@ -129,8 +129,9 @@ class BoundEngine:
         return self.perturbation.drift() if isinstance(self.perturbation, InPlace) else None
 
     def batches(self) -> list[list[str]]:
-        """Tensors that may be edited together: all those edited in their own storage, the others alone (a
-        half-precision or masked tensor is a float32 copy while it is edited)."""
+        """Groups of tensors to edit together: all that are edited in their own storage; the others singly."""
+        # A half-precision or masked tensor is copied to float32 while it is edited; one at a time bounds the
+        # memory to one such copy. The others cost nothing to group, and one kernel call serves them all.
         own = [n for n in self.space if self.space.dtype(n) not in HALF and self.space.indices(n) is None]
         return [own, *([n] for n in self.space if n not in set(own))]
 

@@ -1,6 +1,6 @@
 """Estimators: which losses are queried and how they combine into a weighted list of seeds.
 
-An ``Estimate`` stands for the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it.
+An ``Estimate`` represents the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it.
 Methods whose estimate is no such list build a dense one tensor by tensor (``dense``) or return what they like
 from their own code.
 """

@@ -1,9 +1,9 @@
-"""Displaced by arithmetic on the weights themselves, as published code does.
+"""Perturbation by arithmetic on the weights themselves, as published code does it.
 
-Mode ``in-place`` needs no copy and is not exact: what is added and taken away again leaves a rounding error
-behind. It is measured at every return on at most ``SAMPLE`` entries spread evenly over the space, and stands
-in the step's record as ``extras["drift"]``: ||theta_back - theta|| / ||theta||. In the fused form the weights
-never come back before the update, and there is nothing to measure.
+Mode ``in-place`` needs no copy and is not exact: adding a displacement and subtracting it again leaves a
+rounding error. The error is measured after every restore, on at most ``SAMPLE`` entries spread evenly over
+the space, and recorded as ``extras["drift"]``: ||theta_restored - theta|| / ||theta||. In the fused form the
+weights are not restored before the update, so there is nothing to measure.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class InPlace(Perturbation):
                 target[(id(shift.direction), shift.seed)] = shift
         if target and not self._at:
             self._left = self._sample()
+        # Directions that the target lacks are removed; shared ones move by the difference only, so that
+        # +eps to -eps is one sweep of -2 eps.
         for key in list(self._at):
             if key not in target:
                 self._move(self._at[key], -self._at[key].scale)
@@ -76,12 +78,12 @@ class InPlace(Perturbation):
             self._left = None
 
     def _sample(self) -> torch.Tensor:
-        """Every so many-th tuned entry, float64."""
+        """Every ``_stride``-th tuned entry of each tensor, float64."""
         parts = (self.space.entries(name).detach().reshape(-1)[:: self._stride] for name in self.space)
         return torch.cat([part.double() for part in parts])
 
     def drift(self) -> float | None:
-        """Relative distance from theta after the returns since the last call; ``None`` where there was
+        """Relative distance from theta after the restores since the last call; ``None`` if there were
         none."""
         off, size = self._off, self._size
         self._off = self._size = 0.0
@@ -101,7 +103,8 @@ class InPlace(Perturbation):
         self._go(())
 
     def take(self) -> dict[int, float]:
-        """Seeds and scales by which the weights are displaced now; the caller undertakes to remove them."""
+        """Seeds and scales by which the weights are displaced now; the caller must remove them."""
+        # No return to theta follows, hence no drift to measure: the sample is dropped too.
         taken = {seed: shift.scale for (_, seed), shift in self._at.items()}
         self._at, self._left = {}, None
         return taken

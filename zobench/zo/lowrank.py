@@ -57,7 +57,7 @@ class LowRank(Direction):
         source: counter-based noise of the space.
         seed: run seed, from which standing bases derive.
         rank: r before clipping per matrix.
-        interval: steps a basis stands; 0: for the whole run.
+        interval: steps for which a basis is kept; 0: the whole run.
     """
 
     def __init__(self, source: NoiseSource, *, seed: int, rank: int, interval: int = 0) -> None:

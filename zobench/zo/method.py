@@ -38,7 +38,7 @@ from zobench.zo.updates import Sgd, Update
 
 
 class Method(Optimizer):
-    """What every method of this library shares: the bound engine, the step counter, flat state, records.
+    """The common part of all methods: the bound engine, the step counter, flat state, records.
 
     Attributes:
         engine: the bound engine.
@@ -123,8 +123,8 @@ class ZerothOrder(Method):
 
     Attributes:
         direction: the distribution of directions (``make_direction``).
-        updater: what is done with the estimate (``make_update``).
-        watch: called with every estimate before the weights move, for diagnostics; ``None``: nobody looks.
+        updater: the update rule (``make_update``).
+        watch: callback for diagnostics, called with every estimate before the weights move, or ``None``.
     """
 
     watch: Callable[[Estimate], None] | None = None
@@ -146,7 +146,7 @@ class ZerothOrder(Method):
 
     @abstractmethod
     def measure(self, objective: Objective) -> Estimate:
-        """Query losses and combine them. Must leave the weights as they are (the engine sees to it)."""
+        """Query losses and combine them. Must leave the weights unchanged (the engine ensures it)."""
 
     def smoothing(self) -> float:
         """Smoothing radius eps of the coming step; override for schedules (a function of ``self.t``)."""
@@ -175,6 +175,7 @@ class ZerothOrder(Method):
         if not reason and not math.isfinite(lr):
             reason = "non-finite learning rate"
         if reason:
+            # Mode in-place leaves the last displacement to the update, and a refused step has no update.
             self.engine.home()
         if self.watch is not None:
             self.watch(estimate)

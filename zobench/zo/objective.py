@@ -6,7 +6,7 @@ forward plus backward is 3.
 
 The loss function may return a tensor or a plain number. Where it is no differentiable function of the weights
 (accuracy, F1, a rank), say ``differentiable=False``: gradients and Jacobian-vector products are then refused,
-losses work as ever.
+losses are unaffected.
 """
 
 from __future__ import annotations

@@ -89,6 +89,7 @@ class Perturbation:
 
     def loss(self, objective: Objective, point: Point) -> float:
         """The loss at theta displaced by ``point`` (empty: at theta). 1 forward."""
+        # A replay answers from the record: displacing the weights would cost sweeps and change nothing.
         if objective.recorded:
             return objective.loss()
         with self.displaced(point):
@@ -136,7 +137,7 @@ class Perturbation:
         return [name for name in self.space if any(shift.touches(name) for shift in point)]
 
     def home(self) -> None:
-        """Bring the weights back to theta where a mode left them displaced."""
+        """Restore theta if the mode left the weights displaced."""
 
 
 class Around(Perturbation):

@@ -87,11 +87,13 @@ class Writer:
 
     def _round(self, name: str, work: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         if self.rule == "stochastic":
+            # The counter makes every write draw anew; it is part of the state, so a resumed run continues it.
             seed = noise.derive_seed("rounding", self.seed, self._writes, name)
             self._writes += 1
             return stochastic_round(work, dtype, seed=seed)
         rounded = work.to(dtype)
         if self.rule == "compensated":
+            # Kahan compensation: what rounding cut off is added to the next write (see ``_open``).
             self.kept[name] = (work - rounded.float()).to(dtype)
         return rounded
 

@@ -1,17 +1,17 @@
-"""Traps: runs that look like training while nothing, or not what was meant, is being done.
+"""Detects runs that appear to train but make no progress or optimize the wrong quantity ("traps").
 
-- ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss). Not looked
-  for where the loss is a share of errors, which ends at 0 when all goes well.
+- ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss). Not reported
+  if the loss is an error rate, which legitimately reaches 0.
 - ``no-difference``: all queried losses are equal, so the step was refused.
 - ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
 - ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
   tenth of the entries, so that the probes measure rounding.
 - ``update-underflow``: fewer than half of the entries that the estimate touches changed their stored value.
-  Looked at in steps 0, 1, 2, 4, 8, ...; half-precision weights only where what rounding cuts off is lost
-  (precision ``nearest``).
+  Checked in steps 0, 1, 2, 4, 8, ...; half-precision weights are checked only with precision ``nearest``,
+  which discards rounding errors.
 
-Looking costs no forward and changes nothing: one copy of the tuned values in the steps named, and the
-support of the estimate.
+The checks cost no forward pass and do not change the run. They need one copy of the tuned values in the
+steps named above, and the support of the estimate.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from zobench.zo.precision import HALF
 from zobench.zo.space.base import ParameterSpace
 
 LOST_SHARE = 0.1
-"""Share of entries that eps may leave where they are before it is called a trap."""
+"""Largest share of entries that eps may leave unchanged before the trap is reported."""
 MOVED_SHARE = 0.5
-"""Share of touched entries that must change."""
+"""Smallest share of the touched entries that must change."""
 
 
 @dataclass(slots=True)
 class Trap:
-    """What was met, in how many steps, and in which first (-1: before the first step)."""
+    """A detected trap: details, number of steps, and the first of them (-1: before the first step)."""
 
     trap: str
     detail: str
@@ -46,11 +46,11 @@ class Trap:
 
 
 class TrapWatch:
-    """Looks at one optimizer. Call ``begin`` once, then ``before`` and ``after`` around every step.
+    """Checks one optimizer. Call ``begin`` once, then ``before`` and ``after`` around every step.
 
     Attributes:
         found: traps by name.
-        reaches_zero: a loss of 0 is none.
+        reaches_zero: if True, a zero loss is not reported.
     """
 
     def __init__(self, optimizer: Optimizer, *, reaches_zero: bool = False) -> None:
@@ -75,12 +75,13 @@ class TrapWatch:
             )
 
     def before(self, step: int) -> None:
-        """Remember the weights in the steps that are looked at."""
+        """Copy the weights if this step is checked."""
+        # True for 0 and the powers of two: early steps are dense, and the copies become rare in long runs.
         looked_at = step & (step - 1) == 0
         self._theta = self.optimizer.space.snapshot() if looked_at else None
 
     def after(self, record: StepRecord) -> None:
-        """Look at a step that was taken."""
+        """Check a step that was taken."""
         if not self.reaches_zero and any(loss == 0.0 for loss in record.losses):
             self._meet("loss-zero", record.step, "a loss is exactly 0")
         if record.reason.startswith("zero spread"):
@@ -101,11 +102,11 @@ class TrapWatch:
             self.found[trap] = Trap(trap, detail, 1, step)
 
     def state(self) -> list[dict[str, Any]]:
-        """The traps as plain values, in the order they were met; what a record keeps."""
+        """The traps as plain values, in order of detection, as a record stores them."""
         return [{f.name: getattr(trap, f.name) for f in fields(Trap)} for trap in self.found.values()]
 
     def load_state(self, state: list[dict[str, Any]]) -> None:
-        """Go on from ``state()``."""
+        """Restore the result of ``state()``."""
         self.found = {row["trap"]: Trap(**row) for row in state}
 
 
@@ -122,8 +123,8 @@ def unresolved_share(space: ParameterSpace, epsilon: float) -> float:
 
 
 def moved_share(optimizer: Optimizer, record: StepRecord, theta: Mapping[str, torch.Tensor]) -> float | None:
-    """Share of the entries in the estimate's support that changed since ``theta``; ``None`` where the
-    support is not known or rounding loses nothing."""
+    """Share of the entries in the estimate's support that changed since ``theta``; ``None`` if the
+    support is unknown or rounding errors are kept."""
     if not isinstance(optimizer, ZerothOrder):
         return None
     keeps_rest = optimizer.engine.writer.rule != "nearest"

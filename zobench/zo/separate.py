@@ -18,7 +18,7 @@ Gradient = dict[str, torch.Tensor]
 
 
 class TwoTerms(Objective, ABC):
-    """What a method with ``MethodCard.needs`` of ``separate-gradients`` asks for."""
+    """The objective required by methods whose card needs ``separate-gradients``."""
 
     @abstractmethod
     def gradients(self, parameters: Mapping[str, nn.Parameter]) -> tuple[float, Gradient, Gradient | None]:
@@ -28,7 +28,7 @@ class TwoTerms(Objective, ABC):
 def separate_gradients(
     objective: Objective, parameters: Mapping[str, nn.Parameter]
 ) -> tuple[float, Gradient, Gradient | None]:
-    """Of a :class:`TwoTerms`; the whole gradient and ``None`` of any other objective."""
+    """The two gradients of a :class:`TwoTerms`; for any other objective the whole gradient and ``None``."""
     if isinstance(objective, TwoTerms):
         return objective.gradients(parameters)
     loss, gradient = objective.gradient(parameters)

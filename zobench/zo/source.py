@@ -90,8 +90,8 @@ class LegacySource(NoiseSource):
     """The MeZO code base's draws: ``manual_seed(seed)``, then ``normal`` per tensor in order, in the tensor's
     dtype.
 
-    A cursor remembers where the stream of the last seed stands, so that a walk in the module's order draws
-    each value once; another order redraws what lies before. Only Gaussian, only unmasked. The global
+    A cursor stores the position in the last seed's stream: visiting tensors in the module's order draws each
+    value once; any other order redraws the preceding tensors. Only Gaussian, only unmasked. The global
     generator is not touched.
     """
 
@@ -137,6 +137,7 @@ class LegacySource(NoiseSource):
     def _draw(self, name: str, seed: int) -> torch.Tensor:
         position = self._order.index(name)
         if self._stream is None or seed != self._stream.seed or position < self._next:
+            # A stream cannot be read backwards: an earlier tensor is drawn from the start again.
             self._stream, self._next = LegacyStream(seed), 0
         while True:
             draw = self._stream.draw(self.space.tensors[self._order[self._next]].data)

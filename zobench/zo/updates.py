@@ -1,5 +1,5 @@
-"""Updates: what is done with an estimate. Each works tensor by tensor; none holds the whole estimate unless
-it is state.
+"""Update rules. Each works tensor by tensor; none holds the dense estimate of the whole model, except as
+state.
 
 An update sees ``engine.editing(name)`` (float32 or float64 tuned values), the estimate, and the step size.
 Learning rate 0 writes nothing, but state (momentum, moments) still advances.
@@ -79,11 +79,11 @@ class Update(ABC):
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        """What the learning rate multiplies, for one tensor. May use and advance state; may overwrite
-        ``gradient``."""
+        """The step of one tensor before multiplication by the learning rate. May use and advance state; may
+        overwrite ``gradient``."""
 
     def slot(self, slot: str, name: str, like: torch.Tensor) -> torch.Tensor:
-        """The state tensor, made of zeros like ``like`` when first asked for."""
+        """The state tensor; created as zeros like ``like`` on first use."""
         tensors = self.state[slot]
         if name not in tensors:
             tensors[name] = torch.zeros_like(like)
@@ -113,6 +113,9 @@ class Sgd(Update):
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
         self.count += 1
+        # Fused: theta_pert + (eps - eta c) u in one sweep, instead of restoring first. Not with lr 0 (no
+        # update takes the displacement over), legacy noise (its update repeats the MeZO code operation by
+        # operation), several seeds (only the last is still displaced), or decay (it must multiply theta).
         if lr == 0.0 or not (
             engine.options.fused
             and engine.legacy is None
@@ -125,6 +128,7 @@ class Sgd(Update):
         if engine.legacy is not None:
             self._legacy(engine, engine.legacy, estimate, lr)
             return
+        # Empty unless fused: what still displaces the weights is subtracted in the sweep that updates them.
         scales = {seed: -scale for seed, scale in engine.pending().items()}
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
             scales[seed] = scales.get(seed, 0.0) - lr * coefficient
@@ -175,6 +179,7 @@ class Momentum(Update):
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         m = self.slot("momentum", name, gradient)
+        # As in torch.optim.SGD, the first step is not damped.
         if self.count == 1:
             return m.copy_(gradient)
         return m.mul_(self.beta).add_(gradient, alpha=1.0 - self.dampening)

@@ -49,7 +49,7 @@ def measured_is_applied(subject: Subject) -> str:
 
 
 def estimate_of(run: Run, record: StepRecord) -> torch.Tensor:
-    """The gradient estimate that a record stands for, flat."""
+    """The gradient estimate that a record describes, flat."""
     assert isinstance(run.optimizer, ZerothOrder)
     estimate = Estimate(record.seeds, record.coefficients, record.losses, record.loss)
     parts = [dense(run.optimizer.direction, estimate, name).reshape(-1).double() for name in run.space]

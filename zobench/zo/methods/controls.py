@@ -1,8 +1,8 @@
-"""Controls that stand in every table: no training at all, and training on noise at MeZO's price.
+"""Baselines included in every table: no training, and random directions at MeZO's forward-pass cost.
 
-``none`` takes no forward and never moves: zero-shot and in-context rows. ``random-direction`` spends MeZO's
-forwards, draws MeZO's directions, and replaces every projected gradient by a random number of the same size,
-so that whatever it gains is not learned from the loss.
+``none`` spends no forward pass and never moves the weights: zero-shot and in-context rows.
+``random-direction`` spends MeZO's forward passes, draws MeZO's directions, and replaces every projected
+gradient by a random number of the same size, so that no gain can come from the loss.
 """
 
 from __future__ import annotations

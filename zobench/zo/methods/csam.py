@@ -10,7 +10,7 @@ With H the binary entropy and lambda = (1 - p~)/(1 - p), the paper bounds c(l~) 
 l - lambda H(p) + (1 - gamma/2) H(p~): a higher gamma weighs the implicit reward of entropy at theta more.
 
 Source of the formula: a public reading note of the ICLR 2026 paper (its code is not published; the paper's
-own text was not at hand). What speaks for it: the bound above follows from it, which a test checks. An item
+own text was not at hand). Rationale: this choice implies the bound above, which a test checks. An item
 is an example, or an answer token where the loss is over tokens; a loss known for the whole minibatch only
 makes p~ the geometric mean of its probabilities, the paper's case of m examples per perturbation. The paper's
 base optimizers are SGD with momentum and AdamW; here Adam, as for ``sam``: the two differ in c and rho alone.

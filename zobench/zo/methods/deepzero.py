@@ -43,7 +43,7 @@ class DeepzeroConfig(Parameters):
         epsilon: finite-difference step eps.
         n: active coordinates, estimated one by one.
         momentum: mu.
-        interval: steps a set of active coordinates stands.
+        interval: steps between two choices of the active coordinates.
         density: share of the entries that survives the pruning that sets the shares.
         pruning: ``grasp`` or ``uniform`` (shares by size; no extra forwards).
         pruning_queries: directions q of each random estimate of the pruning.

@@ -40,8 +40,8 @@ class AveragingConfig(AdamConfig):
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
-        start: steps before the mean begins; until then the model is theta itself.
-        every: steps between two weights that count.
+        start: steps before averaging begins; until then the model is theta itself.
+        every: steps between two snapshots that enter the average.
     """
 
     start: CountOrZero = 100
@@ -78,7 +78,7 @@ class WeightAveraging(FirstOrder):
         formula="theta <- Adam(theta); the model is the mean of every k-th theta from step s on",
         order="first",
         replay="checkpoint",
-        notes="Between two weights that count the mean stands; the first that counts replaces theta.",
+        notes="The average is held fixed between snapshots; the first snapshot replaces theta.",
     )
 
     def __init__(

@@ -30,7 +30,7 @@ class LozoConfig(Parameters):
         lr: step size eta, in the convention of ``scale``.
         epsilon: smoothing radius eps.
         rank: r, clipped to the smaller side of each matrix.
-        interval: steps nu for which V stands.
+        interval: steps nu for which V is kept fixed.
         scale: ``code`` (no 1/r) or ``paper`` (1/r on matrices).
     """
 

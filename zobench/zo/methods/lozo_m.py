@@ -30,7 +30,7 @@ class LozoMConfig(Parameters):
         lr: step size eta.
         epsilon: smoothing radius eps.
         rank: r, clipped to the smaller side of each matrix.
-        interval: steps nu for which V stands.
+        interval: steps nu for which V is kept fixed.
         momentum: beta.
     """
 

@@ -93,9 +93,9 @@ class MezoSvrg(ZerothOrder):
     @classmethod
     def cost(cls, config: MezoSvrgConfig) -> Cost:
         full = 2 * config.anchor_batches
-        dearest = full if config.q == 1 else max(4, full)
+        most = full if config.q == 1 else max(4, full)
         mean = (full + 4 * (config.q - 1)) / config.q
-        return Cost(mean, dearest, 5.0 + 3 * config.anchor_batches, 4)
+        return Cost(mean, most, 5.0 + 3 * config.anchor_batches, 4)
 
     def supply(self, supplies: Supplies) -> None:
         self._supplies = supplies

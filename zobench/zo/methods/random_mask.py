@@ -34,7 +34,7 @@ class RandomMaskConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step.
         sparsity: share of the entries that is zeroed, in [0, 1).
-        interval: steps a mask stands; 0: for the whole run.
+        interval: steps for which a mask is kept; 0: the whole run.
     """
 
     lr: Rate = 1e-6
@@ -53,7 +53,7 @@ class SparseGradientConfig(RandomMaskConfig):
         epsilon: smoothing radius eps.
         n: directions per step.
         sparsity: share of all entries that is zeroed, in [0, 1).
-        interval: steps a mask stands; 0: for the whole run.
+        interval: steps for which a mask is kept; 0: the whole run.
     """
 
     interval: CountOrZero = 1

@@ -10,8 +10,9 @@ For every matrix W (m x n) with gradients G_f, G_r of the two terms:
 polar(A) = A (A^T A)^(-1/2). Where the two subspaces are orthogonal already, P Q^T is the sum of Muon's two
 directions; where they overlap, the shared directions are split between them instead of counted twice. On a
 loss of one term it is Muon: W <- W - eta sqrt(max(1, m/n)) polar(M). The terms' weights do not matter, since
-only singular vectors are used. What is no matrix does not move: the published runs tune three
-down-projections. A step costs a gradient for each term and two singular value decompositions a matrix.
+only singular vectors are used. Parameters that are not matrices are left unchanged: the published
+runs tune three down-projections. A step costs a gradient for each term and two singular value
+decompositions a matrix.
 """
 
 from __future__ import annotations

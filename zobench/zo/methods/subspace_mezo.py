@@ -29,7 +29,7 @@ class SubspaceMezoConfig(Parameters):
         lr: step size eta.
         epsilon: smoothing radius eps.
         rank: r, clipped to the rows of each matrix.
-        interval: steps for which P stands.
+        interval: steps for which P is kept fixed.
         vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
         weight_decay: coupled decay rate of matrices.
     """

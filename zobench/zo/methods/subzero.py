@@ -28,7 +28,7 @@ class SubzeroConfig(Parameters):
         lr: step size eta.
         epsilon: smoothing radius eps.
         rank: r, clipped to the smaller side of each matrix.
-        interval: steps F for which U and V stand.
+        interval: steps F for which U and V are kept fixed.
         near_square: factor each matrix in its most nearly square shape (the authors do so for adapters and
             prompts).
     """

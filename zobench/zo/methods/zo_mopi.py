@@ -35,7 +35,7 @@ class ZoMopiConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step (N).
         rank: r, clipped to the rows of each matrix.
-        interval: steps for which P stands.
+        interval: steps for which P is kept fixed.
         directions: k, singular directions that are kept, clipped to min(r, n).
         momentum: beta.
         vector_scale: eta of vectors as a multiple of ``lr``.

@@ -40,7 +40,7 @@ class ZoMuonConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step.
         rank: r, clipped to the rows of each matrix.
-        interval: steps for which P stands.
+        interval: steps for which P is kept fixed.
         orthogonalize: ``newton-schulz`` or ``svd``.
         vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
         weight_decay: coupled decay rate wd of matrices.

@@ -26,6 +26,7 @@ def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
+        # Wraps modulo 2^64 as unsigned words would; the mask after the arithmetic shift drops the sign bits.
         p0, p1 = c0 * M0, c2 * M1
         c0, c1, c2, c3 = ((p1 >> 32) & MASK) ^ c1 ^ k0, p1 & MASK, ((p0 >> 32) & MASK) ^ c3 ^ k1, p0 & MASK
         k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
@@ -36,6 +37,7 @@ def blocks(index: torch.Tensor, *, seed: int, key: int, code: int) -> Words:
     """The output words of the blocks ``index`` (int64) of the stream (seed, key, kind code)."""
     counter = (
         index & MASK,
+        # B < 2^58 leaves the top bits of this word free for the kind: no two kinds share a counter.
         (index >> 32) + (code << KIND_SHIFT),
         torch.full_like(index, key & MASK),
         torch.full_like(index, key >> 32),
@@ -47,6 +49,7 @@ def word_range(
     start: int, count: int, *, seed: int, key: int, code: int, device: torch.device
 ) -> torch.Tensor:
     """Words start .. start+count of a stream."""
+    # Four words a block: round outwards to whole blocks, then cut.
     first, last = start >> 2, (start + count + 3) >> 2
     index = torch.arange(first, last, dtype=torch.int64, device=device)
     flat = torch.stack(blocks(index, seed=seed, key=key, code=code), dim=-1).reshape(-1)
