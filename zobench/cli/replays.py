@@ -54,7 +54,7 @@ def export(
     """Write a run as a submission, or the tables of a report as Parquet files.
 
     A submission is one file that anybody can check with 'zobench verify'. The tables are those of the page
-    that 'zobench report' makes, with all rows and columns and with numbers in full.
+    that 'zobench report' makes, with all columns, nothing filtered out and numbers in full.
     """
     if (submission is None) == (tables is None):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""The tables of a page as Parquet files: every row and column, numbers in full."""
+"""The tables of a page as Parquet files: all columns, nothing filtered out, numbers in full."""
 
 from __future__ import annotations
 
