@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import platform
+import sys
 from pathlib import Path
 
 CORE = [
@@ -159,7 +160,7 @@ def _wordnet_folders() -> list[Path]:
 
 def threads() -> str:
     """Processors that this process may use, and the limits that are set."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     limits = [
         f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ
     ]
