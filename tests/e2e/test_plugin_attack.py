@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import metadata
 from pathlib import Path
 
@@ -126,8 +127,11 @@ def test_a_plugin_attack_is_run_and_shown_with_its_own_numbers(tmp_path: Path) -
     for row in ("zero-shot", "mezo"):
         assert f'<th scope="row">{row}</th>' in raised
     value = attacked.loc[attacked["metric"] == "raised", "value"].mean()
-    assert f">{value:.3g}</td>" in raised
+    cells = re.findall(r'data-sort="([^"]+)">([^<]+)</td>', raised)
+    assert [float(exact) for exact, _ in cells] == pytest.approx([value, value])
+    assert {shown for _, shown in cells} == {f"{value:.3g}"}
     endings = text.split("<h3>Endings</h3>")[1].split("</table>")[0]
     for metric, part in attacked[attacked["metric"] != "raised"].groupby("metric"):
         ending = str(metric).removeprefix("ending:")
-        assert f'<th scope="row">{ending}</th><td class="num">{part["value"].sum():.0f}</td>' in endings
+        n = part["value"].sum()
+        assert f'<th scope="row">{ending}</th><td class="num" data-sort="{n:.1f}">{n:.0f}</td>' in endings

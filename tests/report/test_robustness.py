@@ -191,7 +191,7 @@ def test_an_attack_is_shown_as_the_card_in_its_run_says(tmp_path):
             "condition": "paired-number",
             "params": {**PARAMS["paired-number"], "attack": "irrelevant-sentence"},
         }
-        told = [metric(0, f"loud:{c}", 0.25, **about) for c in ("left", HOSTILE)]
+        told = [metric(0, f"loud:{c}", 0.2512345, **about) for c in ("left", HOSTILE)]
         told.append(metric(0, "loud:null", 9.0, kind="null", **about))
         tables["metrics"] += [{**r, "run_id": f"{row}0"} for r in told]
         run = RunFolder(tmp_path / "runs" / f"{row}0")
@@ -204,13 +204,13 @@ def test_an_attack_is_shown_as_the_card_in_its_run_says(tmp_path):
     assert part["table"] == table
     rows = [s.row for s in found.ranking.standings]
     assert [(c["row"], c["key"], c["values"]) for c in part["lines"]] == [
-        (row, key, [0.25]) for row in rows for key in (HOSTILE, "left")
+        (row, key, [0.2512345]) for row in rows for key in (HOSTILE, "left")
     ]
     places = one(section["shares"], condition="paired-number", by="position")
     assert {c["key"] for c in places["cells"]} == {"option 1", "option 2"}
     text = html(found)
     assert ">Peak</th>" in text
-    assert ">0.25</td>" in text
+    assert '<td class="num" data-sort="0.2512345">0.251</td>' in text, "rounded for the eye alone"
     assert HOSTILE not in text.split('<script type="application/json"')[0]
 
 
