@@ -77,6 +77,15 @@ def test_no_cycle_of_files_but_those_the_design_names():
     TopologicalSorter(graph).prepare()
 
 
+def test_journeys_are_short_and_their_files_exist():
+    journeys = DESIGN.split("### Journeys")[1].split("\n## ")[0].split("\n1. ")[1:]
+    assert len(journeys) == 3
+    for journey in journeys:
+        files = re.findall(r"^(?:\d+\. )?`(\S+)`: ", journey, re.M)
+        assert 1 < len(files) <= 12
+        assert not [f for f in files if not any((ROOT / top / f).is_file() for top in ("", "zobench"))]
+
+
 def test_ceilings():
     lines = {m: p.read_text("utf-8").count("\n") for m, p in FILES.items()}
     assert not {m: n for m, n in lines.items() if n > 400}
