@@ -42,46 +42,37 @@ def without_meaning_in_unlearning(model: type[BaseModel]) -> tuple[str, ...]:
     return tuple(name for name, info in model.model_fields.items() if not meta_of(info).unlearning)
 
 
-def display_only(model: BaseModel) -> dict[str, Any]:
-    """Fields of ``model`` that are set and are no part of its identity; not those of what it holds."""
-    fields = type(model).model_fields
-    return {
-        name: getattr(model, name)
-        for name, info in fields.items()
-        if not meta_of(info).identity and getattr(model, name) != _default(info)
-    }
-
-
 def shared(base: type[BaseModel], model: BaseModel) -> dict[str, Any]:
     """Values of the fields that ``model`` has from ``base``, by name."""
     return {name: getattr(model, name) for name in base.model_fields}
 
 
-def identity(model: BaseModel) -> dict[str, Any]:
-    """The JSON values of ``model`` that decide its identity, nested models included."""
-    return _kept(model, model.model_dump(mode="json"), since=1)
+def identity(model: BaseModel, *, display: bool = False) -> dict[str, Any]:
+    """The JSON values of ``model`` that decide its identity, nested models included; with ``display`` as if
+    what is display only counted as well."""
+    return _kept(model, model.model_dump(mode="json"), 1, display)
 
 
-def _kept(model: BaseModel, dumped: dict[str, Any], since: int) -> dict[str, Any]:
+def _kept(model: BaseModel, dumped: dict[str, Any], since: int, display: bool) -> dict[str, Any]:
     """``dumped`` without fields that are unset and younger than ``since``, the version of what holds them."""
     body = {}
     for name, info in type(model).model_fields.items():
         meta, value = meta_of(info), getattr(model, name)
         shown = dumped[name]
-        if not meta.identity:
+        if not (meta.identity or display):
             value = shown = _default(info)
             assert value is None or isinstance(value, str | int | float), "a display-only field is a scalar"
         if meta.since > since and value == _default(info):
             continue
-        body[name] = _inside(value, shown, max(since, meta.since))
+        body[name] = _inside(value, shown, max(since, meta.since), display)
     return body
 
 
-def _inside(value: Any, dumped: Any, since: int) -> Any:
+def _inside(value: Any, dumped: Any, since: int, display: bool) -> Any:
     if isinstance(value, BaseModel):
-        return _kept(value, dumped, since)
+        return _kept(value, dumped, since, display)
     if isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value):
-        return [_inside(item, shown, since) for item, shown in zip(value, dumped, strict=True)]
+        return [_inside(item, shown, since, display) for item, shown in zip(value, dumped, strict=True)]
     return dumped
 
 

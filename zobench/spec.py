@@ -22,7 +22,9 @@ from zobench.fields import FieldMeta, identity
 SPEC_VERSION = 3
 """Version that brought the newest field: the next one carries ``since=4``, and this becomes 4 with it."""
 HASHED_VERSION = 1
-"""The version that is hashed: never to be changed, as every identity would change with it."""
+HASHED_SCHEMA = "1"
+"""What is hashed as version of the specification and of the store's schema, whatever these have become: never
+to be changed, as every identity would change with it."""
 
 PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored"]
 """How the loss at displaced weights is obtained; see ``zobench.zo.engine``."""
@@ -186,7 +188,7 @@ class Unlearning(UnlearningSettings):
     match_forget: float | None = None
     match_retain: float | None = None
     distance: float | None = None
-    like: str | None = None
+    like: Annotated[str | None, FieldMeta(identity=False)] = None
     """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
 
 
@@ -236,17 +238,31 @@ class RunSpec(RowSettings):
     unlearning: Annotated[Unlearning | None, FieldMeta(since=2)] = None
     diagnostics: Annotated[Diagnostics | None, FieldMeta(since=2)] = None
 
-    def canonical(self) -> str:
+    def canonical(self, *, display: bool = False) -> str:
         """Canonical JSON of what decides the run's identity: sorted keys, no spaces, floats as Python prints
-        them."""
-        body = {"spec_version": HASHED_VERSION, **identity(self)}
+        them. ``display``: with what is display only, which counted in an earlier zobench."""
+        body = {"spec_version": HASHED_VERSION, **identity(self, display=display)}
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def run_id(self, digests: dict[str, str]) -> str:
         """Folder name: 20 hexadecimal digits of the SHA-256 over the spec and the digests (model, data,
         schema)."""
-        text = self.canonical() + json.dumps(digests, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:20]
+        return _digest(self.canonical(), digests)
+
+    def superseded_by(self, run_id: str, digests: dict[str, str]) -> str | None:
+        """The id of today for a run that is named as an earlier zobench named it; ``None`` for any other."""
+        today, earlier = self.run_id(digests), _digest(self.canonical(display=True), digests)
+        return today if run_id == earlier != today else None
+
+
+def identifying(model: str, data: str) -> dict[str, str]:
+    """The digests that :meth:`RunSpec.run_id` takes, from those of the model and the data."""
+    return {"model": model, "data": data, "schema": HASHED_SCHEMA}
+
+
+def _digest(canonical: str, digests: dict[str, str]) -> str:
+    text = canonical + json.dumps(digests, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:20]
 
 
 class PlannedRun(Frozen):

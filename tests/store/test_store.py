@@ -136,8 +136,33 @@ def test_another_schema_version_is_a_clear_error(three, where):
         path = three / "runs" / ("compact/manifest.json" if where == "manifest" else "d/status.json")
         path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 999}))
     for ask in (lambda: read(three), lambda: query("select 1", three)):
-        with pytest.raises(SchemaVersionError, match="schema version 999, this zobench reads version"):
+        with pytest.raises(SchemaVersionError, match="schema version 999, this zobench reads versions up to"):
             ask()
+
+
+def as_written_earlier(target, run_id, name, column):
+    """The run as an earlier zobench wrote it: schema version 0, and a table without one column."""
+    path = target / "runs" / run_id / f"{name}.parquet"
+    table = pq.read_table(path).drop_columns([column])
+    pq.write_table(table.replace_schema_metadata({VERSION_KEY: b"0"}), path)
+    status = target / "runs" / run_id / "status.json"
+    body = json.loads(status.read_text())
+    body["schema_version"], body["tables"][name] = 0, path.stat().st_size
+    status.write_text(json.dumps(body))
+
+
+@pytest.mark.parametrize(("name", "column"), [("runs", "note"), ("metrics", "stderr"), ("steps", "reason")])
+def test_what_an_older_file_lacks_reads_as_missing(three, name, column):
+    as_written_earlier(three, "a", name, column)
+    for compacted in (False, True):
+        if compacted:
+            assert compact(three) == 3
+        frame = read(three).frame(name)
+        assert frame[frame.run_id == "a"][column].isna().all()
+        assert ids(three) == ["a", "b", "c"]
+        sql = f"select count(*) as n from {name} where run_id = 'a' and {column} is null"
+        assert query(sql, three).n[0] > 0
+        assert set(read_run(three, "a")[name].column_names) == set(TABLES[name].names)
 
 
 def test_compaction_keeps_every_row_and_is_idempotent(three):

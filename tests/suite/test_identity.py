@@ -29,10 +29,11 @@ PINNED = {
     ("queries-to-target", "adamw", "nano-sentiment", 5): "0dd60a15d4d1d555f257",
     ("tuning-fewshot", "fzoo", "nano-topic", 101): "ed31067e071389a7a072",
     ("tuning-unlearning", "r-adazo", "npo", 101): "4dc938fdb39c5abe0675",
-    ("unlearning", "noise as far as adam", "npo", 0): "4e940fe31299afd6bd87",
+    ("unlearning", "noise as far as adam", "npo", 0): "9362238a96741f850baa",
 }
 """Suite, row, task and seed -> run id. A tuned row is pinned with the last value of its grid, a tuning trial
-with the first, a noise control as far as 1.5."""
+with the first, a noise control as far as 1.5. (That one was 4e940fe31299afd6bd87 while the name of its row
+counted.)"""
 
 
 @functools.cache

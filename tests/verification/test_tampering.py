@@ -218,6 +218,27 @@ def test_another_form_is_refused(submitted, tampered, verify, change, message):
         verify(tampered(submitted(), change))
 
 
+def test_a_submission_of_an_older_schema_is_verified_and_one_of_this_must_be_whole(
+    submitted, tampered, verify
+):
+    def older(head, tables):
+        head["schema_version"] = 0
+        del head["run"]["diagnostic_forwards"]
+
+    assert verify(tampered(submitted(), older)).passed
+    with pytest.raises(ValueError, match="has no 'diagnostic_forwards'"):
+        verify(tampered(submitted(), lambda h, t: h["run"].pop("diagnostic_forwards")))
+
+
+@pytest.mark.parametrize("column", ["weights_digest", "model_digest", "run_id", "status"])
+def test_an_older_schema_is_no_way_to_leave_out_what_is_checked(submitted, tampered, verify, column):
+    def older(head, tables):
+        head["schema_version"] = 0
+        del head["run"][column]
+
+    assert failed(verify(tampered(submitted(), older)))
+
+
 def test_what_is_no_submission_is_refused(tmp_path, verify):
     path = tmp_path / "x.zip"
     path.write_bytes(b"not a zip")

@@ -20,11 +20,11 @@ from zobench.runner.process_cache import Workbench
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
+from zobench.spec import identifying
 from zobench.store import files
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import finished, read_run, read_status
-from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import RunFolder
 
 if TYPE_CHECKING:
@@ -74,11 +74,7 @@ def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
         from zobench.runner.pairs import ensure
 
         ensure(spec)
-    return {
-        "model": bench.model(spec.model).identity.digest,
-        "data": bench.about(spec).digest,
-        "schema": str(SCHEMA_VERSION),
-    }
+    return identifying(bench.model(spec.model).identity.digest, bench.about(spec).digest)
 
 
 def _locked(run: Run, control: Control) -> Outcome:

@@ -19,10 +19,9 @@ import zobench
 from zobench.data.locate import data_folder
 from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
-from zobench.spec import Component, ModelRef, RunSpec
+from zobench.spec import Component, ModelRef, RunSpec, identifying
 from zobench.store import files
 from zobench.store.reader import read
-from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import FINAL_STATUSES
 from zobench.tasks.catalogue import TASKS
 
@@ -49,8 +48,7 @@ class KnownRuns:
         model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
         if model is None or data is None or stamps != [model[0], data[0]]:
             return None
-        digests = {"model": model[1], "data": data[1], "schema": str(SCHEMA_VERSION)}
-        return self._outcomes.get(spec.run_id(digests))
+        return self._outcomes.get(spec.run_id(identifying(model[1], data[1])))
 
     def learn(self, spec: RunSpec, digests: dict[str, str]) -> None:
         """Keep what a worker computed for a run of ``spec``."""

@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
-from zobench.store.schema import ADDED, SCHEMA_VERSION, TABLES
+from zobench.store.schema import SCHEMA_VERSION, TABLES, readable
 from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ Folders = str | Path | Iterable[str | Path]
 
 
 class SchemaVersionError(ValueError):
-    """A file was written under a schema version that this zobench does not read."""
+    """A file was written under a schema version that this zobench does not read: a later one, or none."""
 
     def __init__(self, path: Path, found: object) -> None:
         super().__init__(
-            f"{path}: schema version {found}, this zobench reads version {SCHEMA_VERSION}; "
+            f"{path}: schema version {found}, this zobench reads versions up to {SCHEMA_VERSION}; "
             "read it with the zobench version that wrote it, or run the suite again"
         )
 
@@ -147,7 +147,7 @@ def read_status(folder: Path) -> dict[str, Any] | None:
     """
     try:
         status = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        if status["schema_version"] != SCHEMA_VERSION:
+        if not readable(status["schema_version"]):
             raise SchemaVersionError(folder / STATUS, status["schema_version"])
         whole = all(
             os.stat(run_file(folder, name)).st_size == size for name, size in status["tables"].items()
@@ -194,7 +194,7 @@ def manifest(runs: Path) -> dict[str, Any]:
         body = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {"schema_version": SCHEMA_VERSION, "generation": 0, "files": {}}
-    if body["schema_version"] != SCHEMA_VERSION:
+    if not readable(body["schema_version"]):
         raise SchemaVersionError(path, body["schema_version"])
     return dict(body)
 
@@ -265,15 +265,19 @@ def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
 def read_parquet(path: Path, name: str) -> pa.Table:
     """One file, its schema version checked and its columns in the schema's order."""
     table = pq.read_table(path)
-    found = (table.schema.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise SchemaVersionError(path, found)
+    _check_version(path, table.schema)
     return to_schema(table, name)
 
 
+def _check_version(path: Path, schema: pa.Schema) -> None:
+    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode()
+    if not readable(found):
+        raise SchemaVersionError(path, found)
+
+
 def to_schema(table: pa.Table, name: str) -> pa.Table:
-    """The columns in the schema's order; those that were added later and are missing are null."""
-    for column in sorted(set(ADDED) & (set(TABLES[name].names) - set(table.column_names))):
+    """The columns in the schema's order; those that the file lacks are null."""
+    for column in sorted(set(TABLES[name].names) - set(table.column_names)):
         table = table.append_column(column, pa.nulls(table.num_rows, TABLES[name].field(column).type))
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
 
@@ -308,9 +312,7 @@ def _raise_if_gone(source: Source, error: Exception) -> None:
 def has_all_columns(path: Path, name: str) -> bool:
     """Whether the file has every column; its schema version is checked on the way."""
     schema = pq.read_schema(path)
-    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if found != str(SCHEMA_VERSION):
-        raise SchemaVersionError(path, found)
+    _check_version(path, schema)
     return set(TABLES[name].names) <= set(schema.names)
 
 

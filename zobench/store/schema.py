@@ -1,16 +1,23 @@
 """The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use
 it.
 
-Columns may be added within a version: files written before read as null there. Every table carries
-``run_id``. Counts are forwards of one minibatch; seconds exclude evaluation. Text columns may hold attack
-texts: hostile input for whoever displays them.
+A new column or status raises :data:`SCHEMA_VERSION` and changes no run id. Older files are read: columns that
+they lack are null. Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude
+evaluation. Text columns may hold attack texts: hostile input for whoever displays them.
 """
 
 from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: ``attack_cards`` of the runs table."""
+
+
+def readable(version: object) -> bool:
+    """Whether files of that schema version are read: this one and every earlier one."""
+    return str(version).isdecimal() and int(str(version)) <= SCHEMA_VERSION
+
 
 STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budget")
 """Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean
@@ -186,12 +193,6 @@ ATTACKS = pa.schema(
 )
 """One row per attacked example of the final state. ``condition`` is the attack's name in the suite,
 ``attack`` its catalogue name; ``edits`` lists what stands in the edited text; ``size`` are its unit edits."""
-
-ADDED = (
-    *("attack", "size", "edits", "clean_strict", "final_strict"),
-    *("artifacts_digest", "diagnostic_forwards", "warnings", "attack_cards"),
-)
-"""Columns of the attacks and runs tables that files of version 1 may lack; they are read as nulls."""
 
 TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,

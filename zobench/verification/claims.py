@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.results import params_json
-from zobench.spec import RunSpec
-from zobench.store.schema import SCHEMA_VERSION
+from zobench.spec import RunSpec, identifying
 
 if TYPE_CHECKING:
     from zobench.verification.submission import Submission
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
 
 def declared_id(spec: RunSpec, run: dict[str, Any]) -> str:
     """The run id that specification and declared digests give."""
-    digests = {"model": run["model_digest"], "data": run["data_digest"], "schema": str(SCHEMA_VERSION)}
-    return spec.run_id(digests)
+    return spec.run_id(identifying(run["model_digest"], run["data_digest"]))
 
 
 def columns_of(spec: RunSpec) -> dict[str, Any]:

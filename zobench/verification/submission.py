@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from zobench.spec import RunSpec
 from zobench.store import files
-from zobench.store.reader import read_run
-from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.reader import read_run, to_schema
+from zobench.store.schema import SCHEMA_VERSION, TABLES, readable
 from zobench.store.writer import FINAL_STATUSES, VERSION_KEY, parquet_bytes
 
 FORMAT, VERSION = "zobench-submission", 1
@@ -129,13 +129,17 @@ def _check_head(head: Any, path: str | Path) -> None:
     sections = ("run", "spec", "environment")
     if not isinstance(head, dict) or head.get("format") != FORMAT:
         raise ValueError(f"{path}: not a submission: its format is not {FORMAT!r}")
-    for key, wanted in (("version", VERSION), ("schema_version", SCHEMA_VERSION)):
-        if head.get(key) != wanted:
-            raise ValueError(f"{path}: {key} {head.get(key)!r}, this zobench reads {wanted}")
+    version, schema = head.get("version"), head.get("schema_version")
+    if version != VERSION:
+        raise ValueError(f"{path}: version {version!r}, this zobench reads {VERSION}")
+    if not readable(schema):
+        raise ValueError(f"{path}: schema_version {schema!r}, this zobench reads up to {SCHEMA_VERSION}")
     if not all(isinstance(head.get(name), dict) for name in sections):
         raise ValueError(f"{path}: not a submission: {HEAD} needs the sections {', '.join(sections)}")
-    if missing := [n for n in TABLES["runs"].names if n not in (*sections, *head["run"])]:
+    missing = [n for n in TABLES["runs"].names if n not in (*sections, *head["run"])]
+    if missing and str(schema) == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: not a submission: the run has no {missing[0]!r}")
+    head["run"].update(dict.fromkeys(missing))
 
 
 def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:
@@ -144,9 +148,10 @@ def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:
         return []
     stream = pq.ParquetFile(io.BytesIO(archive.read(member)))
     version = (stream.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if version != str(SCHEMA_VERSION) or stream.metadata.num_rows > MOST_ROWS:
+    if not readable(version) or stream.metadata.num_rows > MOST_ROWS:
         raise ValueError(f"{path}: {member} has schema version {version} or too many rows")
-    if missing := [n for n in TABLES[name].names if n not in stream.schema_arrow.names]:
+    missing = [n for n in TABLES[name].names if n not in stream.schema_arrow.names]
+    if missing and version == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: {member} has no column {missing[0]!r}")
-    rows: list[Row] = stream.read().select(TABLES[name].names).cast(TABLES[name]).to_pylist()
+    rows: list[Row] = to_schema(stream.read(), name).to_pylist()
     return rows
