@@ -22,7 +22,7 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     out = out or console()
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
     out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
-    out.print(_pairs({"status": run.status or "unfinished", **facts}))
+    out.print(_pairs({**facts, "status": _status(run, facts)}))
     spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
     if facts.get("warnings"):
         out.print(Text("warnings", style="bold yellow"))
@@ -34,6 +34,15 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     points = [(s["forwards"], s["loss"]) for s in steps]
     _curve(out, "training loss", points)
     _curve(out, "test " + str(facts.get("primary_metric", "metric")), _test_curve(metrics, facts))
+
+
+def _status(run: FoundRun, facts: dict[str, Any]) -> str:
+    from zobench.report.superseded import today_of
+
+    today = None
+    if run.status is not None and facts["model_digest"]:
+        today = today_of(run.run_id, facts["spec"], facts["model_digest"], facts["data_digest"])
+    return f"{run.status or 'unfinished'}{f', superseded by {today}' if today else ''}"
 
 
 def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:

@@ -31,7 +31,7 @@ class Overview:
     warnings: tuple[str, ...]
 
 
-def describe(ranking: Ranking, runs: pd.DataFrame) -> Overview:
+def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[str] = ()) -> Overview:
     """Sentences about a ranking; ``runs`` are the scored result runs."""
     return Overview(
         headline=headline(ranking),
@@ -40,7 +40,7 @@ def describe(ranking: Ranking, runs: pd.DataFrame) -> Overview:
         open=undecided(ranking),
         controls=controls(ranking),
         notes=tuple(notes(runs)),
-        warnings=tuple(warnings(ranking, runs)),
+        warnings=(*warnings(ranking, runs), *more_warnings),
     )
 
 

@@ -15,6 +15,7 @@ from zobench.report import (
     rank_diagram,
     reaching,
     robustness,
+    superseded,
     tables,
 )
 from zobench.report.section import Results, Section
@@ -30,9 +31,10 @@ class Overview(Section):
     template: ClassVar[str] = "overview.html"
 
     def query(self, results: Results) -> Values:
+        told = superseded.sentences(*results.source.superseded)
         return {
             "title": results.board.title,
-            "overview": overview.describe(results.ranking, results.runs),
+            "overview": overview.describe(results.ranking, results.runs, told),
             "ranking": results.rows,
             "tie_groups": results.ranking.tie_groups,
         }

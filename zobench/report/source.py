@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+import pyarrow as pa
 
+from zobench.report.superseded import superseded
 from zobench.store.reader import DUCKDB, has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
@@ -39,6 +41,8 @@ class Source:
         runs: the runs table with the columns ``block`` (task, with parameters and model where they vary:
             what rows are compared on) and ``label`` (its display name).
         finals: final metrics of all runs, with ``row``, ``block`` and ``seed``.
+        superseded: how many of the runs an earlier zobench named otherwise, and how many more of these are
+            left out because the run of today's name is here.
     """
 
     folders: tuple[str, ...]
@@ -46,6 +50,7 @@ class Source:
     finals: pd.DataFrame
     connection: duckdb.DuckDBPyConnection
     found: dict[str, pd.DataFrame] = field(default_factory=dict)
+    superseded: tuple[int, int] = (0, 0)
 
     def once(self, text: str) -> pd.DataFrame:
         """``sql`` for what several sections ask alike; the answer is not to be changed."""
@@ -67,17 +72,24 @@ def open_results(folders: str | Path | Sequence[str | Path]) -> Source:
     """Read runs and final metrics; ``ValueError`` where there is no run at all."""
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     paths = tuple(str(f) for f in given)
-    runs = read(paths, ["runs"]).runs
+    table = read(paths, ["runs"]).tables["runs"]
+    runs = table.to_pandas()
     if runs.empty:
         raise ValueError(f"no finished run in {', '.join(paths)}")
-    runs = plain_text(label_blocks(runs.reset_index(drop=True)))
+    old = superseded(runs)
+    present = runs["run_id"].isin([run_id for run_id, now in old.items() if now in set(runs["run_id"])])
+    runs = plain_text(label_blocks(runs[~present].reset_index(drop=True)))
     connection = connect(paths)
+    if present.any():
+        connection.register("runs", table.filter(pa.array(~present)))
     finals = connection.execute(
         "select run_id, task as measured, split, condition_kind, condition, strength, params, metric, value, "
         "n, stderr, forwards, tokens, seconds from metrics where final"
     ).df()
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
-    return Source(paths, runs, plain_text(finals).merge(about, on="run_id"), connection)
+    left_out = int(present.sum())
+    joined = plain_text(finals).merge(about, on="run_id")
+    return Source(paths, runs, joined, connection, superseded=(len(old) - left_out, left_out))
 
 
 def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
