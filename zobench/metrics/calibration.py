@@ -23,7 +23,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
+from zobench.metrics.arrays import Floats
+
 Scheme = Literal["equal-width", "equal-mass"]
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from zobench.metrics.arrays import Floats
+
 Reading = Literal["last", "linear"]
 
 

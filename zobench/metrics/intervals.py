@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special, stats
 
-Floats = NDArray[np.float64]
+from zobench.metrics.arrays import Floats
 
 
 @dataclass(frozen=True, slots=True)

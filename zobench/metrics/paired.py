@@ -13,12 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special, stats
 
+from zobench.metrics.arrays import Floats
 from zobench.metrics.intervals import Interval, stratified_error, stratified_groups
 
-Floats = NDArray[np.float64]
 EXACT_PAIRS = 12
 ENTRIES_AT_ONCE = 4_000_000
 """Of a bootstrap's drawn examples; beyond that a seed at a time."""

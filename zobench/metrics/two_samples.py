@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from zobench.metrics.arrays import Floats
 
 
 def vector(values: Any, name: str) -> Floats:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from zobench.attack_card import AttackCard, Contrast
 from zobench.metrics.paired import mcnemar
+from zobench.report.cells import Cell
 from zobench.report.robust_tests import interval
 
-Cell = dict[str, Any]
 About = dict[tuple[str, str], tuple[dict[str, Any], AttackCard]]
 """(run, condition) -> the parameters of its attack and its card."""
 

@@ -13,6 +13,7 @@ import pandas as pd
 from zobench.attack_card import PLAIN, AttackCard
 from zobench.metrics.intervals import wilson
 from zobench.report.cards import Cards, attack_name, params_of
+from zobench.report.cells import Cell
 from zobench.report.contrasts import About, contrasts
 from zobench.report.lines import Line, chart
 from zobench.report.robust_tests import interval
@@ -20,7 +21,6 @@ from zobench.report.source import Source
 from zobench.report.tables import labels
 
 MOST_KEYS = 12
-Cell = dict[str, Any]
 
 
 def collect(source: Source, cards: Cards, details: pd.DataFrame, rows: list[str]) -> Cell:

@@ -8,9 +8,8 @@ import pandas as pd
 
 from zobench.attack_card import Table
 from zobench.report.cards import Cards, attack_name
+from zobench.report.cells import Cell
 from zobench.report.source import Source
-
-Cell = dict[str, Any]
 
 
 def own_tables(source: Source, cards: Cards, rows: list[str], names: dict[str, str]) -> list[Cell]:

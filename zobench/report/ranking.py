@@ -14,13 +14,12 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from zobench.metrics import paired, power, ranking, verdicts
+from zobench.metrics.arrays import Floats
 from zobench.metrics.intervals import Interval, iqm, stratified_groups
 from zobench.report.leaderboard import Leaderboard
 
-Floats = NDArray[np.float64]
 Values = dict[str, dict[str, Floats]]
 MOST_PLANNED_ROWS = 40
 """Power is planned for pairs of so many leading rows: those that the page tells of."""

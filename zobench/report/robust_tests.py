@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from zobench.metrics.intervals import Interval
 from zobench.metrics.paired import mcnemar, paired_bootstrap_groups
+from zobench.report.cells import Cell
 
 RESAMPLES = 600
-Cell = dict[str, Any]
 Right = NDArray[np.bool_]
 
 

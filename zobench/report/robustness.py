@@ -18,6 +18,7 @@ from scipy import special
 from zobench.metrics.paired import holm
 from zobench.report import edit_shares
 from zobench.report.cards import Cards
+from zobench.report.cells import Cell
 from zobench.report.certified import certified
 from zobench.report.lines import Line, chart
 from zobench.report.own_tables import own_tables
@@ -46,7 +47,6 @@ MEANS = (
 )
 """Metrics shown as means over runs; the counts below are sums."""
 SUMS = ("queries_total", "queries_unique", "cache_hits")
-Cell = dict[str, Any]
 
 
 def collect(source: Source, ranking: Ranking) -> Cell:

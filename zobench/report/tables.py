@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from zobench.metrics.arrays import Floats
 from zobench.metrics.intervals import Interval, iqm_interval
 from zobench.report.cards import Cards, attack_name
+from zobench.report.cells import Cell
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, Standing
 from zobench.report.source import Source
 from zobench.report.svg import whisker
 
-Cell = dict[str, Any]
 COSTS = (
     "forwards",
     "tokens",
@@ -25,7 +24,6 @@ COSTS = (
     "tuned_parameters",
     "tuning_forwards",
 )
-Floats = NDArray[np.float64]
 MOST_IQM, IQM_RESAMPLES = 20, 500
 """Interquartile means get intervals for so many rows, from so many resamples each."""
 

@@ -26,6 +26,7 @@ from zobench.runner.method_data import RunSupplies
 from zobench.runner.process_cache import Workbench
 from zobench.runner.results import Measured, Row, Spent, TaskData
 from zobench.runner.rows import metric_rows
+from zobench.runner.tracking import Listener
 from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.reader import read_checkpoint
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.zo.base import Cost, Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
-
-Listener = Callable[[dict[str, Any]], None]
 
 
 class Stopped(Exception):

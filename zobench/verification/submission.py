@@ -23,6 +23,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from zobench.runner.results import Row
 from zobench.spec import RunSpec
 from zobench.store import files
 from zobench.store.reader import read_run, to_schema
@@ -35,8 +36,6 @@ CARRIED = ("steps", "metrics", "predictions")
 MOST_BYTES = 2**30
 MOST_ROWS = 20_000_000
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,7 @@
+"""The type of what a template gets for one cell or line of a table."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Cell = dict[str, Any]
