@@ -10,7 +10,8 @@ from synthetic import Entry, Study, make_synthetic
 from zobench.report.analysis import analyse
 from zobench.report.build import build
 from zobench.report.runpages import describe
-from zobench.store.reader import query, read, read_run
+from zobench.store.reader import read, read_run
+from zobench.store.sql import query
 from zobench.store.writer import RunFolder
 
 TRAP = '[{"trap": "loss-zero", "detail": "a loss is exactly 0", "steps": 3, "first_step": 2}]'

@@ -14,7 +14,8 @@ from zobench.attacks.base import AppliedEdit, Measure
 from zobench.attacks.metrics import summarize
 from zobench.runner.process_cache import Workbench
 from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
-from zobench.store.reader import SchemaVersionError, query, read, read_parquet
+from zobench.store.reader import SchemaVersionError, read, read_parquet
+from zobench.store.sql import query
 from zobench.store.writer import RunFolder, to_table
 
 LEARNS = Component(name="mezo", params={"lr": 0.3, "epsilon": 1e-2})

@@ -48,14 +48,17 @@ def query(
     ],
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,
+    allow_files: Annotated[
+        bool, typer.Option("--allow-files", help="Any statement, which may read and write any file.")
+    ] = False,
 ) -> None:
-    """Run SQL (DuckDB) over the parquet tables of results folders."""
+    """Run SQL (DuckDB) over the parquet tables of results folders; it reads these and nothing else."""
     import duckdb
 
     from zobench.store import query as ask
 
     try:
-        found = ask(sql, folders)
+        found = ask(sql, folders, allow_files=allow_files)
     except duckdb.Error as error:
         raise ValueError(str(error)) from error
     typer.echo(found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False))

@@ -16,7 +16,8 @@ import pandas as pd
 import pyarrow as pa
 
 from zobench.report.superseded import superseded
-from zobench.store.reader import DUCKDB, has_all_columns, locate, read, runs_folder
+from zobench.store import sql
+from zobench.store.reader import has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -100,9 +101,7 @@ def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
 
 def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with one view per table: the files, or what was read of many small ones."""
-    import duckdb
-
-    connection = duckdb.connect(config=DUCKDB)
+    connection = sql.connect()
     for name in TABLES:
         found = locate([runs_folder(f) for f in folders], [name])
         files = found.files[name]
@@ -112,7 +111,7 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
         if not files or doubled or loose or not all(has_all_columns(f, name) for f in files):
             connection.register(name, read(folders, [name]).tables[name])
         else:
-            connection.read_parquet([str(f) for f in files], union_by_name=True).create_view(name)
+            sql.view_files(connection, name, files)
     return connection
 
 

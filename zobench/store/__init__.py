@@ -20,7 +20,7 @@ from typing import Any
 
 _LAZY = {
     "Results": "zobench.store.reader",
-    "query": "zobench.store.reader",
+    "query": "zobench.store.sql",
     "read": "zobench.store.reader",
     "compact": "zobench.store.compaction",
     "RunFolder": "zobench.store.writer",

@@ -1,5 +1,5 @@
-"""The only reader: run folders and compacted files of any number of results folders, as tables or through
-SQL.
+"""The only reader: run folders and compacted files of any number of results folders, as tables
+(:mod:`.sql` reads the same files through DuckDB).
 
 A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
 Reading is safe while runs are written and while a compaction is going on: folders are listed before the
@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
-DUCKDB: dict[str, str | bool | int | float | list[str]] = {"disabled_optimizers": "statistics_propagation"}
-"""Settings of every connection: a parquet file's statistics leave NaN out, and DuckDB, which takes them at
-their word, would drop ``not isnan(x)``."""
 _ATTEMPTS = 20
 _T = TypeVar("_T")
 Folders = str | Path | Iterable[str | Path]
@@ -101,32 +98,11 @@ def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
         ValueError: a folder does not exist, or a table name is unknown.
         SchemaVersionError: a file has another schema version.
     """
-    paths = _paths(folders)
+    paths = results_paths(folders)
     for name in tables:
         if name not in TABLES:
             raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
-    return _steady(lambda: Results({name: _load(locate(paths, [name]), name) for name in tables}))
-
-
-def query(sql: str, folders: Folders) -> pd.DataFrame:
-    """DuckDB SQL over the tables, each a view of its name: ``query("select row, avg(value) from ...",
-    "reports/x")``."""
-    import duckdb
-
-    paths = _paths(folders)
-
-    def ask() -> pd.DataFrame:
-        source = locate(paths, tuple(TABLES))
-        with duckdb.connect(config=DUCKDB) as connection:
-            for name in TABLES:
-                _view(connection, source, name)
-            try:
-                return connection.execute(sql).df()
-            except duckdb.IOException as error:
-                _raise_if_gone(source, error)
-                raise
-
-    return _steady(ask)
+    return steadily(lambda: Results({name: load(locate(paths, [name]), name) for name in tables}))
 
 
 def finished(folder: str | Path, run_id: str) -> str | None:
@@ -136,7 +112,7 @@ def finished(folder: str | Path, run_id: str) -> str | None:
     status = read_status(run_folder(runs, run_id))
     if status is not None and status["status"] in FINAL_STATUSES:
         return str(status["status"])
-    return _steady(lambda: compacted_statuses(runs).get(run_id))
+    return steadily(lambda: compacted_statuses(runs).get(run_id))
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
@@ -245,7 +221,7 @@ def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
     """All tables of one finished run, from its folder or from the compacted files; ``ValueError`` if there is
     none."""
     runs = runs_folder(folder)
-    return _steady(lambda: _run_tables(runs, run_id))
+    return steadily(lambda: _run_tables(runs, run_id))
 
 
 def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
@@ -282,7 +258,8 @@ def to_schema(table: pa.Table, name: str) -> pa.Table:
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
 
 
-def _load(source: Source, name: str) -> pa.Table:
+def load(source: Source, name: str) -> pa.Table:
+    """One table of what :func:`locate` found."""
     parts = []
     for path in source.files[name]:
         table = read_parquet(path, name)
@@ -292,23 +269,6 @@ def _load(source: Source, name: str) -> pa.Table:
     return pa.concat_tables(parts) if parts else versioned(TABLES[name]).empty_table()
 
 
-def _view(connection: Any, source: Source, name: str) -> None:
-    """Register a table: files are scanned in place, except where a run must be left out or there is no
-    file."""
-    paths = source.files[name]
-    if not paths or any(source.skip.get(p) or not has_all_columns(p, name) for p in paths):
-        connection.register(name, _load(source, name))
-        return
-    connection.read_parquet([str(p) for p in paths], union_by_name=True).create_view(name)
-
-
-def _raise_if_gone(source: Source, error: Exception) -> None:
-    for paths in source.files.values():
-        for path in paths:
-            if not path.exists():
-                raise FileNotFoundError(path) from error
-
-
 def has_all_columns(path: Path, name: str) -> bool:
     """Whether the file has every column; its schema version is checked on the way."""
     schema = pq.read_schema(path)
@@ -316,7 +276,8 @@ def has_all_columns(path: Path, name: str) -> bool:
     return set(TABLES[name].names) <= set(schema.names)
 
 
-def _paths(folders: Folders) -> list[Path]:
+def results_paths(folders: Folders) -> list[Path]:
+    """The ``runs`` folders of results folders; ``ValueError`` if one does not exist."""
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     for folder in given:
         if not Path(folder).is_dir():
@@ -324,7 +285,7 @@ def _paths(folders: Folders) -> list[Path]:
     return [runs_folder(f) for f in given]
 
 
-def _steady(action: Callable[[], _T]) -> _T:
+def steadily(action: Callable[[], _T]) -> _T:
     """Take the listing again when a compaction removed a file between listing and reading."""
     for _ in range(_ATTEMPTS - 1):
         try:
