@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from runner_fakes import FakeParts
 
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
@@ -25,6 +28,22 @@ def test_weights_come_back_also_after_compaction(row, make_run, bench, tmp_path)
     assert "equal" in str(report)
     compact(tmp_path)
     assert replay(tmp_path / "runs" / outcome.run_id, parts=PARTS) == report
+
+
+def test_a_record_cannot_have_code_run(make_run, bench, tmp_path, monkeypatch):
+    """Whoever made the results asks for remote code in the recorded specification: nothing is loaded."""
+    outcome = run_one(Job(make_run()), tmp_path, bench)
+    tables = {name: t.to_pylist() for name, t in read_run(tmp_path, outcome.run_id).items()}
+    spec = json.loads(tables["runs"][0]["spec"])
+    spec["model"]["trust_remote_code"] = True
+    tables["runs"][0]["spec"] = json.dumps(spec)
+    RunFolder(tmp_path / outcome.run_id).finish("done", tables)
+    before = FakeParts.loads
+    with pytest.raises(ValueError, match=r"wants the Python code of model .* --trust-code"):
+        replay(tmp_path / outcome.run_id, parts=PARTS)
+    assert FakeParts.loads == before
+    assert replay(tmp_path / outcome.run_id, trust_code=True, parts=PARTS).matches
+    assert FakeParts.loads == before + 1
 
 
 def test_a_changed_coefficient_is_found(make_run, bench, tmp_path):

@@ -21,6 +21,9 @@ def replay(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the model there, or tuned tensors to NAME.safetensors."),
     ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run Python code that the model's repository brings.")
+    ] = False,
 ) -> None:
     """Rebuild a run's weights from its base model and its scalars, and compare their digest with the record.
 
@@ -29,7 +32,7 @@ def replay(
     """
     from zobench.runner import replay as rebuild
 
-    report = rebuild(find_run(run, results).path, to=to, export=export)
+    report = rebuild(find_run(run, results).path, to=to, export=export, trust_code=trust_code)
     typer.echo(str(report))
     if not report.matches:
         raise typer.Exit(1)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.factory import DEFAULT, load_parts
-from zobench.spec import RunSpec
+from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
 from zobench.zo.method import Method
@@ -67,7 +67,12 @@ class ReplayReport:
 
 
 def replay(
-    run_dir: str | Path, *, to: int | None = None, export: str | Path | None = None, parts: str = DEFAULT
+    run_dir: str | Path,
+    *,
+    to: int | None = None,
+    export: str | Path | None = None,
+    trust_code: bool = False,
+    parts: str = DEFAULT,
 ) -> ReplayReport:
     """Rebuild the weights of the finished run ``run_dir`` (``.../runs/<run_id>``, compacted or not).
 
@@ -76,9 +81,13 @@ def replay(
         export: where to write the model (see :func:`zobench.runner.exporting.export`); nothing is written
             where the digest does not match.
 
+        trust_code: run the Python code of the base model's repository, where the run did. Trust is given by
+            whoever replays: the record of a run, which may be a stranger's, cannot give it.
+
     Raises:
-        ValueError: no such finished run, another base model than recorded, a method that does not replay from
-            scalars, a step that comes out different from its record, a step beyond the run.
+        ValueError: no such finished run, a model that brings code and no trust in it, another base model
+            than recorded, a method that does not replay from scalars, a step that comes out different from
+            its record, a step beyond the run.
     """
     path = Path(run_dir)
     tables = {name: t.to_pylist() for name, t in read_run(path.parent, path.name).items()}
@@ -90,7 +99,7 @@ def replay(
     if to is not None and not 0 <= to <= len(records):
         raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {to}")
     workshop = load_parts(parts)
-    lm = workshop.load_model(spec.model)
+    lm = workshop.load_model(_trusted(spec.model, path, trust_code))
     if lm.identity.digest != row["model_digest"]:
         raise ValueError(
             f"model {spec.model.name!r} is not the one of the run: its weights have another digest"
@@ -116,6 +125,16 @@ def replay(
     return ReplayReport(
         path.name, row["row"], name, len(records), row["weights_digest"], rebuilt, at, digest, exported
     )
+
+
+def _trusted(model: ModelRef, run: Path, trust_code: bool) -> ModelRef:
+    """The model as it may be loaded here."""
+    if model.trust_remote_code and not trust_code:
+        raise ValueError(
+            f"run {run.name} in {run.parent} wants the Python code of model {model.name!r} to be run on this "
+            "machine; look at that code, then replay with --trust-code"
+        )
+    return model
 
 
 def _follow(optimizer: Optimizer, records: Sequence[StepRecord], at: int) -> dict[str, torch.Tensor]:
