@@ -242,6 +242,22 @@ def test_doctor_never_fails_and_asks_no_hub_when_offline(
     assert "ZOBENCH_DATA is not set" in found.output
 
 
+def test_doctor_says_how_a_model_is_run(cli: CliRunner) -> None:
+    found = cli.invoke(app, ["doctor", "--model", "builtin:nano"])
+    assert found.exit_code == 0
+    said = " ".join(found.output.split())
+    assert "LlamaForCausalLM as causal" in said
+    assert "earlier logits when the last token changes: same" in said
+    assert said.endswith("run as usual")
+
+
+def test_doctor_refuses_a_model_by_name(cli: CliRunner) -> None:
+    found = cli.invoke(app, ["doctor", "--model", "builtin:nano-mlm", "--architecture", "causal"])
+    assert found.exit_code != 0
+    assert "builtin:nano-mlm" in str(found.output) + str(found.exception)
+    assert "is not causal" in str(found.output) + str(found.exception)
+
+
 def test_doctor_names_the_extra_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diagnosis, "installed", lambda name: None)
     assert diagnosis.extra_state("ray") == "not installed: pip install 'zobench[ray]'"

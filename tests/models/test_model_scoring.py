@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zobench.models import load
-from zobench.models.batching import chunks_by_length, pad, takes_position_ids
+from zobench.models.batching import chunks_by_length, pad
 from zobench.models.encoding import encode_prompts, truncate_around, truncate_left
 from zobench.models.scoring import causal_logits, masked_logits, option_log_likelihoods
 from zobench.spec import ModelRef
@@ -31,7 +31,7 @@ def _padded(lm: Any, rows: list[list[int]]) -> dict[str, torch.Tensor]:
         fill=2,
         side="left" if causal else "right",
         device=lm.device,
-        positions=causal and takes_position_ids(lm.module),
+        first_position=lm.way.first_position if causal else None,
     )
 
 

@@ -18,6 +18,8 @@ from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.data.example import Example, Splits
 from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
+from zobench.models.probe_record import Finding, ProbeRecord
+from zobench.models.way import Way
 from zobench.parameters import configure
 from zobench.runner.factory import CatalogueParts
 from zobench.spec import Component, ModelRef
@@ -25,6 +27,8 @@ from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.zo.base import Cost, MethodCard, Optimizer, StepRecord
 
 WORDS = 40
+USUAL = Way()
+PROBED = ProbeRecord(USUAL, 1.0, 1e-4, (Finding("padded batch", 1e-6, True),))
 
 
 class Bag(nn.Module):
@@ -48,6 +52,8 @@ class TinyModel:
     tokenizer: Any = None
     architecture: str = "encoder"
     max_length: int = 64
+    way: Way = USUAL
+    probed: ProbeRecord | None = PROBED
 
     @property
     def device(self) -> torch.device:

@@ -120,7 +120,7 @@ def test_what_cannot_be_stamped_is_not_remembered(done: Any) -> None:
     assert finished_runs.data_stamp(Component(name="sst2", params={"source": "hub"})) is None
     assert finished_runs.data_stamp(Component(name="a-plugin's-task")) is None
     body = json.loads((done[2] / "runs" / finished_runs.FILE).read_text())
-    assert {key.split()[0] for key in body} == {"model", "data"}
+    assert {key.split()[0] for key in body} == {"model", "data", "revisions"}
 
 
 def test_a_run_records_where_its_parameters_come_from(done: Any) -> None:

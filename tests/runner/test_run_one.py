@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from runner_fakes import PROBED
 
 from zobench.spec import Budget, Component, Evaluation, ModelRef
 
@@ -77,6 +78,12 @@ def test_zero_shot_is_done_without_a_step(do, make_run):
     assert outcome.status == "done"
     assert points(clean(tables)) == {0: 0}
     assert "steps" not in tables
+
+
+def test_the_environment_holds_what_the_probe_of_the_model_saw(do, make_run):
+    _, tables = do(make_run(budget=Budget(forwards=0, batch_size=8)))
+    record = json.loads(tables["runs"][0]["environment"])
+    assert record["model_probe"] == PROBED.as_record()
 
 
 def test_demonstrations_beyond_those_of_the_task(do, make_run):

@@ -20,7 +20,7 @@ def reidentify(head):
     """Make row and run id fit the specification again."""
     spec = RunSpec.model_validate(head["spec"], strict=False)
     head["run"].update(columns_of(spec))
-    head["run"]["run_id"] = declared_id(spec, head["run"])
+    head["run"]["run_id"] = declared_id(spec, head["run"], {})
 
 
 def change_loss(head, tables):

@@ -1,4 +1,5 @@
-"""``zobench doctor``: what is installed and reachable. It reports and never fails."""
+"""``zobench doctor``: what is installed and reachable, or how one model is run. It reports; only a model that
+is refused ends it with an error."""
 
 from __future__ import annotations
 
@@ -7,6 +8,9 @@ import os
 import platform
 import sys
 from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
 
 CORE = [
     "torch",
@@ -40,15 +44,26 @@ _HUB_SECONDS = 3.0
 _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
 
-def doctor() -> None:
-    """Show what is installed, and whether a GPU, the model hub, real data and WordNet are at hand."""
+def doctor(
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Folder, builtin:NAME or hub id: say how this model is run."),
+    ] = None,
+    architecture: Annotated[
+        Literal["auto", "causal", "masked", "encoder"], typer.Option(help="What it is loaded as.")
+    ] = "auto",
+) -> None:
+    """Show what is installed, and whether a GPU, the model hub, real data and WordNet are at hand.
+
+    With --model: load that model, try it on two short rows, and show what was found and how it is run.
+    """
     from rich.table import Table
     from rich.text import Text
 
     from zobench.cli.console import console
 
     table = Table.grid(padding=(0, 2))
-    for name, value in examination():
+    for name, value in examination() if model is None else model_examination(model, architecture):
         table.add_row(Text(name, style="bold"), Text(value))
     console().print(table)
 
@@ -70,6 +85,28 @@ def examination() -> list[tuple[str, str]]:
         ("real data", real_data()),
         ("WordNet", wordnet()),
         ("threads", threads()),
+    ]
+
+
+def model_examination(
+    name: str, architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
+) -> list[tuple[str, str]]:
+    """What a model is and what its probe found, as (subject, text); ``ValueError`` where it is refused."""
+    from zobench.models.loading import load
+    from zobench.spec import ModelRef
+
+    lm = load(ModelRef(name=name, architecture=architecture))
+    assert lm.probed is not None, "every loaded model is probed"
+    trials = [str(f) for f in lm.probed.findings]
+    return [
+        (
+            "model",
+            f"{name}: {type(lm.module).__name__} as {lm.architecture}, {lm.identity.parameters:,} weights",
+        ),
+        ("longest row", f"{lm.max_length} tokens"),
+        ("rounding", f"{lm.probed.rounding:.2g} in logits of up to {lm.probed.scale:.2g}"),
+        *(("trial", trial) for trial in trials),
+        ("run", str(lm.way)),
     ]
 
 

@@ -8,6 +8,9 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from zobench.models.probe_record import ProbeRecord
+from zobench.models.way import Way
+
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
@@ -39,6 +42,8 @@ class LanguageModel(Protocol):
     identity: ModelIdentity
     architecture: Literal["causal", "masked", "encoder"]
     max_length: int
+    way: Way
+    probed: ProbeRecord | None
 
     @property
     def device(self) -> torch.device: ...

@@ -2,24 +2,58 @@
 
 Causal models are padded on the left, so that the answer position is the last column of every row; masked
 models and encoders on the right. Rows of equal length get no attention mask at all, which is the fastest path
-of every backend.
+of every backend. A model whose logits change with padding gets its rows as :class:`Groups` of equal length.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from zobench.models.way import Mixing
+
 Side = Literal["left", "right"]
+Padded = Mapping[str, torch.Tensor]
 
 
-def takes_position_ids(module: torch.nn.Module) -> bool:
-    """Whether the module's forward has an argument ``position_ids`` (models with relative positions have
-    none)."""
-    return "position_ids" in inspect.signature(module.forward).parameters
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Rows that must not be padded, as several batches of equal length.
+
+    Attributes:
+        parts: arguments of one forward each.
+        rows: the rows of each part, by their place in the whole.
+        back: place of each row among the parts' rows, one after the other.
+    """
+
+    parts: tuple[Padded, ...]
+    rows: tuple[torch.Tensor, ...]
+    back: torch.Tensor
+
+
+Rows = Padded | Groups
+"""Arguments of a model for some rows: one batch, or several that must stay apart."""
+
+
+def over_rows(given: Rows, run: Callable[[Padded, torch.Tensor | None], torch.Tensor]) -> torch.Tensor:
+    """``run(arguments, rows)`` for one batch (``rows`` is ``None``: all), or for each group, put together in
+    the order of the rows."""
+    if not isinstance(given, Groups):
+        return run(given, None)
+    found = [run(part, rows) for part, rows in zip(given.parts, given.rows, strict=True)]
+    return torch.cat(found).index_select(0, given.back)
+
+
+def grouped(lengths: Sequence[int], mixing: Mixing) -> list[list[int]]:
+    """Row numbers that may share a batch, in the order of their first row."""
+    keys = {"padded": lambda i: 0, "equal": lambda i: lengths[i], "single": lambda i: i}
+    groups: dict[int, list[int]] = {}
+    for row in range(len(lengths)):
+        groups.setdefault(keys[mixing](row), []).append(row)
+    return list(groups.values())
 
 
 def pad_id(tokenizer: Any) -> int:
@@ -36,34 +70,64 @@ def pad(
     fill: int,
     side: Side,
     device: torch.device,
-    positions: bool = False,
+    first_position: int | None = None,
+    types: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Model arguments for rows of token ids.
 
     Args:
         fill: token id for padded places.
-        positions: also give position ids that count from 0 at each row's first real token (left padding needs
-            them).
+        first_position: also give position ids that count from this number at each row's first real token
+            (left padding needs them).
+        types: token types of the rows, padded with 0.
 
     Returns:
         ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if asked,
-        ``position_ids``.
+        ``position_ids``; ``token_type_ids`` with ``types``.
     """
     longest = max(len(s) for s in sequences)
     gaps = [longest - len(s) for s in sequences]
-    if side == "left":
-        ids = [[fill] * gap + list(s) for gap, s in zip(gaps, sequences, strict=True)]
-        mask = [[0] * gap + [1] * len(s) for gap, s in zip(gaps, sequences, strict=True)]
-    else:
-        ids = [list(s) + [fill] * gap for gap, s in zip(gaps, sequences, strict=True)]
-        mask = [[1] * len(s) + [0] * gap for gap, s in zip(gaps, sequences, strict=True)]
-    padded = {"input_ids": torch.tensor(ids, device=device)}
+
+    def filled(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
+        rests = [[value] * gap for gap in gaps]
+        pairs = zip(rests, rows, strict=True)
+        whole = [rest + list(r) if side == "left" else list(r) + rest for rest, r in pairs]
+        return torch.tensor(whole, device=device)
+
+    padded = {"input_ids": filled(sequences, fill)}
     if any(gaps):
-        attention = torch.tensor(mask, device=device)
+        attention = filled([[1] * len(s) for s in sequences], 0)
         padded["attention_mask"] = attention
-        if positions:
-            padded["position_ids"] = (attention.cumsum(1) - 1).clamp_min(0)
+        if first_position is not None:
+            padded["position_ids"] = (attention.cumsum(1) - 1).clamp_min(0) + first_position
+    if types is not None:
+        padded["token_type_ids"] = filled(types, 0)
     return padded
+
+
+def batched(
+    sequences: Sequence[Sequence[int]],
+    *,
+    mixing: Mixing,
+    fill: int,
+    side: Side,
+    device: torch.device,
+    first_position: int | None = None,
+    types: Sequence[Sequence[int]] | None = None,
+) -> Rows:
+    """:func:`pad`, as :class:`Groups` where not all rows may share a batch."""
+
+    def part(rows: Sequence[int]) -> dict[str, torch.Tensor]:
+        chosen = [sequences[i] for i in rows]
+        kinds = None if types is None else [types[i] for i in rows]
+        return pad(chosen, fill=fill, side=side, device=device, first_position=first_position, types=kinds)
+
+    groups = grouped([len(s) for s in sequences], mixing)
+    if len(groups) == 1:
+        return part(groups[0])
+    order = torch.tensor([row for rows in groups for row in rows], device=device)
+    rows = tuple(torch.tensor(g, device=device) for g in groups)
+    return Groups(tuple(part(g) for g in groups), rows, order.argsort())
 
 
 def chunks_by_length(lengths: Sequence[int], *, max_tokens: int, max_rows: int = 256) -> list[list[int]]:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from transformers import DynamicCache
 
-from zobench.models.batching import chunks_by_length, pad, pad_id, takes_position_ids
+from zobench.models.batching import chunks_by_length, grouped, pad_id
+from zobench.models.decoding import begin
 from zobench.models.encoding import encode_prompts, truncate_left
-from zobench.models.shared_prefix import prediction_tokens, prefill, takes_packs, worth_packing
 
 MAX_BATCH_TOKENS = 16384
 
@@ -54,7 +53,7 @@ def generate(
     stopper = _Stopper(lm, [s for s in stop if s])
     answers = [""] * len(rows)
     lengths = [len(r) + max_new_tokens for r in rows]
-    for chunk in chunks_by_length(lengths, max_tokens=MAX_BATCH_TOKENS, max_rows=128):
+    for chunk in _chunks(lm, lengths):
         generated = _generate_batch(
             lm, [rows[i] for i in chunk], max_new_tokens, stopper, _named(choose, chunk)
         )
@@ -63,52 +62,43 @@ def generate(
     return answers
 
 
+def _chunks(lm: Any, lengths: Sequence[int]) -> list[list[int]]:
+    """Rows that are continued together: of similar length, or of equal length where the model needs it."""
+    found = []
+    mixing = lm.way.rows if lm.way.cache is None else lm.way.decoded
+    for rows in grouped(lengths, mixing):
+        among = [lengths[i] for i in rows]
+        chunks = chunks_by_length(among, max_tokens=MAX_BATCH_TOKENS, max_rows=128)
+        found += [[rows[i] for i in chunk] for chunk in chunks]
+    return found
+
+
 @torch.inference_mode()
 def _generate_batch(
     lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper, choose: Choose
 ) -> list[list[int]]:
     """Token ids generated for each row, ending with whatever ended it."""
-    positions = takes_position_ids(lm.module)
-    logits, cache, mask = _start(lm, rows, positions=positions)
+    decoding = begin(lm.module, lm.way, rows, fill=pad_id(lm.tokenizer))
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
-    for _ in range(max_new_tokens):
-        tokens = choose(logits, alive)
+    for step in range(max_new_tokens):
+        tokens = choose(decoding.logits, alive)
         for row, token in zip(alive, tokens.tolist(), strict=True):
             generated[row].append(token)
         keep = [k for k, row in enumerate(alive) if not stopper.ended(generated[row])]
-        if not keep:
+        if not keep or step == max_new_tokens - 1:
             break
         if len(keep) < len(alive):
-            index = torch.tensor(keep, device=lm.device)
-            cache.batch_select_indices(index)
-            tokens, mask = tokens[index], mask[index]
+            decoding.keep(keep)
+            tokens = tokens[torch.tensor(keep, device=lm.device)]
             alive = [alive[k] for k in keep]
-        mask = torch.cat([mask, mask.new_ones(len(alive), 1)], 1)
-        arguments = {"input_ids": tokens[:, None], "attention_mask": mask}
-        if positions:
-            arguments["position_ids"] = mask.sum(1, keepdim=True) - 1
-        logits = lm.module(**arguments, past_key_values=cache, use_cache=True, logits_to_keep=1).logits[:, -1]
+        decoding.advance(tokens)
     return generated
 
 
 def _named(choose: Choose, chunk: Sequence[int]) -> Choose:
     """``choose`` for rows counted within a chunk."""
     return lambda logits, rows: choose(logits, [chunk[r] for r in rows])
-
-
-def _start(
-    lm: Any, rows: list[list[int]], *, positions: bool
-) -> tuple[torch.Tensor, DynamicCache, torch.Tensor]:
-    """Next-token logits after the prompts, their keys and values, and which places of these are real."""
-    padded = pad(rows, fill=pad_id(lm.tokenizer), side="left", device=lm.device, positions=positions)
-    mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
-    if worth_packing(rows) and takes_packs(lm.module):
-        logits, cache = prefill(lm.module, rows, tokens=prediction_tokens(lm.device))
-        return logits, cache, mask
-    cache = DynamicCache(config=lm.module.config)
-    arguments = {**padded, "attention_mask": mask, "past_key_values": cache}
-    return lm.module(**arguments, use_cache=True, logits_to_keep=1).logits[:, -1], cache, mask
 
 
 class _Stopper:

@@ -10,17 +10,29 @@ import torch
 
 from zobench.models.base import ModelIdentity
 from zobench.models.generation import generate
+from zobench.models.probe_record import ProbeRecord
+from zobench.models.way import Way, usual
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A module in eval mode with its tokenizer; scores through ``module``, generates greedily."""
+    """A module in eval mode with its tokenizer; scores through ``module``, generates greedily.
+
+    ``way`` is how the module is run, the usual way where nobody probed it; ``probed`` what the
+    probe saw, where there was one.
+    """
 
     module: torch.nn.Module
     tokenizer: Any
     identity: ModelIdentity
     architecture: Literal["causal", "masked", "encoder"]
     max_length: int
+    way: Way = None  # type: ignore[assignment]
+    probed: ProbeRecord | None = None
+
+    def __post_init__(self) -> None:
+        if self.way is None:
+            self.way = usual(self.module)
 
     @property
     def device(self) -> torch.device:

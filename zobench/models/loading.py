@@ -13,9 +13,11 @@ import transformers
 from safetensors import SafetensorError
 
 from zobench.models.base import ModelIdentity
+from zobench.models.batching import pad_id
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.language_model import LoadedModel
 from zobench.models.pooled import PooledEncoder
+from zobench.models.probe import kept_probe
 from zobench.models.random_state import preserved_random_state
 from zobench.models.resolve import ModelFiles, resolve
 from zobench.models.scoring import narrow_head
@@ -36,9 +38,12 @@ def load(ref: ModelRef) -> LoadedModel:
     Weights come from safetensors files only; code from the repository runs only if ``ref.trust_remote_code``
     says so, and the identity records whether it did.
 
+    The loaded model is tried on two short rows (:mod:`zobench.models.probe`); how it is run goes by what
+    they show.
+
     Raises:
         ValueError: unknown name, hub failure, pickled weights, weights that do not fit the architecture, no
-            device.
+            device, a model that cannot be run as what it was asked for.
     """
     device = _device(ref.device)
     files = resolve(ref)
@@ -59,7 +64,16 @@ def load(ref: ModelRef) -> LoadedModel:
     longest = _max_length(config, tokenizer, files.folder)
     if ref.max_length is not None and ref.max_length > longest:
         raise ValueError(f"model {ref.name!r} takes {longest} tokens, max_length asks for {ref.max_length}")
-    return LoadedModel(module, tokenizer, identity, architecture, ref.max_length or longest)
+    probed = kept_probe(
+        module,
+        architecture,
+        ref.name,
+        digest=identity.digest,
+        fill=pad_id(tokenizer),
+        special=tuple(tokenizer.all_special_ids),
+    )
+    limit = ref.max_length or longest
+    return LoadedModel(module, tokenizer, identity, architecture, limit, probed.way, probed)
 
 
 def skeleton(ref: ModelRef) -> torch.nn.Module | None:

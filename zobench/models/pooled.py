@@ -24,17 +24,29 @@ class PooledEncoder(torch.nn.Module):
         self.encoder = encoder
         self.head = _head(width, next(encoder.parameters()))
 
-    def features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Mean of the last hidden states over each row's real tokens, shape (rows, width)."""
-        hidden = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+        out = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types)
+        hidden: torch.Tensor = out.last_hidden_state
         if attention_mask is None:
             return hidden.mean(1)
         weights = attention_mask[:, :, None].to(hidden.dtype)
         return (hidden * weights).sum(1) / weights.sum(1).clamp_min(1)
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+    def forward(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Shape (rows, ``HEAD_CLASSES``)."""
-        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask))
+        logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, token_type_ids))
         return logits
 
 

@@ -16,6 +16,8 @@ import torch
 
 from zobench.models.base import LanguageModel, ModelIdentity
 from zobench.models.generation import generate
+from zobench.models.probe_record import ProbeRecord
+from zobench.models.way import Way
 
 
 class Draws:
@@ -50,6 +52,8 @@ class SampledModel:
         self.identity: ModelIdentity = lm.identity
         self.architecture: Literal["causal", "masked", "encoder"] = lm.architecture
         self.max_length: int = lm.max_length
+        self.way: Way = lm.way
+        self.probed: ProbeRecord | None = lm.probed
 
     @property
     def device(self) -> torch.device:

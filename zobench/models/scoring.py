@@ -8,11 +8,12 @@ work on the loaded module and on any stand-in with the same call signature.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import torch
+
+from zobench.models.batching import Padded, Rows, over_rows
 
 _positions: ContextVar[torch.Tensor | None] = ContextVar("head_positions", default=None)
 
@@ -33,39 +34,65 @@ def narrow_head(module: Any) -> None:
     module.get_output_embeddings().register_forward_pre_hook(_narrow)
 
 
-def causal_logits(module: torch.nn.Module, padded: Mapping[str, torch.Tensor], keep: int = 1) -> torch.Tensor:
-    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary). One forward of
-    ``module``."""
-    return module(**padded, use_cache=False, logits_to_keep=keep).logits
+def causal_logits(module: torch.nn.Module, given: Rows, keep: int = 1) -> torch.Tensor:
+    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary); zeros where a group's
+    rows have fewer. One forward of ``module`` (one for each group of equal length)."""
+
+    def run(padded: Padded, rows: torch.Tensor | None) -> torch.Tensor:
+        logits = last_columns(module(**padded, use_cache=False, logits_to_keep=keep).logits, keep)
+        short = 0 if rows is None else keep - logits.shape[1]
+        return torch.nn.functional.pad(logits, (0, 0, short, 0)) if short > 0 else logits
+
+    return over_rows(given, run)
 
 
-def causal_states(module: torch.nn.Module, padded: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def last_columns(logits: torch.Tensor, keep: int) -> torch.Tensor:
+    """The last ``keep`` columns: some models take ``logits_to_keep`` and answer at every column."""
+    return logits if logits.shape[1] <= keep else logits[:, -keep:]
+
+
+def logits_at(module: torch.nn.Module, padded: Padded, columns: torch.Tensor) -> torch.Tensor:
+    """Next-token logits at these columns, shape (rows, columns, vocabulary). One forward of ``module``."""
+    logits: torch.Tensor = module(**padded, use_cache=False, logits_to_keep=columns).logits
+    return logits if logits.shape[1] == len(columns) else logits[:, columns]
+
+
+def causal_states(module: torch.nn.Module, given: Rows) -> torch.Tensor:
     """What the head reads at the last column: hidden states in float32 on the CPU, shape (rows, width). One
-    forward of ``module``."""
-    states = module(**padded, use_cache=False, logits_to_keep=1, output_hidden_states=True).hidden_states
-    return states[-1][:, -1].float().cpu()
+    forward of ``module`` (one for each group of equal length)."""
+
+    def run(padded: Padded, _: torch.Tensor | None) -> torch.Tensor:
+        out = module(**padded, use_cache=False, logits_to_keep=1, output_hidden_states=True)
+        states: torch.Tensor = out.hidden_states[-1][:, -1]
+        return states
+
+    return over_rows(given, run).float().cpu()
 
 
-def masked_logits(
-    module: torch.nn.Module, padded: Mapping[str, torch.Tensor], positions: torch.Tensor
-) -> torch.Tensor:
-    """Logits at one position per row, shape (rows, vocabulary). One forward of ``module``.
+def masked_logits(module: torch.nn.Module, given: Rows, positions: torch.Tensor) -> torch.Tensor:
+    """Logits at one position per row, shape (rows, vocabulary). One forward of ``module`` (one for each group
+    of equal length).
 
     Args:
         positions: column of the mask token in each row, shape (rows,).
     """
-    token = _positions.set(positions)
-    try:
-        logits = module(**padded).logits
-    finally:
-        _positions.reset(token)
-    # A stand-in without the hook answers at every column.
-    return (logits if logits.shape[1] == 1 else _rows_at(logits, positions))[:, 0]
+
+    def run(padded: Padded, rows: torch.Tensor | None) -> torch.Tensor:
+        at = positions if rows is None else positions[rows]
+        token = _positions.set(at)
+        try:
+            logits = module(**padded).logits
+        finally:
+            _positions.reset(token)
+        # A stand-in without the hook answers at every column.
+        return (logits if logits.shape[1] == 1 else _rows_at(logits, at))[:, 0]
+
+    return over_rows(given, run)
 
 
 def option_log_likelihoods(
     module: torch.nn.Module,
-    padded: Mapping[str, torch.Tensor],
+    padded: Rows,
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
@@ -81,7 +108,7 @@ def option_log_likelihoods(
 
 def option_token_log_likelihoods(
     module: torch.nn.Module,
-    padded: Mapping[str, torch.Tensor],
+    padded: Rows,
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
@@ -89,9 +116,7 @@ def option_token_log_likelihoods(
     return _chosen(module, padded, targets)[target_mask > 0]
 
 
-def _chosen(
-    module: torch.nn.Module, padded: Mapping[str, torch.Tensor], targets: torch.Tensor
-) -> torch.Tensor:
+def _chosen(module: torch.nn.Module, padded: Rows, targets: torch.Tensor) -> torch.Tensor:
     """Log-probabilities of the targets, shape (rows, longest option)."""
     logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1].float()
     return logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from zobench.models.batching import takes_position_ids
+from zobench.models.way import takes
 
 NODES = 128
 """Nodes of a pack, at least; attention costs their square."""
@@ -211,7 +211,7 @@ def takes_packs(module: Any) -> bool:
     too short to see their limits.
     """
     if module not in _taken:
-        _taken[module] = _full_attention(module) and takes_position_ids(module) and _same_logits(module)
+        _taken[module] = _full_attention(module) and takes(module, "position_ids") and _same_logits(module)
     return _taken[module]
 
 

@@ -69,12 +69,18 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
 
 
 def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
-    """What decides a run's identity besides its specification."""
+    """What decides a run's identity besides its specification: digests of model, data and schema, and the
+    revisions of how the model is run and its rows are scored where these are above 1."""
     if spec.unlearning is not None and spec.unlearning.pair is not None:
         from zobench.runner.pairs import ensure
 
         ensure(spec)
-    return identifying(bench.model(spec.model).identity.digest, bench.about(spec).digest)
+    lm, more = bench.model(spec.model), {}
+    if (way := lm.way.revision(lm.module)) > 1:
+        more["way"] = str(way)
+    if spec.unlearning is None and (scoring := bench.data(spec).task.revision(lm)) > 1:
+        more["scoring"] = str(scoring)
+    return {**identifying(lm.identity.digest, bench.about(spec).digest), **more}
 
 
 def _locked(run: Run, control: Control) -> Outcome:

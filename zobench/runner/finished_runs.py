@@ -46,17 +46,20 @@ class KnownRuns:
         spec = job.planned.spec
         stamps = [model_stamp(spec.model), data_stamp(spec.task)]  # as things are before anything runs
         model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
-        if model is None or data is None or stamps != [model[0], data[0]]:
+        more = self._digests.get(revisions_key(spec))
+        if model is None or data is None or more is None or stamps != [model[0], data[0]]:
             return None
-        return self._outcomes.get(spec.run_id(identifying(model[1], data[1])))
+        return self._outcomes.get(spec.run_id({**identifying(model[1], data[1]), **json.loads(more[1])}))
 
     def learn(self, spec: RunSpec, digests: dict[str, str]) -> None:
         """Keep what a worker computed for a run of ``spec``."""
         if not (self._trusted and digests):
             return
+        more = {k: v for k, v in digests.items() if k not in ("model", "data", "schema")}
         for key, stamp, digest in (
             (model_key(spec.model), model_stamp(spec.model), digests["model"]),
             (data_key(spec), data_stamp(spec.task), digests["data"]),
+            (revisions_key(spec), model_stamp(spec.model), json.dumps(more, sort_keys=True)),
         ):
             if stamp is not None:
                 self._new[key] = [stamp, digest]
@@ -91,6 +94,10 @@ def model_key(ref: ModelRef) -> str:
 
 def data_key(spec: RunSpec) -> str:
     return f"data {component_key(spec.task)} seed {spec.seed}"
+
+
+def revisions_key(spec: RunSpec) -> str:
+    return f"revisions {model_key(spec.model)} {component_key(spec.task)}"
 
 
 def model_stamp(ref: ModelRef) -> str | None:

@@ -54,6 +54,8 @@ class Run:
             "command": list(self.job.command),
             "started_utc": self._started(),
         }
+        if self.bench is not None and (probed := self.bench.model(planned.spec.model).probed) is not None:
+            self.environment["model_probe"] = probed.as_record()
         self.environment["parameters_from"] = self._parameters_from()
         if self.job.tuning:
             self.environment["tuning"] = self.job.tuning

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def token_scores(task: Task, lm: LanguageModel, rows: Sequence[Example]) -> dict[str, list[float]]:
     """Loss, zlib, min-k and min-k++ of each row's gold answer; empty where they cannot be computed."""
     answers = [_answer(task, e) for e in rows]
-    if lm.architecture != "causal" or None in answers or not takes_packs(lm.module):
+    usual = lm.architecture == "causal" and lm.way.first_position == 0
+    if not usual or None in answers or not takes_packs(lm.module):
         return {}
     prompt: Any = task.prompt  # type: ignore[attr-defined]
     texts = [a for a in answers if a is not None]

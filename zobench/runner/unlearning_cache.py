@@ -224,7 +224,7 @@ class Facts:
         if self.generate is None:
             return None
         lm, most = self.lm, self.generate
-        speaker = LoadedModel(module, self.tokenizer, lm.identity, "causal", lm.max_length)
+        speaker = LoadedModel(module, self.tokenizer, lm.identity, "causal", lm.max_length, lm.way)
         return lambda prompts: speaker.generate(prompts, max_new_tokens=most, stop=("\n",))
 
     def oracle_measured(self, tuning: bool) -> Measured:

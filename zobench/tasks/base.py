@@ -97,6 +97,11 @@ class Task(ABC):
     protected: tuple[str, ...] = ()
     """Words that no attack may edit or insert (label words, answer markers)."""
 
+    def revision(self, lm: LanguageModel) -> int:
+        """Which arithmetic scores this task's rows with this model; above 1 it is part of a run's
+        identity."""
+        return 1
+
     @abstractmethod
     def splits(self, seed: int) -> Splits:
         """Rows for one data seed. Same seed, same rows in the same order, on every machine."""

@@ -83,6 +83,11 @@ class PromptedClassification(Task):
         self.chance = 1.0 / len(prompt.words) if prompt.words else None
         self._label_ids: tuple[Any, list[int]] | None = None
 
+    def revision(self, lm: LanguageModel) -> int:
+        """2 for an encoder that reads token types of a pair; before, they were dropped."""
+        pairs = lm.architecture == "encoder" and lm.way.token_types and len(self.prompt.fields) == 2
+        return 2 if pairs else 1
+
     def options(self, example: Example) -> tuple[str, ...]:
         """Answers to choose from, in class order."""
         return self.prompt.words
@@ -329,7 +334,8 @@ def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
 
 
 def _packs(lm: LanguageModel, rows: Sequence[Row]) -> bool:
-    return lm.architecture == "causal" and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
+    usual = lm.architecture == "causal" and lm.way.first_position == 0
+    return usual and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
 
 
 def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:

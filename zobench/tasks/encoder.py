@@ -15,19 +15,23 @@ import torch
 
 from zobench.data.example import Example
 from zobench.models.base import LanguageModel
+from zobench.models.batching import over_rows
 from zobench.models.pooled import HEAD_CLASSES
 from zobench.tasks.encoding import Row, padded
 
 
 def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[Row]:
-    """One row per example: one field as a text, two as a text pair, more joined with spaces into
-    the first."""
+    """One row per example: one field as a text, two as a text pair with its token types, more joined with
+    spaces into the first."""
     pair = len(fields) == 2
     shown = fields[:1] if pair else fields
     first = [" ".join(e.text[name] for name in shown) for e in examples]
     second = [e.text[fields[1]] for e in examples] if pair else None
     encoded = lm.tokenizer(first, second, truncation="longest_first", max_length=lm.max_length, verbose=False)
-    return [Row(ids) for ids in encoded["input_ids"]]
+    if not (pair and lm.way.token_types and "token_type_ids" in encoded):
+        return [Row(ids) for ids in encoded["input_ids"]]
+    both = zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
+    return [Row(ids, types=types) for ids, types in both]
 
 
 def encoder_inputs(lm: LanguageModel, rows: Sequence[Row], classes: int) -> dict[str, Any]:
@@ -39,5 +43,5 @@ def encoder_inputs(lm: LanguageModel, rows: Sequence[Row], classes: int) -> dict
 
 def encoder_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
     """Scores of the task's classes, float32, shape (rows, classes). One forward of ``module``."""
-    scores: torch.Tensor = module(**inputs["padded"])
+    scores = over_rows(inputs["padded"], lambda given, _: module(**given))
     return scores[:, : inputs["classes"]].float()

@@ -9,19 +9,20 @@ from typing import Any
 import torch
 
 from zobench.models.base import LanguageModel
-from zobench.models.batching import pad, pad_id, takes_position_ids
+from zobench.models.batching import Rows, batched, pad_id
 from zobench.models.encoding import encode_plain, encode_prompts, truncate_around, truncate_left
 from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One sequence: its token ids, and the column of the mask (masked) or the option's length in tokens (else
-    0)."""
+    """One sequence: its token ids, the column of the mask (masked) or the option's length in tokens (else 0),
+    and the tokens' types where an encoder reads them."""
 
     ids: list[int]
     position: int = 0
     option: int = 0
+    types: list[int] | None = None
 
 
 def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
@@ -88,16 +89,24 @@ def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[
     return rows
 
 
-def padded(lm: LanguageModel, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-    """Model arguments for these rows, padded on the side their architecture needs."""
+def padded(lm: LanguageModel, rows: Sequence[Row]) -> Rows:
+    """Model arguments for these rows, padded on the side their architecture needs, or in groups of equal
+    length where the model's logits change with padding."""
     causal = lm.architecture == "causal"
-    return pad(
+    return batched(
         [r.ids for r in rows],
+        mixing=lm.way.rows,
         fill=pad_id(lm.tokenizer),
         side="left" if causal else "right",
         device=lm.device,
-        positions=causal and takes_position_ids(lm.module),
+        first_position=lm.way.first_position if causal else None,
+        types=_types(rows),
     )
+
+
+def _types(rows: Sequence[Row]) -> list[list[int]] | None:
+    found = [r.types for r in rows if r.types is not None]
+    return found if len(found) == len(rows) else None
 
 
 def option_targets(rows: Sequence[Row], device: torch.device) -> Mapping[str, Any]:

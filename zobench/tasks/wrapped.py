@@ -51,6 +51,9 @@ class WrappedTask(Task):
         inner = lookup("tasks", config.of).scores_with(config.params)
         return tuple(s for s in cls.scores if s in inner)
 
+    def revision(self, lm: LanguageModel) -> int:
+        return self.inner.revision(lm)
+
     def splits(self, seed: int) -> Splits:
         return self.inner.splits(seed)
 

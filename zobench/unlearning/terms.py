@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from zobench.models.scoring import logits_at
 from zobench.unlearning.base import Tokens, TokenSet
 
 
@@ -67,7 +68,7 @@ def answer_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
     columns = keep.any(0).nonzero()
     first, last = int(columns[0]), int(columns[-1]) + 1
     asked = torch.arange(first, last, device=keep.device)
-    scores = _precise(module(**tokens.inputs, use_cache=False, logits_to_keep=asked).logits)
+    scores = _precise(logits_at(module, tokens.inputs, asked))
     return nn.functional.cross_entropy(scores[keep[:, first:last]], labels(tokens)[keep])
 
 

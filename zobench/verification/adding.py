@@ -26,7 +26,7 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
     if not report.passed:
         raise ValueError("only a submission that passed every check may be added to results")
     claimed, spec = report.submission.run, report.submission.spec
-    run_id = claims.declared_id(spec, claimed)
+    run_id = claims.declared_id(spec, claimed, report.submission.environment)
     runs = Path(folder) / "runs"
     if runs.is_dir() and finished(runs, run_id) is not None:
         raise ValueError(f"{folder} has run {run_id} already")

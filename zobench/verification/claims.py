@@ -4,7 +4,7 @@ rule?"""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.divergence import DivergenceGuard
@@ -16,9 +16,15 @@ if TYPE_CHECKING:
     from zobench.zo.base import Cost, StepRecord
 
 
-def declared_id(spec: RunSpec, run: dict[str, Any]) -> str:
-    """The run id that specification and declared digests give."""
-    return spec.run_id(identifying(run["model_digest"], run["data_digest"]))
+REVISIONS = ("way", "scoring")
+"""What else than digests a run's identity may hold."""
+
+
+def declared_id(spec: RunSpec, run: dict[str, Any], environment: Mapping[str, Any]) -> str:
+    """The run id that specification, declared digests and recorded revisions give."""
+    recorded = environment.get("digests", {})
+    revisions = {k: str(recorded[k]) for k in REVISIONS if k in recorded}
+    return spec.run_id({**revisions, **identifying(run["model_digest"], run["data_digest"])})
 
 
 def columns_of(spec: RunSpec) -> dict[str, Any]:
@@ -43,7 +49,7 @@ def columns_of(spec: RunSpec) -> dict[str, Any]:
 def contradictions(submission: Submission) -> Iterator[str]:
     """Where the row and the specification disagree, the identity first."""
     run, spec = submission.run, submission.spec
-    if declared_id(spec, run) != run["run_id"]:
+    if declared_id(spec, run, submission.environment) != run["run_id"]:
         yield "the run id is not that of this specification and these digests"
     for column, value in columns_of(spec).items():
         if run[column] != value:

@@ -1,0 +1,126 @@
+"""Next-token logits step by step, by what the model keeps between steps or by computing whole rows again.
+
+One object holds the rows of a batch: :func:`begin` gives the logits behind the prompts, ``advance`` those
+behind one more token of each row, ``keep`` drops rows that have ended. Which of the two is used, and how, is
+the model's :class:`~zobench.models.way.Way`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from transformers import DynamicCache
+
+from zobench.models.batching import batched, pad
+from zobench.models.scoring import causal_logits, last_columns
+from zobench.models.shared_prefix import prediction_tokens, prefill, takes_packs, worth_packing
+from zobench.models.way import Way
+
+Ids = Sequence[int]
+
+
+class Decoding(Protocol):
+    """A batch of rows that is being continued."""
+
+    logits: torch.Tensor
+    """Next-token logits of the rows, shape (rows, vocabulary)."""
+
+    def advance(self, tokens: torch.Tensor) -> None:
+        """Append one token to each row, shape (rows,), and compute ``logits`` behind it: one forward."""
+        ...
+
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these rows alone; the tokens of the next ``advance`` are theirs."""
+        ...
+
+
+def begin(module: Any, way: Way, rows: Sequence[Ids], *, fill: int) -> Decoding:
+    """Rows of token ids, not empty, ready to be continued. Cost: one forward (with common beginnings packed,
+    one for each so many tokens)."""
+    if way.cache is None:
+        return _Recomputed(module, way, rows, fill)
+    return _Cached(module, way, rows, fill)
+
+
+class _Recomputed:
+    """Every step computes all tokens of the rows."""
+
+    def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int) -> None:
+        self._module, self._way, self._fill = module, way, fill
+        self._rows = [list(r) for r in rows]
+        self._compute()
+
+    def _compute(self) -> None:
+        device = next(self._module.parameters()).device
+        given = batched(
+            self._rows,
+            mixing=self._way.rows,
+            fill=self._fill,
+            side="left",
+            device=device,
+            first_position=self._way.first_position,
+        )
+        self.logits = causal_logits(self._module, given)[:, -1]
+
+    def advance(self, tokens: torch.Tensor) -> None:
+        for row, token in zip(self._rows, tokens.tolist(), strict=True):
+            row.append(token)
+        self._compute()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        self._rows = [self._rows[i] for i in rows]
+
+
+class _Cached:
+    """Keys and values, or states, of what was computed are kept; a step computes one token of each row.
+
+    Rows that cannot be taken out of the cache stay in the batch and are continued with padding.
+    """
+
+    def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int) -> None:
+        self._module, self._way, self._fill = module, way, fill
+        self._alive: list[int] | None = None
+        device = next(module.parameters()).device
+        first = way.first_position
+        padded = pad(rows, fill=fill, side="left", device=device, first_position=first)
+        self._mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
+        self._held: Any = None
+        if first == 0 and way.cache == "past_key_values" and worth_packing(rows) and takes_packs(module):
+            self.logits, self._held = prefill(module, rows, tokens=prediction_tokens(device))
+            return
+        if way.cache != "state":
+            self._held = DynamicCache(config=module.config)
+        self.logits = self._forward({**padded, "attention_mask": self._mask})
+
+    def _forward(self, arguments: dict[str, torch.Tensor]) -> torch.Tensor:
+        assert self._way.cache is not None
+        held = {} if self._held is None else {self._way.cache: self._held}
+        out = self._module(**arguments, **held, use_cache=True, logits_to_keep=1)
+        if self._way.cache == "state":
+            self._held = out.state
+        return last_columns(out.logits, 1)[:, -1]
+
+    def advance(self, tokens: torch.Tensor) -> None:
+        if self._alive is not None:
+            whole = tokens.new_full((self._mask.shape[0],), self._fill)
+            whole[self._alive] = tokens
+            tokens = whole
+        self._mask = torch.cat([self._mask, self._mask.new_ones(self._mask.shape[0], 1)], 1)
+        arguments = {"input_ids": tokens[:, None]}
+        if self._way.cache == "past_key_values":  # states hold no columns that a mask could name
+            arguments["attention_mask"] = self._mask
+        if self._way.first_position is not None:
+            arguments["position_ids"] = self._mask.sum(1, keepdim=True) - 1 + self._way.first_position
+        logits = self._forward(arguments)
+        self.logits = logits if self._alive is None else logits[self._alive]
+
+    def keep(self, rows: Sequence[int]) -> None:
+        if not self._way.selects:
+            alive = range(self._mask.shape[0]) if self._alive is None else self._alive
+            self._alive = [alive[i] for i in rows]
+            return
+        index = torch.tensor(rows, device=self._mask.device)
+        self._held.batch_select_indices(index)
+        self._mask = self._mask[index]
