@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text as the start of a sequence: a beginning token where the tokenizer adds one, no
-    end token.
+    """Token ids of each text as the start of a sequence: a beginning token where the tokenizer adds one,
+    nothing that it adds behind a text (an end token, ``[SEP]``).
 
     An empty text becomes one beginning-of-text (else end-of-text) token, so that every row can be continued.
     """
     if not texts:
         return []
     rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
-    end = tokenizer.eos_token_id if tokenizer.num_special_tokens_to_add() > 0 else None
+    behind = closing(tokenizer)
+    size = len(behind)
     start = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    trimmed = [r[:-1] if end is not None and len(r) > 1 and r[-1] == end else r for r in rows]
+    trimmed = [r[:-size] if size and len(r) > size and r[-size:] == behind else r for r in rows]
     return [r or [start if start is not None else 0] for r in trimmed]
+
+
+@functools.lru_cache(maxsize=16)
+def _closing(tokenizer: Any) -> tuple[int, ...]:
+    if tokenizer.num_special_tokens_to_add() == 0:
+        return ()
+    plain, full = encode_plain(tokenizer, "a"), tokenizer("a", verbose=False)["input_ids"]
+    for at in range(len(full) - len(plain) + 1):
+        if plain and full[at : at + len(plain)] == plain:
+            return tuple(full[at + len(plain) :])
+    # The text itself changed: what is known of its end is the end token.
+    return tuple(full[-1:]) if full[-1:] == [tokenizer.eos_token_id] else ()
+
+
+def closing(tokenizer: Any) -> list[int]:
+    """The special tokens that the tokenizer adds behind a text."""
+    return list(_closing(tokenizer))
 
 
 def encode_plain(tokenizer: Any, text: str) -> list[int]:

@@ -79,8 +79,11 @@ def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[
     """One row per completed text; the option is what it has more tokens than its context, both encoded
     alone."""
     before = encode_prompts(lm.tokenizer, contexts)
+    lone = encode_prompts(lm.tokenizer, [""])[0]
     rows = []
     for context, ids, text in zip(before, encode_prompts(lm.tokenizer, completed), completed, strict=True):
+        if context == lone and ids[: len(lone)] != lone:
+            ids = [*lone, *ids]  # an empty prompt is one token, before the option too
         option = len(ids) - len(context)
         if option < 1:
             raise ValueError(f"an option adds no token to its prompt: {text[-80:]!r}")
