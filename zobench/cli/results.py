@@ -44,7 +44,11 @@ def show(run: RunName, results: Results = Path("reports")) -> None:
 
 def query(
     sql: Annotated[
-        str, typer.Argument(metavar="SQL", help="Tables: runs, steps, metrics, predictions, attacks.")
+        str,
+        typer.Argument(
+            metavar="SQL",
+            help="Views: runs, steps, metrics, predictions, attacks, finals (clean test values).",
+        ),
     ],
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,

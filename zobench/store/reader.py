@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
-from zobench.store.schema import SCHEMA_VERSION, TABLES, readable
+from zobench.store.schema import FINALS, SCHEMA_VERSION, TABLES, readable
 from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
 
 if TYPE_CHECKING:
@@ -74,6 +74,20 @@ class Results:
     @property
     def attacks(self) -> pd.DataFrame:
         return self.frame("attacks")
+
+    @property
+    def finals(self) -> pd.DataFrame:
+        """What result runs scored at the end of training, on clean test examples (:data:`.schema.FINALS`):
+        one record per run and metric, with row, group, task, model, method, seed and status.
+
+        The score of a leaderboard entry is the mean of its tasks' means, each over the seeds.
+        """
+        import duckdb
+
+        with duckdb.connect() as connection:
+            for name in ("runs", "metrics"):
+                connection.register(name, self.tables[name])
+            return connection.execute(f"{FINALS} order by all").df()
 
 
 @dataclass(frozen=True, slots=True)

@@ -201,3 +201,22 @@ TABLES: dict[str, pa.Schema] = {
     "predictions": PREDICTIONS,
     "attacks": ATTACKS,
 }
+
+FINALS = """
+with scored as (
+  select r."row", r."group", m.task, r.model, r.method, r.seed, m.metric, m.value, m.n, m.stderr, r.status,
+  r.run_id from metrics m join runs r using (run_id)
+  where m.final and m.condition_kind = 'clean' and m.split = 'test'
+    and r.purpose = 'result' and r.status in ('done', 'diverged', 'budget'))
+select * from scored
+union all
+select r."row", r."group", r.task, r.model, r.method, r.seed, r.primary_metric, r.chance, null, null,
+r.status,
+  r.run_id
+from runs r
+where r.purpose = 'result' and r.status = 'diverged' and r.chance is not null
+  and not exists (select 1 from scored s where s.run_id = r.run_id and s.metric = r.primary_metric)
+"""
+"""DuckDB SQL of the view ``finals`` over ``runs`` and ``metrics``. A plain average over ``metrics`` would
+mix clean values with attacked ones and the points of a curve with its end. As on the leaderboards, a
+diverged run without a final score counts as chance."""

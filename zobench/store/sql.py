@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zobench.store.reader import Folders, Source, has_all_columns, load, locate, results_paths, steadily
-from zobench.store.schema import TABLES
+from zobench.store.schema import FINALS, TABLES
 
 if TYPE_CHECKING:
     import duckdb
@@ -42,8 +42,9 @@ def literal(path: Path) -> str:
 
 
 def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFrame:
-    """DuckDB SQL over the tables, each a view of its name: ``query("select row, avg(value) from ...",
-    "reports/x")``.
+    """DuckDB SQL over the tables, each a view of its name, and over the view ``finals``
+    (:attr:`~zobench.store.reader.Results.finals`): ``query("select row, avg(value) from finals where metric =
+    'accuracy' group by row", "reports/x")``.
 
     Args:
         allow_files: let the statement be any, and read and write any file. By default it is one SELECT, WITH,
@@ -62,6 +63,7 @@ def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFr
         with connect() as connection:
             for name in TABLES:
                 _view(connection, source, name)
+            connection.execute(f"create view finals as {FINALS}")
             if not allow_files:
                 _check_statement(connection, sql)
                 _close(connection, [p for found in source.files.values() for p in found])
