@@ -91,6 +91,10 @@ class TopicConfig:
 class Topic:
     Config: ClassVar[type] = TopicConfig
 
+    @classmethod
+    def measures_with(cls, params: dict[str, Any]) -> tuple[str, ...]:
+        return ()
+
 
 @dataclass(frozen=True)
 class TypoConfig:

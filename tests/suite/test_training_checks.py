@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -123,3 +124,41 @@ def test_targets_that_match_no_layer_are_refused(tmp_path: Path) -> None:
 
 def test_models_that_are_not_here_are_left_to_the_run(tmp_path: Path) -> None:
     read(tmp_path, GROUPS.format(params="{}").replace("builtin:nano", "owner/name"))
+
+
+TUNE = ", tune: {{space: {{lr: [1e-4, 1e-3]}}, seeds: [9], metric: {metric}}}"
+
+
+@pytest.mark.parametrize(
+    ("metric", "hint"),
+    [("acuracy", "did you mean 'accuracy'"), ("strict_accuracy", "accuracy"), ("ece", "ece_15_equal_width")],
+)
+def test_a_metric_that_no_task_has_is_refused_before_the_search(
+    tmp_path: Path, metric: str, hint: str
+) -> None:
+    text = SUITE.format(method="mezo", score="loss", more=TUNE.format(metric=metric))
+    message = refusal(tmp_path, text)
+    assert f"methods.row.tune.metric: task 'nano-sentiment' has no metric '{metric}'" in message
+    assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("metric", "goal"), [("accuracy", "max"), ("nll", "min"), ("ece_15_equal_width", "min")]
+)
+def test_a_declared_metric_is_searched_in_its_direction(tmp_path: Path, metric: str, goal: str) -> None:
+    text = SUITE.format(method="mezo", score="loss", more=TUNE.format(metric=metric))
+    (study,) = expand(read(tmp_path, text)).studies
+    assert (study.metric, study.goal) == (metric, goal)
+
+
+def test_declared_metrics_are_those_that_tasks_compute() -> None:
+    from zobench.data.example import Example
+    from zobench.plugins import lookup
+    from zobench.tasks.base import Prediction
+
+    chosen = Prediction("a", "x", True, label=0, log_probs=(math.log(0.75), math.log(0.25)))
+    written = Prediction("a", "4", True, raw="#### 4", tokens=3, strict_correct=True)
+    for name, prediction in (("nano-sentiment", chosen), ("nano-problems", written)):
+        found = lookup("tasks", name)
+        rows = [Example(f"{i}", {}, label=0, answer="4", meta={"steps": i}) for i in (1, 2, 3, 4)]
+        assert set(found(found.Config()).metrics(rows, [prediction] * 4)) == set(found.measures_with({}))

@@ -117,6 +117,11 @@ class DenoisedTask(WrappedTask):
             x = defence.embedded(states_of(self.inner, lm, examples, demonstrations))
             return [self._answer(defence, e, row) for e, row in zip(examples, x, strict=True)]
 
+    @classmethod
+    def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Not declared: which there are follows from the certificate's parameters."""
+        return ()
+
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:

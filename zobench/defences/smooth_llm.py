@@ -72,6 +72,11 @@ class SmoothedTask(WrappedTask):
         answers = self.inner.predict(lm, asked, demonstrations)
         return [_vote(answers[i * n : (i + 1) * n]) for i in range(len(examples))]
 
+    @classmethod
+    def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Not declared: which there are follows from the certificate's parameters."""
+        return ()
+
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:

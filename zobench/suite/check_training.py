@@ -1,9 +1,12 @@
-"""What can be wrong with what a method trains on, and with quantization groups beside the model's layers."""
+"""What can be wrong with what a method trains on or is tuned by, and with quantization groups beside the
+model's layers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from zobench.names import suggestion
 from zobench.parameters import check, configure
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
@@ -24,13 +27,42 @@ _READ_GRADIENTS = ("gradient-cosine", "gradip")
 
 
 def check_training(document: Document, draft: Draft, classes: Classes) -> None:
-    """Report scores that a row cannot be trained on, and groups of scales that do not fit its models."""
+    """Report scores and metrics that a row's tasks do not have, and groups of scales that do not fit its
+    models."""
     on_tasks = draft.parts.get("unlearning") is None
     for name, entry in draft.entries("methods").items():
+        if on_tasks and entry.tune is not None and entry.tune.metric is not None:
+            _check_metric(document, draft, classes, name, entry)
         if on_tasks and entry.train_on != "loss":
             _check_score(document, draft, classes, name, entry)
         if entry.space.kind == "scales":
             _check_groups(document, draft, name, entry)
+
+
+def _check_metric(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
+    """The metric that a search goes by is one of every task that the row runs on."""
+    at: KeyPath = ("methods", name, "tune", "metric")
+    assert entry.tune is not None
+    assert entry.tune.metric is not None
+    for task, found, params in _tasks_of(document, draft, classes, entry):
+        measures = found.measures_with(params)
+        if measures and entry.tune.metric not in measures:
+            hint = suggestion(entry.tune.metric, measures) or f"valid: {', '.join(measures)}"
+            document.report(at, f"task {task!r} has no metric {entry.tune.metric!r}", hint)
+
+
+def _tasks_of(
+    document: Document, draft: Draft, classes: Classes, entry: MethodEntry
+) -> Iterator[tuple[str, Any, dict[str, Any]]]:
+    """Name in the suite, class and parameters of the tasks that a row runs on and that are without
+    mistakes."""
+    for task, chosen in draft.entries("tasks").items():
+        name = chosen.task or task
+        if (entry.tasks is not None and task not in entry.tasks) or name not in classes.names("tasks"):
+            continue
+        found = classes.get("tasks", name, ("tasks", task))
+        if found is not None and not check(found.Config, chosen.params):
+            yield task, found, chosen.params
 
 
 def _check_score(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
@@ -40,14 +72,8 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
     if method is not None and (problem := _needs_gradients(method, entry)):
         reason, hint = problem
         document.report(at, f"method {target!r} {reason}, and {entry.train_on} has no gradient", hint)
-    for task, chosen in draft.entries("tasks").items():
-        if entry.tasks is not None and task not in entry.tasks:
-            continue
-        known = (chosen.task or task) in classes.names("tasks")
-        found = classes.get("tasks", chosen.task or task, at) if known else None
-        if found is None or check(found.Config, chosen.params):
-            continue
-        scores = found.scores_with(chosen.params)
+    for task, found, params in _tasks_of(document, draft, classes, entry):
+        scores = found.scores_with(params)
         if entry.train_on not in scores:
             valid = ", ".join(("loss", *scores))
             document.report(at, f"task {task!r} has no {entry.train_on} to train on", f"valid: {valid}")

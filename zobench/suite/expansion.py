@@ -24,7 +24,7 @@ from zobench.suite.unlearning_rows import (
 EAGER = "model loaded with attention: eager, as fused attention has no forward derivative"
 """Note of rows whose model was changed by :func:`fit_for`."""
 
-LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "perplexity")
+LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "ece_15_equal_width", "perplexity")
 
 
 def expand(suite: Suite) -> Plan:

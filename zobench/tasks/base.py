@@ -90,6 +90,14 @@ class Task(ABC):
         """Those of ``scores`` that the task has with these parameters of its ``Config``."""
         return cls.scores
 
+    measures: ClassVar[tuple[str, ...]] = ()
+    """Names of :meth:`metrics`; empty where the task does not declare them, and then no name is checked."""
+
+    @classmethod
+    def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of ``measures`` that the task has with these parameters of its ``Config``."""
+        return cls.measures
+
     config: Any
     chance: float | None = None
     attackable: tuple[str, ...] = ()

@@ -58,6 +58,7 @@ class PromptedClassification(Task):
     """
 
     kind: ClassVar[str] = "classification"
+    measures: ClassVar[tuple[str, ...]] = ("accuracy", "nll", "brier", "ece_15_equal_width")
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
 
     def __init__(

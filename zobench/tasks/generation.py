@@ -38,6 +38,7 @@ class GenerationTask(Task):
 
     kind: ClassVar[str] = "generation"
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
+    measures: ClassVar[tuple[str, ...]] = ("accuracy", "strict_accuracy", "answered", "answer_tokens")
 
     def __init__(
         self,

@@ -42,6 +42,10 @@ class NanoProblems(GenerationTask):
     """
 
     Config: ClassVar[type] = ProblemsConfig
+    measures: ClassVar[tuple[str, ...]] = (
+        *GenerationTask.measures,
+        *(f"accuracy_steps_{steps}" for steps in (1, 2, 3, 4)),
+    )
 
     def __init__(self, config: ProblemsConfig) -> None:
         super().__init__(config, prompt=QUESTION, max_new_tokens=config.max_new_tokens, stop=("\n",))

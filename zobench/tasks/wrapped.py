@@ -51,6 +51,12 @@ class WrappedTask(Task):
         inner = lookup("tasks", config.of).scores_with(config.params)
         return tuple(s for s in cls.scores if s in inner)
 
+    @classmethod
+    def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        config = cls.Config(**params)
+        inner: tuple[str, ...] = lookup("tasks", config.of).measures_with(config.params)
+        return inner
+
     def revision(self, lm: LanguageModel) -> int:
         return self.inner.revision(lm)
 
