@@ -49,7 +49,8 @@ class ModelRef(Frozen):
     device: str = "cpu"
     architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
     trust_remote_code: bool = False
-    attention: Literal["eager", "sdpa"] = "sdpa"
+    attention: Literal["auto", "eager", "sdpa"] = "auto"
+    """``auto``: ``sdpa`` where the model has it, else ``eager``; a plan holds what it came to."""
     max_length: Annotated[int | None, FieldMeta(since=2)] = Field(default=None, ge=8)
     """Rows are cut to so many tokens; ``None``: to what the model takes."""
 
@@ -242,6 +243,9 @@ class RunSpec(RowSettings):
         """Canonical JSON of what decides the run's identity: sorted keys, no spaces, floats as Python prints
         them. ``display``: with what is display only, which counted in an earlier zobench."""
         body = {"spec_version": HASHED_VERSION, **identity(self, display=display)}
+        for model in (body["model"], (body.get("unlearning") or {}).get("oracle", {})):
+            if model.get("attention") == "auto":  # what nearly every model resolves it to
+                model["attention"] = "sdpa"
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def run_id(self, digests: dict[str, str]) -> str:

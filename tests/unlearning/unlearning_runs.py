@@ -91,7 +91,7 @@ class FactsParts(CatalogueParts):
             raise ValueError(f"no model {ref.name!r}")
         module = tiny_llama(0, vocabulary=len(tokenizer()), positions=256)
         module.load_state_dict(weights(ref.name))
-        module.set_attn_implementation(ref.attention)
+        module.set_attn_implementation("sdpa" if ref.attention == "auto" else ref.attention)
         module.eval()
         digest = weights_digest(module)
         identity = ModelIdentity(ref.name, None, digest, "float32", False, parameter_count(module))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import transformers
@@ -15,6 +15,15 @@ from safetensors import SafetensorError
 from zobench.models.base import ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.digest import parameter_count, weights_digest
+from zobench.models.inspection import (
+    AUTO,
+    Architecture,
+    architecture_of,
+    attention_of,
+    refuse_adapter,
+    refuse_class,
+    refuse_tokens,
+)
 from zobench.models.language_model import LoadedModel
 from zobench.models.pooled import PooledEncoder
 from zobench.models.probe import kept_probe
@@ -22,14 +31,6 @@ from zobench.models.random_state import preserved_random_state
 from zobench.models.resolve import ModelFiles, resolve
 from zobench.models.scoring import narrow_head
 from zobench.spec import ModelRef
-
-Architecture = Literal["causal", "masked", "encoder"]
-
-_AUTO: dict[Architecture, Any] = {
-    "causal": transformers.AutoModelForCausalLM,
-    "masked": transformers.AutoModelForMaskedLM,
-    "encoder": transformers.AutoModel,
-}
 
 
 def load(ref: ModelRef) -> LoadedModel:
@@ -46,22 +47,27 @@ def load(ref: ModelRef) -> LoadedModel:
             device, a model that cannot be run as what it was asked for.
     """
     device = _device(ref.device)
+    if Path(ref.name).expanduser().is_dir():
+        refuse_adapter(Path(ref.name).expanduser(), ref.name)
     files = resolve(ref)
     try:
         with preserved_random_state(), _no_progress_bars(), torch.inference_mode(False):
             config = transformers.AutoConfig.from_pretrained(
                 files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
             )
+            architecture = architecture_of(ref, config, files.folder)
+            refuse_class(ref, config, architecture)
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
             )
-            architecture = _architecture(ref, config, files.folder)
             module = _module(ref, files.folder, config, architecture)
     except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
+    refuse_tokens(ref.name, tokenizer, rows=_embedding_rows(module))
+    _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
-    longest = _max_length(config, tokenizer, files.folder)
+    longest = _max_length(module, config, tokenizer, files.folder)
     if ref.max_length is not None and ref.max_length > longest:
         raise ValueError(f"model {ref.name!r} takes {longest} tokens, max_length asks for {ref.max_length}")
     probed = kept_probe(
@@ -88,8 +94,8 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
     folder = resolve(ref).folder
     with preserved_random_state(), torch.device("meta"):
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-        architecture = _architecture(ref, config, folder)
-        module: torch.nn.Module = _AUTO[architecture].from_config(config)
+        architecture = architecture_of(ref, config, folder)
+        module: torch.nn.Module = AUTO[architecture].from_config(config)
     return _pooled(module, config) if architecture == "encoder" else module
 
 
@@ -114,30 +120,12 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _architecture(ref: ModelRef, config: Any, folder: Path) -> Architecture:
-    if ref.architecture != "auto":
-        return ref.architecture
-    named = (config.architectures or [""])[0]
-    if (folder / "modules.json").is_file():
-        return "encoder"
-    if named.endswith(("ForCausalLM", "LMHeadModel")):
-        return "causal"
-    if named.endswith("ForMaskedLM"):
-        return "masked"
-    if named.endswith("Model"):
-        return "encoder"
-    raise ValueError(
-        f"model {ref.name!r}: cannot tell its kind from architecture {named!r}; "
-        "set architecture to causal, masked or encoder"
-    )
-
-
 def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture) -> torch.nn.Module:
-    module, info = _AUTO[architecture].from_pretrained(
+    module, info = AUTO[architecture].from_pretrained(
         folder,
         config=config,
         dtype=getattr(torch, ref.dtype),
-        attn_implementation=ref.attention,
+        attn_implementation=attention_of(ref, config, architecture),
         trust_remote_code=ref.trust_remote_code,
         use_safetensors=True,
         local_files_only=True,
@@ -150,6 +138,7 @@ def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture
         raise ValueError(
             f"model {ref.name!r} as {architecture}: its files lack or misfit weights: {listed} ..."
         )
+    _refuse_dropped_layers(ref.name, info["unexpected_keys"], module)
     if architecture == "encoder":
         return _pooled(module, config)
     if architecture == "masked":
@@ -161,6 +150,40 @@ def _pooled(module: Any, config: Any) -> PooledEncoder:
     if "pooler" in dict(module.named_children()):
         module.pooler = None
     return PooledEncoder(module, int(config.hidden_size))
+
+
+def _refuse_dropped_layers(name: str, unexpected: Iterable[str], module: torch.nn.Module) -> None:
+    """Weights of a layer that the configuration does not have: the library drops them without an error."""
+    ours = {_numberless(n) for n, _ in module.named_parameters()}
+    named = {k: _numberless(k) for k in sorted(unexpected)}
+    more = [k for k, plain in named.items() if "#" in plain and ours & _endings(plain)]
+    if more:
+        raise ValueError(
+            f"model {name!r}: its files hold layers that its config.json does not have: "
+            f"{', '.join(more[:3])} ... ({len(more)} weights); the model would be another one"
+        )
+
+
+def _endings(name: str) -> set[str]:
+    """The name and what is left of it without its first one or two parts: bodies are stored with or without
+    the name they have in a larger model."""
+    parts = name.split(".")
+    return {".".join(parts[n:]) for n in range(3)}
+
+
+def _numberless(name: str) -> str:
+    return ".".join("#" if part.isdigit() else part for part in name.split("."))
+
+
+def _refuse_not_finite(name: str, module: torch.nn.Module) -> None:
+    for parameter, values in module.named_parameters():
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            raise ValueError(f"model {name!r}: weight {parameter!r} holds values that are not finite")
+
+
+def _embedding_rows(module: Any) -> int:
+    body: Any = module.encoder if isinstance(module, PooledEncoder) else module
+    return int(body.get_input_embeddings().weight.shape[0])
 
 
 def _ran_remote_code(ref: ModelRef, config: Any) -> bool:
@@ -180,17 +203,26 @@ def _identity(
     )
 
 
-def _max_length(config: Any, tokenizer: Any, folder: Path) -> int:
-    """Longest sequence the model takes: the least of what config, tokenizer and sentence settings say."""
+def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Path) -> int:
+    """Longest sequence the model takes: the least of what config, position tables, tokenizer and sentence
+    settings say."""
     settings = config.to_dict()
     limits = [
         settings[k] for k in ("max_position_embeddings", "n_positions") if isinstance(settings.get(k), int)
     ]
-    if settings.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
-        # Their position table starts behind the padding index.
-        limits = [n - 2 for n in limits]
+    limits += _table_lengths(module)
     limits.append(min(int(tokenizer.model_max_length), 1 << 20))
     sentence = folder / "sentence_bert_config.json"
     if sentence.is_file():
         limits.append(int(json.loads(sentence.read_text()).get("max_seq_length") or limits[0]))
     return min(limits)
+
+
+def _table_lengths(module: torch.nn.Module) -> list[int]:
+    """Positions that are left in tables whose first one stands behind the padding index (RoBERTa, MPNet)."""
+    found = []
+    for name, table in module.named_modules():
+        padding = vars(table).get("padding_idx")
+        if name.endswith("position_embeddings") and padding is not None:
+            found.append(int(table.weight.shape[0]) - int(padding) - 1)
+    return found

@@ -34,7 +34,7 @@ from zobench.unlearning.forget_sets import (
 )
 from zobench.unlearning.minibatches import Minibatches, passes_over
 from zobench.unlearning.probes.inputs import InputMaterial, InputProbe, Setting
-from zobench.unlearning.rows import FactRow
+from zobench.unlearning.rows import FactRow, refuse_longer
 from zobench.unlearning.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -269,6 +269,9 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
         raise ValueError(
             f"oracle {s.oracle.name!r} is built differently from the full model {spec.model.name!r}"
         )
+    parts_of = [splits.forget, splits.retain, splits.holdout, *splits.other.values()]
+    limit = min(lm.max_length, oracle.max_length)
+    refuse_longer(lm.tokenizer, [r for rows in parts_of for r in rows], limit, spec.model.name)
     digest = hashlib.sha256(f"{digest_of(splits)} {oracle.identity.digest}".encode()).hexdigest()
     return Facts(
         reference,

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import transformers
 
-from zobench.models.loading import Architecture
+from zobench.models.inspection import AUTO, Architecture
 from zobench.models.pooled import PooledEncoder
 from zobench.models.probe import probe
 from zobench.models.random_state import preserved_random_state
@@ -24,11 +24,6 @@ from zobench.studies import committed
 
 PADDING = 1
 SPECIAL = (0, 1, 2)
-_AUTO: dict[Architecture, Any] = {
-    "causal": transformers.AutoModelForCausalLM,
-    "masked": transformers.AutoModelForMaskedLM,
-    "encoder": transformers.AutoModel,
-}
 
 _WIDTH = dict.fromkeys(("hidden_size", "d_model", "n_embd", "dim", "emb_dim", "embedding_size"), 32)
 _INNER = dict.fromkeys(
@@ -179,7 +174,7 @@ def tiny(kind: Kind) -> torch.nn.Module:
     with preserved_random_state():
         torch.manual_seed(0)
         made = config(kind.name, **dict(kind.changes))
-        module = _AUTO[kind.architecture].from_config(made).eval()
+        module = AUTO[kind.architecture].from_config(made).eval()
         with torch.no_grad():
             for parameter in module.parameters():
                 if parameter.ndim == 1:

@@ -15,6 +15,7 @@ from typing import Any
 from zobench import plugins
 from zobench.names import suggestion
 from zobench.parameters import check
+from zobench.spec import ModelRef
 from zobench.store.paths import is_plain
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
@@ -37,10 +38,10 @@ def run(document: Document, draft: Draft) -> None:
     _check_evaluation(document, draft)
     _check_trackers(document, draft, classes)
     for name, ref in draft.entries("models").items():
-        _check_model(document, ("models", name, "name"), ref.name)
+        _check_model(document, ("models", name, "name"), ref)
     unlearning = draft.parts.get("unlearning")
     if unlearning is not None:
-        _check_model(document, ("unlearning", "oracle", "name"), unlearning.oracle.name)
+        _check_model(document, ("unlearning", "oracle", "name"), unlearning.oracle)
     for section in ("tasks", "attacks"):
         for name, entry in draft.entries(section).items():
             _check_component(document, classes, section, name, entry)
@@ -124,7 +125,8 @@ def _check_trackers(document: Document, draft: Draft, classes: Classes) -> None:
             document.report(("trackers", index), f"tracker {name!r} {problem}")
 
 
-def _check_model(document: Document, path: KeyPath, name: str) -> None:
+def _check_model(document: Document, path: KeyPath, ref: ModelRef) -> None:
+    name = ref.name
     if name.startswith("builtin:"):
         valid = [f"builtin:{n}" for n in plugins.builtin_models()]
         if name not in valid:
@@ -135,6 +137,11 @@ def _check_model(document: Document, path: KeyPath, name: str) -> None:
     elif not (name.startswith(("package:", "pair:")) or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
         hint = "write 'builtin:NAME', a folder, or a hub id like 'owner/name'"
         document.report(path, f"{name!r} is no model name", hint)
+    if Path(name).expanduser().is_dir():
+        from zobench.models.inspection import problems
+
+        for problem in problems(ref):
+            document.report(path, problem)
 
 
 def _check_component(document: Document, classes: Classes, section: str, name: str, entry: Any) -> None:

@@ -68,8 +68,20 @@ def data_of(suite: Suite) -> Component:
     return Component(name=given.source, params=kept)
 
 
+def _with_attention(ref: ModelRef) -> ModelRef:
+    if ref.attention != "auto":
+        return ref
+    if ref.name.startswith(("builtin:", "pair:")):
+        return ref.model_copy(update={"attention": "sdpa"})
+    from zobench.models.inspection import with_attention
+
+    return with_attention(ref)
+
+
 def model_of(suite: Suite, ref: ModelRef) -> ModelRef:
-    """The reference itself; ``pair:full`` and ``pair:oracle`` with the digest of how they are made."""
+    """The reference with its attention resolved; ``pair:full`` and ``pair:oracle`` with the digest of how
+    they are made."""
+    ref = _with_attention(ref)
     if suite.unlearning is None or suite.unlearning.pair is None or not ref.name.startswith("pair:"):
         return ref
     body = [

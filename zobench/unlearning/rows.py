@@ -112,6 +112,24 @@ def tokenize(
     return Tokens(inputs, *(_mask(m, width, inputs["input_ids"].device) for m in (targets, ends, values)))
 
 
+def refuse_longer(tokenizer: Any, rows: Sequence[FactRow], limit: int, model: str) -> None:
+    """``ValueError`` names the first row whose question with any of its answers is longer than the model
+    takes: cut, it would be another fact."""
+    texts = [
+        (row.id, f"{row.prompt()} {answer}")
+        for row in rows
+        for answer in (row.answer, row.paraphrased_answer, *row.perturbed_answers)
+        if answer
+    ]
+    encoded = encode_prompts(tokenizer, [text for _, text in texts])
+    for (identity, _), ids in zip(texts, encoded, strict=True):
+        if len(ids) + 1 > limit:  # and the end token
+            raise ValueError(
+                f"row {identity!r} has {len(ids) + 1} tokens with its answer, model {model!r} takes {limit}; "
+                "leave such rows out, or use a model that takes longer ones"
+            )
+
+
 def _value_columns(tokenizer: Any, row: FactRow, text: str, answer_at: int, width: int) -> list[bool]:
     place = text.find(row.value, answer_at) if row.value else -1
     if place < 0:
