@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +22,29 @@ from zobench.models.pooled import HEAD_CLASSES
 from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
+
+
+def test_the_head_of_an_encoder_is_the_same_on_every_processor() -> None:
+    """Drawn in float64 by NumPy; ``torch.randn`` gives other bits without AVX2 (in the subprocess)."""
+    code = (
+        "import hashlib, torch; from zobench.models.pooled import PooledEncoder; "
+        "head = PooledEncoder(torch.nn.Linear(2, 2), 384).head; "
+        "draws = torch.randn(999, generator=torch.Generator().manual_seed(0)); "
+        "print(*(hashlib.sha256(t.detach().numpy().tobytes()).hexdigest() for t in (head.weight, draws)))"
+    )
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, **level},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for level in ({}, {"ATEN_CPU_CAPABILITY": "default"})
+    ]
+    assert found[0][0] == found[1][0]
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+        assert found[0][1] != found[1][1]
 
 
 def test_digest_is_sha256_over_every_tensor_with_tied_ones_once(tiny_folder: Folder) -> None:

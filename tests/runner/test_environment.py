@@ -8,7 +8,15 @@ import socket
 import subprocess
 from pathlib import Path
 
-from zobench.runner.environment import environment_record, git_state, peak_memory_bytes, reset_peak_memory
+import pytest
+
+from zobench.runner.environment import (
+    environment_record,
+    git_state,
+    level_note,
+    peak_memory_bytes,
+    reset_peak_memory,
+)
 
 
 def test_record_is_complete_and_anonymous():
@@ -49,3 +57,12 @@ def test_peak_memory_is_of_the_process():
     after = peak_memory_bytes("cpu")
     assert before is None or after - before > 100_000_000
     assert len(block) == 200_000_000
+
+
+@pytest.mark.parametrize(
+    ("noise", "level", "noted"), [("legacy", "OTHER", True), ("counter", "OTHER", False)]
+)
+def test_bits_that_depend_on_the_processor_are_told(make_run, noise: str, level: str, noted: bool) -> None:
+    spec = make_run().spec.model_copy(update={"noise": noise})
+    assert bool(level_note({"processor_level": level}, spec)) is noted
+    assert level_note(environment_record(), spec) == ""

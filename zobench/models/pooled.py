@@ -8,6 +8,7 @@ is the same whatever task follows; a task uses the first rows.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 HEAD_CLASSES = 8
@@ -52,8 +53,9 @@ class PooledEncoder(torch.nn.Module):
 
 def _head(width: int, like: torch.Tensor) -> torch.nn.Linear:
     head = torch.nn.utils.skip_init(torch.nn.Linear, width, HEAD_CLASSES)
-    generator = torch.Generator().manual_seed(HEAD_SEED)
+    # NumPy's draws in float64, rounded to float32: those of torch.randn depend on the level of the processor.
+    draws = np.random.Generator(np.random.PCG64(HEAD_SEED)).standard_normal(tuple(head.weight.shape))
     with torch.no_grad():
-        head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * HEAD_STD)
+        head.weight.copy_(torch.from_numpy(draws * HEAD_STD))
         head.bias.zero_()
     return head.to(device=like.device, dtype=like.dtype)

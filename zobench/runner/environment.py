@@ -8,11 +8,13 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import zobench
+from zobench.spec import RunSpec
 
 _PACKAGES = (
     "torch",
@@ -36,6 +38,7 @@ def environment_record(device: str = "cpu") -> dict[str, Any]:
         **_fixed(),
         "threads": torch.get_num_threads(),
         "device": device,
+        "processor_level": torch.backends.cpu.get_cpu_capability(),
         "gpu": torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else None,
         "cuda": torch.version.cuda if device.startswith("cuda") else None,
     }
@@ -61,6 +64,24 @@ def _installed(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
+    """Why weights rebuilt here may differ in their last bits from the recorded ones; empty where they may
+    not.
+
+    ``noise: legacy`` draws by torch's own generator, whose normal numbers depend on the level of the
+    processor that torch uses (AVX-512, AVX2, neither).
+    """
+    import torch
+
+    here, there = torch.backends.cpu.get_cpu_capability(), recorded.get("processor_level")
+    if spec.noise != "legacy" or here == there:
+        return ""
+    return (
+        f"noise: legacy has the same bits on processors of one level only; recorded at {there or 'unknown'}, "
+        f"this is {here}"
+    )
 
 
 def cpu_model() -> str:

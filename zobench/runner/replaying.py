@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zobench.runner.environment import level_note
 from zobench.runner.factory import DEFAULT, load_parts
 from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
@@ -38,6 +39,7 @@ class ReplayReport:
     at: steps taken by the weights that were asked for; ``steps`` unless a replay to a step was.
     digest: SHA-256 of the tuned weights at that step.
     exported: what was written where; empty without an export.
+    note: why the digests may differ although nothing was changed; empty if they may not.
     """
 
     run_id: str
@@ -49,6 +51,7 @@ class ReplayReport:
     at: int
     digest: str
     exported: str = ""
+    note: str = ""
 
     @property
     def matches(self) -> bool:
@@ -59,7 +62,7 @@ class ReplayReport:
             f"run {self.run_id} ({self.row}): {self.steps} steps of {self.method} replayed from scalars",
             f"recorded {self.recorded}",
             f"rebuilt  {self.rebuilt}",
-            "equal" if self.matches else "DIFFERENT",
+            "equal" if self.matches else "DIFFERENT" + (f" ({self.note})" if self.note else ""),
         ]
         if self.at != self.steps:
             lines.append(f"step {self.at}: {self.digest}")
@@ -123,7 +126,16 @@ def replay(
         space.remove()
     name = spec.method.name
     return ReplayReport(
-        path.name, row["row"], name, len(records), row["weights_digest"], rebuilt, at, digest, exported
+        path.name,
+        row["row"],
+        name,
+        len(records),
+        row["weights_digest"],
+        rebuilt,
+        at,
+        digest,
+        exported,
+        level_note(json.loads(row["environment"] or "{}"), spec),
     )
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.parameters import configure
+from zobench.runner.environment import level_note
 from zobench.runner.factory import DEFAULT, load_parts
 from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import step_record
@@ -123,8 +124,8 @@ def _sources(work: _Bench) -> bool:
     return all(same)
 
 
-def _digest(report: VerificationReport, check: str, own: str, declared: object) -> bool:
-    told = "as declared" if own == declared else f"{str(declared)[:16]}… declared"
+def _digest(report: VerificationReport, check: str, own: str, declared: object, note: str = "") -> bool:
+    told = "as declared" if own == declared else f"{str(declared)[:16]}… declared" + (note and f"; {note}")
     return report.add(check, "passed" if own == declared else "failed", f"{own[:16]}… here, {told}")
 
 
@@ -136,7 +137,8 @@ def _weights(work: _Bench) -> None:
     try:
         if not _trajectory(work, space):
             return
-        _digest(report, "weights", space.digest(), report.submission.run["weights_digest"])
+        note = level_note(report.submission.environment, spec)
+        _digest(report, "weights", space.digest(), report.submission.run["weights_digest"], note)
         evaluate(report, spec, work.bench, work.tolerance)
         if work.demands.test_seed is not None:
             evaluate_elsewhere(report, spec, work.bench, work.demands.test_seed)

@@ -26,6 +26,7 @@ from typing import Protocol
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.directions import Direction
 from zobench.zo.draw_cache import KEEP_BYTES
 from zobench.zo.objective import Objective
@@ -66,7 +67,7 @@ class Displaced:
 
     def add_(self, tensor: torch.Tensor, name: str) -> None:
         if name in self.tensors:
-            tensor.add_(self.tensors[name].to(tensor.dtype), alpha=self.scale)
+            add_scaled_(tensor, self.tensors[name], self.scale)
 
     def touches(self, name: str) -> bool:
         return name in self.tensors and self.scale != 0.0

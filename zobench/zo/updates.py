@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_, add_square_
 from zobench.zo.directions import Direction
 from zobench.zo.engine import BoundEngine
 from zobench.zo.estimators import Estimate, dense
@@ -75,7 +76,7 @@ class Update(ABC):
             with engine.editing(name) as theta:
                 if rate:
                     theta.mul_(1.0 - lr * rate)
-                theta.add_(step.to(theta.dtype), alpha=-lr)
+                add_scaled_(theta, step, -lr)
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
@@ -182,7 +183,7 @@ class Momentum(Update):
         # As in torch.optim.SGD, the first step is not damped.
         if self.count == 1:
             return m.copy_(gradient)
-        return m.mul_(self.beta).add_(gradient, alpha=1.0 - self.dampening)
+        return add_scaled_(m.mul_(self.beta), gradient, 1.0 - self.dampening)
 
 
 class Adam(Update):
@@ -197,8 +198,8 @@ class Adam(Update):
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         m, v = self.slot("first", name, gradient), self.slot("second", name, gradient)
-        m.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
-        v.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
+        add_scaled_(m.mul_(self.beta1), gradient, 1.0 - self.beta1)
+        add_square_(v.mul_(self.beta2), gradient, 1.0 - self.beta2)
         first = m / (1.0 - self.beta1**self.count)
         return first / ((v / (1.0 - self.beta2**self.count)).sqrt_() + self.delta)
 

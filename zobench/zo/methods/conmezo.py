@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, dense, two_sided
@@ -141,7 +142,7 @@ class Conmezo(ZerothOrder):
             g = dense(cone, estimate, name)
             held = cone.momentum.get(name)
             cone.momentum[name] = (
-                g.mul_(1 - beta) if held is None else g.mul_(1 - beta).add_(held, alpha=beta)
+                g.mul_(1 - beta) if held is None else add_scaled_(g.mul_(1 - beta), held, beta)
             )
         cone.settle()
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_, add_square_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.parameters import Bounds, Count, FractionBelowOne, Parameters, Positive, Rate
@@ -90,7 +91,7 @@ class SignOfMomentum(Update):
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         m = self.slot("first", name, gradient)
-        return m.mul_(self.beta).add_(gradient, alpha=1.0 - self.beta).sign()
+        return add_scaled_(m.mul_(self.beta), gradient, 1.0 - self.beta).sign()
 
 
 def on_grid(values: torch.Tensor, bits: int, block: int) -> torch.Tensor:
@@ -114,9 +115,9 @@ class CoarseAdam(Adam):
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         m = self.slot("first", name, gradient)
         v = self.slot("second", name, gradient)
-        m.mul_(self.beta1).add_(gradient, alpha=1.0 - self.beta1)
+        add_scaled_(m.mul_(self.beta1), gradient, 1.0 - self.beta1)
         m.copy_(on_grid(m, self.bits, min(self.block, m.numel())))
-        v.mul_(self.beta2).addcmul_(gradient, gradient, value=1.0 - self.beta2)
+        add_square_(v.mul_(self.beta2), gradient, 1.0 - self.beta2)
         first = m / (1.0 - self.beta1**self.count)
         return first / ((v / (1.0 - self.beta2**self.count)).sqrt_() + self.delta)
 

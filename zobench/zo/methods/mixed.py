@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction, groups_by_layer
 from zobench.zo.engine import Engine
@@ -78,7 +79,7 @@ class Mixed(ZerothOrder):
                 step = step + first * self._grads[name]
             if lr != 0.0 and isinstance(step, torch.Tensor):
                 with self.engine.editing(name) as theta:
-                    theta.add_(step.to(theta.dtype), alpha=-lr)
+                    add_scaled_(theta, step, -lr)
         self._grads = {}
         return {}
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.methods.first_order import FirstOrder
@@ -62,12 +63,12 @@ class Clipped(Update):
         """h <- beta2 h + (1 - beta2) * estimate; one that is not finite is left out."""
         if bool(estimate.isfinite().all()):
             h = self.slot("curvature", name, estimate)
-            h.mul_(self.config.beta2).add_(estimate, alpha=1.0 - self.config.beta2)
+            add_scaled_(h.mul_(self.config.beta2), estimate, 1.0 - self.config.beta2)
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         c = self.config
         m, h = self.slot("first", name, gradient), self.slot("curvature", name, gradient)
-        m.mul_(c.beta1).add_(gradient, alpha=1.0 - c.beta1)
+        add_scaled_(m.mul_(c.beta1), gradient, 1.0 - c.beta1)
         return (m / (c.gamma * h).clamp_min(c.zeta)).clamp_(-1.0, 1.0)
 
 

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import torch
 
 from zobench.zo import noise
+from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction
 from zobench.zo.estimators import Estimate, two_sided
@@ -142,7 +143,7 @@ class ZoAdamu(ZerothOrder):
             if lr != 0.0:
                 step = m / v.add_(self.config.delta).sqrt_()
                 with self.engine.editing(name) as theta:
-                    theta.add_(step.to(theta.dtype), alpha=-lr * slope)
+                    add_scaled_(theta, step, -lr * slope)
             direction.mean[name] = m
         return {}
 
