@@ -30,6 +30,17 @@ def test_weights_come_back_also_after_compaction(row, make_run, bench, tmp_path)
     assert replay(tmp_path / "runs" / outcome.run_id, parts=PARTS) == report
 
 
+def test_another_revision_of_the_method_is_named_and_not_replayed(make_run, bench, tmp_path):
+    outcome = run_one(Job(make_run()), tmp_path, bench)
+    tables = {name: t.to_pylist() for name, t in read_run(tmp_path, outcome.run_id).items()}
+    environment = json.loads(tables["runs"][0]["environment"])
+    environment["digests"]["method"] = "7"
+    tables["runs"][0]["environment"] = json.dumps(environment)
+    RunFolder(tmp_path / outcome.run_id).finish("done", tables)
+    with pytest.raises(ValueError, match=r"made by revision 7 of mezo, this is revision 1: .* version"):
+        replay(tmp_path / outcome.run_id, parts=PARTS)
+
+
 def test_a_record_cannot_have_code_run(make_run, bench, tmp_path, monkeypatch):
     """Whoever made the results asks for remote code in the recorded specification: nothing is loaded."""
     outcome = run_one(Job(make_run()), tmp_path, bench)

@@ -54,7 +54,7 @@ class PooledEncoder(torch.nn.Module):
 def _head(width: int, like: torch.Tensor) -> torch.nn.Linear:
     head = torch.nn.utils.skip_init(torch.nn.Linear, width, HEAD_CLASSES)
     # NumPy's draws in float64, rounded to float32: those of torch.randn depend on the level of the processor.
-    draws = np.random.Generator(np.random.PCG64(HEAD_SEED)).standard_normal(tuple(head.weight.shape))
+    draws = np.random.default_rng(HEAD_SEED).standard_normal(tuple(head.weight.shape))
     with torch.no_grad():
         head.weight.copy_(torch.from_numpy(draws * HEAD_STD))
         head.bias.zero_()

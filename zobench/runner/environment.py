@@ -66,6 +66,24 @@ def _installed(name: str) -> str | None:
         return None
 
 
+def revision_problem(recorded: Mapping[str, Any], name: str, revision: int) -> str | None:
+    """Why a run's steps cannot be followed by this version of its method; ``None`` if they can.
+
+    Args:
+        recorded: the run's environment record.
+        name, revision: the method and its revision here.
+    """
+    made_by = str(recorded.get("digests", {}).get("method", "1"))
+    if made_by == str(revision):
+        return None
+    version, commit = recorded.get("zobench", "unknown"), recorded.get("git_commit")
+    with_commit = f" at commit {str(commit)[:12]}" if commit else ""
+    return (
+        f"made by revision {made_by} of {name}, this is revision {revision}: use the zobench that made it, "
+        f"version {version}{with_commit}"
+    )
+
+
 def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
     """Why weights rebuilt here may differ in their last bits from the recorded ones; empty where they may
     not.

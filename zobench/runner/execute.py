@@ -70,7 +70,7 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
 
 def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
     """What decides a run's identity besides its specification: digests of model, data and schema, and the
-    revisions of how the model is run and its rows are scored where these are above 1."""
+    revisions of the method, of how the model is run and of how its rows are scored, where above 1."""
     if spec.unlearning is not None and spec.unlearning.pair is not None:
         from zobench.runner.pairs import ensure
 
@@ -80,6 +80,8 @@ def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
         more["way"] = str(way)
     if spec.unlearning is None and (scoring := bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
+    if (method := bench.parts.method(spec.method.name).card.revision) > 1:
+        more["method"] = str(method)
     return {**identifying(lm.identity.digest, bench.about(spec).digest), **more}
 
 

@@ -24,6 +24,7 @@ from zobench.store import files
 from zobench.store.reader import read
 from zobench.store.writer import FINAL_STATUSES
 from zobench.tasks.catalogue import TASKS
+from zobench.zo.methods.catalogue import METHODS
 
 FILE = "digests.json"
 Remembered = dict[str, list[str]]
@@ -49,6 +50,8 @@ class KnownRuns:
         more = self._digests.get(revisions_key(spec))
         if model is None or data is None or more is None or stamps != [model[0], data[0]]:
             return None
+        if more[0] != revisions_stamp(spec):
+            return None
         return self._outcomes.get(spec.run_id({**identifying(model[1], data[1]), **json.loads(more[1])}))
 
     def learn(self, spec: RunSpec, digests: dict[str, str]) -> None:
@@ -59,7 +62,7 @@ class KnownRuns:
         for key, stamp, digest in (
             (model_key(spec.model), model_stamp(spec.model), digests["model"]),
             (data_key(spec), data_stamp(spec.task), digests["data"]),
-            (revisions_key(spec), model_stamp(spec.model), json.dumps(more, sort_keys=True)),
+            (revisions_key(spec), revisions_stamp(spec), json.dumps(more, sort_keys=True)),
         ):
             if stamp is not None:
                 self._new[key] = [stamp, digest]
@@ -97,7 +100,15 @@ def data_key(spec: RunSpec) -> str:
 
 
 def revisions_key(spec: RunSpec) -> str:
-    return f"revisions {model_key(spec.model)} {component_key(spec.task)}"
+    return f"revisions {model_key(spec.model)} {component_key(spec.task)} {spec.method.name}"
+
+
+def revisions_stamp(spec: RunSpec) -> str | None:
+    """Stamp of what decides which revisions a run is made by, beside model and data; ``None`` for methods of
+    plugins."""
+    if spec.method.name not in METHODS or (model := model_stamp(spec.model)) is None:
+        return None
+    return f"{model} {code_stamp('zo', 'tasks')}"
 
 
 def model_stamp(ref: ModelRef) -> str | None:

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.environment import level_note
-from zobench.runner.factory import DEFAULT, load_parts
+from zobench.runner.environment import level_note, revision_problem
+from zobench.runner.factory import DEFAULT, Parts, load_parts
 from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
@@ -27,7 +27,9 @@ from zobench.zo.method import Method
 if TYPE_CHECKING:
     import torch
 
+    from zobench.models.base import LanguageModel
     from zobench.zo.base import Optimizer, StepRecord
+    from zobench.zo.space.base import ParameterSpace
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +101,11 @@ def replay(
         raise ValueError(f"run {path.name} is {row['status']}: it has no final weights to compare with")
     spec = RunSpec.model_validate_json(row["spec"])
     records = [step_record(r) for r in tables.get("steps", [])]
-    if to is not None and not 0 <= to <= len(records):
-        raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {to}")
-    workshop = load_parts(parts)
-    lm = workshop.load_model(_trusted(spec.model, path, trust_code))
-    if lm.identity.digest != row["model_digest"]:
-        raise ValueError(
-            f"model {spec.model.name!r} is not the one of the run: its weights have another digest"
-        )
     at = len(records) if to is None else to
+    if not 0 <= at <= len(records):
+        raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {at}")
+    workshop, environment = load_parts(parts), json.loads(row["environment"] or "{}")
+    lm = _base_model(workshop, spec, row, _trusted(spec.model, path, trust_code))
     space = workshop.space(spec.space, lm.module)
     try:
         optimizer = workshop.optimizer(spec, space)
@@ -118,25 +116,43 @@ def replay(
         space.restore(kept)
         digest, exported = space.digest(), ""
         if export is not None and rebuilt == row["weights_digest"]:
-            from zobench.runner.exporting import Origin
-            from zobench.runner.exporting import export as write
-
-            exported = write(Path(export), lm, space, Origin(path.name, row["row"], spec, at, digest))
+            exported = _exported(Path(export), lm, space, (path.name, row["row"], spec, at, digest))
     finally:
         space.remove()
-    name = spec.method.name
     return ReplayReport(
         path.name,
         row["row"],
-        name,
+        spec.method.name,
         len(records),
         row["weights_digest"],
         rebuilt,
         at,
         digest,
         exported,
-        level_note(json.loads(row["environment"] or "{}"), spec),
+        level_note(environment, spec),
     )
+
+
+def _exported(
+    target: Path, lm: LanguageModel, space: ParameterSpace, origin: tuple[str, str, RunSpec, int, str]
+) -> str:
+    from zobench.runner.exporting import Origin, export
+
+    return export(target, lm, space, Origin(*origin))
+
+
+def _base_model(workshop: Parts, spec: RunSpec, row: dict[str, Any], ref: ModelRef) -> LanguageModel:
+    """The model that the run started from; ``ValueError`` if that is another one here, or the method has
+    another revision."""
+    card = workshop.method(spec.method.name).card
+    if problem := revision_problem(json.loads(row["environment"] or "{}"), card.name, card.revision):
+        raise ValueError(f"run {row['run_id']} cannot be replayed: {problem}")
+    lm = workshop.load_model(ref)
+    if lm.identity.digest != row["model_digest"]:
+        raise ValueError(
+            f"model {spec.model.name!r} is not the one of the run: its weights have another digest"
+        )
+    return lm
 
 
 def _trusted(model: ModelRef, run: Path, trust_code: bool) -> ModelRef:

@@ -61,6 +61,10 @@ class GenerationTask(Task):
         self.attackable = prompt.fields
         self.chance = 0.0
 
+    def revision(self, lm: LanguageModel) -> int:
+        """That of the extractor: an answer that is read in another way is scored in another way."""
+        return self.reads.version
+
     def target(self, example: Example) -> str:
         """The text to learn: the worked solution where the row has one (``meta["solution"]``),
         else the answer."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zobench.zo.base import Cost, StepRecord
 
 
-REVISIONS = ("way", "scoring")
+REVISIONS = ("way", "scoring", "method")
 """What else than digests a run's identity may hold."""
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.parameters import configure
-from zobench.runner.environment import level_note
+from zobench.runner.environment import level_note, revision_problem
 from zobench.runner.factory import DEFAULT, load_parts
 from zobench.runner.process_cache import Workbench
 from zobench.runner.replaying import step_record
@@ -109,6 +109,9 @@ def _threads(recorded: object) -> Iterator[None]:
 
 def _identity(work: _Bench) -> bool:
     found = list(claims.contradictions(work.report.submission))
+    card = work.bench.parts.method(work.spec.method.name).card
+    if problem := revision_problem(work.report.submission.environment, card.name, card.revision):
+        found.append(problem)
     detail = listed(found) if found else "run id, specification and row agree"
     return work.report.add("identity", "failed" if found else "passed", detail)
 

@@ -42,6 +42,8 @@ class MethodCard:
             (not so with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper is silent; differences from the authors' code.
         needs: what the run must give it besides the step's minibatch (see ``zobench.zo.method_data``).
+        revision: which arithmetic this is, from 1. Raised whenever the same losses would give other weights;
+            above 1 it is part of a run's identity. CHANGELOG.md says what each revision changed.
     """
 
     name: str
@@ -56,6 +58,7 @@ class MethodCard:
     in_span: bool = False
     notes: str = ""
     needs: tuple[Need, ...] = ()
+    revision: int = 1
 
 
 @dataclass(frozen=True, slots=True)

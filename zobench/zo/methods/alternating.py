@@ -74,6 +74,7 @@ class Alternating(Method):
         replay="checkpoint",
         notes="Step sizes, number of queries and smoothing radius of the paper were not available. The "
         "declared mean cost is that of a round; what follows the last round costs zeroth-order steps.",
+        revision=2,
     )
 
     def __init__(

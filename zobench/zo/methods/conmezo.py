@@ -110,6 +110,7 @@ class Conmezo(ZerothOrder):
         in_span=True,
         notes="m starts at 0 and z = u then. The warm-up eases linearly (the authors' curve was not found); "
         "their README has beta 0.95. m does not move on a refused step.",
+        revision=2,
     )
 
     @classmethod

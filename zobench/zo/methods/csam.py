@@ -65,6 +65,7 @@ class Csam(Looking):
         order="first",
         replay="checkpoint",
         notes="Formula from a reading note of the paper; l is the minibatch's loss where examples have none.",
+        revision=2,
     )
 
     @classmethod

@@ -95,6 +95,7 @@ class Deepzero(ZerothOrder):
         "coordinate's layer counts as one forward, so that methods stay comparable. The one-off pruning is "
         "not in passes_per_step. The authors' RGE leaves out the factor d and normalizes; here plain "
         "Gaussian directions. Meant for small networks from scratch. Needs an exact mode.",
+        revision=2,
     )
 
     def __init__(

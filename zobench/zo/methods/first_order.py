@@ -114,6 +114,7 @@ class Adamw(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="Moments in float32. Forward plus backward counts as 3 forwards.",
+        revision=2,
     )
 
     @classmethod
@@ -137,6 +138,7 @@ class FirstOrderSgd(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="Forward plus backward counts as 3 forwards.",
+        revision=2,
     )
 
     @classmethod

@@ -79,6 +79,7 @@ class WeightAveraging(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="The average is held fixed between snapshots; the first snapshot replaces theta.",
+        revision=2,
     )
 
     def __init__(
@@ -140,6 +141,7 @@ class CurvaturePenalty(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="Hessian and third derivative by central differences of gradients.",
+        revision=2,
     )
 
     @classmethod

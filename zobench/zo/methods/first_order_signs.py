@@ -134,6 +134,7 @@ class PlainAdam(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="AdamW without decay. Forward plus backward counts as 3 forwards.",
+        revision=2,
     )
 
     @classmethod
@@ -201,6 +202,7 @@ class QuantizedAdam(FirstOrder):
         replay="checkpoint",
         notes="Linear rounding per block, where the source's 8-bit optimizer has a dynamic code; the second "
         "moment stays exact. Simulated: the state takes as much memory as Adam's.",
+        revision=2,
     )
 
     @classmethod

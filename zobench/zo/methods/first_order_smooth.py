@@ -146,6 +146,7 @@ class Sam(Looking):
         formula="Adam on grad L(theta + rho g/||g||), g = grad L(theta)",
         order="first",
         replay="checkpoint",
+        revision=2,
     )
 
     @classmethod
@@ -169,6 +170,7 @@ class GradientPenalty(Looking):
         order="first",
         replay="checkpoint",
         notes="The Hessian's product with the direction by a one-sided difference of gradients.",
+        revision=2,
     )
 
     @classmethod
@@ -194,6 +196,7 @@ class RandomizedSmoothing(Looking):
         order="first",
         replay="checkpoint",
         notes="The recorded loss is the mean over the displaced weights.",
+        revision=2,
     )
 
     @classmethod

@@ -82,6 +82,7 @@ class LozoM(ZerothOrder):
         replay="scalars",
         notes="Momentum on vectors is not described in what we have: they take plain SGD steps. State is "
         "4 r / n bytes per entry of a matrix; 4 is declared, the worst case r = n.",
+        revision=2,
     )
 
     @classmethod

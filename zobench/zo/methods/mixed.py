@@ -139,6 +139,7 @@ class ZoFoHybrid(Mixed):
         notes="Which layers are which is a choice: the paper's details were not verified. The SPSA pair "
         "moves the "
         "zeroth-order tensors only. One pass of backpropagation counts 3 forwards though it stops early.",
+        revision=2,
     )
 
     def __init__(
@@ -218,6 +219,7 @@ class Addax(Mixed):
         "their own, and a part without rows is skipped. The paper's threshold is per task and no default "
         "here. divide_by() splits the step's minibatch instead. The paper's in-place SGD inside the backward "
         "hook is memory, not arithmetic; here the gradient exists as a whole.",
+        revision=2,
     )
 
     def __init__(

@@ -70,6 +70,7 @@ class RAdazo(OneSidedMoments):
         replay="scalars",
         notes="The paper draws directions from the unit sphere with a factor d; N(0, I) has the same "
         "estimate up to the fluctuation of the length, and needs no sweep for the norm.",
+        revision=2,
     )
 
     def make_update(self) -> RefinedAdam:

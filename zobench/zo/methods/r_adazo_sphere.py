@@ -51,6 +51,7 @@ class RAdazoSphere(ZerothOrder):
         unbiased=True,
         notes="unbiased speaks of the estimate; the update is R-AdaZO's. The unit sphere of the notes on the "
         "paper is scaled by sqrt(d), so that E[u u^T] = I.",
+        revision=2,
     )
 
     @classmethod

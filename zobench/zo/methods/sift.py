@@ -126,6 +126,7 @@ class Sift(FirstOrder):
         notes="The authors also localize where to intervene, by a common subspace or by layer; not here. "
         "Singular vectors of singular value zero are left out, of the momenta and of the joined frames. What "
         "is tuned and is no whole matrix stays.",
+        revision=2,
     )
 
     @classmethod

@@ -55,6 +55,7 @@ class SubspaceMezo(ZerothOrder):
         replay="scalars",
         notes="Vectors take vector_scale * eta (see zo-muon), so a step leaves the measured span where both "
         "kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
+        revision=2,
     )
 
     @classmethod

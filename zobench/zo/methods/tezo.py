@@ -161,6 +161,7 @@ class TezoM(Tezo):
         replay="scalars",
         notes=_UNKNOWN + "State is r numbers per matrix and one per entry of a vector; 4 bytes per entry are "
         "declared, the case of vectors alone.",
+        revision=2,
     )
 
     @classmethod
@@ -184,6 +185,7 @@ class TezoAdam(Tezo):
         replay="scalars",
         notes=_UNKNOWN + "Bias correction as in Adam is our choice. State is 2 r numbers per matrix; 8 bytes "
         "per entry are declared, the case of vectors alone.",
+        revision=2,
     )
 
     @classmethod

@@ -58,6 +58,7 @@ class ZoAdam(ZerothOrder):
         unbiased=True,
         notes="unbiased speaks of the estimate; the update is Adam's. ZO-Bench steps torch Adam once per "
         "tensor.",
+        revision=2,
     )
 
     @classmethod

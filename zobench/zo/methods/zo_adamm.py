@@ -72,6 +72,7 @@ class ZoAdamm(OneSidedMoments):
         replay="scalars",
         notes="Unconstrained case of a method for constrained black boxes; delta guards entries that were "
         "never touched. Unit-sphere directions replaced by N(0, I), as in r-adazo.",
+        revision=2,
     )
 
     def make_update(self) -> AmsGrad:

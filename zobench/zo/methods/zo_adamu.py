@@ -110,6 +110,7 @@ class ZoAdamu(ZerothOrder):
         "annealed ones. sqrt(alpha) is read as the standard deviation. v has no memory in the formula (a "
         "function of the step's two draws), so the state is m alone. The annealing formula is only partly "
         "verified. m does not move on a refused step.",
+        revision=2,
     )
 
     @classmethod

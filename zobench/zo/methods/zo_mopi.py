@@ -99,6 +99,7 @@ class ZoMopi(ZerothOrder):
         notes="Known from abstract and a secondary note. Ours: orthonormal P as in ZO-Muon, the "
         "projection of K onto a new P, all default values. State is 8 (r + k) / m bytes per entry of a "
         "matrix; 16 are declared, the worst case r = k = m.",
+        revision=2,
     )
 
     @classmethod

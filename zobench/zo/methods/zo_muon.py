@@ -133,6 +133,7 @@ class ZoMuon(ZerothOrder):
         "applies the last; here P is drawn once per interval from a seed of its own. It fixes 1e-7 for "
         "vectors whatever eta is; here that is vector_scale * eta, so that eta = 0 moves nothing. Z_i are "
         "redrawn from seeds, not stored.",
+        revision=2,
     )
 
     @classmethod

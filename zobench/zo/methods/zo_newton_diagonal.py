@@ -76,6 +76,7 @@ class ZoNewtonDiagonal(ZerothOrder):
         notes="The paper gives the estimator, not an optimizer: running mean, bias correction, absolute "
         "value and floor are ours. unbiased speaks of the gradient estimate. eps is 10 times MeZO's, because "
         "second differences lose twice the digits.",
+        revision=2,
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -49,6 +49,7 @@ class ZoSgdMomentum(ZerothOrder):
         replay="scalars",
         unbiased=True,
         notes="Effective step size eta / (1 - beta), as torch SGD.",
+        revision=2,
     )
 
     @classmethod
