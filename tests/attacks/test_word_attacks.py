@@ -30,6 +30,7 @@ from zobench.attacks.mscr import MSCR, ControlledConfig, ControlledMSCR, MSCRCon
 from zobench.attacks.similarity import DEFAULT_ENCODER, SentenceSimilarity, angular, full_name
 from zobench.attacks.word_attack import vocabulary
 from zobench.attacks.words import changed_words, words
+from zobench.models.way import Way
 
 TEXT = "the small film does not carry every single scene , but the film is quick and the river long"
 
@@ -248,7 +249,12 @@ def test_masked_filler_reads_the_place_and_pads():
         return SimpleNamespace(logits=torch.where(here & follows_film, answer, logits))
 
     lm = SimpleNamespace(
-        tokenizer=Tokenizer(), module=module, architecture="masked", max_length=9, device=torch.device("cpu")
+        tokenizer=Tokenizer(),
+        module=module,
+        architecture="masked",
+        max_length=9,
+        device=torch.device("cpu"),
+        way=Way(),
     )
     filler = MaskedFiller(lm, top=8, batch=2)
     text = "film movie house " * 40
@@ -258,6 +264,9 @@ def test_masked_filler_reads_the_place_and_pads():
     assert first == again
     assert len(shapes) == 1, "two distinct places fit one batch"
     assert shapes[0][1] <= 9
+    lm.way = Way(rows="single")
+    assert MaskedFiller(lm, top=8, batch=2)([(text, 5, 10), ("film big", 5, 8)]) == [first, short]
+    assert len(shapes) == 3, "a model whose logits change with padding gets its rows apart"
     with pytest.raises(ValueError, match="not a masked one"):
         MaskedFiller(SimpleNamespace(architecture="causal", identity=SimpleNamespace(name="x")))
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from zobench.attacks.lexical import readable
+from zobench.models.batching import grouped
 
 WINDOW = 600
 """Characters of context on each side."""
@@ -41,7 +42,10 @@ class MaskedFiller:
         )
         for at in range(0, len(fresh), self._batch):
             chunk = fresh[at : at + self._batch]
-            self._known.update(zip(chunk, self._fill(chunk), strict=True))
+            lengths = [len(self._row(*c)) for c in chunk]
+            for rows in grouped(lengths, self._lm.way.rows):
+                together = [chunk[i] for i in rows]
+                self._known.update(zip(together, self._fill(together), strict=True))
         return [self._known[c] for c in contexts]
 
     def _fill(self, contexts: list[tuple[str, str]]) -> list[list[tuple[str, float]]]:

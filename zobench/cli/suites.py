@@ -65,8 +65,11 @@ def plan(
         typer.echo(json.dumps(body, indent=1))
         return
     from zobench.cli.plan_view import print_plan
+    from zobench.suite.joins import joins
 
     print_plan(wanted, estimate(wanted))
+    for sentence in joins(wanted):
+        typer.echo(f"note: {sentence}")
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:

@@ -93,6 +93,19 @@ def _config_here(ref: ModelRef) -> Any:
     return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **pinned)
 
 
+def tokenizer_of(ref: ModelRef) -> Any | None:
+    """The tokenizer of a causal model that lies on this machine; ``None`` for others, and where it cannot be
+    read without code from a repository."""
+    here = ref.name.startswith(("builtin:", "package:")) or Path(ref.name).expanduser().is_dir()
+    if not here or ref.trust_remote_code:
+        return None
+    folder = resolve(ref).folder
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if architecture_of(ref, config, folder) != "causal":
+        return None
+    return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
+
+
 def problems(ref: ModelRef) -> list[str]:
     """Why a local folder cannot run, one sentence each; hub ids, built-in models and folders that need code
     of their own are not looked at."""

@@ -107,9 +107,11 @@ def score(
     from lm_eval.models.huggingface import HFLM
 
     lm.module.eval()
+    # The harness pads in its own way: a model whose logits change with padding gets one row at a time.
+    size = batch_size if lm.way.rows == "padded" else 1
     with _quiet():
         wrapped = HFLM(
-            pretrained=lm.module, tokenizer=lm.tokenizer, batch_size=batch_size, max_length=lm.max_length
+            pretrained=lm.module, tokenizer=lm.tokenizer, batch_size=size, max_length=lm.max_length
         )
         raw = lm_eval.evaluate(
             wrapped, task_dict=loaded, limit=limit, bootstrap_iters=0, log_samples=True, verbosity="ERROR"

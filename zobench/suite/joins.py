@@ -1,0 +1,61 @@
+"""Places where one token would span the prompt and the answer: said at planning, as scores then leave part of
+the answer out or count part of the prompt.
+
+An option is what a text with it has more tokens than the prompt alone. Where the tokenizer merges the last
+characters of the prompt with the first ones of the option, the two texts part before the prompt's end.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zobench.models.encoding import encode_plain
+from zobench.spec import Component, ModelRef
+from zobench.suite.plan import Plan
+from zobench.tasks.prompts import Prompt
+
+
+def joins(plan: Plan) -> list[str]:
+    """One sentence for each model, task and label word where a token spans the join; models whose tokenizer
+    does not lie on this machine are left out, as are answers that only the rows know."""
+    from zobench.models.inspection import tokenizer_of
+
+    told: list[str] = []
+    runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
+    cells = {(r.spec.model, r.spec.task.model_dump_json()): r.spec for r in runs if r.spec.unlearning is None}
+    for spec in cells.values():
+        prompt = _prompt(spec.task)
+        tokenizer = tokenizer_of(spec.model) if prompt is not None and prompt.words else None
+        if prompt is None or tokenizer is None:
+            continue
+        for word in spanned(tokenizer, prompt):
+            told.append(_sentence(spec.model, spec.task, prompt, word))
+    return told
+
+
+def spanned(tokenizer: Any, prompt: Prompt) -> list[str]:
+    """Label words whose first token begins inside the template."""
+    if not prompt.tail:
+        return []
+    before = encode_plain(tokenizer, prompt.tail)
+    texts = {word: prompt.tail + prompt.separator + word for word in prompt.words}
+    return [w for w, text in texts.items() if encode_plain(tokenizer, text)[: len(before)] != before]
+
+
+def _prompt(task: Component) -> Prompt | None:
+    from zobench.parameters import configure
+    from zobench.plugins import lookup
+    from zobench.tasks.classification import PromptedClassification
+
+    found = lookup("tasks", task.name)
+    if not issubclass(found, PromptedClassification):
+        return None
+    made: PromptedClassification = found(configure(found.Config, task.params))
+    return made.prompt
+
+
+def _sentence(model: ModelRef, task: Component, prompt: Prompt, word: str) -> str:
+    return (
+        f"{model.name} on {task.name}: one token spans the end of template {prompt.template!r} and the label "
+        f"{word!r}, so that the label is not scored whole; end the template with a whole word"
+    )
