@@ -158,6 +158,17 @@ def test_a_causal_model_that_sees_later_tokens_is_refused(
         probe(module, "causal", name, fill=1, special=(0, 1, 2))
 
 
+@pytest.mark.parametrize(
+    ("name", "right"), [("prophetnet", False), ("bart", True), ("rwkv", True), ("xlstm", True)]
+)
+def test_padding_behind_rows_is_tried_where_padding_before_them_fails(
+    kinds: ModuleType, name: str, right: bool
+) -> None:
+    _, way = _tiny(kinds, name, "causal")
+    assert way.right == right
+    assert ("no unlearning" in str(way)) != right
+
+
 @torch.inference_mode()
 def test_columns_that_were_not_asked_for_are_cut(kinds: ModuleType) -> None:
     module, way = _tiny(kinds, "trocr", "causal")

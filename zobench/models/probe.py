@@ -9,7 +9,8 @@ Trials, each a forward of at most two rows of 12 tokens:
 
 * *causality*: the last token changed; earlier logits must stay, else the model is refused as causal;
 * *padding*: both rows in one batch, with positions from 0, from behind the padding index, or the model's own;
-  where none passes, batches of equal length, and where these fail too, one row at a time;
+  where none passes, batches of equal length, and where these fail too, one row at a time; there, padding
+  behind the rows is tried too;
 * *cache*: after other rows were decoded, two steps with each cache argument that the forward names, then one
   step after the first row was taken out; where no cache passes, decoding computes whole rows;
 * *columns*: ``logits_to_keep=2`` must give two.
@@ -142,6 +143,11 @@ class _Trials:
         """The way of a causal model."""
         self._look_ahead()
         way = self._padding(self._first_positions(), "left")
+        if (
+            way.rows != "padded"
+            and not self._try("padded behind the rows", self._padded, None, "right").passed
+        ):
+            way = dataclasses.replace(way, right=False)
         way = self._cache(way)
         kept = self.module(self._ids([self.rows[1]]), use_cache=False, logits_to_keep=2).logits
         return dataclasses.replace(way, keeps=kept.shape[1] == 2)

@@ -33,6 +33,8 @@ class Way:
         selects: whether rows that have ended can be taken out of the cache.
         keeps: whether the head honours ``logits_to_keep``; where it does not, its columns are cut.
         token_types: whether an encoder reads which of two texts a token belongs to.
+        right: whether a causal model's logits stay where rows are padded behind their end (unlearning pads
+            there).
     """
 
     first_position: int | None = None
@@ -42,6 +44,7 @@ class Way:
     selects: bool = True
     keeps: bool = True
     token_types: bool = False
+    right: bool = True
 
     def __str__(self) -> str:
         return "; ".join(self.told())
@@ -69,6 +72,8 @@ class Way:
             said.append("ended rows stay in the batch")
         if not self.keeps:
             said.append("logits_to_keep has no effect")
+        if not self.right:
+            said.append("padding behind rows changes their logits: no unlearning")
         if self.token_types:
             said.append("token types of pairs")
         return said or ["as usual"]

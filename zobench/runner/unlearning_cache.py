@@ -269,6 +269,8 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
         raise ValueError(
             f"oracle {s.oracle.name!r} is built differently from the full model {spec.model.name!r}"
         )
+    if not lm.way.right:
+        raise ValueError(f"model {spec.model.name!r}: padding changes its logits, so it cannot be unlearned")
     parts_of = [splits.forget, splits.retain, splits.holdout, *splits.other.values()]
     limit = min(lm.max_length, oracle.max_length)
     refuse_longer(lm.tokenizer, [r for rows in parts_of for r in rows], limit, spec.model.name)
