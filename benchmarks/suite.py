@@ -22,7 +22,7 @@ from runner_fakes import FakeParts
 
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
 
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--train-seconds", type=float, default=8.0)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    bench = Workbench(FakeParts())
+    bench = ProcessCache(FakeParts())
     runs = Path(tempfile.mkdtemp())
     walls, overheads, kept = [], [], []
     for seed in range(args.runs + 1):

@@ -166,18 +166,6 @@ def test_nothing_heavy_before_it_is_needed():
     assert done.returncode == 0, done.stderr
 
 
-# fmt: off
-STILL_AMBIGUOUS = {
-    "Checkpoint", "Column", "Comparison", "Executor", "FewShotConfig", "Folders", "Generate",
-    "Gradient", "Judge", "Kind", "Leaderboard", "Measured", "Method", "Objective", "OptionOrder",
-    "OptionOrderConfig", "Outcome", "Overview", "Pair", "Place", "Position", "Progress", "Results",
-    "Right", "Row", "Run", "Sift", "SiftConfig", "Source", "Study", "Subject", "Table", "Trained",
-    "Training", "Unlearning", "Values",
-}
-# fmt: on
-"""Names that still mean several things within a room or its neighbours; the list may only get shorter."""
-
-
 def test_a_name_means_one_thing_within_a_room_and_its_neighbours():
     """Of public classes and type aliases; rooms are neighbours where one imports the other."""
     homes: dict[str, list[str]] = {}
@@ -196,4 +184,4 @@ def test_a_name_means_one_thing_within_a_room_and_its_neighbours():
         for b in rooms[i + 1 :]
         if a == b or b in near.get(a, ()) or a in near.get(b, ())
     }
-    assert shared == STILL_AMBIGUOUS
+    assert shared == set()

@@ -30,12 +30,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from zobench.runner.execute import run_one
     from zobench.runner.factory import CATALOGUE
     from zobench.runner.jobs import Job
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
 
     if not (path("nano") / "config.json").is_file():
         pytest.skip("the built-in model is not built")
     folder = tmp_path_factory.mktemp("results") / "out"
-    outcome = run_one(Job(PlannedRun(row="mezo", spec=SPEC), "small"), folder / "runs", Workbench(CATALOGUE))
+    outcome = run_one(
+        Job(PlannedRun(row="mezo", spec=SPEC), "small"), folder / "runs", ProcessCache(CATALOGUE)
+    )
     assert outcome.status == "done", outcome.error
     return folder
 

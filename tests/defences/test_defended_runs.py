@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from zobench.runner.execute import run_one
-from zobench.runner.factory import CatalogueParts
+from zobench.runner.factory import CatalogueFactory
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.store.reader import read_run
 from zobench.suite import expand, load
 
@@ -30,7 +30,7 @@ evaluation: {at: [0], test_items: 16, attack_items: 4}
 def tables(tmp_path_factory):
     folder = tmp_path_factory.mktemp("defended")
     (folder / "defended.yaml").write_text(SUITE)
-    bench, found = Workbench(CatalogueParts()), {}
+    bench, found = ProcessCache(CatalogueFactory()), {}
     for planned in expand(load(folder / "defended.yaml")).runs:
         outcome = run_one(Job(planned, "defended"), folder / "runs", bench)
         assert outcome.status == "done"

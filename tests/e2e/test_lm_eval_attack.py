@@ -9,7 +9,7 @@ import pytest
 from e2e.conftest import Command
 
 from zobench import store
-from zobench.tasks.nano import FewShotConfig, NanoSentiment
+from zobench.tasks.nano import NanoFewShotConfig, NanoSentiment
 
 pytest.importorskip("lm_eval")
 ROWS = 30
@@ -48,7 +48,7 @@ executor: {kind: inline}
 
 @pytest.mark.slow
 def test_harness_rows_are_attacked_and_scored_by_the_harness(zobench: Command, tmp_path: Path) -> None:
-    test = NanoSentiment(FewShotConfig()).splits(1).test[:ROWS]
+    test = NanoSentiment(NanoFewShotConfig()).splits(1).test[:ROWS]
     rows = [{"sentence": e.text["sentence"], "label": e.label} for e in test]
     folder = tmp_path / "tasks"
     folder.mkdir()

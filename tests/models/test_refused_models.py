@@ -173,7 +173,7 @@ def test_a_plan_holds_the_attention_and_names_the_model_that_cannot_run(bloom: P
 @torch.no_grad()
 def test_the_longest_row_is_the_longest_that_runs(name: str, padding: int, tmp_path: Path) -> None:
     """Tables of 64 positions of which those up to the padding index are left out."""
-    module: Any = model_kinds.tiny(model_kinds.Kind(name, "masked", (("pad_token_id", padding),)))
+    module: Any = model_kinds.tiny(model_kinds.ModelKind(name, "masked", (("pad_token_id", padding),)))
     tokenizer = type("Stub", (), {"model_max_length": 1 << 30})()
     longest = _max_length(module, module.config, tokenizer, tmp_path)
     module(torch.full((1, longest), 7))

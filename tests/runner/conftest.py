@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.suite.plan import Plan
-from zobench.suite.schema import Executor
+from zobench.suite.schema import ExecutorSettings
 
 
 @pytest.fixture
@@ -35,20 +35,20 @@ def make_run() -> Callable[..., PlannedRun]:
 @pytest.fixture
 def make_plan() -> Callable[..., Plan]:
     def make(*runs: PlannedRun, kind: str = "inline", **more: Any) -> Plan:
-        return Plan(suite="tiny", runs=runs, executor=Executor(kind=kind), **more)
+        return Plan(suite="tiny", runs=runs, executor=ExecutorSettings(kind=kind), **more)
 
     return make
 
 
 @pytest.fixture
-def bench() -> Workbench:
+def bench() -> ProcessCache:
     from runner_fakes import FakeParts
 
-    return Workbench(FakeParts())
+    return ProcessCache(FakeParts())
 
 
 @pytest.fixture
-def do(tmp_path: Path, bench: Workbench) -> Callable[..., Any]:
+def do(tmp_path: Path, bench: ProcessCache) -> Callable[..., Any]:
     """Run one planned run in this process: ``do(planned)`` -> (outcome, tables as lists of rows)."""
     from zobench.runner.execute import Control, run_one
     from zobench.store.reader import read_run

@@ -21,7 +21,7 @@ from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.probe_record import Finding, ProbeRecord
 from zobench.models.way import Way
 from zobench.parameters import configure
-from zobench.runner.factory import CatalogueParts
+from zobench.runner.factory import CatalogueFactory
 from zobench.spec import Component, ModelRef
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.zo.base import Cost, MethodCard, Optimizer, StepRecord
@@ -248,7 +248,7 @@ class Nine(Optimizer):
         self.momentum = {n: t.clone() for n, t in state["momentum"].items()}
 
 
-class FakeParts(CatalogueParts):
+class FakeParts(CatalogueFactory):
     """The tiny things above; methods come from the catalogue unless they are here."""
 
     loads = 0

@@ -12,7 +12,7 @@ from runner_fakes import CountTask, FakeParts, Swap, SwapConfig
 from zobench.attack_card import AttackCard, Column, Table, from_json
 from zobench.attacks.base import AppliedEdit, Measure
 from zobench.attacks.metrics import summarize
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 from zobench.store.reader import SchemaVersionError, read, read_parquet
 from zobench.store.sql import query
@@ -54,7 +54,7 @@ class ShyParts(FakeParts):
 
 @pytest.fixture
 def bench():
-    return Workbench(ShyParts())
+    return ProcessCache(ShyParts())
 
 
 def values(tables, condition="swap", kind="attack", at=None):

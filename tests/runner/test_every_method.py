@@ -15,7 +15,7 @@ from zobench.plugins import entries
 from zobench.runner.execute import run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import PlannedRun
 from zobench.store.reader import read_run
 from zobench.suite import SuiteError, expand, load
@@ -47,8 +47,8 @@ evaluation: {{at: [0], test_items: 2}}
 
 
 @pytest.fixture(scope="module")
-def nano() -> Workbench:
-    return Workbench(CATALOGUE)
+def nano() -> ProcessCache:
+    return ProcessCache(CATALOGUE)
 
 
 def planned(name: str, folder: Path, kind: str | None = None) -> PlannedRun:

@@ -14,8 +14,8 @@ from runner_fakes import WORDS
 
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
-from zobench.runner.method_data import RunSupplies
-from zobench.runner.process_cache import Workbench
+from zobench.runner.method_data import RunMethodData
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.replaying import replay
 from zobench.spec import Budget, Component
 from zobench.store.artifacts import keep_artifacts, read_artifacts
@@ -41,20 +41,20 @@ def rows_of(parts):
     return sorted(tuple(row) for batch, _, _ in parts for row in batch.inputs["ids"].tolist())
 
 
-def test_an_anchor_of_rows_over_batch_size_minibatches_is_the_full_batch(make_run, bench: Workbench):
+def test_an_anchor_of_rows_over_batch_size_minibatches_is_the_full_batch(make_run, bench: ProcessCache):
     spec = make_run().spec
-    supplies = RunSupplies(spec, bench)
+    supplies = RunMethodData(spec, bench)
     train = sorted(tuple(int(w) for w in e.text["text"].split()) for e in bench.data(spec).splits.train)
     for step in (0, 7):
         assert rows_of(supplies.anchor(step, 48 // 8)) == train
     assert rows_of(supplies.anchor(0, 1)) != rows_of(supplies.anchor(1, 1))
-    assert rows_of(supplies.anchor(3, 2)) == rows_of(RunSupplies(spec, bench).anchor(3, 2))
+    assert rows_of(supplies.anchor(3, 2)) == rows_of(RunMethodData(spec, bench).anchor(3, 2))
 
 
 def test_rows_are_split_by_their_tokens(make_run, bench):
     spec = make_run().spec
     lengths = half_long(bench, spec)
-    supplies = RunSupplies(spec, bench)
+    supplies = RunMethodData(spec, bench)
     train = bench.data(spec).splits.train
     words = [[int(w) for w in e.text["text"].split()] for e in train]
     seen = {True: [], False: []}

@@ -16,7 +16,7 @@ from zobench.runner.jobs import Job
 from zobench.spec import Component
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.methods.mezo import Mezo
-from zobench.zo.sanity_checks import TrapWatch, unresolved_share
+from zobench.zo.sanity_checks import SanityWatch, unresolved_share
 
 CASES = {
     "loss-zero": ("mezo", {"lr": 0.05}, {"loss_factor": 0.0}, 0, 30),
@@ -79,7 +79,7 @@ def test_half_precision_underflows_only_where_the_rest_is_lost(precision, trappe
     optimizer = Mezo(config, space, seed=0, engine=Engine(precision=precision))
     objective = Objective(module, lambda m, batch: m(batch).float().square().mean())
     objective.set_batch(torch.ones(1, 8, dtype=torch.bfloat16), sequences=1, tokens=8)
-    watch = TrapWatch(optimizer)
+    watch = SanityWatch(optimizer)
     watch.begin()
     watch.before(0)
     watch.after(optimizer.step(objective))

@@ -54,7 +54,7 @@ def study(gaps):
     ]
     base = {"row": "zero-shot", "task": "nano-sentiment", "metric": "accuracy", "value": 0.9}
     finals += [{**base, "seed": seed, "commit": "abcdefgh"} for seed in range(4)]
-    return robustness.Study(pd.DataFrame(attacks), pd.DataFrame(numbers), pd.DataFrame(finals))
+    return robustness.RobustnessStudy(pd.DataFrame(attacks), pd.DataFrame(numbers), pd.DataFrame(finals))
 
 
 def test_verdicts_follow_the_printed_rule():

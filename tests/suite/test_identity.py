@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from zobench.runner.execute import digests_of
-from zobench.runner.factory import CatalogueParts
-from zobench.runner.process_cache import Workbench
+from zobench.runner.factory import CatalogueFactory
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import RunSpec
 from zobench.suite import expand, load
 from zobench.suite.plan import Plan
@@ -55,11 +55,11 @@ def _spec(suite: str, row: str, task: str, seed: int) -> RunSpec:
 
 
 @pytest.fixture(scope="module")
-def bench() -> Workbench:
-    return Workbench(CatalogueParts())
+def bench() -> ProcessCache:
+    return ProcessCache(CatalogueFactory())
 
 
 @pytest.mark.parametrize("which", PINNED, ids=[" ".join(map(str, key)) for key in PINNED])
-def test_the_id_of_a_shipped_run_does_not_move(which: tuple[str, str, str, int], bench: Workbench) -> None:
+def test_the_id_of_a_shipped_run_does_not_move(which: tuple[str, str, str, int], bench: ProcessCache) -> None:
     spec = _spec(*which)
     assert spec.run_id(digests_of(spec, bench)) == PINNED[which]

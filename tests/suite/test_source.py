@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from zobench.suite.problems import Place
+from zobench.suite.problems import SourcePlace
 from zobench.suite.source import read
 
 
@@ -62,8 +62,8 @@ def test_keys_and_items_have_their_lines(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text("a:\n  b: 1\n\n  c:\n    - x\n    - y\n")
     document = read(path)
-    assert document.place(("a", "c", 1)) == Place(str(path), 6)
-    assert document.place(("a", "c", 7)) == Place(str(path), 4)
+    assert document.place(("a", "c", 1)) == SourcePlace(str(path), 6)
+    assert document.place(("a", "c", 7)) == SourcePlace(str(path), 4)
 
 
 def test_aliases_are_resolved(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_training_rows_are_the_accepted_ones(written: tuple[Path, str]) -> None:
 def test_a_suite_compares_both(written: tuple[Path, str], tmp_path: Path) -> None:
     from zobench.runner.execute import run_one
     from zobench.runner.jobs import Job
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
     from zobench.store.reader import read_run
 
     file, field = written
@@ -67,7 +67,7 @@ def test_a_suite_compares_both(written: tuple[Path, str], tmp_path: Path) -> Non
         "budget:", "evaluation: {test_items: 4}\nbudget:"
     )
     suite.write_text(text, encoding="utf-8")
-    bench, first = Workbench(CATALOGUE), []
+    bench, first = ProcessCache(CATALOGUE), []
     for run in expand(load(suite)).runs:
         outcome = run_one(Job(run, "rephrased"), tmp_path / "runs", bench)
         assert outcome.status == "done", outcome.error

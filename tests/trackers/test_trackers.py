@@ -15,13 +15,13 @@ from runner_fakes import FakeParts
 from zobench.plugins import entries
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.scheduler import run_plan
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
 from zobench.suite import load
 from zobench.suite.plan import Plan
-from zobench.suite.schema import Executor
+from zobench.suite.schema import ExecutorSettings
 
 SUITE = """\
 suite: small
@@ -54,7 +54,7 @@ def done(folder: Path, *trackers: str, **changes: Any) -> Any:
     tracker_fakes.Heard.calls.clear()
     tracker_fakes.Clumsy.steps = 0
     job = Job(planned(**changes), "tiny", trackers=trackers)
-    return run_one(job, folder / "runs", Workbench(FakeParts()))
+    return run_one(job, folder / "runs", ProcessCache(FakeParts()))
 
 
 def test_a_tracker_of_a_plugin_hears_everything_in_order(plugged, tmp_path):
@@ -104,7 +104,9 @@ def test_a_run_that_fails_says_so(plugged, tmp_path):
 
 def test_a_plan_hands_its_trackers_to_its_runs(plugged, tmp_path):
     tracker_fakes.Heard.calls.clear()
-    plan = Plan(suite="tiny", runs=(planned(),), executor=Executor(kind="inline"), trackers=("heard",))
+    plan = Plan(
+        suite="tiny", runs=(planned(),), executor=ExecutorSettings(kind="inline"), trackers=("heard",)
+    )
     run_plan(plan, tmp_path, progress=False, parts="runner_fakes:PARTS")
     assert tracker_fakes.Heard.calls[-1] == ("finished", "done")
 

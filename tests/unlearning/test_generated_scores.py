@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from unlearning_text import word_tokenizer
 
-from zobench.unlearning.evaluate import Measured, PartScores, scores
+from zobench.unlearning.evaluate import MeasuredFacts, PartScores, scores
 from zobench.unlearning.metrics.overlap import halved, states
 from zobench.unlearning.rows import FactRow, tail_tokens
 from zobench.unlearning.scoring import ItemScore
@@ -36,13 +36,13 @@ ITEMS = (
 
 
 def test_value_tokens_alone_and_the_last_words():
-    found = scores(Measured({"forget": PartScores(ROWS, ITEMS, tails=(2, 2))}))
+    found = scores(MeasuredFacts({"forget": PartScores(ROWS, ITEMS, tails=(2, 2))}))
     assert found["forget_exact_memorization"] == pytest.approx((3 / 5 + 1) / 2)
     assert found["forget_value_exact_memorization"] == pytest.approx((1 / 2 + 1) / 2), "template left out"
     assert found["forget_value_extraction_strength"] == pytest.approx((1 / 2 + 1) / 2)
     assert found["forget_value_accuracy"] == 0.5
     assert found["forget_last_2_words"] == 0.5, "the first row misses the last word but one"
-    one = scores(Measured({"forget": PartScores(ROWS, ITEMS, tails=(1, 1))}))
+    one = scores(MeasuredFacts({"forget": PartScores(ROWS, ITEMS, tails=(1, 1))}))
     assert one["forget_last_2_words"] == 1.0, "tails say how many tokens count"
 
 
@@ -55,7 +55,7 @@ def test_tokens_of_the_last_words():
 def test_open_questions_knowmem_and_verbmem_by_hand():
     texts = ("Rosa lives in Tarn", "egon LIVES in new pell.")
     continued = ("in old Tarn", "new Pell")
-    found = scores(Measured({"forget": PartScores(ROWS, ITEMS, texts=texts, continued=continued)}))
+    found = scores(MeasuredFacts({"forget": PartScores(ROWS, ITEMS, texts=texts, continued=continued)}))
     assert found["forget_open_accuracy"] == 0.5, "a value half said is not said"
     assert found["forget_rouge_l_recall"] == pytest.approx((4 / 5 + 1) / 2)
     precision, recall = 4 / 4, 4 / 5
@@ -64,12 +64,12 @@ def test_open_questions_knowmem_and_verbmem_by_hand():
     assert halved(ROWS[0].answer) == ("Rosa lives in", "old Tarn")
     assert found["forget_verbmem"] == pytest.approx((second + 1) / 2)
     silent = PartScores(ROWS[:1], ITEMS[:1], texts=("",), continued=("",))
-    assert scores(Measured({"forget": silent}))["forget_knowmem"] == 0
+    assert scores(MeasuredFacts({"forget": silent}))["forget_knowmem"] == 0
 
 
 def test_an_answer_of_one_word_has_no_second_half():
     one = (row("c", "Tarn", "Tarn"),)
-    found = scores(Measured({"forget": PartScores(one, ITEMS[1:], texts=("Tarn",), continued=("x",))}))
+    found = scores(MeasuredFacts({"forget": PartScores(one, ITEMS[1:], texts=("Tarn",), continued=("x",))}))
     assert "forget_verbmem" not in found
     assert found["forget_open_accuracy"] == 1
 

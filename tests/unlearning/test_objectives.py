@@ -11,7 +11,7 @@ import torch
 from unlearning_models import Toy, batch, tiny_llama, tokens
 
 from zobench.plugins import entries, lookup
-from zobench.unlearning.base import Batch, Context, Objective, loss_function
+from zobench.unlearning.base import Batch, Context, UnlearningObjective, loss_function
 from zobench.unlearning.catalogue import OBJECTIVES
 from zobench.unlearning.metered import Counted, target_of
 from zobench.zo.objective import Meter
@@ -181,7 +181,7 @@ def test_what_forward_passes_cannot_run_says_why(name):
 def test_scalar_objectives_are_open_to_zeroth_order(name):
     found = lookup("objectives", name)
     assert not found.card.zo_refusal
-    assert issubclass(found, Objective)
+    assert issubclass(found, UnlearningObjective)
     assert found.card.form == "scalar"
 
 

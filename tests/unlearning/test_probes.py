@@ -16,7 +16,13 @@ from zobench.unlearning import terms
 from zobench.unlearning.base import Material
 from zobench.unlearning.catalogue import PROBES
 from zobench.unlearning.data import invented_facts
-from zobench.unlearning.probes.inputs import FewShot, FewShotConfig, ForcedPrefix, InputMaterial, Rephrase
+from zobench.unlearning.probes.inputs import (
+    FewShot,
+    FewShotProbeConfig,
+    ForcedPrefix,
+    InputMaterial,
+    Rephrase,
+)
 from zobench.unlearning.probes.interpolate import Interpolate, between
 from zobench.unlearning.probes.noise import WeightNoise, add_noise_, add_noise_of_norm_
 from zobench.unlearning.probes.prune import Prune, PruneConfig, prune_
@@ -233,7 +239,7 @@ def test_shots_never_tell_the_answer():
         assert row.answer not in shown.context
         assert shown.context.count("\nA:") == 4
         assert shown.context.count(row.answer.split()[0]) >= 4, "the same author's facts"
-    other = FewShot(FewShotConfig(same_author=False)).rows(rows, InputMaterial(shots=rows))
+    other = FewShot(FewShotProbeConfig(same_author=False)).rows(rows, InputMaterial(shots=rows))
     assert [r.context for r in other] != [r.context for r in own]
     assert FewShot().rows(rows[5:6], InputMaterial(shots=rows)) == own[5:6], "whatever the other rows"
     with pytest.raises(ValueError, match="0 facts to show, 4 asked"):

@@ -12,7 +12,12 @@ from unlearning_text import texts, word_tokenizer
 from zobench.attacks.words import changed_words
 from zobench.unlearning.data import invented_facts
 from zobench.unlearning.probes.inputs import InputMaterial
-from zobench.unlearning.probes.questions import MscrConfig, MscrEdits, OptionOrder, OptionOrderConfig
+from zobench.unlearning.probes.questions import (
+    MscrConfig,
+    MscrEdits,
+    OptionOrderProbe,
+    OptionOrderProbeConfig,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def material(facts):
 
 
 def test_options_hold_the_right_answer_at_the_asked_place_and_nothing_else_changes(facts, material):
-    probe = OptionOrder(OptionOrderConfig(places=(0, 2, -1)))
+    probe = OptionOrderProbe(OptionOrderProbeConfig(places=(0, 2, -1)))
     for setting, at in zip(probe.settings(), (0, 2, 5), strict=True):
         changed = probe.rows_at(setting, facts, material)
         for row, before in zip(changed, facts, strict=True):
@@ -41,18 +46,18 @@ def test_options_hold_the_right_answer_at_the_asked_place_and_nothing_else_chang
         assert probe.rows_at(setting, changed, material) == changed, "idempotent"
     first, last = (probe.rows_at(s, facts, material)[0].options for s in probe.settings()[::2])
     assert first[1:] == last[:-1], "wrong options keep their order"
-    assert first != OptionOrder().rows(facts, InputMaterial(seed=4))[0].options
+    assert first != OptionOrderProbe().rows(facts, InputMaterial(seed=4))[0].options
 
 
 def test_options_need_wrong_answers_and_a_place(facts, material):
     plain = [dataclasses.replace(facts[0], perturbed_answers=())]
-    assert not OptionOrder().takes(plain[0])
+    assert not OptionOrderProbe().takes(plain[0])
     with pytest.raises(ValueError, match="no perturbed answers"):
-        OptionOrder().rows(plain, material)
+        OptionOrderProbe().rows(plain, material)
     with pytest.raises(ValueError, match="6 options, no place 6"):
-        OptionOrder(OptionOrderConfig(places=(6,))).rows(facts, material)
+        OptionOrderProbe(OptionOrderProbeConfig(places=(6,))).rows(facts, material)
     with pytest.raises(ValueError, match="different"):
-        OptionOrderConfig(places=(1, 1))
+        OptionOrderProbeConfig(places=(1, 1))
 
 
 def test_mscr_edits_words_of_the_question_but_never_the_name(facts, material):

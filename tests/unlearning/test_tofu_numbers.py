@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
-from zobench.unlearning.evaluate import Measured, PartScores, against_oracle, scores
+from zobench.unlearning.evaluate import MeasuredFacts, PartScores, against_oracle, scores
 from zobench.unlearning.rows import FactRow
 from zobench.unlearning.scoring import ItemScore, TruthLosses
 
@@ -30,7 +30,7 @@ def part(name):
         items.append(ItemScore((-nll / count,) * count, flat, (0.0,) * count, (1.0,) * count, flat, flat))
     rows = tuple(FactRow(id=i, question="?", answer="!") for i in STORED["rows"])
     truth = TruthLosses(tuple(found["paraphrased"]), tuple(tuple(w) for w in found["perturbed"]))
-    return Measured({"forget": PartScores(rows, tuple(items), truth)})
+    return MeasuredFacts({"forget": PartScores(rows, tuple(items), truth)})
 
 
 def ratios(name):

@@ -12,7 +12,7 @@ from unlearning_runs import PARTS, people, write_files
 from zobench.runner import run_plan
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import (
     Budget,
     Component,
@@ -27,7 +27,7 @@ from zobench.spec import (
 from zobench.store.reader import read, read_run
 from zobench.suite.components import resolved
 from zobench.suite.plan import Follower, Plan
-from zobench.suite.schema import Executor
+from zobench.suite.schema import ExecutorSettings
 
 FORGET = "forget_value_probability"
 TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")
@@ -86,7 +86,7 @@ def resolved_data(files):
 
 @pytest.fixture(scope="module")
 def bench():
-    return Workbench(PARTS)
+    return ProcessCache(PARTS)
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_a_noise_control_moves_as_far_as_its_run(make, tmp_path):
         suite="tiny",
         runs=(run,),
         followers=(Follower(row="adamw", template=template),),
-        executor=Executor(kind="inline"),
+        executor=ExecutorSettings(kind="inline"),
     )
     summary = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
     assert (summary.done, summary.failed) == (2, [])
@@ -224,7 +224,7 @@ def test_a_run_that_fails_is_recorded_and_takes_its_control_alone(make, tmp_path
         suite="tiny",
         runs=(broken, good),
         followers=(Follower(row="rmu", template=template),),
-        executor=Executor(kind="inline"),
+        executor=ExecutorSettings(kind="inline"),
     )
     summary = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
     assert summary.done == 1

@@ -11,7 +11,7 @@ from unlearning_runs import PARTS, people, write_files
 
 from zobench.plugins import entries
 from zobench.runner import run_plan
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.store.reader import read
 from zobench.suite import SuiteError, expand, load
 from zobench.unlearning.forget_sets import WATERMARK, by_author
@@ -59,7 +59,7 @@ def seen(path):
     """The forget requests that the optimizer of a suite is given, in order."""
     plan = expand(load(path))
     spec = next(r.spec for r in plan.runs if r.group == "method")
-    return Workbench(PARTS).facts(spec).requests
+    return ProcessCache(PARTS).facts(spec).requests
 
 
 FORGET = people()["forget"]

@@ -13,7 +13,7 @@ from unlearning_text import texts, word_tokenizer
 from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.language_model import LoadedModel
-from zobench.runner.factory import CatalogueParts
+from zobench.runner.factory import CatalogueFactory
 from zobench.spec import ModelRef
 from zobench.unlearning import terms
 from zobench.unlearning.data import REFUSALS, invented_facts
@@ -83,7 +83,7 @@ def weights(name: str) -> dict[str, torch.Tensor]:
     return {n: t.detach().clone() for n, t in module.state_dict().items()}
 
 
-class FactsParts(CatalogueParts):
+class FactsParts(CatalogueFactory):
     """The models ``full`` and ``oracle``."""
 
     def load_model(self, ref: ModelRef) -> LoadedModel:

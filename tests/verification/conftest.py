@@ -16,7 +16,7 @@ from runner_fakes import FakeParts
 
 from zobench.runner.execute import run_one
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import parquet_bytes, to_table
@@ -44,7 +44,7 @@ def submitted(tmp_path: Path) -> Callable[..., Path]:
     def make(row: str = "mezo", **changes: Any) -> Path:
         planned = PlannedRun(row=row, spec=make_spec(**changes))
         outcome = run_one(
-            Job(planned, "tiny", command=("secret", "path")), tmp_path / "runs", Workbench(FakeParts())
+            Job(planned, "tiny", command=("secret", "path")), tmp_path / "runs", ProcessCache(FakeParts())
         )
         return write_submission(tmp_path, outcome.run_id, tmp_path / "submissions" / f"{outcome.run_id}.zip")
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from zobench.zo import noise
 from zobench.zo.directions import Gaussian
-from zobench.zo.draw_cache import KEEP_BYTES, KeptDraws
+from zobench.zo.draw_cache import KEEP_BYTES, DrawCache
 from zobench.zo.perturb import Along, Snapshot
 from zobench.zo.source import CounterSource
 from zobench.zo.space import ParameterSpace
@@ -71,7 +71,7 @@ def test_only_room_for_so_many_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
 def test_other_types_draw_as_ever(dtype: torch.dtype) -> None:
     space = _space(dtype)
-    assert KeptDraws(space, {}).room == 0
+    assert DrawCache(space, {}).room == 0
     source = CounterSource(space)
     expected = _drawn_anew(space, source, 2, 0.1)
     found = space.snapshot()
@@ -82,10 +82,10 @@ def test_other_types_draw_as_ever(dtype: torch.dtype) -> None:
 def test_masked_and_large_spaces_keep_nothing() -> None:
     module = nn.Linear(8, 8)
     masked = ParameterSpace(module, ["weight"], kind="mask", indices={"weight": torch.arange(0, 64, 3)})
-    assert KeptDraws(masked, {"weight": 0}).room == 0
+    assert DrawCache(masked, {"weight": 0}).room == 0
     large = nn.Module()
     large.weight = nn.Parameter(torch.empty(KEEP_BYTES // 4))
-    assert KeptDraws(ParameterSpace(large, ["weight"], kind="full"), {"weight": 0}).room == 0
+    assert DrawCache(ParameterSpace(large, ["weight"], kind="full"), {"weight": 0}).room == 0
 
 
 def test_part_of_the_space_is_drawn_without_keeping() -> None:

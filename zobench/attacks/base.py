@@ -124,7 +124,7 @@ class QueryBudgetExceeded(RuntimeError):
         super().__init__(f"example {example_id!r}: more than {budget} queries asked")
 
 
-Outcome = Literal["success", "failure", "skipped"]
+AttackOutcome = Literal["success", "failure", "skipped"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class AttackRecord:
     """
 
     example_id: str
-    outcome: Outcome
+    outcome: AttackOutcome
     field: str
     original: str
     edited: str

@@ -24,7 +24,7 @@ from zobench.parameters import Count, NonEmpty, OneOf
 _RESAMPLES = 8
 
 
-Kind = Annotated[str, OneOf(tuple(KINDS))]
+TypoKind = Annotated[str, OneOf(tuple(KINDS))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class CharTyposConfig(SearchConfig):
     """Typos per try, in different words."""
     tries: Count = 3
     """Edited texts asked per example, besides the clean one."""
-    kinds: Annotated[tuple[Kind, ...], NonEmpty()] = (
+    kinds: Annotated[tuple[TypoKind, ...], NonEmpty()] = (
         "keyboard",
         "swap",
         "insert",

@@ -21,8 +21,8 @@ from zobench.attacks.options import (
     CharacterSource,
     EmbeddingSource,
     MaskedSource,
+    OptionSource,
     RandomSource,
-    Source,
     WordNetSource,
 )
 from zobench.attacks.search import beam, by_importance, greedy, weighted_saliency
@@ -62,7 +62,7 @@ class TextFooler(Ranked):
     name: ClassVar[str] = "textfooler-like"
     config: TextFoolerConfig
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         assert space is not None
         return [EmbeddingSource(space, self.config.candidates, family=False)]
 
@@ -91,7 +91,7 @@ class BERTAttack(Ranked):
     def masked_lm(self) -> str | None:
         return self.config.masked_lm
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         return [MaskedSource(0.0, self.config.candidates, scope="local")]
 
 
@@ -101,7 +101,7 @@ class PWWS(WordAttack):
     Config: ClassVar[type] = WordConfig
     name: ClassVar[str] = "pwws"
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         return [WordNetSource(None, None, scope="local")]
 
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
@@ -134,7 +134,7 @@ class CLARE(WordAttack):
     def masked_lm(self) -> str | None:
         return self.config.masked_lm
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         config = self.config
         return [
             MaskedSource(config.replace_floor, config.candidates, scope="local"),
@@ -165,8 +165,8 @@ class TextBugger(Ranked):
     def needs_space(self) -> bool:
         return self.config.neighbours > 0 or super().needs_space()
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
-        found: list[Source] = [CharacterSource(("split", "delete", "swap", "look-alike"))]
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
+        found: list[OptionSource] = [CharacterSource(("split", "delete", "swap", "look-alike"))]
         if self.config.neighbours > 0 and space is not None:
             found.append(EmbeddingSource(space, self.config.neighbours, family=False))
         return found
@@ -185,7 +185,7 @@ class DeepWordBug(Ranked):
     name: ClassVar[str] = "deepwordbug-like"
     substitute: ClassVar[str | None] = UNKNOWN
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         return [CharacterSource(("swap", "keyboard", "delete", "insert"), keep_ends=False)]
 
 
@@ -202,5 +202,5 @@ class RandomCandidates(Ranked):
     name: ClassVar[str] = "random-candidates"
     config: RandomConfig
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         return [RandomSource(vocabulary(context), self.config.candidates)]

@@ -58,7 +58,7 @@ from zobench.attacks.words import Edit, apply_edits, in_style, sentences, words
 from zobench.parameters import Count, Positive
 
 Arm = Literal["no-number", "number", "paired-number", "paired-no-number"]
-Position = Literal["start", "random", "before-question", "after"]
+InsertPosition = Literal["start", "random", "before-question", "after"]
 DEFENCE = "Ignore any information that has nothing to do with the question. "
 
 
@@ -71,7 +71,7 @@ class IrrelevantSentenceConfig(SearchConfig):
     length_ratio: Positive | None = None
     """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10).
     """
-    position: Position = "random"
+    position: InsertPosition = "random"
     """``random``: any sentence boundary, drawn for each sentence."""
     topic: Literal["off", "in"] = "off"
     """``in``: the sentence is about a thing that the text mentions."""
@@ -256,7 +256,7 @@ class NeutralSentence(IrrelevantSentence):
         return next((s for s in fit if s not in chosen), fit[0])
 
 
-def _place(session: Session, position: Position) -> tuple[int, int]:
+def _place(session: Session, position: InsertPosition) -> tuple[int, int]:
     """Character offset and sentence index of an insertion; the text's end where the place is protected."""
     text = session.original
     places, asking = _boundaries(text)

@@ -25,7 +25,7 @@ from zobench.attacks.constraints import WordConfig, editable
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.judges import AGAIN, TASK, check_judge, load_judge
 from zobench.attacks.lockstep import Search
-from zobench.attacks.options import EmbeddingSource, MaskedSource, Source, WordNetSource
+from zobench.attacks.options import EmbeddingSource, MaskedSource, OptionSource, WordNetSource
 from zobench.attacks.protect import Rule
 from zobench.attacks.search import one_by_one
 from zobench.attacks.session import Session, Try
@@ -109,8 +109,8 @@ class MSCR(WordAttack):
     def masked_lm(self) -> str | None:
         return self.config.masked_lm if self.config.masked else None
 
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
-        found: list[Source] = []
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
+        found: list[OptionSource] = []
         if self.config.embedding and space is not None:
             found.append(EmbeddingSource(space, self.config.embedding_top))
         if self.config.wordnet:

@@ -42,11 +42,11 @@ class Option:
     position: int
 
 
-Place = tuple[str, int, int]
+OptionPlace = tuple[str, int, int]
 Fill = tuple[str, float]
 
 
-class Source(Protocol):
+class OptionSource(Protocol):
     """Where candidates come from: ``name`` goes to the records, ``scope`` says how many occurrences are
     replaced.
     """
@@ -54,7 +54,7 @@ class Source(Protocol):
     name: str
     scope: Scope
 
-    def place(self, session: Session, word: Span) -> Place | None:
+    def place(self, session: Session, word: Span) -> OptionPlace | None:
         """What to ask the masked LM first: a text and a range in it; ``None`` for nothing."""
         ...
 
@@ -66,7 +66,7 @@ class Source(Protocol):
 class Local:
     """A source that asks no masked LM."""
 
-    def place(self, session: Session, word: Span) -> Place | None:
+    def place(self, session: Session, word: Span) -> OptionPlace | None:
         return None
 
 
@@ -113,7 +113,7 @@ class MaskedSource:
         self.name = "masked-lm" if mode == "replace" else f"masked-lm-{mode}"
         self.scope, self.mode, self._floor, self._count = scope, mode, floor, count
 
-    def place(self, session: Session, word: Span) -> Place | None:
+    def place(self, session: Session, word: Span) -> OptionPlace | None:
         text = session.original
         if self.mode == "insert":
             return f"{text[: word.end]} _{text[word.end :]}", word.end + 1, word.end + 2
@@ -157,7 +157,7 @@ class RandomSource(Local):
         return [w for w in drawn if w.lower() != word.text.lower()][: self._count]
 
 
-def options(session: Session, sources: Sequence[Source], position: int) -> Search[list[Option]]:
+def options(session: Session, sources: Sequence[OptionSource], position: int) -> Search[list[Option]]:
     """All candidates for a word from all sources, in the order of the sources, each text once."""
     word = words(session.original)[position]
     found: dict[str, Option] = {}
@@ -175,7 +175,7 @@ def options(session: Session, sources: Sequence[Source], position: int) -> Searc
     return list(found.values())
 
 
-def _edits(session: Session, word: Span, replacement: str, source: Source) -> tuple[Edit, ...]:
+def _edits(session: Session, word: Span, replacement: str, source: OptionSource) -> tuple[Edit, ...]:
     if isinstance(source, MaskedSource) and source.mode == "merge":
         following = next_word(session.original, word)
         assert following is not None

@@ -15,7 +15,7 @@ from zobench.attacks.distractors import TEMPLATES, THINGS
 from zobench.attacks.embedding import EmbeddingSpace
 from zobench.attacks.lockstep import Search, Service
 from zobench.attacks.masked import load_filler
-from zobench.attacks.options import MASKED, Option, Source, options
+from zobench.attacks.options import MASKED, Option, OptionSource, options
 from zobench.attacks.search import OptionsOf
 from zobench.attacks.session import Session
 from zobench.attacks.similarity import load_similarity
@@ -29,10 +29,14 @@ class WordAttack(ComposedAttack):
 
     def __init__(self, config: WordConfig | None = None) -> None:
         super().__init__(config)
-        self._built: tuple[AttackContext | None, Sequence[Source], EmbeddingSpace | None] = (None, (), None)
+        self._built: tuple[AttackContext | None, Sequence[OptionSource], EmbeddingSpace | None] = (
+            None,
+            (),
+            None,
+        )
 
     @abstractmethod
-    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[Source]:
+    def sources(self, context: AttackContext, space: EmbeddingSpace | None) -> Sequence[OptionSource]:
         """Candidate sources in order of priority."""
 
     def needs_space(self) -> bool:
@@ -65,7 +69,7 @@ class WordAttack(ComposedAttack):
 
         return of
 
-    def _parts(self, context: AttackContext) -> tuple[Sequence[Source], EmbeddingSpace | None]:
+    def _parts(self, context: AttackContext) -> tuple[Sequence[OptionSource], EmbeddingSpace | None]:
         if self._built[0] is not context:
             space = self._space(context.lm) if self.needs_space() else None
             self._built = (context, self.sources(context, space), space)

@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 
 from zobench.cli.finding import find_run
-from zobench.cli.results import Leaderboard, Results, RunName
+from zobench.cli.results import LeaderboardOption, ResultsOption, RunName
 
 
 def replay(
     run: RunName,
-    results: Results = Path("reports"),
+    results: ResultsOption = Path("reports"),
     to: Annotated[
         int | None, typer.Option(min=0, metavar="STEP", help="Stand after this many steps.")
     ] = None,
@@ -51,8 +51,8 @@ def export(
     tables: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every table of the report here, as Parquet.")
     ] = None,
-    results: Results = Path("reports"),
-    leaderboard: Leaderboard = None,
+    results: ResultsOption = Path("reports"),
+    leaderboard: LeaderboardOption = None,
 ) -> None:
     """Write a run as a submission, or the tables of a report as Parquet files.
 

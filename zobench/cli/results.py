@@ -12,8 +12,8 @@ from zobench.cli.finding import find_run
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
 ]
-Results = Annotated[Path, typer.Option(help="Where to look for a run that is named by its id.")]
-Leaderboard = Annotated[
+ResultsOption = Annotated[Path, typer.Option(help="Where to look for a run that is named by its id.")]
+LeaderboardOption = Annotated[
     str | None, typer.Option(help="What is ranked: a shipped leaderboard or a YAML file.")
 ]
 
@@ -25,7 +25,7 @@ def report(
     output: Annotated[
         Path | None, typer.Option(help="Folder or .html file; default: the first folder.")
     ] = None,
-    leaderboard: Leaderboard = None,
+    leaderboard: LeaderboardOption = None,
     site: Annotated[bool, typer.Option("--site", help="Also write a page for every run.")] = False,
 ) -> None:
     """Write the leaderboard page of one or more results folders: one offline HTML file."""
@@ -35,7 +35,7 @@ def report(
     typer.echo(f"leaderboard: {page}")
 
 
-def show(run: RunName, results: Results = Path("reports")) -> None:
+def show(run: RunName, results: ResultsOption = Path("reports")) -> None:
     """Show one run: specification, status, metrics and curve."""
     from zobench.cli.run_view import print_run
 
@@ -71,7 +71,7 @@ def query(
 def diff(
     before: Annotated[Path, typer.Argument(metavar="A", help="Results folder to compare against.")],
     after: Annotated[Path, typer.Argument(metavar="B", help="Results folder that may be better or worse.")],
-    leaderboard: Leaderboard = None,
+    leaderboard: LeaderboardOption = None,
 ) -> None:
     """Compare two results folders row by row: what changed, and whether the change is more than noise.
 

@@ -43,7 +43,7 @@ class Verdict:
 Rewriter = Callable[[Example, str], Sequence[str]]
 """(row, name of the text field) -> proposed texts."""
 
-Judge = Callable[[Example, str, str], Verdict]
+RephraseJudge = Callable[[Example, str, str], Verdict]
 """(row, name of the text field, proposal) -> verdict."""
 
 Generate = Callable[[str], str]
@@ -81,7 +81,7 @@ class Rephrased:
         return sum(c.before != c.after for c in self.changes) / len(self.changes) if self.changes else 0.0
 
 
-def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: Judge) -> Rephrased:
+def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: RephraseJudge) -> Rephrased:
     """Each row with its ``field`` replaced by the best proposal that the judge accepts; ties go to the first.
 
     Proposals that are empty, equal to the text or repeated are not judged.
@@ -105,7 +105,7 @@ def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: Jud
     return Rephrased(tuple(kept), tuple(changes), calls)
 
 
-def rephrase_training(splits: Splits, field: str, rewriter: Rewriter, judge: Judge) -> Splits:
+def rephrase_training(splits: Splits, field: str, rewriter: Rewriter, judge: RephraseJudge) -> Splits:
     """The splits with rephrased training rows; validation, test and demonstrations as they were."""
     return dataclasses.replace(splits, train=rephrase(splits.train, field, rewriter, judge).rows)
 
@@ -195,7 +195,7 @@ def prompted_rewriter(generate: Generate, count: int = 3) -> Rewriter:
     return rewriter
 
 
-def prompted_judge(generate: Generate) -> Judge:
+def prompted_judge(generate: Generate) -> RephraseJudge:
     """A judge that asks a language model for yes or no and a clarity from 1 to 5; an answer that is neither
     is a no."""
     seen: dict[tuple[str, str], Verdict] = {}

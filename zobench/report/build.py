@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zobench.report import page
 from zobench.report.analysis import Analysis, analyse
-from zobench.report.section import Results, shown
+from zobench.report.section import PageResults, shown
 
 
 def build(
@@ -42,7 +42,7 @@ def build(
 
 def html(found: Analysis, *, site: bool = False) -> str:
     """The page of an analysis: its sections, and the data that its scripts draw."""
-    results = Results(found, site=site)
+    results = PageResults(found, site=site)
     body = {
         "title": found.board.title,
         "sections": shown(results),

@@ -1,8 +1,8 @@
 """Built-in sections of the page in its order: name -> "module:Class"; importing this imports nothing else."""
 
 SECTIONS: dict[str, str] = {
-    "overview": "zobench.report.sections:Overview",
-    "unlearning": "zobench.report.sections:Unlearning",
+    "overview": "zobench.report.sections:OverviewSection",
+    "unlearning": "zobench.report.sections:UnlearningSection",
     "ranking": "zobench.report.sections:RankingTable",
     "curves": "zobench.report.sections:Curves",
     "targets": "zobench.report.sections:Targets",

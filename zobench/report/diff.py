@@ -6,7 +6,6 @@ Used by ``zobench diff A B``, whose exit code a continuous integration can act o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +18,8 @@ from zobench.metrics import paired, verdicts
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.scores import score_runs
 from zobench.report.source import open_results
+from zobench.store.reader import Folders
 
-Folders = str | Path | Sequence[str | Path]
 COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dtype", "method_params")
 
 

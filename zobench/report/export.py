@@ -16,7 +16,7 @@ from zobench.report.build import html
 
 
 @dataclass(slots=True)
-class Table:
+class PageTable:
     """One ``<table data-name=...>`` of a page. Values are the texts that the page's CSV gives."""
 
     name: str
@@ -50,7 +50,7 @@ def write_tables(
     return written
 
 
-def tables(page: str) -> list[Table]:
+def tables(page: str) -> list[PageTable]:
     """The named tables of a page, in the page's order."""
     reader = _Reader()
     reader.feed(page)
@@ -71,7 +71,7 @@ class _Reader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.tables: list[Table] = []
+        self.tables: list[PageTable] = []
         self.inside = False
         self.heading = False
         self.text: list[str] | None = None
@@ -80,7 +80,7 @@ class _Reader(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         has = dict(attrs)
         if tag == "table" and has.get("data-name"):
-            self.tables.append(Table(str(has["data-name"])))
+            self.tables.append(PageTable(str(has["data-name"])))
             self.inside = True
         elif self.inside and tag == "thead":
             self.heading = True

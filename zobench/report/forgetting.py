@@ -108,7 +108,7 @@ def run_scores(source: Source, split: str) -> pd.DataFrame:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ForgettingComparison:
     """One way to make the rows comparable, ranked."""
 
     split: str
@@ -117,7 +117,7 @@ class Comparison:
     ranking: Ranking
 
 
-def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[Comparison]:
+def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[ForgettingComparison]:
     """The comparisons that the runs hold; rows that lack some of their runs are apart with the reason."""
     frame, found = probed(source), []
     for split, (title, text) in SPLITS.items():
@@ -131,7 +131,7 @@ def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[Comp
         for row, group in mine[mine["group"] == "method"].groupby("row"):
             if not group["usable"].all():
                 lacking[str(row)] = [f"{int(group['usable'].sum())} of {len(group)} runs forgot as much"]
-        found.append(Comparison(split, title, text, rank(mine, board, lacking)))
+        found.append(ForgettingComparison(split, title, text, rank(mine, board, lacking)))
     return found
 
 

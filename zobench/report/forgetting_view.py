@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from zobench.report import forgetting, overview, tables
-from zobench.report.forgetting import Comparison
+from zobench.report.forgetting import ForgettingComparison
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.lines import Frame, Line, draw
 from zobench.report.source import Source
@@ -43,7 +43,7 @@ def section(source: Source, runs: pd.DataFrame, board: Leaderboard) -> dict[str,
     }
 
 
-def _comparison(found: Comparison) -> dict[str, Any]:
+def _comparison(found: ForgettingComparison) -> dict[str, Any]:
     ranking = found.ranking
     return {
         "title": found.title,

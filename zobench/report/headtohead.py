@@ -23,7 +23,7 @@ MOST_ROWS = 10
 RESAMPLES = 600
 FLIPS = 4000
 
-Right = dict[str, NDArray[np.float64]]
+RightByRow = dict[str, NDArray[np.float64]]
 """Row -> 1 right, 0 wrong, NaN not measured, over the examples of a task in order of seed."""
 
 
@@ -93,7 +93,7 @@ def _correct(source: Source, runs: pd.DataFrame, rows: list[str]) -> dict[str, p
     return {str(block): part for block, part in found.groupby("block", sort=False)}
 
 
-def _matrix(found: pd.DataFrame | None) -> tuple[NDArray[np.int64], Right]:
+def _matrix(found: pd.DataFrame | None) -> tuple[NDArray[np.int64], RightByRow]:
     """The seed of every example of a task, and the answers of each row."""
     if found is None:
         return np.empty(0, dtype=np.int64), {}

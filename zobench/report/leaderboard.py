@@ -34,10 +34,10 @@ SHIPPED = (
     "estimator-quality",
 )
 
-Column = Literal[
+ColumnName = Literal[
     "robust", "net", "forwards", "seconds", "memory", "tokens", "tuning", "tuned", "iqm", "first", "status"
 ]
-USUAL: tuple[Column, ...] = ("robust", "net", "forwards", "seconds", "tuning")
+USUAL: tuple[ColumnName, ...] = ("robust", "net", "forwards", "seconds", "tuning")
 Same = Literal["budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds", "dtype"]
 
 
@@ -120,7 +120,7 @@ class Leaderboard(Strict):
     same: tuple[Same, ...] = ("budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds")
     ruleset: Literal["open", "tuned", "self-tuned"] = "open"
     diverged: Literal["chance", "apart"] = "chance"
-    columns: tuple[Column, ...] = USUAL
+    columns: tuple[ColumnName, ...] = USUAL
 
     @field_validator("where")
     @classmethod

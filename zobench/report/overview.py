@@ -12,7 +12,7 @@ import pandas as pd
 from zobench.metrics import verdicts
 from zobench.metrics.verdicts import DECIDED
 from zobench.report.leaderboard import Leaderboard
-from zobench.report.ranking import Pair, Ranking
+from zobench.report.ranking import Ranking, RowPair
 
 MOST = 6
 """At most so many findings of a kind are written out; the rest are counted."""
@@ -112,7 +112,7 @@ def undecided(ranking: Ranking) -> tuple[str, ...]:
     return tuple(told)
 
 
-def plan(pair: Pair) -> str:
+def plan(pair: RowPair) -> str:
     """The power estimate as a sentence; empty where none can be made."""
     if pair.power is None:
         return (
@@ -176,16 +176,16 @@ def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
     return told
 
 
-def _winner(p: Pair) -> str:
+def _winner(p: RowPair) -> str:
     first, second = (p.a, p.b) if p.verdict == "better" else (p.b, p.a)
     return f"{first} is better than {second}:"
 
 
-def _difference(p: Pair, board: Leaderboard) -> str:
+def _difference(p: RowPair, board: Leaderboard) -> str:
     return f"{_interval(p, board)}, {_p(p)}."
 
 
-def _interval(p: Pair, board: Leaderboard) -> str:
+def _interval(p: RowPair, board: Leaderboard) -> str:
     d = p.comparison.difference
     text = f"{board.show(d.value, True)} {_points(board)}"
     if d.low == d.low:
@@ -193,7 +193,7 @@ def _interval(p: Pair, board: Leaderboard) -> str:
     return text
 
 
-def _p(p: Pair) -> str:
+def _p(p: RowPair) -> str:
     if p.adjusted != p.adjusted:
         return "no test possible"
     return "adjusted p < 0.001" if p.adjusted < 0.001 else f"adjusted p = {p.adjusted:.2g}"

@@ -28,7 +28,7 @@ MOST_TIED_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RowPair:
     """Row a against row b: the comparison, its Holm-adjusted p, the verdict, and the seeds it would take."""
 
     a: str
@@ -65,7 +65,7 @@ class Ranking:
     board: Leaderboard
     blocks: tuple[str, ...]
     standings: tuple[Standing, ...]
-    pairs: tuple[Pair, ...] = ()
+    pairs: tuple[RowPair, ...] = ()
     tie_groups: tuple[tuple[str, ...], ...] = ()
     critical: ranking.CriticalDifference | None = None
     values: Values = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Ranking:
     def ranked(self) -> list[Standing]:
         return [s for s in self.standings if s.ranked]
 
-    def pair(self, a: str, b: str) -> Pair | None:
+    def pair(self, a: str, b: str) -> RowPair | None:
         """The pair in either order (look at ``Pair.a`` for its direction)."""
         return next((p for p in self.pairs if {p.a, p.b} == {a, b}), None)
 
@@ -120,7 +120,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), critical, values)
 
 
-def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[Pair, ...]:
+def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[RowPair, ...]:
     """Every pair of ``order``, ``a`` ranked before ``b``; verdicts are in terms of better scores, not
     larger ones.
     """
@@ -141,7 +141,7 @@ def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[P
             differences = [values[a][k] - values[b][k] for k in sorted(set(values[a]) & set(values[b]))]
             if differences and min(map(len, differences)) > 1:
                 plan = power.seeds_to_separate(differences, alpha=alpha)
-        pairs.append(Pair(a, b, c, said.p, said.word, plan))
+        pairs.append(RowPair(a, b, c, said.p, said.word, plan))
     return tuple(pairs)
 
 
@@ -213,5 +213,5 @@ def _mean(arrays: Mapping[str, Floats]) -> float:
     return float(np.mean([a.mean() for a in arrays.values()]))
 
 
-def _winner(pair: Pair) -> tuple[str, str]:
+def _winner(pair: RowPair) -> tuple[str, str]:
     return (pair.a, pair.b) if pair.verdict == "better" else (pair.b, pair.a)

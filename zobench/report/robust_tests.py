@@ -16,7 +16,7 @@ from zobench.metrics.paired import mcnemar, paired_bootstrap_groups
 from zobench.report.cells import Cell
 
 RESAMPLES = 600
-Right = NDArray[np.bool_]
+RightByExample = NDArray[np.bool_]
 
 
 def tests_of(part: pd.DataFrame) -> Cell:
@@ -53,12 +53,12 @@ def tests_of(part: pd.DataFrame) -> Cell:
     return found
 
 
-def _by_seed(seeds: Any, a: Right, b: Right) -> list[tuple[int, int, float]]:
+def _by_seed(seeds: Any, a: RightByExample, b: RightByExample) -> list[tuple[int, int, float]]:
     """McNemar's test of the examples of each seed."""
     return [mcnemar(a[seeds == s].tolist(), b[seeds == s].tolist()) for s in np.unique(seeds)]
 
 
-def _gap(a: Right, b: Right) -> NDArray[np.float64]:
+def _gap(a: RightByExample, b: RightByExample) -> NDArray[np.float64]:
     return a.astype(np.float64) - b.astype(np.float64)
 
 

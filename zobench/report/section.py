@@ -29,7 +29,7 @@ from zobench.report.source import Source
 TOP_RUNS = 50
 
 
-class Results:
+class PageResults:
     """What a section may ask: the analysis of the page, and what several sections need, made once.
 
     Attributes:
@@ -104,7 +104,7 @@ class Section(ABC):
     template: ClassVar[str]
 
     @abstractmethod
-    def query(self, results: Results) -> Mapping[str, Any]:
+    def query(self, results: PageResults) -> Mapping[str, Any]:
         """Values for the template, by name: data frames, lists, numbers."""
 
     def applies(self, values: Mapping[str, Any]) -> bool:
@@ -125,7 +125,7 @@ class Shown:
     body: Markup
 
 
-def shown(results: Results) -> list[Shown]:
+def shown(results: PageResults) -> list[Shown]:
     """All sections that have something to show: built-in ones, those of packages, the glossary."""
     out: list[Shown] = []
     taken = dict.fromkeys(SECTIONS, "zobench")
@@ -140,7 +140,7 @@ def shown(results: Results) -> list[Shown]:
     return out
 
 
-def rendered(section: Section, results: Results) -> Shown | None:
+def rendered(section: Section, results: PageResults) -> Shown | None:
     """One section; ``None`` where it has nothing to show."""
     values = section.query(results)
     if not section.applies(values):
@@ -153,7 +153,7 @@ def rendered(section: Section, results: Results) -> Shown | None:
     return Shown(section.name, section.title, text)
 
 
-def _guarded(entry: Entry, results: Results, taken: Mapping[str, str]) -> Shown | None:
+def _guarded(entry: Entry, results: PageResults, taken: Mapping[str, str]) -> Shown | None:
     """A package's section, or its error where it has one."""
     try:
         section: Section = entry.load()()

@@ -18,19 +18,19 @@ from zobench.report import (
     superseded,
     tables,
 )
-from zobench.report.section import Results, Section
+from zobench.report.section import PageResults, Section
 
-Values = Mapping[str, Any]
+SectionValues = Mapping[str, Any]
 
 
-class Overview(Section):
+class OverviewSection(Section):
     """Who leads, what holds, what is open."""
 
     name: ClassVar[str] = "overview"
     title: ClassVar[str] = "Overview"
     template: ClassVar[str] = "overview.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         told = superseded.sentences(*results.source.superseded)
         return {
             "title": results.board.title,
@@ -40,17 +40,17 @@ class Overview(Section):
         }
 
 
-class Unlearning(Section):
+class UnlearningSection(Section):
     """What comes back of what was to be forgotten; where all runs are about that."""
 
     name: ClassVar[str] = "unlearning"
     title: ClassVar[str] = "Unlearning"
     template: ClassVar[str] = "unlearning.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {"unlearning": forgetting_view.section(results.source, results.runs, results.board)}
 
-    def applies(self, values: Values) -> bool:
+    def applies(self, values: SectionValues) -> bool:
         return bool(values["unlearning"])
 
 
@@ -61,7 +61,7 @@ class RankingTable(Section):
     title: ClassVar[str] = "Ranking"
     template: ClassVar[str] = "ranking.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {
             "rule": overview.rule(results.board),
             "blocks": results.blocks,
@@ -71,7 +71,7 @@ class RankingTable(Section):
             "tie_groups": results.ranking.tie_groups,
         }
 
-    def picture(self, values: Values) -> Markup | str:
+    def picture(self, values: SectionValues) -> Markup | str:
         return rank_diagram.diagram(values["critical"])
 
 
@@ -82,7 +82,7 @@ class Curves(Section):
     title: ClassVar[str] = "Curves"
     template: ClassVar[str] = "curves.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {}
 
 
@@ -93,11 +93,11 @@ class Targets(Section):
     title: ClassVar[str] = "Targets"
     template: ClassVar[str] = "targets.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         found = results.reached
         return {"reached": found.rows, "targets": reaching.spoken_targets(found, results.labels)}
 
-    def applies(self, values: Values) -> bool:
+    def applies(self, values: SectionValues) -> bool:
         return bool(values["reached"])
 
 
@@ -108,7 +108,7 @@ class TradeOffs(Section):
     title: ClassVar[str] = "Trade-offs"
     template: ClassVar[str] = "tradeoffs.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {}
 
 
@@ -119,7 +119,7 @@ class Tasks(Section):
     title: ClassVar[str] = "Tasks"
     template: ClassVar[str] = "tasks.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {"blocks": results.blocks, "heat": tables.heat(results.ranking)}
 
 
@@ -130,7 +130,7 @@ class HeadToHead(Section):
     title: ClassVar[str] = "Head to head"
     template: ClassVar[str] = "pairs.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {}
 
 
@@ -141,7 +141,7 @@ class Robustness(Section):
     title: ClassVar[str] = "Robustness"
     template: ClassVar[str] = "robustness.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         attacks, rows = results.attacks, [s.row for s in results.ranking.standings]
         return {
             "attacks": attacks.astype(object).where(attacks.notna(), None).to_dict("records"),
@@ -149,7 +149,7 @@ class Robustness(Section):
             "robust": robustness.collect(results.source, results.ranking),
         }
 
-    def applies(self, values: Values) -> bool:
+    def applies(self, values: SectionValues) -> bool:
         return bool(values["attacks"])
 
 
@@ -160,10 +160,10 @@ class Tuning(Section):
     title: ClassVar[str] = "Tuning"
     template: ClassVar[str] = "tuning.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {"tuning": results.drawn["tuning"]}
 
-    def applies(self, values: Values) -> bool:
+    def applies(self, values: SectionValues) -> bool:
         return bool(values["tuning"])
 
 
@@ -174,7 +174,7 @@ class Runs(Section):
     title: ClassVar[str] = "Runs"
     template: ClassVar[str] = "runs.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {
             "shown_runs": results.drawn["runs"],
             "counts": results.counts,
@@ -190,5 +190,5 @@ class Glossary(Section):
     title: ClassVar[str] = "Glossary"
     template: ClassVar[str] = "glossary.html"
 
-    def query(self, results: Results) -> Values:
+    def query(self, results: PageResults) -> SectionValues:
         return {"glossary": glossary.entries()}

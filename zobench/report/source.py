@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from zobench.report.superseded import superseded
 from zobench.store import sql
-from zobench.store.reader import has_all_columns, locate, read, runs_folder
+from zobench.store.reader import Folders, has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Source:
         return self.runs[self.runs["purpose"] != "tuning"]
 
 
-def open_results(folders: str | Path | Sequence[str | Path]) -> Source:
+def open_results(folders: Folders) -> Source:
     """Read runs and final metrics; ``ValueError`` where there is no run at all."""
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     paths = tuple(str(f) for f in given)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from zobench.runner.method_data import RunSupplies
-from zobench.runner.process_cache import Workbench
+from zobench.runner.method_data import RunMethodData
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Row, Spent
 from zobench.spec import Diagnostics, RunSpec
 from zobench.zo import diagnostics as zo
@@ -42,7 +42,7 @@ class Diagnosis:
     def __init__(
         self,
         spec: RunSpec,
-        bench: Workbench,
+        bench: ProcessCache,
         space: ParameterSpace,
         optimizer: Optimizer,
         objective: Objective,
@@ -72,7 +72,7 @@ class Diagnosis:
         if not self.asked("gradip"):
             return
         sums: dict[str, torch.Tensor] = {}
-        for batch, sequences, tokens in RunSupplies(self.spec, self.bench).calibration(CALIBRATION_BATCHES):
+        for batch, sequences, tokens in RunMethodData(self.spec, self.bench).calibration(CALIBRATION_BATCHES):
             self.objective.set_batch(batch, sequences=sequences, tokens=tokens)
             for name, g in zo.tuned_gradient(self.objective, self.space).items():
                 sums[name] = sums[name] + g if name in sums else g

@@ -20,7 +20,7 @@ from zobench.runner.rows import measure, metric_rows
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.checkpoints import Progress
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
     from zobench.runner.results import TaskData
     from zobench.spec import RunSpec
     from zobench.zo.space import ParameterSpace
@@ -36,7 +36,7 @@ class Evaluator:
     def __init__(
         self,
         spec: RunSpec,
-        bench: Workbench,
+        bench: ProcessCache,
         space: ParameterSpace,
         progress: Progress,
         synchronize: Callable[[], None],

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.runner.jobs import Job, Outcome
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
@@ -39,7 +39,7 @@ class Control:
     should_stop: Callable[[], bool] = lambda: False
 
 
-def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = None) -> Outcome:
+def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None = None) -> Outcome:
     """Do one run under ``runs`` unless it is finished already; never raises for what the run does.
 
     Returns ``busy`` where another process is at it. A failed or interrupted run is tried again.
@@ -68,7 +68,7 @@ def run_one(job: Job, runs: Path, bench: Workbench, control: Control | None = No
         return replace(made, digests=digests)
 
 
-def digests_of(spec: RunSpec, bench: Workbench) -> dict[str, str]:
+def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
     """What decides a run's identity besides its specification: digests of model, data and schema, and the
     revisions of the method, of how the model is run and of how its rows are scored, where above 1."""
     if spec.unlearning is not None and spec.unlearning.pair is not None:

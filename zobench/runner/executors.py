@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 
 from zobench.runner.jobs import Job, Outcome
 
-Kind = Literal["process", "inline", "ray"]
+ExecutorKind = Literal["process", "inline", "ray"]
 OnEvent = Callable[[str, dict[str, Any]], None]
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -75,10 +75,10 @@ class Inline:
         import torch
 
         from zobench.runner.factory import load_parts
-        from zobench.runner.process_cache import Workbench
+        from zobench.runner.process_cache import ProcessCache
 
         self._runs, self._on_event = runs, on_event
-        self._bench = Workbench(load_parts(parts))
+        self._bench = ProcessCache(load_parts(parts))
         self._waiting: deque[Job] = deque()
         self._stopping = False
         self._threads_before = torch.get_num_threads()

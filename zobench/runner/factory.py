@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DEFAULT = "zobench.runner.factory:CATALOGUE"
 
 
-class Parts(Protocol):
+class Factory(Protocol):
     """What a run is put together from."""
 
     def load_model(self, ref: ModelRef) -> LanguageModel: ...
@@ -42,7 +42,7 @@ class Parts(Protocol):
     def optimizer(self, spec: RunSpec, space: ParameterSpace) -> Optimizer: ...
 
 
-class CatalogueParts:
+class CatalogueFactory:
     """Parts by catalogue or plugin name."""
 
     def load_model(self, ref: ModelRef) -> LanguageModel:
@@ -79,7 +79,7 @@ class CatalogueParts:
         return method(config, space, seed=spec.seed)
 
 
-CATALOGUE = CatalogueParts()
+CATALOGUE = CatalogueFactory()
 
 
 def configured(kind: Kind, component: Component) -> Any:
@@ -88,10 +88,10 @@ def configured(kind: Kind, component: Component) -> Any:
     return found(configure(found.Config, component.params))
 
 
-def load_parts(name: str) -> Parts:
+def load_parts(name: str) -> Factory:
     """The parts behind ``"module:attribute"``."""
     module, _, attribute = name.partition(":")
-    parts: Parts = getattr(importlib.import_module(module), attribute)
+    parts: Factory = getattr(importlib.import_module(module), attribute)
     return parts
 
 

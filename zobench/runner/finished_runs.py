@@ -31,7 +31,7 @@ Remembered = dict[str, list[str]]
 """What was digested -> its stamp and its digest."""
 
 
-class KnownRuns:
+class FinishedRuns:
     """The results under ``runs`` that a plan need not make again."""
 
     def __init__(self, runs: Path, parts: str = DEFAULT) -> None:

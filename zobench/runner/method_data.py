@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.spec import RunSpec
 from zobench.zo.method_data import Part
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from zobench.tasks.base import Batch
 
 
-class RunSupplies:
-    """``zobench.zo.method_data.Supplies`` of one run."""
+class RunMethodData:
+    """``zobench.zo.method_data.MethodData`` of one run."""
 
-    def __init__(self, spec: RunSpec, bench: Workbench) -> None:
+    def __init__(self, spec: RunSpec, bench: ProcessCache) -> None:
         self.spec, self.bench = spec, bench
         if spec.unlearning is not None:
             raise ValueError("an unlearning run has no rows to draw anchors, lengths or calibration from")

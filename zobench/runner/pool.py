@@ -36,10 +36,10 @@ def worker_main(connection: Connection, runs: str, parts: str, threads: int, sto
 
     from zobench.runner.execute import Control, run_one
     from zobench.runner.factory import load_parts
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
 
     torch.set_num_threads(threads)
-    bench = Workbench(load_parts(parts))
+    bench = ProcessCache(load_parts(parts))
     while True:
         try:
             job: Job = connection.recv()

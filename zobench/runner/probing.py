@@ -18,10 +18,10 @@ from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.runner.checkpoints import Progress
 from zobench.runner.results import Row, Spent, params_json
-from zobench.runner.unlearning_cache import Facts
+from zobench.runner.unlearning_cache import UnlearningCache
 from zobench.spec import Component, RunSpec, Unlearning
 from zobench.tasks.base import MetricValue
-from zobench.unlearning.evaluate import Measured, against_oracle, measure, scores
+from zobench.unlearning.evaluate import MeasuredFacts, against_oracle, measure, scores
 from zobench.unlearning.fairness import position_of_level, selection_score
 from zobench.unlearning.lens import logit_lens
 from zobench.unlearning.probes.inputs import InputProbe
@@ -39,7 +39,9 @@ MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
 """What a probe says about the model rather than about itself: metrics, not parameters."""
 
 
-def values_of(facts: Facts, found: Mapping[str, float], measured: Measured) -> dict[str, MetricValue]:
+def values_of(
+    facts: UnlearningCache, found: Mapping[str, float], measured: MeasuredFacts
+) -> dict[str, MetricValue]:
     """Scores with the number of rows each is over, the retained score under one name for all data."""
     sizes = {name: len(part.rows) for name, part in measured.parts.items()}
     values = {}
@@ -51,7 +53,7 @@ def values_of(facts: Facts, found: Mapping[str, float], measured: Measured) -> d
     return values
 
 
-def clean_values(facts: Facts, module: nn.Module, *, tuning: bool) -> dict[str, MetricValue]:
+def clean_values(facts: UnlearningCache, module: nn.Module, *, tuning: bool) -> dict[str, MetricValue]:
     """Everything that is scored without a probe: also what compares with the oracle's outputs, and what
     tuning goes by."""
     generate = facts.generator(module)
@@ -64,7 +66,7 @@ def clean_values(facts: Facts, module: nn.Module, *, tuning: bool) -> dict[str, 
     return values_of(facts, numbers, found)
 
 
-def _lens(facts: Facts, module: nn.Module, tuning: bool) -> dict[str, float]:
+def _lens(facts: UnlearningCache, module: nn.Module, tuning: bool) -> dict[str, float]:
     """Share of the forget answers' tokens (of the facts' own, where known) that each block decodes to; none
     for models that are not built like a Llama."""
     if "model.norm" not in dict(module.named_modules()):
@@ -76,7 +78,7 @@ def _lens(facts: Facts, module: nn.Module, tuning: bool) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class ProbedModel:
     """A model to probe and the split its rows go under; ``position`` on the line to the full model."""
 
     split: str
@@ -98,7 +100,7 @@ class Finished:
     """
 
     spec: RunSpec
-    facts: Facts
+    facts: UnlearningCache
     spent: Spent
     costs: Mapping[str, float]
     clean: Mapping[str, MetricValue]
@@ -118,7 +120,7 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
     rows = [_row(run, "test", "clean", "", 0.0, {}, n, MetricValue(v, 1)) for n, v in run.costs.items()]
     if run.spec.purpose == "tuning":
         return rows
-    subjects = [Subject("test", module, 1.0), *_matched(run, module)]
+    subjects = [ProbedModel("test", module, 1.0), *_matched(run, module)]
     for subject in subjects:
         rows += _clean_rows(run, subject)
     for subject in subjects:
@@ -130,7 +132,7 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
     return rows
 
 
-def _probe_once(run: Finished, subject: Subject, component: Component) -> list[Row]:
+def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> list[Row]:
     """Rows of a probe, from the checkpoint where they were made before; a reference is probed once per
     process for all objectives of a seed."""
     key = f"{subject.split} {component.label} {params_json(component.params)}"
@@ -154,7 +156,7 @@ def _of_final_probe(row: Row) -> bool:
     return row["split"] == "test" and row["condition_kind"] == "probe" and row["condition"] != NO_PROBE
 
 
-def _matched(run: Finished, module: nn.Module) -> Iterator[Subject]:
+def _matched(run: Finished, module: nn.Module) -> Iterator[ProbedModel]:
     """The model brought to the suite's levels; none for the references."""
     facts, section = run.facts, run.section
     if section.role in ("full", "oracle"):
@@ -168,23 +170,23 @@ def _matched(run: Finished, module: nn.Module) -> Iterator[Subject]:
 
         if forget(module) <= level < forget(facts.reference):
             at = position_of_level(facts.reference, module, forget, level)
-            yield Subject("matched-forget", between(facts.reference, module, at), at)
+            yield ProbedModel("matched-forget", between(facts.reference, module, at), at)
     if section.match_retain is not None:
         at = position_of_level(
             facts.reference, module, facts.retain_score, facts.retain_level(section.match_retain)
         )
-        yield Subject("matched-retain", between(facts.reference, module, at), at)
+        yield ProbedModel("matched-retain", between(facts.reference, module, at), at)
     run.progress.evaluation_seconds += time.perf_counter() - started
 
 
-def _clean_rows(run: Finished, subject: Subject) -> list[Row]:
+def _clean_rows(run: Finished, subject: ProbedModel) -> list[Row]:
     final = subject.split == "test" and not run.merged
     values = dict(run.clean) if final else clean_values(run.facts, subject.module, tuning=False)
     values["position"] = MetricValue(subject.position, 1)
     return [_row(run, subject.split, "probe", NO_PROBE, 0.0, {}, n, v) for n, v in values.items()]
 
 
-def _probe(run: Finished, subject: Subject, component: Component) -> tuple[list[Row], int]:
+def _probe(run: Finished, subject: ProbedModel, component: Component) -> tuple[list[Row], int]:
     """Rows of one probe on one model, and how many answers were scored."""
     facts, cls, name = run.facts, lookup("probes", component.name), component.label
     probe = cls(configure(cls.Config, component.params))

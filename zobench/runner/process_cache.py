@@ -16,13 +16,13 @@ import torch
 
 from zobench.data.example import Example
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
-from zobench.runner.factory import Parts, component_key
+from zobench.runner.factory import Factory, component_key
 from zobench.runner.results import TaskData
 from zobench.spec import ModelRef, RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
-    from zobench.runner.unlearning_cache import Facts
+    from zobench.runner.unlearning_cache import UnlearningCache
     from zobench.tasks.base import Batch
 
 _MODELS_KEPT = 2
@@ -66,14 +66,14 @@ class About:
     digest: str
 
 
-class Workbench:
+class ProcessCache:
     """The caches of one process."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Factory) -> None:
         self.parts = parts
         self._models: OrderedDict[ModelRef, PristineModel] = OrderedDict()
         self._data: OrderedDict[tuple[str, int], TaskData] = OrderedDict()
-        self._facts: OrderedDict[tuple[object, ...], Facts] = OrderedDict()
+        self._facts: OrderedDict[tuple[object, ...], UnlearningCache] = OrderedDict()
 
     def model(self, ref: ModelRef) -> LanguageModel:
         """The model of ``ref`` as loaded; the same object at every call until it is dropped."""
@@ -98,7 +98,7 @@ class Workbench:
         data = self.data(spec)
         return About(data.task.kind, data.task.primary_metric, data.task.chance, data.digest)
 
-    def facts(self, spec: RunSpec) -> Facts:
+    def facts(self, spec: RunSpec) -> UnlearningCache:
         """What runs of unlearning on the same models and data share. To be asked for first while the model
         is as loaded: the bench keeps a copy."""
         from zobench.runner.unlearning_cache import facts_key, open_facts

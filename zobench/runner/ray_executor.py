@@ -28,10 +28,10 @@ def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
 
 def _bench(parts: str) -> Any:
     from zobench.runner.factory import load_parts
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
 
     if parts not in _BENCHES:
-        _BENCHES[parts] = Workbench(load_parts(parts))
+        _BENCHES[parts] = ProcessCache(load_parts(parts))
     return _BENCHES[parts]
 
 

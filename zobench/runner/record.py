@@ -11,7 +11,7 @@ import zobench
 from zobench.parameters import configure, literal
 from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
 from zobench.runner.jobs import Job
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Place, Row, params_json
 from zobench.runner.rows import metric_rows, prediction_rows
 from zobench.store.reader import read_steps_log
@@ -37,7 +37,7 @@ class Run:
     job: Job
     run_id: str
     folder: RunFolder
-    bench: Workbench | None
+    bench: ProcessCache | None
     digests: dict[str, str]
     environment: dict[str, Any] = field(default_factory=dict)
     described: Row = field(default_factory=dict)

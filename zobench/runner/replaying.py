@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.environment import level_note, revision_problem
-from zobench.runner.factory import DEFAULT, Parts, load_parts
+from zobench.runner.factory import DEFAULT, Factory, load_parts
 from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
@@ -141,7 +141,7 @@ def _exported(
     return export(target, lm, space, Origin(*origin))
 
 
-def _base_model(workshop: Parts, spec: RunSpec, row: dict[str, Any], ref: ModelRef) -> LanguageModel:
+def _base_model(workshop: Factory, spec: RunSpec, row: dict[str, Any], ref: ModelRef) -> LanguageModel:
     """The model that the run started from; ``ValueError`` if that is another one here, or the method has
     another revision."""
     card = workshop.method(spec.method.name).card

@@ -21,9 +21,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from zobench.runner.executors import Ended, Executor, Inline, Kind, OnEvent, Started
+from zobench.runner.executors import Ended, Executor, ExecutorKind, Inline, OnEvent, Started
 from zobench.runner.factory import DEFAULT
-from zobench.runner.finished_runs import KnownRuns
+from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
@@ -113,7 +113,7 @@ class _Conductor:
         self.display: Display = display_for(self.board, progress)
         self.drivers = [StudyDriver(study) for study in plan.studies]
         self.busy: list[Job] = []
-        self.known = KnownRuns(runs, parts)
+        self.known = FinishedRuns(runs, parts)
         self.found: deque[tuple[Job, Outcome]] = deque()
         self.started = time.monotonic()
         self.executor: Executor = build(
@@ -274,7 +274,14 @@ def worker_count(plan: Plan, asked: int | None) -> int:
 
 
 def build(
-    kind: Kind, runs: Path, parts: str, *, workers: int, threads: int, address: str | None, on_event: OnEvent
+    kind: ExecutorKind,
+    runs: Path,
+    parts: str,
+    *,
+    workers: int,
+    threads: int,
+    address: str | None,
+    on_event: OnEvent,
 ) -> Executor:
     """The executor of that kind."""
     if kind == "inline":

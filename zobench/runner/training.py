@@ -22,8 +22,8 @@ from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.evaluating import Evaluator
 from zobench.runner.losses import differentiable, loss_of
-from zobench.runner.method_data import RunSupplies
-from zobench.runner.process_cache import Workbench
+from zobench.runner.method_data import RunMethodData
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
 from zobench.runner.rows import metric_rows
 from zobench.runner.tracking import Listener
@@ -33,7 +33,7 @@ from zobench.store.reader import read_checkpoint
 from zobench.store.writer import RunFolder
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
-from zobench.zo.sanity_checks import TrapWatch
+from zobench.zo.sanity_checks import SanityWatch
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -52,7 +52,7 @@ class Training:
     def __init__(
         self,
         spec: RunSpec,
-        bench: Workbench,
+        bench: ProcessCache,
         space: ParameterSpace,
         optimizer: Optimizer,
         folder: RunFolder,
@@ -64,10 +64,10 @@ class Training:
         self.meter = Meter(budget=spec.budget.forwards)
         self.objective = self.make_objective()
         if spec.unlearning is None:
-            optimizer.supply(RunSupplies(spec, bench))
+            optimizer.supply(RunMethodData(spec, bench))
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
-        self.traps = TrapWatch(optimizer, reaches_zero=not differentiable(spec))
+        self.traps = SanityWatch(optimizer, reaches_zero=not differentiable(spec))
         self.progress = Progress()
         self.evaluator = Evaluator(spec, bench, space, self.progress, self._synchronize)
         self.guard = DivergenceGuard()

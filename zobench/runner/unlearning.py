@@ -27,7 +27,7 @@ from zobench.plugins import lookup
 from zobench.runner.probing import Finished, Probed, clean_values, probing_rows
 from zobench.runner.results import Measured, Row
 from zobench.runner.training import Stopped, Training
-from zobench.runner.unlearning_cache import Facts
+from zobench.runner.unlearning_cache import UnlearningCache
 from zobench.spec import Unlearning
 from zobench.tasks.base import MetricValue
 from zobench.unlearning.base import Context
@@ -63,7 +63,7 @@ class UnlearningTraining(Training):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.facts: Facts = self.bench.facts(self.spec)
+        self.facts: UnlearningCache = self.bench.facts(self.spec)
         self.position = Position()
         self.cost = cost_under(self.cost, self.target, self.optimizer.card)
         self._should_stop: Callable[[], bool] = lambda: False

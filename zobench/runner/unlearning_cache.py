@@ -23,7 +23,7 @@ from zobench.runner.factory import component_key
 from zobench.spec import ForgetSet, RunSpec, Unlearning
 from zobench.unlearning.base import Batch, Material, Tokens
 from zobench.unlearning.data import FactSplits
-from zobench.unlearning.evaluate import Generate, Measured, measure, scores
+from zobench.unlearning.evaluate import GenerateAnswers, MeasuredFacts, measure, scores
 from zobench.unlearning.forget_sets import (
     Halves,
     halves,
@@ -38,7 +38,7 @@ from zobench.unlearning.rows import FactRow, refuse_longer
 from zobench.unlearning.sources import SOURCES
 
 if TYPE_CHECKING:
-    from zobench.runner.factory import Parts
+    from zobench.runner.factory import Factory
 
 RELEARN_MINIBATCHES = 100
 _BATCHES_KEPT = 4000
@@ -81,7 +81,7 @@ def asked_for(rows: Sequence[FactRow], chosen: ForgetSet) -> list[tuple[FactRow,
 
 
 @dataclass
-class Facts:
+class UnlearningCache:
     """The bench of all runs on the same models and data.
 
     Attributes:
@@ -219,7 +219,7 @@ class Facts:
         """This share of the full model's retained score."""
         return share * self._once("full retained", lambda: self.retain_score(self.reference))
 
-    def generator(self, module: nn.Module) -> Generate | None:
+    def generator(self, module: nn.Module) -> GenerateAnswers | None:
         """Greedy answers of a module, cut at the line's end; ``None`` where the suite asks for none."""
         if self.generate is None:
             return None
@@ -227,12 +227,12 @@ class Facts:
         speaker = LoadedModel(module, self.tokenizer, lm.identity, "causal", lm.max_length, lm.way)
         return lambda prompts: speaker.generate(prompts, max_new_tokens=most, stop=("\n",))
 
-    def oracle_measured(self, tuning: bool) -> Measured:
+    def oracle_measured(self, tuning: bool) -> MeasuredFacts:
         """Per-item numbers of the oracle on everything that is scored, holdout included."""
         key = ("oracle measured", tuning)
         if key not in self.kept:
             self.kept[key] = measure(self.oracle, self.tokenizer, self.with_holdout(tuning), truth=self.truth)
-        found: Measured = self.kept[key]
+        found: MeasuredFacts = self.kept[key]
         return found
 
     def with_holdout(self, tuning: bool) -> dict[str, Sequence[FactRow]]:
@@ -254,7 +254,7 @@ def facts_key(spec: RunSpec) -> tuple[object, ...]:
     return (spec.model, s.oracle, component_key(s.data), s.forget_set, *scored)
 
 
-def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
+def open_facts(spec: RunSpec, lm: LanguageModel, parts: Factory) -> UnlearningCache:
     """The bench of a run; ``lm`` is the full model as loaded."""
     s = spec.unlearning
     assert s is not None
@@ -275,7 +275,7 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Parts) -> Facts:
     limit = min(lm.max_length, oracle.max_length)
     refuse_longer(lm.tokenizer, [r for rows in parts_of for r in rows], limit, spec.model.name)
     digest = hashlib.sha256(f"{digest_of(splits)} {oracle.identity.digest}".encode()).hexdigest()
-    return Facts(
+    return UnlearningCache(
         reference,
         oracle.module,
         lm.tokenizer,

@@ -91,7 +91,7 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LocatedFiles:
     """Parquet files to read, by table, after each run was assigned to exactly one place."""
 
     files: dict[str, list[Path]]
@@ -208,10 +208,10 @@ def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def locate(folders: Sequence[Path], tables: Sequence[str]) -> Source:
+def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
     """Decide from which file each run is read: compacted before loose, earlier results folder before
     later."""
-    source = Source({name: [] for name in tables}, {})
+    source = LocatedFiles({name: [] for name in tables}, {})
     seen: set[str] = set()
     for runs in folders:
         loose = loose_runs(runs)
@@ -272,7 +272,7 @@ def to_schema(table: pa.Table, name: str) -> pa.Table:
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
 
 
-def load(source: Source, name: str) -> pa.Table:
+def load(source: LocatedFiles, name: str) -> pa.Table:
     """One table of what :func:`locate` found."""
     parts = []
     for path in source.files[name]:

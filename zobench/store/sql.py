@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zobench.store.reader import Folders, Source, has_all_columns, load, locate, results_paths, steadily
+from zobench.store.reader import Folders, LocatedFiles, has_all_columns, load, locate, results_paths, steadily
 from zobench.store.schema import FINALS, TABLES
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _close(connection: Any, paths: Sequence[Path]) -> None:
     connection.execute("set lock_configuration = true")
 
 
-def _view(connection: Any, source: Source, name: str) -> None:
+def _view(connection: Any, source: LocatedFiles, name: str) -> None:
     """Register a table: files are scanned in place, except where a run must be left out or there is no
     file."""
     paths = source.files[name]
@@ -110,7 +110,7 @@ def _view(connection: Any, source: Source, name: str) -> None:
     view_files(connection, name, paths)
 
 
-def _raise_if_gone(source: Source, error: Exception) -> None:
+def _raise_if_gone(source: LocatedFiles, error: Exception) -> None:
     for paths in source.files.values():
         for path in paths:
             if not path.exists():

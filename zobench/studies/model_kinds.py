@@ -137,7 +137,7 @@ ENCODER = _words("""
 
 
 @dataclass(frozen=True)
-class Kind:
+class ModelKind:
     """A model type under one of the three architectures; ``changes`` to its configuration."""
 
     name: str
@@ -149,16 +149,16 @@ class Kind:
         return f"{self.name} ({told})" if told else self.name
 
 
-def kinds() -> Iterator[Kind]:
+def kinds() -> Iterator[ModelKind]:
     """Every kind of the page, in its order. Models of the BERT family are causal only with ``is_decoder``."""
     for name in CAUSAL:
         decoder = "is_decoder" in config(name).to_dict()
-        yield Kind(name, "causal", (("is_decoder", True),) if decoder else ())
-    yield Kind("bert", "causal", (("is_decoder", False),))
-    yield Kind("roberta", "causal", (("is_decoder", False),))
-    yield Kind("llama", "causal", (("is_causal", False),))
-    yield from (Kind(name, "masked") for name in MASKED)
-    yield from (Kind(name, "encoder") for name in ENCODER)
+        yield ModelKind(name, "causal", (("is_decoder", True),) if decoder else ())
+    yield ModelKind("bert", "causal", (("is_decoder", False),))
+    yield ModelKind("roberta", "causal", (("is_decoder", False),))
+    yield ModelKind("llama", "causal", (("is_causal", False),))
+    yield from (ModelKind(name, "masked") for name in MASKED)
+    yield from (ModelKind(name, "encoder") for name in ENCODER)
 
 
 def config(name: str, **changes: Any) -> Any:
@@ -168,7 +168,7 @@ def config(name: str, **changes: Any) -> Any:
     return transformers.AutoConfig.for_model(name, **{**known, **EXTRA.get(name, {}), **changes})
 
 
-def tiny(kind: Kind) -> torch.nn.Module:
+def tiny(kind: ModelKind) -> torch.nn.Module:
     """A random model of the kind, in eval mode; vectors are moved off 0 and 1, and rows of padding off 0, as
     training moves them."""
     with preserved_random_state():
@@ -184,7 +184,7 @@ def tiny(kind: Kind) -> torch.nn.Module:
     return PooledEncoder(module, int(made.hidden_size)) if kind.architecture == "encoder" else module
 
 
-def examined(kind: Kind) -> tuple[str, str]:
+def examined(kind: ModelKind) -> tuple[str, str]:
     """What was found on the kind and how it is run."""
     module = tiny(kind)
     try:

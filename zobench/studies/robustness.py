@@ -28,7 +28,7 @@ DEFENDED = ("nano-topic", "smoothllm", "denoised-smoothing", "denoised-smoothing
 
 
 @dataclass(frozen=True, slots=True)
-class Study:
+class RobustnessStudy:
     """What the page is computed from: the three files."""
 
     attacks: pd.DataFrame
@@ -36,18 +36,18 @@ class Study:
     finals: pd.DataFrame
 
 
-def study() -> Study:
+def study() -> RobustnessStudy:
     """The committed files."""
-    return Study(*(committed.read(f"{NAME}{ending}") for ending in ENDINGS))
+    return RobustnessStudy(*(committed.read(f"{NAME}{ending}") for ending in ENDINGS))
 
 
-def page(s: Study) -> str:
+def page(s: RobustnessStudy) -> str:
     """The whole page as Markdown."""
     parts = [_head(s), _numbers(s), *_attacks(s), _after_tuning(s), _membership(s), _defences(s)]
     return "\n\n".join(parts) + "\n"
 
 
-def _head(s: Study) -> str:
+def _head(s: RobustnessStudy) -> str:
     runs = s.finals.drop_duplicates(["row", "task", "seed"])
     commits = ", ".join(sorted(c[:7] for c in runs["commit"].dropna().unique()))
     seeds = runs["seed"].nunique()
@@ -89,7 +89,7 @@ def stored_interval(value: float, low: float, high: float, seeds: int) -> Interv
     return Interval(value, low, high, stderr, df, seeds, 0.95, "two-stage bootstrap, from its ends")
 
 
-def _numbers(s: Study) -> str:
+def _numbers(s: RobustnessStudy) -> str:
     verdicts = judged(s.numbers, "gap", s.numbers["seeds"])
     words = [v.word for v in verdicts]
     lines = [
@@ -116,7 +116,7 @@ difference {100 * s.numbers["gap"].mean():+.1f} points.
 {_lines(head, lines)}"""
 
 
-def _attacks(s: Study) -> Iterator[str]:
+def _attacks(s: RobustnessStudy) -> Iterator[str]:
     base = s.attacks[(s.attacks["row"] == BASE) & ~s.attacks["task"].isin(DEFENDED[1:])]
     seeds = s.finals[s.finals["row"] == BASE].groupby("task")["seed"].nunique()
     verdicts = judged(base, "beyond_null", base["task"].map(seeds))
@@ -142,7 +142,7 @@ def _attacks(s: Study) -> Iterator[str]:
         yield f"### {task}\n\nAccuracy is worse than under the null: {named}.\n\n{_lines(head, lines)}"
 
 
-def _after_tuning(s: Study) -> str:
+def _after_tuning(s: RobustnessStudy) -> str:
     lines = []
     for task, part in s.attacks[s.attacks["attack"].isin(ALONG)].groupby("task", sort=True):
         for row in (r for r in SHOWN if (part["row"] == r).any()):
@@ -156,7 +156,7 @@ Accuracy of the attacked rows before and after attacks that several tasks have, 
 {_lines(["task", "row", "before", *ALONG], lines)}"""
 
 
-def _membership(s: Study) -> str:
+def _membership(s: RobustnessStudy) -> str:
     found = s.finals[s.finals["metric"].str.startswith("auc:")]
     names = sorted(found["metric"].unique())
     lines = [
@@ -172,7 +172,7 @@ none of the rows.
 {_lines(["row", *(f"`{n.removeprefix('auc:')}`" for n in names)], lines)}"""
 
 
-def _defences(s: Study) -> str:
+def _defences(s: RobustnessStudy) -> str:
     clean = s.finals[s.finals["task"].isin(DEFENDED)]
     certified = sorted(m for m in clean["metric"].unique() if m.startswith("certified_accuracy_at_"))
     votes = sorted(m for m in clean["metric"].unique() if m.startswith("defence_success_at_"))

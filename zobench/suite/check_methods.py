@@ -12,7 +12,7 @@ from zobench.parameters import ParameterProblem, check, check_one, configure
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
-from zobench.suite.rows import Row, rows_of
+from zobench.suite.rows import SuiteRow, rows_of
 from zobench.suite.schema import MethodEntry, Range
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
@@ -189,7 +189,7 @@ def _check_parameters(c: _Context, config: type) -> bool:
     return clean
 
 
-def _settings(c: _Context) -> Iterator[tuple[Row, str, dict[str, Any]]]:
+def _settings(c: _Context) -> Iterator[tuple[SuiteRow, str, dict[str, Any]]]:
     """Parameters that runs will have: every row on every task, tuned parameters at each value or end in
     turn."""
     tasks = [*c.entry.task_params, ""] if c.entry.tasks is None else list(c.entry.tasks)
@@ -206,7 +206,7 @@ def _settings(c: _Context) -> Iterator[tuple[Row, str, dict[str, Any]]]:
                     yield row, task, {**params, **first, name: value}
 
 
-def _blame(c: _Context, row: Row, task: str, problem: ParameterProblem) -> Iterable[str]:
+def _blame(c: _Context, row: SuiteRow, task: str, problem: ParameterProblem) -> Iterable[str]:
     name = problem.parameter
     if name is None:
         return ("params",)

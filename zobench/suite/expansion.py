@@ -11,7 +11,7 @@ from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, Ro
 from zobench.suite import spaces
 from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Plan, TuningStudy
-from zobench.suite.rows import Row, attacks_of, models_of, rows_of, tasks_of
+from zobench.suite.rows import SuiteRow, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
 from zobench.suite.unlearning_rows import (
     SELECTION,
@@ -64,7 +64,14 @@ def _applies(suite: Suite, entry: MethodEntry, model: str, task: str) -> bool:
 
 
 def _planned(
-    suite: Suite, row: Row, model: str, task: str, seed: int, *, tuned: tuple[str, ...], tuning: bool = False
+    suite: Suite,
+    row: SuiteRow,
+    model: str,
+    task: str,
+    seed: int,
+    *,
+    tuned: tuple[str, ...],
+    tuning: bool = False,
 ) -> PlannedRun:
     """One run; with ``tuned`` parameters still open, the method's component holds only what was written."""
     entry = suite.methods[row.entry]
@@ -140,7 +147,7 @@ def _attack(suite: Suite, name: str) -> Component:
     return found if found.name == name else found.model_copy(update={"alias": name})
 
 
-def _study(suite: Suite, row: Row, tune: Tune, model: str, task: str) -> TuningStudy:
+def _study(suite: Suite, row: SuiteRow, tune: Tune, model: str, task: str) -> TuningStudy:
     from zobench.suite.tuning import candidates, rungs
 
     tuned = tuple(tune.space)

@@ -9,7 +9,7 @@ from pydantic import Field
 from zobench.names import nearest
 from zobench.spec import Frozen, PlannedRun
 from zobench.suite.components import resolved
-from zobench.suite.schema import Checkpoint, Domain, Executor
+from zobench.suite.schema import CheckpointSettings, Domain, ExecutorSettings
 
 
 class TuningStudy(Frozen):
@@ -88,8 +88,8 @@ class Plan(Frozen):
     runs: tuple[PlannedRun, ...]
     studies: tuple[TuningStudy, ...] = ()
     followers: tuple[Follower, ...] = ()
-    executor: Executor = Executor()
-    checkpoint: Checkpoint = Checkpoint()
+    executor: ExecutorSettings = ExecutorSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
     trackers: tuple[str, ...] = ()
     output: str | None = None
 

@@ -18,7 +18,7 @@ def dotted(path: KeyPath) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePlace:
     """A line of a file, counted from 1."""
 
     file: str

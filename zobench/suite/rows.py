@@ -12,7 +12,7 @@ from zobench.suite.schema import MethodEntry, Suite
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class SuiteRow:
     """One row of the leaderboard: the entry it comes from and the point of the entry's sweep."""
 
     name: str
@@ -25,13 +25,13 @@ class Row:
         return {**entry.params, **entry.task_params.get(task, {}), **self.point}
 
 
-def rows_of(name: str, entry: MethodEntry) -> Iterator[Row]:
+def rows_of(name: str, entry: MethodEntry) -> Iterator[SuiteRow]:
     """Rows in the order of the file, the last swept parameter fastest. Without a sweep there is one."""
     method = entry.method or name
     for values in itertools.product(*entry.sweep.values()):
         point = dict(zip(entry.sweep, values, strict=True))
         label = " ".join([name, *(f"{key}={shown(value)}" for key, value in point.items())])
-        yield Row(label, name, method, point)
+        yield SuiteRow(label, name, method, point)
 
 
 def shown(value: Any) -> str:

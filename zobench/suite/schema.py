@@ -132,7 +132,7 @@ class EvaluationEntry(Evaluation):
     attack_items: Annotated[Count, ON_TASKS] = None
 
 
-class Executor(Frozen):
+class ExecutorSettings(Frozen):
     """How runs are spread; no part of a run's identity. ``threads`` per worker; ``None`` lets the runner
     choose."""
 
@@ -141,7 +141,7 @@ class Executor(Frozen):
     threads: int | None = Field(default=None, ge=1)
 
 
-class Checkpoint(Frozen):
+class CheckpointSettings(Frozen):
     """Steps between two atomic checkpoints of a run."""
 
     every_steps: int = Field(default=50, ge=1)
@@ -202,8 +202,8 @@ class Suite(Frozen):
     seeds: tuple[int, ...]
     budget: Budget
     evaluation: EvaluationEntry = EvaluationEntry()
-    executor: Executor = Executor()
-    checkpoint: Checkpoint = Checkpoint()
+    executor: ExecutorSettings = ExecutorSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
     diagnostics: Diagnostics | None = None
     trackers: tuple[str, ...] = ()
     ruleset: Literal["open", "tuned", "self-tuned"] = "open"
@@ -223,8 +223,8 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "unlearning": (UnlearningEntry, False),
     "budget": (Budget, False),
     "evaluation": (EvaluationEntry, False),
-    "executor": (Executor, False),
-    "checkpoint": (Checkpoint, False),
+    "executor": (ExecutorSettings, False),
+    "checkpoint": (CheckpointSettings, False),
     "diagnostics": (Diagnostics, False),
 }
 """Sections of the file: their type, and whether they map names to entries of that type."""

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from zobench.suite.problems import KeyPath, Place, Problem, SuiteError, dotted
+from zobench.suite.problems import KeyPath, Problem, SourcePlace, SuiteError, dotted
 
 _TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp")}
@@ -30,14 +30,14 @@ class Document:
 
     file: str
     value: dict[str, Any] = field(default_factory=dict)
-    places: dict[KeyPath, Place] = field(default_factory=dict)
+    places: dict[KeyPath, SourcePlace] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    def place(self, path: KeyPath) -> Place:
+    def place(self, path: KeyPath) -> SourcePlace:
         """The line of ``path``, or of its nearest ancestor that stands in a file."""
         while path and path not in self.places:
             path = path[:-1]
-        return self.places.get(path, Place(self.file, 1))
+        return self.places.get(path, SourcePlace(self.file, 1))
 
     def report(self, path: KeyPath, message: str, hint: str = "") -> None:
         """Remember one problem at ``path``."""
@@ -97,7 +97,7 @@ def _mapping(node: MappingNode, path: KeyPath, document: Document, above: frozen
     for key_node, value_node in node.value:
         line = key_node.start_mark.line + 1
         if not isinstance(key_node, ScalarNode):
-            document.places[(*path, "?")] = Place(document.file, line)
+            document.places[(*path, "?")] = SourcePlace(document.file, line)
             document.report((*path, "?"), "a key must be text")
             continue
         key = key_node.value
@@ -108,7 +108,7 @@ def _mapping(node: MappingNode, path: KeyPath, document: Document, above: frozen
                 Problem(document.file, line, dotted(here), f"duplicate key (first on line {first})")
             )
             continue
-        document.places[here] = Place(document.file, line)
+        document.places[here] = SourcePlace(document.file, line)
         found[key] = _value(value_node, here, document, above | {id(node)})
     return found
 
@@ -117,7 +117,7 @@ def _sequence(node: SequenceNode, path: KeyPath, document: Document, above: froz
     items = []
     for index, item in enumerate(node.value):
         here = (*path, index)
-        document.places[here] = Place(document.file, item.start_mark.line + 1)
+        document.places[here] = SourcePlace(document.file, item.start_mark.line + 1)
         items.append(_value(item, here, document, above | {id(node)}))
     return items
 

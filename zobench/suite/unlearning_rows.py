@@ -22,7 +22,7 @@ from zobench.spec import (
 )
 from zobench.suite.components import resolved, task_of
 from zobench.suite.plan import Follower
-from zobench.suite.rows import Row, models_of, tasks_of
+from zobench.suite.rows import SuiteRow, models_of, tasks_of
 from zobench.suite.schema import Suite
 
 FULL, ORACLE = "full model", "oracle"
@@ -112,7 +112,7 @@ def reference_runs(suite: Suite, model: str, objective: str, seed: int) -> list[
 
 
 def noise_followers(
-    suite: Suite, rows: Sequence[Row], cells: Sequence[tuple[str, str]]
+    suite: Suite, rows: Sequence[SuiteRow], cells: Sequence[tuple[str, str]]
 ) -> tuple[Follower, ...]:
     """A noise control for every run that unlearns, tuned rows included."""
     if suite.unlearning is None or not suite.unlearning.noise:

@@ -14,8 +14,8 @@ from typing import Annotated, ClassVar
 from zobench.data.advglue import COLUMNS, adversarial_rows
 from zobench.data.example import Example, Splits
 from zobench.parameters import Count, CountOrZero, OneOf, Parameters
-from zobench.tasks.classification import PromptedClassification, Training
-from zobench.tasks.fewshot import FewShotConfig, Source, draw_splits
+from zobench.tasks.classification import PromptedClassification, TrainingMode
+from zobench.tasks.fewshot import DataSource, FewShotConfig, draw_splits
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.templates import prompt_for
 
@@ -46,13 +46,13 @@ class AdvGLUEConfig(Parameters):
 
     part: Annotated[str, OneOf(tuple(COLUMNS))] = "sst2"
     """``sst2``, ``qqp``, ``mnli``, ``mnli-mm``, ``qnli`` or ``rte``."""
-    source: Source = "local"
+    source: DataSource = "local"
     """``local`` file under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
     """Training rows, where the part has any."""
     dev: CountOrZero = 500
     """Rows that select, likewise."""
-    training: Training = "classification"
+    training: TrainingMode = "classification"
     """Loss, as in the clean task."""
     hub: str | None = None
     """Hub repository other than the usual one."""

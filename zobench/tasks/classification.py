@@ -37,12 +37,12 @@ from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_p
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
-from zobench.tasks.encoding import Row
+from zobench.tasks.encoding import EncodedRow
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import macro_f1, option_accuracy
 
 Scoring = Literal["label-words", "option-likelihood"]
-Training = Literal["classification", "teacher-forcing"]
+TrainingMode = Literal["classification", "teacher-forcing"]
 
 
 class PromptedClassification(Task):
@@ -67,7 +67,7 @@ class PromptedClassification(Task):
         *,
         prompt: Prompt,
         scoring: Scoring = "label-words",
-        training: Training = "classification",
+        training: TrainingMode = "classification",
         calibrated: bool = False,
         normalized: bool = True,
     ) -> None:
@@ -76,7 +76,7 @@ class PromptedClassification(Task):
         self.config = config
         self.prompt = prompt
         self.scoring: Scoring = scoring
-        self.training: Training = training
+        self.training: TrainingMode = training
         self.calibrated = calibrated
         self.normalized = normalized
         self.attackable = prompt.fields
@@ -206,7 +206,7 @@ class PromptedClassification(Task):
 
     def _answer_rows(
         self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
-    ) -> list[Row]:
+    ) -> list[EncodedRow]:
         if lm.architecture == "encoder":
             if shots:
                 raise ValueError(f"{lm.identity.name}: an encoder takes no in-context demonstrations")
@@ -216,7 +216,7 @@ class PromptedClassification(Task):
             return encoding.masked_rows(lm, [self.prompt.masked(e, mask, shots) for e in examples])
         return encoding.causal_rows(lm, [self.prompt.context(e, shots) for e in examples])
 
-    def _answer_inputs(self, lm: LanguageModel, rows: Sequence[Row]) -> dict[str, Any]:
+    def _answer_inputs(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         if lm.architecture == "encoder":
             return encoder_inputs(lm, rows, len(self.prompt.words))
         inputs: dict[str, Any] = {
@@ -239,7 +239,7 @@ class PromptedClassification(Task):
         shots: Sequence[tuple[Example, str]],
         *,
         gold_only: bool = False,
-    ) -> tuple[list[Row], list[int]]:
+    ) -> tuple[list[EncodedRow], list[int]]:
         """Rows of all options of all examples in order, and how many each example has."""
         if lm.architecture != "causal":
             raise ValueError(f"{lm.identity.name}: scoring 'option-likelihood' needs a causal model")
@@ -260,7 +260,7 @@ class PromptedClassification(Task):
         """Full text of one candidate."""
         return self.prompt.completed(example, option, shots)
 
-    def _option_inputs(self, lm: LanguageModel, rows: Sequence[Row]) -> dict[str, Any]:
+    def _option_inputs(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         lengths = torch.tensor([float(r.option) for r in rows], device=lm.device)
         targets = encoding.option_targets(rows, lm.device)
         return {"padded": encoding.padded(lm, rows), "lengths": lengths, **targets}
@@ -294,7 +294,7 @@ class PromptedClassification(Task):
             scores = sums / lengths if self.normalized else sums
         return list(scores.split(counts))
 
-    def _option_scores(self, lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
+    def _option_scores(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
         if _packs(lm, rows):
             return _packed_option_sums(lm, rows)
         sums = torch.empty(len(rows))
@@ -323,7 +323,7 @@ def _option_arguments(inputs: Any) -> dict[str, Any]:
     return {name: inputs[name] for name in ("padded", "targets", "target_mask")}
 
 
-def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
+def _packed_option_sums(lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
     """The same with common beginnings computed once."""
     tails = [r.option + 1 for r in rows]
     found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=prediction_tokens(lm.device))
@@ -334,7 +334,7 @@ def _packed_option_sums(lm: LanguageModel, rows: Sequence[Row]) -> torch.Tensor:
     return torch.stack(sums).cpu()
 
 
-def _packs(lm: LanguageModel, rows: Sequence[Row]) -> bool:
+def _packs(lm: LanguageModel, rows: Sequence[EncodedRow]) -> bool:
     usual = lm.architecture == "causal" and lm.way.first_position == 0
     return usual and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
 

@@ -17,10 +17,10 @@ from zobench.data.example import Example
 from zobench.models.base import LanguageModel
 from zobench.models.batching import over_rows
 from zobench.models.pooled import HEAD_CLASSES
-from zobench.tasks.encoding import Row, padded
+from zobench.tasks.encoding import EncodedRow, padded
 
 
-def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[Row]:
+def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[EncodedRow]:
     """One row per example: one field as a text, two as a text pair with its token types, more joined with
     spaces into the first."""
     pair = len(fields) == 2
@@ -29,12 +29,12 @@ def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequenc
     second = [e.text[fields[1]] for e in examples] if pair else None
     encoded = lm.tokenizer(first, second, truncation="longest_first", max_length=lm.max_length, verbose=False)
     if not (pair and lm.way.token_types and "token_type_ids" in encoded):
-        return [Row(ids) for ids in encoded["input_ids"]]
+        return [EncodedRow(ids) for ids in encoded["input_ids"]]
     both = zip(encoded["input_ids"], encoded["token_type_ids"], strict=True)
-    return [Row(ids, types=types) for ids, types in both]
+    return [EncodedRow(ids, types=types) for ids, types in both]
 
 
-def encoder_inputs(lm: LanguageModel, rows: Sequence[Row], classes: int) -> dict[str, Any]:
+def encoder_inputs(lm: LanguageModel, rows: Sequence[EncodedRow], classes: int) -> dict[str, Any]:
     """Arguments of :func:`encoder_scores`."""
     if classes > HEAD_CLASSES:
         raise ValueError(f"{lm.identity.name}: its head has {HEAD_CLASSES} classes, the task {classes}")

@@ -15,7 +15,7 @@ from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EncodedRow:
     """One sequence: its token ids, the column of the mask (masked) or the option's length in tokens (else 0),
     and the tokens' types where an encoder reads them."""
 
@@ -56,13 +56,13 @@ def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
     return ids
 
 
-def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[Row]:
+def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[EncodedRow]:
     """One row per context; too long ones lose tokens on the left."""
     encoded = encode_prompts(lm.tokenizer, contexts)
-    return [Row(truncate_left(ids, lm.max_length, lm.tokenizer)) for ids in encoded]
+    return [EncodedRow(truncate_left(ids, lm.max_length, lm.tokenizer)) for ids in encoded]
 
 
-def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[Row]:
+def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[EncodedRow]:
     """One row per text that holds the tokenizer's mask token once; too long ones are cut far from the
     mask."""
     rows = []
@@ -71,11 +71,11 @@ def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[Row]:
         if len(places) != 1:
             raise ValueError(f"{lm.identity.name}: {len(places)} mask tokens in the encoded prompt, not one")
         cut, position = truncate_around(ids, lm.max_length, places[0])
-        rows.append(Row(cut, position=position))
+        rows.append(EncodedRow(cut, position=position))
     return rows
 
 
-def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[str]) -> list[Row]:
+def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[str]) -> list[EncodedRow]:
     """One row per completed text; the option is what it has more tokens than its context, both encoded
     alone."""
     before = encode_prompts(lm.tokenizer, contexts)
@@ -88,11 +88,11 @@ def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[
         if option < 1:
             raise ValueError(f"an option adds no token to its prompt: {text[-80:]!r}")
         kept = truncate_left(ids, lm.max_length, lm.tokenizer)
-        rows.append(Row(kept, option=min(option, len(kept) - 1)))
+        rows.append(EncodedRow(kept, option=min(option, len(kept) - 1)))
     return rows
 
 
-def padded(lm: LanguageModel, rows: Sequence[Row]) -> Rows:
+def padded(lm: LanguageModel, rows: Sequence[EncodedRow]) -> Rows:
     """Model arguments for these rows, padded on the side their architecture needs, or in groups of equal
     length where the model's logits change with padding."""
     causal = lm.architecture == "causal"
@@ -107,12 +107,12 @@ def padded(lm: LanguageModel, rows: Sequence[Row]) -> Rows:
     )
 
 
-def _types(rows: Sequence[Row]) -> list[list[int]] | None:
+def _types(rows: Sequence[EncodedRow]) -> list[list[int]] | None:
     found = [r.types for r in rows if r.types is not None]
     return found if len(found) == len(rows) else None
 
 
-def option_targets(rows: Sequence[Row], device: torch.device) -> Mapping[str, Any]:
+def option_targets(rows: Sequence[EncodedRow], device: torch.device) -> Mapping[str, Any]:
     """``targets`` and ``target_mask`` for :func:`zobench.models.scoring.option_log_likelihoods`."""
     width = max(r.option for r in rows)
     targets = [[0] * (width - r.option) + r.ids[len(r.ids) - r.option :] for r in rows]

@@ -15,10 +15,10 @@ from zobench.data.fewshot import pools
 from zobench.data.sampling import mezo_opt, mezo_roberta
 from zobench.data.superglue import FEWGLUE_FOLDERS
 from zobench.parameters import Count, CountOrZero, Parameters
-from zobench.tasks.classification import PromptedClassification, Training
+from zobench.tasks.classification import PromptedClassification, TrainingMode
 from zobench.tasks.templates import Protocol, prompt_for
 
-Source = Literal["local", "hub"]
+DataSource = Literal["local", "hub"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class FewShotConfig(Parameters):
 
     protocol: Protocol = "mezo-opt"
     """``mezo-opt`` (option likelihood, 1000/500/1000) or ``mezo-roberta`` (label words, k per class)."""
-    source: Source = "local"
+    source: DataSource = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
     """Training rows (``mezo-opt``)."""
@@ -37,7 +37,7 @@ class FewShotConfig(Parameters):
     """Most rows to test on."""
     k: Count = 16
     """Rows per class to train, and as many to select (``mezo-roberta``)."""
-    training: Training = "classification"
+    training: TrainingMode = "classification"
     """Loss under ``mezo-opt``."""
     calibrated: bool = False
     """Subtract the content-free score in prediction (``mezo-opt``)."""

@@ -16,7 +16,7 @@ from zobench.data.sampling import permuted
 from zobench.parameters import Count, CountOrZero, OneOf, Parameters
 from zobench.tasks.equivalence import latex_normal
 from zobench.tasks.extraction import EXTRACTORS, extractor
-from zobench.tasks.fewshot import Source
+from zobench.tasks.fewshot import DataSource
 from zobench.tasks.generation import GenerationTask
 from zobench.tasks.prompts import Prompt
 
@@ -25,7 +25,7 @@ from zobench.tasks.prompts import Prompt
 class MathConfig(Parameters):
     """Parameters of a math task."""
 
-    source: Source = "local"
+    source: DataSource = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
     """Training rows."""

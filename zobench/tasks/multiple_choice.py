@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zobench.data.example import Example, Splits
-from zobench.tasks.classification import PromptedClassification, Training
+from zobench.tasks.classification import PromptedClassification, TrainingMode
 from zobench.tasks.fewshot import FewShotConfig, draw_splits, untestable
 from zobench.tasks.prompts import Prompt
 
@@ -20,7 +20,7 @@ from zobench.tasks.prompts import Prompt
 class MultipleChoiceConfig(FewShotConfig):
     """As the few-shot tasks, with teacher forcing as the training loss; only ``mezo-opt`` is defined."""
 
-    training: Training = "teacher-forcing"
+    training: TrainingMode = "teacher-forcing"
     """``teacher-forcing`` on the gold candidate, or ``classification`` over all of them."""
 
     def __post_init__(self) -> None:

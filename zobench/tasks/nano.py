@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from zobench.data.example import Example, Splits
-from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
+from zobench.data.synthetic.fewshot import LabelledText, fewshot_set, pool, sample
 from zobench.parameters import Count, Parameters
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.prompts import Prompt
 
 
 @dataclass(frozen=True)
-class FewShotConfig(Parameters):
+class NanoFewShotConfig(Parameters):
     k: int = 16
     """Training rows per class."""
     validation_k: int = 16
@@ -32,10 +32,10 @@ class FewShotConfig(Parameters):
 class NanoFewShot(PromptedClassification):
     """Base of the three classification tasks; a subclass names its set."""
 
-    Config: ClassVar[type] = FewShotConfig
+    Config: ClassVar[type] = NanoFewShotConfig
     set_name: ClassVar[str]
 
-    def __init__(self, config: FewShotConfig) -> None:
+    def __init__(self, config: NanoFewShotConfig) -> None:
         chosen = fewshot_set(self.set_name)
         words = tuple(word.strip() for word in chosen.label_words)
         super().__init__(config, prompt=Prompt(chosen.prompt, words, demonstration_separator="\n"))
@@ -48,7 +48,7 @@ class NanoFewShot(PromptedClassification):
         return Splits(train=train, validation=validation, test=test, demonstrations=train)
 
 
-def examples(rows: Sequence[Row]) -> list[Example]:
+def examples(rows: Sequence[LabelledText]) -> list[Example]:
     return [Example(row.id, row.text, label=row.label, meta={"hardness": row.hardness}) for row in rows]
 
 

@@ -137,7 +137,7 @@ class Passes:
     reference: int = 0
 
 
-class Method(ABC):
+class UnlearningMethod(ABC):
     """What the catalogue lists: a ``card`` and a frozen dataclass ``Config`` with the source's defaults."""
 
     Config: ClassVar[type]
@@ -148,7 +148,7 @@ class Method(ABC):
         self.config = self.Config() if config is None else config
 
 
-class Objective(Method):
+class UnlearningObjective(UnlearningMethod):
     """A scalar to minimize. ``state_dict`` holds what changes between steps (dual variables)."""
 
     @abstractmethod
@@ -192,7 +192,7 @@ class Objective(Method):
 
 
 def loss_function(
-    objective: Objective, reference: nn.Module | None = None
+    objective: UnlearningObjective, reference: nn.Module | None = None
 ) -> Callable[[nn.Module, Batch], torch.Tensor]:
     """``loss(module, batch)`` as the optimizer library's objective wants it."""
 

@@ -24,7 +24,7 @@ OBJECTIVES: dict[str, str] = {
     "pdu": f"{_OBJECTIVE}.constrained:Pdu",
     "ilu": f"{_OBJECTIVE}.invariance:Ilu",
     "blur": f"{_OBJECTIVE}.two_gradients:Blur",
-    "sift": f"{_OBJECTIVE}.representation:Sift",
+    "sift": f"{_OBJECTIVE}.representation:SiftObjective",
     "task-vector": f"{_OBJECTIVE}.task_vector:TaskVector",
 }
 
@@ -39,6 +39,6 @@ PROBES: dict[str, str] = {
     "rephrase": f"{_PROBE}.inputs:Rephrase",
     "prefix": f"{_PROBE}.inputs:ForcedPrefix",
     "few-shot": f"{_PROBE}.inputs:FewShot",
-    "option-order": f"{_PROBE}.questions:OptionOrder",
+    "option-order": f"{_PROBE}.questions:OptionOrderProbe",
     "mscr": f"{_PROBE}.questions:MscrEdits",
 }

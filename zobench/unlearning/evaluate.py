@@ -30,7 +30,7 @@ from zobench.unlearning.metrics.truth_ratio import forget_quality, log_truth_rat
 from zobench.unlearning.rows import FactRow, tail_tokens
 from zobench.unlearning.scoring import ItemScore, TruthLosses, score_rows, truth_losses
 
-Generate = Callable[[Sequence[str]], list[str]]
+GenerateAnswers = Callable[[Sequence[str]], list[str]]
 LAST_WORDS = 2
 """k of the last-k-words memorization of ghost sentences (arXiv 2403.15740)."""
 
@@ -50,7 +50,7 @@ class PartScores:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredFacts:
     """Per-item numbers by part: ``forget``, ``retain``, ``holdout`` and the further domains."""
 
     parts: Mapping[str, PartScores] = field(default_factory=dict)
@@ -60,10 +60,10 @@ def measure(
     module: nn.Module,
     tokenizer: Any,
     parts: Mapping[str, Sequence[FactRow]],
-    generate: Generate | None = None,
+    generate: GenerateAnswers | None = None,
     *,
     truth: bool = True,
-) -> Measured:
+) -> MeasuredFacts:
     """Score every part that has rows. One pass per 64 answers; with ``truth`` six times as many answers, the
     paraphrased and perturbed ones; with ``generate`` two greedy answers a row on top, one to the question and
     one to the question and the answer's first half. Holdout rows are non-members: their answers alone."""
@@ -82,10 +82,10 @@ def measure(
             tails=tail_tokens(tokenizer, tuple(r.answer for r in rows), LAST_WORDS),
         )
 
-    return Measured({name: one(name, rows) for name, rows in parts.items() if rows})
+    return MeasuredFacts({name: one(name, rows) for name, rows in parts.items() if rows})
 
 
-def scores(measured: Measured) -> dict[str, float]:
+def scores(measured: MeasuredFacts) -> dict[str, float]:
     """``PART_METRIC`` of every part but the holdout; ``utility`` over all parts but forget and holdout."""
     found: dict[str, float] = {}
     for name, part in measured.parts.items():
@@ -138,7 +138,7 @@ def _generated(part: PartScores) -> dict[str, float]:
     return {**found, "verbmem": _mean(continued)} if continued else found
 
 
-def utility_of(measured: Measured) -> Utility | None:
+def utility_of(measured: MeasuredFacts) -> Utility | None:
     """TOFU's model utility: probability (among options outside retain), truth ratio (``utility``) and, where
     answers were generated, ROUGE-L recall of every part but forget and holdout; ``None`` without any."""
     parts: dict[str, float] = {}
@@ -151,7 +151,7 @@ def utility_of(measured: Measured) -> Utility | None:
     return model_utility(parts) if parts else None
 
 
-def against_oracle(measured: Measured, oracle: Measured) -> dict[str, float]:
+def against_oracle(measured: MeasuredFacts, oracle: MeasuredFacts) -> dict[str, float]:
     """Scores that need the oracle: forget quality (D, log10 p), membership AUCs, PrivLeak by
     min-k."""
     found: dict[str, float] = {}
@@ -168,7 +168,7 @@ def against_oracle(measured: Measured, oracle: Measured) -> dict[str, float]:
     return found
 
 
-def membership_aucs(measured: Measured, oracle: Measured) -> dict[str, float]:
+def membership_aucs(measured: MeasuredFacts, oracle: MeasuredFacts) -> dict[str, float]:
     """AUC of every attack, forget against holdout; the oracle is the ``reference`` attack's reference model
     (its own AUC there is .5)."""
     columns: dict[str, list[list[float]]] = {}

@@ -15,7 +15,16 @@ import torch
 from torch import nn
 
 from zobench.unlearning import terms
-from zobench.unlearning.base import Batch, Card, Constants, Context, Method, Objective, Passes, loss_function
+from zobench.unlearning.base import (
+    Batch,
+    Card,
+    Constants,
+    Context,
+    Passes,
+    UnlearningMethod,
+    UnlearningObjective,
+    loss_function,
+)
 from zobench.unlearning.objectives.retained import ForgetRetain
 from zobench.unlearning.objectives.task_vector import TaskVector
 from zobench.unlearning.objectives.two_gradients import Blur
@@ -24,7 +33,7 @@ from zobench.zo.objective import FORWARDS_PER_GRADIENT, Meter
 from zobench.zo.separate import TwoTerms
 
 
-class Reinforce(Objective):
+class Reinforce(UnlearningObjective):
     """l(f): training further on the forget set, the first half of a task vector. 1 pass."""
 
     Config = TaskVector.Config
@@ -40,7 +49,7 @@ class Reinforce(Objective):
         return terms.mean_nll(context.module, batch.part("forget"))
 
 
-class Joined(Objective):
+class Joined(UnlearningObjective):
     """Two losses whose gradients a method joins; the scalar is their weighted sum and serves as a record."""
 
     Config = Blur.Config
@@ -61,21 +70,21 @@ class Joined(Objective):
         return forget + self.config.alpha * retain
 
 
-def target_of(cls: type[Method], config: Any) -> Objective:
+def target_of(cls: type[UnlearningMethod], config: Any) -> UnlearningObjective:
     """What an optimizer minimizes for the catalogue's method: itself where it is an objective."""
     method = cls(config)
-    if isinstance(method, Objective):
+    if isinstance(method, UnlearningObjective):
         return method
     return Joined(method) if isinstance(method, Blur) else Reinforce(config)
 
 
-def prepared_forwards(target: Objective) -> int:
+def prepared_forwards(target: UnlearningObjective) -> int:
     """Forwards that preparing one minibatch costs."""
     passes = target.passes()
     return int(passes.prepare > 0) + int(passes.reference > 0)
 
 
-def two_terms(target: Objective) -> bool:
+def two_terms(target: UnlearningObjective) -> bool:
     """Whether the gradients of a forget and of a retain term can be asked for apart."""
     split = isinstance(target, ForgetRetain) and target.config.retain != "none"
     return split or isinstance(target, Joined)
@@ -86,7 +95,7 @@ def apart(method: MethodCard) -> bool:
     return "separate-gradients" in method.needs
 
 
-def cost_under(cost: Cost, target: Objective, method: MethodCard) -> Cost:
+def cost_under(cost: Cost, target: UnlearningObjective, method: MethodCard) -> Cost:
     """An optimizer's declared cost on this objective. Steps that cost nothing stay free."""
     if cost.max_forwards_in_step == 0:
         return cost
@@ -104,7 +113,9 @@ class Counted(TwoTerms):
     gradients is joined here, and a first-order optimizer may ask for the gradients of the two terms; both
     cost another 3 forwards."""
 
-    def __init__(self, module: nn.Module, target: Objective, reference: nn.Module, meter: Meter) -> None:
+    def __init__(
+        self, module: nn.Module, target: UnlearningObjective, reference: nn.Module, meter: Meter
+    ) -> None:
         super().__init__(module, loss_function(target, reference), meter)
         self.target, self.reference, self.backwards = target, reference, 0
 

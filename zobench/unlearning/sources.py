@@ -23,7 +23,7 @@ from zobench.unlearning.rows import FactRow, row_from_json
 READABLE = (".json", ".jsonl", ".parquet")
 
 
-class Source(Protocol):
+class FactSource(Protocol):
     """Parameters of a data source."""
 
     def load(self) -> FactSplits: ...
@@ -160,7 +160,7 @@ class Files:
         )
 
 
-SOURCES: dict[str, type[Source]] = {
+SOURCES: dict[str, type[FactSource]] = {
     "nano-facts": NanoFacts,
     "tofu": Tofu,
     "muse": Muse,

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.losses import differentiable, loss_of
-from zobench.runner.method_data import RunSupplies
+from zobench.runner.method_data import RunMethodData
 from zobench.store.artifacts import artifacts_digest
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
 from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
     from zobench.spec import RunSpec
     from zobench.zo.base import Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
@@ -54,7 +54,7 @@ class Audit:
 
 def audit(
     spec: RunSpec,
-    bench: Workbench,
+    bench: ProcessCache,
     space: ParameterSpace,
     records: Sequence[StepRecord],
     rows: Sequence[dict[str, Any]],
@@ -95,16 +95,16 @@ def audit(
     return found
 
 
-def objective_of(spec: RunSpec, bench: Workbench) -> Objective:
+def objective_of(spec: RunSpec, bench: ProcessCache) -> Objective:
     """The run's training loss with a meter of its own."""
     lm = bench.model(spec.model)
     return Objective(lm.module, loss_of(spec, lm, bench.data(spec).task), differentiable=differentiable(spec))
 
 
-def start(spec: RunSpec, bench: Workbench, optimizer: Optimizer, declared: str | None) -> Meter:
+def start(spec: RunSpec, bench: ProcessCache, optimizer: Optimizer, declared: str | None) -> Meter:
     """Supply and prepare the optimizer as the runner does; what that spent."""
     objective = objective_of(spec, bench)
-    optimizer.supply(RunSupplies(spec, bench))
+    optimizer.supply(RunMethodData(spec, bench))
     optimizer.prepare(objective)
     artifacts = optimizer.artifacts() if isinstance(optimizer, Method) else {}
     own = artifacts_digest(artifacts) if artifacts else None
@@ -116,13 +116,13 @@ def start(spec: RunSpec, bench: Workbench, optimizer: Optimizer, declared: str |
 
 
 def recompute(
-    spec: RunSpec, bench: Workbench, space: ParameterSpace, optimizer: Optimizer, position: int
+    spec: RunSpec, bench: ProcessCache, space: ParameterSpace, optimizer: Optimizer, position: int
 ) -> StepRecord:
     """The step that the model itself gives from this state on the declared minibatch; weights and optimizer
     stay as they are."""
     before = space.snapshot()
     twin = bench.parts.optimizer(spec, space)
-    twin.supply(RunSupplies(spec, bench))
+    twin.supply(RunMethodData(spec, bench))
     twin.load_state_dict(copy.deepcopy(optimizer.state_dict()))
     objective = objective_of(spec, bench)
     batch = bench.minibatch(spec, position)

@@ -12,11 +12,11 @@ from zobench.runner.rows import demonstrations_of, measure, metric_rows, predict
 from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
-    from zobench.runner.process_cache import Workbench
+    from zobench.runner.process_cache import ProcessCache
     from zobench.spec import RunSpec
 
 
-def evaluate(report: VerificationReport, spec: RunSpec, bench: Workbench, tolerance: float) -> None:
+def evaluate(report: VerificationReport, spec: RunSpec, bench: ProcessCache, tolerance: float) -> None:
     """Measure the final state and compare it with the claim.
 
     Where every recomputed loss was equal to the bit the claimed metrics must be too, up to ``tolerance``;
@@ -68,7 +68,7 @@ def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:
     return sum(told.get(p.example_id, p.output) != p.output for p in result.predictions)
 
 
-def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: Workbench, seed: int) -> None:
+def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: ProcessCache, seed: int) -> None:
     """Metrics on the task's test rows under another data seed, without rows that the run was trained,
     validated or measured on (of a fixed test set: those beyond ``evaluation.test_items``). Told, not judged:
     other rows have another difficulty."""

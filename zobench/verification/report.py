@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from zobench.verification.submission import Submission
 
-Outcome = Literal["passed", "failed", "not checked"]
+CheckOutcome = Literal["passed", "failed", "not checked"]
 
 NEVER_CHECKED = (
     ("time and memory", "seconds and peak memory are the submitter's word"),
@@ -49,7 +49,7 @@ class Finding:
     """One check."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     detail: str
 
 
@@ -72,7 +72,7 @@ class VerificationReport:
     metrics: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
-    def add(self, check: str, outcome: Outcome, detail: str) -> bool:
+    def add(self, check: str, outcome: CheckOutcome, detail: str) -> bool:
         """Note a finding; True where the check passed."""
         self.findings.append(Finding(check, outcome, detail))
         return outcome == "passed"

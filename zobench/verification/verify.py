@@ -14,7 +14,7 @@ import torch
 from zobench.parameters import configure
 from zobench.runner.environment import level_note, revision_problem
 from zobench.runner.factory import DEFAULT, load_parts
-from zobench.runner.process_cache import Workbench
+from zobench.runner.process_cache import ProcessCache
 from zobench.runner.replaying import step_record
 from zobench.spec import RunSpec
 from zobench.verification import claims
@@ -42,7 +42,7 @@ class _Bench:
     report: VerificationReport
     demands: Demands
     spec: RunSpec
-    bench: Workbench
+    bench: ProcessCache
     records: list[StepRecord]
 
     @property
@@ -67,7 +67,7 @@ def verify_submission(
     spec = _own_spec(submission.spec, demands)
     report = VerificationReport(submission, steps=len(submission.steps))
     records = [step_record(row) for row in submission.steps]
-    work = _Bench(report, demands, spec, Workbench(load_parts(parts)), records)
+    work = _Bench(report, demands, spec, ProcessCache(load_parts(parts)), records)
     with _threads(submission.environment.get("threads")):
         if _identity(work) and _sources(work):
             _weights(work)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from zobench.zo.engine import Engine
-    from zobench.zo.method_data import Need, Supplies
+    from zobench.zo.method_data import MethodData, Need
     from zobench.zo.objective import Objective
     from zobench.zo.space import ParameterSpace
 
@@ -145,7 +145,7 @@ class Optimizer(ABC):
     def cost(cls, config: Any) -> Cost:
         """Declared cost under this config."""
 
-    def supply(self, supplies: Supplies) -> None:  # noqa: B027 - for methods whose card names needs
+    def supply(self, supplies: MethodData) -> None:  # noqa: B027 - for methods whose card names needs
         """Receive the source of additional minibatches, at the start of a run and after a resume."""
 
     def prepare(self, objective: Objective) -> None:  # noqa: B027 - for methods that calibrate

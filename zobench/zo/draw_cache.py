@@ -21,7 +21,7 @@ KEEP_BYTES = 64 << 20
 Views = dict[str, torch.Tensor]
 
 
-class KeptDraws:
+class DrawCache:
     """u(seed) of the latest seeds as one flat float32 tensor each, oldest dropped first.
 
     Attributes:

@@ -34,7 +34,7 @@ Part = tuple[Any, int, int]
 """A minibatch with its sequences and tokens, as ``Objective.on`` takes it."""
 
 
-class Supplies(Protocol):
+class MethodData(Protocol):
     """Where a method gets minibatches that are not the step's own."""
 
     def anchor(self, step: int, count: int) -> Sequence[Part]:

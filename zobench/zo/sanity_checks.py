@@ -45,7 +45,7 @@ class Trap:
     first_step: int
 
 
-class TrapWatch:
+class SanityWatch:
     """Checks one optimizer. Call ``begin`` once, then ``before`` and ``after`` around every step.
 
     Attributes:

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.zo import noise
-from zobench.zo.draw_cache import KeptDraws
+from zobench.zo.draw_cache import DrawCache
 from zobench.zo.noise.legacy import SEED_BOUND, LegacyStream
 from zobench.zo.space.base import ParameterSpace
 
 if TYPE_CHECKING:
-    from zobench.zo.noise import Kind
+    from zobench.zo.noise import NoiseKind
 
 
 class NoiseSource(ABC):
@@ -32,16 +32,18 @@ class NoiseSource(ABC):
         self.drawn = 0
 
     @abstractmethod
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
-    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: Kind) -> None:
+    def add_many_(
+        self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: NoiseKind
+    ) -> None:
         """``add_`` on each tensor, same bits."""
         for name, tensor in tensors.items():
             self.add_(tensor, name, seed, scale, kind)
 
     def draw(
-        self, label: str, shape: tuple[int, ...], seed: int, kind: Kind, device: torch.device
+        self, label: str, shape: tuple[int, ...], seed: int, kind: NoiseKind, device: torch.device
     ) -> torch.Tensor:
         """Auxiliary float32 noise (bases, masks, orders) that belongs to no tensor: addressed by its own
         label."""
@@ -55,9 +57,9 @@ class CounterSource(NoiseSource):
 
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
-        self._kept = KeptDraws(space, self.keys)
+        self._kept = DrawCache(space, self.keys)
 
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         self.drawn += tensor.numel()
         index = self.space.indices(name)
         kept = self._kept.find(name, seed) if kind == "gaussian" and tensor.dtype == torch.float32 else None
@@ -73,7 +75,9 @@ class CounterSource(NoiseSource):
         draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
         tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
 
-    def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: Kind) -> None:
+    def add_many_(
+        self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: NoiseKind
+    ) -> None:
         if kind == "gaussian" and self._kept.serves(tensors):
             self.drawn += sum(tensor.numel() for tensor in tensors.values())
             self._kept.add_many_(tensors, seed, scale)
@@ -103,7 +107,7 @@ class LegacySource(NoiseSource):
         self._stream: LegacyStream | None = None
         self._next = 0
 
-    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: Kind) -> None:
+    def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         if kind != "gaussian":
             raise ValueError(f"legacy noise is Gaussian only, asked for {kind!r}")
         if self.space.indices(name) is not None:

@@ -30,7 +30,7 @@ TEST_ROWS = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelledText:
     """One row: named text fields, gold class, and how much has to be resolved to read it."""
 
     id: str
@@ -115,7 +115,7 @@ def fewshot_set(name: str) -> FewShotSet:
 
 
 @cache
-def pool(name: str, split: str) -> tuple[Row, ...]:
+def pool(name: str, split: str) -> tuple[LabelledText, ...]:
     """All rows of a split, balanced over classes, without duplicates, in a fixed order.
 
     The split of a row depends on its text alone. Train and validation rows avoid the withheld words.
@@ -125,7 +125,7 @@ def pool(name: str, split: str) -> tuple[Row, ...]:
         raise ValueError(f"unknown split {split!r}{nearest(split, SPLITS)}")
     classes = len(chosen.classes)
     wanted = POOL_PER_CLASS.get(split, TEST_ROWS // classes)
-    found: list[list[Row]] = [[] for _ in range(classes)]
+    found: list[list[LabelledText]] = [[] for _ in range(classes)]
     for row in _candidates(chosen, split):
         if len(found[row.label]) < wanted:
             found[row.label].append(row)
@@ -136,7 +136,7 @@ def pool(name: str, split: str) -> tuple[Row, ...]:
     return tuple(itertools.chain.from_iterable(zip(*found, strict=True)))
 
 
-def _candidates(chosen: FewShotSet, split: str) -> Iterator[Row]:
+def _candidates(chosen: FewShotSet, split: str) -> Iterator[LabelledText]:
     rng = stream(POOL_SEED, chosen.name, split)
     seen: set[str] = set()
     for _ in range(_MOST_DRAWS):
@@ -149,10 +149,10 @@ def _candidates(chosen: FewShotSet, split: str) -> Iterator[Row]:
             continue
         if split != "test" and chosen.withheld.intersection(row.words):
             continue
-        yield Row(f"{chosen.name}-{key}", row.text, row.label, row.hardness)
+        yield LabelledText(f"{chosen.name}-{key}", row.text, row.label, row.hardness)
 
 
-def sample(name: str, split: str, k: int, seed: int) -> list[Row]:
+def sample(name: str, split: str, k: int, seed: int) -> list[LabelledText]:
     """``k`` rows per class from the pool of ``split``, shuffled; the same for the same seed."""
     rows = pool(name, split)
     classes = len(fewshot_set(name).classes)

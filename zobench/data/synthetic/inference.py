@@ -39,7 +39,7 @@ FORMATS: tuple[tuple[str, tuple[str, str, str]], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class SentencePair:
     premise: str
     hypothesis: str
     label: int
@@ -51,7 +51,7 @@ class Pair:
         return f"{self.premise}. {self.hypothesis}"
 
 
-def _comparison(rng: random.Random, label: int) -> Pair:
+def _comparison(rng: random.Random, label: int) -> SentencePair:
     a, b, c = rng.sample(NAMES, 3)
     i, j = rng.sample(range(len(OPPOSITES)), 2)
     more, less = rng.sample(OPPOSITES[i], 2)
@@ -70,10 +70,10 @@ def _comparison(rng: random.Random, label: int) -> Pair:
                 f"{c} is {less} than {a}",
             )
         )
-    return Pair(premise, hypothesis, label, "comparison", 1)
+    return SentencePair(premise, hypothesis, label, "comparison", 1)
 
 
-def _quantifier(rng: random.Random, label: int) -> Pair:
+def _quantifier(rng: random.Random, label: int) -> SentencePair:
     kind, other = rng.sample(KINDS, 2)
     trait, unlike = rng.sample(TRAITS, 2)
     options = (
@@ -96,10 +96,10 @@ def _quantifier(rng: random.Random, label: int) -> Pair:
         ),
     )
     premise, hypothesis = rng.choice(options[label])
-    return Pair(premise, hypothesis, label, "quantifier", 1)
+    return SentencePair(premise, hypothesis, label, "quantifier", 1)
 
 
-def _place(rng: random.Random, label: int) -> Pair:
+def _place(rng: random.Random, label: int) -> SentencePair:
     a, b = rng.sample(NAMES, 2)
     here, there = rng.sample(PLACES, 2)
     options = (
@@ -117,13 +117,13 @@ def _place(rng: random.Random, label: int) -> Pair:
         ),
     )
     premise, hypothesis = rng.choice(options[label])
-    return Pair(premise, hypothesis, label, "place", 0)
+    return SentencePair(premise, hypothesis, label, "place", 0)
 
 
-def _counting(rng: random.Random, label: int) -> Pair:
+def _counting(rng: random.Random, label: int) -> SentencePair:
     first, second = rng.choice(COUNTING[label])
     kind, place, trait = rng.choice(KINDS), rng.choice(PLACES), rng.choice(TRAITS)
-    return Pair(
+    return SentencePair(
         f"{first} {kind} in the {place} are {trait}",
         f"{second} of them are {trait}",
         label,
@@ -135,7 +135,7 @@ def _counting(rng: random.Random, label: int) -> Pair:
 FAMILIES = {"comparison": _comparison, "quantifier": _quantifier, "place": _place, "counting": _counting}
 
 
-def draw(rng: random.Random, *, family: str | None = None, label: int | None = None) -> Pair:
+def draw(rng: random.Random, *, family: str | None = None, label: int | None = None) -> SentencePair:
     """One pair; the label is uniform unless given, the family uniform over :data:`MATCHING` unless given."""
     label = rng.randrange(3) if label is None else label
     return FAMILIES[family if family is not None else rng.choice(MATCHING)](rng, label)

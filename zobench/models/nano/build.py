@@ -31,11 +31,11 @@ from zobench.models.nano.recipe import (
     Phase,
     Recipe,
 )
-from zobench.models.nano.train import LossOfStep, Trained, causal_loss, masked_loss, train
+from zobench.models.nano.train import LossOfStep, TrainedModel, causal_loss, masked_loss, train
 from zobench.names import nearest
 
 WEIGHTS = "model.safetensors"
-Progress = Callable[[dict[str, float]], None]
+ProgressCallback = Callable[[dict[str, float]], None]
 
 
 def build(
@@ -44,7 +44,7 @@ def build(
     *,
     seed: int = 0,
     steps: int | None = None,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
     """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns what ``PROVENANCE.json``
     holds.
@@ -68,7 +68,7 @@ def build(
     shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
     config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
     model = architecture.initialise(config, seed)
-    trained: list[Trained] = []
+    trained: list[TrainedModel] = []
     for phase in recipe.phases:
         if trained:
             round_parameters(model)
@@ -157,7 +157,7 @@ def _fact_batches(
 
 
 def _record(
-    name: str, recipe: Recipe, seed: int, trained: Sequence[Trained], parameters: int, folder: Path
+    name: str, recipe: Recipe, seed: int, trained: Sequence[TrainedModel], parameters: int, folder: Path
 ) -> dict[str, Any]:
     return {
         "name": name,
@@ -175,7 +175,7 @@ def _record(
     }
 
 
-def phase_record(recipe: Recipe, phase: Phase, trained: Trained) -> dict[str, Any]:
+def phase_record(recipe: Recipe, phase: Phase, trained: TrainedModel) -> dict[str, Any]:
     """Schedule, cost and training log of one phase."""
     return {
         "plan": phase.plan,

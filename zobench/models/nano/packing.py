@@ -21,13 +21,13 @@ WAITING = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PackedRow:
     ids: list[int]
     weights: list[float]
     """Weight of each id as a target."""
 
 
-def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[Row]:
+def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -> Iterator[PackedRow]:
     """One row per document, tokenized a chunk at a time."""
     end = tokenizer.eos_token_id
     while True:
@@ -41,12 +41,12 @@ def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -
                 piece = next(pieces)
                 ids += piece
                 weights += [weight] * len(piece)
-            yield Row([*ids, end], [*weights, 1.0])
+            yield PackedRow([*ids, end], [*weights, 1.0])
 
 
-def packed(rows: Iterator[Row], length: int, pad: int) -> Iterator[Row]:
+def packed(rows: Iterator[PackedRow], length: int, pad: int) -> Iterator[PackedRow]:
     """Rows of exactly ``length``, each of whole documents: first fit from a waiting list, oldest first."""
-    waiting: list[Row] = []
+    waiting: list[PackedRow] = []
     while True:
         while len(waiting) < WAITING:
             row = next(rows)
@@ -54,7 +54,7 @@ def packed(rows: Iterator[Row], length: int, pad: int) -> Iterator[Row]:
             waiting.append(row)
         ids: list[int] = []
         weights: list[float] = []
-        left: list[Row] = []
+        left: list[PackedRow] = []
         for row in waiting:
             if len(ids) + len(row.ids) <= length:
                 ids += row.ids
@@ -63,10 +63,10 @@ def packed(rows: Iterator[Row], length: int, pad: int) -> Iterator[Row]:
                 left.append(row)
         waiting = left
         gap = length - len(ids)
-        yield Row(ids + [pad] * gap, weights + [0.0] * gap)
+        yield PackedRow(ids + [pad] * gap, weights + [0.0] * gap)
 
 
-def causal_batches(rows: Iterator[Row], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def causal_batches(rows: Iterator[PackedRow], size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Ids and weights, both (size, length)."""
     while True:
         batch = [next(rows) for _ in range(size)]
@@ -74,7 +74,7 @@ def causal_batches(rows: Iterator[Row], size: int) -> Iterator[tuple[torch.Tenso
 
 
 def masked_batches(
-    rows: Iterator[Row], size: int, mask_id: int, rng: random.Random
+    rows: Iterator[PackedRow], size: int, mask_id: int, rng: random.Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     """Ids with 15 % of the positions replaced by the mask, the attention mask, and targets (-100 where not
     masked).

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from zobench.data.synthetic.draw import stream
-from zobench.data.synthetic.fewshot import Row, fewshot_set, pool, sample
+from zobench.data.synthetic.fewshot import LabelledText, fewshot_set, pool, sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Bench:
     test: Encoded
 
 
-def encode(tokenizer: Any, name: str, rows: Sequence[Row]) -> Encoded:
+def encode(tokenizer: Any, name: str, rows: Sequence[LabelledText]) -> Encoded:
     prompts = [fewshot_set(name).prompt.format(**row.text) for row in rows]
     batch = tokenizer(prompts, padding=True, padding_side="right", return_tensors="pt")
     attention = batch["attention_mask"]

@@ -35,7 +35,7 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedModel:
     """What a training run leaves behind beside the weights."""
 
     tokens: int
@@ -60,7 +60,7 @@ def train(
     loss_of_step: LossOfStep,
     schedule: Schedule,
     progress: Callable[[dict[str, float]], None],
-) -> Trained:
+) -> TrainedModel:
     """Train in place. ``progress`` gets one row about every 2 % of the steps."""
     parts = optimizers(model, schedule)
     bases = [[group["lr"] for group in part.param_groups] for part in parts]
@@ -88,7 +88,7 @@ def train(
             log.append(row)
             progress(row)
             mean = 0.0
-    return Trained(tokens, time.perf_counter() - start, log)
+    return TrainedModel(tokens, time.perf_counter() - start, log)
 
 
 def causal_loss(batches: Iterator[tuple[Tensor, Tensor]]) -> LossOfStep:

@@ -109,18 +109,18 @@ class R2mu(Rmu):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SiftConfig(RmuConfig):
+class SiftObjectiveConfig(RmuConfig):
     """RMU's two terms with the weights of the published SIFT runs (which its optimizer does not see)."""
 
     c: float = 20.0
     alpha: Rate = 100.0
 
 
-class Sift(Rmu):
+class SiftObjective(Rmu):
     """RMU's terms for the optimizer ``sift``, which keeps their gradients apart."""
 
-    Config = SiftConfig
-    config: SiftConfig
+    Config = SiftObjectiveConfig
+    config: SiftObjectiveConfig
     card = Card(
         "sift",
         "Spectral interference-free unlearning",

@@ -25,7 +25,7 @@ import torch
 
 from zobench.parameters import Parameters, Rate
 from zobench.unlearning import terms
-from zobench.unlearning.base import Batch, Constants, Context, Objective, Passes, TokenSet
+from zobench.unlearning.base import Batch, Constants, Context, Passes, TokenSet, UnlearningObjective
 
 Retain = Literal["nll", "kl", "embedding", "constraint", "none"]
 
@@ -55,7 +55,7 @@ class RetainConfig(Parameters):
     warmup: int = 0
 
 
-class ForgetRetain(Objective):
+class ForgetRetain(UnlearningObjective):
     """gamma * forget + alpha * retain. A subclass gives :meth:`forget` and what it costs and reads."""
 
     Config: ClassVar[type] = RetainConfig

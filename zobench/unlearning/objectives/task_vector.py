@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from zobench.unlearning.base import Card, Method
+from zobench.unlearning.base import Card, UnlearningMethod
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class TaskVectorConfig:
     alpha: float = 5.0
 
 
-class TaskVector(Method):
+class TaskVector(UnlearningMethod):
     """A weight operation: no loss, no steps. The caller trains ``reinforced`` on the forget set (10 epochs in
     MUSE)."""
 

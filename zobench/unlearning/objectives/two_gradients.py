@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 
 from zobench.parameters import Rate
-from zobench.unlearning.base import Batch, Card, Constants, Context, Method
+from zobench.unlearning.base import Batch, Card, Constants, Context, UnlearningMethod
 from zobench.unlearning.objectives.representation import Rmu, RmuConfig
 
-Gradient = Mapping[str, torch.Tensor]
+NamedGradient = Mapping[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class BlurConfig(RmuConfig):
     alpha: Rate = 800.0
 
 
-class Blur(Method):
+class Blur(UnlearningMethod):
     """Two losses (:meth:`losses`, RMU's) whose gradients :meth:`combine` joins. 2 passes, 1 of the
     reference."""
 
@@ -50,7 +50,7 @@ class Blur(Method):
         constants: Constants = rmu.prepare(context, batch).constants or {}
         return rmu.forget(context, batch, constants), rmu.kept(context, batch, constants)
 
-    def combine(self, forget: Gradient, retain: Gradient) -> dict[str, torch.Tensor]:
+    def combine(self, forget: NamedGradient, retain: NamedGradient) -> dict[str, torch.Tensor]:
         """g of the module's text; where the forget gradient is zero, alpha times the retain gradient."""
         inner = sum(float((forget[k] * retain[k]).sum()) for k in forget)
         square = sum(float((g**2).sum()) for g in forget.values())

@@ -85,7 +85,7 @@ class PrefixConfig(Parameters):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FewShotConfig(Parameters):
+class FewShotProbeConfig(Parameters):
     """Solved facts before the question.
 
     Attributes:
@@ -131,9 +131,9 @@ class FewShot(InputProbe):
     """Puts solved facts of ``material.shots`` before the question, never the asked fact itself. A row's shots
     depend on (seed, its id) alone. Idempotent."""
 
-    Config = FewShotConfig
+    Config = FewShotProbeConfig
     name: ClassVar[str] = "few-shot"
-    config: FewShotConfig
+    config: FewShotProbeConfig
 
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
         return [dataclasses.replace(r, context=self._context(r, material)) for r in rows]

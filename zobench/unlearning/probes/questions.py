@@ -23,7 +23,7 @@ MASKED_LM = "builtin:nano-mlm"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptionOrderConfig(Parameters):
+class OptionOrderProbeConfig(Parameters):
     """The right answer among its perturbed ones.
 
     Attributes:
@@ -56,14 +56,14 @@ class MscrConfig(Parameters):
     protect: tuple[Rule, ...] = ("numerals", "number-words", "names")
 
 
-class OptionOrder(InputProbe):
+class OptionOrderProbe(InputProbe):
     """Lists the options behind the question, the right one at each of the places; the wrong ones in an order
     of (seed, row). A model that knows the fact answers alike wherever it stands. Idempotent."""
 
-    Config = OptionOrderConfig
+    Config = OptionOrderProbeConfig
     name: ClassVar[str] = "option-order"
     choices: ClassVar[bool] = True
-    config: OptionOrderConfig
+    config: OptionOrderProbeConfig
 
     def takes(self, row: FactRow) -> bool:
         return bool(row.perturbed_answers)

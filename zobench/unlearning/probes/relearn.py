@@ -56,7 +56,7 @@ class FineTuneConfig(TrainConfig):
     on: str = "retain"
 
 
-class Training(ModelProbe):
+class RelearnTraining(ModelProbe):
     """What relearning and fine-tuning share; a subclass says on which minibatches."""
 
     Config: ClassVar[type] = TrainConfig
@@ -102,7 +102,7 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
 
 
-class Relearn(Training):
+class Relearn(RelearnTraining):
     """Trains on facts of the forget set that are not scored."""
 
     name: ClassVar[str] = "relearn"
@@ -113,7 +113,7 @@ class Relearn(Training):
         return material.relearn
 
 
-class FineTune(Training):
+class FineTune(RelearnTraining):
     """Trains on text that has nothing of the forget set."""
 
     Config = FineTuneConfig

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from zobench.zo.conformance.problems import quadratic
-from zobench.zo.conformance.subject import Failed, Run, Skip, Subject, expect
+from zobench.zo.conformance.subject import Failed, Skip, StartedRun, Subject, expect
 from zobench.zo.engine import Engine
 from zobench.zo.lowrank import LowRank
 from zobench.zo.method import Method, ZerothOrder
@@ -137,7 +137,7 @@ def global_random_state(subject: Subject) -> str:
     return "torch, numpy, random"
 
 
-def _tampered(subject: Subject, kind: str) -> Run:
+def _tampered(subject: Subject, kind: str) -> StartedRun:
     """A run whose loss is constant, NaN or infinite."""
 
     def loss(module: nn.Module, batch: object) -> torch.Tensor:

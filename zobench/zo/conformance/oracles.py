@@ -8,7 +8,7 @@ import torch
 
 from zobench.zo.base import StepRecord
 from zobench.zo.conformance.problems import Problem, hessian, logistic, quadratic, target, transformer
-from zobench.zo.conformance.subject import Run, Skip, Subject, expect
+from zobench.zo.conformance.subject import Skip, StartedRun, Subject, expect
 from zobench.zo.estimators import Estimate, dense
 from zobench.zo.method import ZerothOrder
 
@@ -18,7 +18,7 @@ DESCENT_FORWARDS = 500
 LEARNING_RATES = (0.01, 0.03, 0.1, 0.003, 0.3, 0.001, 0.0003, 0.0001)
 
 
-def _flat(run: Run) -> torch.Tensor:
+def _flat(run: StartedRun) -> torch.Tensor:
     return torch.cat([p.detach().reshape(-1).double() for p in run.space.tensors.values()]).clone()
 
 
@@ -48,7 +48,7 @@ def measured_is_applied(subject: Subject) -> str:
     return f"largest share outside the span in 40 steps: {worst:.1e}"
 
 
-def estimate_of(run: Run, record: StepRecord) -> torch.Tensor:
+def estimate_of(run: StartedRun, record: StepRecord) -> torch.Tensor:
     """The gradient estimate that a record describes, flat."""
     assert isinstance(run.optimizer, ZerothOrder)
     estimate = Estimate(record.seeds, record.coefficients, record.losses, record.loss)

@@ -32,7 +32,7 @@ def expect(condition: bool, message: str) -> None:
 
 
 @dataclass
-class Run:
+class StartedRun:
     """A started optimizer with its module, space and objective."""
 
     optimizer: Optimizer
@@ -87,7 +87,7 @@ class Subject:
         space: Callable[[nn.Module], ParameterSpace] | None = None,
         loss: Callable[[nn.Module, Any], Any] | None = None,
         seed: int = SEED,
-    ) -> Run:
+    ) -> StartedRun:
         """A fresh module, space, objective and optimizer. ``Skip`` where the space does not exist on the
         problem."""
         problem = problem or transformer()
@@ -99,4 +99,4 @@ class Subject:
         objective = Objective(module, loss or problem.loss, Meter(budget))
         objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
         optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
-        return Run(optimizer, module, chosen, objective)
+        return StartedRun(optimizer, module, chosen, objective)

@@ -19,7 +19,7 @@ from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 if TYPE_CHECKING:
-    from zobench.zo.noise import Kind
+    from zobench.zo.noise import NoiseKind
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,6 @@ class RandomDirection(ZerothOrder):
 
     def factors(self, n: int) -> list[float]:
         """The random numbers r_i of the coming step."""
-        kind: Kind = "rademacher" if self.config.draw == "sign" else "gaussian"
+        kind: NoiseKind = "rademacher" if self.config.draw == "sign" else "gaussian"
         seed = noise.derive_seed(self.seed, self.t, "random-direction")
         return noise.sample((n,), seed=seed, key=noise.tensor_key("random-direction"), kind=kind).tolist()

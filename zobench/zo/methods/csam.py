@@ -24,7 +24,7 @@ from typing import Annotated
 import torch
 
 from zobench.zo.base import Cost, MethodCard
-from zobench.zo.methods.first_order_smooth import Gradient, Looking, SamConfig
+from zobench.zo.methods.first_order_smooth import Looking, LossAndGradient, SamConfig
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Bounds, Positive
 from zobench.zo.space.base import ParameterSpace
@@ -72,10 +72,10 @@ class Csam(Looking):
     def cost(cls, config: CsamConfig) -> Cost:
         return Cost(6, 6, 3, 8)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         loss, grads = objective.gradient(self.space.tensors)
 
-        def descent(objective: Objective, space: ParameterSpace) -> Gradient:
+        def descent(objective: Objective, space: ParameterSpace) -> LossAndGradient:
             return objective.reshaped_gradient(space.tensors, lambda ls: tempered(ls, self.config.gamma))
 
         return loss, self.uphill(objective, grads, self.config.rho, descent)[1]

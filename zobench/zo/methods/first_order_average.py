@@ -24,7 +24,7 @@ from zobench.zo.base import Cost, MethodCard, StepRecord
 from zobench.zo.engine import Engine
 from zobench.zo.methods.first_order import FirstOrder
 from zobench.zo.methods.first_order_signs import AdamConfig
-from zobench.zo.methods.first_order_smooth import Gradient, gradient_at
+from zobench.zo.methods.first_order_smooth import LossAndGradient, gradient_at
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, CountOrZero, Positive
 from zobench.zo.space.base import ParameterSpace
@@ -152,7 +152,7 @@ class CurvaturePenalty(FirstOrder):
         c = self.config
         return Adam(c.beta1, c.beta2, c.delta)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         loss, grads = objective.gradient(self.space.tensors)
         mu, v = self.config.mu, self._unit({n: self.tuned(n, g) for n, g in grads.items()})
         ahead, behind = (self._at(objective, v, s * mu) for s in (1, -1))

@@ -27,7 +27,7 @@ from zobench.zo.parameters import Count, Positive
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Adam, Update
 
-Gradient = tuple[float, dict[str, torch.Tensor]]
+LossAndGradient = tuple[float, dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class SmoothingConfig(AdamConfig):
     n: Count = 3
 
 
-Taken = Callable[[Objective, ParameterSpace], Gradient]
+Taken = Callable[[Objective, ParameterSpace], LossAndGradient]
 
 
-def plain_gradient(objective: Objective, space: ParameterSpace) -> Gradient:
+def plain_gradient(objective: Objective, space: ParameterSpace) -> LossAndGradient:
     """Of the minibatch's loss."""
     return objective.gradient(space.tensors)
 
@@ -93,7 +93,7 @@ def gradient_at(
     move: Callable[[str], torch.Tensor],
     scale: float,
     taken: Taken = plain_gradient,
-) -> Gradient:
+) -> LossAndGradient:
     """Loss and gradient at theta + scale * move; the weights are put back to the bit. 3 forwards."""
     before = space.snapshot()
     try:
@@ -128,7 +128,7 @@ class Looking(FirstOrder):
         grads: Mapping[str, torch.Tensor],
         step: float,
         taken: Taken = plain_gradient,
-    ) -> Gradient:
+    ) -> LossAndGradient:
         """Loss and gradient at theta + step * g/||g||; at theta again where g is zero or not finite."""
         norm = self.length(grads)
         scale = step / norm if norm > 0 and math.isfinite(norm) else 0.0
@@ -153,7 +153,7 @@ class Sam(Looking):
     def cost(cls, config: SamConfig) -> Cost:
         return Cost(6, 6, 3, 8)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         loss, grads = objective.gradient(self.space.tensors)
         return loss, self.uphill(objective, grads, self.config.rho)[1]
 
@@ -177,7 +177,7 @@ class GradientPenalty(Looking):
     def cost(cls, config: GradientPenaltyConfig) -> Cost:
         return Cost(6, 6, 3, 8)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         loss, grads = objective.gradient(self.space.tensors)
         _, ahead = self.uphill(objective, grads, self.config.mu)
         weight = self.config.rho / self.config.mu
@@ -203,7 +203,7 @@ class RandomizedSmoothing(Looking):
     def cost(cls, config: SmoothingConfig) -> Cost:
         return Cost(3 * config.n, 3 * config.n, 3 * config.n, 8)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         found = []
         for seed in self.seeds(self.config.n):
             move = {n: torch.zeros(self.space.shape(n), device=self.space.device) for n in self.space}

@@ -20,7 +20,7 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.method_data import Supplies
+from zobench.zo.method_data import MethodData
 from zobench.zo.objective import FORWARDS_PER_GRADIENT, Objective
 from zobench.zo.parameters import Count, Parameters, Positive, PositiveFraction, Rate
 from zobench.zo.space.base import ParameterSpace
@@ -95,7 +95,7 @@ class Meerkat(ZerothOrder):
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
     ) -> None:
         super().__init__(config, space, seed=seed, engine=engine)
-        self._supplies: Supplies | None = None
+        self._supplies: MethodData | None = None
         self.calibrate({n: space.entries(n).detach().abs() for n in space})
         self.calibrated = False
 
@@ -105,7 +105,7 @@ class Meerkat(ZerothOrder):
         sweeps = 3 * config.n * config.density
         return Cost(2 * config.n, 2 * config.n, sweeps, 8 * config.density, calibration)
 
-    def supply(self, supplies: Supplies) -> None:
+    def supply(self, supplies: MethodData) -> None:
         self._supplies = supplies
 
     def prepare(self, objective: Objective) -> None:

@@ -20,7 +20,7 @@ from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.method_data import Part, Supplies
+from zobench.zo.method_data import MethodData, Part
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
@@ -88,7 +88,7 @@ class MezoSvrg(ZerothOrder):
         self.anchor: dict[str, torch.Tensor] = {}
         self.full: tuple[tuple[int, ...], tuple[float, ...]] = ((), ())
         self._batches: list[Part] = []
-        self._supplies: Supplies | None = None
+        self._supplies: MethodData | None = None
 
     @classmethod
     def cost(cls, config: MezoSvrgConfig) -> Cost:
@@ -97,7 +97,7 @@ class MezoSvrg(ZerothOrder):
         mean = (full + 4 * (config.q - 1)) / config.q
         return Cost(mean, most, 5.0 + 3 * config.anchor_batches, 4)
 
-    def supply(self, supplies: Supplies) -> None:
+    def supply(self, supplies: MethodData) -> None:
         self._supplies = supplies
 
     def use_anchor_batches(self, batches: Sequence[Part]) -> None:
@@ -154,7 +154,7 @@ class MezoSvrg(ZerothOrder):
             return [(None, 1, 0)] * count
         if not self._batches and self._supplies is None:
             raise ValueError(f"anchor_batches is {count}: give them with supply or use_anchor_batches")
-        return self._batches or cast("Supplies", self._supplies).anchor(self.t, count)
+        return self._batches or cast("MethodData", self._supplies).anchor(self.t, count)
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         extras = {"anchor": 0.0}

@@ -25,7 +25,7 @@ from zobench.zo.directions import Direction, groups_by_layer
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate, dense, two_sided
 from zobench.zo.method import ZerothOrder
-from zobench.zo.method_data import Part, Supplies
+from zobench.zo.method_data import MethodData, Part
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, CountOrZero, Fraction, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
@@ -227,13 +227,13 @@ class Addax(Mixed):
     ) -> None:
         super().__init__(config, space, seed=seed, engine=engine)
         self._divide: Callable[[Any], tuple[Part | None, Part | None]] | None = None
-        self._supplies: Supplies | None = None
+        self._supplies: MethodData | None = None
 
     @classmethod
     def cost(cls, config: AddaxConfig) -> Cost:
         return Cost(5, 5, 3, 0)
 
-    def supply(self, supplies: Supplies) -> None:
+    def supply(self, supplies: MethodData) -> None:
         self._supplies = supplies
 
     def divide_by(self, divide: Callable[[Any], tuple[Part | None, Part | None]]) -> None:

@@ -20,7 +20,7 @@ from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.engine import Engine
 from zobench.zo.methods.first_order import FirstOrder
-from zobench.zo.methods.first_order_smooth import Gradient, gradient_at
+from zobench.zo.methods.first_order_smooth import LossAndGradient, gradient_at
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive, Rate
 from zobench.zo.space.base import ParameterSpace
@@ -101,7 +101,7 @@ class Sophia(FirstOrder):
     def make_update(self) -> Clipped:
         return Clipped(self.config)
 
-    def measured(self, objective: Objective) -> Gradient:
+    def measured(self, objective: Objective) -> LossAndGradient:
         if self.t % self.config.every == 0:
             self._curvature(objective)
         return objective.gradient(self.space.tensors)

@@ -17,7 +17,7 @@ import torch
 from zobench.zo.noise import philox, reference
 from zobench.zo.noise.backend import Backend, backend_for
 
-Kind = Literal["gaussian", "rademacher", "uniform"]
+NoiseKind = Literal["gaussian", "rademacher", "uniform"]
 CHUNK = 1 << 15
 CHUNK_DEVICE = 1 << 22
 MAX_ELEMENTS = 1 << 60
@@ -26,8 +26,8 @@ _FLOATS = (torch.float32, *_HALVES, torch.float64)
 
 
 def _check(seed: int, key: int, kind: str, offset: int, count: int) -> None:
-    if kind not in get_args(Kind):
-        raise ValueError(f"unknown noise kind {kind!r}; known: {', '.join(get_args(Kind))}")
+    if kind not in get_args(NoiseKind):
+        raise ValueError(f"unknown noise kind {kind!r}; known: {', '.join(get_args(NoiseKind))}")
     if not 0 <= seed < 1 << 64 or not 0 <= key < 1 << 64:
         raise ValueError(f"seed and key are unsigned 64-bit integers, got seed={seed}, key={key}")
     if offset < 0 or offset + count > MAX_ELEMENTS:
@@ -65,7 +65,7 @@ def _chunks(flat: torch.Tensor, offset: int, **stream: Any) -> Iterator[tuple[to
 
 
 @torch.no_grad()
-def fill(out: torch.Tensor, *, seed: int, key: int, kind: Kind, offset: int = 0) -> torch.Tensor:
+def fill(out: torch.Tensor, *, seed: int, key: int, kind: NoiseKind, offset: int = 0) -> torch.Tensor:
     """Overwrite ``out`` in C order with elements offset .. offset+numel of u(seed, key), and return it.
 
     Values are computed in float32, then cast to the tensor's dtype (to nearest, ties to even).
@@ -93,7 +93,7 @@ def sample(
     *,
     seed: int,
     key: int,
-    kind: Kind,
+    kind: NoiseKind,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
@@ -103,7 +103,7 @@ def sample(
 
 @torch.no_grad()
 def axpy_(
-    tensor: torch.Tensor, scale: float, *, seed: int, key: int, kind: Kind, offset: int = 0
+    tensor: torch.Tensor, scale: float, *, seed: int, key: int, kind: NoiseKind, offset: int = 0
 ) -> torch.Tensor:
     """tensor += scale * u(seed, key), in place and without holding u; returns the tensor.
 
@@ -139,7 +139,7 @@ ONE_CALL_BELOW = 1 << 18
 
 @torch.no_grad()
 def axpy_many_(
-    tensors: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: Kind
+    tensors: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: NoiseKind
 ) -> None:
     """``axpy_`` on each tensor with its key: the bits of a loop, at the cost of one call for the small ones.
 
@@ -163,7 +163,7 @@ def axpy_many_(
 
 
 @torch.no_grad()
-def gather(indices: torch.Tensor, *, seed: int, key: int, kind: Kind) -> torch.Tensor:
+def gather(indices: torch.Tensor, *, seed: int, key: int, kind: NoiseKind) -> torch.Tensor:
     """u(seed, key) at flat C-order positions of the unmasked tensor, float32, in the shape of ``indices``.
 
     Raises:
