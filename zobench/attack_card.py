@@ -32,7 +32,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of its own for an attack, on the page's section on robustness.
+    """An additional table for one attack, in the page's robustness section.
 
     Attributes:
         name: told from other tables by it: letters, digits and hyphens.

@@ -1,9 +1,8 @@
 """What is known of a field of a specification besides its type, written where the field is written.
 
 ``Annotated[int | None, FieldMeta(since=3, unlearning=False)] = None`` says that the field came with version 3
-of the specification and that a suite of unlearning has no use for it; nothing else has to be told. Whoever
-needs a list of such fields asks here.
-"""
+of the specification and that a suite of unlearning has no use for it; no other list needs an entry. Whoever
+needs a list of such fields asks here."""
 
 from __future__ import annotations
 

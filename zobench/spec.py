@@ -196,9 +196,8 @@ class Unlearning(UnlearningSettings):
 class Diagnostics(Frozen):
     """What is read at every ``every``-th step besides its record (``zobench.zo.diagnostics``).
 
-    ``directions`` and ``radius`` (smoothing radius) are those of its own probes; their forwards are no part
-    of the budget.
-    """
+    ``directions`` and ``radius`` (smoothing radius) are those of its own probes; their forward passes do not
+    count towards the budget."""
 
     measure: tuple[
         Literal["gradient-cosine", "variance", "effective-rank", "sharpness", "gradip", "probe-losses"], ...

@@ -4,10 +4,9 @@ whatever attack, run or process does (:class:`AnswerStore`, on disk).
 The key is the SHA-256 of everything an answer depends on: the weights' digest, a scope that names the task,
 its parameters, the demonstrations and the decoding, and the example's texts, candidates and gold answer (its
 id is not part of it). Sampled answers and confirmations are never kept, and queries are counted as if nothing
-were. An answer computed in another batch shape differs by rounding, as within an attack; so a run shares its
-answers between its attacks by default, which are always the same, and takes those of other runs, which may be
-there or not, only where it is told to.
-"""
+were. An answer computed in another batch shape differs by rounding, as within an attack; so by default a run
+shares answers between its own attacks only, which is reproducible; answers of other runs, which may or may
+not exist, are used only on request."""
 
 from __future__ import annotations
 

@@ -98,7 +98,7 @@ def most_words(session: Session, config: WordConfig) -> int:
 def drafts(
     session: Session, config: WordConfig, applied: Sequence[Option], tried: Sequence[Option]
 ) -> Search[list[tuple[Draft, Option]]]:
-    """Each tried option on top of the applied ones, as far as the constraints on the text allow.
+    """Each tried option added to the applied ones, if the constraints on the text allow it.
 
     No more than the session can still ask; the cheap constraints come first.
     """

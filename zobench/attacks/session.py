@@ -87,8 +87,7 @@ class Session:
     def ask(self, drafts: Sequence[Draft], ahead: Sequence[Draft] = ()) -> Search[list[Try]]:
         """Answers to as many of the drafts, in order, as the budget allows (none when it is spent).
 
-        ``ahead``: drafts that would be asked next; they are no queries until they are.
-        """
+        ``ahead``: drafts that would be asked next; they count as queries only once they are needed."""
         affordable = list(drafts[: self.left])
         if not affordable:
             return []

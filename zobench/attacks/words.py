@@ -84,10 +84,9 @@ def changed_words(original: str, edited: str) -> int:
     """Words of the original that were replaced, removed or inserted: the size of a word alignment's
     differences.
 
-    Texts with equally many words are compared position by position. Others are aligned; past 4 million word
-    pairs the difference of the two bags of words stands in (a lower bound), so that very long texts stay
-    cheap.
-    """
+    Texts with equally many words are compared position by position. Others are aligned; above 4 million word
+    pairs the difference of the two bags of words is used instead (a lower bound), which keeps very long texts
+    cheap."""
     a = [w.text for w in words(original)]
     b = [w.text for w in words(edited)]
     if len(a) == len(b):

@@ -92,9 +92,8 @@ def compact(
 ) -> None:
     """Move finished runs into one parquet file per table, so that many runs are few files.
 
-    Everything reads compacted runs as before. A plan that ends with more than a thousand finished runs does
-    this by itself.
-    """
+    Everything reads compacted runs as before. This is done automatically when a plan ends with more than a
+    thousand finished runs."""
     from zobench.store import compact as move
 
     for folder in folders:

@@ -31,9 +31,8 @@ def run(
 ) -> None:
     """Do every run of a suite that is not done yet, then write the leaderboard page.
 
-    The same command again goes on where it was: finished runs are kept, unfinished ones resume from their
-    checkpoint.
-    """
+    Running the same command again resumes: finished runs are kept, unfinished ones resume from their
+    checkpoint."""
     from zobench.cli.console import console
     from zobench.runner import run_plan
 

@@ -1,7 +1,7 @@
 """AdvGLUE's development set (arXiv 2111.02840): 738 adversarial rows of six GLUE tasks, one file.
 
-No row tells which of the 14 attacks made it, nor its original: only accuracy can be reported.
-"""
+The data do not say which of the 14 attacks made an example, nor what the original was: only accuracy can be
+reported."""
 
 from __future__ import annotations
 

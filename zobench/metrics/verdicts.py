@@ -5,7 +5,7 @@ Of two compared values a - b with an estimate d, its standard error s, its degre
 - ``better`` or ``worse``: the two-sided test of no difference is significant;
 - ``equivalent``: it is not, and two one-sided t tests (Schuirmann 1987, doi 10.1007/BF01068419) show
   -margin < a - b < margin, p = T_df(-(margin - |d|) / s), the larger of the two;
-- ``undecided``: neither, which is no evidence of equality.
+- ``undecided``: neither; this is not evidence of equality.
 
 Both kinds of p-values are corrected by Holm over the comparisons that are judged together (the family), so
 that at most a share ``alpha`` of families holds any false difference, and any false equivalence.

@@ -128,7 +128,7 @@ def problems(ref: ModelRef) -> list[str]:
 
 
 def refuse_adapter(folder: Path, name: str) -> None:
-    """An adapter alone is no model; beside a base model the library would apply it without a word."""
+    """An adapter alone is not a model; beside a base model the library would apply it without a word."""
     if not (folder / "adapter_config.json").is_file():
         return
     if (folder / "config.json").is_file():

@@ -1,10 +1,9 @@
 """A model whose answers are drawn at a temperature instead of taken greedily.
 
-Each answer has a seed of its own: its t-th token is the one whose cumulative probability under
-softmax(logits / temperature), in float64, first exceeds the t-th number of that seed's stream. So an answer
-depends on its prompt and seed, not on which others are in the batch (up to rounding of the logits), and no
-global random state is read or written.
-"""
+Each answer has its own seed: its t-th token is the one whose cumulative probability under softmax(logits /
+temperature), in float64, first exceeds the t-th number of that seed's stream. So an answer depends on its
+prompt and seed, not on which others are in the batch (up to rounding of the logits), and no global random
+state is read or written."""
 
 from __future__ import annotations
 

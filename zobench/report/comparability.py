@@ -190,7 +190,7 @@ def _seed_sentence(label: str, have: frozenset[int], usual: frozenset[int]) -> s
 
 
 def _usual(values: Sequence[Any]) -> Any:
-    """The most common value, ties to the smallest as text; an empty set where there is none."""
+    """The most common value, ties to the smallest as text; an empty set if there is none."""
     if not values:
         return frozenset()
     counts = Counter(values)

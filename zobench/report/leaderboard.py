@@ -102,7 +102,8 @@ class Leaderboard(Strict):
             ``self-tuned`` those that ran with their defaults; ``open`` asks nothing (the rulesets are
             AlgoPerf's).
         diverged: a diverged run without a final score counts as ``chance``, or takes its row ``apart``.
-        columns: what stands beside the score at first; the reader can show the others (``tuned`` is tuned
+        columns: the columns shown beside the score by default; the reader can show the others (``tuned`` is
+        tuned
             parameters, ``first`` the share of resamples in which a row leads).
     """
 

@@ -13,7 +13,7 @@ from zobench.report import svg
 COLOURS = 6
 """Series colours that the style sheet defines."""
 DASHES = ("", "7 4", "2 3", "9 3 2 3", "1 5", "12 4")
-"""Every line has dashes of its own as well, so that colour is not needed to tell lines apart."""
+"""Every line also has its own dash pattern, so that lines can be distinguished without colour."""
 MOST_DOTS = 30
 
 
@@ -62,7 +62,7 @@ SHARES = Frame(380, 190, 34, 96, 0.0, 1.0, ((0.0, "0"), (0.5, "50"), (1.0, "100"
 
 
 def chart(lines: Sequence[Line], title: str) -> Markup:
-    """Accuracy in percent against x; the text alternative tells every point."""
+    """Accuracy in percent against x; the text alternative lists every point."""
     said = "; ".join(
         f"{s.name}: " + ", ".join(f"{100 * y:.1f} at {x:g}" for x, y, _ in s.points) for s in lines
     )

@@ -103,7 +103,7 @@ def findings(ranking: Ranking) -> tuple[str, ...]:
 
 
 def undecided(ranking: Ranking) -> tuple[str, ...]:
-    """Pairs that these runs cannot tell apart, with what it would take."""
+    """Undecided pairs, and how many seeds would be needed to separate them."""
     board = ranking.board
     pairs = [p for p in ranking.pairs if p.verdict == "undecided"]
     told = [f"{p.a} against {p.b}: {_interval(p, board)}, {_p(p)}. {plan(p)}" for p in pairs[:MOST]]
@@ -143,7 +143,7 @@ def controls(ranking: Ranking) -> tuple[str, ...]:
 
 
 def notes(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Where parameters come from, as the suite says; rows with the same note are told together."""
+    """Where parameters come from, as the suite says; rows with the same note are listed together."""
     known = runs.loc[runs["note"].fillna("") != "", ["row", "note"]].drop_duplicates()
     rows: dict[str, list[str]] = {}
     for row, note in known.itertuples(index=False):

@@ -22,7 +22,7 @@ from zobench.report.leaderboard import Leaderboard
 
 Values = dict[str, dict[str, Floats]]
 MOST_PLANNED_ROWS = 40
-"""Power is planned for pairs of so many leading rows: those that the page tells of."""
+"""Power is planned for pairs of so many leading rows: those that the page reports."""
 MOST_TIED_ROWS = 40
 """Beyond this many rows tie groups are not drawn (their number may explode); rank intervals say the same."""
 

@@ -32,7 +32,7 @@ def write_run_pages(found: Analysis, folder: Path) -> list[Path]:
 
 
 def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
-    """One run as a page of its own: no script, its curves as drawings."""
+    """One run as a separate page: no script, its curves as drawings."""
     body = {
         "run": run,
         "name": name,

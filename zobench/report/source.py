@@ -1,8 +1,7 @@
 """What the page needs from the store, as aggregates: the only module of the report that reads results.
 
 Large tables (steps, metrics, predictions, attacks) are reduced in DuckDB; only the runs table, the final
-metrics and what is shown of single runs come over as rows.
-"""
+metrics and the details of single runs are loaded as records."""
 
 from __future__ import annotations
 
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
     import duckdb
 
 MANY_FILES = 16
-"""Runs that were not compacted are a file each: from so many on a table is read once instead of being scanned
-on disk by every query."""
+"""Runs that were not compacted are a file each: with at least this many, a table is read into memory once
+instead of being scanned on disk by every query."""
 IN_MEMORY_BYTES = 256 * 2**20
 """Tables larger than this on disk are never read whole."""
 

@@ -1,8 +1,7 @@
 """Runs that an earlier zobench named by more than decides their outcome, and that `zobench run` makes again.
 
-The name of a row was part of the id of its noise controls. Such a run is read as before. It stands in the
-tables until the run of today's name is in one of the folders; from then on it is left out.
-"""
+The name of a row was part of the id of its noise controls. Such a run is read as before. It is shown until
+the run with the current id is in one of the folders; from then on it is left out."""
 
 from __future__ import annotations
 

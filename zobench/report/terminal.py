@@ -16,7 +16,7 @@ from zobench.report.tables import costs, labels, status_text
 MOST_TASKS = 5
 MOST_ROWS = 40
 MOST_ATTACKS = 3
-"""Attacks that fit beside the ranking; more stand in a table of their own, one line each."""
+"""Attacks that fit beside the ranking; more are printed in a separate table, one line each."""
 
 
 def summary(

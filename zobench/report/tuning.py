@@ -1,10 +1,9 @@
 """The search behind a row: every trial with its validation score, sensitivity, and flags for a search cut
 short.
 
-A row is tuned on every task by itself, so there is one entry for each of both; trials are told by the metric
-that the search went by, which need not be the primary one. With successive halving a
-setting stands once for every budget it was tried at, and only those at the largest can be the choice.
-"""
+A row is tuned separately on every task, so there is one entry per row and task; trials are shown by the
+metric that the search used, which may differ from the primary metric. With successive halving a setting
+stands once for every budget it was tried at, and only those at the largest can be the choice."""
 
 from __future__ import annotations
 

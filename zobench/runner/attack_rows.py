@@ -1,10 +1,9 @@
 """Table rows of attacks: one per attacked example, and the metrics of each attack and each null.
 
-Every attack has the numbers of :mod:`zobench.attacks.metrics`. A metric over nothing is left out, not
+Every attack has the numbers of :mod:`zobench.attacks.metrics`. A metric with no examples is left out, not
 written as 0. ``strength`` is the value of the parameter that says how strong an attack is, and ``params``
 names it under ``intensity``. An attack's own numbers (:class:`zobench.attacks.base.Measure`) stand in the
-same place.
-"""
+same place."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ def rows_of(about: Row, component: Component, attack: Attack, found: Sequence[Me
 
 
 def rows_across(task: str, name: str, found: Sequence[Measure]) -> list[Row]:
-    """Numbers over several attacks of one catalogue name, which stands in place of theirs."""
+    """Metrics over several attacks of one catalogue name, stored under that name."""
     place = {**condition_of(task, Component(name=name), "attack"), "split": "test", "strength": None}
     return [_measured({**place, "params": params_json({})}, m) for m in found]
 

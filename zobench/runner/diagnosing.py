@@ -47,7 +47,7 @@ class Diagnosis:
         optimizer: Optimizer,
         objective: Objective,
     ) -> None:
-        """``objective`` has a meter of its own: what diagnostics cost."""
+        """``objective`` has a separate meter: what diagnostics cost."""
         assert spec.diagnostics is not None
         self.spec, self.bench, self.space, self.optimizer = spec, bench, space, optimizer
         self.wanted: Diagnostics = spec.diagnostics

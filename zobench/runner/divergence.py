@@ -1,4 +1,4 @@
-"""When a run has gone wrong for good: its losses are not numbers, or many times what they were at the start.
+"""Divergence criterion: its losses are not numbers, or many times what they were at the start.
 
 A diverged run stops, is measured where it stands and counts in every average; it is never dropped.
 """

@@ -1,9 +1,8 @@
 """One run from its plan to its status, in its own folder and behind its own lock.
 
 Whatever happens is recorded: a run that raises is ``failed`` with its traceback, one that does not fit is
-``out_of_memory``, one that explodes is ``diverged`` and measured all the same. A run that is killed leaves a
-log and a checkpoint, and the next call goes on from there to the same bits.
-"""
+``out_of_memory``, one that explodes is ``diverged`` and measured all the same. A killed run leaves a log and
+a checkpoint; the next call resumes from them and produces bit-identical results."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """How the outside hears from a run and stops it."""
+    """Callbacks from a run, and the means to stop it."""
 
     listener: Listener = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
@@ -156,7 +155,7 @@ def record_lost(job: Job, runs: Path, message: str) -> None:
 
 
 def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outcome:
-    """Record a run whose model or data could not be had, under an identity of its own."""
+    """Record a run whose model or data could not be loaded, under a placeholder identity."""
     text = "".join(traceback.format_exception(error))
     folder = run_folder(runs, run_id)
     lock = FolderLock.acquire(folder)

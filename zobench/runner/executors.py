@@ -1,8 +1,7 @@
 """What an executor is, and the simplest one: in this process, one run after the other.
 
-An executor takes jobs at any time and tells what happens to them; it never raises for what a run does. The
-others are :class:`zobench.runner.pool.ProcessPool` and :class:`zobench.runner.ray_executor.RayExecutor`.
-"""
+An executor accepts jobs at any time and reports events about them; it never raises for what a run does. The
+others are :class:`zobench.runner.pool.ProcessPool` and :class:`zobench.runner.ray_executor.RayExecutor`."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class FinishedRuns:
         self._new: Remembered = {}
 
     def outcome(self, job: Job) -> Outcome | None:
-        """The outcome of a run that is finished; ``None`` where it is not, or where one cannot know."""
+        """The outcome of a run that is finished; ``None`` if it is not, or if this cannot be determined."""
         spec = job.planned.spec
         stamps = [model_stamp(spec.model), data_stamp(spec.task)]  # as things are before anything runs
         model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
@@ -150,7 +150,7 @@ def tree_stamp(folder: Path) -> str:
 
 
 def _load(path: Path) -> Remembered:
-    """What the file remembers; nothing where there is none, or it is damaged."""
+    """What the file remembers; empty if there is no file or it is damaged."""
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, json.JSONDecodeError):

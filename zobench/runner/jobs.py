@@ -19,7 +19,7 @@ class Job:
         tuning_forwards: forwards spent on choosing them.
         command: the command line, recorded.
         checkpoint_every: steps between two checkpoints.
-        trackers: names of the trackers that hear of the run.
+        trackers: names of the trackers that receive the run's events.
     """
 
     planned: PlannedRun

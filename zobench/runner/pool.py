@@ -129,7 +129,7 @@ class ProcessPool:
                 yield None
 
     def close(self) -> None:
-        """Send the workers home; those that do not go are killed."""
+        """Shut down the workers; those that do not go are killed."""
         for worker in self._workers:
             worker.connection.close()
         for worker in self._workers:

@@ -88,7 +88,7 @@ class ProbedModel:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """An unlearning run whose steps are over, as far as probing needs to know it.
+    """The parts of a trained unlearning run that probing needs.
 
     Attributes:
         spent: where in training its final state lies.

@@ -25,7 +25,7 @@ _GOOD = ("done", "diverged", "budget")
 
 @dataclass(slots=True)
 class Watched:
-    """A run that is being made, as far as it has been heard from."""
+    """The latest known state of a run in progress."""
 
     job: Job
     forwards: int = 0

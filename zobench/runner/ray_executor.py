@@ -1,8 +1,7 @@
 """Executor on a Ray cluster: one remote task per run, all writing to one shared results folder.
 
 Ray is an extra (``pip install 'zobench[ray]'``). A local cluster is started unless an address is given. A
-task that Ray lost is tried once more by Ray itself; the run goes on from its checkpoint.
-"""
+task that Ray lost is tried once more by Ray itself; the run resumes from its checkpoint."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Verify a run by rebuilding its weights from the base model and its scalars alone: no forward pass is spent.
 
 For methods that replay from scalars the recorded losses take the place of the model; the same steps happen
-and the digest of the tuned weights must come out equal to the one in the record. A replay *to* a step goes on
-to the end all the same, so that the digest stands for every step before it, and returns to the step.
+and the digest of the tuned weights must come out equal to the one in the record. A replay *to* a step still
+replays the whole run, so that the digest covers every step, and then restores the weights of that step.
 
 Methods whose card says ``scalars+artifacts`` start with the artifacts of the run, found by their digest among
 the results.

@@ -61,7 +61,7 @@ def number(metric: str, value: float, n: int, stderr: float | None) -> Row:
 
 
 def proportion(metric: str, hits: int, n: int) -> Row:
-    """A share with its binomial standard error; not a number over nothing."""
+    """A share with its binomial standard error; NaN if n = 0."""
     share = hits / n if n else math.nan
     return number(metric, share, n, math.sqrt(share * (1 - share) / n) if n else None)
 
@@ -72,7 +72,7 @@ def forwards_for(examples: int, batch_size: int) -> int:
 
 
 def sample_mean(metric: str, values: Sequence[float]) -> Row:
-    """A mean with the standard error of the mean; not a number over nothing."""
+    """A mean with the standard error of the mean; NaN if n = 0."""
     n = len(values)
     if not n:
         return number(metric, math.nan, 0, None)

@@ -1,7 +1,7 @@
-"""Tells a run's trackers what happens to it, in the process that makes it.
+"""Sends a run's events to its trackers, in the process that executes it.
 
-A tracker that raises is named on standard error and hears no more of this run; the run goes on.
-"""
+A tracker that raises is named on standard error and receives no further events of this run; the run
+continues."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Tracking:
         return hear
 
     def finished(self, status: str) -> None:
-        """Tell the final metrics, attacks included, and the status."""
+        """Send the final metrics, attacks included, and the status."""
         if not self._sinks:
             return
         tables = read_run(self._runs, self._run_id)

@@ -269,7 +269,7 @@ class Training:
         self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), position))
 
     def _resume(self) -> None:
-        """Go on from the checkpoint, or from the start where there is none or its log was lost."""
+        """Resume from the checkpoint, or start again if there is none or its log was lost."""
         stored = read_checkpoint(self.folder.path)
         if stored is None:
             self.folder.open_log(keep_steps=0)

@@ -194,14 +194,14 @@ class UnlearningTraining(Training):
         return probing_rows(finished, subject)
 
     def _checkpoint(self) -> None:
-        """What was booked after training is booked again by a run that goes on: it is not kept."""
+        """Costs recorded after training are recorded again by a resumed run: it is not kept."""
         booked = self.progress.evaluation_forwards
         self.progress.evaluation_forwards = booked if self._trained is None else self._trained
         super()._checkpoint()
         self.progress.evaluation_forwards = booked
 
     def probe_done(self, key: str, rows: list[Row], predictions: int, started: float) -> None:
-        """Keep a probe's rows, so that a run that is stopped while probing goes on behind it."""
+        """Keep a probe's records, so that a run that is stopped while probing resumes after this probe."""
         self.position.probed[key] = (rows, predictions)
         self.evaluator.book(predictions, started)
         if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS and self.progress.step:

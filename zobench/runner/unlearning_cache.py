@@ -61,7 +61,7 @@ def digest_of(splits: FactSplits) -> str:
 
 
 def _named(splits: FactSplits) -> dict[str, Sequence[FactRow]]:
-    """Rows by part. Traces that a template made of other rows are no data of their own."""
+    """Rows by part. Traces that a template derives from other records are not separate data."""
     own = {"forget": splits.forget, "retain": splits.retain, "holdout": splits.holdout}
     found = {**own, **{f"other {k}": v for k, v in sorted(splits.other.items())}}
     written = {row.id for rows in found.values() for row in rows}

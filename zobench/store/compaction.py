@@ -71,7 +71,7 @@ def _write_generation(runs: Path, old: dict[str, Any], fresh: dict[str, dict[str
 
 
 def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
-    """Stream the parts into one file; False, and no file, where there is no row."""
+    """Stream the parts into one file; False, and no file, if there are no records."""
     temporary = files.temporary_name(target)
     rows = 0
     with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:

@@ -136,7 +136,7 @@ def _check_model(document: Document, path: KeyPath, ref: ModelRef) -> None:
             document.report(path, f"no folder {name!r}")
     elif not (name.startswith(("package:", "pair:")) or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
         hint = "write 'builtin:NAME', a folder, or a hub id like 'owner/name'"
-        document.report(path, f"{name!r} is no model name", hint)
+        document.report(path, f"{name!r} is not a valid model name", hint)
     if Path(name).expanduser().is_dir():
         from zobench.models.inspection import problems
 

@@ -221,7 +221,7 @@ def _check_terms(
 
 
 def _check_trials(document: Document, draft: Draft) -> None:
-    """A comparison in which one row was tuned harder than another is none."""
+    """All methods must receive the same tuning budget."""
     sizes: dict[int, str] = {}
     for name, entry in draft.entries("methods").items():
         if entry.tune is None:

@@ -1,10 +1,9 @@
 """What a plan will cost, from the methods' declared costs: forwards, evaluated and attacked rows. Nothing is
 run.
 
-A run of budget b takes as many steps as fit: a step starts only while the dearest single step still fits.
-Evaluation is counted in test rows (one row at one measured state), attacks in attacked rows, the null
-attacks included; how many queries an attack asks per row is known only when it runs.
-"""
+A run of budget b takes as many steps as fit: a step starts only while the maximum cost of any single step
+still fits. Evaluation is counted in test rows (one row at one measured state), attacks in attacked rows, the
+null attacks included; how many queries an attack asks per row is known only when it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ class RowCost:
     """Cost of one row, over all its runs.
 
     Attributes:
-        budget: forwards a run may spend; steps: how many it will take; both of the dearest run.
+        budget: forwards a run may spend; steps: how many it will take; both of the most expensive run.
         forwards: training forwards of all runs; tuning_forwards: those of the trials that choose its
         parameters. test_rows: test rows evaluated, ``None`` if a run evaluates all rows of its task.
         attacked_rows: rows attacked, nulls included, ``None`` likewise.

@@ -102,10 +102,9 @@ class Selection:
 class Tuner:
     """Serves one study: ``ask`` for a setting until ``None``, ``tell`` its scores, then read ``selection``.
 
-    Settings must be told in the order asked. For ``grid`` and ``random`` several may be asked before the
-    first is told; with halving ``None`` may also mean that a rung has to be told whole before the next.
-    ``forwards`` is the budget of the setting last asked (``None``: the whole).
-    """
+    Scores must be reported in the order in which settings were requested. For ``grid`` and ``random`` several
+    may be asked before the first is told; with halving ``None`` may also mean that a rung has to be told
+    whole before the next. ``forwards`` is the budget of the setting last asked (``None``: the whole)."""
 
     def __init__(self, study: TuningStudy) -> None:
         self._study = study
@@ -135,7 +134,7 @@ class Tuner:
         return params
 
     def _climb(self) -> bool:
-        """Open the next rung with the best settings of this one, once all of it was told."""
+        """Open the next rung with the best settings of this one, once all its scores are known."""
         schedule = self._study.schedule
         if self._rung + 1 >= len(schedule) or len(self._trials) < len(self._asked):
             return False
@@ -152,7 +151,7 @@ class Tuner:
         return sorted(eligible, key=lambda t: -sign * (t.score or 0.0))
 
     def tell(self, params: dict[str, Any], scores: Sequence[float | None]) -> None:
-        """Record the validation scores of the oldest setting not yet told, one per tuning seed."""
+        """Record the validation scores of the oldest setting without scores, one per tuning seed."""
         expected = self._asked[len(self._trials)]
         if params != expected or len(scores) != len(self._study.seeds):
             raise ValueError(
@@ -169,7 +168,8 @@ class Tuner:
 
     @property
     def selection(self) -> Selection:
-        """The winner among what was told at the whole budget; ``ValueError`` if no setting finished there on
+        """The best setting among those scored at the full budget; ``ValueError`` if no setting finished there
+        on
         every tuning seed."""
         ranked = self._ranked(self._study.schedule[-1][1])
         if not ranked:

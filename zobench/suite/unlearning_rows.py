@@ -27,7 +27,7 @@ from zobench.suite.schema import Suite
 
 FULL, ORACLE = "full model", "oracle"
 SELECTION = "selection_score"
-"""What tuning maximizes on the validation half unless told otherwise."""
+"""What tuning maximizes on the validation half by default."""
 PAIR_VERSION = 1
 Role = Literal["unlearn", "full", "oracle", "noise"]
 

@@ -184,7 +184,7 @@ class PromptedClassification(Task):
         }
 
     def no_rows_message(self) -> str:
-        """What to tell a user who asks for metrics of an empty split."""
+        """Error message for metrics of an empty split."""
         return "this split has no labelled rows to measure"
 
     def is_correct(self, example: Example, label: int) -> bool:

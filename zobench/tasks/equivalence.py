@@ -66,7 +66,7 @@ def _unclosed(side: str) -> int:
 
 
 def _worded(text: str) -> bool:
-    """Whether it holds a word that is no function name: prose is not compared with a number."""
+    """Whether it holds a word that is not a function name: prose is not compared with a number."""
     return any(word not in _FUNCTIONS for word in _WORD.findall(_COMMAND.sub(" ", text)))
 
 

@@ -29,7 +29,7 @@ class ChoiceConfig(Parameters):
 
 
 class NanoChoice(PromptedClassification):
-    """Trained by cross-entropy over the options. The listed options are no text field: attacks that edit
+    """Trained by cross-entropy over the options. The listed options are not a text field: attacks that edit
     words leave them alone, ``option-order`` moves them together with the answers."""
 
     Config: ClassVar[type] = ChoiceConfig

@@ -1,6 +1,6 @@
-"""What a tracker is: told that a run starts, of each step, of each metric, and that it is over.
+"""What a tracker is: called when a run starts, at each step, for each metric, and at the end.
 
-A tracker is made in the process that makes the run, one for each run, and hears of that run only. It is a
+One tracker is created per run, in the process that executes it, and receives that run's events only. It is a
 plugin: a class with these methods behind the entry-point group ``zobench.trackers``. Its module must be
 importable without the package it writes to, which is imported when the run starts; ``requires`` names that
 package, so that a suite which asks for it where it is missing is refused before anything runs.
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """What a tracker is told about its run.
+    """What a tracker receives about its run.
 
     Attributes:
         run_id: 20 hexadecimal digits; the same for a run that is resumed.
@@ -62,7 +62,7 @@ class Tracker(ABC):
 
     @abstractmethod
     def run_started(self, run: TrackedRun) -> None:
-        """The run starts, or goes on from its checkpoint (then its latest steps come once more)."""
+        """The run starts, or resumes from its checkpoint (then its latest steps are sent again)."""
 
     @abstractmethod
     def step(self, forwards: int, values: Mapping[str, float]) -> None:

@@ -11,7 +11,7 @@ from zobench.trackers.base import TrackedRun, Tracker
 
 
 class WandbTracker(Tracker):
-    """Grouped by row; a resumed run goes on in the same place."""
+    """Grouped by row; a resumed run continues under the same id."""
 
     requires = ("wandb",)
     install = "pip install 'zobench[wandb]'"

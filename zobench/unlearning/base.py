@@ -57,13 +57,13 @@ class Tokens:
 
     @property
     def real(self) -> torch.Tensor:
-        """Columns that are no padding."""
+        """Columns that are not padding."""
         attention = self.inputs.get("attention_mask")
         return torch.ones_like(self.target) if attention is None else attention.bool()
 
     @property
     def count(self) -> int:
-        """Tokens that are no padding."""
+        """Tokens that are not padding."""
         return int(self.real.sum())
 
 

@@ -96,7 +96,7 @@ def audit(
 
 
 def objective_of(spec: RunSpec, bench: ProcessCache) -> Objective:
-    """The run's training loss with a meter of its own."""
+    """The run's training loss with a separate meter."""
     lm = bench.model(spec.model)
     return Objective(lm.module, loss_of(spec, lm, bench.data(spec).task), differentiable=differentiable(spec))
 

@@ -70,8 +70,8 @@ def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:
 
 def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: ProcessCache, seed: int) -> None:
     """Metrics on the task's test rows under another data seed, without rows that the run was trained,
-    validated or measured on (of a fixed test set: those beyond ``evaluation.test_items``). Told, not judged:
-    other rows have another difficulty."""
+    validated or measured on (of a fixed test set: those beyond ``evaluation.test_items``). Reported, not
+    judged: other rows have another difficulty."""
     data = bench.data(spec)
     measured = data.splits.test[: spec.evaluation.test_items]
     seen = {_text(e) for e in (*data.splits.train, *data.splits.validation, *measured)}

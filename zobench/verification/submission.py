@@ -8,8 +8,7 @@ Members::
     predictions.parquet    the answers claimed to the test rows, where the run has them
 
 A file is refused for an unknown member, another version, or a size beyond :data:`MOST_BYTES`. The command
-line of the run is left out: it tells of the submitter's machine.
-"""
+line of the run is left out: it describes the submitter's machine."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def verify_submission(
     Cost: the forwards of the recomputed steps, one update of the weights per step, and one evaluation.
 
     Raises:
-        ValueError: the file is no submission of this version, it asks for code of the model's repository, or
-            its model, task or method is not installed here.
+        ValueError: the file is not a submission of this version, it asks for code from the model's
+        repository, or its model, task or method is not installed here.
     """
     demands = demands or Demands()
     submission = read_submission(path)

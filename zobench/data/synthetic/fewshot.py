@@ -2,10 +2,9 @@
 contains.
 
 Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label
-words are ordinary words of the training text which never stand in this role there, so that a model starts
-near chance. Rows are hard by what has to be understood (words that the training rows of the task do not
-contain, quantifiers, an answer in an unusual place), never by wrong labels.
-"""
+words are ordinary words of the training text that are never used as labels there, so that a model starts near
+chance. Rows are hard by what has to be understood (words that the training rows of the task do not contain,
+quantifiers, an answer in an unusual place), never by wrong labels."""
 
 from __future__ import annotations
 

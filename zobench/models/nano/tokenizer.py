@@ -15,7 +15,7 @@ _PIECES = r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+"
 
 
 def train(texts: Iterable[str], *, entries: int = ENTRIES) -> PreTrainedTokenizerFast:
-    """Train on ``texts``; the result depends on nothing else. Adds no special tokens of its own accord."""
+    """Train on ``texts``; the result depends on nothing else. Adds no special tokens by default."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

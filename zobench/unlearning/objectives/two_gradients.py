@@ -2,8 +2,7 @@
 
     g = g_f + alpha (g_r - <g_f, g_r>/||g_f||^2 g_f)
 
-over all tuned parameters together. There is no scalar whose gradient this is.
-"""
+over all tuned parameters together. This direction is not the gradient of any scalar."""
 
 from __future__ import annotations
 
