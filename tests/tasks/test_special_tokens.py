@@ -12,7 +12,7 @@ from tiny_models import byte_tokenizer, word_tokenizer
 from tokenizers.processors import TemplateProcessing
 
 from zobench.data.example import Example, Splits
-from zobench.models.encoding import closing, encode_prompts
+from zobench.models.encoding import closing, encode_prompts, trims_more
 from zobench.tasks import encoding
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.encoder import encoder_rows, encoder_scores
@@ -27,6 +27,8 @@ def test_what_a_tokenizer_writes_behind_a_text_is_no_part_of_a_prompt() -> None:
     tokenizer = word_tokenizer()
     assert tokenizer.eos_token_id is None
     assert closing(tokenizer) == [tokenizer.sep_token_id]
+    assert trims_more(tokenizer)
+    assert not trims_more(byte_tokenizer())
     plain = tokenizer("the film was great", add_special_tokens=False)["input_ids"]
     assert encode_prompts(tokenizer, ["the film was great", ""]) == [
         [tokenizer.cls_token_id, *plain],

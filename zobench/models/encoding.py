@@ -40,6 +40,11 @@ def closing(tokenizer: Any) -> list[int]:
     return list(_closing(tokenizer))
 
 
+def trims_more(tokenizer: Any) -> bool:
+    """Whether prompts lose more than the end token that they lost in revision 1."""
+    return closing(tokenizer) not in ([], [tokenizer.eos_token_id])
+
+
 def encode_plain(tokenizer: Any, text: str) -> list[int]:
     """Token ids of a piece in the middle of a text, without special tokens."""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zobench.models.encoding import trims_more
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.record import Run, failure_row, tables_of
@@ -75,8 +76,9 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
 
         ensure(spec)
     lm, more = bench.model(spec.model), {}
-    if (way := lm.way.revision(lm.module)) > 1:
-        more["way"] = str(way)
+    way = lm.way.revision(lm.module)
+    if way > 1 or (lm.architecture == "causal" and trims_more(lm.tokenizer)):
+        more["way"] = str(max(way, 2))
     if spec.unlearning is None and (scoring := bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
     if (method := bench.parts.method(spec.method.name).card.revision) > 1:
