@@ -97,7 +97,9 @@ def test_the_page_states_its_rule_and_that_its_words_changed() -> None:
     assert rule("the 23 methods below, accuracy and forwards each by itself", MARGINS) in " ".join(
         text.split()
     )
-    assert text.splitlines()[2].startswith("*Words changed on 2026-11-29*")
+    head = text.partition("\n## ")[0]
+    assert "\n*Made before revision 2* (2026-11-29)" in head
+    assert "\n*Words changed on 2026-11-29*" in head
 
 
 def test_a_rate_at_the_end_of_its_grid_is_named() -> None:

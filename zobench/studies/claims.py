@@ -164,6 +164,7 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, real: pd.DataFrame) -> str:
     found = against_reference(points)
     goal = ", ".join(f"{t} {100 * v:.1f} %" for t, v in sorted(targets(points).items()))
     head = HEAD.format(
+        earlier=committed.BEFORE_REVISION_2,
         tasks=" and ".join(sorted(points["task"].unique())),
         seeds=points["seed"].nunique(),
         budget=int(points["budget"].max()),
@@ -225,6 +226,7 @@ def _real_table(real: pd.DataFrame) -> list[str]:
 
 HEAD = """# Which published claims appear at this scale
 
+{earlier}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page, and
 p-values corrected by Holm decide it. Before, uncorrected intervals decided between "appears", "contradicted"
 and "not shown"; the row `kerzoo`, contradicted then, is undecided now. No number changed.

@@ -8,6 +8,13 @@ import pandas as pd
 
 import zobench
 
+BEFORE_REVISION_2 = """\
+*Made before revision 2* (2026-11-29): since then updates with momentum, moments or gradients round products
+before they are added (CHANGELOG.md lists the methods), and generated answers are read by `robust/2`. The runs
+below were not made again.
+"""
+"""Line of every page whose runs are older."""
+
 
 def docs() -> Path:
     """The ``docs`` folder beside the package; ``ValueError`` where the package is not in a checkout."""

@@ -57,6 +57,7 @@ def _head(s: RobustnessStudy) -> str:
     )
     return f"""# The full robustness suite
 
+{committed.BEFORE_REVISION_2}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
 Before, "shown" stood for better or worse, and "not shown" for the rest. No number changed.
 

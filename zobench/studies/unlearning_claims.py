@@ -42,6 +42,7 @@ def page(study: Study) -> str:
     told = statements(study)
     own = study.runs[study.runs["role"] == "unlearn"]
     head = HEAD.format(
+        earlier=committed.BEFORE_REVISION_2,
         runs=len(own),
         objectives=", ".join(f"`{o}`" for o in sorted(own["objective"].unique())),
         rows=", ".join(f"`{r}` ({GRADES[r]})" for r in study.rows()),
@@ -150,6 +151,7 @@ def _means(study: Study, split: str) -> list[str]:
 
 HEAD = """# Does the grade of the optimizer decide how robust forgetting is?
 
+{earlier}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
 Before, "supported" stood for better, "contradicted" for worse, "not supported" and "cannot be tested" for
 undecided. No number changed.
