@@ -153,7 +153,7 @@ def test_an_encoder_reads_padded_rows_as_alone(kinds: ModuleType, name: str) -> 
 def test_a_causal_model_that_sees_later_tokens_is_refused(
     kinds: ModuleType, name: str, changes: tuple[tuple[str, Any], ...], told: str
 ) -> None:
-    module = kinds.tiny(kinds.Kind(name, "causal", changes))
+    module = kinds.tiny(kinds.ModelKind(name, "causal", changes))
     with pytest.raises(ValueError, match=told):
         probe(module, "causal", name, fill=1, special=(0, 1, 2))
 
@@ -210,7 +210,9 @@ def test_a_probe_is_kept_by_the_digest_of_the_weights(tiny_folder: Folder) -> No
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_is_probed_in_float32(kinds: ModuleType, dtype: str) -> None:
     """Rounding of bfloat16 would hide positions that are two off."""
-    module = kinds.tiny(kinds.Kind("roberta", "causal", (("is_decoder", True),))).to(getattr(torch, dtype))
+    module = kinds.tiny(kinds.ModelKind("roberta", "causal", (("is_decoder", True),))).to(
+        getattr(torch, dtype)
+    )
     probed = probe(module, "causal", "tiny", fill=1, special=(0, 1, 2))
     assert probed.way == CAUSAL["roberta"]
     assert {p.dtype for p in module.parameters()} == {getattr(torch, dtype)}
@@ -228,7 +230,7 @@ def test_a_way_that_was_wrong_before_has_a_revision_of_its_own(
 
 
 def test_weights_that_are_not_finite_are_refused(kinds: ModuleType) -> None:
-    module = kinds.tiny(kinds.Kind("llama", "causal"))
+    module = kinds.tiny(kinds.ModelKind("llama", "causal"))
     with torch.no_grad():
         module.get_input_embeddings().weight.fill_(torch.nan)
     with pytest.raises(ValueError, match="not finite"):
@@ -255,7 +257,7 @@ def test_a_generated_text_is_the_librarys_for_positions_behind_the_padding_index
     """A single prompt too: its first decoded token stands behind the padding index as well."""
     tokenizer = load(ModelRef(name=str(tiny_folder("llama")))).tokenizer
     size = {"vocab_size": len(tokenizer), "pad_token_id": 2, "eos_token_id": 1}
-    module = kinds.tiny(kinds.Kind("roberta", "causal", tuple({**size, "is_decoder": True}.items())))
+    module = kinds.tiny(kinds.ModelKind("roberta", "causal", tuple({**size, "is_decoder": True}.items())))
     probed = probe(module, "causal", "tiny", fill=2, special=(0, 1, 2, 3))
     identity = load(ModelRef(name=str(tiny_folder("llama")))).identity
     lm = LoadedModel(module, tokenizer, identity, "causal", 60, probed.way, probed)
