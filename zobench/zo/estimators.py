@@ -37,17 +37,27 @@ class Estimate:
     extras: dict[str, float] = field(default_factory=dict)
     reason: str = ""
 
+    @property
+    def ties(self) -> int:
+        """How many coefficients are exactly 0."""
+        return sum(c == 0.0 for c in self.coefficients)
+
     def refusal(self) -> str:
-        """Why this estimate may not move the weights: a non-finite loss or coefficient, no spread; empty if
-        it may."""
+        """Why this estimate may not be used: a non-finite loss or coefficient, or what ``reason`` says; empty
+        if it may.
+
+        A tie (equal losses, coefficient 0) is a valid estimate: momentum, moments and weight decay move on by
+        their own formulas. Only rules that divide by a spread of 0, or by no known pairs at all, give a
+        ``reason``. Steps without a tie have the same bits as when ties were refused (before 2026-11-29), and
+        so have plain SGD steps with one; methods without a revision of their own keep their run ids, and only
+        their runs with weight decay in which a tie occurred differ.
+        """
         if not all(math.isfinite(value) for value in self.losses):
             return "non-finite loss"
         if self.reason:
             return self.reason
         if not all(math.isfinite(value) for value in self.coefficients):
             return "non-finite coefficient"
-        if not any(self.coefficients):
-            return "no difference between the losses"
         return ""
 
 
@@ -77,19 +87,26 @@ def two_sided(
     if engine.legacy is None:
         slopes = [(plus - minus) / (2 * epsilon) for plus, minus in pairs]
     else:
-        slopes = [_float32_slope(plus, minus, epsilon) for plus, minus in pairs]
+        slopes = [_legacy_slope(plus, minus, epsilon, objective.loss_dtype) for plus, minus in pairs]
     return Estimate(
         seeds=tuple(seeds),
         coefficients=tuple(slope / n for slope in slopes),
         losses=tuple(losses),
         loss=math.fsum(losses) / len(losses) if all(map(math.isfinite, losses)) else math.nan,
+        extras=_loss_bits(objective) if engine.legacy is not None else {},
     )
 
 
-def _float32_slope(plus: float, minus: float, epsilon: float) -> float:
-    """The projected gradient as a quotient of float32 loss tensors, which is how the MeZO code base has
-    it."""
-    return float((torch.tensor(plus) - torch.tensor(minus)) / (2 * epsilon))
+def _loss_bits(objective: Objective) -> dict[str, float]:
+    """The size of the losses' numbers for the record, where it is not float32's."""
+    bits = torch.finfo(objective.loss_dtype).bits
+    return {} if bits == 32 else {"loss_bits": float(bits)}
+
+
+def _legacy_slope(plus: float, minus: float, epsilon: float, dtype: torch.dtype) -> float:
+    """The projected gradient as a quotient of loss tensors in their own dtype, which is how the MeZO code
+    base has it: in half precision its loss keeps the dtype of the logits."""
+    return float((torch.tensor(plus, dtype=dtype) - torch.tensor(minus, dtype=dtype)) / (2 * epsilon))
 
 
 def one_sided(

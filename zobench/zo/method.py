@@ -99,9 +99,13 @@ class Method(Optimizer):
     def record(
         self, estimate: Estimate, lr: float, spent: tuple[int, int], reason: str, extras: dict[str, float]
     ) -> StepRecord:
-        """The step's record, with the share of half-precision entries that moved where there are any, and
-        what arithmetic restore left behind in mode ``in-place``."""
-        told = {"moved_share": self.engine.writer.moved_share(), "drift": self.engine.drift()}
+        """The step's record, with the share of half-precision entries that moved where there are any, what
+        arithmetic restore left behind in mode ``in-place``, and the number of ties if there are some."""
+        told = {
+            "moved_share": self.engine.writer.moved_share(),
+            "drift": self.engine.drift(),
+            "ties": float(estimate.ties) if estimate.ties and not reason else None,
+        }
         measured = {key: value for key, value in told.items() if value is not None}
         return StepRecord(
             step=self.t,

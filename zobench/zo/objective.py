@@ -84,6 +84,8 @@ class Objective:
             examples apart (see :meth:`reshaped_gradient`).
     """
 
+    loss_dtype: torch.dtype
+    """That of the last loss which ``loss`` gave; float32 for plain numbers."""
     recorded = False
     """True for objectives that answer from a record instead of running the model (see
     ``zobench.zo.trajectory``)."""
@@ -104,6 +106,7 @@ class Objective:
         self._without_gradients = torch.inference_mode if inference else torch.no_grad
         self._loss = loss
         self._items = items
+        self.loss_dtype = torch.float32
         self._batch: Any = None
         self._sequences = 0
         self._tokens = 0
@@ -144,7 +147,9 @@ class Objective:
         """The loss at the current parameters. 1 forward. May be non-finite: the caller decides."""
         self._charge(1)
         with self._without_gradients():
-            return float(self._loss(self.module, self._batch))
+            value = self._loss(self.module, self._batch)
+        self.loss_dtype = value.dtype if isinstance(value, torch.Tensor) else torch.float32
+        return float(value)
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
         """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. n

@@ -2,7 +2,8 @@
 
 - ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss). Not reported
   if the loss is an error rate, which legitimately reaches 0.
-- ``no-difference``: all queried losses are equal, so the step was refused.
+- ``no-difference``: a tie in every direction, so that the estimate is 0 (counted; momentum, moments and
+  decay still move), or no known order where only the order is used.
 - ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
 - ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
   tenth of the entries, so that the probes measure rounding.
@@ -86,8 +87,8 @@ class SanityWatch:
             self._meet("loss-zero", record.step, "a loss is exactly 0")
         if record.reason.startswith("zero spread"):
             self._meet("sigma-zero", record.step, record.reason)
-        elif record.reason.startswith("no difference"):
-            self._meet("no-difference", record.step, record.reason)
+        elif record.reason.startswith("no difference") or _all_tied(record):
+            self._meet("no-difference", record.step, "no difference between the losses")
         theta, self._theta = self._theta, None
         if theta is None or not record.moved or record.lr == 0.0 or not record.seeds:
             return
@@ -108,6 +109,10 @@ class SanityWatch:
     def load_state(self, state: list[dict[str, Any]]) -> None:
         """Restore the result of ``state()``."""
         self.found = {row["trap"]: Trap(**row) for row in state}
+
+
+def _all_tied(record: StepRecord) -> bool:
+    return bool(record.coefficients) and record.extras.get("ties") == len(record.coefficients)
 
 
 def unresolved_share(space: ParameterSpace, epsilon: float) -> float:

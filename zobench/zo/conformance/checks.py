@@ -148,8 +148,8 @@ def _tampered(subject: Subject, kind: str) -> StartedRun:
 
 
 def refusals(subject: Subject) -> str:
-    """NaN, infinite and constant losses leave the weights bit-identical; non-finite ones are recorded as
-    refused."""
+    """NaN, infinite and constant losses from the first step on leave the weights bit-identical; non-finite
+    ones are recorded as refused."""
     if subject.method.card.order == "none":
         raise Skip("measures nothing")
     for kind in ("nan", "inf", "constant"):

@@ -33,14 +33,14 @@ class HizooConfig(Parameters):
         epsilon: smoothing radius eps.
         alpha: share of a new curvature sample in H; above 0.
         weight_decay: coupled decay rate wd.
-        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+        decay_rule: tensors that decay: ``all``, as published; ``mezo``, ``matrices``.
     """
 
     lr: Rate = 1e-6
     epsilon: Positive = 1e-3
     alpha: PositiveFraction = 1e-8
     weight_decay: Rate = 0.0
-    decay_rule: DecayRule = "mezo"
+    decay_rule: DecayRule = "all"
 
 
 class Hizoo(ZerothOrder):
@@ -57,7 +57,9 @@ class Hizoo(ZerothOrder):
         replay="scalars",
         notes="H is kept as its excess over 1 in float32: the authors keep it in the weights' dtype, where "
         "float16 rounds nearly all increments at alpha = 1e-8 away, and their script's default alpha of 0 "
-        "never changes it (refused here). No fourth forward. A refused step leaves H as it was.",
+        "never changes it (refused here). No fourth forward. A refused step leaves H as it was. Decay "
+        "spares no tensor, as in their code (Yanjun-Zhao/HiZOO@4f99055, read 2026-11-29).",
+        revision=2,
     )
 
     @classmethod
@@ -111,5 +113,7 @@ class HizooL(Hizoo):
         order="zeroth",
         replay="scalars",
         notes="The factorization is Adafactor's (running means of rows and columns): the authors' exact form "
-        "was not found. State is 4 (m + n) bytes per matrix; 4 per entry are declared, the case of vectors.",
+        "was not read. Decay spares no tensor (the same source as HiZOO's). State is 4 (m + n) bytes per "
+        "matrix; 4 per entry are declared, the case of vectors.",
+        revision=2,
     )

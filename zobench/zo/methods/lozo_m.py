@@ -3,6 +3,7 @@
 c = (L(theta + eps U V^T) - L(theta - eps U V^T)) / (2 eps), as LOZO
 N <- beta N + (1 - beta) c U (first step N = c U);  W <- W - eta N V^T
 when V is redrawn, before the step: N <- N V_old^T V_new / n
+vectors: m <- beta m + (1 - beta) c z (first step m = c z);  theta <- theta - eta m
 
 N has the shape of U (m x r), so the momentum of a matrix costs 4 r / n bytes per entry. 2 forwards a step.
 """
@@ -42,10 +43,10 @@ class LozoMConfig(Parameters):
 
 
 class LeftMomentum(BasisUpdate[LazyRight]):
-    """N <- beta N + (1 - beta) c U per matrix, moved over to the new V when that changes; vectors: plain
-    SGD."""
+    """N <- beta N + (1 - beta) c U per matrix, moved over to the new V when that changes; vectors: the same
+    average of c z."""
 
-    slots = ("left",)
+    slots = ("left", "vector")
     family = LazyRight
 
     def __init__(self, beta: float) -> None:
@@ -54,19 +55,22 @@ class LeftMomentum(BasisUpdate[LazyRight]):
 
     def step(self, direction: LazyRight, estimate: Estimate, name: str) -> torch.Tensor:
         if not direction.is_matrix(name):
-            return dense(direction, estimate, name)
+            return self._averaged("vector", name, dense(direction, estimate, name))
         (seed,), (slope,) = estimate.seeds, estimate.coefficients
         fresh = direction.left(name, seed).mul_(slope).to(working_dtype(direction, name))
-        kept = self.slot("left", name, fresh)
         (right,) = direction.basis(name)
+        if self.moved(direction):
+            (old,) = direction.basis_at(name, self.index)
+            kept = self.slot("left", name, fresh)
+            kept.copy_(kept.double() @ (old.T @ right) / right.shape[0])
+        return product(direction, name, self._averaged("left", name, fresh), right)
+
+    def _averaged(self, slot: str, name: str, fresh: torch.Tensor) -> torch.Tensor:
+        """The running mean in this slot; the first value is taken whole. Overwrites ``fresh``."""
+        kept = self.slot(slot, name, fresh)
         if self.count == 1:
-            kept.copy_(fresh)
-        else:
-            if self.moved(direction):
-                (old,) = direction.basis_at(name, self.index)
-                kept.copy_(kept.double() @ (old.T @ right) / right.shape[0])
-            kept.mul_(self.beta).add_(fresh.mul_(1.0 - self.beta))
-        return product(direction, name, kept, right)
+            return kept.copy_(fresh)
+        return kept.mul_(self.beta).add_(fresh.mul_(1.0 - self.beta))
 
 
 class LozoM(ZerothOrder):
@@ -80,8 +84,9 @@ class LozoM(ZerothOrder):
         formula="N <- beta N + (1 - beta) c U; W <- W - eta N V^T; on a new V: N <- N V_old^T V_new / n",
         order="zeroth",
         replay="scalars",
-        notes="Momentum on vectors is not described in what we have: they take plain SGD steps. State is "
-        "4 r / n bytes per entry of a matrix; 4 is declared, the worst case r = n.",
+        notes="Vectors have momentum as in the authors' RoBERTa trainer (optsuite/LOZO@5d1ade5, read "
+        "2026-11-29). As for LOZO, the U that is applied is the one that was measured, on redraw steps too. "
+        "State is 4 r / n bytes per entry of a matrix; 4 is declared, the case of vectors.",
         revision=2,
     )
 

@@ -53,7 +53,7 @@ class Meazo(ZerothOrder):
         replay="scalars",
         in_span=True,
         notes="Known from a secondary note, which divides by 1 - beta^(t-1); read as 1 - beta^t with "
-        "the first step t = 1. Refused steps leave v alone.",
+        "the first step t = 1. A tie counts in v; refused steps leave v alone.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

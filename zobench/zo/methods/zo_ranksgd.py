@@ -107,7 +107,8 @@ class ZoRanksgd(ZerothOrder):
         fresh = [(s, -w) for s, w in zip(seeds, weights, strict=True)]
         plotted = math.fsum(losses) / c.n if finite else math.nan
         if not c.line_search:
-            return Estimate(seeds, tuple(w for _, w in fresh), tuple(losses), plotted)
+            reason = "" if any(weights) else "no difference between the losses"
+            return Estimate(seeds, tuple(w for _, w in fresh), tuple(losses), plotted, reason=reason)
         return self._search(objective, fresh, losses)
 
     def _search(self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]) -> Estimate:
