@@ -83,6 +83,7 @@ _register(app, "report", results.report, "zobench report reports/fewshot reports
 _register(app, "diff", results.diff, "zobench diff reports/before reports/after")
 _register(app, "show", results.show, "zobench show reports/fewshot/runs/0a1b2c")
 _register(app, "query", results.query, "zobench query 'select row, status from runs' reports/fewshot")
+_register(app, "prune", results.prune, "zobench prune reports/fewshot")
 _register(app, "compact", results.compact, "zobench compact reports/fewshot")
 _register(
     app, "replay", replays.replay, "zobench replay reports/fewshot/runs/0a1b2c --to 100 --export my-model"

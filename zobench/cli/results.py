@@ -27,11 +27,26 @@ def report(
     ] = None,
     leaderboard: LeaderboardOption = None,
     site: Annotated[bool, typer.Option("--site", help="Also write a page for every run.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show runs that the suite no longer wants too, in rows apart.")
+    ] = False,
+    suite: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Show what this suite wants, not what was run last.")
+    ] = None,
 ) -> None:
-    """Write the leaderboard page of one or more results folders: one offline HTML file."""
+    """Write the leaderboard page of one or more results folders: one offline HTML file.
+
+    It shows the runs that the suite now wants, and says how many others lie there."""
     from zobench.report.build import build
 
-    page = build(folders, output or folders[0], leaderboard=leaderboard, site=site)
+    wanted = None
+    if suite is not None:
+        from zobench.runner.plan_record import entries
+        from zobench.suite import expand, load
+
+        wanted = entries(expand(load(suite)))
+    target = output or folders[0]
+    page = build(folders, target, leaderboard=leaderboard, site=site, every=every, suite=wanted)
     typer.echo(f"leaderboard: {page}")
 
 
@@ -85,6 +100,25 @@ def diff(
     print_diff(found, console())
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+def prune(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False,
+) -> None:
+    """List finished runs that the plan of their folder does not want; with --yes remove them."""
+    from zobench.report.planned import unwanted
+    from zobench.store.removal import remove_runs
+
+    for folder in folders:
+        found = unwanted(folder)
+        for run_id, row, status in found:
+            typer.echo(f"{folder}: {run_id}  {row}  {status}")
+        if yes:
+            removed = remove_runs(folder, [run_id for run_id, _, _ in found])
+            typer.echo(f"{folder}: {removed} runs removed")
+        else:
+            typer.echo(f"{folder}: {len(found)} runs that the suite does not want; --yes removes them")
 
 
 def compact(

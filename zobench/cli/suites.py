@@ -84,7 +84,8 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
     folder = _folder(wanted, output)
     trials = tuple(study.model_copy(update={"final_templates": ()}) for study in wanted.studies)
-    outcome = run_plan(wanted.model_copy(update={"runs": (), "studies": trials}), folder, workers=workers)
+    part = wanted.model_copy(update={"runs": (), "studies": trials, "followers": ()})
+    outcome = run_plan(part, folder, workers=workers, whole=wanted)
     if not outcome.interrupted:
         found = selections(wanted, folder)
         target = folder / "tuning.json"

@@ -13,6 +13,7 @@ from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.ranking import Ranking, rank
 from zobench.report.scores import score_runs
 from zobench.report.source import Source, open_results
+from zobench.store.plan_file import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,15 @@ class Analysis:
 
 
 def analyse(
-    folders: str | Path | Sequence[str | Path], leaderboard: str | Path | Leaderboard | None = None
+    folders: str | Path | Sequence[str | Path],
+    leaderboard: str | Path | Leaderboard | None = None,
+    *,
+    every: bool = False,
+    suite: Sequence[Entry] | None = None,
 ) -> Analysis:
-    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown."""
-    source = open_results(folders)
+    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown.
+    ``every`` and ``suite`` choose runs (:func:`zobench.report.source.open_results`)."""
+    source = open_results(folders, every=every, suite=suite)
     if leaderboard is None and forgetting.is_unlearning(source):
         leaderboard = forgetting.KIND
     board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)

@@ -9,6 +9,7 @@ from pathlib import Path
 from zobench.report import page
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.section import PageResults, shown
+from zobench.store.plan_file import Entry
 
 
 def build(
@@ -17,6 +18,8 @@ def build(
     *,
     leaderboard: str | Path | None = None,
     site: bool = False,
+    every: bool = False,
+    suite: Sequence[Entry] | None = None,
 ) -> Path:
     """Write the report and return the path of its page.
 
@@ -26,8 +29,9 @@ def build(
         leaderboard: name of a shipped leaderboard or path of a YAML file; by default few-shot accuracy, or
             ``unlearning`` where all runs are of that kind.
         site: also write a page for every run, in ``pages/`` beside the page.
+        every, suite: which runs (:func:`zobench.report.source.open_results`).
     """
-    found = analyse(folders, leaderboard)
+    found = analyse(folders, leaderboard, every=every, suite=suite)
     target = Path(output)
     if target.suffix != ".html":
         target = target / "index.html"

@@ -12,6 +12,7 @@ from zobench.report import (
     forgetting_view,
     glossary,
     overview,
+    planned,
     rank_diagram,
     reaching,
     robustness,
@@ -31,7 +32,8 @@ class OverviewSection(Section):
     template: ClassVar[str] = "overview.html"
 
     def query(self, results: PageResults) -> SectionValues:
-        told = superseded.sentences(*results.source.superseded)
+        source = results.source
+        told = (*superseded.sentences(*source.superseded), *planned.sentences(source.others))
         return {
             "title": results.board.title,
             "overview": overview.describe(results.ranking, results.runs, told),

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from zobench.report.planned import Belonging, belonging, one_run_each
 from zobench.report.superseded import superseded
 from zobench.store import sql
+from zobench.store.plan_file import Entry
 from zobench.store.reader import Folders, has_all_columns, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
@@ -43,6 +45,7 @@ class Source:
         finals: final metrics of all runs, with ``row``, ``block`` and ``seed``.
         superseded: how many of the runs an earlier zobench named otherwise, and how many more of these are
             left out because the run of today's name is here.
+        others: how many further runs are left out because the folder's plan does not want them.
     """
 
     folders: tuple[str, ...]
@@ -51,6 +54,7 @@ class Source:
     connection: duckdb.DuckDBPyConnection
     found: dict[str, pd.DataFrame] = field(default_factory=dict)
     superseded: tuple[int, int] = (0, 0)
+    others: int = 0
 
     def once(self, text: str) -> pd.DataFrame:
         """``sql`` for what several sections ask alike; the answer is not to be changed."""
@@ -68,28 +72,50 @@ class Source:
         return self.runs[self.runs["purpose"] != "tuning"]
 
 
-def open_results(folders: Folders) -> Source:
-    """Read runs and final metrics; ``ValueError`` where there is no run at all."""
+def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry] | None = None) -> Source:
+    """Read runs and final metrics: those that each folder's plan wants, or all where it has no plan.
+
+    Args:
+        folders: results folders.
+        every: read runs that the plan does not want as well, under row names that say so.
+        suite: what to show instead of the folders' plans.
+
+    Raises:
+        ValueError: there is no such run, or several of one row, task, model and seed.
+    """
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     paths = tuple(str(f) for f in given)
     table = read(paths, ["runs"]).tables["runs"]
     runs = table.to_pandas()
     if runs.empty:
         raise ValueError(f"no finished run in {', '.join(paths)}")
+    found = belonging(given, runs, suite)
     old = superseded(runs)
     present = runs["run_id"].isin([run_id for run_id, now in old.items() if now in set(runs["run_id"])])
-    runs = plain_text(label_blocks(runs[~present].reset_index(drop=True)))
+    wanted = (runs["run_id"].isin(found.wanted) | every) & ~present
+    runs["row"] = found.rows(runs)
+    if not wanted.any():
+        raise ValueError(f"{', '.join(paths)}: {_none_wanted(found)}")
     connection = connect(paths)
-    if present.any():
-        connection.register("runs", table.filter(pa.array(~present)))
+    if not wanted.all() or (runs["row"] != table["row"].to_pandas()).any():
+        kept = table.set_column(table.column_names.index("row"), "row", pa.array(runs["row"], pa.string()))
+        connection.register("runs", kept.filter(pa.array(wanted)))
+    others = int((~wanted & ~present).sum())
+    left_out = int(present.sum())
+    shown = int(runs.loc[wanted, "run_id"].isin(old).sum())
+    runs = plain_text(label_blocks(runs[wanted].reset_index(drop=True)))
+    one_run_each(runs)
     finals = connection.execute(
         "select run_id, task as measured, split, condition_kind, condition, strength, params, metric, value, "
         "n, stderr, forwards, tokens, seconds from metrics where final"
     ).df()
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
-    left_out = int(present.sum())
     joined = plain_text(finals).merge(about, on="run_id")
-    return Source(paths, runs, joined, connection, superseded=(len(old) - left_out, left_out))
+    return Source(paths, runs, joined, connection, superseded=(shown, left_out), others=others)
+
+
+def _none_wanted(found: Belonging) -> str:
+    return f"none of the {found.total} runs is one that the suite now wants; --all shows them"
 
 
 def plain_text(frame: pd.DataFrame) -> pd.DataFrame:

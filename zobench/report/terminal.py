@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.report import planned
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.overview import headline
 from zobench.report.tables import costs, labels, status_text
@@ -38,6 +39,8 @@ def show(found: Analysis, console: Console | None = None) -> None:
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))
     console.print(Text(headline(found.ranking)))
+    for sentence in planned.sentences(found.source.others):
+        console.print(Text(sentence))
 
 
 def table(found: Analysis) -> Table:

@@ -25,10 +25,12 @@ from zobench.runner.executors import Ended, Executor, ExecutorKind, Inline, OnEv
 from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
 from zobench.runner.progress import Board, Display, describe, display_for
 from zobench.runner.studies import StudyDriver
 from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
+from zobench.store.plan_file import Entry
 from zobench.suite.plan import Follower, Plan
 
 COMPACT_ABOVE = 1000
@@ -68,6 +70,7 @@ def run_plan(
     parts: str = DEFAULT,
     address: str | None = None,
     checkpoint_every: int | None = None,
+    whole: Plan | None = None,
 ) -> Summary:
     """Do every run of ``plan`` that ``output`` lacks.
 
@@ -82,12 +85,14 @@ def run_plan(
         parts: ``module:attribute`` of the parts that runs are made of.
         address: of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
+        whole: what the suite wants, where ``plan`` is a part of it; written to ``output/runs/plan.json``.
     """
     chosen = plan if only is None else plan.only(only)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every)
     conductor.fail_fast = fail_fast
+    conductor.record = PlanRecord(whole or plan, runs)
     return conductor.run()
 
 
@@ -108,6 +113,7 @@ class _Conductor:
         self.every = checkpoint_every or plan.checkpoint.every_steps
         self.summary = Summary(runs)
         self.fail_fast = False
+        self.record = PlanRecord(plan, runs)
         self.stopping = False
         self.board = Board()
         self.display: Display = display_for(self.board, progress)
@@ -127,9 +133,11 @@ class _Conductor:
         )
 
     def run(self) -> Summary:
-        self._submit([self._job(planned) for planned in self.plan.runs])
+        self.record.save()
+        for planned in self.plan.runs:
+            self._submit([self._job(planned)], run_entry(planned))
         for driver in self.drivers:
-            self._submit([self._job(trial) for trial in driver.start()])
+            self._submit([self._job(trial) for trial in driver.start()], trials_entry(driver.study))
         self.display.start()
         try:
             with self._stopping_on_signals():
@@ -141,6 +149,7 @@ class _Conductor:
             self.display.stop()
         self.executor.close()
         self.known.save()
+        self.record.save()
         if not self.stopping and self.board.done > COMPACT_ABOVE:
             compact(self.runs)
         self.summary.done, self.summary.kept = self.board.done, self.board.kept
@@ -151,9 +160,10 @@ class _Conductor:
         told = self.plan.trackers
         return Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every, told)
 
-    def _submit(self, jobs: list[Job]) -> None:
+    def _submit(self, jobs: list[Job], entry: Entry) -> None:
         self.board.add(jobs)
         for job in jobs:
+            self.record.expect(entry, job.key)
             outcome = self.known.outcome(job)
             if outcome is None:
                 self.executor.submit(job)
@@ -188,6 +198,7 @@ class _Conductor:
             self._record_failure(job, outcome.error)
         self.board.end(job, outcome)
         self.known.learn(job.planned.spec, outcome.digests)
+        self.record.ended(job.key, outcome.run_id)
         if outcome.status in ("failed", "out_of_memory"):
             self.summary.failed.append((describe(job), outcome.error))
             if self.fail_fast:
@@ -210,7 +221,8 @@ class _Conductor:
         for driver in self.drivers:
             if not driver.owns(job.key):
                 continue
-            self._submit([self._job(trial) for trial in driver.hear(job.key, outcome)])
+            more = [self._job(trial) for trial in driver.hear(job.key, outcome)]
+            self._submit(more, trials_entry(driver.study))
             if driver.over:
                 self._finals(driver)
 
@@ -218,7 +230,7 @@ class _Conductor:
         """Submit the control with the distance that the run moved; without one there is nothing to follow."""
         distance = outcome.metrics.get("distance", math.nan)
         if math.isfinite(distance):
-            self._submit([self._job(follower.filled(distance))])
+            self._submit([self._job(follower.filled(distance))], noise_entry(follower))
             return
         message = f"a run of {follower.row!r} ended {outcome.status} without a distance to follow"
         job = self._job(follower.template)
@@ -233,7 +245,8 @@ class _Conductor:
                 self.summary.failed.append((describe(self._job(template)), str(error)))
                 self._record_failure(self._job(template), str(error))
             return
-        self._submit([self._job(p, record, forwards) for p in planned])
+        jobs = [self._job(p, record, forwards) for p in planned]
+        self._submit(jobs, finals_entry(driver.study))
 
     def _record_failure(self, job: Job, message: str) -> None:
         from zobench.runner.execute import record_lost

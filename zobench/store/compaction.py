@@ -8,11 +8,12 @@ crash anywhere leaves every run readable exactly once, and the next compaction r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zobench.store import files
@@ -60,12 +61,32 @@ def compact(folder: str | Path) -> int:
     return len(fresh)
 
 
-def _write_generation(runs: Path, old: dict[str, Any], fresh: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def drop_compacted(runs: Path, run_ids: set[str]) -> int:
+    """Write the next generation without these runs; returns how many it dropped. ``ValueError`` while
+    another process compacts."""
+    dropped = run_ids & set(compacted_statuses(runs))
+    if not dropped:
+        return 0
+    lock = FolderLock.acquire(runs / COMPACT)
+    if lock is None:
+        raise ValueError(f"{runs}: another process is compacting; try again when it is done")
+    with lock:
+        files.remove_temporaries(runs / COMPACT)
+        new = _write_generation(runs, manifest(runs), {}, dropped)
+        text = json.dumps(new, indent=1)
+        files.write_atomic(runs / COMPACT / MANIFEST, text.encode(), sync=True, sync_entry=True)
+        _remove_leftovers(runs, dropped)
+    return len(dropped)
+
+
+def _write_generation(
+    runs: Path, old: dict[str, Any], fresh: dict[str, dict[str, Any]], without: Collection[str] = ()
+) -> dict[str, Any]:
     generation = old["generation"] + 1
     names = {}
     for name in TABLES:
         target = compacted_file(runs, f"{name}-{generation:06d}.parquet")
-        if _write_table(target, name, _parts(runs, name, old, fresh)):
+        if _write_table(target, name, _parts(runs, name, old, fresh, without)):
             names[name] = target.name
     return {"schema_version": SCHEMA_VERSION, "generation": generation, "files": names}
 
@@ -86,13 +107,15 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
 
 
 def _parts(
-    runs: Path, name: str, old: dict[str, Any], fresh: dict[str, dict[str, Any]]
+    runs: Path, name: str, old: dict[str, Any], fresh: dict[str, dict[str, Any]], without: Collection[str]
 ) -> Iterator[pa.Table]:
     """The old generation's row groups, then the fresh runs some hundreds at a time: memory stays bounded."""
     if name in old["files"]:
         stream = pq.ParquetFile(compacted_file(runs, old["files"][name]))
         for group in range(stream.num_row_groups):
-            yield to_schema(stream.read_row_group(group), name)
+            part = to_schema(stream.read_row_group(group), name)
+            gone = pc.is_in(part["run_id"], pa.array(sorted(without), pa.string()))
+            yield part.filter(pc.invert(gone)) if without else part
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]

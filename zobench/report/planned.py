@@ -1,0 +1,138 @@
+"""Which runs of a folder its suite now wants (``runs/plan.json``): one per row, task, model and seed.
+
+A folder without a plan shows all its runs. What is left out is told on the page."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from zobench.spec import RunSpec
+from zobench.store.plan_file import Entry, read_plan, with_known_ids
+from zobench.store.reader import read, runs_folder
+from zobench.store.writer import FINAL_STATUSES
+
+MOST_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Belonging:
+    """Wanted run ids, each with the rows that want it (none where there is no plan)."""
+
+    wanted: Mapping[str, tuple[str, ...]]
+    total: int
+    variants: Mapping[str, str] = field(default_factory=dict)
+
+    def rows(self, runs: pd.DataFrame) -> list[str]:
+        """Row names: the recorded one where the plan has it, the plan's otherwise (a renamed row), and one
+        that says so for runs that are not wanted."""
+        out = []
+        for run_id, row in zip(runs["run_id"], runs["row"], strict=True):
+            names = self.wanted.get(run_id)
+            if names is None:
+                out.append(f"{row} (not in the plan: {self.variants[run_id]})")
+            else:
+                out.append(row if row in names or not names else names[0])
+        return out
+
+
+def belonging(folders: Sequence[str | Path], runs: pd.DataFrame, suite: Sequence[Entry] | None) -> Belonging:
+    """Which of ``runs`` are wanted by the plan of a folder that holds them, or by ``suite``."""
+    wanted: dict[str, tuple[str, ...]] = {}
+    for folder in folders:
+        plan = read_plan(runs_folder(folder))
+        here = runs
+        if len(folders) > 1:
+            here = runs[runs["run_id"].isin(read([folder], ["runs"]).runs["run_id"])]
+        entries = plan.entries if plan is not None else None
+        if suite is not None:
+            entries = with_known_ids(suite, plan)
+        found = dict.fromkeys(here["run_id"], ()) if entries is None else _matched(here, entries)
+        for run_id, rows in found.items():
+            wanted[run_id] = (*wanted.get(run_id, ()), *rows)
+    others = runs[~runs["run_id"].isin(wanted)]
+    variants = {i: _variant(text) for i, text in zip(others["run_id"], others["spec"], strict=True)}
+    return Belonging(wanted, len(runs), variants)
+
+
+def _matched(runs: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
+    by_id: dict[str, tuple[str, ...]] = {}
+    by_spec: dict[str, tuple[str, ...]] = {}
+    for entry in entries:
+        for run_id in entry.run_ids:
+            by_id[run_id] = (*by_id.get(run_id, ()), entry.row)
+        for spec in () if entry.run_ids else entry.specs:
+            by_spec[spec] = (*by_spec.get(spec, ()), entry.row)
+    found = {i: by_id[i] for i in runs["run_id"] if i in by_id}
+    if by_spec:
+        for run_id, text in zip(runs["run_id"], runs["spec"], strict=True):
+            rows = by_spec.get(_spec_digest(text))
+            if rows and run_id not in found:
+                found[run_id] = rows
+    return found
+
+
+def _spec_digest(text: str) -> str:
+    """SHA-256 of a recorded specification; empty where this zobench does not know its kind."""
+    try:
+        return hashlib.sha256(RunSpec.model_validate_json(text).canonical().encode()).hexdigest()
+    except ValidationError:
+        return ""
+
+
+def _variant(text: str) -> str:
+    """Six digits for what a specification asks for besides its seed."""
+    body = json.loads(text) if text else {}
+    body.pop("seed", None)
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def one_run_each(runs: pd.DataFrame) -> None:
+    """``ValueError`` that lists them where one row, task, model and seed has several results: their mean
+    would be a mean over settings."""
+    results = runs[(runs["purpose"] != "tuning") & runs["status"].isin(FINAL_STATUSES)]
+    double = results[results.duplicated(["row", "block", "seed"], keep=False)]
+    if double.empty:
+        return
+    double = double.sort_values(["row", "block", "seed"])
+    columns = ["run_id", "row", "label", "seed", "budget_forwards", "method_params"]
+    lines = [
+        f"  {run_id}  {row}, {label}, seed {seed}: {budget} forwards, {params}"
+        for run_id, row, label, seed, budget, params in double[columns].itertuples(index=False, name=None)
+    ]
+    rest = len(lines) - MOST_LISTED
+    more = [f"  and {rest} more"] if rest > 0 else []
+    raise ValueError(
+        "several runs of one row, task, model and seed, which are not averaged:\n"
+        + "\n".join([*lines[:MOST_LISTED], *more])
+        + "\nname the suite whose runs are meant with --suite FILE"
+    )
+
+
+def sentences(others: int) -> tuple[str, ...]:
+    """What the page says of runs that are left out."""
+    if not others:
+        return ()
+    one = "other run lies in the folder that the suite no longer wants and is"
+    several = "other runs lie in the folder that the suite no longer wants and are"
+    return (
+        f"{others} {one if others == 1 else several} not counted here: "
+        "'zobench report --all' shows, 'zobench prune' lists and removes.",
+    )
+
+
+def unwanted(folder: str | Path) -> list[tuple[str, str, str]]:
+    """Run id, row and status of every recorded run that the folder's plan does not want; ``ValueError``
+    without a plan."""
+    if read_plan(runs_folder(folder)) is None:
+        raise ValueError(f"{folder} has no plan to go by; 'zobench run SUITE' writes one")
+    runs = read([folder], ["runs"]).runs
+    found = belonging([folder], runs, None)
+    others = runs[~runs["run_id"].isin(found.wanted)]
+    return list(others[["run_id", "row", "status"]].itertuples(index=False, name=None))

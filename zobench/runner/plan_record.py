@@ -1,0 +1,110 @@
+"""Writes down, beside the results, every run that a suite wants: before anything runs, and with ids after."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from zobench.spec import PlannedRun
+from zobench.store.plan_file import Entry, PlanFile, read_plan, with_known_ids, write_plan
+from zobench.suite.plan import Follower, Plan, TuningStudy
+
+EntryKind = Literal["run", "trials", "finals", "noise control"]
+
+
+class PlanRecord:
+    """The plan file of one results folder while its suite is run.
+
+    Ids that the file knew stay for entries that are asked for unchanged, so that a call that does one row
+    (``--only``) keeps the others; an entry's first outcome in this call replaces what was known of it."""
+
+    def __init__(self, plan: Plan, runs: Path) -> None:
+        self._plan, self._runs = plan, runs
+        self._entries = {(e.kind, e.row, e.key): e for e in with_known_ids(entries(plan), read_plan(runs))}
+        self._of_job: dict[str, tuple[str, str, str]] = {}
+        self._fresh: set[tuple[str, str, str]] = set()
+
+    def expect(self, entry: Entry, job: str) -> None:
+        """This job (by its key) makes a run of ``entry``."""
+        self._of_job[job] = (entry.kind, entry.row, entry.key)
+
+    def ended(self, job: str, run_id: str) -> None:
+        """The job's run has this id."""
+        key = self._of_job.get(job)
+        if not run_id or key is None or key not in self._entries:
+            return
+        entry = self._entries[key]
+        known = entry.run_ids if key in self._fresh else ()
+        self._fresh.add(key)
+        if run_id not in known:
+            known = (*known, run_id)
+        self._entries[key] = entry.model_copy(update={"run_ids": known})
+
+    def save(self) -> None:
+        """Replace the file."""
+        wanted = tuple(self._entries.values())
+        write_plan(self._runs, PlanFile(suite=self._plan.suite, path=self._plan.path, entries=wanted))
+
+
+def entries(plan: Plan) -> tuple[Entry, ...]:
+    """Everything that a plan wants; ids are not known yet."""
+    out = [run_entry(run) for run in plan.runs]
+    for study in plan.studies:
+        out += [trials_entry(study), finals_entry(study)]
+    return (*out, *(noise_entry(follower) for follower in plan.followers))
+
+
+def run_entry(run: PlannedRun) -> Entry:
+    digest = _digest(run.spec.canonical())
+    return _entry("run", run.row, (run,), digest, (digest,))
+
+
+def trials_entry(study: TuningStudy) -> Entry:
+    return _entry("trials", study.row, study.trial_templates, _digest(_search(study)), ())
+
+
+def finals_entry(study: TuningStudy) -> Entry:
+    specs = [run.spec.canonical() for run in study.final_templates]
+    return _entry(
+        "finals",
+        study.row,
+        study.final_templates,
+        _digest([_search(study), specs]),
+        tuple(_digest(spec) for spec in specs),
+        study,
+    )
+
+
+def noise_entry(follower: Follower) -> Entry:
+    digest = _digest(follower.template.spec.canonical())
+    run = follower.template
+    return _entry("noise control", run.row, (run,), _digest([follower.row, digest]), (digest,))
+
+
+def _search(study: TuningStudy) -> list[Any]:
+    """What decides a search: its settings, and the trials without their open parameters."""
+    settings = study.model_dump(mode="json", exclude={"row", "trial_templates", "final_templates"})
+    return [settings, [run.spec.canonical() for run in study.trial_templates]]
+
+
+def _entry(
+    kind: EntryKind,
+    row: str,
+    runs: Sequence[PlannedRun],
+    key: str,
+    specs: tuple[str, ...],
+    study: TuningStudy | None = None,
+) -> Entry:
+    model, task = (runs[0].spec.model.name, runs[0].spec.task.name) if runs else ("", "")
+    if study is not None:
+        model, task = study.model, study.task
+    seeds = tuple(run.spec.seed for run in runs)
+    return Entry(row=row, kind=kind, model=model, task=task, seeds=seeds, key=key, specs=specs)
+
+
+def _digest(body: Any) -> str:
+    text = body if isinstance(body, str) else json.dumps(body, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,30 @@
+"""Finished runs removed for good, loose or compacted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from zobench.store import files
+from zobench.store.compaction import drop_compacted
+from zobench.store.lock import FolderLock
+from zobench.store.paths import run_folder
+from zobench.store.reader import runs_folder
+
+
+def remove_runs(folder: str | Path, run_ids: Sequence[str]) -> int:
+    """Remove these runs of a results folder; returns how many there were. One that a process holds is left.
+
+    Raises:
+        ValueError: an id is none (before anything is removed), or another process is compacting.
+    """
+    runs = runs_folder(folder)
+    places = [run_folder(runs, run_id) for run_id in run_ids]
+    removed = 0
+    for place in places:
+        if not place.is_dir() or (lock := FolderLock.acquire(place)) is None:
+            continue
+        with lock:
+            files.remove_tree(place)
+        removed += 1
+    return removed + drop_compacted(runs, set(run_ids))
