@@ -28,13 +28,14 @@ PINNED = {
     ("queries-to-target", "mezo n=4", "nano-topic", 4): "8e57b3720e0c3dc2c29c",
     ("queries-to-target", "adamw", "nano-sentiment", 5): "acd601e8c2df02bc7596",
     ("tuning-fewshot", "fzoo", "nano-topic", 101): "ed31067e071389a7a072",
-    ("tuning-unlearning", "r-adazo", "npo", 101): "5f53ebf2cfde157b326b",
+    ("tuning-unlearning", "r-adazo", "npo", 101): "8ccd2e64702717c05157",
     ("unlearning", "noise as far as adam", "npo", 0): "9362238a96741f850baa",
 }
 """Suite, row, task and seed -> run id. A tuned row is pinned with the last value of its grid, a tuning trial
 with the first, a noise control as far as 1.5. (That one was 4e940fe31299afd6bd87 while the name of its row
 counted. Ids of adam, adamw and r-adazo moved with revision 2 of these methods, those of nano-problems with
-version 2 of the answer extractor.)"""
+version 2 of the answer extractor. That of r-adazo moved
+once more with its defaults: zeta outside the root, beta2 0.999, n 2.)"""
 
 
 @functools.cache

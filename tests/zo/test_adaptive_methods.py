@@ -22,16 +22,17 @@ def one_sided(theta: torch.Tensor, us: list[torch.Tensor], eps: float = EPS) -> 
     return sum((loss(theta + eps * u) - loss(theta)) / eps * u for u in us) / len(us)
 
 
-def test_r_adazo() -> None:
+@pytest.mark.parametrize("root", ["outside", "inside"])
+def test_r_adazo(root: str) -> None:
     lr, b1, b2, zeta = 0.02, 0.9, 0.95, 1e-6
-    lab = Lab("r-adazo", lr=lr, epsilon=EPS, n=2, beta1=b1, beta2=b2, zeta=zeta)
+    lab = Lab("r-adazo", lr=lr, epsilon=EPS, n=2, beta1=b1, beta2=b2, zeta=zeta, root=root)
     theta, expected = lab.theta, []
     m = v = torch.zeros_like(theta)
     for t in range(STEPS):
         g = one_sided(theta, [full(step_seed(t, i)) for i in range(2)])
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * m * m
-        theta = theta - lr * m / (v + zeta).sqrt()
+        theta = theta - lr * m / ((v + zeta).sqrt() if root == "inside" else v.sqrt() + zeta)
         expected.append(theta)
     same(lab.run(STEPS), expected)
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from zo_lab import SEED, H, Lab, T, full, loss, slope, step_seed
+from zo_lab import SEED, H, Lab, T, draw, full, loss, slope, step_seed
 
 from zobench.zo import noise
 from zobench.zo.methods.kerzoo import kernel
@@ -23,17 +23,26 @@ def close(lab: Lab, theta: torch.Tensor, step: int) -> None:
 def test_conmezo() -> None:
     lr, beta, angle = 0.01, 0.9, 1.2
     lab = Lab("conmezo", lr=lr, angle=angle, beta=beta, warmup_beta=0.1, warmup_start=2, warmup_end=4)
-    theta, m = lab.theta, torch.zeros(17, dtype=torch.float64)
+    seed = noise.derive_seed(SEED, "first-momentum")
+    shapes = {"matrix": (3, 4), "vector": (5,)}
+    m = torch.cat([draw(f"{k}/first-momentum", shape, seed).reshape(-1) for k, shape in shapes.items()])
+    theta = lab.theta
     for t in range(STEPS):
-        b = (0.1, 0.1, 0.1, 0.5, 0.9, 0.9)[t]
+        b = (0.1, 0.1, 0.1, 0.9 - 0.8 / (1 + 8 * 0.5**1.8) ** 3, 0.9, 0.9)[t]
         u = full(step_seed(t, 0))
-        cone = math.cos(angle) * math.sqrt(17) * m / m.norm() + math.sin(angle) * u
-        z = cone if t else u
+        z = math.cos(angle) * math.sqrt(17) * m / m.norm() + math.sin(angle) * u
         c = slope(theta, z, 1e-3)
         theta = theta - lr * c * z
         m = b * m + (1 - b) * c * z
         lab.method.step(lab.objective)
         close(lab, theta, t)
+
+
+@pytest.mark.parametrize(("t", "beta"), [(199, 0.1), (200, 0.1), (500, 0.60), (1000, 0.95), (2000, 0.99)])
+def test_conmezo_warms_up_by_the_authors_curve(t: int, beta: float) -> None:
+    method = Lab("conmezo").method
+    method.t = t
+    assert method.decay() == pytest.approx(beta, abs=0.005)
 
 
 @pytest.mark.parametrize("q", [2, 3])
@@ -96,9 +105,11 @@ def test_mezo_svrg_anchor_over_several_minibatches() -> None:
     close(lab, theta - 0.02 * float(mean @ z) * z, 0)
 
 
-def test_zo_adamu() -> None:
+@pytest.mark.parametrize("remembers", ["signed", "plain"])
+def test_zo_adamu(remembers: str) -> None:
     lr, steps, warmup = 0.01, 12, 2
-    lab = Lab("zo-adamu", lr=lr, steps=steps, warmup=warmup, late=0.75)
+    lab = Lab("zo-adamu", lr=lr, steps=steps, warmup=warmup, late=0.75, remembers=remembers)
+    signs = set()
     theta, m = lab.theta, torch.zeros(17, dtype=torch.float64)
     for t in range(steps):
         phase = (t - warmup) / (steps - warmup)
@@ -111,13 +122,17 @@ def test_zo_adamu() -> None:
         z2 = m + math.sqrt(1 - alpha) * full(noise.derive_seed("around-momentum", seed))
         m = b1 * z1 + (1 - b1) * z2
         v = b2 * z1**2 + (1 - b2) * z2**2
-        theta = theta - lr * slope(theta, m, 1e-3) * m / (v + 1e-8).sqrt()
+        c = slope(theta, m, 1e-3)
+        theta = theta - lr * c * m / (v + 1e-8).sqrt()
+        signs.add(math.copysign(1, c))
+        m = math.copysign(1, c) * m if remembers == "signed" else m
         lab.method.step(lab.objective)
         close(lab, theta, t)
+    assert signs == {-1.0, 1.0}
 
 
 def test_zo_adamu_measures_the_momentum_it_applies() -> None:
-    lab = Lab("zo-adamu", lr=0.01, steps=10, warmup=1)
+    lab = Lab("zo-adamu", lr=0.01, steps=10, warmup=1, remembers="plain")
     seen: list[torch.Tensor] = []
     honest = lab.objective._loss
     lab.objective._loss = lambda module, batch: (seen.append(lab.theta), honest(module, batch))[1]

@@ -174,7 +174,7 @@ def test_subspace_mezo() -> None:
 
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_eggroll(mirrored: bool) -> None:
-    r, lr, sigma, count = 2, 0.05, 1e-2, 6
+    r, lr, sigma, count = 2, 5.0, 1e-2, 6
     lab = Lab("eggroll", lr=lr, sigma=sigma, population=count, rank=r, mirrored=mirrored)
     theta, expected = lab.theta, []
     for t in range(STEPS):
@@ -186,8 +186,9 @@ def test_eggroll(mirrored: bool) -> None:
             e = flat(a @ b.T / r**0.5, vector(seed))
             members += [e, -e] if mirrored else [e]
         losses = torch.tensor([loss(theta + sigma * e) for e in members], dtype=torch.float64)
-        scores = (losses - losses.mean()) / losses.std(unbiased=False)
-        theta = theta - lr / count * sum(float(w) * e for w, e in zip(scores, members, strict=True))
+        scores = (losses - losses.mean()) / (losses.var(unbiased=False) + 1e-5).sqrt()
+        step = sigma * count**0.5 / count * sum(float(w) * e for w, e in zip(scores, members, strict=True))
+        theta = theta - lr * step
         expected.append(theta)
     same(lab.run(STEPS), expected, 1e-8)
     assert lab.record.forwards == count

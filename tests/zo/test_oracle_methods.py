@@ -104,20 +104,22 @@ def test_zo_ranksgd() -> None:
 
 def test_zo_ranksgd_line_search_averages_directions_that_did_not_help() -> None:
     lab = Lab("zo-ranksgd", lr=3.0, epsilon=0.1, n=3, line_search=3)
-    theta, waiting, stayed = lab.theta, [], 0
+    theta, waiting, stayed, chosen = lab.theta, [], 0, set()
     for t in range(25):
         us = [full(step_seed(t, i)) for i in range(3)]
         order = sorted(range(3), key=lambda i: loss(theta + 0.1 * us[i]))
         waiting.append(sum(us[j] - us[i] for a, i in enumerate(order) for j in order[a + 1 :]) / 3)
         g = sum(waiting) / len(waiting)
-        trials = [theta, *(theta - 3.0 * 0.5**j * g for j in range(3))]
-        best = min(range(4), key=lambda i: loss(trials[i]))
+        trials = [theta, *(theta - 3.0 * 0.5**j * g for j in range(3)), theta + 0.1 * us[order[0]]]
+        best = min(range(5), key=lambda i: loss(trials[i]))
+        chosen.add(best)
         theta = trials[best]
         stayed += best == 0
         waiting = waiting if best == 0 else []
         lab.method.step(lab.objective)
         close(lab, theta, t)
     assert 0 < stayed < 25
+    assert 4 in chosen, "the best probed point was taken at least once"
 
 
 def test_deepzero_is_momentum_on_finite_differences_of_active_coordinates() -> None:

@@ -50,6 +50,6 @@ def test_two_steps_by_hand(n):
         g = sum((SLOPE @ x) * x for x in us) / n
         m = b1 * m + (1 - b1) * g
         v = b2 * v + (1 - b2) * m * m
-        theta = theta - lr * m / (v + zeta).sqrt()
+        theta = theta - lr * m / (v.sqrt() + zeta)
         assert torch.allclose(module.numbers(), theta, rtol=1e-6, atol=0)
         assert record.forwards == 2 * n

@@ -226,7 +226,8 @@ def test_dizo_projects_every_interval() -> None:
     projected = 0
     for t in range(10):
         if t and t % 3 == 0:
-            s = torch.ones(2, dtype=torch.float64)
+            far = torch.stack([(theta - start)[layer == i].norm() for i in (0, 1)])
+            gamma = far.clone()
             for i in range(4):
                 seed = noise.derive_seed(SEED, t, "projection", i)
                 w = (
@@ -237,10 +238,12 @@ def test_dizo_projects_every_interval() -> None:
                         ]
                     )
                     .double()
-                    .clamp(-tau / eps_p, tau / eps_p)
+                    .clamp(-tau / eps_p * far, tau / eps_p * far)
                 )
-                g = _loss(stretched(s + eps_p * w)) - _loss(stretched(s - eps_p * w))
-                s = (s - rate * g / (2 * eps_p) * w).clamp(1 - tau, 1 + tau)
+                g = _loss(stretched((gamma + eps_p * w) / far)) - _loss(stretched((gamma - eps_p * w) / far))
+                gamma = gamma - rate * far * g / (2 * eps_p) * w
+                gamma = gamma.clamp((1 - tau) * far, (1 + tau) * far)
+            s = gamma / far
             theta = stretched(s)
             projected += 1
         u = full(step_seed(t, 0))

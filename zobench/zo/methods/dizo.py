@@ -2,9 +2,10 @@
 2502.03304).
 
 MeZO step:   theta <- theta - eta c z
-projection:  theta_l = theta_l0 + s_l (theta_l - theta_l0), s_l = gamma_l / ||theta_l - theta_l0||, s = 1 at
-             first; ``rounds`` times: s <- clip(s - rate * g w, 1 - tau, 1 + tau), w_l ~ N(0, 1) clipped to
-             +-tau / eps_p, g = (L(s + eps_p w) - L(s - eps_p w)) / (2 eps_p)
+projection:  theta_l = theta_l0 + (gamma_l / D_l) (theta_l - theta_l0), D_l = ||theta_l - theta_l0||,
+             gamma = D at first; ``rounds`` times: gamma_l <- clip(gamma_l - rate D_l g w_l, (1 - tau) D_l,
+             (1 + tau) D_l), w_l ~ N(0, 1) clipped to +-tau D_l / eps_p,
+             g = (L(gamma + eps_p w) - L(gamma - eps_p w)) / (2 eps_p)
 
 2 forwards a step and 2 * rounds more in every kappa-th. A projection belongs to the step that follows it:
 all is measured first, then scale and step are written at once.
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,8 @@ from zobench.zo.perturb import Shift
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
+CHUNK = 1 << 14
+
 
 @dataclass(frozen=True)
 class DizoConfig(Parameters):
@@ -41,8 +44,8 @@ class DizoConfig(Parameters):
         epsilon: smoothing radius eps.
         interval: steps between projections (kappa).
         rounds: ZO iterations of a projection.
-        projection_epsilon: smoothing radius eps_p of the relative scales.
-        projection_lr: step size of the relative scales.
+        projection_epsilon: smoothing radius eps_p of the distances gamma, absolute.
+        projection_lr: step size of the distances, as a multiple of D_l.
         tau: largest relative change of a distance.
         targets: glob patterns of the tensors that are projected; where none matches, all are.
     """
@@ -84,10 +87,12 @@ class Dizo(ZerothOrder):
         formula="theta <- theta - eta c z; every kappa steps theta_l <- theta_l0 + s_l (theta_l - theta_l0)",
         order="zeroth",
         replay="scalars",
-        notes="The scales are relative (s_l = gamma_l / distance, from 1); whether the authors' eps_p and "
-        "step are "
-        "relative or absolute was not verified. Their code projects k_proj and v_proj and freezes the "
-        "embeddings; freezing is the space's business. Mode 'in-place' is refused.",
+        notes="By the authors' code (Skilteee/DiZO, read 2026-11-29): eps_p is absolute and the step "
+        "carries the distance, so that early projections barely move (scales of 1.0000 to 1.0001 at "
+        "lr 1e-4). They take a new minibatch in each round; here all rounds see the step's own. "
+        "Their code projects k_proj and v_proj and freezes the embeddings; freezing is the space's "
+        "business. A tensor that has not moved is not projected. Mode 'in-place' is refused.",
+        revision=2,
     )
 
     def __init__(
@@ -125,33 +130,44 @@ class Dizo(ZerothOrder):
         )
 
     def _project(self, objective: Objective) -> tuple[dict[str, float], list[float]]:
-        """The relative scales after ``rounds`` ZO iterations, and the losses they took."""
-        c = self.config
+        """The scales s_l = gamma_l / D_l after ``rounds`` ZO iterations, and the losses they took."""
+        c, far = self.config, self._distances()
         s, losses = [1.0] * len(self.projected), []
         for round_ in range(c.rounds):
-            w = self.draw(round_)
+            w = self.draw(round_, far)
             pair = []
             for sign in (1.0, -1.0):
-                moved = [x + sign * c.projection_epsilon * y for x, y in zip(s, w, strict=True)]
+                moved = [
+                    x + sign * c.projection_epsilon * y / d if d else x
+                    for x, y, d in zip(s, w, far, strict=True)
+                ]
                 shift = Stretched(self.anchor, dict(zip(self.projected, moved, strict=True)))
                 pair.append(self.engine.loss(objective, shift))
             losses += pair
             g = (pair[0] - pair[1]) / (2 * c.projection_epsilon)
             if math.isfinite(g):
+                # gamma - rate D g w, divided by D.
                 stepped = (x - c.projection_lr * g * y for x, y in zip(s, w, strict=True))
                 s = [min(max(x, 1.0 - c.tau), 1.0 + c.tau) for x in stepped]
         return dict(zip(self.projected, s, strict=True)), losses
 
-    def draw(self, round_: int) -> list[float]:
+    def _distances(self) -> list[float]:
+        """D_l of every projected tensor, from the start; 0 where it has not moved."""
+        pairs = ((self.space.entries(n).detach().double(), self.anchor[n].double()) for n in self.projected)
+        # Pieces of fixed size: the same sum on any number of threads.
+        pieces = [[float(p.square().sum()) for p in (a - b).reshape(-1).split(CHUNK)] for a, b in pairs]
+        return [math.sqrt(math.fsum(squares)) for squares in pieces]
+
+    def draw(self, round_: int, far: Sequence[float]) -> list[float]:
         """w of one projection round, one number per projected tensor by its name, clipped so that
-        eps_p |w| <= tau."""
+        eps_p |w| <= tau D."""
         limit = self.config.tau / self.config.projection_epsilon
         seed = noise.derive_seed(self.seed, self.t, "projection", round_)
         draws = (
             float(noise.sample((1,), seed=seed, key=noise.tensor_key(n), kind="gaussian"))
             for n in self.projected
         )
-        return [min(max(x, -limit), limit) for x in draws]
+        return [min(max(x, -limit * d), limit * d) for x, d in zip(draws, far, strict=True)]
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         self.engine.home()

@@ -27,7 +27,7 @@ class EsConfig(Parameters):
     """Parameters of ES; the paper's one setting for all models.
 
     Attributes:
-        lr: step size eta (the paper's alpha, 5e-4 = sigma / 2, from memory of its text, not re-checked).
+        lr: step size eta (the paper's alpha, sigma / 2).
         sigma: standard deviation of the noise.
         population: members N, at least 2.
     """
@@ -65,9 +65,10 @@ class Es(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="The paper maximizes rewards; here the reward is minus the loss of the minibatch. Its code was "
-        "not read (non-commercial licence). The spread is the population's (divisor N), without the small "
-        "constant that guards it: no spread, no step.",
+        notes="The paper maximizes rewards; here the reward is minus the loss of the minibatch. Its code "
+        "was not read (non-commercial licence); alpha = sigma / 2, population 30 and z-scores with "
+        "1e-8 added to the spread are confirmed (notes of 2026-11-29). The spread is the "
+        "population's (divisor N), without that constant: no spread, no step.",
     )
 
     @classmethod

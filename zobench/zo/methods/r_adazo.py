@@ -2,7 +2,7 @@
 
 g = (1/n) sum_i [(L(theta + eps u_i) - L(theta)) / eps] u_i
 m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) m^2
-theta <- theta - eta m / sqrt(v + zeta)
+theta <- theta - eta m / (sqrt(v) + zeta)   (``root``: or m / sqrt(v + zeta))
 
 n + 1 forwards a step; two float32 moments per tuned entry, rebuilt by replay. No bias correction.
 """
@@ -10,6 +10,7 @@ n + 1 forwards a step; two float32 moments per tuned entry, rebuilt by replay. N
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -21,7 +22,7 @@ from zobench.zo.updates import Update
 
 @dataclass(frozen=True)
 class RAdazoConfig(Parameters):
-    """Parameters of R-AdaZO; the formula's, with moments as Adam's where values were not found.
+    """Parameters of R-AdaZO; moments, zeta and n of the author's optimizer file.
 
     Attributes:
         lr: step size eta.
@@ -29,31 +30,34 @@ class RAdazoConfig(Parameters):
         n: directions per step (K).
         beta1: decay of the first moment.
         beta2: decay of the second moment.
-        zeta: added to the second moment under the root.
+        zeta: what keeps the denominator from 0.
+        root: zeta stands ``outside`` the root, as in the author's file, or ``inside``, as in the paper.
     """
 
     lr: Rate = 1e-5
     epsilon: Positive = 1e-3
-    n: Count = 1
+    n: Count = 2
     beta1: FractionBelowOne = 0.9
-    beta2: FractionBelowOne = 0.99
+    beta2: FractionBelowOne = 0.999
     zeta: Positive = 1e-8
+    root: Literal["outside", "inside"] = "outside"
 
 
 class RefinedAdam(Update):
-    """m and v = ema(m^2); theta <- theta - eta m / sqrt(v + zeta)."""
+    """m and v = ema(m^2); theta <- theta - eta m / (sqrt(v) + zeta), or zeta under the root."""
 
     slots = ("first", "second")
 
-    def __init__(self, beta1: float, beta2: float, zeta: float) -> None:
+    def __init__(self, config: RAdazoConfig) -> None:
         super().__init__()
-        self.beta1, self.beta2, self.zeta = beta1, beta2, zeta
+        self.beta1, self.beta2 = config.beta1, config.beta2
+        self.zeta, self.inside = config.zeta, config.root == "inside"
 
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
         m, v = self.slot("first", name, gradient), self.slot("second", name, gradient)
         m.mul_(self.beta1).add_(gradient.mul_(1.0 - self.beta1))
         v.mul_(self.beta2).add_(m.square().mul_(1.0 - self.beta2))
-        return m / (v + self.zeta).sqrt_()
+        return m / ((v + self.zeta).sqrt_() if self.inside else v.sqrt().add_(self.zeta))
 
 
 class RAdazo(OneSidedMoments):
@@ -65,13 +69,16 @@ class RAdazo(OneSidedMoments):
         name="r-adazo",
         title="R-AdaZO",
         source="arXiv 2502.01014",
-        formula="m <- ema(g), v <- ema(m^2); theta <- theta - eta m / sqrt(v + zeta)",
+        formula="m <- ema(g), v <- ema(m^2); theta <- theta - eta m / (sqrt(v) + zeta)",
         order="zeroth",
         replay="scalars",
-        notes="The paper draws directions from the unit sphere with a factor d; N(0, I) has the same "
-        "estimate up to the fluctuation of the length, and needs no sweep for the norm.",
+        notes="The root, beta2 and n by the author's optimizer file (shuyao95/R-AdaZO@f7c9377, "
+        "2025-07-17, read 2026-11-29). It draws from the unit sphere without the factor d and "
+        "estimates tensor by tensor, 2 n losses each; here N(0, I) moves all tensors together, the "
+        "paper's estimate (sphere with factor d) up to the fluctuation of the length. Its lr 1e-3 "
+        "and mu 5e-3 go with that direction and are not taken over.",
         revision=2,
     )
 
     def make_update(self) -> RefinedAdam:
-        return RefinedAdam(self.config.beta1, self.config.beta2, self.config.zeta)
+        return RefinedAdam(self.config)

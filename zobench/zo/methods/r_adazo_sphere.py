@@ -3,7 +3,7 @@
 u_i uniform on the sphere of radius sqrt(d), d the number of tuned entries
 g = (1/n) sum_i [(L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps)] u_i
 m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) m^2
-theta <- theta - eta m / sqrt(v + zeta)
+theta <- theta - eta m / (sqrt(v) + zeta)   (or sqrt(v + zeta), see r-adazo)
 
 The notes on the paper draw u from the unit sphere; without the factor sqrt(d) the estimate is d times too
 small, which the division by sqrt(v) hides until zeta weighs in. 2 n forwards a step, and up to two more
@@ -20,6 +20,7 @@ from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods.r_adazo import RAdazoConfig, RefinedAdam
 from zobench.zo.objective import Objective
+from zobench.zo.parameters import Count
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,11 @@ class RAdazoSphereConfig(RAdazoConfig):
         n: directions per step (q).
         beta1: decay of the first moment.
         beta2: decay of the second moment.
-        zeta: added to the second moment under the root.
+        zeta: what keeps the denominator from 0.
+        root: zeta ``outside`` or ``inside`` the root.
     """
+
+    n: Count = 1
 
 
 class RAdazoSphere(ZerothOrder):
@@ -45,7 +49,7 @@ class RAdazoSphere(ZerothOrder):
         title="AdaZO (sphere)",
         source="arXiv 2510.00761, 2502.01014",
         formula="g = mean_i [(L(theta+eps u_i) - L(theta-eps u_i)) / 2 eps] u_i, ||u_i|| = sqrt(d); "
-        "m <- ema(g), v <- ema(m^2); theta <- theta - eta m / sqrt(v + zeta)",
+        "m <- ema(g), v <- ema(m^2); theta <- theta - eta m / (sqrt(v) + zeta)",
         order="zeroth",
         replay="scalars",
         unbiased=True,
@@ -62,7 +66,7 @@ class RAdazoSphere(ZerothOrder):
         return Sphere(self.engine.source)
 
     def make_update(self) -> RefinedAdam:
-        return RefinedAdam(self.config.beta1, self.config.beta2, self.config.zeta)
+        return RefinedAdam(self.config)
 
     def measure(self, objective: Objective) -> Estimate:
         return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

@@ -4,6 +4,7 @@ z1 ~ N(0, alpha),  z2 ~ N(m, 1 - alpha)       (variances; m of the step before, 
 m <- beta1 z1 + (1 - beta1) z2                 the perturbation that is measured
 v  = beta2 z1^2 + (1 - beta2) z2^2
 c  = (L(theta + eps m) - L(theta - eps m)) / (2 eps),  theta <- theta - eta c m / sqrt(v + delta)
+the remembered momentum is sign(c) m by the authors' code, m by the formula (``remembers``)
 
 alpha, beta1, beta2 are annealed: 1 for t < warmup (fresh noise only), then
 1/2 + 1/2 cos(pi/2 * phi * (t - warmup) / (steps - warmup)) with phi = 1, 0.1, 1.5, and 0.9 from
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 
@@ -43,6 +44,7 @@ class ZoAdamuConfig(Parameters):
         steps: length of the run, for the annealing.
         warmup: steps of pure noise.
         late: share of the run after which alpha and the betas stay at 0.9.
+        remembers: the momentum of the next step is ``signed``, sign(c) m, or ``plain``, m.
     """
 
     lr: Rate = 1e-6
@@ -51,6 +53,7 @@ class ZoAdamuConfig(Parameters):
     steps: Count = 20000
     warmup: CountOrZero = 1024
     late: Fraction = 0.8
+    remembers: Literal["signed", "plain"] = "signed"
 
 
 class Simulated(Direction):
@@ -109,7 +112,8 @@ class ZoAdamu(ZerothOrder):
         notes="From the paper: the authors' code perturbs with fixed 0.1/0.9 weights and updates with the "
         "annealed ones. sqrt(alpha) is read as the standard deviation. v has no memory in the formula (a "
         "function of the step's two draws), so the state is m alone. The annealing formula is only partly "
-        "verified. m does not move on a refused step.",
+        "verified. Which momentum the paper means was not verified; the default is the code's, sign(c) m "
+        "(MathIsAll/ZO-AdaMU, read 2026-11-29; a tie gives 0). m does not move on a refused step.",
         revision=2,
     )
 
@@ -145,7 +149,8 @@ class ZoAdamu(ZerothOrder):
                 step = m / v.add_(self.config.delta).sqrt_()
                 with self.engine.editing(name) as theta:
                     add_scaled_(theta, step, -lr * slope)
-            direction.mean[name] = m
+            flipped = self.config.remembers == "signed"
+            direction.mean[name] = m.mul_(math.copysign(1.0, slope) if slope else 0.0) if flipped else m
         return {}
 
     def parts(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ g = (1/|E|) sum over known pairs (i better than j) of (u_j - u_i),  theta <- the
 
 |E| = k (k-1)/2 + k (m-k) without ties, and point of rank r has weight m - 2r + 1 for r <= k, -k else. Only
 comparisons of losses are used: any increasing function of the loss gives the same run. With a line search the
-oracle also ranks theta - eta shrink^j g and theta; if theta stays best, its direction is averaged with those
-of the next steps. m forwards a step, line_search + 1 more with it.
+oracle also ranks theta - eta shrink^j g, the best probed point and theta; if theta stays best, its direction
+is averaged with those of the next steps. m forwards a step, line_search + 1 more with it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ class ZoRanksgd(ZerothOrder):
         notes="Weights follow the paper's comparison graph and sum to zero. Equal losses are no "
         "comparison. The "
         "estimate is a direction, not a gradient: its length does not depend on the loss. The line search is "
-        "off by default, so that a step costs m.",
+        "off by default, so that a step costs m; with it the best probed point is offered too, as published "
+        "(read 2026-11-29; extras: choice is then line_search).",
+        revision=2,
     )
 
     def __init__(
@@ -112,7 +114,8 @@ class ZoRanksgd(ZerothOrder):
         return self._search(objective, fresh, losses)
 
     def _search(self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]) -> Estimate:
-        """The best of theta and the trial points along the mean of this direction and the waiting ones."""
+        """The best of theta, the trial points along the mean of this direction and the waiting ones, and the
+        best probed point."""
         c, share = self.config, 1.0 / (self.held + 1)
         pairs = [(s, w * share) for s, w in (*self.waiting, *fresh)]
         reach = [self.learning_rate() * c.shrink**j for j in range(c.line_search)]
@@ -120,6 +123,15 @@ class ZoRanksgd(ZerothOrder):
         points += [tuple(Along(self.direction, s, -r * w) for s, w in pairs if w) for r in reach]
         base, *trials = self.engine.losses(objective, points)
         best = min(range(len(trials)), key=lambda j: trials[j])
+        probed = min(range(c.n), key=lambda i: losses[i])
+        if losses[probed] < min(base, trials[best]) and self.learning_rate() > 0.0:
+            return Estimate(
+                seeds=(fresh[probed][0],),
+                coefficients=(-self.smoothing() / self.learning_rate(),),
+                losses=(*losses, base, *trials),
+                loss=base,
+                extras={"choice": float(c.line_search)},
+            )
         better = trials[best] < base
         scale = c.shrink**best if better else 0.0
         return Estimate(
