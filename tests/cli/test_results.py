@@ -181,4 +181,5 @@ def test_report_names_its_page(cli: CliRunner, results: Path, monkeypatch: pytes
     found = cli.invoke(app, ["report", str(results), "--site"])
     assert found.exit_code == 0, found.output
     assert f"leaderboard: {results}/index.html" in found.output
-    assert seen == {"folders": [results], "output": results, "leaderboard": None, "site": True}
+    expected = {"folders": [results], "output": results, "leaderboard": None, "site": True}
+    assert seen == {**expected, "every": False, "suite": None}

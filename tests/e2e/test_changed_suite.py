@@ -118,3 +118,13 @@ def test_a_merge_of_two_settings_of_one_row_is_refused(tmp_path: Path) -> None:
     ran(tmp_path / "b", lr="1e-2")
     with pytest.raises(ValueError, match="several runs of one row, task, model and seed"):
         analyse([tmp_path / "a" / "results", tmp_path / "b" / "results"])
+
+
+def test_another_leaderboard_has_a_page_of_its_own(tmp_path: Path) -> None:
+    ran(tmp_path)
+    results = tmp_path / "results"
+    before = (results / "index.html").read_text()
+    found = COMMAND.invoke(app, ["report", str(results), "--leaderboard", "forwards-to-target"])
+    assert found.exit_code == 0, found.output
+    assert (results / "forwards-to-target.html").exists()
+    assert (results / "index.html").read_text() == before

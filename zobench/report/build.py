@@ -9,6 +9,7 @@ from pathlib import Path
 from zobench.report import page
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.section import PageResults, shown
+from zobench.store.paths import board_page_file
 from zobench.store.plan_file import Entry
 
 
@@ -25,7 +26,8 @@ def build(
 
     Args:
         folders: one or more results folders; a run found in several is read once.
-        output: an ``.html`` file, or a folder that gets an ``index.html``.
+        output: an ``.html`` file, or a folder that gets an ``index.html``; ``NAME.html`` where a leaderboard
+            is named, so that it does not replace the page of another.
         leaderboard: name of a shipped leaderboard or path of a YAML file; by default few-shot accuracy, or
             ``unlearning`` where all runs are of that kind.
         site: also write a page for every run, in ``pages/`` beside the page.
@@ -34,7 +36,7 @@ def build(
     found = analyse(folders, leaderboard, every=every, suite=suite)
     target = Path(output)
     if target.suffix != ".html":
-        target = target / "index.html"
+        target = target / "index.html" if leaderboard is None else board_page_file(target, found.board.name)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(html(found, site=site), encoding="utf-8")
     if site:

@@ -61,6 +61,11 @@ def run_page_file(folder: Path, run_id: str) -> Path:
     return folder / f"{_check('run id', run_id, _RUN_ID, folder)}.html"
 
 
+def board_page_file(folder: Path, board: str) -> Path:
+    """Page of a leaderboard that was asked for by name."""
+    return folder / f"{_check('leaderboard name', board, _PLAIN, folder)}.html"
+
+
 def results_folder(parent: Path, suite: str) -> Path:
     """Folder of a suite's results below ``parent``, by the suite's name."""
     return parent / _check("suite name", suite, _PLAIN, parent)
