@@ -53,7 +53,7 @@ class Eggroll(ZerothOrder):
     """Evolution strategies along A B^T / sqrt(r)."""
 
     Config = EggrollConfig
-    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8}
+    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8, "sigma": 0.05}
     card = MethodCard(
         name="eggroll",
         title="EGGROLL",
