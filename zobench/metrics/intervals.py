@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from zobench.metrics.arrays import Floats
+from zobench.metrics.arrays import Floats, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
     A task with a single seed borrows the pooled variance of the others.
     """
     if len({len(g) for g in groups}) == 1 and len(groups[0]) > 1:
-        return _equal_error(np.stack(groups))
+        return _equal_error(settled(np.stack(groups)))
+    groups = [settled(g) for g in groups]
     several = [g for g in groups if len(g) > 1]
     if not several:
         return float("nan"), 0.0

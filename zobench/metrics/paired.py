@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from zobench.metrics.arrays import Floats
+from zobench.metrics.arrays import Floats, settled
 from zobench.metrics.intervals import Interval, stratified_error, stratified_groups
 
 EXACT_PAIRS = 12
@@ -95,7 +95,7 @@ def compare_groups(
     """The same on arrays, one per task: element i of both is the same seed. The permutation p is given where
     it is exact (12 pairs or fewer), else ``nan``; see :func:`permutation` for a sampled one.
     """
-    groups = [x - y for x, y in zip(a, b, strict=True)]
+    groups = [settled(x - y) for x, y in zip(a, b, strict=True)]
     pairs = sum(map(len, groups))
     difference = stratified_groups(groups, level)
     p = _t_test(difference.value, difference.stderr, difference.df)
@@ -120,7 +120,7 @@ def compare_many(a: Floats, b: Floats, *, level: float = 0.95) -> list[Compariso
     Pairs whose differences have no spread, and all where the permutation test is exact, go through
     :func:`compare_groups` one by one.
     """
-    difference = a - b
+    difference = settled(a - b)
     _, tasks, n = difference.shape
     alone = np.full(len(a), n < 2 or tasks * n <= EXACT_PAIRS)
     variance = difference.var(axis=2, ddof=1) if n > 1 else np.zeros(difference.shape[:2])
@@ -157,11 +157,13 @@ def _stacked(a: Sequence[Floats], b: Sequence[Floats]) -> list[tuple[Floats, Flo
 def paired_t(groups: Sequence[Floats]) -> float:
     """Stratified paired t test of mean difference 0; one array of paired differences per task.
 
-    With one task it is the ordinary paired t test. Differences that are all exactly equal have no spread to
-    test against: p is 1 if they are zero and ``nan`` otherwise.
+    With one task it is the ordinary paired t test. Differences that are all equal (to rounding,
+    :func:`~zobench.metrics.arrays.settled`) have no spread to test against: p is 1 if they are zero and
+    ``nan`` otherwise.
     """
+    groups = [settled(g) for g in groups]
     mean = float(np.mean([np.mean(g) for g in groups]))
-    return _t_test(mean, *stratified_error([np.asarray(g, dtype=float) for g in groups]))
+    return _t_test(mean, *stratified_error(groups))
 
 
 def _t_test(mean: float, stderr: float, df: float) -> float:
@@ -259,7 +261,7 @@ def holm(p_values: Sequence[float] | Floats) -> Floats:
 
 def hedges_g(groups: Sequence[Floats]) -> float:
     """Standardized mean paired difference, J(df) * mean / pooled within-task sd, J = 1 - 3 / (4 df - 1)."""
-    arrays = [np.asarray(g, dtype=float) for g in groups]
+    arrays = [settled(g) for g in groups]
     df = sum(len(g) - 1 for g in arrays)
     if df < 1:
         return float("nan")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from zobench.metrics.arrays import Floats
+from zobench.metrics.arrays import Floats, settled
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def seeds_to_separate(
     ``groups`` holds the paired differences of each task. ``alpha`` should be the level the pair has to pass
     (divided by the number of pairs for a Bonferroni-safe plan under Holm's correction).
     """
-    arrays = [np.asarray(g, dtype=float) for g in groups]
+    arrays = [settled(g) for g in groups]
     if not arrays or min(len(g) for g in arrays) < 2:
         raise ValueError("a power estimate needs at least two common seeds on every task")
     seeds = min(len(g) for g in arrays)

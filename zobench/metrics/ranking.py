@@ -81,7 +81,7 @@ def critical_difference(
     k, n = wide.shape[1], len(wide)
     if k < 2 or n < 1:
         raise ValueError(f"critical difference: {k} rows and {n} common blocks, needs two rows and one block")
-    ranks = stats.rankdata((-1 if higher else 1) * wide.to_numpy(), axis=1).mean(axis=0)
+    ranks = stats.rankdata((-1 if higher else 1) * np.round(wide.to_numpy(), 12), axis=1).mean(axis=0)
     by_rank = sorted(zip(map(str, wide.columns), map(float, ranks), strict=True), key=lambda item: item[1])
     q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
     p = float("nan")

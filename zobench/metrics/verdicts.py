@@ -91,5 +91,6 @@ def rule(family: str, margin: str, alpha: float = 0.05) -> str:
     return (
         f"Better or worse: the difference is significant at {alpha:g}. {alike} Undecided: anything else, "
         "which is no evidence of equality. The p-values of all these tests are corrected by Holm over "
-        f"{family}; intervals are not corrected."
+        f"{family}; intervals are not corrected. Where all paired differences of a pair are "
+        "equal there is no spread to test against: its p-value is that of the sign-flip test."
     )

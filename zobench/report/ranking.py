@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from zobench.metrics import paired, power, ranking, verdicts
-from zobench.metrics.arrays import Floats
+from zobench.metrics.arrays import Floats, comparable
 from zobench.metrics.intervals import Interval, iqm, stratified_groups
 from zobench.report.leaderboard import Leaderboard
 
@@ -89,7 +89,9 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     groups = runs.groupby("row")["group"].first()
     names = [r for r in values if groups[r] == "method" and r not in apart]
     sign = -1.0 if board.higher else 1.0
-    order = sorted(names, key=lambda r: (sign * _mean(values[r]), r))
+    # Equal totals of other values have means that differ in their last bit: they share a rank.
+    score = {r: sign * comparable(_mean(values[r])) for r in names}
+    order = sorted(names, key=lambda r: (score[r], r))
     pairs = compare_all(values, order, board)
     better = {(w, lose): True for p in pairs for w, lose in [_winner(p)] if p.verdict in verdicts.DECIDED}
     ranks = ranking.rank_sets(order, better)
@@ -102,11 +104,11 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
             about[r],
             values,
             True,
-            rank=(i + 1, *ranks[r]),
+            rank=(1 + sum(score[other] < score[r] for other in order), *ranks[r]),
             first=first.get(r),
             ties=tuple(j for j, g in enumerate(ties) if r in g),
         )
-        for i, r in enumerate(order)
+        for r in order
     ]
     rest = sorted(
         set(map(str, runs["row"])) - set(order),
