@@ -189,7 +189,8 @@ def _interval(p: RowPair, board: Leaderboard) -> str:
     d = p.comparison.difference
     text = f"{board.show(d.value, True)} {_points(board)}"
     if d.low == d.low:
-        text += f" ({100 * d.level:.0f} % interval {board.show(d.low, True)} to {board.show(d.high, True)})"
+        ends = f"{board.show(d.low, True)} to {board.show(d.high, True)}"
+        text += f" (uncorrected {100 * d.level:.0f} % interval {ends})"
     return text
 
 

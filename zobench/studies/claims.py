@@ -234,7 +234,7 @@ and "not shown"; the row `kerzoo`, contradicted then, is undecided now. No numbe
 Written by `python -m zobench.studies.claims` from `docs/results/queries-to-target.parquet`, the runs of
 `zobench run suites/queries-to-target.yaml`: {tasks} on the built-in model of about a million
 parameters, all weights tuned, {budget} forwards a run, {seeds} seeds, code {commits}. Every method chose its
-learning rate among five, half a decade apart, on validation rows of another data seed
+learning rate among five, half a decade apart, on validation examples of another data seed
 (`docs/results/queries-to-target-trials.parquet`); the grids' centres come from one pilot for all
 (`benchmarks/rate_pilot.py`). Other parameters: each paper's defaults. What holds at a million parameters,
 {budget} forwards and two classification tasks need not hold at seven billion and forty thousand, nor the
