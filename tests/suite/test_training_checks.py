@@ -162,3 +162,13 @@ def test_declared_metrics_are_those_that_tasks_compute() -> None:
         found = lookup("tasks", name)
         rows = [Example(f"{i}", {}, label=0, answer="4", meta={"steps": i}) for i in (1, 2, 3, 4)]
         assert set(found(found.Config()).metrics(rows, [prediction] * 4)) == set(found.measures_with({}))
+
+
+@pytest.mark.slow
+def test_a_harness_task_that_does_not_exist_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval")
+    text = SUITE.format(method="mezo", score="loss", more="")
+    text = text.replace("{test_items: 4}", "{test_items: 4, lm_eval: [gsm8k, gsm8kk]}")
+    message = refusal(tmp_path, text)
+    assert "evaluation.lm_eval[1]: unknown lm-eval task 'gsm8kk'; did you mean 'gsm8k'" in message
+    assert "lm_eval[0]" not in message

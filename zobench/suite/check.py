@@ -53,6 +53,7 @@ def run(document: Document, draft: Draft) -> None:
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
     _check_row_names(document, draft)
+    _check_lm_eval(document, draft)
 
 
 def _check_name(document: Document, draft: Draft) -> None:
@@ -91,6 +92,21 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
         document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+
+
+def _check_lm_eval(document: Document, draft: Draft) -> None:
+    """Names of harness tasks: a typo would otherwise be met after the training of every run."""
+    evaluation = draft.parts.get("evaluation")
+    # The harness's index takes many seconds to build, so it is looked at in a suite without other mistakes.
+    if evaluation is None or not evaluation.lm_eval or document.problems:
+        return
+    from zobench.tasks.lm_eval_adapter import check_name
+
+    for index, name in enumerate(evaluation.lm_eval):
+        try:
+            check_name(name, evaluation.lm_eval_include)
+        except ValueError as error:
+            document.report(("evaluation", "lm_eval", index), str(error))
 
 
 def _check_attacked_tasks(

@@ -147,13 +147,30 @@ def _stderr(value: float, items: Sequence[Any]) -> float | None:
     return math.sqrt(math.fsum((i - mean) ** 2 for i in items) / (len(items) - 1) / len(items))
 
 
-def _load(name: str, include: str | None) -> Any:
-    """Task objects of the harness, loaded from the include folder alone where it knows the name."""
+def check_name(name: str, include: str | Path | None = None) -> None:
+    """``ValueError`` with the nearest valid name where the harness knows no task, group or tag ``name``.
+
+    The first look at the built-in tasks of a process takes many seconds. Where the harness is not installed
+    nothing is checked.
+    """
+    if importlib.util.find_spec("lm_eval") is not None:
+        with preserved_random_state():
+            _index(name, None if include is None else str(Path(include).resolve()))
+
+
+def _index(name: str, include: str | None) -> Any:
+    """The harness's index that holds ``name``: of the include folder alone where it knows the name."""
     manager = _manager(include, defaults=False) if include is not None else None
     if manager is None or name not in manager.task_index:
         manager = _manager(include, defaults=True)
     if name not in manager.task_index:
         raise ValueError(f"unknown lm-eval task {name!r}{nearest(name, manager.task_index)}")
+    return manager
+
+
+def _load(name: str, include: str | None) -> Any:
+    """Task objects of the harness."""
+    manager = _index(name, include)
     try:
         with _quiet():
             return manager.load([name])
