@@ -16,11 +16,13 @@ def failed(report):
     return {f.check: f.detail for f in report.failures()}
 
 
-def reidentify(head):
-    """Make row and run id fit the specification again."""
+def reidentify(head, tables):
+    """Make rows and run id fit the specification again."""
     spec = RunSpec.model_validate(head["spec"], strict=False)
     head["run"].update(columns_of(spec))
     head["run"]["run_id"] = declared_id(spec, head["run"], {})
+    for row in (row for rows in tables.values() for row in rows):
+        row["run_id"] = head["run"]["run_id"]
 
 
 def change_loss(head, tables):
@@ -85,13 +87,13 @@ def test_a_changed_digest(submitted, tampered, verify):
 def test_another_model_or_other_data(submitted, tampered, verify, column):
     def change(head, tables):
         head["run"][column] = "0" * 64
-        reidentify(head)
+        reidentify(head, tables)
 
     report = verify(tampered(submitted(), change))
     assert set(failed(report)) == {{"model_digest": "base model", "data_digest": "data"}[column]}
     never = {name for name, _ in NEVER_CHECKED}
     open_ones = {f.check for f in report.findings if f.outcome == "not checked"} - never
-    assert open_ones == {"trajectory", "losses", "end of training", "weights", "test metrics"}
+    assert open_ones == {"trajectory", "size", "losses", "end of training", "weights", "test metrics"}
 
 
 def test_a_changed_specification_breaks_the_identity(submitted, tampered, verify):
@@ -108,7 +110,7 @@ def test_a_changed_specification_breaks_the_identity(submitted, tampered, verify
         ("method", {"name": "mezo", "params": {"lr": 0.04, "epsilon": 1e-2}}, "trajectory"),
         ("method", {"name": "mezo", "params": {"lr": 0.05, "epsilon": 2e-2}}, "trajectory"),
         ("labels", "shuffled", "losses"),
-        ("budget", {"forwards": 24, "batch_size": 16}, "losses"),
+        ("budget", {"forwards": 24, "batch_size": 16}, "trajectory"),
         ("budget", {"forwards": 400, "batch_size": 8}, "end of training"),
         ("budget", {"forwards": 20, "batch_size": 8}, "end of training"),
         ("evaluation", {"test_items": 7}, "test metrics"),
@@ -117,7 +119,7 @@ def test_a_changed_specification_breaks_the_identity(submitted, tampered, verify
 def test_a_changed_specification_with_a_fitting_identity(submitted, tampered, verify, key, value, check):
     def change(head, tables):
         head["spec"][key] = {**head["spec"][key], **value} if isinstance(value, dict) else value
-        reidentify(head)
+        reidentify(head, tables)
 
     assert check in failed(verify(tampered(submitted(), change), steps=None))
 
@@ -257,7 +259,7 @@ def test_what_is_no_submission_is_refused(tmp_path, verify):
 def test_code_of_a_repository_is_never_run(submitted, tampered, verify):
     def change(head, tables):
         head["spec"]["model"]["trust_remote_code"] = True
-        reidentify(head)
+        reidentify(head, tables)
 
     with pytest.raises(ValueError, match="--model"):
         verify(tampered(submitted(), change))

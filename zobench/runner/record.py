@@ -97,7 +97,7 @@ class Run:
         }
         if isinstance(optimizer, Method):
             self.described["perturbation"] = optimizer.engine.mode
-            self.described["noise_backend"] = _noise(spec.noise, space)
+            self.described["noise_backend"] = noise_backend(spec.noise, space)
 
     def step_rows(self) -> list[Row]:
         """The step log as rows of the steps table."""
@@ -198,7 +198,7 @@ def failure_row(run: Run, status: str, error: str) -> Row:
     return run.row(status, error)
 
 
-def _noise(kind: str, space: ParameterSpace) -> str:
+def noise_backend(kind: str, space: ParameterSpace) -> str:
     """Which noise, and which implementation of it drew: ``counter numba``, ``legacy torch``."""
     from zobench.zo.noise.backend import backend_for
 

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import zobench
+from zobench.runner.environment import environment_record
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import finished
+from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.verification import claims
+from zobench.verification.bindings import LEFT_OUT
 from zobench.verification.report import VerificationReport
 
 
 def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
     """Write the verified run into the results folder ``folder`` and return its run folder.
 
-    Metrics and answers are those the verifier measured; what was not checked (seconds, memory, attacks, the
-    curve) is left empty, and forwards spent on tuning stand as claimed. ``note`` says what was checked, and
-    the environment holds the whole report.
+    Metrics, answers, versions and environment are the verifier's own; what was not checked is left empty, or
+    named as claimed in ``note`` (:mod:`zobench.verification.bindings`). The environment holds the whole
+    report and, under ``claimed``, the submitter's environment and what was left out of its row.
 
     Raises:
         ValueError: the submission was not verified, or the folder has the run already.
@@ -30,13 +35,17 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
     runs = Path(folder) / "runs"
     if runs.is_dir() and finished(runs, run_id) is not None:
         raise ValueError(f"{folder} has run {run_id} already")
-    environment = {**report.submission.environment, "verification": report.as_dict()}
+    environment = _environment(report)
     row = {
-        **claimed,
+        **{k: v for k, v in claimed.items() if k not in LEFT_OUT},
+        **{c: environment[c] for c in ("git_commit", "git_dirty")},
+        "zobench_version": zobench.__version__,
+        "schema_version": SCHEMA_VERSION,
+        "noise_backend": report.noise_backend,
+        "group": "method",
         "note": "; ".join(filter(None, (str(claimed["note"] or ""), report.mark()))),
         "spec": spec.model_dump_json(),
         "environment": json.dumps(environment, sort_keys=True),
-        **dict.fromkeys(("train_seconds", "evaluation_seconds", "peak_memory_bytes")),
     }
     steps = [{**step, "seconds": None} for step in report.submission.steps]
     target_folder = run_folder(runs, run_id)
@@ -49,6 +58,18 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
         target.write_json(ENVIRONMENT, environment)
         target.finish(str(claimed["status"]), {"runs": [row], "steps": steps, **_without_seconds(report)})
     return target_folder
+
+
+def _environment(report: VerificationReport) -> dict[str, Any]:
+    """The verifier's, with the revisions that are part of the run's identity and the submitter's words."""
+    claimed = report.submission.environment
+    left_out = {name: report.submission.run[name] for name in LEFT_OUT}
+    return {
+        **environment_record(report.submission.spec.model.device),
+        "digests": claimed.get("digests", {}),
+        "verification": report.as_dict(),
+        "claimed": {"environment": claimed, "row": left_out},
+    }
 
 
 def _without_seconds(report: VerificationReport) -> dict[str, list[dict[str, object]]]:

@@ -41,7 +41,9 @@ class Audit:
     worst: largest relative difference of a loss.
     slope_error: largest difference of a coefficient, over the root mean square of the recorded ones.
     wrong: what is wrong with single steps, in words.
-    forwards: training forwards of all steps, as the method spends them.
+    forwards, sequences, tokens: what all steps spend in training, by the method's rule on the declared
+        minibatches.
+    perturbation: the engine's mode.
     """
 
     checked: int = 0
@@ -50,6 +52,9 @@ class Audit:
     slope_error: float = 0.0
     wrong: list[str] = field(default_factory=list)
     forwards: int = 0
+    sequences: int = 0
+    tokens: int = 0
+    perturbation: str | None = None
 
 
 def audit(
@@ -76,7 +81,10 @@ def audit(
     optimizer = bench.parts.optimizer(spec, space)
     started = start(spec, bench, optimizer, artifacts) if records else Meter()
     replayer = Replayer(optimizer)
-    replayer.meter.forwards = started.forwards
+    meter = replayer.meter
+    meter.forwards, meter.sequences, meter.tokens = started.forwards, started.sequences, started.tokens
+    if isinstance(optimizer, Method):
+        found.perturbation = optimizer.engine.mode
     scale = _scale(records)
     for position, record in enumerate(records):
         if position in chosen:
@@ -84,14 +92,15 @@ def audit(
             before = rows[position - 1]["tokens"] if position else started.tokens
             tokens = rows[position]["tokens"] - before
             _compare(found, record, own, tokens, tolerance, scale)
-        again = replayer.follow(record)
+        batch = bench.minibatch(spec, position)
+        again = replayer.follow(record, sequences=batch.sequences, tokens=batch.tokens)
         _same_words(record, again)
-        if rows[position]["forwards"] != replayer.meter.forwards:
-            raise ValueError(
-                f"step {position}: {rows[position]['forwards']} forwards are recorded, "
-                f"{replayer.meter.forwards} were spent"
-            )
-    found.forwards = replayer.meter.forwards
+        for name, spent in (("forwards", meter.forwards), ("tokens", meter.tokens)):
+            if rows[position][name] != spent:
+                raise ValueError(
+                    f"step {position}: {rows[position][name]} {name} are recorded, {spent} were spent"
+                )
+    found.forwards, found.sequences, found.tokens = meter.forwards, meter.sequences, meter.tokens
     return found
 
 
@@ -190,3 +199,7 @@ def _same_words(record: StepRecord, again: StepRecord) -> None:
             f"step {record.step}: loss {record.loss!r} ({record.reason or 'moved'}) is recorded, its losses "
             f"give {again.loss!r} ({again.reason or 'moved'})"
         )
+    for name in sorted({*record.extras, *again.extras} - {"loss_bits"}):
+        old, new = record.extras.get(name), again.extras.get(name)
+        if old != new and not (old is not None and new is not None and math.isnan(old) and math.isnan(new)):
+            raise ValueError(f"step {record.step}: {name} {old!r} is recorded, its losses give {new!r}")

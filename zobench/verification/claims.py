@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.results import params_json
 from zobench.spec import RunSpec, identifying
+from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
+    from zobench.runner.process_cache import About
     from zobench.verification.submission import Submission
-    from zobench.zo.base import Cost, StepRecord
+    from zobench.zo.base import Cost, MethodCard, StepRecord
 
 
 REVISIONS = ("way", "scoring", "method")
@@ -33,6 +35,7 @@ def columns_of(spec: RunSpec) -> dict[str, Any]:
         "purpose": spec.purpose,
         "model": spec.model.name,
         "dtype": spec.model.dtype,
+        "device": spec.model.device,
         "task": spec.task.name,
         "task_params": params_json(spec.task.params),
         "method": spec.method.name,
@@ -54,6 +57,32 @@ def contradictions(submission: Submission) -> Iterator[str]:
     for column, value in columns_of(spec).items():
         if run[column] != value:
             yield f"{column} is {run[column]!r} in the row, {value!r} in the specification"
+    if run["tuning_of"]:
+        yield f"tuning_of is {run['tuning_of']!r} in the row of a result"
+    for table in ("steps", "metrics", "predictions"):
+        if any(row["run_id"] != run["run_id"] for row in getattr(submission, table)):
+            yield f"the table {table} has rows of another run"
+
+
+def measured_here(report: VerificationReport, parameters: int, about: About, card: MethodCard) -> bool:
+    """What the row says of model, task and method, against the verifier's own; the check ``facts``."""
+    own = {
+        "parameters": parameters,
+        "task_kind": about.kind,
+        "primary_metric": about.primary_metric,
+        "chance": about.chance,
+        "method_order": card.order,
+        "replay": card.replay,
+    }
+    return compared(report, "facts", own)
+
+
+def compared(report: VerificationReport, check: str, own: Mapping[str, Any]) -> bool:
+    """Whether the row has these values; the check says which it has not."""
+    run = report.submission.run
+    wrong = [f"{c} is {run[c]!r} in the row, {v!r} here" for c, v in own.items() if run[c] != v]
+    said = listed(wrong) if wrong else f"{', '.join(own)} as here"
+    return report.add(check, "failed" if wrong else "passed", said)
 
 
 def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int, cost: Cost) -> Iterator[str]:

@@ -39,7 +39,10 @@ def evaluate(report: VerificationReport, spec: RunSpec, bench: ProcessCache, tol
     wrong += [
         f"{name} is claimed and the task does not measure it" for name in claimed if name not in result.values
     ]
+    wrong += _other_rows(report)
     flipped = _other_answers(report.submission.predictions, result)
+    if bitwise and report.steps and (other := _other_predictions(report, tolerance)):
+        wrong.append(other)
     about = f"{len(result.examples)} rows: {', '.join(shown)}; {flipped} answers differ from those submitted"
     report.add("test metrics", "failed" if wrong else "passed", listed(wrong) if wrong else about)
 
@@ -61,6 +64,51 @@ def _keep_rows(report: VerificationReport, spec: RunSpec, result: Measured) -> N
     rows = metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
     named = {"metrics": rows, "predictions": prediction_rows(spec, spent, result)}
     report.rows = {name: [{"run_id": run["run_id"], **r} for r in found] for name, found in named.items()}
+
+
+def _other_rows(report: VerificationReport) -> list[str]:
+    """Where a final clean metric is not placed as the verifier's own, or is of another precision."""
+    found = []
+    own = {row["metric"]: row for row in report.rows["metrics"]}
+    for row in report.submission.metrics:
+        if not row["final"] or row["condition_kind"] != "clean" or row["metric"] not in own:
+            continue
+        mine = own[row["metric"]]
+        if row["task"] != mine["task"]:
+            continue
+        for column in ("step", "forwards", "tokens", "split", "condition", "strength", "params", "n"):
+            if row[column] != mine.get(column):
+                found.append(f"{column} of {row['metric']} is {row[column]!r}, {mine.get(column)!r} here")
+        if (value := mine.get("stderr")) is None or row["stderr"] is None:
+            same = value is row["stderr"]
+        else:  # within rounding where the values agree, and one row's worth where those may differ
+            same = math.isclose(value, row["stderr"], rel_tol=0.05, abs_tol=1e-9) or _both_nan(
+                value, row["stderr"]
+            )
+        if not same:
+            found.append(f"stderr of {row['metric']} is {row['stderr']!r}, {value!r} here")
+    return found
+
+
+def _other_predictions(report: VerificationReport, tolerance: float) -> str:
+    """The first submitted answer that differs from the verifier's own; empty where all are the same, or none
+    was submitted."""
+    told = report.submission.predictions
+    own = report.rows["predictions"]
+    if told and len(told) != len(own):
+        return f"{len(told)} answers are submitted, {len(own)} given here"
+    for row, mine in zip(told, own, strict=False):
+        for column, value in row.items():
+            if column == "log_probs" and value is not None and mine[column] is not None:
+                same = len(value) == len(mine[column]) and all(
+                    abs(a - b) <= tolerance * max(1.0, abs(b)) or a == b
+                    for a, b in zip(value, mine[column], strict=True)
+                )
+            else:
+                same = value == mine.get(column)
+            if not same:
+                return f"{column} of answer {row['example_id']!r} is {value!r}, {mine.get(column)!r} here"
+    return ""
 
 
 def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:

@@ -10,13 +10,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from zobench.verification.bindings import MARKED, unchecked
+
 if TYPE_CHECKING:
     from zobench.verification.submission import Submission
 
 CheckOutcome = Literal["passed", "failed", "not checked"]
 
 NEVER_CHECKED = (
-    ("time and memory", "seconds and peak memory are the submitter's word"),
+    ("claimed", f"{unchecked()} are the submitter's word"),
     ("tuning", "how the hyperparameters were chosen, and the forwards spent on it, are the submitter's word"),
     ("attacks, curve, lm-eval", "only the task's final clean test metrics are measured again"),
 )
@@ -60,6 +62,7 @@ class VerificationReport:
     findings: the checks in order.
     steps_checked, steps: steps whose losses were recomputed, of how many.
     exact: recomputed steps whose losses were equal to the bit.
+    noise_backend: what drew the directions here.
     metrics: the verifier's own final test metrics, ``{name: value}``; empty where it did not come to that.
     rows: the verifier's own rows for the store's ``metrics`` and ``predictions`` tables.
     """
@@ -69,6 +72,7 @@ class VerificationReport:
     steps_checked: int = 0
     steps: int = 0
     exact: int = 0
+    noise_backend: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -92,7 +96,8 @@ class VerificationReport:
         """One line for a leaderboard row."""
         return (
             f"verified: {self.steps} steps replayed, losses of {self.steps_checked} recomputed "
-            f"({self.exact} to the bit), weights and test metrics reproduced"
+            f"({self.exact} to the bit), weights and test metrics reproduced; "
+            f"claimed, not checked: {', '.join(MARKED)}"
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from zobench.parameters import configure
 from zobench.runner.environment import level_note, revision_problem
 from zobench.runner.factory import DEFAULT, load_parts
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.record import noise_backend
 from zobench.runner.replaying import step_record
 from zobench.spec import RunSpec
 from zobench.verification import claims
@@ -72,7 +73,7 @@ def verify_submission(
         if _identity(work) and _sources(work):
             _weights(work)
     made = {f.check for f in report.findings}
-    for check in ("trajectory", "losses", "end of training", "weights", "test metrics"):
+    for check in ("trajectory", "size", "losses", "end of training", "weights", "test metrics"):
         if check not in made:
             report.add(check, "not checked", "a check before it failed")
     for check, reason in NEVER_CHECKED:
@@ -123,8 +124,17 @@ def _sources(work: _Bench) -> bool:
     same = [
         _digest(report, "base model", model.digest, run["model_digest"]),
         _digest(report, "data", data.digest, run["data_digest"]),
+        _facts(work),
     ]
     return all(same)
+
+
+def _facts(work: _Bench) -> bool:
+    """What the row says of model, task and method."""
+    parameters = work.bench.model(work.spec.model).identity.parameters
+    about = work.bench.about(work.spec)
+    card = work.bench.parts.method(work.spec.method.name).card
+    return claims.measured_here(work.report, parameters, about, card)
 
 
 def _digest(report: VerificationReport, check: str, own: str, declared: object, note: str = "") -> bool:
@@ -161,6 +171,10 @@ def _trajectory(work: _Bench, space: ParameterSpace) -> bool:
     detail = f"{len(records)} steps: seeds, coefficients, step sizes and counts follow the method's rule"
     report.add("trajectory", "passed", detail)
     report.steps_checked, report.exact = found.checked, found.exact
+    report.noise_backend = noise_backend(spec.noise, space)
+    spent = {"sequences": found.sequences, "tokens": found.tokens}
+    mode = spec.perturbation if found.perturbation is None else found.perturbation
+    claims.compared(report, "size", {"tuned_parameters": space.numel, "perturbation": mode, **spent})
     _losses(work, found)
     method = work.bench.parts.method(spec.method.name)
     cost = method.cost(configure(method.Config, spec.method.params))

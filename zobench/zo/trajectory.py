@@ -53,9 +53,9 @@ class RecordedObjective(Objective):
         self._losses: Iterator[float] = iter(())
         self._slopes: Iterator[float] = iter(())
 
-    def serve(self, record: StepRecord) -> None:
-        """Answer the queries of this record's step from now on."""
-        self.set_batch(None, sequences=1, tokens=0)
+    def serve(self, record: StepRecord, *, sequences: int = 1, tokens: int = 0) -> None:
+        """Answer the queries of this record's step from now on, each charged as a minibatch of that size."""
+        self.set_batch(None, sequences=sequences, tokens=tokens)
         self._losses = iter(record.losses)
         slopes: list[float] = []
         while f"derivative_{len(slopes)}" in record.extras:
@@ -140,10 +140,10 @@ class Replayer:
         self._objective = RecordedObjective(optimizer.space.module)
         self.meter = self._objective.meter
 
-    def follow(self, record: StepRecord) -> StepRecord:
-        """Take the record's step and return it as it came out. ``ValueError`` names the step and the field
-        that differs."""
-        self._objective.serve(record)
+    def follow(self, record: StepRecord, *, sequences: int = 1, tokens: int = 0) -> StepRecord:
+        """Take the record's step and return it as it came out; each query is charged as one minibatch of that
+        size. ``ValueError`` names the step and the field that differs."""
+        self._objective.serve(record, sequences=sequences, tokens=tokens)
         again = self.optimizer.step(self._objective)
         if left := sum(1 for _ in self._objective.unread()):
             raise ValueError(f"step {record.step} does not replay: {left} of its losses are never asked for")

@@ -1,0 +1,51 @@
+"""How each column that a submission carries is bound: what a changed value meets.
+
+``failed``: it is the specification in other words, has its digest, or is computed again and compared, so a
+changed value fails a check. ``own``: it is not compared; where it is carried into results it is the
+verifier's own value. ``left out``: a claim that is not checked and not carried. ``marked``: a claim that is
+carried and named in the row's note. docs/verification.md has the same table.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from zobench.store.schema import TABLES
+
+Binding = Literal["failed", "own", "left out", "marked"]
+
+
+def _bound(table: str, **columns: str) -> dict[str, Binding]:
+    """Every column of the table: those named by how they are bound, ``failed`` for all others."""
+    names = TABLES[table].names
+    kinds: dict[str, Binding] = dict.fromkeys(names, "failed")
+    for kind, listed in columns.items():
+        for column in listed.split():
+            assert column in kinds, f"{table} has no column {column}"
+            kinds[column] = kind.replace("_", " ")  # type: ignore[assignment]
+    return kinds
+
+
+BINDINGS: dict[str, dict[str, Binding]] = {
+    "runs": _bound(
+        "runs",
+        own="noise_backend git_commit git_dirty zobench_version schema_version environment",
+        left_out="suite group error evaluation_forwards train_seconds evaluation_seconds peak_memory_bytes "
+        "resumed started_utc finished_utc diagnostic_forwards warnings attack_cards",
+        marked="row note tuning_forwards",
+    ),
+    "steps": _bound("steps", left_out="seconds"),
+    "metrics": _bound("metrics", left_out="seconds"),
+    "predictions": _bound("predictions"),
+}
+"""By table and column. Of ``metrics`` this holds for the final clean test metrics of the run's own task; all
+other rows of that table are left out."""
+
+LEFT_OUT = tuple(name for name, how in BINDINGS["runs"].items() if how == "left out")
+MARKED = tuple(name for name, how in BINDINGS["runs"].items() if how == "marked")
+
+
+def unchecked() -> str:
+    """The run's columns that nothing checks, for the report."""
+    names = [name for name, how in BINDINGS["runs"].items() if how != "failed"]
+    return f"{', '.join(names)} of the run; its environment; seconds of its steps and metrics"
