@@ -66,3 +66,13 @@ def test_bits_that_depend_on_the_processor_are_told(make_run, noise: str, level:
     spec = make_run().spec.model_copy(update={"noise": noise})
     assert bool(level_note({"processor_level": level}, spec)) is noted
     assert level_note(environment_record(), spec) == ""
+
+
+def test_a_gpu_that_is_not_there_is_no_error_of_the_record() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    reset_peak_memory("cuda")
+    assert peak_memory_bytes("cuda:1") is None
+    assert environment_record("cuda")["gpu"] is None

@@ -185,3 +185,31 @@ def test_utility_is_harmonic_and_any_zero_kills_it():
     assert model_utility({"a": 1.0, "b": 0.0}).value == 0
     with pytest.raises(ValueError, match=r"\[0, 1\]"):
         model_utility({"a": 1.2})
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (5, 5), (40, 40), (7, 12), (30, 41), (100, 100)])
+def test_ks_in_log10_is_the_exact_test(n: int, m: int) -> None:
+    from scipy import stats
+
+    from zobench.unlearning.metrics.truth_ratio import ks_log10_p
+
+    rng = np.random.default_rng(n + m)
+    for shift in (0.0, 0.5, 1.5, 9.0):
+        a, b = rng.normal(size=n), rng.normal(shift, size=m)
+        found = stats.ks_2samp(a, b, method="exact")
+        assert ks_log10_p(found.statistic, n, m) == pytest.approx(np.log10(found.pvalue), abs=1e-9)
+
+
+def test_ks_in_log10_does_not_jump_where_a_float_ends() -> None:
+    """p of 541 against 541 separated items is below the smallest float; it jumped by 90 decades there."""
+    import math
+
+    from zobench.unlearning.metrics.truth_ratio import ks_log10_p
+
+    sizes = range(530, 560)
+    found = [ks_log10_p(1.0, n, n) for n in sizes]
+    assert found == pytest.approx([math.log10(2) - math.log10(math.comb(2 * n, n)) for n in sizes], abs=1e-9)
+    steps = np.diff(found)
+    assert np.all(np.abs(steps + math.log10(4)) < 0.01)
+    below_one = [ks_log10_p((n - 1) / n, n, n) for n in sizes]
+    assert np.all(np.abs(np.diff(below_one) + math.log10(4)) < 0.01)

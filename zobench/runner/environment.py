@@ -34,13 +34,14 @@ def environment_record(device: str = "cpu") -> dict[str, Any]:
     """The environment of this process as plain JSON values."""
     import torch
 
+    on_gpu = device.startswith("cuda") and torch.cuda.is_available()
     return {
         **_fixed(),
         "threads": torch.get_num_threads(),
         "device": device,
         "processor_level": torch.backends.cpu.get_cpu_capability(),
-        "gpu": torch.cuda.get_device_name(torch.device(device)) if device.startswith("cuda") else None,
-        "cuda": torch.version.cuda if device.startswith("cuda") else None,
+        "gpu": torch.cuda.get_device_name(torch.device(device)) if on_gpu else None,
+        "cuda": torch.version.cuda if on_gpu else None,
     }
 
 
@@ -139,7 +140,9 @@ def reset_peak_memory(device: str) -> None:
     if device.startswith("cuda"):
         import torch
 
-        torch.cuda.reset_peak_memory_stats(torch.device(device))
+        # Without a usable device there is nothing to measure; loading the model says what is wrong.
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats(torch.device(device))
         return
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
@@ -152,6 +155,8 @@ def peak_memory_bytes(device: str) -> int | None:
     if device.startswith("cuda"):
         import torch
 
+        if not torch.cuda.is_available():
+            return None
         return int(torch.cuda.max_memory_allocated(torch.device(device)))
     try:
         text = Path("/proc/self/status").read_text(encoding="ascii")
