@@ -4,11 +4,29 @@ RTE archive."""
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
+
+LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+"""Lines that may hold half of a surrogate pair, which no tokenizer and no file takes."""
+
+_CORRUPT = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(KeyError, ElementTree.ParseError),
+)
+
+
+def check_text(row: Any, place: str) -> None:
+    """``ValueError`` where a text of the row cannot be written as UTF-8."""
+    try:
+        json.dumps(row, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"{place}: a text holds half of a surrogate pair") from error
 
 
 def labelled_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, int, str]]:
@@ -30,8 +48,12 @@ def json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 continue
             try:
                 row = json.loads(line)
+            except RecursionError as error:
+                raise ValueError(f"{path}:{number}: JSON nested too deeply") from error
             except json.JSONDecodeError as error:
                 raise ValueError(f"{path}:{number}: not JSON: {error}") from error
+            if LONE_SURROGATE.search(line):
+                check_text(row, f"{path}:{number}")
             if not isinstance(row, dict):
                 raise ValueError(f"{path}:{number}: expected an object, found {type(row).__name__}")
             yield row
@@ -45,7 +67,7 @@ def rte_pairs(path: Path, member: str) -> Iterator[tuple[str, str, str, bool]]:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             root = ElementTree.parse(file).getroot()
-    except (zipfile.BadZipFile, KeyError, ElementTree.ParseError) as error:
+    except _CORRUPT as error:
         raise ValueError(f"{path}: cannot read {member}: {error}") from error
     for pair in root.iter("pair"):
         mark = pair.get("value") or pair.get("entailment") or ""

@@ -161,6 +161,8 @@ def load(name: str | Path | None = None) -> Leaderboard:
     try:
         body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
         return Leaderboard.model_validate({"name": path.stem, **(body or {})})
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a leaderboard: nested too deeply") from error
     except YAMLError as error:
         raise ValueError(f"{path}: not YAML: {error}") from error
     except ValidationError as error:

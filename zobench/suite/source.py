@@ -20,6 +20,9 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from zobench.suite.problems import KeyPath, Problem, SourcePlace, SuiteError, dotted
 
+MOST_VALUES = 200_000
+MOST_LEVELS = 50
+_TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
 _TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp")}
 
@@ -56,6 +59,7 @@ def read(path: Path | str) -> Document:
 def _read(path: Path, chain: tuple[Path, ...]) -> Document:
     document = Document(str(path))
     root = _compose(path)
+    _check_size(root, path)
     if isinstance(root, MappingNode):
         document.value = _mapping(root, (), document, frozenset())
     else:
@@ -71,6 +75,8 @@ def _compose(path: Path) -> Node | None:
         raise SuiteError([Problem(str(path), 1, "", f"cannot be read: {reason}")]) from error
     try:
         return YAML(typ="safe", pure=True).compose(text)
+    except RecursionError as error:
+        raise SuiteError([Problem(str(path), 1, "", _TOO_DEEP)]) from error
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else 1
@@ -78,6 +84,32 @@ def _compose(path: Path) -> Node | None:
         raise SuiteError([Problem(str(path), line, "", f"not valid YAML: {message}")]) from error
     except YAMLError as error:
         raise SuiteError([Problem(str(path), 1, "", f"not valid YAML: {error}")]) from error
+
+
+def _check_size(root: Node | None, path: Path) -> None:
+    """Refuse what is too deep or, with every alias written out, too large: a few nested aliases stand for
+    billions of values."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Node, depth: int) -> int:
+        if depth > MOST_LEVELS:
+            raise SuiteError([Problem(str(path), node.start_mark.line + 1, "", _TOO_DEEP)])
+        if id(node) in sizes:
+            return sizes[id(node)]
+        sizes[id(node)] = 1  # an alias inside itself is reported where values are made
+        children: list[Node] = []
+        if isinstance(node, MappingNode):
+            children = [child for pair in node.value for child in pair]
+        elif isinstance(node, SequenceNode):
+            children = node.value
+        sizes[id(node)] = total = 1 + sum(size(child, depth + 1) for child in children)
+        if total > MOST_VALUES:
+            message = f"more than {MOST_VALUES:,} values with every alias written out"
+            raise SuiteError([Problem(str(path), node.start_mark.line + 1, "", message)])
+        return total
+
+    if root is not None:
+        size(root, 0)
 
 
 def _value(node: Node, path: KeyPath, document: Document, above: frozenset[int]) -> Any:
@@ -129,7 +161,11 @@ def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
         return None
     if tag in _TEXT:
         return node.value
-    value = YAML(typ="safe", pure=True).constructor.construct_object(node)
+    try:
+        value = YAML(typ="safe", pure=True).constructor.construct_object(node)
+    except (ValueError, KeyError, IndexError, YAMLError):
+        document.report(path, f"{node.value[:40]!r} is no {tag.rpartition(':')[2]}", "write a plain value")
+        return None
     if isinstance(value, float) and not math.isfinite(value):
         document.report(path, f"{node.value} is not a finite number")
         return None

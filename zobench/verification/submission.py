@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,12 @@ from zobench.store.writer import FINAL_STATUSES, VERSION_KEY, parquet_bytes
 FORMAT, VERSION = "zobench-submission", 1
 HEAD = "submission.json"
 CARRIED = ("steps", "metrics", "predictions")
-MOST_BYTES = 2**30
-MOST_ROWS = 20_000_000
+MOST_BYTES = 2**28
+"""Of the file, and of all members together when unpacked; of each table when decompressed."""
+MOST_HEAD_BYTES = 2**24
+MOST_VALUES = 20_000_000
+"""Rows of a table, and values of it in all: entries of lists count."""
+_CHUNK = 2**20
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -98,18 +103,58 @@ def _zipped(parts: dict[str, bytes]) -> bytes:
 
 def read_submission(path: str | Path) -> Submission:
     """Read a file that nobody vouches for. ``ValueError`` says what is wrong with its form."""
+    if Path(path).stat().st_size > MOST_BYTES:
+        raise ValueError(f"{path}: larger than {MOST_BYTES} bytes")
     try:
         with zipfile.ZipFile(path) as archive:
             _check_members(archive, path)
-            head = json.loads(archive.read(HEAD))
+            head = json.loads(_unpacked(archive, HEAD, MOST_HEAD_BYTES, path))
             _check_head(head, path)
             rows = {name: _rows(archive, name, path) for name in CARRIED}
-    except (zipfile.BadZipFile, json.JSONDecodeError, UnicodeDecodeError, pa.ArrowException) as error:
+    except RecursionError as error:
+        raise ValueError(f"{path}: not a submission: {HEAD} is nested too deeply") from error
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: not a submission: {error}") from error
     spec = RunSpec.model_validate_json(json.dumps(head["spec"]))
     return Submission(
         head["run"], spec, head["environment"], rows["steps"], rows["metrics"], rows["predictions"]
     )
+
+
+_UNREADABLE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
+    *(json.JSONDecodeError, UnicodeDecodeError, pa.ArrowException, OSError),
+)
+"""What reading an archive, JSON or parquet raises where the bytes are not of that kind."""
+
+
+def _unpacked(archive: zipfile.ZipFile, member: str, most: int, path: str | Path) -> bytes:
+    """The member's bytes, counted while they are unpacked: its header may lie."""
+    parts, left = [], most
+    with archive.open(member) as stream:
+        while part := stream.read(_CHUNK):
+            left -= len(part)
+            if left < 0:
+                raise ValueError(f"{path}: {member} is larger than {most} bytes when unpacked")
+            parts.append(part)
+    return b"".join(parts)
+
+
+def _check_sizes(found: pq.FileMetaData, member: str, path: str | Path) -> None:
+    """Refuse by the footer alone, before anything is decompressed: rows, values of every column (entries of
+    lists among them) and bytes."""
+    chunks = [
+        group.column(i)
+        for group in (found.row_group(g) for g in range(found.num_row_groups))
+        for i in range(found.num_columns)
+    ]
+    values = sum(chunk.num_values for chunk in chunks)
+    unpacked = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if found.num_rows > MOST_VALUES or values > MOST_VALUES or unpacked > MOST_BYTES:
+        raise ValueError(
+            f"{path}: {member} has {found.num_rows} rows, {values} values and {unpacked} bytes; at most "
+            f"{MOST_VALUES} values and {MOST_BYTES} bytes are read"
+        )
 
 
 def _check_members(archive: zipfile.ZipFile, path: str | Path) -> None:
@@ -144,12 +189,17 @@ def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:
     member = f"{name}.parquet"
     if member not in archive.namelist():
         return []
-    stream = pq.ParquetFile(io.BytesIO(archive.read(member)))
+    stream = pq.ParquetFile(io.BytesIO(_unpacked(archive, member, MOST_BYTES, path)))
+    _check_sizes(stream.metadata, member, path)
     version = (stream.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
-    if not readable(version) or stream.metadata.num_rows > MOST_ROWS:
-        raise ValueError(f"{path}: {member} has schema version {version} or too many rows")
+    if not readable(version):
+        raise ValueError(f"{path}: {member} has schema version {version}")
     missing = [n for n in TABLES[name].names if n not in stream.schema_arrow.names]
     if missing and version == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: {member} has no column {missing[0]!r}")
-    rows: list[Row] = to_schema(stream.read(), name).to_pylist()
+    columns = [n for n in TABLES[name].names if n in stream.schema_arrow.names]
+    for column in columns:
+        if stream.schema_arrow.field(column).type != TABLES[name].field(column).type:
+            raise ValueError(f"{path}: {member}: column {column!r} is not of the schema's kind")
+    rows: list[Row] = to_schema(stream.read(columns), name).to_pylist()
     return rows
