@@ -1,9 +1,16 @@
-"""Misspelt names: what the valid ones near them are, for error messages."""
+"""Names that somebody else wrote: the valid ones near a misspelt one, and how they are shown."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def printable(value: object, *, lines: bool = False) -> str:
+    """Text without control, escape and direction characters: terminals obey those. ``lines`` keeps line
+    ends."""
+    kept = "\n" if lines else ""
+    return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from zobench import __version__
 from zobench.cli import checks, looking, replays, results, suites
 from zobench.cli.doctor import doctor
+from zobench.names import printable
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -33,7 +34,7 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(f"error: {error}", err=True)
+            typer.echo(printable(f"error: {error}", lines=True), err=True)
             raise typer.Exit(2) from error
 
 

@@ -12,9 +12,8 @@ import typer
 def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
     """Run the conformance kit on an optimizer and show what holds, fails or was skipped, with reasons."""
     from rich.table import Table
-    from rich.text import Text
 
-    from zobench.cli.console import console
+    from zobench.cli.console import console, text
     from zobench.plugins import lookup
     from zobench.zo.conformance import check as conform
     from zobench.zo.conformance import failures
@@ -24,7 +23,7 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or pl
     for result in results:
         outcome = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
         style = "red" if outcome == "FAILED" else ""
-        table.add_row(Text(result.name), outcome, Text(result.detail or result.reason), style=style)
+        table.add_row(text(result.name), outcome, text(result.detail or result.reason), style=style)
     console().print(table)
     if failed := failures(results):
         typer.echo(f"{len(failed)} of {len(results)} checks failed", err=True)

@@ -58,13 +58,12 @@ def doctor(
     With --model: load that model, try it on two short rows, and show what was found and how it is run.
     """
     from rich.table import Table
-    from rich.text import Text
 
-    from zobench.cli.console import console
+    from zobench.cli.console import console, text
 
     table = Table.grid(padding=(0, 2))
     for name, value in examination() if model is None else model_examination(model, architecture):
-        table.add_row(Text(name, style="bold"), Text(value))
+        table.add_row(text(name, style="bold"), text(value))
     console().print(table)
 
 

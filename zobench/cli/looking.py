@@ -144,12 +144,11 @@ def _plugins() -> list[list[str]]:
 
 def _print(header: list[str], rows: list[list[str]]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    from zobench.cli.console import console
+    from zobench.cli.console import console, text
 
     table = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         style = "red" if any(cell.startswith("FAILED") for cell in row) else ""
-        table.add_row(*map(Text, row), style=style)
+        table.add_row(*map(text, row), style=style)
     console().print(table)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from zobench.cli.console import console
+from zobench.cli.console import console, text
 from zobench.suite.cost import Estimate, RowCost
 from zobench.suite.plan import Plan, TuningStudy
 
@@ -16,14 +15,14 @@ _COLUMNS = ("runs", "budget", "steps", "forwards", "tuning", "test rows", "attac
 def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     """Rows with their runs and cost, the runs' order, then the total."""
     out = out or console()
-    out.print(Text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
+    out.print(text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
     out.print(_rows(cost))
     runs = sum(row.runs + row.tuning_runs for row in cost.rows)
-    out.print(Text(f"{runs} runs, in this order:"))
+    out.print(text(f"{runs} runs, in this order:"))
     out.print(_runs(plan))
     trained = (cost.total("forwards") or 0) + (cost.total("tuning_forwards") or 0)
     out.print(
-        Text(
+        text(
             f"total: {runs} runs, {trained:,} training forwards, "
             f"{_count(cost.total('test_rows'))} test rows to evaluate, "
             f"{_count(cost.total('attacked_rows'))} rows to attack (nulls included)"
@@ -36,7 +35,7 @@ def _rows(cost: Estimate) -> Table:
     for name in _COLUMNS:
         table.add_column(name, justify="right")
     for row in cost.rows:
-        table.add_row(Text(row.row), row.group, *_cells(row))
+        table.add_row(text(row.row), row.group, *_cells(row))
     return table
 
 
@@ -64,7 +63,7 @@ def _runs(plan: Plan) -> Table:
         probes = spec.unlearning.probes if spec.unlearning is not None else ()
         attacks = ", ".join(a.label for a in (*spec.attacks, *probes)) or "-"
         cells = (spec.model.name, spec.task.name, str(spec.seed), f"{spec.budget.forwards:,}", attacks)
-        table.add_row(str(number), Text(run.row), *map(Text, cells))
+        table.add_row(str(number), text(run.row), *map(text, cells))
     for study in plan.studies:
         first = number + 1
         asked = sum(count for count, _ in study.schedule)
@@ -72,12 +71,14 @@ def _runs(plan: Plan) -> Table:
         what = f"tune: {_settings(study)} x seeds {', '.join(map(str, study.seeds))}, then the chosen one"
         seeds = ", ".join(str(run.spec.seed) for run in study.final_templates)
         budget = f"{study.trial_templates[0].spec.budget.forwards:,}"
-        table.add_row(f"{first}-{number}", Text(study.row), study.model, study.task, seeds, budget, what)
+        table.add_row(
+            f"{first}-{number}", text(study.row), text(study.model), text(study.task), seeds, budget, what
+        )
     for follower in plan.followers:
         number += 1
         spec, what = follower.template.spec, f"probes, after {follower.row}"
         cells = (spec.model.name, spec.task.name, str(spec.seed), "0", what)
-        table.add_row(str(number), Text(follower.template.row), *map(Text, cells))
+        table.add_row(str(number), text(follower.template.row), *map(text, cells))
     return table
 
 

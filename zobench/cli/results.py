@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from zobench.cli.finding import find_run
+from zobench.names import printable
 
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
@@ -80,7 +81,9 @@ def query(
         found = ask(sql, folders, allow_files=allow_files)
     except duckdb.Error as error:
         raise ValueError(str(error)) from error
-    typer.echo(found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False))
+    typer.echo(
+        found.to_csv(index=False).rstrip("\n") if csv else printable(found.to_string(index=False), lines=True)
+    )
 
 
 def diff(
@@ -113,7 +116,7 @@ def prune(
     for folder in folders:
         found = unwanted(folder)
         for run_id, row, status in found:
-            typer.echo(f"{folder}: {run_id}  {row}  {status}")
+            typer.echo(printable(f"{folder}: {run_id}  {row}  {status}"))
         if yes:
             removed = remove_runs(folder, [run_id for run_id, _, _ in found])
             typer.echo(f"{folder}: {removed} runs removed")

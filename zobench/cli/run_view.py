@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from zobench.cli.console import console
+from zobench.cli.console import console, text
 from zobench.cli.finding import FoundRun
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -21,13 +20,13 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     """Specification, status, metrics of the final state, loss and accuracy curves."""
     out = out or console()
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
-    out.print(Text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
+    out.print(text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
     out.print(_pairs({**facts, "status": _status(run, facts)}))
     spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
     if facts.get("warnings"):
-        out.print(Text("warnings", style="bold yellow"))
+        out.print(text("warnings", style="bold yellow"))
         out.print(_warnings(json.loads(facts["warnings"])))
-    out.print(Text("specification", style="bold"))
+    out.print(text("specification", style="bold"))
     out.print(_spec(spec))
     if metrics:
         out.print(_metrics(metrics))
@@ -76,7 +75,7 @@ def _pairs(facts: dict[str, Any]) -> Table:
     for name, value in facts.items():
         if name in _SHOWN and value not in (None, ""):
             table.add_row(
-                Text(name, style="dim"), Text(f"{value:.6g}" if isinstance(value, float) else str(value))
+                text(name, style="dim"), text(f"{value:.6g}" if isinstance(value, float) else str(value))
             )
     return table
 
@@ -88,7 +87,7 @@ def _warnings(traps: list[dict[str, Any]]) -> Table:
         first = "before step 0" if trap["first_step"] < 0 else f"step {trap['first_step']}"
         steps = trap["steps"]
         where = first if steps == 1 else f"{steps} steps, the first {first}"
-        table.add_row(Text(trap["trap"], style="yellow"), Text(trap["detail"]), Text(where, style="dim"))
+        table.add_row(text(trap["trap"], style="yellow"), text(trap["detail"]), text(where, style="dim"))
     return table
 
 
@@ -96,7 +95,7 @@ def _spec(spec: dict[str, Any]) -> Table:
     """One line per part of the specification."""
     table = Table.grid(padding=(0, 2))
     for name, value in spec.items():
-        table.add_row(Text(name, style="dim"), Text(json.dumps(value, ensure_ascii=False)))
+        table.add_row(text(name, style="dim"), text(json.dumps(value, ensure_ascii=False)))
     return table
 
 
@@ -109,7 +108,7 @@ def _metrics(metrics: list[dict[str, Any]]) -> Table:
             condition = f"{row['condition_kind']} {row['condition']}".strip()
             error = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
             cells = (row["split"], condition, row["metric"], _number(row["value"]), error, str(row["n"]))
-            table.add_row(*map(Text, cells))
+            table.add_row(*map(text, cells))
     return table
 
 
@@ -136,9 +135,9 @@ def _curve(out: Console, title: str, points: list[tuple[int, float]]) -> None:
     means = [sum(c) / len(c) if c else None for c in columns]
     known = [m for m in means if m is not None]
     low, high = min(known), max(known)
-    out.print(Text(f"{title} from {low:.4g} to {high:.4g}, against forwards up to {last:,}", style="bold"))
+    out.print(text(f"{title} from {low:.4g} to {high:.4g}, against forwards up to {last:,}", style="bold"))
     for line in _plot(means, low, high):
-        out.print(Text(line))
+        out.print(text(line))
 
 
 def _plot(means: list[float | None], low: float, high: float) -> list[str]:

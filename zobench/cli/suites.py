@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zobench.names import printable
+
 if TYPE_CHECKING:
     from zobench.suite.plan import Plan
 
@@ -68,7 +70,7 @@ def plan(
 
     print_plan(wanted, estimate(wanted))
     for sentence in joins(wanted):
-        typer.echo(f"note: {sentence}")
+        typer.echo(printable(f"note: {sentence}"))
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
@@ -124,7 +126,7 @@ def _folder(plan: Plan, output: Path | None) -> Path:
 def _finish(failed: list[tuple[str, str]], interrupted: bool, again: str) -> None:
     """Say what failed and leave with exit code 1; 130 after an interruption."""
     for run_name, message in failed:
-        typer.echo(f"failed: {run_name}: {message}", err=True)
+        typer.echo(printable(f"failed: {run_name}: {message}", lines=True), err=True)
     if interrupted:
         typer.echo(f"interrupted; go on with: {again}", err=True)
         raise typer.Exit(130)

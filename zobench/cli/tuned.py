@@ -8,9 +8,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from zobench.cli.console import console
+from zobench.cli.console import console, text
 from zobench.spec import RunSpec
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import shown
@@ -83,5 +82,5 @@ def print_selections(found: list[dict[str, Any]], out: Console | None = None) ->
         chosen = " ".join(f"{name}={shown(value)}" for name, value in study["winner"].items())
         cells = [study["row"], study["model"], study["task"], chosen, f"{best['score']:.4f}"]
         cells += [str(len(study["trials"])), f"{study['forwards']:,}", "; ".join(remarks)]
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(text, cells))
     (out or console()).print(table)

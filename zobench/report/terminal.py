@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.names import printable
 from zobench.report import planned
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.overview import headline
@@ -38,9 +39,9 @@ def show(found: Analysis, console: Console | None = None) -> None:
     console.print(table(found))
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))
-    console.print(Text(headline(found.ranking)))
+    console.print(_text(headline(found.ranking)))
     for sentence in planned.sentences(found.source.others):
-        console.print(Text(sentence))
+        console.print(_text(sentence))
 
 
 def table(found: Analysis) -> Table:
@@ -50,14 +51,14 @@ def table(found: Analysis) -> Table:
     if len(attacks) > MOST_ATTACKS:
         attacks = {}
     out = Table(
-        title=Text(board.title), box=None, pad_edge=False, header_style="bold", row_styles=["", "dim"][:1]
+        title=_text(board.title), box=None, pad_edge=False, header_style="bold", row_styles=["", "dim"][:1]
     )
     out.add_column("rank", justify="right")
     out.add_column("row", overflow="fold")
     for heading in [*(names[b] for b in ranking.blocks[:MOST_TASKS]), "mean"]:
-        out.add_column(Text(heading), justify="right")
+        out.add_column(_text(heading), justify="right")
     for condition in attacks:
-        out.add_column(Text(f"{condition} (− null)"), justify="right")
+        out.add_column(_text(f"{condition} (− null)"), justify="right")
     for heading in ("forwards", "seconds", "status"):
         out.add_column(heading, justify="right")
     for s in ranking.standings[:MOST_ROWS]:
@@ -74,19 +75,19 @@ def table(found: Analysis) -> Table:
         cells += [attacks[c].get(s.row, "–") for c in attacks]
         cells += [_number(spent["forwards"]), _number(spent["train_seconds"]), status_text(mine)]
         style = "" if s.ranked else "dim"
-        out.add_row(*(Text(str(c)) for c in cells), style=style)
+        out.add_row(*(_text(str(c)) for c in cells), style=style)
     return out
 
 
 def attack_table(found: Analysis) -> Table:
     """Attacks as lines, rows of the ranking as columns."""
     rows = [s.row for s in found.ranking.standings[:MOST_ROWS]]
-    out = Table(title=Text("attacked (− null)"), box=None, pad_edge=False, header_style="bold")
+    out = Table(title=_text("attacked (− null)"), box=None, pad_edge=False, header_style="bold")
     out.add_column("attack", overflow="fold")
     for row in rows:
-        out.add_column(Text(row), justify="right")
+        out.add_column(_text(row), justify="right")
     for condition, cells in attack_columns(found).items():
-        out.add_row(Text(condition), *(Text(cells.get(row, "–")) for row in rows))
+        out.add_row(_text(condition), *(_text(cells.get(row, "–")) for row in rows))
     return out
 
 
@@ -113,3 +114,8 @@ def _value(interval: object, show: object) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+
+
+def _text(value: str) -> Text:
+    """Text from data: neither markup nor control characters."""
+    return Text(printable(value))

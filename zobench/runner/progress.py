@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TimeEla
 from rich.table import Table
 from rich.text import Text
 
+from zobench.names import printable
 from zobench.runner.jobs import Job, Outcome
 
 _GOOD = ("done", "diverged", "budget")
@@ -118,7 +119,7 @@ def describe(job: Job) -> str:
     """``mezo on sentiment, seed 0``."""
     spec = job.planned.spec
     trial = " (tuning)" if spec.purpose == "tuning" else ""
-    return f"{job.planned.row} on {spec.task.name}, seed {spec.seed}{trial}"
+    return printable(f"{job.planned.row} on {spec.task.name}, seed {spec.seed}{trial}")
 
 
 class Display(Protocol):
@@ -183,7 +184,7 @@ class Lines:
 def line_of(job: Job, outcome: Outcome) -> str:
     """One finished run in one line."""
     value = "" if outcome.primary is None else f"  {outcome.primary:.3f}"
-    reason = f"  {outcome.error[:160]}" if outcome.error else ""
+    reason = f"  {printable(outcome.error[:160])}" if outcome.error else ""
     return f"{describe(job)}: {outcome.status}{value}{reason}"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from zobench.names import printable
 from zobench.verification.bindings import MARKED, unchecked
 
 if TYPE_CHECKING:
@@ -120,11 +121,6 @@ class VerificationReport:
             outcome = "FAILED" if f.outcome == "failed" else f.outcome
             lines.append(f"{outcome:<11}  {f.check:<{width}}  {printable(f.detail)}")
         return "\n".join([*lines, "VERIFIED" if self.passed else "NOT VERIFIED"])
-
-
-def printable(value: object) -> str:
-    """Text of a stranger without control characters: terminals obey those."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def chance_of_missing(steps: int, checked: int, forged: float = 0.1) -> float:
