@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from zobench.names import nearest
@@ -59,14 +59,30 @@ class Entry:
 def entries(kind: Kind) -> dict[str, Entry]:
     """All names of a kind, built-in first; a plugin may not take a built-in name (it is listed as
     ``package.name``)."""
+    found = {name: Entry(name, target, "builtin") for name, target in builtin_names(kind).items()}
+    plugged = {name: Entry(name, point.value, _origin(point)) for name, point in points(kind).items()}
+    return {**found, **plugged}
+
+
+def builtin_names(kind: Kind) -> dict[str, str]:
+    """The built-in catalogue of a kind."""
     catalogue = importlib.import_module(CATALOGUES[kind])
-    builtin: dict[str, str] = getattr(catalogue, kind.upper())
-    found = {name: Entry(name, target, "builtin") for name, target in builtin.items()}
+    names: dict[str, str] = getattr(catalogue, kind.upper())
+    return names
+
+
+def points(kind: Kind) -> dict[str, EntryPoint]:
+    """The entry points of installed packages, by the name that a suite uses."""
+    taken, found = set(builtin_names(kind)), {}
     for point in entry_points(group=GROUPS[kind]):
-        origin = point.dist.name if point.dist is not None else "unknown package"
-        name = point.name if point.name not in found else f"{origin}.{point.name}"
-        found[name] = Entry(name, point.value, origin)
+        name = point.name if point.name not in taken else f"{_origin(point)}.{point.name}"
+        taken.add(name)
+        found[name] = point
     return found
+
+
+def _origin(point: EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "unknown package"
 
 
 def lookup(kind: Kind, name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.models.encoding import trims_more
+from zobench.plugin_code import plugin_digests
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.record import Run, failure_row, tables_of
@@ -69,8 +70,9 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
 
 
 def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
-    """What decides a run's identity besides its specification: digests of model, data and schema, and the
-    revisions of the method, of how the model is run and of how its rows are scored, where above 1."""
+    """What decides a run's identity besides its specification: digests of model, data and schema, the
+    revisions of the method, of how the model is run and of how its rows are scored, where above 1, and the
+    code of parts that come from plugins."""
     if spec.unlearning is not None and spec.unlearning.pair is not None:
         from zobench.runner.pairs import ensure
 
@@ -83,7 +85,7 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
         more["scoring"] = str(scoring)
     if (method := bench.parts.method(spec.method.name).card.revision) > 1:
         more["method"] = str(method)
-    return {**identifying(lm.identity.digest, bench.about(spec).digest), **more}
+    return {**identifying(lm.identity.digest, bench.about(spec).digest), **more, **plugin_digests(spec)}
 
 
 def _locked(run: Run, control: Control) -> Outcome:

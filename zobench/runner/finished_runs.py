@@ -17,6 +17,7 @@ from pathlib import Path
 
 import zobench
 from zobench.data.locate import data_folder
+from zobench.plugin_code import plugin_parts
 from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
 from zobench.spec import Component, ModelRef, RunSpec, identifying
@@ -24,7 +25,6 @@ from zobench.store import files
 from zobench.store.reader import read
 from zobench.store.writer import FINAL_STATUSES
 from zobench.tasks.catalogue import TASKS
-from zobench.zo.methods.catalogue import METHODS
 
 FILE = "digests.json"
 Remembered = dict[str, list[str]]
@@ -104,9 +104,9 @@ def revisions_key(spec: RunSpec) -> str:
 
 
 def revisions_stamp(spec: RunSpec) -> str | None:
-    """Stamp of what decides which revisions a run is made by, beside model and data; ``None`` for methods of
-    plugins."""
-    if spec.method.name not in METHODS or (model := model_stamp(spec.model)) is None:
+    """Stamp of what decides which revisions a run is made by, beside model and data; ``None`` for runs with a
+    part of a plugin, whose code is part of their identity."""
+    if plugin_parts(spec) or (model := model_stamp(spec.model)) is None:
         return None
     return f"{model} {code_stamp('zo', 'tasks')}"
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zobench.zo.base import Cost, MethodCard, StepRecord
 
 
-REVISIONS = ("way", "scoring", "method")
+REVISIONS = ("way", "scoring", "method", "plugins")
 """What else than digests a run's identity may hold."""
 
 

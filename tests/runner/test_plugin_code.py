@@ -1,0 +1,97 @@
+"""The code of a plugin is part of what its runs are: edited, they are made again, the built-in ones kept."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from zobench import plugin_code, plugins
+from zobench.runner.scheduler import run_plan
+from zobench.store import read
+from zobench.suite import expand, load
+
+SUITE = """\
+suite: plugged
+models:
+  nano: {name: "builtin:nano"}
+tasks:
+  nano-sentiment: {params: {k: 2, validation_k: 2, test_rows: 4}}
+methods:
+  own: {params: {lr: 1e-3}}
+  mezo: {params: {lr: 1e-3}}
+seeds: [1]
+budget: {forwards: 4, batch_size: 2}
+"""
+CODE = """\
+from own_helper import SCALE
+from zobench.zo.methods.mezo import Mezo
+class Own(Mezo):
+    scale = SCALE
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages with one plugin of two files."""
+    site = tmp_path / "site"
+    info = site / "own_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "own_plugin.py").write_text(CODE)
+    (site / "own_helper.py").write_text("SCALE = 1\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: own-plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[zobench.optimizers]\nown = own_plugin:Own\n")
+    (info / "RECORD").write_text("own_plugin.py,,\nown_helper.py,,\nown_plugin-1.0.dist-info/METADATA,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    _fresh_process()
+    return site
+
+
+def _fresh_process() -> None:
+    plugin_code.described.cache_clear()
+    for name in ("own_plugin", "own_helper"):
+        sys.modules.pop(name, None)
+
+
+def _described() -> str:
+    _fresh_process()
+    return plugin_code.described(plugins.points("methods")["own"])
+
+
+def test_edited_plugin_code_makes_its_runs_again_and_no_others(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "plugged.yaml").write_text(SUITE)
+    plan, runs = expand(load(tmp_path / "plugged.yaml")), tmp_path / "runs"
+    made = []
+    for helper in ("SCALE = 1\n", "SCALE = 1\n", "SCALE = 22\n"):
+        (site / "own_helper.py").write_text(helper)
+        _fresh_process()
+        summary = run_plan(plan, runs, workers=0, progress=False)
+        made.append((summary.done, summary.kept, summary.failed))
+    assert made == [(2, 0, []), (2, 2, []), (2, 1, [])]
+    table = read([runs]).frame("runs")
+    assert sorted(table["row"]) == ["mezo", "own", "own"]
+    for run_id, row in zip(table["run_id"], table["row"], strict=True):
+        (record,) = runs.rglob(f"{run_id}/environment.json")
+        told = json.loads(record.read_text())["digests"].get("plugins", "")
+        assert told.startswith("own-plugin 1.0 ") == (row == "own")
+
+
+def test_the_digest_is_that_of_the_installed_files_wherever_they_lie(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = _described()
+    shutil.copytree(site, tmp_path / "other")
+    monkeypatch.syspath_prepend(str(tmp_path / "other"))
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(site)])
+    assert _described() == here
+
+
+def test_an_editable_installation_is_known_by_the_files_of_its_module(site: Path) -> None:
+    record = site / "own_plugin-1.0.dist-info" / "RECORD"
+    record.write_text("own_plugin-1.0.dist-info/METADATA,,\n")
+    before = _described()
+    (site / "own_plugin.py").write_text(CODE + "    more = 1\n")
+    assert _described() != before

@@ -1,0 +1,110 @@
+"""Which code stands behind the parts of a run that come from installed packages.
+
+A built-in part is known by zobench's own version and its revision. A plugin has neither, so its distribution,
+version and a digest of its code enter the identity of the runs that use it: an edited plugin makes new runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterator
+from importlib.machinery import EXTENSION_SUFFIXES, PathFinder
+from importlib.metadata import Distribution, EntryPoint
+from pathlib import Path
+
+from zobench.plugins import Kind, builtin_names, points
+from zobench.spec import Component, RunSpec
+
+_CODE = (".py", *EXTENSION_SUFFIXES)
+
+
+def plugin_digests(spec: RunSpec) -> dict[str, str]:
+    """``{"plugins": "name version digest, ..."}``, one part per distribution; empty without plugins."""
+    found = {described(point) for kind, name in plugin_parts(spec) if (point := _point(kind, name))}
+    return {"plugins": ", ".join(sorted(found))} if found else {}
+
+
+def plugin_parts(spec: RunSpec) -> list[tuple[Kind, str]]:
+    """Kind and name of every part of a run that is not in a built-in catalogue."""
+    return [(kind, name) for kind, name in _parts(spec) if name not in builtin_names(kind)]
+
+
+def _parts(spec: RunSpec) -> Iterator[tuple[Kind, str]]:
+    yield "methods", spec.method.name
+    yield from (("attacks", attack.name) for attack in spec.attacks)
+    if spec.unlearning is None:
+        yield from _tasks(spec.task)
+        return
+    yield "objectives", spec.task.name
+    yield from _tasks(spec.unlearning.data)
+    yield from (("probes", probe.name) for probe in spec.unlearning.probes)
+
+
+def _tasks(task: Component) -> Iterator[tuple[Kind, str]]:
+    """The task, and the one inside it where it wraps another."""
+    yield "tasks", task.name
+    inner, params = task.params.get("of"), task.params.get("params", {})
+    if isinstance(inner, str):
+        yield from _tasks(Component(name=inner, params=params if isinstance(params, dict) else {}))
+
+
+def _point(kind: Kind, name: str) -> EntryPoint | None:
+    """The entry point behind a name; ``None`` for parts that a test or a study brings itself."""
+    return points(kind).get(name)
+
+
+@functools.cache
+def described(point: EntryPoint) -> str:
+    """Distribution, version and code digest, as they were when this process first asked: what it imports
+    does not change afterwards."""
+    dist = point.dist
+    name, version = (dist.name, dist.version) if dist is not None else ("unknown", "unknown")
+    digest = hashlib.sha256()
+    for where, path in sorted(code_files(point)):
+        digest.update(f"{where}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return f"{name} {version} {digest.hexdigest()}"
+
+
+def code_files(point: EntryPoint) -> list[tuple[str, Path]]:
+    """Name and place of the Python and compiled files of the distribution; where those do not hold the entry
+    point's module (an editable installation), the files of its top-level module instead.
+
+    Raises:
+        ValueError: no file of the module can be found.
+    """
+    own = _module_files(point.module.partition(".")[0])
+    installed = _installed_files(point.dist) if point.dist is not None else []
+    modules = {path for _, path in own}
+    if any(path in modules for _, path in installed):
+        return installed
+    if not own:
+        raise ValueError(
+            f"plugin {point.name!r}: no code found for its module {point.module!r}; reinstall it"
+        )
+    return own
+
+
+def _installed_files(dist: Distribution) -> list[tuple[str, Path]]:
+    listed = [(str(file), Path(str(dist.locate_file(file))).resolve()) for file in dist.files or ()]
+    return [(where, path) for where, path in listed if where.endswith(_CODE) and path.is_file()]
+
+
+def _module_files(top: str) -> list[tuple[str, Path]]:
+    """The code of a top-level module or package, which is not imported for this."""
+    from importlib.util import find_spec
+
+    PathFinder.invalidate_caches()
+    try:
+        spec = find_spec(top)
+    except ValueError:  # a module without a specification, made by hand
+        spec = None
+    if spec is None:
+        return []
+    if spec.submodule_search_locations is None:
+        return [] if spec.origin is None else [(Path(spec.origin).name, Path(spec.origin).resolve())]
+    found = []
+    for folder in map(Path, spec.submodule_search_locations):
+        files = (path for path in folder.rglob("*") if path.name.endswith(_CODE) and path.is_file())
+        found += [(path.relative_to(folder.parent).as_posix(), path.resolve()) for path in files]
+    return found
