@@ -96,7 +96,14 @@ def test_files_may_be_opened_when_asked(results: Path, tmp_path: Path) -> None:
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     asked = f"select a from read_csv('{tmp_path / 'other.csv'}')"
     assert query(asked, results, allow_files=True)["a"].item() == 1
-    for sql in ("with r as (select * from runs) select count(*) as n from r", "from runs", "describe steps"):
+    query(f"copy runs to '{tmp_path / 'out.csv'}'", results, allow_files=True)
+    assert (tmp_path / "out.csv").read_text().startswith("run_id")
+    for sql in (
+        "explain select 1",
+        "with r as (select * from runs) select count(*) as n from r",
+        "from runs",
+        "describe steps",
+    ):
         assert len(query(sql, results)) > 0
 
 
@@ -111,3 +118,29 @@ def test_a_folder_is_never_a_pattern(tmp_path: Path, name: str) -> None:
     assert query("select run_id from runs", tmp_path / name)["run_id"].tolist() == own
     with report_source.connect([str(tmp_path / name)]) as connection:
         assert connection.execute("select run_id from runs").fetchall() == [(own[0],)]
+
+
+def test_query_and_read_give_every_column_the_same_type(tmp_path: Path) -> None:
+    """Nullable whole numbers, truth values and texts had other types in a query than in a read table."""
+    import pandas as pd
+
+    from zobench.store.schema import TABLES
+
+    folder = RunFolder(tmp_path / "runs" / "a")
+    folder.path.mkdir(parents=True)
+    values = {"run_id": "a", "seeds": [2**64 - 1], "position": 3, "strict_correct": True, "warnings": None}
+    rows = {name: [{k: v for k, v in values.items() if k in TABLES[name].names}] for name in TABLES}
+    rows["runs"][0] |= {"status": "done", "row": "r"}
+    for name in ("predictions", "attacks"):
+        rows[name].append({"run_id": "a"})
+    folder.finish("done", rows)
+    results = read(tmp_path)
+    for name in TABLES:
+        asked = query(f"select * from {name}", tmp_path)
+        pd.testing.assert_frame_equal(asked[list(TABLES[name].names)], results.frame(name), obj=name)
+
+
+def test_sums_of_whole_numbers_are_whole_numbers(results: Path) -> None:
+    found = query("select sum(step) as steps, count(*) as n, avg(step) as mean from steps", results)
+    assert found.dtypes.map(str).to_dict() == {"steps": "int64", "n": "int64", "mean": "float64"}
+    assert found["steps"].item() == 20

@@ -87,7 +87,7 @@ class Results:
         with duckdb.connect() as connection:
             for name in ("runs", "metrics"):
                 connection.register(name, self.tables[name])
-            return connection.execute(f"{FINALS} order by all").df()
+            return connection.sql(f"{FINALS} order by all").to_arrow_table().to_pandas()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from zobench.store.reader import Folders, LocatedFiles, has_all_columns, load, locate, results_paths, steadily
 from zobench.store.schema import FINALS, TABLES
 
@@ -29,6 +31,19 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection.execute("load parquet")
     connection.execute("set parquet_can_have_nan = true")
     return connection
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table as a data frame with the types that :func:`zobench.store.read` gives the same columns.
+
+    DuckDB's sums of whole numbers are decimals of 38 digits: they become 64-bit integers, other decimals
+    floats.
+    """
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal(field.type):
+            kind = pa.int64() if field.type.scale == 0 else pa.float64()
+            table = table.set_column(place, field.name, table.column(place).cast(kind))
+    return table.to_pandas()
 
 
 def view_files(connection: Any, name: str, paths: Sequence[Path]) -> None:
@@ -68,7 +83,9 @@ def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFr
                 _check_statement(connection, sql)
                 _close(connection, [p for found in source.files.values() for p in found])
             try:
-                return connection.execute(sql).df()
+                found = connection.sql(sql)
+                # A statement without rows, such as COPY, gives no relation.
+                return frame(pa.table({}) if found is None else found.to_arrow_table())
             except duckdb.IOException as error:
                 _raise_if_gone(source, error)
                 raise
