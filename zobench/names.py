@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 def printable(value: object, *, lines: bool = False) -> str:
     """Text without control, escape and direction characters: terminals obey those. ``lines`` keeps line
-    ends."""
-    kept = "\n" if lines else ""
+    ends and tabs."""
+    kept = "\n\t" if lines else ""
     return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 

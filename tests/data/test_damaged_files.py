@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from zobench.data.files import json_lines, rte_pairs
+from zobench.data.superglue import examples
 
 
 @pytest.mark.parametrize(
@@ -31,3 +32,16 @@ def test_a_corrupt_archive_is_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(body))
     with pytest.raises(ValueError, match=r"rte\.zip: cannot read a\.xml"):
         list(rte_pairs(path, "a.xml"))
+
+
+@pytest.mark.parametrize(
+    ("task", "row"),
+    [
+        ("rte", {"premise": None, "hypothesis": "b", "label": "entailment"}),
+        ("boolq", {"passage": "a", "question": None, "label": True}),
+        ("rte", {"premise": "a", "hypothesis": "b", "label": None}),
+    ],
+)
+def test_a_null_cell_is_named(task: str, row: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="train/7"):
+        list(examples(task, "train/7", row))

@@ -23,7 +23,7 @@ def test_whatever_is_shown_is_printable(value: str) -> None:
     shown = printable(value)
     assert shown.isprintable()
     assert len(shown) == len(value)
-    assert printable(value, lines=True).replace("\n", "").isprintable()
+    assert printable(value, lines=True).translate({9: "", 10: ""}).isprintable()
 
 
 def test_what_is_printable_stays() -> None:

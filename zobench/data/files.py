@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from zobench.data.example import Example
+
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 """Lines that may hold half of a surrogate pair, which no tokenizer and no file takes."""
 
@@ -27,6 +29,13 @@ def check_text(row: Any, place: str) -> None:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise ValueError(f"{place}: a text holds half of a surrogate pair") from error
+
+
+def check_cells(example: Example) -> None:
+    """``ValueError`` where a text of the example is null or no text."""
+    for field, value in example.text.items():
+        if not isinstance(value, str):
+            raise ValueError(f"{example.id}: {field} is {value!r}, not text")
 
 
 def labelled_lines(path: Path, *, encoding: str = "utf-8") -> Iterator[tuple[int, int, str]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from zobench.data import hub
 from zobench.data.example import Example
-from zobench.data.files import json_lines
+from zobench.data.files import check_cells, json_lines
 from zobench.data.locate import data_file
 
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
@@ -91,6 +91,11 @@ def problems(
             )
         )
     try:
-        return [place.read(f"{name}/{split}/{number}", row) for number, row in enumerate(found)]
+        rows = [place.read(f"{name}/{split}/{number}", row) for number, row in enumerate(found)]
+        for row in rows:
+            check_cells(row)
+        return rows
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{name}: a row of {source} has an empty or wrong cell: {error}") from error
     except KeyError as error:
         raise ValueError(f"{name}: rows of {source} have no column {error}") from error

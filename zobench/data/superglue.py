@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from zobench.data.example import Example
-from zobench.data.files import json_lines
+from zobench.data.files import check_cells, json_lines
 from zobench.data.locate import data_file
 from zobench.data.sentences import Pools
 
@@ -45,8 +45,10 @@ def examples(task: str, place: str, row: Mapping[str, Any]) -> Iterator[Example]
     """The labelled examples in one row; ``place`` names the row within its set and becomes part of
     the ids."""
     try:
-        yield from _READERS[task](task, f"{task}/{place}", row)
-    except (KeyError, TypeError, IndexError) as error:
+        for found in _READERS[task](task, f"{task}/{place}", row):
+            check_cells(found)
+            yield found
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise ValueError(f"{task}: row {place} does not have the expected form: {error!r}") from error
 
 
