@@ -292,6 +292,31 @@ def test_headline_counts_and_the_bar_goes_by_forwards(make_run):
     assert board.headline() == f"2/2 done (1 kept), 0 running, 0 failed, {budget} forwards spent"
 
 
+def test_an_interrupted_run_is_neither_failed_nor_made(make_run):
+    job = Job(make_run())
+    board = Board()
+    board.add([job])
+    board.begin(job)
+    board.end(job, Outcome("a", "interrupted", fresh=True, forwards=30))
+    assert board.headline() == "0/1 done, 0 running, 0 failed, 1 interrupted, 30 forwards spent"
+    assert (board.task.completed, board.task.finished) == (30, False)
+
+
+def test_lines_name_the_model_where_the_plan_has_several(make_run):
+    one = make_run()
+    model = one.spec.model.model_copy(update={"name": "other"})
+    other = one.model_copy(update={"spec": one.spec.model_copy(update={"model": model})})
+    board, stream = Board(), io.StringIO()
+    board.add([Job(one)])
+    assert "other" not in board.name(Job(one))
+    board.add([Job(other)])
+    for planned in (one, other):
+        Lines(board, stream).ended(Job(planned), Outcome("a", "done", fresh=True))
+    first, second = stream.getvalue().splitlines()
+    assert f", {one.spec.model.name}, seed 0: done" in first
+    assert ", other, seed 0: done" in second
+
+
 def test_the_time_left_is_that_of_the_pace_so_far(make_run):
     now = [0.0]
     board = Board(bar=Progress(get_time=lambda: now[0], speed_estimate_period=math.inf))

@@ -22,6 +22,8 @@ from zobench.names import printable
 from zobench.runner.jobs import Job, Outcome
 
 _GOOD = ("done", "diverged", "budget")
+_STOPPED = "interrupted"
+"""A run that was asked to stop neither failed nor is done: the next call goes on with it."""
 
 
 @dataclass(slots=True)
@@ -51,8 +53,10 @@ class Board:
     done: int = 0
     kept: int = 0
     failed: int = 0
+    interrupted: int = 0
     spent: int = 0
     running: dict[str, Watched] = field(default_factory=dict)
+    models: set[str] = field(default_factory=set)
     bar: Progress = field(default_factory=_bar)
 
     def __post_init__(self) -> None:
@@ -64,6 +68,7 @@ class Board:
 
     def add(self, jobs: list[Job]) -> None:
         self.jobs += len(jobs)
+        self.models.update(job.planned.spec.model.name for job in jobs)
         self.expected += sum(_weight(job) for job in jobs)
         self.bar.update(self.task.id, total=self.expected)
 
@@ -83,10 +88,11 @@ class Board:
         good = outcome.status in _GOOD
         self.done += good
         self.kept += good and not outcome.fresh
-        self.failed += not good
+        self.interrupted += outcome.status == _STOPPED
+        self.failed += not good and outcome.status != _STOPPED
         if outcome.fresh:
             self.spent += outcome.forwards
-            self.made += _weight(job)
+            self.made += outcome.forwards if outcome.status == _STOPPED else _weight(job)
         else:
             self.expected -= _weight(job)
             # Not by update(), which would forget the pace so far.
@@ -97,6 +103,10 @@ class Board:
         made = self.made + sum(w.forwards for w in list(self.running.values()))
         self.bar.update(self.task.id, completed=made)
 
+    def name(self, job: Job) -> str:
+        """The job as its lines call it: with its model where the plan has several."""
+        return describe(job, model=len(self.models) > 1)
+
     def headline(self) -> str:
         """Counts, and the time left once the pace is known."""
         spent = self.spent + sum(w.forwards for w in list(self.running.values()))
@@ -104,6 +114,7 @@ class Board:
             f"{self.done}/{self.jobs} done" + (f" ({self.kept} kept)" if self.kept else ""),
             f"{len(self.running)} running",
             f"{self.failed} failed",
+            *([f"{self.interrupted} interrupted"] if self.interrupted else []),
             f"{spent} forwards spent",
         ]
         left = self.task.time_remaining
@@ -115,11 +126,12 @@ def _weight(job: Job) -> int:
     return job.planned.spec.budget.forwards + 50
 
 
-def describe(job: Job) -> str:
-    """``mezo on sentiment, seed 0``."""
+def describe(job: Job, *, model: bool = False) -> str:
+    """``mezo on sentiment, seed 0``; with ``model``, ``mezo on sentiment, builtin:nano, seed 0``."""
     spec = job.planned.spec
     trial = " (tuning)" if spec.purpose == "tuning" else ""
-    return printable(f"{job.planned.row} on {spec.task.name}, seed {spec.seed}{trial}")
+    of = f", {spec.model.name}" if model else ""
+    return printable(f"{job.planned.row} on {spec.task.name}{of}, seed {spec.seed}{trial}")
 
 
 class Display(Protocol):
@@ -167,7 +179,10 @@ class Lines:
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         if outcome.fresh:
-            self._say(f"[{self._board.done + self._board.failed}/{self._board.jobs}] {line_of(job, outcome)}")
+            self._say(
+                f"[{self._board.done + self._board.failed}/{self._board.jobs}] "
+                f"{line_of(self._board.name(job), outcome)}"
+            )
 
     def refresh(self) -> None:
         if time.monotonic() - self._last >= self.EVERY_SECONDS:
@@ -181,11 +196,11 @@ class Lines:
         print(text, file=self._stream, flush=True)
 
 
-def line_of(job: Job, outcome: Outcome) -> str:
+def line_of(name: str, outcome: Outcome) -> str:
     """One finished run in one line."""
     value = "" if outcome.primary is None else f"  {outcome.primary:.3f}"
     reason = f"  {printable(outcome.error[:160])}" if outcome.error else ""
-    return f"{describe(job)}: {outcome.status}{value}{reason}"
+    return f"{name}: {outcome.status}{value}{reason}"
 
 
 class Live:
@@ -202,7 +217,7 @@ class Live:
     def ended(self, job: Job, outcome: Outcome) -> None:
         if outcome.fresh:
             style = "" if outcome.status == "done" else "red"
-            self._console.print(Text(line_of(job, outcome), style=style))
+            self._console.print(Text(line_of(self._board.name(job), outcome), style=style))
 
     def refresh(self) -> None:
         """Redrawn by its own thread."""
@@ -218,5 +233,5 @@ class Live:
             budget = watched.job.planned.spec.budget.forwards
             loss = "" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
             metric = "" if watched.metric is None else f"{watched.metric:.3f}"
-            table.add_row(Text(describe(watched.job)), f"{watched.forwards}/{budget}", loss, metric)
+            table.add_row(Text(self._board.name(watched.job)), f"{watched.forwards}/{budget}", loss, metric)
         return Group(self._board.bar.get_renderable(), Text(self._board.headline()), table)

@@ -26,7 +26,7 @@ from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
-from zobench.runner.progress import Board, Display, describe, display_for
+from zobench.runner.progress import Board, Display, display_for
 from zobench.runner.studies import StudyDriver
 from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
@@ -200,7 +200,7 @@ class _Conductor:
         self.known.learn(job.planned.spec, outcome.digests)
         self.record.ended(job.key, outcome.run_id)
         if outcome.status in ("failed", "out_of_memory"):
-            self.summary.failed.append((describe(job), outcome.error))
+            self.summary.failed.append((self.board.name(job), outcome.error))
             if self.fail_fast:
                 self._stop()
         if outcome.fresh and outcome.primary is not None and self.summary.first_seconds is None:
@@ -234,7 +234,7 @@ class _Conductor:
             return
         message = f"a run of {follower.row!r} ended {outcome.status} without a distance to follow"
         job = self._job(follower.template)
-        self.summary.failed.append((describe(job), message))
+        self.summary.failed.append((self.board.name(job), message))
         self._record_failure(job, message)
 
     def _finals(self, driver: StudyDriver) -> None:
@@ -242,7 +242,7 @@ class _Conductor:
             planned, record, forwards = driver.finals()
         except ValueError as error:
             for template in driver.study.final_templates:
-                self.summary.failed.append((describe(self._job(template)), str(error)))
+                self.summary.failed.append((self.board.name(self._job(template)), str(error)))
                 self._record_failure(self._job(template), str(error))
             return
         jobs = [self._job(p, record, forwards) for p in planned]
