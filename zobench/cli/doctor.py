@@ -21,7 +21,6 @@ CORE = [
     "pandas",
     "pyarrow",
     "numba",
-    "peft",
     "duckdb",
     "optuna",
     "plotly",
