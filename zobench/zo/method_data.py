@@ -23,9 +23,9 @@ from typing import Any, Literal, Protocol
 Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivatives", "separate-gradients"]
 """What a card may name.
 
-- ``anchor-batches``: minibatches beside the step's own (``Supplies.anchor``).
-- ``length-split``: minibatches of the long and of the short rows (``Supplies.by_length``).
-- ``calibration``: minibatches before the first step (``Supplies.calibration``).
+- ``anchor-batches``: minibatches beside the step's own (``MethodData.anchor``).
+- ``length-split``: minibatches of the long and of the short rows (``MethodData.by_length``).
+- ``calibration``: minibatches before the first step (``MethodData.calibration``).
 - ``forward-derivatives``: a model whose operations have them (attention ``eager``).
 - ``separate-gradients``: an objective of two terms (:mod:`zobench.zo.separate`); without them it sees one.
 """
