@@ -9,8 +9,13 @@ import pandas as pd
 import pytest
 
 from zobench.metrics import paired, power, ranking
-from zobench.metrics.arrays import comparable, settled
+from zobench.metrics.arrays import comparable, settled, variance
+from zobench.metrics.curves import time_to_target
 from zobench.metrics.intervals import stratified_groups
+from zobench.report.ranking import first_shares
+from zobench.report.tuning import within_noise
+from zobench.studies.robustness import stored_interval
+from zobench.suite.tuning import Trial, _within_noise
 
 N = 200
 """Test examples: accuracies are whole counts over it."""
@@ -44,6 +49,21 @@ def test_constant_differences_are_never_significant_at_three_seeds() -> None:
     assert np.ptp(settled(a - b), axis=1).max() == 0.0
     for i in np.flatnonzero(spread)[:300]:
         assert paired.compare_groups([a[i]], [b[i]]).p == 0.25
+
+
+@pytest.mark.parametrize("seeds", [3, 7, 10, 20])
+def test_the_mean_of_equal_differences_leaves_no_spread(seeds: int) -> None:
+    """Of seven equal numbers it may miss them by its last bit: 15 of 199 differences had p < 1e-80."""
+    for shift in np.arange(1, N) / N:
+        a, b = np.full(seeds, 0.5 + shift), np.full(seeds, 0.5)
+        assert variance(a - b) == 0.0
+        found = paired.compare_groups([a], [b])
+        assert found.difference.stderr == 0.0
+        assert np.isnan(found.effect)
+        assert found.p > 1e-5
+        (many,) = paired.compare_many(a[None, None], b[None, None])
+        assert many.difference.stderr == 0.0
+    assert paired.compare_groups([np.full(seeds, 0.5)], [np.full(seeds, 0.5)]).p == 1.0
 
 
 def test_a_spread_of_one_example_is_kept_to_the_bit() -> None:
@@ -83,3 +103,48 @@ def test_equal_scores_share_a_rank_in_the_critical_difference() -> None:
     ]
     found = ranking.critical_difference(pd.DataFrame(rows))
     assert found.mean_ranks == {"a": 1.5, "b": 1.5, "c": 3.0}
+
+
+def test_equal_differences_of_seeds_have_no_two_stage_spread() -> None:
+    """Every example of three seeds changes by the same share of a third: means that differ by rounding."""
+    third = [np.full(10, x) for x in (0.7 - 0.6, 0.8 - 0.7, 0.9 - 0.8)]
+    assert len({g.mean() for g in third}) > 1, "the seeds hold the case"
+    found = paired.paired_bootstrap_groups(third, resamples=50)
+    assert found.stderr == 0.0
+    assert found.low == found.value == found.high
+    assert paired.paired_bootstrap_groups(third[:1], resamples=50).stderr == 0.0
+
+
+def test_equal_values_are_ties_in_the_probability_of_improvement() -> None:
+    found = paired.compare_groups([np.array([0.1 + 0.2, 0.3])], [np.array([0.3, 0.3])])
+    assert found.improvement == 0.5
+
+
+def test_a_target_computed_from_means_is_met_by_the_value_it_stands_for() -> None:
+    target = 0.1 + 0.9 * (0.9 - 0.1)
+    assert target > 0.82, "the target holds the case"
+    assert time_to_target([0, 10], [0.1, 0.82], target).reached
+    assert not time_to_target([0, 10], [0.1, 0.815], target).reached
+    assert time_to_target([0, 10], [0.9, 0.3], 0.1 + 0.2 - 1e-16, higher=False).reached
+
+
+def test_rows_that_tie_share_the_first_place() -> None:
+    values = {"a": {"t": np.array([0.1 + 0.2, 0.5])}, "b": {"t": np.array([0.3, 0.5])}}
+    assert first_shares(values, ["a", "b"], higher=True) == {"a": 0.5, "b": 0.5}
+    assert first_shares(values, ["b", "a"], higher=False) == {"a": 0.5, "b": 0.5}
+
+
+def test_trials_with_equal_totals_are_within_noise_of_each_other() -> None:
+    one, other = {"0": 0.1 + 0.2, "1": 0.1 + 0.2}, {"0": 0.3, "1": 0.3}
+    assert one["0"] > other["0"], "the scores hold the case"
+    assert within_noise(one, other)
+    assert within_noise(other, one)
+    assert not within_noise({"0": 0.7, "1": 0.8}, {"0": 0.6, "1": 0.7})
+    ranked = [Trial({}, (0.1 + 0.2, 0.1 + 0.2)), Trial({}, (0.3, 0.3))]
+    assert _within_noise(ranked) is True
+
+
+def test_an_interval_read_back_from_its_ends_has_no_spread_of_rounding() -> None:
+    found = stored_interval(0.1, 0.1 - 2e-17, 0.1 + 1e-17, 3)
+    assert found.stderr == 0.0
+    assert stored_interval(0.1, 0.05, 0.15, 3).stderr > 0.01

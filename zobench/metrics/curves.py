@@ -59,7 +59,9 @@ def time_to_target(
     ``linear`` the crossing between it and the one before.
     """
     xs, ys = _curve(x, y)
-    met = ys >= target if higher else ys <= target
+    # A target computed from means may miss the value that it stands for by its last bit.
+    gap = np.round(ys - target, 12)
+    met = gap >= 0 if higher else gap <= 0
     run = 0
     for i, ok in enumerate(met):
         run = run + 1 if ok else 0

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from zobench.metrics.arrays import Floats, settled
+from zobench.metrics.arrays import Floats, settled, variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +100,13 @@ def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
     """
     if len({len(g) for g in groups}) == 1 and len(groups[0]) > 1:
         return _equal_error(settled(np.stack(groups)))
-    groups = [settled(g) for g in groups]
     several = [g for g in groups if len(g) > 1]
     if not several:
         return float("nan"), 0.0
-    pooled = sum(((g - g.mean()) ** 2).sum() for g in several) / sum(len(g) - 1 for g in several)
-    variance = np.array([g.var(ddof=1) if len(g) > 1 else pooled for g in groups])
+    found = [(len(g) - 1, float(variance(g))) for g in several]
+    pooled = sum(free * v for free, v in found) / sum(free for free, _ in found)
     size = np.array([len(g) for g in groups])
-    parts = variance / size
+    parts = np.array([variance(g) if len(g) > 1 else pooled for g in groups]) / size
     total = parts.sum()
     if total <= 0:
         return 0.0, float(sum(len(g) - 1 for g in several))
@@ -120,11 +119,11 @@ def stratified_error(groups: Sequence[Floats]) -> tuple[float, float]:
 def _equal_error(values: Floats) -> tuple[float, float]:
     """The same for as many seeds on every task: shape (tasks, seeds), in two array operations."""
     tasks, n = values.shape
-    variance = values.var(axis=1, ddof=1)
-    total = float(variance.sum())
+    spread = variance(values)
+    total = float(spread.sum())
     if total <= 0:
         return 0.0, float(tasks * (n - 1))
-    df = (n - 1) * total**2 / float((variance**2).sum())
+    df = (n - 1) * total**2 / float((spread**2).sum())
     return float(np.sqrt(total / n)) / tasks, df
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from scipy import special, stats
 
-from zobench.metrics.arrays import Floats, settled
+from zobench.metrics.arrays import Floats, settled, variance
 from zobench.metrics.intervals import Interval, stratified_error, stratified_groups
 
 EXACT_PAIRS = 12
@@ -123,11 +123,11 @@ def compare_many(a: Floats, b: Floats, *, level: float = 0.95) -> list[Compariso
     difference = settled(a - b)
     _, tasks, n = difference.shape
     alone = np.full(len(a), n < 2 or tasks * n <= EXACT_PAIRS)
-    variance = difference.var(axis=2, ddof=1) if n > 1 else np.zeros(difference.shape[:2])
-    total = variance.sum(axis=1)
+    each = variance(difference) if n > 1 else np.zeros(difference.shape[:2])
+    total = each.sum(axis=1)
     alone |= total <= 0
     spread = np.where(alone, 1.0, total)
-    df = (n - 1) * spread**2 / np.where(alone, 1.0, (variance**2).sum(axis=1))
+    df = (n - 1) * spread**2 / np.where(alone, 1.0, (each**2).sum(axis=1))
     mean, stderr = difference.mean(axis=2).mean(axis=1), np.sqrt(spread / n) / tasks
     half = special.stdtrit(df, 0.5 + level / 2) * stderr
     p = 2 * special.stdtr(df, -np.abs(mean / stderr))
@@ -232,13 +232,14 @@ def paired_bootstrap_groups(
         draws = [g[generator.integers(0, len(g), (resamples, len(g)))].mean(axis=1) for g in groups]
         inner = np.stack(draws, axis=1) - means
     if k == 1:
-        stderr, df, method = float(inner.std(ddof=1)), np.inf, "bootstrap over examples of one seed"
+        stderr, df = float(np.sqrt(variance(inner[:, 0]))), np.inf
+        method = "bootstrap over examples of one seed"
     else:
         wide = means.mean() + (means - means.mean()) * np.sqrt(k / (k - 1))
         draw = generator.integers(0, k, (resamples, k))
         outer = wide[draw] + np.take_along_axis(inner, draw, axis=1)
         stderr, df, method = (
-            float(outer.mean(axis=1).std(ddof=1)),
+            float(np.sqrt(variance(outer.mean(axis=1)))),
             k - 1,
             "two-stage bootstrap over seeds and examples",
         )
@@ -266,9 +267,9 @@ def hedges_g(groups: Sequence[Floats]) -> float:
     if df < 1:
         return float("nan")
     if len({len(g) for g in arrays}) == 1:
-        pooled = np.sqrt(np.stack(arrays).var(axis=1, ddof=1).mean())
+        pooled = np.sqrt(variance(np.stack(arrays)).mean())
     else:
-        pooled = np.sqrt(sum(((g - g.mean()) ** 2).sum() for g in arrays) / df)
+        pooled = np.sqrt(sum((len(g) - 1) * variance(g) for g in arrays if len(g) > 1) / df)
     if pooled == 0:
         return float("nan")
     correction = 1 - 3 / (4 * df - 1) if df > 1 else 1.0
@@ -277,4 +278,5 @@ def hedges_g(groups: Sequence[Floats]) -> float:
 
 def _beats(x: Floats, y: Floats) -> float:
     """Share of (run of x, run of y) that x wins, ties half; seeds are the last axis."""
-    return float(0.5 + 0.5 * np.sign(x[..., :, None] - y[..., None, :]).mean())
+    gaps = np.round(x[..., :, None] - y[..., None, :], 12)
+    return float(0.5 + 0.5 * np.sign(gaps).mean())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from zobench.metrics.arrays import Floats, settled
+from zobench.metrics.arrays import Floats, settled, variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def seeds_to_separate(
         raise ValueError("a power estimate needs at least two common seeds on every task")
     seeds = min(len(g) for g in arrays)
     difference = float(np.mean([g.mean() for g in arrays]))
-    variances = np.array([g.var(ddof=1) for g in arrays])
+    variances = np.array([variance(g) for g in arrays])
     now = paired_power(difference, variances, seeds, alpha)
     if now >= target:
         return Power(now, seeds, 0, target, limit)

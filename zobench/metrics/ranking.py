@@ -81,12 +81,13 @@ def critical_difference(
     k, n = wide.shape[1], len(wide)
     if k < 2 or n < 1:
         raise ValueError(f"critical difference: {k} rows and {n} common blocks, needs two rows and one block")
-    ranks = stats.rankdata((-1 if higher else 1) * np.round(wide.to_numpy(), 12), axis=1).mean(axis=0)
+    values = np.round(wide.to_numpy(dtype=float), 12)
+    ranks = stats.rankdata((-1 if higher else 1) * values, axis=1).mean(axis=0)
     by_rank = sorted(zip(map(str, wide.columns), map(float, ranks), strict=True), key=lambda item: item[1])
     q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
     p = float("nan")
     if k > 2 and n > 1:
-        p = float(stats.friedmanchisquare(*wide.to_numpy().T).pvalue)
+        p = float(stats.friedmanchisquare(*values.T).pvalue)
     return CriticalDifference(dict(by_rank), q * float(np.sqrt(k * (k + 1) / (6 * n))), p, n)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-from scipy import special
 
+from zobench.metrics.intervals import stratified_groups
 from zobench.report.lines import Line, chart
 from zobench.report.source import Source
 from zobench.report.tables import labels
@@ -49,7 +49,6 @@ def _points(part: pd.DataFrame) -> tuple[tuple[float, float, float], ...]:
     found = []
     groups: Any = part.drop_duplicates(["run_id", "x"]).groupby("x", sort=True)["value"]
     for x, values in groups:
-        n = len(values)
-        half = special.stdtrit(n - 1, 0.975) * values.std() / n**0.5 if n > 1 else float("nan")
-        found.append((float(x), float(values.mean()), float(half)))
+        interval = stratified_groups([values.to_numpy(dtype=float)])
+        found.append((float(x), interval.value, interval.half))
     return tuple(found)

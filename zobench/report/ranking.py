@@ -163,8 +163,8 @@ def _comparisons(values: Values, order: list[str]) -> list[paired.Comparison]:
 
 
 def first_shares(values: Values, order: list[str], higher: bool, resamples: int = 2000) -> dict[str, float]:
-    """Share of bootstrap resamples of seeds in which a row has the best mean; the same seeds are drawn for
-    all rows.
+    """Share of bootstrap resamples of seeds in which a row has the best mean, divided among rows that tie;
+    the same seeds are drawn for all rows.
     """
     if len(order) < 2:
         return {}
@@ -177,8 +177,10 @@ def first_shares(values: Values, order: list[str], higher: bool, resamples: int 
         n = len(g)
         wide = g.mean(axis=0) + (g - g.mean(axis=0)) * np.sqrt(n / (n - 1))
         total += wide[generator.integers(0, n, (resamples, n))].mean(axis=1)
-    best = total.argmax(axis=1) if higher else total.argmin(axis=1)
-    return {r: float((best == i).mean()) for i, r in enumerate(order)}
+    total = np.round(total / len(groups), 12)
+    best = total == (total.max(axis=1, keepdims=True) if higher else total.min(axis=1, keepdims=True))
+    shares = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return {r: float(shares[i]) for i, r in enumerate(order)}
 
 
 def _standing(row: str, mine: pd.DataFrame, values: Values, ranked: bool, **more: object) -> Standing:

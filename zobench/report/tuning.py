@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from zobench.metrics.arrays import comparable, settled, variance
 from zobench.report.source import Source
 
 SELECTION = "selection_score"
@@ -80,7 +81,7 @@ def _row(name: str, label: str, runs: pd.DataFrame, metric: str | None, goal: st
         key=lambda t: (
             -t["budget"],
             t["mean"] is None or t["lost"] > 0,
-            (1 if goal == "min" else -1) * (t["mean"] or 0.0),
+            (1 if goal == "min" else -1) * comparable(t["mean"] or 0.0),
             json.dumps(t["params"], sort_keys=True),
         )
     )
@@ -119,10 +120,10 @@ def flags(trials: list[dict[str, Any]], varied: list[str]) -> list[str]:
 
 def within_noise(first: dict[str, float], second: dict[str, float]) -> bool:
     """Whether the mean paired difference is at most its standard error; never with fewer than two seeds."""
-    differences = np.array([first[s] - second[s] for s in sorted(set(first) & set(second))])
+    differences = settled(np.array([first[s] - second[s] for s in sorted(set(first) & set(second))]))
     if len(differences) < 2:
         return False
-    return bool(abs(differences.mean()) <= differences.std(ddof=1) / np.sqrt(len(differences)))
+    return bool(abs(differences.mean()) <= np.sqrt(variance(differences) / len(differences)))
 
 
 def _params(text: str) -> dict[str, Any]:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from zobench.metrics.intervals import Interval
+from zobench.metrics.arrays import ABSOLUTE
+from zobench.metrics.intervals import Interval, stratified_groups
 from zobench.metrics.verdicts import Verdict, Word, judge
 from zobench.studies import committed, markdown
 from zobench.studies.robustness_results import ENDINGS, NAME, SHARES
@@ -86,7 +87,8 @@ def stored_interval(value: float, low: float, high: float, seeds: int) -> Interv
     """The two-stage interval again, whose standard error is not in the file: half its width is t times it,
     with seeds - 1 degrees of freedom (normal with one seed). One end may have been cut at -1 or 1."""
     df = seeds - 1 if seeds > 1 else np.inf
-    stderr = max(high - value, value - low) / float(special.stdtrit(df, 0.975))
+    half = max(high - value, value - low)
+    stderr = 0.0 if half <= ABSOLUTE else half / float(special.stdtrit(df, 0.975))
     return Interval(value, low, high, stderr, df, seeds, 0.95, "two-stage bootstrap, from its ends")
 
 
@@ -214,8 +216,8 @@ def _mean(values: pd.Series[float]) -> str:
     n = len(values)
     if n < 2:
         return "–" if not n else f"{100 * values.iloc[0]:.1f}"
-    half = special.stdtrit(n - 1, 0.975) * values.std() / np.sqrt(n)
-    return f"{100 * values.mean():.1f} ± {100 * half:.1f}"
+    found = stratified_groups([np.asarray(values, dtype=float)])
+    return f"{100 * found.value:.1f} ± {100 * found.half:.1f}"
 
 
 def main() -> None:

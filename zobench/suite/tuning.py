@@ -148,7 +148,8 @@ class Tuner:
         """Trials at this budget with a score, best first, the earlier of two equals first."""
         sign = 1.0 if self._study.goal == "max" else -1.0
         eligible = [t for t in self._trials if t.score is not None and t.forwards == forwards]
-        return sorted(eligible, key=lambda t: -sign * (t.score or 0.0))
+        # Equal totals of other scores have means that differ in their last bit: they are equal here.
+        return sorted(eligible, key=lambda t: -sign * round(t.score or 0.0, 12))
 
     def tell(self, params: dict[str, Any], scores: Sequence[float | None]) -> None:
         """Record the validation scores of the oldest setting without scores, one per tuning seed."""
@@ -182,7 +183,7 @@ def _within_noise(ranked: list[Trial]) -> bool | None:
     if len(ranked) < 2 or len(ranked[0].scores) < 2:
         return None
     pairs = zip(ranked[0].scores, ranked[1].scores, strict=True)
-    differences = [a - b for a, b in pairs if a is not None and b is not None]
+    differences = [round(a - b, 12) for a, b in pairs if a is not None and b is not None]
     return abs(fmean(differences)) <= stdev(differences) / math.sqrt(len(differences))
 
 
