@@ -1,0 +1,302 @@
+"""What a zeroth-order step costs beside the forward passes that it needs: ``python benchmarks/step.py``.
+
+Every case is a step of a method in a mode, on a causal model with random weights of a stated shape or on a
+model from a folder. The reference is the same forward pass without this library: inference mode, no mask,
+logits of the last position only, the same loss. Beside the cases runs the loop that MeZO's step is published
+as (in plain torch: reseed, draw and add, tensor by tensor). One repetition times the reference and then every
+case, each once; a ratio is a case's time over (its forward passes x the reference's time) within one
+repetition.
+
+Updates are on, the learning rate is above 0, and the benchmark ends with an error where a step leaves the
+weights unchanged. Times are CPU seconds of the process (wall-clock on a GPU and where ``--wall`` says so).
+
+    python benchmarks/step.py                                  # the table: 135M shape, 8 x 32, float32
+    python benchmarks/step.py --dtype bfloat16 --sizes 8x32 16x64 --out step.parquet
+    python benchmarks/step.py --cases lozo:factored fzoo:batched --layers 4 --repeats 3
+    python benchmarks/step.py --model FOLDER --space lora --cases mezo:snapshot
+
+Needs torch, transformers and ``zobench.zo``; pyarrow for ``--out``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zobench.plugins import lookup
+from zobench.zo import Engine, Objective, build_space
+from zobench.zo.space import ParameterSpace
+
+SHAPES = {
+    "2m": {"layers": 4, "width": 128, "heads": 4, "groups": 2, "inner": 384, "vocabulary": 8192},
+    "22m": {"layers": 12, "width": 288, "heads": 6, "groups": 2, "inner": 768, "vocabulary": 32768},
+    "135m": {"layers": 30, "width": 576, "heads": 9, "groups": 3, "inner": 1536, "vocabulary": 49152},
+    "360m": {"layers": 32, "width": 960, "heads": 15, "groups": 5, "inner": 2560, "vocabulary": 49152},
+    "1.3b": {"layers": 24, "width": 2048, "heads": 32, "groups": 32, "inner": 5504, "vocabulary": 50272},
+}
+"""Llama shapes with tied embeddings; 135m and 360m are those of SmolLM2."""
+
+CONFIGS: dict[str, dict[str, Any]] = {
+    "mezo": {"lr": 1e-6},
+    "lozo": {"lr": 1e-6},
+    "fzoo": {"lr": 1e-6},
+    "eggroll": {"lr": 1e-5, "population": 8},
+}
+"""Parameters other than the defaults; rates at which random weights move and stay finite."""
+
+CASES = {
+    "full": (
+        "mezo:loop",
+        "mezo:snapshot",
+        "mezo:streamed",
+        "mezo:in-place-fused",
+        "fzoo:snapshot",
+        "fzoo:batched",
+        "lozo:snapshot",
+        "lozo:factored",
+    ),
+    "lora": ("mezo:snapshot", "fzoo:snapshot", "fzoo:batched"),
+    "prefix": ("mezo:snapshot", "fzoo:snapshot"),
+}
+"""Cases of the table by space."""
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def model(arguments: argparse.Namespace) -> nn.Module:
+    """The model from its folder, or one of the stated shape with random weights."""
+    from transformers import AutoModelForCausalLM, LlamaConfig
+
+    dtype = getattr(torch, arguments.dtype)
+    if arguments.model is not None:
+        return AutoModelForCausalLM.from_pretrained(arguments.model, dtype=dtype).to(arguments.device).eval()
+    shape = {**SHAPES[arguments.shape], **({"layers": arguments.layers} if arguments.layers else {})}
+    config = LlamaConfig(
+        vocab_size=shape["vocabulary"],
+        hidden_size=shape["width"],
+        intermediate_size=shape["inner"],
+        num_hidden_layers=shape["layers"],
+        num_attention_heads=shape["heads"],
+        num_key_value_heads=shape["groups"],
+        tie_word_embeddings=True,
+        max_position_embeddings=4096,
+    )
+    torch.manual_seed(0)
+    return AutoModelForCausalLM.from_config(config, dtype=dtype).to(arguments.device).eval()
+
+
+def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
+    """Cross-entropy of the token after the last position, float32."""
+    ids, labels = batch
+    logits = module(input_ids=ids, logits_to_keep=1, use_cache=False).logits[:, -1]
+    return nn.functional.cross_entropy(logits.float(), labels)
+
+
+def reference(module: nn.Module, batch: Batch) -> float:
+    """One forward pass."""
+    with torch.inference_mode():
+        return float(loss(module, batch))
+
+
+@torch.no_grad()
+def published_loop(module: nn.Module, batch: Batch, seed: int, lr: float, epsilon: float = 1e-3) -> None:
+    """A MeZO step as arithmetic on the weights, z drawn anew four times from the reseeded generator."""
+    parameters = list({id(p): p for p in module.parameters()}.values())
+
+    def move(scale: float) -> None:
+        torch.manual_seed(seed)
+        for p in parameters:
+            z = torch.normal(mean=0.0, std=1.0, size=p.shape, device=p.device, dtype=p.dtype)
+            p.data = p.data + scale * epsilon * z
+
+    move(1.0)
+    plus = reference(module, batch)
+    move(-2.0)
+    minus = reference(module, batch)
+    move(1.0)
+    slope = (plus - minus) / (2 * epsilon)
+    torch.manual_seed(seed)
+    for p in parameters:
+        z = torch.normal(mean=0.0, std=1.0, size=p.shape, device=p.device, dtype=p.dtype)
+        p.data = p.data - lr * slope * z
+
+
+class Case:
+    """One method in one mode on the shared model.
+
+    Attributes:
+        name: ``method:mode``.
+        forwards: forward passes of a step.
+        step: takes one step; returns whether it was not refused.
+    """
+
+    def __init__(self, name: str, space: ParameterSpace, batch: Batch, arguments: argparse.Namespace) -> None:
+        self.name, self.space = name, space
+        method, _, mode = name.partition(":")
+        if mode == "loop":
+            if method != "mezo" or arguments.space != "full":
+                raise SystemExit("the published loop is MeZO's, in the full space")
+            self.forwards, self.step = 2.0, self._loop(batch)
+            return
+        fused = mode.endswith("-fused")
+        engine = Engine(mode=mode.removesuffix("-fused"), fused=fused, precision=arguments.precision)
+        cls = lookup("methods", method)
+        config = cls.Config(**CONFIGS.get(method, {}))
+        optimizer = cls(config, space, seed=0, engine=engine)
+        objective = Objective(space.module, loss, inference=True)
+        objective.set_batch(batch, sequences=batch[0].shape[0], tokens=batch[0].numel())
+        self.forwards = cls.cost(config).forwards_per_step
+        self.step = lambda: bool(optimizer.step(objective).moved)
+
+    def _loop(self, batch: Batch) -> Callable[[], bool]:
+        counter = iter(range(1 << 30))
+
+        def step() -> bool:
+            published_loop(self.space.module, batch, next(counter), CONFIGS["mezo"]["lr"])
+            return True
+
+        return step
+
+    def warm_up(self) -> None:
+        """One step outside the clock; an error where it is refused or changes no weight."""
+        before = self.space.snapshot()
+        moved = self.step()
+        if not moved or all(torch.equal(self.space.entries(name), old) for name, old in before.items()):
+            raise SystemExit(f"{self.name}: the step left the weights unchanged")
+        self.space.restore(before)
+
+
+def clock(arguments: argparse.Namespace) -> float:
+    if arguments.device == "cuda":
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.perf_counter() if arguments.wall else time.process_time()
+
+
+def timed(work: Callable[[], object], arguments: argparse.Namespace) -> float:
+    """Seconds of one call."""
+    start = clock(arguments)
+    work()
+    return clock(arguments) - start
+
+
+def minibatch(vocabulary: int, rows: int, length: int, device: str) -> Batch:
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(0, vocabulary, (rows, length), generator=generator)
+    labels = torch.randint(0, vocabulary, (rows,), generator=generator)
+    return ids.to(device), labels.to(device)
+
+
+def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any]]:
+    """A row for the reference and for every case."""
+    rows, length = (int(part) for part in size.split("x"))
+    module = model(arguments)
+    # The same parameters in modules without the space's hooks: what the reference runs.
+    bare = copy.deepcopy(module, {id(p): p for p in module.parameters()})
+    parameters = sum(p.numel() for p in module.parameters())
+    batch = minibatch(int(module.config.vocab_size), rows, length, arguments.device)  # type: ignore[union-attr, arg-type]
+    space = build_space(arguments.space, {}, module)
+    cases = [Case(name, space, batch, arguments) for name in arguments.cases or CASES[arguments.space]]
+    reference(bare, batch)
+    kept = space.snapshot()
+    for case in cases:
+        case.warm_up()
+    times: dict[str, list[float]] = {}
+    for _ in range(arguments.repeats):
+        times.setdefault("forward", []).append(timed(lambda: reference(bare, batch), arguments))
+        for case in cases:
+            times.setdefault(case.name, []).append(timed(case.step, arguments))
+            space.restore(kept)
+    forwards = {"forward": 1.0, **{case.name: case.forwards for case in cases}}
+    base = times["forward"]
+    for name, seconds in times.items():
+        ratios = [t / (forwards[name] * b) for t, b in zip(seconds, base, strict=True)]
+        extra = statistics.median(t - forwards[name] * b for t, b in zip(seconds, base, strict=True))
+        low, median, high = quartiles(ratios)
+        yield {
+            "case": name,
+            "space": arguments.space,
+            "size": size,
+            "dtype": arguments.dtype,
+            "parameters": parameters,
+            "forwards": forwards[name],
+            "repeats": arguments.repeats,
+            "seconds": statistics.median(seconds),
+            "ratio_low": low,
+            "ratio": median,
+            "ratio_high": high,
+            "ns_per_parameter": 1e9 * extra / parameters,
+        }
+
+
+def quartiles(values: list[float]) -> tuple[float, float, float]:
+    if len(values) < 2:
+        return (values[0],) * 3
+    low, median, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low, median, high
+
+
+def processor() -> dict[str, str]:
+    """Model name, vector flags and torch's level."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in text.splitlines())}
+    flags = [f for f in facts.get("flags", "").split() if f.startswith(("avx", "amx", "fma", "f16c"))]
+    return {
+        "processor": facts.get("model name", platform.processor()),
+        "flags": " ".join(flags),
+        "level": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    add = parser.add_argument
+    add("--model", type=Path, help="a model folder; otherwise random weights of --shape")
+    add("--shape", choices=SHAPES, default="135m")
+    add("--layers", type=int, help="another number of layers than the shape's")
+    add("--sizes", nargs="+", default=["8x32"], help="rows x tokens")
+    add("--dtype", choices=("float32", "bfloat16", "float16"), default="float32")
+    add("--space", choices=CASES, default="full")
+    add("--precision", default="auto")
+    add("--cases", nargs="+", help="method:mode; mezo:loop is the published loop")
+    add("--repeats", type=int, default=7)
+    add("--threads", type=int, default=1)
+    add("--device", default="cpu", choices=("cpu", "cuda"))
+    add("--wall", action="store_true", help="wall-clock instead of CPU time")
+    add("--out", type=Path, help="a parquet file for the rows")
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse()
+    torch.set_num_threads(arguments.threads)
+    machine = processor()
+    print(" | ".join([f"torch {torch.__version__}, {arguments.threads} thread(s)", *machine.values()]))
+    rows = []
+    print(f"{'case':<22}{'size':>7}{'dtype':>10}{'seconds':>9}{'ratio':>7}  quartiles    ns/parameter extra")
+    for size in arguments.sizes:
+        for row in measured(arguments, size):
+            rows.append({**row, **machine, "threads": arguments.threads, "torch": torch.__version__})
+            print(
+                f"{row['case']:<22}{size:>7}{row['dtype']:>10}{row['seconds']:>9.3f}{row['ratio']:>7.2f}"
+                f"  {row['ratio_low']:.2f}-{row['ratio_high']:.2f}  {row['ns_per_parameter']:>9.2f}",
+                flush=True,
+            )
+    if arguments.out is not None:
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
