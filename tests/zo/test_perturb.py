@@ -267,3 +267,28 @@ def test_streamed_displaces_a_part_of_the_tensors_and_watches_each_at_its_first_
     bound.loss(objective, *bound.along(blocks, seeds["inner.weight"], 0.1))
     with pytest.raises(ValueError, match=r"'outer.weight' is used outside"):
         bound.loss(objective, *bound.along(blocks, seeds["outer.weight"], 0.1))
+
+
+@pytest.mark.parametrize("mode", ["streamed", "factored"])
+def test_what_stands_in_for_a_weight_asks_for_a_gradient_as_it_does(mode: str) -> None:
+    """torch chooses the product by that: other bits and, in bfloat16, a hundred times the time elsewhere."""
+    torch.manual_seed(0)
+    hidden, module = torch.randn(8, 32, 64)[:, -1:], nn.Linear(64, 300, bias=False)
+    seen: list[bool] = []
+
+    def loss(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        return module(x).square().mean()
+
+    module.register_forward_hook(lambda m, args, out: seen.append(m.weight.requires_grad))
+    objective = Objective(module, loss, inference=True)
+    objective.set_batch(hidden, sequences=8, tokens=8)
+    space = build_space("full", {}, module)
+    for asks in (True, False):
+        module.requires_grad_(asks)
+        losses = []
+        for chosen in ("snapshot", mode):
+            bound = Engine(mode=chosen).bind(space, 0)
+            losses.append(bound.loss(objective, Along(bound.gaussian(), 4, 1e-2)))
+        assert losses[0] == losses[1]
+        assert seen == [asks, asks]
+        seen.clear()

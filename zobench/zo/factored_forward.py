@@ -60,7 +60,10 @@ class Factored(Streamed):
         self._terms[id(module)] = terms
         rest = {k: n for k, n in local.items() if k != "weight"}
         # An alias, read as an attribute: the watch then sees uses outside the module's forward only.
-        return {"weight": module.weight.data, **super().replaced(module, rest, point, args)}
+        return {
+            "weight": self.standing(module, "weight", module.weight.data),
+            **super().replaced(module, rest, point, args),
+        }
 
     def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
         terms = self._terms.pop(id(module), None)

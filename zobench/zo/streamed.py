@@ -119,7 +119,18 @@ class Streamed(Perturbation):
     ) -> dict[str, torch.Tensor]:
         """What stands in for the module's parameters while it computes: ``local`` maps its own names to the
         space's, ``args`` are its inputs."""
-        return {k: self.space.whole(n, self.values(n, point)) for k, n in local.items()}
+        return {
+            k: self.standing(module, k, self.space.whole(n, self.values(n, point))) for k, n in local.items()
+        }
+
+    def standing(self, module: nn.Module, own: str, values: torch.Tensor) -> torch.Tensor:
+        """``values`` as they stand in for the module's parameter ``own``."""
+        # torch multiplies by a weight that asks for a gradient in one call and by another row by row: on the
+        # last position of a sequence (a slice, as heads get it) that has other last bits, and in bfloat16 on
+        # a CPU it takes a hundred times as long.
+        parameter = module._parameters[own]
+        assert parameter is not None
+        return values.requires_grad_(parameter.requires_grad)
 
     def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
         """What the module returns in place of ``output``; ``None``: that. ``output`` is ``None`` where it
