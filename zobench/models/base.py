@@ -23,6 +23,8 @@ class ModelIdentity:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         remote_code: whether code from the repository was executed.
         parameters: number of weights, tied ones once.
+        origin: where a converted model came from (title, file, SHA-256, licence, quantization);
+            ``None`` for other models.
     """
 
     name: str
@@ -31,6 +33,7 @@ class ModelIdentity:
     dtype: str
     remote_code: bool
     parameters: int
+    origin: dict[str, Any] | None = None
 
 
 class LanguageModel(Protocol):

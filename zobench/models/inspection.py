@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import transformers
 
-from zobench.models.resolve import resolve
+from zobench.models.resolve import lies_here, resolve
 from zobench.spec import ModelRef
 
 Architecture = Literal["causal", "masked", "encoder"]
@@ -87,7 +87,7 @@ def with_attention(ref: ModelRef) -> ModelRef:
 
 
 def _config_here(ref: ModelRef) -> Any:
-    here = ref.name.startswith("package:") or Path(ref.name).expanduser().is_dir()
+    here = lies_here(ref.name)
     place = resolve(ref).folder if here else ref.name
     pinned = {} if here or ref.revision is None else {"revision": ref.revision}
     return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **pinned)
@@ -96,8 +96,7 @@ def _config_here(ref: ModelRef) -> Any:
 def tokenizer_of(ref: ModelRef) -> Any | None:
     """The tokenizer of a causal model that lies on this machine; ``None`` for others, and where it cannot be
     read without code from a repository."""
-    here = ref.name.startswith(("builtin:", "package:")) or Path(ref.name).expanduser().is_dir()
-    if not here or ref.trust_remote_code:
+    if not lies_here(ref.name) or ref.trust_remote_code:
         return None
     folder = resolve(ref).folder
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
@@ -107,14 +106,13 @@ def tokenizer_of(ref: ModelRef) -> Any | None:
 
 
 def problems(ref: ModelRef) -> list[str]:
-    """Why a local folder cannot run, one sentence each; hub ids, built-in models and folders that need code
-    of their own are not looked at."""
-    folder = Path(ref.name).expanduser()
-    if ref.trust_remote_code or not folder.is_dir():
+    """Why a local or packaged model cannot run, one sentence each; hub ids, built-in models and folders that
+    need code of their own are not looked at. A GGUF file is converted here, once."""
+    if ref.trust_remote_code or ref.name.startswith("builtin:") or not lies_here(ref.name):
         return []
     try:
-        refuse_adapter(folder, ref.name)
-        resolve(ref)
+        refuse_adapter(Path(ref.name).expanduser(), ref.name)
+        folder = resolve(ref).folder
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         architecture = architecture_of(ref, config, folder)
         refuse_class(ref, config, architecture)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from zobench.models.base import ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.digest import parameter_count, weights_digest
+from zobench.models.gguf import ORIGIN
 from zobench.models.inspection import (
     AUTO,
     Architecture,
@@ -27,8 +27,9 @@ from zobench.models.inspection import (
 from zobench.models.language_model import LoadedModel
 from zobench.models.pooled import PooledEncoder
 from zobench.models.probe import kept_probe
+from zobench.models.progress_bars import hidden_progress_bars
 from zobench.models.random_state import preserved_random_state
-from zobench.models.resolve import ModelFiles, resolve
+from zobench.models.resolve import ModelFiles, lies_here, resolve
 from zobench.models.scoring import narrow_head
 from zobench.spec import ModelRef
 
@@ -51,7 +52,7 @@ def load(ref: ModelRef) -> LoadedModel:
         refuse_adapter(Path(ref.name).expanduser(), ref.name)
     files = resolve(ref)
     try:
-        with preserved_random_state(), _no_progress_bars(), torch.inference_mode(False):
+        with preserved_random_state(), hidden_progress_bars(), torch.inference_mode(False):
             config = transformers.AutoConfig.from_pretrained(
                 files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
             )
@@ -88,8 +89,7 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
     ``None`` where they are not known without fetching files or running code from a repository: hub ids,
     ``pair:`` models, ``trust_remote_code``.
     """
-    here = ref.name.startswith(("builtin:", "package:")) or Path(ref.name).expanduser().is_dir()
-    if not here or ref.trust_remote_code:
+    if not lies_here(ref.name) or ref.trust_remote_code:
         return None
     folder = resolve(ref).folder
     with preserved_random_state(), torch.device("meta"):
@@ -97,17 +97,6 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
         architecture = architecture_of(ref, config, folder)
         module: torch.nn.Module = AUTO[architecture].from_config(config)
     return _pooled(module, config) if architecture == "encoder" else module
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    shown = transformers.utils.logging.is_progress_bar_enabled()
-    transformers.utils.logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers.utils.logging.enable_progress_bar()
 
 
 def _device(name: str) -> torch.device:
@@ -200,7 +189,13 @@ def _identity(
         dtype=ref.dtype,
         remote_code=remote_code,
         parameters=parameter_count(module),
+        origin=_origin(files.folder),
     )
+
+
+def _origin(folder: Path) -> dict[str, Any] | None:
+    recorded = folder / ORIGIN
+    return dict(json.loads(recorded.read_text(encoding="utf-8"))) if recorded.is_file() else None
 
 
 def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Path) -> int:

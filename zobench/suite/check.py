@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zobench import plugins
+from zobench.models.resolve import lies_here
 from zobench.names import suggestion
 from zobench.parameters import check
 from zobench.spec import ModelRef
@@ -148,12 +149,12 @@ def _check_model(document: Document, path: KeyPath, ref: ModelRef) -> None:
         if name not in valid:
             document.report(path, f"unknown built-in model {name!r}", suggestion(name, valid))
     elif name.startswith((".", "/", "~")):
-        if not Path(name).expanduser().is_dir():
-            document.report(path, f"no folder {name!r}")
-    elif not (name.startswith(("package:", "pair:")) or Path(name).is_dir() or _HUB_ID.fullmatch(name)):
-        hint = "write 'builtin:NAME', a folder, or a hub id like 'owner/name'"
+        if not lies_here(name):
+            document.report(path, f"no folder and no GGUF file {name!r}")
+    elif not (name.startswith("pair:") or lies_here(name) or _HUB_ID.fullmatch(name)):
+        hint = "write 'builtin:NAME', 'package:NAME', a folder, a GGUF file, or a hub id like 'owner/name'"
         document.report(path, f"{name!r} is not a valid model name", hint)
-    if Path(name).expanduser().is_dir():
+    if lies_here(name):
         from zobench.models.inspection import problems
 
         for problem in problems(ref):

