@@ -39,8 +39,8 @@ _ONE_BITS, _BIT = np.uint32(0x3F800000), np.uint32(1)
 _GAUSSIAN, _RADEMACHER = CODES["gaussian"], CODES["rademacher"]
 
 _STREAM = "UniTuple(uint64, 5)"
-_TABLES = "float32[::1], float32[::1]"
-_SCRATCH = "uint32[::1], uint32[::1], float32[::1]"
+_TABLE = "uint64[::1]"
+_SCRATCH = "uint32[::1], uint32[::1], uint64[::1]"
 
 
 def _compiled(signature: str) -> Callable[[Any], Any]:
@@ -100,21 +100,22 @@ def _signs(words: Any, skip: Any, out: Any) -> None:
         bit = (words[0] >> np.uint32(skip + i)) & _BIT
         out[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
     first = (skip + head) >> 5
+    # 32 where it is used. A count that the compiler knows is unrolled to single operations, not vectorized.
+    lanes = min(n, 32)
     for j in range(body):
-        word = words[first + j]
-        part = out[head + 32 * j : head + 32 * j + 32]
-        for b in range(32):
-            bit = (word >> np.uint32(b)) & _BIT
-            part[b] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
+        word, at = words[first + j], np.uint64(head + 32 * j)
+        for b in range(lanes):
+            bit = np.uint32(word >> np.uint32(b)) & _BIT
+            out[at + np.uint64(b)] = np.uint32(_ONE_BITS | np.uint32(bit << _S31)).view(np.float32)
     for i in range(head + 32 * body, n):
-        at = np.uint64(skip + i)
-        bit = (words[at >> _FIVE] >> np.uint32(at & _LANE32)) & _BIT
+        loose = np.uint64(skip + i)
+        bit = (words[loose >> _FIVE] >> np.uint32(loose & _LANE32)) & _BIT
         out[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
 
 
-@_compiled(f"void(uint32[::1], float32[::1], int64, {_TABLES}, uint32[::1], float32[::1])")
-def _floats(words: Any, out: Any, code: Any, knots: Any, steps: Any, index: Any, fraction: Any) -> None:
-    """Gaussian or uniform values of ``words``; split in two loops so that the first is vectorized."""
+@_compiled(f"void(uint32[::1], float32[::1], int64, {_TABLE}, uint32[::1], uint64[::1])")
+def _floats(words: Any, out: Any, code: Any, knots: Any, index: Any, loaded: Any) -> None:
+    """Gaussian or uniform values of ``words``; in three loops, since only the loads cannot be vectorized."""
     n = out.size
     if code != _GAUSSIAN:
         for i in range(n):
@@ -122,26 +123,27 @@ def _floats(words: Any, out: Any, code: Any, knots: Any, steps: Any, index: Any,
         return
     for i in range(n):
         tail = np.float32(np.int32(words[i] & _BELOW_SIGN)) + _HALF
-        bits = np.float32(tail).view(np.uint32) - _HALF_BITS
-        index[i] = bits >> _S15
-        fraction[i] = np.float32(np.int32(bits & _FRACTION)) * _STEP
+        index[i] = (np.float32(tail).view(np.uint32) - _HALF_BITS) >> _S15
     for i in range(n):
-        k = np.uint64(index[i])
-        magnitude = knots[k] + steps[k] * fraction[i]
+        loaded[i] = knots[np.uint64(index[i])]
+    for i in range(n):
+        tail = np.float32(np.int32(words[i] & _BELOW_SIGN)) + _HALF
+        fraction = np.float32(np.int32(np.float32(tail).view(np.uint32) - _HALF_BITS & _FRACTION)) * _STEP
+        knot, step = np.uint32(loaded[i] & _MASK), np.uint32(loaded[i] >> _S32)
+        magnitude = np.uint32(knot).view(np.float32) + np.uint32(step).view(np.float32) * fraction
         out[i] = np.uint32(np.float32(magnitude).view(np.uint32) | (words[i] & _SIGN)).view(np.float32)
 
 
-@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLE}, {_SCRATCH})")
 def _tile(
     out: Any,
     start: Any,
     code: Any,
     stream: Any,
     knots: Any,
-    steps: Any,
     words: Any,
     index: Any,
-    fraction: Any,
+    loaded: Any,
 ) -> None:
     """Elements start .. start+out.size (at most TILE)."""
     n = out.size
@@ -149,7 +151,7 @@ def _tile(
         skip = np.int64(start & _THREE)
         used = (skip + n + 3) & ~3
         _words(words[:used], start >> _TWO, stream)
-        _floats(words[skip : skip + n], out, code, knots, steps, index, fraction)
+        _floats(words[skip : skip + n], out, code, knots, index, loaded)
         return
     skip = np.int64(start & _LANE128)
     used = (((skip + n + 31) >> 5) + 3) & ~3
@@ -157,24 +159,23 @@ def _tile(
     _signs(words[skip >> 5 : used], skip & 31, out)
 
 
-@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+@_compiled(f"void(float32[::1], uint64, int64, {_STREAM}, {_TABLE}, {_SCRATCH})")
 def _fill(
     out: Any,
     start: Any,
     code: Any,
     stream: Any,
     knots: Any,
-    steps: Any,
     words: Any,
     index: Any,
-    fraction: Any,
+    loaded: Any,
 ) -> None:
     for low in range(0, out.size, TILE):
         part = out[low : low + TILE]
-        _tile(part, start + np.uint64(low), code, stream, knots, steps, words, index, fraction)
+        _tile(part, start + np.uint64(low), code, stream, knots, words, index, loaded)
 
 
-@_compiled(f"void(float32[::1], float32, float32[::1], uint64, int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+@_compiled(f"void(float32[::1], float32, float32[::1], uint64, int64, {_STREAM}, {_TABLE}, {_SCRATCH})")
 def _axpy(
     target: Any,
     scale: Any,
@@ -183,28 +184,27 @@ def _axpy(
     code: Any,
     stream: Any,
     knots: Any,
-    steps: Any,
     words: Any,
     index: Any,
-    fraction: Any,
+    loaded: Any,
 ) -> None:
     for low in range(0, target.size, TILE):
         part = target[low : low + TILE]
         u = noise[: part.size]
-        _tile(u, start + np.uint64(low), code, stream, knots, steps, words, index, fraction)
+        _tile(u, start + np.uint64(low), code, stream, knots, words, index, loaded)
         for i in range(part.size):
             part[i] = part[i] + scale * u[i]
 
 
-@_compiled(f"void(int64[::1], float32[::1], int64, {_STREAM}, {_TABLES}, {_SCRATCH})")
+@_compiled(f"void(int64[::1], float32[::1], int64, {_STREAM}, {_TABLE}, {_SCRATCH})")
 def _gather(
-    at: Any, out: Any, code: Any, stream: Any, knots: Any, steps: Any, words: Any, index: Any, fraction: Any
+    at: Any, out: Any, code: Any, stream: Any, knots: Any, words: Any, index: Any, loaded: Any
 ) -> None:
     for low in range(0, out.size, TILE):
         part, where = out[low : low + TILE], at[low : low + TILE]
         if code != _RADEMACHER:
             _words_at(words, where, np.uint64(0), stream)
-            _floats(words[: part.size], part, code, knots, steps, index, fraction)
+            _floats(words[: part.size], part, code, knots, index, loaded)
         else:
             _words_at(words, where, _FIVE, stream)
             for i in range(part.size):
@@ -223,7 +223,7 @@ def _pointer(_context: Any, _address: Any) -> Any:
 
 
 @_compiled(
-    f"void(uint64[::1], int64[::1], uint64[:, ::1], float32, float32[::1], int64, {_TABLES}, {_SCRATCH})"
+    f"void(uint64[::1], int64[::1], uint64[:, ::1], float32, float32[::1], int64, {_TABLE}, {_SCRATCH})"
 )
 def _axpy_many(
     addresses: Any,
@@ -233,33 +233,35 @@ def _axpy_many(
     noise: Any,
     code: Any,
     knots: Any,
-    steps: Any,
     words: Any,
     index: Any,
-    fraction: Any,
+    loaded: Any,
 ) -> None:
     for t in range(addresses.size):
         target = numba.carray(_pointer(addresses[t]), (sizes[t],), np.float32)  # type: ignore[call-arg]
         stream = (streams[t, 0], streams[t, 1], streams[t, 2], streams[t, 3], streams[t, 4])
-        _axpy(target, scale, noise, np.uint64(0), code, stream, knots, steps, words, index, fraction)
+        _axpy(target, scale, noise, np.uint64(0), code, stream, knots, words, index, loaded)
 
 
 @cache
-def _tables() -> tuple[np.ndarray, np.ndarray]:
+def _table() -> np.ndarray:
+    """Knot i in the low and the step from it to the next in the high half of word i: one load for both."""
     cpu = torch.device("cpu")
-    return table.quantiles(cpu).numpy(), table.differences(cpu).numpy()
+    steps = table.differences(cpu).numpy().view(np.uint32).astype(np.uint64)
+    knots = table.quantiles(cpu).numpy().view(np.uint32)[: steps.size].astype(np.uint64)
+    return knots | (steps << _S32)
 
 
-_Common = tuple[int, tuple[np.uint64, ...], np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_Common = tuple[int, tuple[np.uint64, ...], np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def _common(seed: int, key: int, kind: str) -> _Common:
-    """Kind code, stream words, tables and fresh scratch: the arguments every kernel ends with."""
+    """Kind code, stream words, table and fresh scratch: the arguments every kernel ends with."""
     code = CODES[kind]
     c1 = code << philox.KIND_SHIFT
     stream = tuple(np.uint64(v) for v in (c1, key & philox.MASK, key >> 32, seed & philox.MASK, seed >> 32))
-    scratch = (np.empty(TILE + 8, np.uint32), np.empty(TILE, np.uint32), np.empty(TILE, np.float32))
-    return code, stream, *_tables(), *scratch
+    scratch = (np.empty(TILE + 8, np.uint32), np.empty(TILE, np.uint32), np.empty(TILE, np.uint64))
+    return code, stream, _table(), *scratch
 
 
 def _split(count: int) -> list[tuple[int, int]]:
