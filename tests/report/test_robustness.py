@@ -274,7 +274,9 @@ def test_results_without_new_columns_still_give_a_page(tmp_path):
 
 
 def test_a_chart_escapes_names_and_tells_its_numbers():
-    svg = str(chart([Line(HOSTILE, 0, ((0, 0.25, 0.1), (9, 1.0, float("nan"))))], HOSTILE))
+    svg = str(
+        chart([Line(HOSTILE, 0, ((0, 0.25, 0.15, 0.35), (9, 1.0, float("nan"), float("nan"))))], HOSTILE)
+    )
     assert HOSTILE not in svg
     assert "25.0 at 0, 100.0 at 9" in svg
     assert svg.count('class="bar s0"') == 1
@@ -282,7 +284,7 @@ def test_a_chart_escapes_names_and_tells_its_numbers():
 
 def test_names_and_ticks_of_a_chart_do_not_collide():
     lines = [
-        Line(n, i, ((0, 0.5, 0.0), (x, 0.01 * i, 0.0)))
+        Line(n, i, ((0, 0.5, 0.5, 0.5), (x, 0.01 * i, 0.01 * i, 0.01 * i)))
         for i, (n, x) in enumerate(zip("abcd", (297, 300, 300, 300), strict=True))
     ]
     svg = str(chart(lines, "t"))

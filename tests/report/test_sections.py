@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from math import ceil, floor
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from rich.console import Console
 from synthetic import Entry, Study, default_study, make_synthetic, one_run, runs_row, write_run
 
 from zobench.metrics.intervals import iqm_interval
+from zobench.metrics.measures import SHARE
 from zobench.report import edits, leaderboard, payload, tables, terminal, tuning
 from zobench.report.analysis import analyse
 from zobench.report.build import build
@@ -64,6 +66,8 @@ def folder(tmp_path_factory):
 
 def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
     text = text_of(lambda c: terminal.summary(folder, console=c))
+    best = analyse(folder).ranking.standings[0].interval
+    assert best is not None
     for word in (
         "fzoo",
         "zero-shot",
@@ -71,7 +75,7 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
         "apart",
         "8 done, 1 diverged",
         "char-typos (− null)",
-        "81.7 ±",
+        f"81.7 {floor(100 * best.low)}–{ceil(100 * best.high)}",
     ):
         assert word in text
     odd = make_synthetic(
@@ -104,9 +108,9 @@ def test_verified_runs_are_marked_and_means_have_their_intervals(tmp_path):
     assert rows["trusted"]["verified"] == ""
     values = found.ranking.values["trusted"]
     frame = pd.DataFrame([(b, v) for b, array in values.items() for v in array], columns=["task", "value"])
-    expected = iqm_interval(frame, resamples=tables.IQM_RESAMPLES)
+    expected = iqm_interval(frame, resamples=tables.IQM_RESAMPLES).within(SHARE)
     assert rows["trusted"]["iqm"] == pytest.approx(expected.value)
-    assert rows["trusted"]["iqm_half"] == pytest.approx(expected.half)
+    assert rows["trusted"]["iqm_spread"] == f"[{100 * expected.low:.1f}, {100 * expected.high:.1f}]"
     text = build(tmp_path / "results", tmp_path / "page.html").read_text(encoding="utf-8")
     assert text.count("✓ 9 of 9 runs verified") == 1
 

@@ -29,8 +29,9 @@ def drawn(generator, tasks=3, seeds=8, sd=0.008, shared=0.02):
         values = 0.7 + gain + common + generator.normal(0, sd, (tasks, seeds))
         for t in range(tasks):
             for s in range(seeds):
-                rows.append((name, "method", f"t{t}", f"t{t}", s, values[t, s], True, "", "done"))
+                rows.append((name, "method", f"t{t}", f"t{t}", s, values[t, s], True, "", "done", "accuracy"))
     columns = ["row", "group", "block", "label", "seed", "value", "usable", "flag", "status"]
+    columns.append("primary_metric")
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -46,7 +46,13 @@ def test_whisker_without_an_interval_is_a_dot():
 
 def test_lines_of_one_colour_differ_in_dashes():
     count = 12
-    drawn = chart([Line(f"r{i}", i, ((0, 0.1, math.nan), (1, 0.2, math.nan))) for i in range(count)], "t")
+    drawn = chart(
+        [
+            Line(f"r{i}", i, ((0, 0.1, math.nan, math.nan), (1, 0.2, math.nan, math.nan)))
+            for i in range(count)
+        ],
+        "t",
+    )
     found = re.findall(r'class="path (s\d)" points="[^"]*"(?: stroke-dasharray="([^"]*)")?', drawn)
     assert len(set(found)) == count
     assert {dashes for _, dashes in found} <= set(DASHES)

@@ -90,6 +90,7 @@ class TopicConfig:
 
 class Topic:
     Config: ClassVar[type] = TopicConfig
+    primary_metric: ClassVar[str] = "accuracy"
 
     @classmethod
     def measures_with(cls, params: dict[str, Any]) -> tuple[str, ...]:

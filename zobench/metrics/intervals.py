@@ -7,12 +7,16 @@ tasks in general.
 Stratified t interval over T tasks with n_t seeds each: estimate (1/T) sum_t mean_t, variance (1/T^2) sum_t
 s_t^2/n_t, degrees of freedom by Welch-Satterthwaite. With one task it is the ordinary t interval,
 mean +/- t_{n-1} s / sqrt(n). It takes runs on different tasks as independent given the task.
+
+The mean of shares lies in [0, 1], and so does its interval (:meth:`Interval.within`): t on the scale of
+logits. Of differences the interval is cut (:meth:`Interval.cut`), so that it still excludes 0 exactly where
+the t test is significant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ import pandas as pd
 from scipy import special, stats
 
 from zobench.metrics.arrays import Floats, settled, variance
+from zobench.metrics.measures import Bounds
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +36,7 @@ class Interval:
         stderr: standard error behind it; df: degrees of freedom (``inf`` for normal theory, 0 if undefined).
         n: number of replicates (runs or examples). level: nominal coverage. method: how it was made, in
             words.
+        bounds: between what the quantity lies, where that is known; the ends lie there as well.
     """
 
     value: float
@@ -41,11 +47,45 @@ class Interval:
     n: int
     level: float
     method: str
+    bounds: Bounds | None = None
 
     @property
     def half(self) -> float:
         """Half the width; ``nan`` where there is no interval."""
         return (self.high - self.low) / 2
+
+    def within(self, bounds: Bounds | None) -> Interval:
+        """The interval of a mean m that lies in [a, b], from m +/- h: with z = logit((m - a) / (b - a)) the
+        ends are those of z +/- h (b - a) / ((m - a) (b - m)), mapped back.
+
+        The slope of the logit at m turns the standard error into one of z. Near an end it covers better than
+        the cut t interval (``tests/metrics/test_bounded.py``). An end itself is kept, and so is an interval
+        whose estimate is not in [a, b].
+        """
+        if bounds is None or not bounds[0] <= self.value <= bounds[1]:
+            return self
+        low, high = bounded_ends(self.value, self.half, bounds)
+        return replace(self, low=float(low), high=float(high), bounds=bounds)
+
+    def cut(self, bounds: Bounds | None) -> Interval:
+        """The part of the interval in [a, b]; for differences."""
+        if bounds is None:
+            return self
+        low, high = np.clip([self.low, self.high], *bounds)
+        return replace(self, low=float(low), high=float(high), bounds=bounds)
+
+
+def bounded_ends(mean: Any, half: Any, bounds: Bounds) -> tuple[Floats, Floats]:
+    """Ends for means and half widths of any shape by the formula of :meth:`Interval.within`."""
+    a, b = bounds
+    share, spread = (np.asarray(mean, dtype=float) - a) / (b - a), np.asarray(half, dtype=float) / (b - a)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.where(spread == 0, 0.0, spread / (share * (1 - share)))
+        z = special.logit(share)
+        low, high = special.expit(z - step), special.expit(z + step)
+    still = np.isnan(half) | (spread == 0)
+    low, high = np.where(still, share - spread, low), np.where(still, share + spread, high)
+    return a + (b - a) * low, a + (b - a) * high
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:

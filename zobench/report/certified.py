@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from zobench.metrics.intervals import stratified_groups
+from zobench.metrics.measures import SHARE
 from zobench.report.lines import Line, chart
 from zobench.report.source import Source
 from zobench.report.tables import labels
@@ -23,7 +24,7 @@ TITLES = {
 
 
 def certified(source: Source, rows: list[str]) -> list[dict[str, Any]]:
-    """One drawing per task and kind of certificate, one line per row: means over seeds with t intervals."""
+    """One drawing per task and kind of certificate, a line per row: means over seeds with their intervals."""
     finals = source.finals
     clean = (finals["split"] == "test") & (finals["condition_kind"] == "clean") & finals["row"].isin(rows)
     finals = finals[clean & (finals["purpose"] != "tuning")]
@@ -45,10 +46,10 @@ def certified(source: Source, rows: list[str]) -> list[dict[str, Any]]:
     return out
 
 
-def _points(part: pd.DataFrame) -> tuple[tuple[float, float, float], ...]:
+def _points(part: pd.DataFrame) -> tuple[tuple[float, float, float, float], ...]:
     found = []
     groups: Any = part.drop_duplicates(["run_id", "x"]).groupby("x", sort=True)["value"]
     for x, values in groups:
-        interval = stratified_groups([values.to_numpy(dtype=float)])
-        found.append((float(x), interval.value, interval.half))
+        interval = stratified_groups([values.to_numpy(dtype=float)]).within(SHARE)
+        found.append((float(x), interval.value, interval.low, interval.high))
     return tuple(found)

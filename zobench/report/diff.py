@@ -6,7 +6,7 @@ Used by ``zobench diff A B``, whose exit code a continuous integration can act o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zobench.metrics import paired, verdicts
+from zobench.metrics.measures import Bounds, gap_of
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.scores import score_runs
 from zobench.report.source import open_results
@@ -63,7 +64,9 @@ def compare_folders(a: Folders, b: Folders, *, leaderboard: str | Path | None = 
     left, right = (score_runs(open_results(x), board) for x in (a, b))
     common = sorted(set(left["row"]) & set(right["row"]))
     pairs = {row: _pairs(left[left["row"] == row], right[right["row"] == row]) for row in common}
-    found = {row: _comparison(p) for row, p in pairs.items()}
+    known = {board.bounds(x["primary_metric"].dropna().unique()) for x in (left, right)}
+    bounds = known.pop() if len(known) == 1 else None
+    found = {row: _comparison(p, bounds) for row, p in pairs.items()}
     tested = {row: c for row, c in found.items() if c is not None}
     judged = verdicts.judge(
         [c.difference for c in tested.values()],
@@ -90,12 +93,13 @@ def _pairs(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
     return both.sort_values(["block", "seed"], ignore_index=True)
 
 
-def _comparison(pairs: pd.DataFrame) -> paired.Comparison | None:
+def _comparison(pairs: pd.DataFrame, bounds: Bounds | None) -> paired.Comparison | None:
     if pairs.empty:
         return None
     groups = [g for _, g in pairs.groupby("block", sort=True)]
     new, old = ([g[c].to_numpy(dtype=float) for g in groups] for c in ("value_b", "value_a"))
-    return paired.compare_groups(new, old)
+    found = paired.compare_groups(new, old)
+    return replace(found, difference=found.difference.cut(gap_of(bounds)))
 
 
 def _change(

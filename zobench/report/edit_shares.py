@@ -12,11 +12,12 @@ import pandas as pd
 
 from zobench.attack_card import PLAIN, AttackCard
 from zobench.metrics.intervals import wilson
+from zobench.metrics.measures import SHARE
 from zobench.report.cards import Cards, attack_name, params_of
 from zobench.report.cells import Cell
 from zobench.report.contrasts import About, contrasts
 from zobench.report.lines import Line, chart
-from zobench.report.robust_tests import interval
+from zobench.report.robust_tests import two_stage
 from zobench.report.source import Source
 from zobench.report.tables import labels
 
@@ -112,8 +113,8 @@ def intensity(
         for row, mine in part.groupby("row", sort=True):
             points = []
             for strength, group in mine.groupby("strength", sort=True):
-                ci = interval(group["seed"], group["final_correct"])
-                points.append((float(strength), ci.value, ci.half))
+                ci = two_stage(group["seed"], group["final_correct"]).within(SHARE)
+                points.append((float(strength), ci.value, ci.low, ci.high))
             lines.append(Line(str(row), rows.index(str(row)), tuple(points)))
         lines.sort(key=lambda line: rows.index(line.name))
         title = f"{_short(family, part['card'].iloc[0])}, by {unit.replace('_', ' ')}"

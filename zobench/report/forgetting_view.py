@@ -72,11 +72,11 @@ def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]], metho
         Line(
             name,
             methods.index(name) if name in methods else None,
-            tuple((x, y, math.nan) for x, y in sorted(line)),
+            tuple((x, y, math.nan, math.nan) for x, y in sorted(line)),
         )
         for name, line in lines.items()
     ]
-    values = [y for line in drawn for _, y, _ in line.points]
+    values = [y for line in drawn for _, y, *_ in line.points]
     low, high = min(0.0, *values), max(1.0, *values)
     ends = [v for v in (low, high) if min(abs(v - m) for m in MARKS) > (high - low) / 10]
     marks = tuple((v, f"{v:.1f}") for v in (*MARKS, *ends))

@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zobench.metrics import paired
+from zobench.metrics.measures import GAP
 from zobench.report.ranking import Ranking, Values
 from zobench.report.source import Source
 
@@ -74,7 +75,7 @@ def examples_of(
         return {}
     for test, p in zip(tests, paired.holm([t[3] for t in tests]), strict=True):
         test[3] = float(f"{p:.3g}")
-    interval = paired.paired_bootstrap_groups(groups, resamples=RESAMPLES)
+    interval = paired.paired_bootstrap_groups(groups, resamples=RESAMPLES).cut(GAP)
     low, high = (float(f"{v:.5g}") for v in (interval.low, interval.high))
     return {"seeds": tests, "low": low, "high": high, "n": int(shared.sum())}
 

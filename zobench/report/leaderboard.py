@@ -15,13 +15,18 @@ that ends in ``.yaml`` is a path.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from zobench.metrics.measures import Bounds, bounds, gap_of
 from zobench.names import nearest
 from zobench.store.schema import RUNS
+
+if TYPE_CHECKING:
+    from zobench.metrics.intervals import Interval
 
 SHIPPED = (
     "fewshot",
@@ -64,8 +69,9 @@ class Score(Strict):
         per_root_forward: divide by the square root of the forwards of one step. The cosine of an average of k
             directions grows like sqrt(k) while k is far below the number of parameters, so that rows whose
             steps cost differently can be compared at equal forwards.
-        target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, chance
-            plus nine tenths of the way to the best final mean.
+        target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, nine tenths
+            of the way to the best final mean, from chance, or from the first measurement where less of the
+            metric is better.
     """
 
     source: Literal[
@@ -141,6 +147,25 @@ class Leaderboard(Strict):
         x = value * factor
         form = ".1f" if self.scale != "number" or abs(x) >= 100 else ".2g" if 0 < abs(x) < 0.1 else ".3f"
         return format(x, "+" + form if signed else form).replace("-", "−")
+
+    def spread(self, interval: Interval) -> str:
+        """The interval behind a score: ``±1.2``, or ``[80.0, 83.3]`` of a quantity with bounds, as it is not
+        symmetric; empty where there is none."""
+        if interval.low != interval.low:
+            return ""
+        if interval.bounds is None or interval.low == interval.high:
+            return f"±{self.show(interval.half)}"
+        return f"[{self.show(interval.low)}, {self.show(interval.high)}]"
+
+    def bounds(self, primary: Iterable[str]) -> Bounds | None:
+        """Between what a score of this board lies, where all of these primary metrics are such shares."""
+        if self.score.source != "metric":
+            return None
+        names = set(primary) if self.score.metric == "primary" else {self.score.metric}
+        known = {bounds(str(name)) for name in names}
+        if len(known) != 1 or (found := known.pop()) is None:
+            return None
+        return gap_of(found) if self.score.net else found
 
     @property
     def unit(self) -> str:

@@ -20,12 +20,12 @@ MOST_DOTS = 30
 @dataclass(frozen=True, slots=True)
 class Line:
     """One row: its place (which decides colour and dashes; ``None`` draws it thin and grey) and its points
-    (x, y, half width of the interval or nan).
+    (x, y, ends of the interval or nan).
     """
 
     name: str
     place: int | None
-    points: tuple[tuple[float, float, float], ...]
+    points: tuple[tuple[float, float, float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +64,14 @@ SHARES = Frame(380, 190, 34, 96, 0.0, 1.0, ((0.0, "0"), (0.5, "50"), (1.0, "100"
 def chart(lines: Sequence[Line], title: str) -> Markup:
     """Accuracy in percent against x; the text alternative lists every point."""
     said = "; ".join(
-        f"{s.name}: " + ", ".join(f"{100 * y:.1f} at {x:g}" for x, y, _ in s.points) for s in lines
+        f"{s.name}: " + ", ".join(f"{100 * y:.1f} at {x:g}" for x, y, *_ in s.points) for s in lines
     )
     return draw(lines, f"{title}. {said}", SHARES)
 
 
 def draw(lines: Sequence[Line], label: str, frame: Frame, style: str = "lines") -> Markup:
     """Lines in a frame, each with its name at its end."""
-    xs = sorted({x for line in lines for x, _, _ in line.points})
+    xs = sorted({x for line in lines for x, *_ in line.points})
     across, up = frame.across(xs), frame.up()
     ends = svg.apart([up(s.points[-1][1]) for s in lines], frame.room, frame.height - frame.bottom)
     parts = [*_grid(frame, up), *_ticks(frame, across, xs)]
@@ -106,11 +106,11 @@ def _style(line: Line) -> str:
 
 def _drawn(line: Line, across: svg.Scale, up: svg.Scale) -> list[Markup]:
     style, place = _style(line), line.place or 0
-    spots = [(across(x), up(y)) for x, y, _ in line.points]
+    spots = [(across(x), up(y)) for x, y, *_ in line.points]
     bars = [
-        svg.line(f"bar {style}", x, x, up(y - half), up(y + half))
-        for (x, _), (_, y, half) in zip(spots, line.points, strict=True)
-        if half == half
+        svg.line(f"bar {style}", x, x, up(low), up(high))
+        for (x, _), (_, _, low, high) in zip(spots, line.points, strict=True)
+        if low == low
     ]
     dots = [svg.dot(f"mark {style}", x, y, 2.6) for x, y in spots] if len(spots) <= MOST_DOTS else []
     return [*bars, svg.path(f"path {style}", spots, DASHES[(place + place // COLOURS) % len(DASHES)]), *dots]

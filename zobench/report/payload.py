@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from zobench.metrics import measures
 from zobench.report import examples, headtohead, runpages, tuning
 from zobench.report.ranking import Ranking
 from zobench.report.source import Source, loss_curves, metric_curves
@@ -25,7 +26,7 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
     names = [s.row for s in ranking.standings]
     blocks = list(ranking.blocks)
     shown = labels(source)
-    board = ranking.board
+    board, drawn = ranking.board, curves(source, names, blocks)
     return {
         "board": {
             "name": board.name,
@@ -44,7 +45,11 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
         "chance": [_chance(runs, b) for b in blocks],
         "axes": ["forward passes", "tokens", "seconds", "peak memory, MiB"],
         "memory": memory(runs, names, blocks),
-        "curves": curves(source, names, blocks),
+        "curves": drawn,
+        "metrics": {
+            m: {"share": measures.bounds(m) == measures.SHARE, "lower": not measures.higher_is_better(m)}
+            for m in sorted({c["metric"] for c in drawn})
+        },
         "finals": finals(runs, names, blocks),
         "pairs": pairs(ranking, names),
         "heads": headtohead.collect(source, ranking, runs, names),

@@ -9,7 +9,7 @@ contradict itself.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +18,7 @@ import pandas as pd
 from zobench.metrics import paired, power, ranking, verdicts
 from zobench.metrics.arrays import Floats, comparable
 from zobench.metrics.intervals import Interval, iqm, stratified_groups
+from zobench.metrics.measures import Bounds, gap_of
 from zobench.report.leaderboard import Leaderboard
 
 Values = dict[str, dict[str, Floats]]
@@ -59,7 +60,7 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """A leaderboard's outcome. ``standings``: ranked rows best first, then baselines, then rows that are
-    apart.
+    apart. ``bounds``: between what a score lies, where that is known.
     """
 
     board: Leaderboard
@@ -69,6 +70,7 @@ class Ranking:
     tie_groups: tuple[tuple[str, ...], ...] = ()
     critical: ranking.CriticalDifference | None = None
     values: Values = field(default_factory=dict)
+    bounds: Bounds | None = None
 
     @property
     def ranked(self) -> list[Standing]:
@@ -86,13 +88,14 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     usable = runs[runs["usable"]]
     blocks = tuple(dict.fromkeys(runs.sort_values("label")["block"]))
     values = _arrays(usable)
+    bounds = board.bounds(runs["primary_metric"].dropna().unique())
     groups = runs.groupby("row")["group"].first()
     names = [r for r in values if groups[r] == "method" and r not in apart]
     sign = -1.0 if board.higher else 1.0
     # Equal totals of other values have means that differ in their last bit: they share a rank.
     score = {r: sign * comparable(_mean(values[r])) for r in names}
     order = sorted(names, key=lambda r: (score[r], r))
-    pairs = compare_all(values, order, board)
+    pairs = compare_all(values, order, board, bounds)
     better = {(w, lose): True for p in pairs for w, lose in [_winner(p)] if p.verdict in verdicts.DECIDED}
     ranks = ranking.rank_sets(order, better)
     first = first_shares(values, order, board.higher)
@@ -103,6 +106,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
             r,
             about[r],
             values,
+            bounds,
             True,
             rank=(1 + sum(score[other] < score[r] for other in order), *ranks[r]),
             first=first.get(r),
@@ -114,19 +118,24 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
         set(map(str, runs["row"])) - set(order),
         key=lambda r: (groups[r] != "control", sign * _mean(values[r]) if r in values else np.inf, r),
     )
-    standings += [_standing(r, about[r], values, False, reasons=tuple(apart.get(r, ()))) for r in rest]
+    standings += [
+        _standing(r, about[r], values, bounds, False, reasons=tuple(apart.get(r, ()))) for r in rest
+    ]
     critical = None
     if len(order) > 1:
         frame = usable[usable["row"].isin(order)].assign(task=lambda d: d["block"])
         critical = ranking.critical_difference(frame[["row", "task", "seed", "value"]], higher=board.higher)
-    return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), critical, values)
+    return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), critical, values, bounds)
 
 
-def compare_all(values: Values, order: list[str], board: Leaderboard) -> tuple[RowPair, ...]:
+def compare_all(
+    values: Values, order: list[str], board: Leaderboard, bounds: Bounds | None = None
+) -> tuple[RowPair, ...]:
     """Every pair of ``order``, ``a`` ranked before ``b``; verdicts are in terms of better scores, not
     larger ones.
     """
-    found = list(zip(combinations(order, 2), _comparisons(values, order), strict=True))
+    made = [replace(c, difference=c.difference.cut(gap_of(bounds))) for c in _comparisons(values, order)]
+    found = list(zip(combinations(order, 2), made, strict=True))
     judged = verdicts.judge(
         [c.difference for _, c in found],
         [c.p for _, c in found],
@@ -183,17 +192,19 @@ def first_shares(values: Values, order: list[str], higher: bool, resamples: int 
     return {r: float(shares[i]) for i, r in enumerate(order)}
 
 
-def _standing(row: str, mine: pd.DataFrame, values: Values, ranked: bool, **more: object) -> Standing:
+def _standing(
+    row: str, mine: pd.DataFrame, values: Values, bounds: Bounds | None, ranked: bool, **more: object
+) -> Standing:
     """``mine`` are the row's runs."""
     flags = mine.loc[mine["flag"] != "", "flag"].value_counts()
     arrays = values.get(row, {})
-    interval = stratified_groups(list(arrays.values())) if arrays else None
+    interval = stratified_groups(list(arrays.values())).within(bounds) if arrays else None
     return Standing(
         row=row,
         group=str(mine["group"].iloc[0]),
         ranked=ranked,
         interval=interval,
-        blocks={b: stratified_groups([v]) for b, v in arrays.items()},
+        blocks={b: stratified_groups([v]).within(bounds) for b, v in arrays.items()},
         iqm=iqm(np.concatenate(list(arrays.values()))) if arrays else None,
         flags=tuple(f"{text} ({n} of {len(mine)} runs)" for text, n in flags.items()),
         **more,  # type: ignore[arg-type]

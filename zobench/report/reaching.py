@@ -1,7 +1,7 @@
 """How fast rows get there: time to target with censoring, area under the curve, and the two profiles.
 
-A target is set per task (see :func:`zobench.report.scores.targets`): the leaderboard's own, or chance plus
-nine tenths of the way to the best row's final mean. A run that never meets it is censored at its last
+A target is set per task (see :func:`zobench.report.scores.targets`): the leaderboard's own, or nine tenths of
+the way to the best row's final mean. A run that never meets it is censored at its last
 measurement, never dropped and never given a time.
 """
 
@@ -18,9 +18,10 @@ import pandas as pd
 from zobench.metrics.curves import TimeToTarget, area_under_curve, median_time, restricted_mean_time
 from zobench.metrics.curves import time_to_target as first_met
 from zobench.metrics.intervals import Interval, exact_shares, stratified_groups
+from zobench.metrics.measures import bounds
 from zobench.metrics.ranking import performance_profile, ratio_profile
 from zobench.report.ranking import Ranking
-from zobench.report.scores import targets
+from zobench.report.scores import Target, targets
 from zobench.report.source import Source, seed_curves
 
 AXES = ("forwards", "tokens", "seconds")
@@ -54,7 +55,7 @@ class Reaching:
     """``targets`` by block; ``rows`` in the order of the ranking; ``times`` to target in forwards by block
     and seed (index) and row (columns), infinite where the target was missed."""
 
-    targets: dict[str, float]
+    targets: dict[str, Target]
     rows: tuple[Reached, ...]
     times: pd.DataFrame
 
@@ -64,7 +65,7 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
     names = [s.row for s in ranking.standings][:MOST_ROWS]
     trained = runs[(runs["budget_forwards"].fillna(0) > 0) & runs["row"].isin(names)]
     curves = seed_curves(source)
-    goal = targets(curves, runs, ranking.board.score) if len(curves) else {}
+    goal = targets(curves, runs, ranking.board) if len(curves) else {}
     curves = curves[curves["run_id"].isin(trained["run_id"])]
     found: dict[str, list[dict[str, Any]]] = {}
     for about in _runs(curves, goal):
@@ -74,11 +75,13 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
     return Reaching(goal, rows, _times(flat))
 
 
-def _runs(curves: pd.DataFrame, goal: dict[str, float]) -> Iterator[dict[str, Any]]:
+def _runs(curves: pd.DataFrame, goal: dict[str, Target]) -> Iterator[dict[str, Any]]:
     """Every run with a curve: its first point at the target on every axis, and its area. ``curves`` come run
     by run in order of forwards."""
     ids = curves["run_id"].to_numpy(dtype=object)
-    rows, blocks, seeds = (curves[c].to_numpy(dtype=object) for c in ("row", "block", "seed"))
+    rows, blocks, seeds, metrics = (
+        curves[c].to_numpy(dtype=object) for c in ("row", "block", "seed", "metric")
+    )
     values = curves["value"].to_numpy(dtype=float)
     axes = {a: curves[a].to_numpy(dtype=float, na_value=np.nan) for a in AXES}
     starts = [i for i in range(len(ids)) if i == 0 or ids[i - 1] != ids[i]]
@@ -87,12 +90,13 @@ def _runs(curves: pd.DataFrame, goal: dict[str, float]) -> Iterator[dict[str, An
         block = str(blocks[start])
         if len(y) < 2 or block not in goal or x[-1] <= x[0] or not np.isfinite(y).all():
             continue
-        met = first_met(x.tolist(), y.tolist(), goal[block])
+        met = first_met(x.tolist(), y.tolist(), goal[block].value, higher=goal[block].higher)
         at = start + int(np.searchsorted(x, met.time))
         yield {
             "row": str(rows[start]),
             "block": block,
             "seed": int(seeds[start]),
+            "metric": str(metrics[start]),
             "times": {a: TimeToTarget(float(axes[a][at]), met.reached) for a in AXES},
             "area": area_under_curve(x.tolist(), y.tolist()),
             "last": float(x[-1]),
@@ -103,6 +107,8 @@ def _row(name: str, runs: Sequence[dict[str, Any]]) -> Reached:
     by_axis = {a: [r["times"][a] for r in runs] for a in AXES}
     limit = min(r["last"] for r in runs)
     areas: dict[str, list[float]] = {}
+    metrics = {r["metric"] for r in runs}
+    known = bounds(metrics.pop()) if len(metrics) == 1 else None
     for r in runs:
         areas.setdefault(r["block"], []).append(r["area"])
     return Reached(
@@ -111,7 +117,7 @@ def _row(name: str, runs: Sequence[dict[str, Any]]) -> Reached:
         runs=len(runs),
         median={a: median_time(t) if all(map(_known, t)) else math.nan for a, t in by_axis.items()},
         restricted=restricted_mean_time(by_axis["forwards"], limit),
-        area=stratified_groups([np.array(areas[b]) for b in sorted(areas)]),
+        area=stratified_groups([np.array(areas[b]) for b in sorted(areas)]).within(known),
     )
 
 
@@ -168,6 +174,9 @@ def _banded(shares: Any, n: int) -> list[list[float]]:
 
 
 def spoken_targets(reaching: Reaching, labels: dict[str, str], most: int = 6) -> str:
-    """``sentiment 0.950, topic 0.861``: the metric's value that counts as reached, by task."""
-    told = [f"{labels.get(b, b)} {v:.3f}" for b, v in sorted(reaching.targets.items())]
+    """``sentiment 0.950, facts 0.061 or less``: the metric's value that counts as reached, by task."""
+    told = [
+        f"{labels.get(b, b)} {t.value:.3f}" + ("" if t.higher else " or less")
+        for b, t in sorted(reaching.targets.items())
+    ]
     return ", ".join(told[:most]) + (f" and {len(told) - most} more tasks" if len(told) > most else "")

@@ -4,7 +4,6 @@ random baseline (null).
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from zobench.metrics.intervals import Interval
+from zobench.metrics.measures import GAP
 from zobench.metrics.paired import mcnemar, paired_bootstrap_groups
 from zobench.report.cells import Cell
 
@@ -64,8 +64,10 @@ def _gap(a: RightByExample, b: RightByExample) -> NDArray[np.float64]:
 
 def interval(seeds: Any, difference: Any) -> Interval:
     """Mean over examples of differences of two verdicts with its two-stage interval, cut at -1 and 1."""
-    of, values = np.asarray(seeds), np.asarray(difference, dtype=float)
-    groups = [values[of == s] for s in np.unique(of)]
-    found = paired_bootstrap_groups(groups, resamples=RESAMPLES)
-    # With few seeds the width is that of a t interval, which knows nothing of what a share can be.
-    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
+    return two_stage(seeds, difference).cut(GAP)
+
+
+def two_stage(seeds: Any, values: Any) -> Interval:
+    """Mean over examples with its two-stage interval (seeds, then examples)."""
+    of, numbers = np.asarray(seeds), np.asarray(values, dtype=float)
+    return paired_bootstrap_groups([numbers[of == s] for s in np.unique(of)], resamples=RESAMPLES)

@@ -15,6 +15,8 @@ from typing import Any
 import pandas as pd
 from scipy import special
 
+from zobench.metrics.intervals import bounded_ends
+from zobench.metrics.measures import SHARE
 from zobench.metrics.paired import holm
 from zobench.report import edit_shares
 from zobench.report.cards import Cards
@@ -153,5 +155,6 @@ def _lines(points: pd.DataFrame, rows: list[str]) -> Iterator[Line]:
         n = mine["n"].to_numpy(dtype=float)
         t = special.stdtrit(n.clip(2) - 1, 0.975)
         half = t * mine["sd"].to_numpy(dtype=float) / n**0.5
-        marks = zip(mine["point"], mine["mean"], half, strict=True)
-        yield Line(row, i, tuple((float(x), float(y), float(h)) for x, y, h in marks))
+        ends = bounded_ends(mine["mean"], half, SHARE)
+        marks = zip(mine["point"], mine["mean"], *ends, strict=True)
+        yield Line(row, i, tuple((float(x), float(y), float(a), float(b)) for x, y, a, b in marks))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
+from zobench.metrics.measures import higher_is_better
 from zobench.report import forgetting
 from zobench.report.cards import Cards, attack_name
 from zobench.report.leaderboard import Leaderboard, Score
@@ -23,7 +26,11 @@ def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
     runs["value"] = runs["run_id"].map(values["value"])
     runs["flag"] = runs["run_id"].map(values["flag"]).fillna("")
     lost = (runs["status"] == "diverged") & runs["value"].isna()
-    if board.diverged == "chance" and board.score.source == "metric" and board.score.kind == "clean":
+    counted = (
+        board.score.source == "metric" and board.score.metric == "primary" and board.score.kind == "clean"
+    )
+    # Where less is better, chance may be the best there is: a diverged run must not gain by it.
+    if board.diverged == "chance" and counted and board.higher:
         fill = lost & runs["chance"].notna()
         runs.loc[fill, "value"] = runs.loc[fill, "chance"]
         runs.loc[fill, "flag"] = "diverged: counted as chance"
@@ -46,7 +53,7 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
             raise ValueError(f"leaderboard {board.name!r}: no column {score.metric!r} in the runs table")
         frame = runs.set_index("run_id")[[score.metric]].rename(columns={score.metric: "value"}).astype(float)
         return frame.assign(flag="")
-    return times_to_target(source, runs, score)
+    return times_to_target(source, runs, board)
 
 
 def _counts(source: Source, chosen: pd.DataFrame, score: Score) -> list[bool]:
@@ -106,27 +113,56 @@ def readings(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
     return pd.DataFrame({"value": value, "flag": ""})
 
 
-def targets(curves: pd.DataFrame, runs: pd.DataFrame, score: Score) -> dict[str, float]:
-    """Target by block: the given one, or chance plus nine tenths of the way to the best row's final mean."""
-    if score.target is not None:
-        return {str(b): score.target for b in curves["block"].unique()}
-    last = curves.sort_values("forwards").groupby(["block", "row", "run_id"]).tail(1)
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A value of a block's primary metric, and whether a curve meets it from below (``higher``) or above."""
+
+    value: float
+    higher: bool
+
+
+def targets(curves: pd.DataFrame, runs: pd.DataFrame, board: Leaderboard) -> dict[str, Target]:
+    """Target by block: the given one, or nine tenths of the way to the best row's final mean.
+
+    The way starts at chance, or, where less is better, at the mean of the first measurements: what guessing
+    gives says nothing of a loss, and to be forgotten means to fall to chance.
+    """
+    given, higher = board.score.target, directions(curves, board)
+    if given is not None:
+        return {b: Target(given, up) for b, up in higher.items()}
     methods = set(runs.loc[runs["group"] == "method", "row"])
-    best = last[last["row"].isin(methods)].groupby(["block", "row"])["value"].mean().groupby("block").max()
+    by_run = curves[curves["row"].isin(methods)].sort_values("forwards", kind="stable").groupby("run_id")
+    start = by_run.head(1).groupby("block")["value"].mean()
+    final = by_run.tail(1).groupby(["block", "row"])["value"].mean().groupby("block").agg(["min", "max"])
     chance = runs.groupby("block")["chance"].first().fillna(0.0)
-    return {str(b): float(chance.get(b, 0.0) + 0.9 * (v - chance.get(b, 0.0))) for b, v in best.items()}
+    found = {}
+    for block, (least, most) in zip(final.index, final.itertuples(index=False), strict=True):
+        up = higher[str(block)]
+        origin, best = (float(chance.get(block, 0.0)), most) if up else (float(start[block]), least)
+        found[str(block)] = Target(float(origin + 0.9 * (best - origin)), up)
+    return found
 
 
-def times_to_target(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
+def directions(curves: pd.DataFrame, board: Leaderboard) -> dict[str, bool]:
+    """By block, whether more of its primary metric is better: as the board says where it ranks that metric,
+    by its name otherwise."""
+    score = board.score
+    ranked = score.source == "metric" and score.metric == "primary" and score.kind == "clean"
+    metric = curves.groupby("block")["metric"].first()
+    return {str(b): board.higher if ranked else higher_is_better(str(m)) for b, m in metric.items()}
+
+
+def times_to_target(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
     """Budget at which each run met the target; a miss counts as the run's last budget and is flagged."""
-    axis = score.source.removesuffix("_to_target")
+    axis = board.score.source.removesuffix("_to_target")
     curves = seed_curves(source)
-    goal = targets(curves, runs, score)
+    goal = targets(curves, runs, board)
     found: dict[str, TimeToTarget] = {}
     for run_id, group in curves.groupby("run_id", sort=False):
         target = goal.get(str(group["block"].iloc[0]))
         if target is not None:
-            found[str(run_id)] = time_to_target(group[axis].tolist(), group["value"].tolist(), target)
+            x, y = group[axis].tolist(), group["value"].tolist()
+            found[str(run_id)] = time_to_target(x, y, target.value, higher=target.higher)
     spent = runs.set_index("run_id")["budget_forwards"].fillna(0)
     return pd.DataFrame(
         {

@@ -48,11 +48,13 @@ def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
 def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
     """A run's numbers against forward passes as a drawing with its caption; ``None`` with fewer than two."""
     known = [
-        (float(a), float(b), math.nan) for a, b in zip(x, y, strict=True) if a is not None and b is not None
+        (float(a), float(b), math.nan, math.nan)
+        for a, b in zip(x, y, strict=True)
+        if a is not None and b is not None
     ]
     if len(known) < 2:
         return None
-    low, high = min(b for _, b, _ in known), max(b for _, b, _ in known)
+    low, high = min(b for _, b, *_ in known), max(b for _, b, *_ in known)
     frame = Frame(640, 200, 64, 12, low, high, ((low, f"{low:.4g}"), (high, f"{high:.4g}")))
     said = f"{title} against forward passes; lowest {low:.4g}, highest {high:.4g}."
     return {"drawing": draw([Line("", 0, tuple(known))], said, frame, "lines cd"), "caption": said}

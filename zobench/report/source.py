@@ -190,13 +190,14 @@ def metric_curves(source: Source) -> pd.DataFrame:
 
 
 def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
-    """Primary-metric test curves of every run: run_id, row, block, seed, at, forwards, tokens, seconds,
+    """Primary-metric test curves of every run: run_id, row, block, seed, metric, forwards, tokens, seconds,
     value.
     """
     return source.once(
         f"""
         with r as ({_blocks()} where purpose is distinct from 'tuning')
-        select m.run_id, r."row", r.block, r.seed, m.forwards, m.tokens, m.seconds, max(m.value) as value
+        select m.run_id, r."row", r.block, r.seed, m.metric, m.forwards, m.tokens, m.seconds,
+          max_by(m.value, m.final) as value
         from metrics m join r using (run_id)
         where m.metric = r.primary_metric and m.split = 'test' and m.condition_kind = '{kind}'
         group by all order by m.run_id, m.forwards

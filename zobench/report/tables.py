@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
-from zobench.metrics.arrays import Floats
 from zobench.metrics.intervals import Interval, iqm_interval
 from zobench.report.cards import Cards, attack_name
 from zobench.report.cells import Cell
@@ -56,7 +53,7 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
                 "blocks": [cell(s.blocks.get(b), board) for b in ranking.blocks],
                 "first": s.first,
                 "iqm": s.iqm,
-                "iqm_half": None if i >= MOST_IQM else iqm_half(ranking.values.get(s.row, {})),
+                "iqm_spread": "" if i >= MOST_IQM else iqm_spread(ranking, s.row),
                 "verified": verified(mine),
                 "robust": _get(worst, s.row),
                 "net": _get(net, s.row),
@@ -67,14 +64,13 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
     return rows
 
 
-def iqm_half(values: Mapping[str, Floats]) -> float | None:
-    """Half the stratified bootstrap interval of the interquartile mean over a row's runs; ``None`` without
-    one."""
-    rows = [(block, v) for block, array in values.items() for v in array]
+def iqm_spread(ranking: Ranking, row: str) -> str:
+    """The stratified bootstrap interval of the interquartile mean over a row's runs; empty without one."""
+    rows = [(block, v) for block, array in ranking.values.get(row, {}).items() for v in array]
     if not rows:
-        return None
-    half = iqm_interval(pd.DataFrame(rows, columns=["task", "value"]), resamples=IQM_RESAMPLES).half
-    return None if half != half else half
+        return ""
+    found = iqm_interval(pd.DataFrame(rows, columns=["task", "value"]), resamples=IQM_RESAMPLES)
+    return ranking.board.spread(found.within(ranking.bounds))
 
 
 def verified(runs: pd.DataFrame) -> str:
@@ -96,11 +92,10 @@ def status_text(runs: pd.DataFrame) -> str:
 
 
 def cell(interval: Interval | None, board: Leaderboard) -> Cell:
-    """A value with its half width, for a table cell."""
+    """A value with its interval, for a table cell."""
     if interval is None:
-        return {"value": None, "text": "", "half": ""}
-    half = "" if interval.half != interval.half else board.show(interval.half)
-    return {"value": interval.value, "text": board.show(interval.value), "half": half}
+        return {"value": None, "text": "", "spread": ""}
+    return {"value": interval.value, "text": board.show(interval.value), "spread": board.spread(interval)}
 
 
 def spoken(interval: Interval | None, board: Leaderboard) -> str:

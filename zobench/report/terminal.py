@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from zobench.metrics.intervals import Interval
+from zobench.metrics.measures import SHARE
 from zobench.names import printable
 from zobench.report import planned
 from zobench.report.analysis import Analysis, analyse
+from zobench.report.leaderboard import Leaderboard
 from zobench.report.overview import headline
 from zobench.report.tables import costs, labels, status_text
 
@@ -27,7 +31,7 @@ def summary(
     leaderboard: str | Path | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print rank, accuracy per task with its half interval, mean, accuracy under each attack (minus its
+    """Print rank, accuracy per task with its interval, mean, accuracy under each attack (minus its
     null), forwards, seconds and status of every row. Names are printed as text, never as markup.
     """
     show(analyse(folders, leaderboard), console)
@@ -70,8 +74,8 @@ def table(found: Analysis) -> Table:
             else f"{s.rank[0]}" + (f" ({s.rank[1]}–{s.rank[2]})" if s.rank[1] < s.rank[2] else "")
         )
         cells = [place or ("baseline" if s.group == "control" else "apart"), s.row]
-        cells += [_value(s.blocks.get(b), board.show) for b in ranking.blocks[:MOST_TASKS]]
-        cells.append(_value(s.interval, board.show))
+        cells += [_value(s.blocks.get(b), board) for b in ranking.blocks[:MOST_TASKS]]
+        cells.append(_value(s.interval, board))
         cells += [attacks[c].get(s.row, "–") for c in attacks]
         cells += [_number(spent["forwards"]), _number(spent["train_seconds"]), status_text(mine)]
         style = "" if s.ranked else "dim"
@@ -103,13 +107,14 @@ def attack_columns(found: Analysis) -> dict[str, dict[str, str]]:
     return out
 
 
-def _value(interval: object, show: object) -> str:
-    from zobench.metrics.intervals import Interval
-
-    if not isinstance(interval, Interval) or not callable(show):
+def _value(interval: Interval | None, board: Leaderboard) -> str:
+    """``81.7 80–84``: ends of a share in whole points, rounded outwards, so that a table fits a screen."""
+    if interval is None:
         return "–"
-    half = interval.half
-    return show(interval.value) + (f" ±{show(half)}" if half == half else "")
+    spread = board.spread(interval)
+    if interval.bounds == SHARE and board.scale == "percent" and interval.low < interval.high:
+        spread = f"{math.floor(100 * interval.low)}–{math.ceil(100 * interval.high)}"
+    return f"{board.show(interval.value)} {spread}".rstrip()
 
 
 def _number(value: float | None) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from zobench.metrics.arrays import comparable, settled, variance
+from zobench.metrics.measures import bounds, higher_is_better
 from zobench.report.source import Source
 
 SELECTION = "selection_score"
@@ -37,18 +38,19 @@ def collect(source: Source) -> list[dict[str, Any]]:
     asked, found = _asked(source.results), []
     for (row, label), group in runs.groupby(["target", "label"], sort=True):
         usual = SELECTION if (SELECTION, group["run_id"].iloc[0]) in values.index else None
-        metric, goal = asked.get((str(row), str(label)), (usual, "max"))
+        metric, goal = asked.get((str(row), str(label)), (usual, None))
         names = group["primary_metric"] if metric is None else pd.Series(metric, index=group.index)
         keys = pd.MultiIndex.from_arrays([names, group["run_id"]])
         mine = group.assign(score=values.reindex(keys).to_numpy())
+        goal = goal or ("max" if higher_is_better(str(names.iloc[0])) else "min")
         found.append(_row(str(row), str(label), mine, metric, goal))
     return found
 
 
-def _asked(results: pd.DataFrame) -> dict[tuple[str, str], tuple[str | None, str]]:
+def _asked(results: pd.DataFrame) -> dict[tuple[str, str], tuple[str | None, str | None]]:
     """What the search of a row on a task went by, as its runs record it: metric (``None``: the primary one)
     and goal."""
-    found: dict[tuple[str, str], tuple[str | None, str]] = {}
+    found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     first = results[["row", "label", "environment"]].drop_duplicates(["row", "label"])
     for row, label, text in first.itertuples(index=False):
         search = _params(str(text)).get("tuning")
@@ -92,6 +94,7 @@ def _row(name: str, label: str, runs: pd.DataFrame, metric: str | None, goal: st
         "task": label,
         "metric": metric,
         "goal": goal,
+        "share": bounds(metric or str(runs["primary_metric"].iloc[0])) is not None,
         "rungs": len({t["budget"] for t in trials}),
         "varied": varied,
         "trials": trials,

@@ -215,8 +215,9 @@ r.status,
   r.run_id
 from runs r
 where r.purpose = 'result' and r.status = 'diverged' and r.chance is not null
+  and r.task_kind is distinct from 'unlearning'
   and not exists (select 1 from scored s where s.run_id = r.run_id and s.metric = r.primary_metric)
 """
 """DuckDB SQL of the view ``finals`` over ``runs`` and ``metrics``. A plain average over ``metrics`` would
 mix clean values with attacked ones and the points of a curve with its end. As on the leaderboards, a
-diverged run without a final score counts as chance."""
+diverged run without a final score counts as chance, but not where chance is what was to be reached."""

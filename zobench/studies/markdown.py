@@ -9,6 +9,7 @@ import pandas as pd
 
 from zobench.metrics import verdicts
 from zobench.metrics.intervals import Interval
+from zobench.metrics.measures import GAP
 
 NOTHING = "–"
 
@@ -28,6 +29,7 @@ def points(d: Interval) -> str:
     """A difference of shares in points with its interval: ``+1.5 [-0.2, +3.2]``."""
     if d.value != d.value:
         return NOTHING
+    d = d.cut(GAP)
     return f"{100 * d.value:+.1f} [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
 
 

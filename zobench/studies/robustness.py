@@ -16,6 +16,7 @@ from scipy import special
 
 from zobench.metrics.arrays import ABSOLUTE
 from zobench.metrics.intervals import Interval, stratified_groups
+from zobench.metrics.measures import SHARE
 from zobench.metrics.verdicts import Verdict, Word, judge
 from zobench.studies import committed, markdown
 from zobench.studies.robustness_results import ENDINGS, NAME, SHARES
@@ -169,8 +170,8 @@ def _membership(s: RobustnessStudy) -> str:
     ]
     return f"""## Membership inference
 
-Area under the curve in %, mean over seeds with its 95 % t interval; 50 is chance. `{BASE}` was trained on
-none of the rows.
+Area under the curve in %, mean over seeds with its 95 % interval, none where they agree; 50 is chance.
+`{BASE}` was trained on none of the rows.
 
 {_lines(["row", *(f"`{n.removeprefix('auc:')}`" for n in names)], lines)}"""
 
@@ -192,8 +193,8 @@ def _defences(s: RobustnessStudy) -> str:
     return f"""## Defences of the topic task
 
 Accuracy of all test rows, certified accuracy by radius, success of SmoothLLM's vote against a suffix that
-breaks when so many characters are changed, mean ± 95 % t interval over seeds; accuracy of the attacked rows
-under two attacks. In %.
+breaks when so many characters are changed, mean with its 95 % interval over seeds; accuracy of the attacked
+rows under two attacks. In %.
 
 {_lines(head, lines)}"""
 
@@ -216,8 +217,9 @@ def _mean(values: pd.Series[float]) -> str:
     n = len(values)
     if n < 2:
         return "–" if not n else f"{100 * values.iloc[0]:.1f}"
-    found = stratified_groups([np.asarray(values, dtype=float)])
-    return f"{100 * found.value:.1f} ± {100 * found.half:.1f}"
+    found = stratified_groups([np.asarray(values, dtype=float)]).within(SHARE)
+    mean = f"{100 * found.value:.1f}"
+    return mean if not found.half else f"{mean} [{100 * found.low:.1f}, {100 * found.high:.1f}]"
 
 
 def main() -> None:

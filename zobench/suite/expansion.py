@@ -6,6 +6,7 @@ import itertools
 
 from zobench import plugins
 from zobench.fields import shared
+from zobench.metrics.measures import higher_is_better
 from zobench.parameters import configure, literal
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RowSettings, RunSpec, SpaceRef
 from zobench.suite import spaces
@@ -23,8 +24,6 @@ from zobench.suite.unlearning_rows import (
 
 EAGER = "model loaded with attention: eager, as fused attention has no forward derivative"
 """Note of rows whose model was changed by :func:`fit_for`."""
-
-LOWER_IS_BETTER = ("loss", "nll", "brier", "ece", "ece_15_equal_width", "perplexity")
 
 
 def expand(suite: Suite) -> Plan:
@@ -155,7 +154,6 @@ def _study(suite: Suite, row: SuiteRow, tune: Tune, model: str, task: str) -> Tu
     finals = (_planned(suite, row, model, task, s, tuned=tuned) for s in suite.seeds)
     listed = candidates(tune)
     metric = tune.metric or (None if suite.unlearning is None else SELECTION)
-    goal = tune.goal or ("min" if metric in LOWER_IS_BETTER else "max")
     return TuningStudy(
         row=row.name,
         model=model,
@@ -167,11 +165,18 @@ def _study(suite: Suite, row: SuiteRow, tune: Tune, model: str, task: str) -> Tu
         rungs=rungs(len(listed), trials[0].spec.budget.forwards, tune.halving),
         seeds=tune.seeds,
         metric=metric,
-        goal=goal,
+        goal=tune.goal or ("max" if _more_is_better(suite, task, metric) else "min"),
         candidates=listed,
         trial_templates=trials,
         final_templates=tuple(finals),
     )
+
+
+def _more_is_better(suite: Suite, task: str, metric: str | None) -> bool:
+    """Whether the search looks for more of its metric, the task's primary one where it names none."""
+    if metric is None:
+        metric = plugins.lookup("tasks", suite.tasks[task].task or task).primary_metric
+    return higher_is_better(metric)
 
 
 def _points(tune: Tune) -> int:

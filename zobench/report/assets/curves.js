@@ -101,8 +101,9 @@ function memoryTraces(scale) {
   return DATA.rows.flatMap((row, i) => {
     const p = CURVE.off.has(i) ? null : memoryPoint(i);
     if (!p || p.y === null) return [];
+    const [low, high] = p.h === null ? [p.y, p.y] : ends(CURVE.what, p.y, p.h);
     return [{ x: [p.x], y: [p.y * scale], mode: "markers", name: plotText(row.name), marker: { size: 11, color: colourOf(i), symbol: row.kind === "ranked" ? "circle" : "circle-open" },
-      error_y: { type: "data", array: [p.h === null ? 0 : p.h * scale], color: colourOf(i), thickness: 1.5, width: 4 }, hovertemplate: "%{fullData.name}: %{y:.3~f} at %{x:,.4~r} MiB<extra></extra>" }];
+      error_y: { type: "data", symmetric: false, array: [(high - p.y) * scale], arrayminus: [(p.y - low) * scale], color: colourOf(i), thickness: 1.5, width: 4 }, hovertemplate: "%{fullData.name}: %{y:.3~f} at %{x:,.4~r} MiB<extra></extra>" }];
   });
 }
 
@@ -112,20 +113,20 @@ function drawCurves() {
   paintLegend();
   const percent = isShare(CURVE.what);
   const scale = percent ? 100 : 1;
-  const within = (v) => (percent ? Math.min(100, Math.max(0, v)) : v); // a share has no values beyond its ends
   const reads = [];
   const traces = CURVE.axis === MEMORY ? memoryTraces(scale) : [];
   DATA.rows.forEach((row, i) => {
     const c = CURVE.axis === MEMORY ? null : rowCurve(i);
     if (!c || CURVE.off.has(i)) return;
     const colour = colourOf(i), y = c.y.map((v) => v * scale);
-    const known = c.h.every((v) => v !== null);
+    const complete = c.h.every((v) => v !== null);
     if (y.length === 1 || Math.max(...c.x) === 0) {
       traces.push({ x: [0, 1], y: [y[y.length - 1], y[y.length - 1]], xaxis: "x2", mode: "lines", line: { color: colour, dash: dashOf(i), width: 1.5 }, name: plotText(row.name), hovertemplate: "%{fullData.name}: %{y:.3~f}<extra></extra>" });
       return;
     }
-    if (known && row.kind === "ranked") {
-      traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...y.map((v, j) => within(v + c.h[j] * scale)), ...y.map((v, j) => within(v - c.h[j] * scale)).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
+    if (complete && row.kind === "ranked") {
+      const band = c.y.map((v, j) => ends(CURVE.what, v, c.h[j]).map((e) => e * scale));
+      traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...band.map((b) => b[1]), ...band.map((b) => b[0]).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
     }
     traces.push({ x: c.x, y, mode: y.length > 30 ? "lines" : "lines+markers", line: { color: colour, width: 2, dash: dashOf(i) }, marker: { size: 5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: %{y:.3~f}<br>%{x:,.4~r} ${DATA.axes[CURVE.axis]}<extra></extra>` });
     if (CURVE.target !== null) reads.push([i, crossing(c.x, y, CURVE.target, lowerIsBetter(CURVE.what)), c.x[c.x.length - 1]]);
@@ -139,8 +140,16 @@ function drawCurves() {
   showReads(reads);
 }
 
-function isShare(what) { return /accuracy|rate|\bem\b|f1/.test(what); }
-function lowerIsBetter(what) { return /loss|nll|ece|brier/.test(what); }
+function aboutMetric(what) { return DATA.metrics[what.split("|").slice(2).join("|")] || {}; }
+function isShare(what) { return Boolean(aboutMetric(what).share); }
+function lowerIsBetter(what) { return Boolean(aboutMetric(what).lower); }
+
+// ends of the interval of a mean v with the t half width h: for a share on the scale of logits, as Interval.within
+function ends(what, v, h) {
+  if (!isShare(what) || v < 0 || v > 1 || h === 0) return [v - h, v + h];
+  const z = Math.log(v / (1 - v)), step = h / (v * (1 - v));
+  return [1 / (1 + Math.exp(step - z)), 1 / (1 + Math.exp(-step - z))];
+}
 function colourInk() { return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim(); }
 
 // the first measured point that meets the target: never more optimistic than what was measured

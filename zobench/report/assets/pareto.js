@@ -19,7 +19,7 @@ function setUpPareto() {
   whenSeen(find("p-plot"), drawPareto);
 }
 
-function lowerBetter(key) { return LOWER.has(key) || ((key === "mean" || key.startsWith("block ")) && !DATA.board.higher); }
+function lowerBetter(key) { return LOWER.has(key) || (["mean", "iqm"].includes(key) || key.startsWith("block ")) && !DATA.board.higher; }
 
 function paretoPoints(x, y) {
   const names = new Map(DATA.rows.map((r, i) => [r.name, i]));
