@@ -6,7 +6,7 @@ from torch import nn
 
 from zobench.zo import noise
 from zobench.zo.directions import Gaussian
-from zobench.zo.draw_cache import KEEP_BYTES, DrawCache
+from zobench.zo.draw_cache import KEEP_BYTES, SHARE, DrawCache
 from zobench.zo.perturb import Along, Snapshot
 from zobench.zo.source import CounterSource
 from zobench.zo.space import ParameterSpace
@@ -56,7 +56,7 @@ def test_negative_zeros_come_out_as_they_do_without_keeping() -> None:
 
 def test_only_room_for_so_many_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     space = _space()
-    monkeypatch.setattr("zobench.zo.draw_cache.KEEP_BYTES", 4 * space.numel * 4)
+    monkeypatch.setattr("zobench.zo.draw_cache.KEEP_BYTES", 3 * space.numel * 4)
     source = CounterSource(space)
     for seed in range(9):
         expected = _drawn_anew(space, source, seed, 0.1)
@@ -65,37 +65,42 @@ def test_only_room_for_so_many_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
         assert all(torch.equal(found[name], expected[name]) for name in space)
     name = next(iter(space))
     held = [seed for seed in range(9) if source._kept.find(name, seed) is not None]
-    assert held == [6, 7, 8], "four flat tensors fit: three draws and one product"
+    assert held == [6, 7, 8]
 
 
-@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_other_types_draw_as_ever(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_types_have_the_bits_of_a_fresh_draw(dtype: torch.dtype) -> None:
     space = _space(dtype)
-    assert DrawCache(space, {}).room == 0
     source = CounterSource(space)
+    assert (source._kept.room == 0) == (dtype == torch.float64)
     expected = _drawn_anew(space, source, 2, 0.1)
-    found = space.snapshot()
-    source.add_many_(found, 2, 0.1, "gaussian")
-    assert all(torch.equal(found[name], expected[name]) for name in space)
+    for _ in range(2):
+        found = space.snapshot()
+        source.add_many_(found, 2, 0.1, "gaussian")
+        assert all(torch.equal(found[name], expected[name]) for name in space)
+    assert source.generated == space.numel * (2 if dtype == torch.float64 else 1)
 
 
-def test_masked_and_large_spaces_keep_nothing() -> None:
+def test_masked_spaces_keep_nothing_and_large_ones_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     module = nn.Linear(8, 8)
     masked = ParameterSpace(module, ["weight"], kind="mask", indices={"weight": torch.arange(0, 64, 3)})
     assert DrawCache(masked, {"weight": 0}).room == 0
     large = nn.Module()
-    large.weight = nn.Parameter(torch.empty(KEEP_BYTES // 4))
-    assert DrawCache(ParameterSpace(large, ["weight"], kind="full"), {"weight": 0}).room == 0
+    large.weight = nn.Parameter(torch.empty(KEEP_BYTES // 4 + 1))
+    space = ParameterSpace(large, ["weight"], kind="full")
+    for free, asked, room in ((1 << 60, False, 0), (1 << 60, True, 1), (SHARE * KEEP_BYTES, True, 0)):
+        monkeypatch.setattr("zobench.zo.draw_cache.free_bytes", lambda free=free: free)
+        assert DrawCache(space, {"weight": 0}, large=asked).room == room
 
 
-def test_part_of_the_space_is_drawn_without_keeping() -> None:
+def test_tensors_are_kept_as_they_are_asked_for() -> None:
     space = _space()
     source = CounterSource(space)
     some = {name: t for name, t in space.snapshot().items() if t.dim() == 2}
     expected = _drawn_anew(space, source, 8, 0.5)
     source.add_many_(some, 8, 0.5, "gaussian")
     assert all(torch.equal(some[name], expected[name]) for name in some)
-    assert all(source._kept.find(name, 8) is None for name in space)
+    assert {name for name in space if source._kept.find(name, 8) is not None} == some.keys()
 
 
 def test_snapshots_nest_and_their_buffers_are_used_again() -> None:

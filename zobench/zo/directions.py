@@ -14,11 +14,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from zobench.zo import noise
 from zobench.zo.source import NoiseSource
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import NoiseKind
 
 
 class Direction(ABC):
@@ -26,11 +30,14 @@ class Direction(ABC):
 
     Attributes:
         source: the bound noise.
+        kind: the kind of noise that u(seed) is, entry by entry and on every tensor; ``None`` if it is
+            something else.
         fourth_moment: E[u_i^4] of one entry where entries are independent, for the variance formula; ``None``
             else.
     """
 
     fourth_moment: float | None = None
+    kind: NoiseKind | None = None
 
     def __init__(self, source: NoiseSource) -> None:
         self.source = source
@@ -45,6 +52,17 @@ class Direction(ABC):
         for name, tensor in tensors.items():
             if self.touches(name, seed):
                 self.add_(tensor, name, seed, scale)
+
+    def displace_many_(
+        self, out: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], seed: int, scale: float
+    ) -> None:
+        """``out = base + scale * u(seed)[name]``: the bits of a copy and ``add_``."""
+        if self.kind is not None:
+            self.source.displace_many_(out, base, seed, scale, self.kind)
+            return
+        for name, tensor in out.items():
+            tensor.copy_(base[name])
+        self.add_many_(out, seed, scale)
 
     def touches(self, name: str, seed: int) -> bool:
         """False where u(seed) is zero on this tensor: nothing is copied or written then."""
@@ -71,6 +89,7 @@ class Gaussian(Direction):
     """u ~ N(0, I)."""
 
     fourth_moment = 3.0
+    kind = "gaussian"
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         self.source.add_(tensor, name, seed, scale, "gaussian")
@@ -83,6 +102,7 @@ class Rademacher(Direction):
     """u_i = +1 or -1 with equal probability."""
 
     fourth_moment = 1.0
+    kind = "rademacher"
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         self.source.add_(tensor, name, seed, scale, "rademacher")

@@ -87,7 +87,8 @@ class BoundEngine:
         self.space = space
         self.mode = "snapshot" if options.mode == "auto" else options.mode
         self.legacy = LegacySource(space, options.legacy_seeds, seed) if options.noise == "legacy" else None
-        self.source: NoiseSource = self.legacy or CounterSource(space)
+        keeps = self.mode in ("snapshot", "batched")
+        self.source: NoiseSource = self.legacy or CounterSource(space, keep_large=keeps)
         self.perturbation = self._perturbation()
         self.writer = Writer(space, options.precision, seed)
 
@@ -127,6 +128,19 @@ class BoundEngine:
         """What arithmetic restore has left behind since the last call (see ``InPlace``); ``None`` in the
         exact modes."""
         return self.perturbation.drift() if isinstance(self.perturbation, InPlace) else None
+
+    def descend(
+        self,
+        direction: Direction,
+        names: Sequence[str],
+        moving: Mapping[int, float],
+        factors: Mapping[str, float],
+    ) -> list[str]:
+        """theta <- factor theta + sum of scale u(seed), rounded once, in one sweep over the tensors where
+        that can be done; the names of the others."""
+        if direction.kind is None or self.legacy is not None or not moving:
+            return list(names)
+        return self.writer.descend(direction.source, direction.kind, names, moving, factors)
 
     def batches(self) -> list[list[str]]:
         """Groups of tensors to edit together: all that are edited in their own storage; the others singly."""

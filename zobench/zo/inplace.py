@@ -92,12 +92,12 @@ class InPlace(Perturbation):
     def _move(self, shift: Along, scale: float) -> None:
         if scale == 0.0:
             return
-        for name in self.space:
-            if shift.direction.touches(name, shift.seed):
-                entries = self.space.entries(name)
-                shift.direction.add_(entries, name, shift.seed, scale)
-                if self.space.indices(name) is not None:
-                    self.space.put_(name, entries)
+        touched = [name for name in self.space if shift.direction.touches(name, shift.seed)]
+        entries = {name: self.space.entries(name) for name in touched}
+        shift.direction.add_many_(entries, shift.seed, scale)
+        for name, values in entries.items():
+            if self.space.indices(name) is not None:
+                self.space.put_(name, values)
 
     def home(self) -> None:
         self._go(())

@@ -28,7 +28,6 @@ import torch
 
 from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.directions import Direction
-from zobench.zo.draw_cache import KEEP_BYTES
 from zobench.zo.objective import Objective
 from zobench.zo.space.base import ParameterSpace
 
@@ -116,8 +115,16 @@ class Perturbation:
 
     def values_of(self, names: Iterable[str], point: Iterable[Shift]) -> dict[str, torch.Tensor]:
         """``values`` of several tensors: same bits, each shift added to all of them together."""
-        out = self.copies(names)
-        for shift in point:
+        base = {name: self.space.entries(name).detach() for name in names}
+        out = {name: self.buffer(name, entries) for name, entries in base.items()}
+        first, *rest = point if point else (None,)
+        if isinstance(first, Along) and first.scale != 0.0:
+            first.direction.displace_many_(out, base, first.seed, first.scale)
+        else:
+            for name, tensor in out.items():
+                tensor.copy_(base[name])
+            rest = list(point)
+        for shift in rest:
             if isinstance(shift, Along):
                 if shift.scale != 0.0:
                     shift.direction.add_many_(out, shift.seed, shift.scale)
@@ -127,12 +134,9 @@ class Perturbation:
                     shift.add_(tensor, name)
         return out
 
-    def copies(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        """The tuned values of these tensors, copied."""
-        return {
-            name: self.space.entries(name).detach().clone(memory_format=torch.contiguous_format)
-            for name in names
-        }
+    def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        """Memory for the displaced values of this tensor, of any content."""
+        return torch.empty_like(like, memory_format=torch.contiguous_format)
 
     def touched(self, point: Point) -> list[str]:
         return [name for name in self.space if any(shift.touches(name) for shift in point)]
@@ -161,13 +165,13 @@ class Around(Perturbation):
 class Snapshot(Perturbation):
     """Perturbed copies stand in for the weights; restoring is giving the weights their own storage back.
 
-    The copies of a small space are used again by the next point: allocating megabytes anew for every forward
-    costs more than filling them.
+    On a CPU the copies are used again by the next point: allocating memory anew for every forward costs
+    several times as much as filling it.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
-        self._reuse = sum(t.numel() * t.element_size() for t in space.tensors.values()) <= KEEP_BYTES
+        self._reuse = all(t.device.type == "cpu" for t in space.tensors.values())
         self._spare: dict[str, list[torch.Tensor]] = {name: [] for name in space}
 
     @contextmanager
@@ -187,16 +191,8 @@ class Snapshot(Perturbation):
                 for name, moved in values.items():
                     self._spare[name].append(moved)
 
-    def copies(self, names: Iterable[str]) -> dict[str, torch.Tensor]:
-        out: dict[str, torch.Tensor] = {}
-        for name in names:
-            entries = self.space.entries(name).detach()
-            spare = self._spare[name].pop() if self._spare[name] else None
-            if spare is None:
-                out[name] = entries.clone(memory_format=torch.contiguous_format)
-            else:
-                out[name] = spare.copy_(entries)
-        return out
+    def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        return self._spare[name].pop() if self._spare[name] else super().buffer(name, like)
 
 
 class Batched(Snapshot):

@@ -18,13 +18,18 @@ this. ``moved_share()`` is the share of half-precision entries whose stored valu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import torch
 
 from zobench.zo import noise
+from zobench.zo.source import NoiseSource, Written
 from zobench.zo.space.base import ParameterSpace
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import NoiseKind
 
 HALF = (torch.float16, torch.bfloat16)
 RULES = ("nearest", "stochastic", "compensated", "master")
@@ -64,9 +69,48 @@ class Writer:
         work = self._open(name, entries)
         yield work
         rounded = self._round(name, work, entries.dtype)
-        self._changed += int((rounded != entries).sum())
+        self._changed += int(torch.count_nonzero(rounded != entries))
         self._written += rounded.numel()
         self.space.put_(name, rounded)
+
+    def descend(
+        self,
+        source: NoiseSource,
+        kind: NoiseKind,
+        names: Iterable[str],
+        moving: Mapping[int, float],
+        factors: Mapping[str, float],
+    ) -> list[str]:
+        """theta <- factor theta + sum of scale u(seed) in one sweep: the bits of ``editing``, ``mul_`` and
+        one addition after the other. The names that it could not serve, whose tensors are as before."""
+        asked = list(names)
+        written = {n: w for n in asked if (w := self._written_by(n, factors[n])) is not None}
+        changed = source.descend_many_(written, moving, kind)
+        for name, count in changed.items():
+            if self.space.dtype(name) in HALF:
+                self._changed += count
+                self._written += self.space.size(name)
+        return [name for name in asked if name not in changed]
+
+    def _written_by(self, name: str, factor: float) -> Written | None:
+        """How a fused sweep writes this tensor under the rule; ``None``: it cannot."""
+        entries = self.space.entries(name).detach()
+        if entries.dtype == torch.float32:
+            return Written(entries, factor)
+        if (
+            entries.dtype != torch.bfloat16
+            or self.rule == "stochastic"
+            or self.space.indices(name) is not None
+        ):
+            return None
+        if self.rule == "compensated" and name not in self.kept:
+            # -0 is the rest that changes no bit of any value.
+            self.kept[name] = torch.full_like(entries, -0.0)
+        elif self.rule == "master" and name not in self.kept:
+            self.kept[name] = entries.float()
+        return Written(
+            entries, factor, ("nearest", "compensated", "master").index(self.rule), self.kept.get(name)
+        )
 
     def moved_share(self) -> float | None:
         """Share of the half-precision entries written since the last call whose value changed; ``None`` if

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,13 +24,36 @@ if TYPE_CHECKING:
     from zobench.zo.noise import NoiseKind
 
 
+@dataclass(frozen=True)
+class Written:
+    """How one tensor is written by ``descend_many_``.
+
+    Attributes:
+        theta: the weights, changed in place.
+        factor: what they are multiplied by first; 1.0: nothing.
+        rule: rounding rule of bfloat16 weights, as numbered in ``zobench.zo.noise.sweeps``.
+        side: what that rule keeps beside the weights, if anything.
+    """
+
+    theta: torch.Tensor
+    factor: float = 1.0
+    rule: int = 0
+    side: torch.Tensor | None = None
+
+
 class NoiseSource(ABC):
-    """Draws for the tensors of one space. ``drawn`` counts the entries asked for, for the cost table."""
+    """Draws for the tensors of one space.
+
+    Attributes:
+        drawn: entries of draws asked for, for the cost table.
+        generated: entries that the generator made; less where a kept draw was read again.
+        swept: entries of weights, perturbed weights or updates written along a draw.
+    """
 
     def __init__(self, space: ParameterSpace) -> None:
         self.space = space
         self.keys = {name: noise.tensor_key(name) for name in space}
-        self.drawn = 0
+        self.drawn = self.generated = self.swept = 0
 
     @abstractmethod
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
@@ -42,6 +66,28 @@ class NoiseSource(ABC):
         for name, tensor in tensors.items():
             self.add_(tensor, name, seed, scale, kind)
 
+    def displace_many_(
+        self,
+        out: Mapping[str, torch.Tensor],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        scale: float,
+        kind: NoiseKind,
+    ) -> None:
+        """``out = base + scale * u(seed)[name]`` on each tensor: the bits of a copy and ``add_``."""
+        for name, tensor in out.items():
+            if tensor is not base[name]:
+                tensor.copy_(base[name])
+        self.add_many_(out, seed, scale, kind)
+
+    def descend_many_(
+        self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
+    ) -> dict[str, int]:
+        """``theta = factor * theta + sum of scale * u(seed)`` with one rounding to the tensor's dtype, in one
+        sweep; by name how many stored values changed. Only the tensors it can serve: the others are left as
+        they are and have no entry."""
+        return {}
+
     def draw(
         self, label: str, shape: tuple[int, ...], seed: int, kind: NoiseKind, device: torch.device
     ) -> torch.Tensor:
@@ -53,41 +99,131 @@ class NoiseSource(ABC):
 
 
 class CounterSource(NoiseSource):
-    """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor."""
+    """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor.
 
-    def __init__(self, space: ParameterSpace) -> None:
+    Args:
+        keep_large: keep a draw of a large space too, where memory allows (see ``DrawCache``).
+    """
+
+    def __init__(self, space: ParameterSpace, *, keep_large: bool = False) -> None:
         super().__init__(space)
-        self._kept = DrawCache(space, self.keys)
+        self._kept = DrawCache(space, self.keys, large=keep_large)
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
-        self.drawn += tensor.numel()
-        index = self.space.indices(name)
-        kept = self._kept.find(name, seed) if kind == "gaussian" and tensor.dtype == torch.float32 else None
-        if kept is not None:
-            factor = noise.to_float32(scale)
-            if factor != 0.0:
-                tensor.add_(kept * factor)
-            return
-        if index is None:
-            noise.axpy_(tensor, scale, seed=seed, key=self.keys[name], kind=kind)
-            return
-        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
-        draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
-        tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
+        self.add_many_({name: tensor}, seed, scale, kind)
 
     def add_many_(
         self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: NoiseKind
     ) -> None:
-        if kind == "gaussian" and self._kept.serves(tensors):
-            self.drawn += sum(tensor.numel() for tensor in tensors.values())
-            self._kept.add_many_(tensors, seed, scale)
-            return
-        whole = {name: t for name, t in tensors.items() if self.space.indices(name) is None}
-        self.drawn += sum(tensor.numel() for tensor in whole.values())
-        keys = [self.keys[name] for name in whole]
-        noise.axpy_many_(list(whole.values()), scale, seed=seed, keys=keys, kind=kind)
-        for name in tensors.keys() - whole.keys():
-            self.add_(tensors[name], name, seed, scale, kind)
+        self.displace_many_(tensors, tensors, seed, scale, kind)
+
+    def displace_many_(
+        self,
+        out: Mapping[str, torch.Tensor],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        scale: float,
+        kind: NoiseKind,
+    ) -> None:
+        asked = sum(tensor.numel() for tensor in out.values())
+        self.drawn, self.swept = self.drawn + asked, self.swept + asked
+        factor = noise.to_float32(scale)
+        whole = {n: t for n, t in out.items() if self.space.indices(n) is None}
+        fused = [n for n, t in whole.items() if factor != 0.0 and self._sweepable(t, base[n])]
+        for dtype in dict.fromkeys(out[n].dtype for n in fused):
+            self._sweep([n for n in fused if out[n].dtype == dtype], out, base, seed, factor, kind)
+        for name, tensor in out.items():
+            if name in fused:
+                continue
+            if tensor is not base[name]:
+                tensor.copy_(base[name])
+            if name in whole:
+                self._add_whole(tensor, name, seed, scale, kind)
+            else:
+                self._add_masked(tensor, name, seed, scale, kind)
+
+    def descend_many_(
+        self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
+    ) -> dict[str, int]:
+        steps = [(seed, noise.to_float32(scale)) for seed, scale in moving.items()]
+        steps = [(seed, factor) for seed, factor in steps if factor != 0.0]
+        fused = [n for n, u in updates.items() if self.space.indices(n) is None and self._sweepable(u.theta)]
+        done: dict[str, int] = {}
+        if not steps:
+            return done
+        for dtype in dict.fromkeys(updates[n].theta.dtype for n in fused):
+            names = [n for n in fused if updates[n].theta.dtype == dtype]
+            chosen = [updates[n] for n in names]
+            draws = [self._drawn_where(names, seed, kind) for seed, _ in steps]
+            size = sum(u.theta.numel() for u in chosen)
+            self.drawn, self.swept = self.drawn + size * len(steps), self.swept + size
+            changed = noise.fused_sweeps().descend(
+                [u.theta for u in chosen],
+                [u.side for u in chosen],
+                chosen[0].rule,
+                [noise.to_float32(u.factor) for u in chosen],
+                steps,
+                keys=[self.keys[n] for n in names],
+                kind=kind,
+                kept=[kept for kept, _ in draws],
+                how=[how for _, how in draws],
+            )
+            done.update(dict.fromkeys(names, 0), **{names[0]: changed})
+        return done
+
+    def _sweepable(self, *tensors: torch.Tensor) -> bool:
+        return noise.backend_for(tensors[0]) == "numba" and noise.fused_sweeps().serves(*tensors)
+
+    def _drawn_where(
+        self, names: list[str], seed: int, kind: NoiseKind
+    ) -> tuple[list[torch.Tensor | None], list[int]]:
+        """Kept draws of these tensors and whether they are to be made, marked as made from now on."""
+        sweeps = noise.fused_sweeps()
+        kept = self._kept.open(seed) if kind == "gaussian" else None
+        here = set() if kept is None else kept.made
+        self.generated += sum(self.space.size(n) for n in names if n not in here)
+        if kept is None:
+            return [None] * len(names), [sweeps.ANEW] * len(names)
+        how = [sweeps.KEPT if n in here else sweeps.KEEPING for n in names]
+        kept.made.update(names)
+        return [kept.views[n] for n in names], how
+
+    def _sweep(
+        self,
+        names: list[str],
+        out: Mapping[str, torch.Tensor],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        factor: float,
+        kind: NoiseKind,
+    ) -> None:
+        kept, how = self._drawn_where(names, seed, kind)
+        outs, bases = [out[n] for n in names], [base[n] for n in names]
+        keys = [self.keys[n] for n in names]
+        noise.fused_sweeps().displace(
+            outs, bases, factor, seed=seed, keys=keys, kind=kind, kept=kept, how=how
+        )
+
+    def _add_whole(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
+        factor = noise.to_float32(scale)
+        kept = self._kept.open(seed) if kind == "gaussian" and tensor.dtype != torch.float64 else None
+        if kept is None:
+            self.generated += tensor.numel()
+            noise.axpy_(tensor, scale, seed=seed, key=self.keys[name], kind=kind)
+        elif factor != 0.0:
+            if name not in kept.made:
+                noise.fill(kept.views[name], seed=seed, key=self.keys[name], kind=kind)
+                kept.made.add(name)
+                self.generated += tensor.numel()
+            tensor.copy_((kept.views[name] * factor).add_(tensor.float()))
+
+    def _add_masked(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
+        index = self.space.indices(name)
+        assert index is not None
+        self.generated += tensor.numel()
+        wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+        draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
+        tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
 
 
 class LegacySource(NoiseSource):

@@ -134,8 +134,12 @@ class Sgd(Update):
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
             scales[seed] = scales.get(seed, 0.0) - lr * coefficient
         moving = {seed: scale for seed, scale in scales.items() if scale != 0.0}
+        factors = {
+            name: 1.0 - lr * self.decay.of(name, engine.space.tensors[name].dim()) for name in engine.space
+        }
+        rest = set(engine.descend(direction, list(engine.space), moving, factors))
         for names in engine.batches():
-            self._move(engine, direction, names, moving, lr)
+            self._move(engine, direction, [name for name in names if name in rest], moving, lr)
 
     def _move(
         self,

@@ -41,13 +41,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zobench.zo.noise.api import NoiseKind, axpy_, axpy_many_, fill, gather, sample, to_float32, words
+    from zobench.zo.noise.api import (
+        NoiseKind,
+        axpy_,
+        axpy_many_,
+        fill,
+        fused_sweeps,
+        gather,
+        sample,
+        to_float32,
+        words,
+    )
     from zobench.zo.noise.backend import Backend, backend_for, use_backend
     from zobench.zo.noise.keys import derive_seed, tensor_key
 
 _HOMES = {
     **dict.fromkeys(
-        ("NoiseKind", "axpy_", "axpy_many_", "fill", "gather", "sample", "to_float32", "words"), "api"
+        (
+            "NoiseKind",
+            "axpy_",
+            "axpy_many_",
+            "fill",
+            "gather",
+            "fused_sweeps",
+            "sample",
+            "to_float32",
+            "words",
+        ),
+        "api",
     ),
     **dict.fromkeys(("Backend", "backend_for", "use_backend"), "backend"),
     **dict.fromkeys(("derive_seed", "tensor_key"), "keys"),
@@ -61,6 +82,7 @@ __all__ = [
     "backend_for",
     "derive_seed",
     "fill",
+    "fused_sweeps",
     "gather",
     "sample",
     "tensor_key",

@@ -125,12 +125,21 @@ def axpy_(
     kernels = _kernels(backend_for(tensor), tensor.dtype)
     if kernels is not None:
         kernels.axpy_(flat, factor, offset, seed=seed, key=key, kind=kind)
+    elif tensor.dtype == torch.bfloat16 and flat.numel() and backend_for(tensor) == "numba":
+        stream: dict[str, Any] = {"seed": seed, "keys": [key], "kind": kind, "offset": offset}
+        fused_sweeps().displace([flat], [flat], factor, **stream, kept=[None], how=[0])
     else:
         for part, noise in _chunks(flat, offset, seed=seed, key=key, kind=kind):
             part.copy_(noise.to(wide).mul_(factor).add_(part.to(wide)))
     if not tensor.is_contiguous():
         tensor.copy_(flat.view(tensor.shape))
     return tensor
+
+
+@cache
+def fused_sweeps() -> Any:
+    """The module of fused sweeps; it needs numba."""
+    return import_module("zobench.zo.noise.sweeps")
 
 
 ONE_CALL_BELOW = 1 << 18

@@ -1,0 +1,290 @@
+"""Fused sweeps over many float32 or bfloat16 CPU tensors, compiled by numba: one read and one write each.
+
+``displace``: out = base + scale * u(seed, key). ``descend``: theta = factor * theta + sum_k scale_k u(seed_k,
+key), for bfloat16 with the rounding rules of ``zobench.zo.precision`` in the same sweep. Values are those of
+copying, converting and adding one operation at a time: float32 operations in the same order, each rounded,
+and one rounding to the tensor's dtype at the end.
+
+A draw is made tile by tile in scratch memory, written to a kept tensor on the way, or read from one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+from zobench.zo.noise import philox
+from zobench.zo.noise.cpu import _SCRATCH, _TABLE, PARALLEL_FROM, TILE, _common, _compiled, _pointer, _tile
+
+ANEW, KEEPING, KEPT = 0, 1, 2
+"""The draw of a piece: made in scratch memory, made in the kept tensor, read from it."""
+NEAREST, COMPENSATED, MASTER = 0, 1, 2
+"""Rounding rules of ``descend`` on bfloat16."""
+PIECE = 1 << 20
+"""Entries that one thread takes at a time; a multiple of the tile."""
+
+_U16, _S32 = np.uint32(16), np.uint64(32)
+_MASK, _BELOW_SIGN, _INFINITE = np.uint64(philox.MASK), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
+_BELOW_HALF, _BIT, _NAN = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC0)
+_AT = "uint64[::1]"
+_DRAW = f"float32[::1], int64, uint64, {_TABLE}, {_SCRATCH}"
+
+
+@numba.njit(inline="always")
+def _wide(half: Any) -> Any:
+    """A bfloat16, given by its bits, as float32."""
+    return np.uint32(np.uint32(half) << _U16).view(np.float32)
+
+
+@numba.njit(inline="always")
+def _narrow(value: Any) -> Any:
+    """Bits of the nearest bfloat16, ties to even."""
+    bits = np.float32(value).view(np.uint32)
+    rounded = np.uint32(bits + _BELOW_HALF + ((bits >> _U16) & _BIT)) >> _U16
+    return np.uint16(_NAN if (bits & _BELOW_SIGN) > _INFINITE else rounded)
+
+
+@_compiled(f"float32[::1](uint64, int64, int64, int64, uint64, uint64, uint64, {_DRAW})")
+def _drawn(
+    kept: Any, how: Any, low: Any, size: Any, start: Any, seed: Any, key: Any,
+    noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
+) -> Any:  # fmt: skip
+    """Entries low .. low+size of a piece that begins at element ``start`` of its tensor."""
+    if how == ANEW:
+        u = noise[:size]
+    else:
+        u = numba.carray(_pointer(kept), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+    if how != KEPT:
+        stream = (tag, key & _MASK, key >> _S32, seed & _MASK, seed >> _S32)
+        _tile(u, start + np.uint64(low), code, stream, knots, words, index, loaded)
+    return u
+
+
+@_compiled(
+    f"void({_AT}, {_AT}, {_AT}, int64[::1], int64[::1], {_AT}, {_AT}, boolean, uint64, float32, {_DRAW})"
+)
+def _displace(
+    outs: Any, bases: Any, kept: Any, how: Any, sizes: Any, starts: Any, keys: Any, half: Any,
+    seed: Any, scale: Any,
+    noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
+) -> None:  # fmt: skip
+    for t in range(outs.size):
+        for low in range(0, sizes[t], TILE):
+            size = min(TILE, sizes[t] - low)
+            u = _drawn(
+                kept[t], how[t], low, size, starts[t], seed, keys[t],
+                noise, code, tag, knots, words, index, loaded,
+            )  # fmt: skip
+            if half:
+                to = numba.carray(_pointer(outs[t]), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+                at = numba.carray(_pointer(bases[t]), (low + size,), np.uint16)[low:]
+                for i in range(size):
+                    to[i] = _narrow(_wide(at[i]) + scale * u[i])
+            else:
+                out = numba.carray(_pointer(outs[t]), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+                base = numba.carray(_pointer(bases[t]), (low + size,), np.float32)[low:]
+                for i in range(size):
+                    out[i] = base[i] + scale * u[i]
+
+
+@_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
+def _open(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> Any:
+    """The float32 values of a tile under a rounding rule into ``work``."""
+    if rule == MASTER:
+        master = numba.carray(_pointer(side), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+        for i in range(size):
+            work[i] = master[i]
+    elif rule == COMPENSATED:
+        rest = numba.carray(_pointer(side), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+        for i in range(size):
+            work[i] = _wide(half[i]) + _wide(rest[i])
+    else:
+        for i in range(size):
+            work[i] = _wide(half[i])
+    return 0
+
+
+@_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
+def _close(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> Any:
+    """``work`` rounded into the tile; how many values changed."""
+    changed = np.uint32(0)
+    if rule == COMPENSATED:
+        rest = numba.carray(_pointer(side), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+        for i in range(size):
+            new = _narrow(work[i])
+            changed += np.uint32(_wide(half[i]) != _wide(new))
+            rest[i] = _narrow(work[i] - _wide(new))
+            half[i] = new
+        return np.int64(changed)
+    if rule == MASTER:
+        master = numba.carray(_pointer(side), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+        for i in range(size):
+            master[i] = work[i]
+    for i in range(size):
+        new = _narrow(work[i])
+        changed += np.uint32(_wide(half[i]) != _wide(new))
+        half[i] = new
+    return np.int64(changed)
+
+
+@_compiled(
+    f"int64({_AT}, {_AT}, uint64[:, ::1], int64[:, ::1], int64[::1], {_AT}, {_AT},"
+    f" float32[::1], int64, uint64[::1], float32[::1], float32[::1], {_DRAW})"
+)
+def _descend(
+    thetas: Any, sides: Any, kept: Any, how: Any, sizes: Any, starts: Any, keys: Any,
+    factors: Any, rule: Any, seeds: Any, scales: Any, scratch: Any,
+    noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
+) -> Any:  # fmt: skip
+    changed = 0
+    for t in range(thetas.size):
+        for low in range(0, sizes[t], TILE):
+            size = min(TILE, sizes[t] - low)
+            if rule < 0:
+                work = numba.carray(_pointer(thetas[t]), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+            else:
+                work = scratch[:size]
+                half = numba.carray(_pointer(thetas[t]), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+                _open(half, sides[t], low, size, work, rule)
+            if factors[t] != np.float32(1.0):
+                for i in range(size):
+                    work[i] = work[i] * factors[t]
+            for k in range(seeds.size):
+                u = _drawn(
+                    kept[k, t], how[k, t], low, size, starts[t], seeds[k], keys[t],
+                    noise, code, tag, knots, words, index, loaded,
+                )  # fmt: skip
+                for i in range(size):
+                    work[i] = work[i] + scales[k] * u[i]
+            if rule >= 0:
+                half = numba.carray(_pointer(thetas[t]), (low + size,), np.uint16)[low:]
+                changed += _close(half, sides[t], low, size, work, rule)
+    return changed
+
+
+def serves(*tensors: torch.Tensor) -> bool:
+    """Whether these tensors can be swept: contiguous, in CPU memory, all float32 or all bfloat16."""
+    dtype = tensors[0].dtype
+    return dtype in (torch.float32, torch.bfloat16) and all(
+        t.dtype == dtype and t.device.type == "cpu" and t.is_contiguous() for t in tensors
+    )
+
+
+class Pieces:
+    """Several contiguous tensors cut into pieces that threads share out.
+
+    Attributes:
+        owner: which tensor a piece belongs to.
+        starts, sizes: where in that tensor it begins and its length, in entries.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
+        cut = [(t, low, min(PIECE, n - low)) for t, n in enumerate(sizes) for low in range(0, n, PIECE)]
+        self.owner, self.starts, self.sizes = (np.array(c, np.int64) for c in zip(*cut, strict=True))
+
+    def addresses(self, tensors: Sequence[torch.Tensor | None]) -> np.ndarray:
+        """Where the pieces of these tensors begin; 0 for ``None``."""
+        first = np.array([0 if t is None else t.data_ptr() for t in tensors], np.uint64)
+        width = np.array([0 if t is None else t.element_size() for t in tensors], np.uint64)
+        return first[self.owner] + width[self.owner] * self.starts.astype(np.uint64)
+
+    def shares(self) -> Iterator[slice]:
+        """One range of pieces for each thread, about equally long."""
+        threads = torch.get_num_threads() if self.sizes.sum() >= PARALLEL_FROM else 1
+        ends = np.searchsorted(self.sizes.cumsum(), np.linspace(0, self.sizes.sum(), threads + 1)[1:])
+        low = 0
+        for end in sorted({*(int(e) + 1 for e in ends)}):
+            yield slice(low, min(end, self.sizes.size))
+            low = end
+            if low >= self.sizes.size:
+                return
+
+
+def _shared_out(pieces: Pieces, work: Callable[[slice], int]) -> int:
+    shares = list(pieces.shares())
+    if len(shares) == 1:
+        return work(shares[0])
+    with ThreadPoolExecutor(len(shares)) as pool:
+        return sum(pool.map(work, shares))
+
+
+def displace(
+    outs: Sequence[torch.Tensor],
+    bases: Sequence[torch.Tensor],
+    scale: float,
+    *,
+    seed: int,
+    keys: Sequence[int],
+    kind: str,
+    kept: Sequence[torch.Tensor | None],
+    how: Sequence[int],
+    offset: int = 0,
+) -> None:
+    """out = base + scale u on tensors of one dtype; ``out`` may be ``base``. ``scale`` is a float32.
+
+    ``kept`` holds float32 tensors of the same sizes where ``how`` is not ``ANEW``; the tensors begin at
+    element ``offset`` of their streams.
+    """
+    pieces = Pieces([t.numel() for t in outs])
+    o, b, k = pieces.addresses(outs), pieces.addresses(bases), pieces.addresses(kept)
+    ways, named = np.array(how, np.int64)[pieces.owner], np.array(keys, np.uint64)[pieces.owner]
+    starts, half = (pieces.starts + offset).astype(np.uint64), outs[0].dtype == torch.bfloat16
+
+    def work(part: slice) -> int:
+        code, stream, *rest = _common(seed, 0, kind)
+        _displace(
+            o[part], b[part], k[part], ways[part], pieces.sizes[part], starts[part], named[part], half,
+            np.uint64(seed), np.float32(scale), np.empty(TILE, np.float32), code, stream[0], *rest,
+        )  # fmt: skip
+        return 0
+
+    _shared_out(pieces, work)
+
+
+def descend(
+    thetas: Sequence[torch.Tensor],
+    sides: Sequence[torch.Tensor | None],
+    rule: int,
+    factors: Sequence[float],
+    moving: Sequence[tuple[int, float]],
+    *,
+    keys: Sequence[int],
+    kind: str,
+    kept: Sequence[Sequence[torch.Tensor | None]],
+    how: Sequence[Sequence[int]],
+) -> int:
+    """theta <- factor theta + sum of scale u(seed) over ``moving``, in place; how many values changed.
+
+    Args:
+        thetas: float32 tensors, or bfloat16 ones under ``rule``.
+        sides: in bfloat16 what the rule keeps: the rest (bfloat16) or the master copy (float32).
+        factors: of each tensor, float32; 1.0 multiplies nothing.
+        moving: seeds and float32 scales, in the order in which they are added.
+        kept, how: as in ``displace``, for each seed.
+    """
+    pieces = Pieces([t.numel() for t in thetas])
+    at, beside = pieces.addresses(thetas), pieces.addresses(sides)
+    draws = np.stack([pieces.addresses(tensors) for tensors in kept])
+    ways = np.array(how, np.int64)[:, pieces.owner]
+    named, starts = np.array(keys, np.uint64)[pieces.owner], pieces.starts.astype(np.uint64)
+    shrink = np.array(factors, np.float32)[pieces.owner]
+    seeds, scales = np.array([s for s, _ in moving], np.uint64), np.array([c for _, c in moving], np.float32)
+    way = rule if thetas[0].dtype == torch.bfloat16 else -1
+
+    def work(part: slice) -> int:
+        code, stream, *rest = _common(0, 0, kind)
+        return int(
+            _descend(
+                at[part], beside[part], np.ascontiguousarray(draws[:, part]),
+                np.ascontiguousarray(ways[:, part]), pieces.sizes[part], starts[part], named[part],
+                shrink[part], way, seeds, scales, np.empty(TILE, np.float32), np.empty(TILE, np.float32),
+                code, stream[0], *rest,
+            )
+        )  # fmt: skip
+
+    return _shared_out(pieces, work)
