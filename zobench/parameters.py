@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from zobench.names import suggestion
 from zobench.zo.parameters import (
     Bounds,
+    Constraint,
     Count,
     CountOrZero,
     Fraction,
@@ -39,6 +40,7 @@ __all__ = [
     "Bounds",
     "Count",
     "CountOrZero",
+    "DataFile",
     "Fraction",
     "NonEmpty",
     "OneOf",
@@ -50,11 +52,39 @@ __all__ = [
     "check",
     "check_one",
     "configure",
+    "data_files",
     "fields",
     "literal",
 ]
 
 _LISTS = (list, tuple, set, frozenset, Sequence)
+
+
+@dataclass(frozen=True)
+class FilePath(Constraint):
+    """The path of a file, relative to the suite file. The content is part of a run's identity,
+    the path is not."""
+
+    def allows(self, value: Any) -> bool:
+        return bool(value.strip())
+
+    def words(self, base: Any) -> str:
+        return "the path of a file"
+
+
+DataFile = Annotated[str, FilePath()]
+"""A data file of the user."""
+
+
+def data_files(config: type) -> tuple[str, ...]:
+    """Names of the parameters that are data files."""
+    return tuple(name for name, hint in hints_of(config).items() if _is_file(hint))
+
+
+def _is_file(hint: Any) -> bool:
+    if get_origin(hint) is Annotated:
+        return any(isinstance(rule, FilePath) for rule in get_args(hint)[1:])
+    return any(_is_file(inside) for inside in get_args(hint))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zobench.fields import FieldMeta, identity
 
-SPEC_VERSION = 3
+SPEC_VERSION = 4
 """Version that brought the newest field: the next one carries ``since=4``, and this becomes 4 with it."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
@@ -65,6 +65,8 @@ class Component(Frozen):
     name: str
     params: dict[str, Any] = Field(default_factory=dict)
     alias: Annotated[str, FieldMeta(since=2)] = ""
+    files: Annotated[tuple[str, ...], FieldMeta(since=4)] = ()
+    """Parameters that are paths of data files: their content is part of a run's identity, not the path."""
 
     @property
     def label(self) -> str:
@@ -242,6 +244,8 @@ class RunSpec(RowSettings):
         """Canonical JSON of what decides the run's identity: sorted keys, no spaces, floats as Python prints
         them. ``display``: with what is display only, which counted in an earlier zobench."""
         body = {"spec_version": HASHED_VERSION, **identity(self, display=display)}
+        for name in self.task.files:
+            del body["task"]["params"][name]
         for model in (body["model"], (body.get("unlearning") or {}).get("oracle", {})):
             if model.get("attention") == "auto":  # what nearly every model resolves it to
                 model["attention"] = "sdpa"

@@ -66,10 +66,11 @@ def plan(
         typer.echo(json.dumps(body, indent=1))
         return
     from zobench.cli.plan_view import print_plan
+    from zobench.suite.data_files import data_notes
     from zobench.suite.joins import joins
 
     print_plan(wanted, estimate(wanted))
-    for sentence in joins(wanted):
+    for sentence in [*data_notes(wanted), *joins(wanted)]:
         typer.echo(printable(f"note: {sentence}"))
 
 

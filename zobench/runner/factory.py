@@ -95,6 +95,15 @@ def load_parts(name: str) -> Factory:
     return parts
 
 
+def content_key(component: Component, digest: str) -> str:
+    """As :func:`component_key`, with the digest of the data in place of the paths of data files: what is
+    drawn by this key stays the same where a file was moved."""
+    if not component.files:
+        return component_key(component)
+    params = {k: v for k, v in component.params.items() if k not in component.files}
+    return f"{component_key(component.model_copy(update={'params': params}))} {digest}"
+
+
 def component_key(component: Component) -> str:
     """Name and sorted parameters in one line."""
     return f"{component.name} {json.dumps(component.params, sort_keys=True, separators=(',', ':'))}"

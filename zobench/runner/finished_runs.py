@@ -123,6 +123,8 @@ def data_stamp(task: Component) -> str | None:
     """Stamp of what the rows of a task depend on; ``None`` for hub data and for tasks of plugins."""
     if task.name not in TASKS:
         return None
+    if task.files:
+        return _files_stamp(task)
     source = task.params.get("source")
     if source is None:
         return code_stamp("data", "tasks")
@@ -130,6 +132,16 @@ def data_stamp(task: Component) -> str | None:
     if source != "local" or folder is None:
         return None
     return f"{code_stamp('data', 'tasks')} {tree_stamp(folder)}"
+
+
+def _files_stamp(task: Component) -> str | None:
+    """Size and time of change of the task's own files; ``None`` where one is on the hub or is not there."""
+    stamps = []
+    for path in (Path(task.params[name]) for name in task.files if task.params[name] is not None):
+        if not path.is_file():
+            return None
+        stamps.append(f"{path.stat().st_size} {path.stat().st_mtime_ns}")
+    return f"{code_stamp('data', 'tasks')} {' '.join(stamps)}"
 
 
 def code_stamp(*rooms: str) -> str:

@@ -16,7 +16,7 @@ import torch
 
 from zobench.data.example import Example
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
-from zobench.runner.factory import Factory, component_key
+from zobench.runner.factory import Factory, component_key, content_key
 from zobench.runner.results import TaskData
 from zobench.spec import ModelRef, RunSpec
 
@@ -119,7 +119,8 @@ class ProcessCache:
                 self._data.popitem(last=False)
             task = self.parts.task(spec.task)
             splits = task.splits(spec.seed)
-            self._data[key] = TaskData(task, key[0], splits, splits.digest())
+            digest = splits.digest()
+            self._data[key] = TaskData(task, content_key(spec.task, digest), splits, digest)
         self._data.move_to_end(key)
         return self._data[key]
 

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from zobench import plugins
-from zobench.parameters import configure, literal
+from zobench.parameters import configure, data_files, literal
 from zobench.plugins import Kind
 from zobench.spec import Component
 from zobench.suite.schema import Suite
@@ -24,7 +24,8 @@ def task_of(suite: Suite, name: str) -> Component:
 def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
     """A component with every parameter spelled out, defaults included."""
     config = plugins.lookup(kind, name).Config
-    return Component(name=name, params=json.loads(_spelled_out(config, json.dumps(params, sort_keys=True))))
+    spelled = json.loads(_spelled_out(config, json.dumps(params, sort_keys=True)))
+    return Component(name=name, params=spelled, files=data_files(config))
 
 
 @functools.lru_cache(maxsize=4096)

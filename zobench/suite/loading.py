@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zobench.suite import check, source, structure, tuning_rules
+from zobench.suite import check, data_files, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
 from zobench.suite.schema import Suite
 
@@ -19,7 +19,9 @@ def load(path: Path | str) -> Suite:
     document = source.read(path)
     draft = structure.build(document)
     tuning_rules.with_default_spaces(draft)
+    data_files.with_paths(document, draft)
     check.run(document, draft)
+    data_files.check_data(document, draft)
     if not document.problems:
         tuning_rules.check_rules(document, draft)
     if document.problems:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from numbers import Integral, Real
@@ -176,6 +176,8 @@ def words(hint: Any) -> str:
         return " or ".join(words(one) for one in inside)
     if (origin or hint) in (list, tuple, set, frozenset, Sequence):
         return f"a list ({words(inside[0])} each)" if inside else "a list"
+    if (origin or hint) in (dict, Mapping):
+        return "a mapping of keys"
     return plain[hint] if hint in plain else getattr(hint, "__name__", str(hint))
 
 

@@ -1,0 +1,122 @@
+"""Own data in a suite: paths relative to the suite file, identity by content, mistakes said at plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from zobench.cli.app import app
+from zobench.suite import SuiteError, expand, load
+
+SUITE = """\
+suite: own
+models:
+  nano: {name: "builtin:nano"}
+tasks:
+  mine:
+    task: classification
+    params: {data: reviews.csv, label: stars, template: "{text} It was", words: {1: terrible, 5: great}}
+methods:
+  mezo: {}
+seeds: [0, 1]
+budget: {forwards: 20}
+"""
+
+
+def reviews(count: int) -> str:
+    words = ("awful and dull", "lovely and bright")
+    return "text,stars\n" + "".join(f"film {i} is {words[i % 2]},{5 if i % 2 else 1}\n" for i in range(count))
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Path:
+    (tmp_path / "reviews.csv").write_text(reviews(200))
+    path = tmp_path / "own.yaml"
+    path.write_text(SUITE)
+    return path
+
+
+def problems(path: Path) -> str:
+    with pytest.raises(SuiteError) as caught:
+        load(path)
+    return str(caught.value)
+
+
+def test_paths_are_relative_to_the_suite_file(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    run = expand(load(suite)).runs[0]
+    assert run.spec.task.params["data"] == "../reviews.csv"
+    assert run.spec.task.files == ("data", "validation", "test")
+
+
+def test_identity_is_the_content_and_not_the_path(suite: Path, tmp_path: Path) -> None:
+    first = expand(load(suite)).runs[0].spec
+    other = tmp_path / "sub" / "moved.csv"
+    other.parent.mkdir()
+    other.write_text(reviews(200))
+    moved = tmp_path / "moved.yaml"
+    moved.write_text(SUITE.replace("reviews.csv", "sub/moved.csv"))
+    second = expand(load(moved)).runs[0].spec
+    digests = {"model": "m", "data": "d", "schema": "s"}
+    assert first.task != second.task
+    assert first.run_id(digests) == second.run_id(digests)
+    assert first.run_id(digests) != first.run_id({**digests, "data": "e"})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            "label: stars",
+            "label: star",
+            "own.yaml:7: tasks.mine.params: label: .* has no column 'star'; did you mean",
+        ),
+        ("5: great", "4: great", "record 2: label '5' is not among words"),
+        ("reviews.csv", "review.csv", "review.csv: no such file"),
+        ("{text}", "{txt}", "has no column 'txt'"),
+        ("data: reviews.csv, ", "", "data"),
+    ],
+)
+def test_mistakes_are_said_at_plan(suite: Path, old: str, new: str, says: str) -> None:
+    assert old in SUITE
+    suite.write_text(SUITE.replace(old, new))
+    import re
+
+    assert re.search(says, problems(suite))
+
+
+def test_one_class_is_said_at_plan(suite: Path, tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("text,stars\n" + "".join(f"film {i},5\n" for i in range(20)))
+    assert "all training examples have the same label" in problems(suite)
+
+
+def test_plan_says_sizes_and_duplicates(suite: Path, tmp_path: Path) -> None:
+    with (tmp_path / "reviews.csv").open("a") as file:
+        file.write(",5\n")
+    found = CliRunner().invoke(app, ["plan", str(suite)])
+    assert found.exit_code == 0
+    flat = " ".join(found.output.split())
+    assert "121 to train, 40 to select, 40 to test" in flat
+    assert "1 examples have an empty 'text'" in flat
+
+
+@pytest.mark.slow
+def test_own_file_through_run_and_resume(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = CliRunner().invoke(app, ["run", str(suite), "--workers", "0"])
+    assert first.exit_code == 0, first.output
+    assert (tmp_path / "reports" / "own" / "index.html").is_file()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "reviews.csv").rename(tmp_path / "data" / "renamed.csv")
+    suite.write_text(SUITE.replace("reviews.csv", "data/renamed.csv"))
+    again = CliRunner().invoke(app, ["run", str(suite), "--workers", "0"])
+    assert again.exit_code == 0
+    assert "2 kept" in again.output

@@ -1,0 +1,87 @@
+"""Data files of a suite: paths relative to the file that names them, and everything in them that is wrong.
+
+The files are read at planning, so that a missing column or a label without a word is said before anything is
+trained, by file and record.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from zobench import plugins
+from zobench.parameters import configure, data_files
+from zobench.suite.plan import Plan
+from zobench.suite.schema import TaskEntry
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+from zobench.tasks.own_data import Examined, on_hub
+
+
+def with_paths(document: Document, draft: Draft) -> None:
+    """Make every relative path of a data file one that is seen from here, in place."""
+    tasks: dict[str, TaskEntry] = draft.entries("tasks")
+    for name, entry in tasks.items():
+        paths = {k: entry.params.get(k) for k in _files_of(entry.task or name)}
+        given = {
+            k: v
+            for k, v in paths.items()
+            if isinstance(v, str) and v and not (on_hub(v) or v.startswith("~"))
+        }
+        if not given:
+            continue
+        # An entry may come from an included file in another folder.
+        folder = Path(document.place(("tasks", name)).file).parent
+        moved = {
+            k: Path(os.path.relpath(folder / v)).as_posix() for k, v in given.items() if not os.path.isabs(v)
+        }
+        tasks[name] = entry.model_copy(update={"params": {**entry.params, **moved}})
+
+
+def check_data(document: Document, draft: Draft) -> None:
+    """Read the files of every task that has some, and report what is wrong with them."""
+    for name, entry in draft.entries("tasks").items():
+        task = entry.task or name
+        if not _files_of(task) or any(p.key.startswith(f"tasks.{name}") for p in document.problems):
+            continue
+        try:
+            splits = _examined(task, entry.params).splits
+        except ValueError as error:
+            document.report(("tasks", name, "params"), str(error))
+            continue
+        classes = sorted({e.label for e in splits.train if e.label is not None})
+        if len(classes) == 1 and not splits.train[0].candidates:
+            document.report(("tasks", name, "params"), "all training examples have the same label")
+
+
+def data_notes(plan: Plan) -> list[str]:
+    """What a user should know of the data files: sizes of the parts, duplicates, empty cells, left-out
+    records."""
+    runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
+    tasks = {r.spec.task.model_dump_json(): r.spec.task for r in runs if r.spec.task.files}
+    told = []
+    for task in tasks.values():
+        found = _examined(task.name, task.params)
+        splits = found.splits
+        sizes = (
+            f"{len(splits.train)} to train, {len(splits.validation)} to select, {len(splits.test)} to test"
+        )
+        told += [f"{task.params[task.files[0]]}: {sizes}", *found.notes]
+    return told
+
+
+def _files_of(task: str) -> tuple[str, ...]:
+    known = plugins.entries("tasks")
+    if task not in known:
+        return ()
+    try:
+        return data_files(known[task].load().Config)
+    except ValueError:
+        return ()  # a plugin that cannot be loaded is reported by the checks
+
+
+def _examined(task: str, params: dict[str, Any]) -> Examined:
+    found = plugins.lookup("tasks", task)
+    examined: Examined = found(configure(found.Config, params)).examined()
+    return examined
