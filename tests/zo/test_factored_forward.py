@@ -42,7 +42,7 @@ def test_losses_are_those_of_formed_weights(name: str, dtype: torch.dtype) -> No
         assert got.losses == pytest.approx(expected.losses, rel=TOLERANCE[dtype])
         factored.space.restore(formed.space.snapshot())
     made = factored.engine.perturbation.formed
-    assert made["embedding.weight"] == "no weight of a linear layer"
+    assert made["embedding.weight"] == "not the weight of a linear layer"
     assert not [n for n in made if n.endswith(("_proj.weight", "up.weight", "down.weight"))]
 
 
@@ -85,7 +85,7 @@ def test_no_displaced_matrix_is_made_for_a_linear_layer(monkeypatch: pytest.Monk
 
 
 class Own(nn.Linear):
-    """A linear layer that computes in its own way."""
+    """A linear layer that overrides ``nn.Linear.forward``."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return 2 * super().forward(x)
@@ -111,7 +111,7 @@ def paired(module: nn.Module, mode: str, indices: dict | None = None):
 @pytest.mark.parametrize(
     ("module", "why"),
     [
-        (nn.Sequential(Own(4, 3)), "its layer computes in its own way"),
+        (nn.Sequential(Own(4, 3)), "its layer overrides nn.Linear.forward"),
         (Keyword(nn.Linear(4, 3)), "its layer is called by keyword"),
         (nn.Linear(4, 1), "too small for factors"),
     ],
@@ -135,7 +135,7 @@ def test_masked_entries_and_dense_shifts_are_formed() -> None:
     shift = Displaced({"weight": torch.full((3, 4), 0.5)})
     engines = [paired(module, mode)[0] for mode in ("snapshot", "factored")]
     assert engines[0].loss(objective, shift) == engines[1].loss(objective, shift)
-    assert engines[1].perturbation.formed["weight"] == "displaced along no factors"
+    assert engines[1].perturbation.formed["weight"] == "its displacement is not low-rank"
     index = {"weight": torch.tensor([0, 5])}
     pairs = [paired(module, mode, index) for mode in ("snapshot", "factored")]
     losses = [engine.loss(objective, Along(direction, 7, 0.3)) for engine, direction in pairs]

@@ -1,6 +1,6 @@
 """The optimizer library: zeroth-order methods as compositions of space x direction x estimator x update.
 
-Usable without the rest of zobench, with torch alone and any ``nn.Module``::
+It needs torch only, works without the rest of zobench, and tunes any ``nn.Module``::
 
     from zobench.zo import Engine, Objective, build_space
     from zobench.zo.methods.mezo import Mezo
@@ -12,16 +12,16 @@ Usable without the rest of zobench, with torch alone and any ``nn.Module``::
         objective.set_batch(batch, sequences=len(batch), tokens=0)
         record = optimizer.step(objective)
 
-How a run is put together:
+The parts of a run:
 
-- ``Engine(mode="auto", noise="counter", precision="auto", fused=False, branches=16)`` holds what belongs to
-  the run and not to the method; it is the keyword ``engine=`` of every method. ``optimizer.engine.mode`` is
-  the mode in force.
-- ``optimizer.state_dict()`` is flat: plain numbers and tensors. The weights are the space's:
+- ``Engine(mode="auto", noise="counter", precision="auto", fused=False, branches=16)`` holds the choices that
+  do not depend on the method. Every method takes it as the keyword ``engine=``. ``optimizer.engine.mode`` is
+  the mode in use.
+- ``optimizer.state_dict()`` is a flat dict of plain numbers and tensors without the weights; these are in
   ``space.state_dict()``.
 - Direction seeds are ``derive_seed(run seed, step, query)`` for every method: common random numbers.
-- ``zobench.zo.trajectory`` turns records into plain rows and replays them; ``zobench.zo.conformance.check``
-  holds any method, built in or not, to the rules.
+- ``zobench.zo.trajectory`` turns step records into plain dicts and replays them.
+- ``zobench.zo.conformance.check`` tests any method, built in or external, against the rules of the library.
 
 To add a method, read ``zobench.zo.method`` (the template) and any file of ``zobench.zo.methods``.
 """

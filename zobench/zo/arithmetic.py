@@ -1,9 +1,9 @@
-"""Elementwise sums of products with a defined order of rounding: the product is rounded, then the sum.
+"""Elementwise multiply-adds with a defined order of rounding: the product is rounded, then the sum.
 
-``tensor.add_(other, alpha=a)``, ``addcmul_`` and ``lerp_`` fuse the two into one rounding on processors that
-have such an instruction, and only there: the same call gives other last bits at another level of the
-processor (``torch.backends.cpu.get_cpu_capability()``). Single operations are rounded as IEEE 754 says
-everywhere. The price is one temporary of the tensor's size.
+``tensor.add_(other, alpha=a)``, ``addcmul_`` and ``lerp_`` fuse both operations into one rounding on
+processors with such an instruction. Their last bits therefore depend on the processor
+(``torch.backends.cpu.get_cpu_capability()``). Separate operations are rounded as IEEE 754 requires on every
+processor. The cost is one temporary tensor of the same size.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The optimizer interface: a card that describes the method, its cost, and ``step(objective) -> StepRecord``.
 
-A method file holds one class derived from :class:`Optimizer`, its parameters as a frozen dataclass ``Config``
-with the paper's defaults, and composes parameter space x direction x estimator x update. This is also the
-plugin contract (entry-point group ``zobench.optimizers``).
+A method file defines one class derived from :class:`Optimizer` and its parameters as a frozen dataclass
+``Config`` with the paper's defaults. The class composes parameter space x direction x estimator x update.
+Plugins implement the same interface (entry-point group ``zobench.optimizers``).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Order = Literal["zeroth", "forward-mode", "first", "mixed", "none"]
 
 @dataclass(frozen=True, slots=True)
 class MethodCard:
-    """What a reader and the planner must know about a method.
+    """Description of a method, for the documentation and for the planner.
 
     Attributes:
         name: catalogue name, lower case with hyphens.
@@ -32,18 +32,19 @@ class MethodCard:
         source: arXiv id or citation; "zobench" for baselines.
         formula: the update rule in one line of plain text.
         order: order of the optimizer: which derivatives it uses.
-        replay: what rebuilds its weights from the base model: scalars alone, scalars and stored artifacts
-            (masks, bases, anchors), or only a checkpoint.
+        replay: what is needed to rebuild the trained weights from the base model: the recorded scalars, the
+            scalars and stored artifacts (masks, bases, anchors), or a checkpoint.
         spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)``
             means any.
         unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.
         descent: whether it is meant to lower the loss (baselines are not).
-        in_span: whether every step is a linear combination of the displacements measured in that very step
-            (not so with momentum, moments, signs of entries, gradients, projections).
-        notes: choices made where the paper is silent; differences from the authors' code.
-        needs: what the run must give it besides the step's minibatch (see ``zobench.zo.method_data``).
-        revision: which arithmetic this is, from 1. Raised whenever the same losses would give other weights;
-            above 1 it is part of a run's identity. CHANGELOG.md says what each revision changed.
+        in_span: whether every step is a linear combination of the displacements measured in the same step
+            (False with momentum, moments, signs of entries, gradients, projections).
+        notes: choices made where the paper gives no detail; differences from the authors' code.
+        needs: what the run must supply besides the step's minibatch (see ``zobench.zo.method_data``).
+        revision: version of the arithmetic, from 1. It is raised whenever the same losses would give
+            different weights. Above 1 it is part of a run's identity. CHANGELOG.md lists what each revision
+            changed.
     """
 
     name: str
@@ -63,16 +64,17 @@ class MethodCard:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Declared cost of one step under a given config; the conformance kit measures it.
+    """Declared cost of one step under a given config; the conformance kit compares it with measurements.
 
     Attributes:
-        forwards_per_step: mean over a long run (a step that happens every k-th time counts 1/k).
+        forwards_per_step: mean number of forward passes over a long run (work done in every k-th step counts
+            1/k).
         max_forwards_in_step: the maximum cost of any single step; the runner stops before a step that might
             exceed the budget.
         passes_per_step: read+write sweeps over the tuned parameters.
         state_bytes_per_parameter: optimizer state that must be kept between steps, per tuned parameter.
-        preparation_forwards: spent by ``prepare`` before the first step, out of the same budget.
-        period: number of steps over which the mean is taken, for schedules that alternate long blocks.
+        preparation_forwards: forward passes spent by ``prepare`` before the first step, from the same budget.
+        period: number of steps over which the mean is taken, for schedules with long alternating blocks.
     """
 
     forwards_per_step: float
@@ -85,7 +87,7 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """One step as scalars: enough to replay it where the method's card says ``scalars``.
+    """One step as scalars. They suffice to replay the step if the method's card says ``scalars``.
 
     Attributes:
         step: 0-based index.
@@ -94,11 +96,13 @@ class StepRecord:
         losses: every loss queried, in order of query.
         loss: the loss to plot: the loss at theta if it was measured, else the mean of the queried losses.
         lr: step size used.
-        forwards, tokens: spent in this step.
-        moved: False where the step was refused (non-finite loss, zero spread) and the weights stayed.
-        reason: why it was refused; empty otherwise.
-        extras: further scalars of the method (gain, norm, share of entries that moved ...), for replay and
-            diagnosis.
+        forwards: forward passes spent in this step.
+        tokens: tokens processed in this step.
+        moved: False if the step was refused (non-finite loss, zero spread) and the weights were left
+            unchanged.
+        reason: why the step was refused; empty otherwise.
+        extras: further scalars of the method (gain, norm, share of changed entries ...), for replay and
+            diagnostics.
     """
 
     step: int
@@ -117,21 +121,22 @@ class StepRecord:
 class Optimizer(ABC):
     """A method bound to a parameter space and a run seed.
 
-    ``engine`` says how losses at displaced weights are obtained, how noise is drawn and updates are written;
-    the default ``Engine()`` restores exactly and draws counter-based noise.
+    ``engine`` decides how losses at displaced weights are obtained, how noise is drawn and how updates are
+    written. The default ``Engine()`` restores the weights exactly and draws counter-based noise.
 
-    ``step`` never touches the global random state, spends forwards only through the objective, leaves the
-    weights bit-identical when the learning rate is 0, and refuses a non-finite loss without moving.
+    ``step`` follows four rules: it never uses the global random state; it spends forward passes only through
+    the objective; with learning rate 0 the weights stay bit-identical; a step with a non-finite loss is
+    refused and leaves the weights unchanged.
     """
 
     Config: ClassVar[type]
     card: ClassVar[MethodCard]
     search_space: ClassVar[Mapping[str, Sequence[Any]]] = {}
-    """Values to try where a suite asks for tuning and names none; empty: learning rates from a tenth of the
-    default to ten times it."""
+    """Values to try if a suite requests tuning without listing values. If empty, learning rates from a tenth
+    of the default to ten times the default are tried."""
     small_problem: ClassVar[Mapping[str, Any]] = {}
-    """Config values for problems of a few dozen parameters, where a paper's default has no meaning (0.1 % of
-    17 entries) or costs minutes; the conformance kit's checks run under them."""
+    """Config values for problems with a few dozen parameters, on which a paper's default is meaningless
+    (0.1 % of 17 entries) or takes minutes. The conformance kit uses them."""
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
@@ -146,11 +151,11 @@ class Optimizer(ABC):
         """Declared cost under this config."""
 
     def supply(self, supplies: MethodData) -> None:  # noqa: B027 - for methods whose card names needs
-        """Receive the source of additional minibatches, at the start of a run and after a resume."""
+        """Receive the source of additional minibatches. Called at the start of a run and after a resume."""
 
     def prepare(self, objective: Objective) -> None:  # noqa: B027 - for methods that calibrate
-        """Run once before step 0, after ``supply``; spends ``cost(config).preparation_forwards``. A resumed
-        run does not repeat it: its results are part of ``state_dict``."""
+        """Run once before step 0, after ``supply``. Cost: ``cost(config).preparation_forwards`` forward
+        passes. A resumed run does not repeat it, because its results are part of ``state_dict``."""
 
     @abstractmethod
     def step(self, objective: Objective) -> StepRecord:
@@ -158,8 +163,8 @@ class Optimizer(ABC):
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
-        """Everything except the weights that ``load_state_dict`` needs to continue bit-identically: plain
-        numbers, strings, lists and tensors only (stored as safetensors plus JSON)."""
+        """Everything except the weights that ``load_state_dict`` needs to continue bit-identically. Only
+        plain numbers, strings, lists and tensors are allowed (they are stored as safetensors and JSON)."""
 
     @abstractmethod
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """The engine: how directions are drawn, losses at displaced weights obtained, and updates written.
 
-``Engine`` holds the choices, independent of any method; a method binds it to its space::
+``Engine`` holds the choices, which do not depend on the method. A method binds it to its space::
 
     optimizer = Mezo(Mezo.Config(lr=1e-3), space, seed=0, engine=Engine(mode="snapshot", noise="counter"))
 
-``BoundEngine`` is what methods work with: ``losses`` at points, ``editing`` of tensors, ``gaussian()`` and
-friends.
+Methods use the result, a ``BoundEngine``: ``losses`` at points, ``editing`` of tensors, ``gaussian()`` and
+``rademacher()`` directions.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ class Engine(Parameters):
     """Choices that belong to the run, not to the method.
 
     Attributes:
-        mode: ``snapshot`` (exact; what ``auto`` takes), ``streamed`` (exact, no second copy), ``in-place``
-            (arithmetic, drifts), ``batched`` (branches of one query list in one vmapped forward),
-            ``factored`` (low-rank displacements of linear layers without forming them).
-        noise: ``counter``, or ``legacy`` to draw exactly as the MeZO code base does.
-        precision: rounding of half-precision weights: ``auto`` (compensated), ``nearest``, ``stochastic``,
-            ``compensated``, ``master``.
-        fused: in mode ``in-place``: restore and update in one sweep where the update allows it.
-        branches: in mode ``batched``: most branches in one forward.
-        legacy_seeds: with ``legacy`` noise, the direction seeds of the run that is followed, query by query;
-            empty: numpy's legacy generator seeded with the run seed.
+        mode: how losses at displaced weights are computed (see ``zobench.zo.perturb``): ``snapshot`` (exact;
+            ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights), ``in-place``
+            (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
+            forward pass), ``factored`` (low-rank displacements of linear layers are not formed).
+        noise: ``counter`` (counter-based), or ``legacy`` for the random numbers of the MeZO code base.
+        precision: rounding of half-precision weights: ``auto`` (same as ``compensated``), ``nearest``,
+            ``stochastic``, ``compensated``, ``master``.
+        fused: in mode ``in-place``, restore and update in one sweep if the update supports it.
+        branches: in mode ``batched``, the maximum number of points in one forward pass.
+        legacy_seeds: with ``legacy`` noise, the direction seeds of the run to reproduce, one per query. If
+            empty, they are drawn from numpy's legacy generator seeded with the run seed.
     """
 
     mode: Annotated[str, OneOf(("auto", *MODES))] = "auto"
@@ -77,9 +78,9 @@ class BoundEngine:
 
     Attributes:
         options: the choices.
-        mode: the mode in force (``auto`` resolved), for the record.
+        mode: the mode in use (``auto`` resolved), as it is recorded.
         source: noise bound to the space.
-        legacy: the source if it is the legacy one, else ``None``.
+        legacy: the noise source if it is the legacy one, else ``None``.
     """
 
     def __init__(self, options: Engine, space: ParameterSpace, seed: int) -> None:
@@ -104,11 +105,12 @@ class BoundEngine:
         return Rademacher(self.source)
 
     def loss(self, objective: Objective, *point: Any) -> float:
-        """The loss at theta plus the given shifts (none: at theta). 1 forward."""
+        """The loss at theta plus the given shifts (without shifts: at theta). Cost: 1 forward pass."""
         return self.perturbation.loss(objective, point)
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
-        """The losses at several points in order, batched where the mode is. One forward each."""
+        """The losses at several points, in order; batched in mode ``batched``. Cost: one forward pass per
+        point."""
         return self.perturbation.losses(objective, points)
 
     def along(self, direction: Direction, seed: int, scale: float) -> tuple[Along]:
@@ -116,16 +118,16 @@ class BoundEngine:
         return (Along(direction, seed, scale),)
 
     def home(self) -> None:
-        """Bring displaced weights back to theta (a no-op in the exact modes)."""
+        """Restore displaced weights to theta. The exact modes need no restore: nothing happens."""
         self.perturbation.home()
 
     def pending(self) -> dict[int, float]:
-        """Seeds and scales by which the weights are still displaced (fused mode); the caller must remove
-        them."""
+        """Seed -> scale of the directions by which the weights are still displaced (fused mode). The caller
+        must remove these displacements."""
         return self.perturbation.take() if isinstance(self.perturbation, InPlace) else {}
 
     def drift(self) -> float | None:
-        """What arithmetic restore has left behind since the last call (see ``InPlace``); ``None`` in the
+        """Relative rounding error of the restores since the last call (see ``InPlace``); ``None`` in the
         exact modes."""
         return self.perturbation.drift() if isinstance(self.perturbation, InPlace) else None
 
@@ -143,16 +145,19 @@ class BoundEngine:
         return self.writer.descend(direction.source, direction.kind, names, moving, factors)
 
     def batches(self) -> list[list[str]]:
-        """Groups of tensors to edit together: all that are edited in their own storage; the others singly."""
-        # A half-precision or masked tensor is copied to float32 while it is edited; one at a time bounds the
-        # memory to one such copy. The others cost nothing to group, and one kernel call serves them all.
+        """Groups of tensor names to edit together. All tensors edited in their own storage form one group;
+        every other tensor is a group of its own."""
+        # A half-precision or masked tensor is copied to float32 while it is edited. Editing one at a time
+        # bounds the memory to one copy. The others need no copy, and one kernel call updates them all.
         own = [n for n in self.space if self.space.dtype(n) not in HALF and self.space.indices(n) is None]
         return [own, *([n] for n in self.space if n not in set(own))]
 
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:
-        """The tuned values of one tensor in float32 or float64, to be changed in place and rounded once at
-        the end."""
+        """The tuned values of one tensor in float32 or float64, to be changed in place. They are rounded to
+        the tensor's dtype once, at the end of the block."""
+        # The MeZO code base updates weights in their own dtype. Its bits are reproduced only without the
+        # float32 copy and the rounding rule of the writer.
         if self.legacy is not None:
             yield self.space.entries(name)
             return

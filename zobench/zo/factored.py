@@ -1,7 +1,7 @@
-"""Updates along low-rank directions: matrices are moved by what their factors say, vectors entry by entry.
+"""Updates for low-rank directions: computed from the factors for matrices, entry by entry for vectors.
 
-theta <- theta - eta step(factors, estimate), with ``step`` a subclass's; nothing larger than one tensor is
-formed at a time.
+theta <- theta - eta step(factors, estimate), with ``step`` defined by a subclass. At most one dense tensor
+exists at a time.
 """
 
 from __future__ import annotations
@@ -22,13 +22,17 @@ D = TypeVar("D", bound=LowRank)
 
 
 class FactoredUpdate(Update, Generic[D]):
-    """An update that looks at the direction's factors instead of a dense estimate."""
+    """An update computed from the direction's factors instead of a dense estimate.
+
+    Attributes:
+        family: the class of directions that the update accepts.
+    """
 
     family: ClassVar[type[LowRank]]
 
     @abstractmethod
     def step(self, direction: D, estimate: Estimate, name: str) -> torch.Tensor:
-        """What the learning rate multiplies, for one tensor, in its working dtype."""
+        """The step of one tensor before multiplication by the learning rate, in the working dtype."""
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
         assert isinstance(direction, self.family)
@@ -40,7 +44,7 @@ class FactoredUpdate(Update, Generic[D]):
 
 
 class BasisUpdate(FactoredUpdate[D]):
-    """A factored update whose state belongs to a standing basis: it knows which interval that was.
+    """A factored update whose state is expressed in the basis of one interval.
 
     Attributes:
         index: the interval whose basis the state refers to.
@@ -51,7 +55,8 @@ class BasisUpdate(FactoredUpdate[D]):
         self.index = 0
 
     def moved(self, direction: D) -> bool:
-        """Whether there is state from another basis than the direction's."""
+        """Whether the state refers to another basis than the direction's current one."""
+        # ``apply_dense`` has counted this step already: in the first one (count 1) there is no state yet.
         return self.count > 1 and self.index != direction.index
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
@@ -73,8 +78,12 @@ def working_dtype(direction: Direction, name: str) -> torch.dtype:
 
 
 def product(direction: Direction, name: str, left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """``left right^T`` in the shape and working dtype of the tensor; in float32 ``left`` is first brought to
-    its own grid, so that the product does not depend on the order of summation."""
+    """``left right^T`` in the shape and working dtype of the tensor, with ``left`` (m x r), ``right`` (n x
+    r).
+
+    For float32, ``left`` is first rounded to its own grid, so that the product does not depend on the order
+    of summation.
+    """
     wide = working_dtype(direction, name)
     out = torch.zeros(direction.space.shape(name), dtype=wide, device=left.device)
     add_product_(out, on_own_grid(left) if wide == torch.float32 else left, right, 1.0)

@@ -4,15 +4,15 @@ Mode ``factored``: a linear layer whose weight is displaced along s A B^T comput
 
     y = x W^T + b + s (x B) A^T
 
-so that neither A B^T nor W + s A B^T exists: r (m + n) numbers are drawn and held instead of m n, and a
-forward costs r (m + n) more operations per row of x (EGGROLL, arXiv 2511.16652; it serves every low-rank
-direction of this library). Losses are those of the formed weights up to the rounding of another order of
-summation; in half precision they are nearer to the exact ones, because s A B^T is not rounded to the spacing
-of W.
+where neither A B^T nor W + s A B^T is formed: r (m + n) numbers are drawn and stored instead of m n, and a
+forward pass costs r (m + n) more operations per input vector x (EGGROLL, arXiv 2511.16652). The mode works
+with every low-rank direction of this library. Losses equal those of the formed weights up to the rounding of
+a different order of summation. In half precision they are closer to the exact losses, because s A B^T is not
+rounded to the spacing of W.
 
-A weight that cannot be treated so is made when its module's forward starts, as in mode ``streamed``:
-``formed`` says which and why. Everything else is as there, the refusal of weights that are used outside the
-forward of their module included.
+If this form does not apply to a weight, its displaced tensor is created when its module's forward starts, as
+in mode ``streamed``; ``formed`` lists these weights with the reason. In all other respects the mode behaves
+like ``streamed``: for example, it also refuses weights that are used outside the forward of their module.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed
 
 Term = tuple[torch.Tensor, torch.Tensor]
-"""s A and B of one displacement, in the dtype they are multiplied in."""
+"""s A (m x r) and B (n x r) of one displacement, in the dtype of the multiplication."""
 
 
 class Factored(Streamed):
-    """``Streamed``, but for linear layers displaced along factors.
+    """``Streamed``, except that linear layers displaced along low-rank factors use the factors directly.
 
     Attributes:
-        formed: name -> why the displaced tensor was made after all.
+        formed: name -> why the displaced tensor was formed.
     """
 
     mode = "factored"
@@ -51,15 +51,17 @@ class Factored(Streamed):
         name = local.get("weight")
         if name is None or not isinstance(module, nn.Linear):
             for formed in local.values():
-                self.formed.setdefault(formed, "no weight of a linear layer")
+                self.formed.setdefault(formed, "not the weight of a linear layer")
             return super().replaced(module, local, point, args)
+        # The hooks of ``Streamed`` receive positional arguments only: a keyword input is not available here.
         terms = self._factors(module, name, point) if args else "its layer is called by keyword"
         if isinstance(terms, str):
             self.formed.setdefault(name, terms)
             return super().replaced(module, local, point, args)
         self._terms[id(module)] = terms
         rest = {k: n for k, n in local.items() if k != "weight"}
-        # An alias, read as an attribute: the watch then sees uses outside the module's forward only.
+        # ``.data`` is another tensor object with the same storage. The watch of ``Streamed`` does not count
+        # it, so that it reports only uses of the weight outside the module's forward.
         return {
             "weight": self.standing(module, "weight", module.weight.data),
             **super().replaced(module, rest, point, args),
@@ -69,15 +71,18 @@ class Factored(Streamed):
         terms = self._terms.pop(id(module), None)
         if terms is None or output is None:
             return None
+        # In half precision the sum is formed in float32 and rounded once: rounding each term would lose small
+        # displacements.
         total = output.to(terms[0][0].dtype)
         for a, b in terms:
             total = total + (args[0].to(b.dtype) @ b) @ a.T
         return total.to(output.dtype)
 
     def _factors(self, module: nn.Linear, name: str, point: Point) -> list[Term] | str:
-        """The factors of all displacements of the weight, or why there are none."""
+        """The factors of all displacements of the weight, or the reason why they cannot be used."""
+        # A subclass may compute something else than x W^T + b.
         if type(module).forward is not nn.Linear.forward:
-            return "its layer computes in its own way"
+            return "its layer overrides nn.Linear.forward"
         if self.space.indices(name) is not None:
             return "only some of its entries are tuned"
         wide = torch.float64 if module.weight.dtype == torch.float64 else torch.float32
@@ -86,12 +91,14 @@ class Factored(Streamed):
             if not shift.touches(name):
                 continue
             if not isinstance(shift, Along) or not isinstance(shift.direction, LowRank):
-                return "displaced along no factors"
+                return "its displacement is not low-rank"
             if not shift.direction.is_matrix(name):
                 return "too small for factors"
             a, b = shift.direction.factors(name, shift.seed)
+            # A direction may factor the matrix in another shape (``Sandwiched`` with ``near_square``).
             if (a.shape[0], b.shape[0]) != tuple(module.weight.shape):
                 return "factored in another shape"
+            # Only the factors are drawn, not the m n entries that the direction's ``add_`` would count.
             shift.direction.source.drawn += a.numel() + b.numel()
             terms.append(((a * (shift.scale * shift.direction.gain(name))).to(wide), b.to(wide)))
         return terms

@@ -1,20 +1,19 @@
-"""How the loss at theta + eps u is obtained: in place, from a snapshot, streamed by module, or in batched
-branches.
+"""Losses at displaced weights theta + eps u: in place, from a snapshot, module by module, or batched.
 
-A *point* is a sequence of shifts of theta; almost always one ``Along(direction, seed, scale)``, but any
-object with ``add_(tensor, name)`` and ``touches(name)`` will do (an ascent step, an anchor, a scale per
+A *point* is a sequence of shifts of theta. It is usually one ``Along(direction, seed, scale)``, but any
+object with ``add_(tensor, name)`` and ``touches(name)`` is accepted (an ascent step, an anchor, a scale per
 layer).
 
-- ``Snapshot`` (the default): the perturbed values are written to a second buffer that stands in for the
-  weights during the forward pass. The weights themselves are never written; one copy of the tuned tensors.
-- ``Batched``: n points as one vmapped forward pass on stacked weights; losses agree with the others up to the
-  rounding of batched kernels.
-- ``Streamed`` (:mod:`zobench.zo.streamed`): each module gets its perturbed weights when its forward starts
-  and its own back when it ends. Same bits as ``Snapshot``, memory of one module.
-- ``Factored`` (:mod:`zobench.zo.factored_forward`): as streamed, but linear layers displaced along low-rank
-  factors never form the displaced matrix; losses agree up to rounding.
-- ``InPlace`` (:mod:`zobench.zo.inplace`): arithmetic on the weights themselves and arithmetic back, as
-  published code does; drifts by rounding.
+- ``Snapshot`` (the default): the perturbed values are written to a second buffer, which replaces the weights
+  during the forward pass. The weights themselves are never written. Memory: one copy of the tuned tensors.
+- ``Batched``: n points in one vmapped forward pass on stacked weights. Losses equal those of the other modes
+  up to the rounding of batched kernels.
+- ``Streamed`` (:mod:`zobench.zo.streamed`): each module receives its perturbed weights when its forward
+  starts and its own weights when it ends. Bit-identical to ``Snapshot``. Memory: one module.
+- ``Factored`` (:mod:`zobench.zo.factored_forward`): like ``Streamed``, but linear layers displaced along
+  low-rank factors never form the displaced matrix. Losses are equal up to rounding.
+- ``InPlace`` (:mod:`zobench.zo.inplace`): the displacement is added to the weights and later subtracted, as
+  in published code. Rounding errors accumulate.
 """
 
 from __future__ import annotations
@@ -88,25 +87,27 @@ class Perturbation:
         self.space = space
 
     def loss(self, objective: Objective, point: Point) -> float:
-        """The loss at theta displaced by ``point`` (empty: at theta). 1 forward."""
-        # A replay answers from the record: displacing the weights would cost sweeps and change nothing.
+        """The loss at theta displaced by ``point`` (empty: at theta). Cost: 1 forward pass."""
+        # A replay reads losses from the record: displacing the weights would cost sweeps and have no effect.
         if objective.recorded:
             return objective.loss()
         with self.displaced(point):
             return objective.loss()
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
-        """The losses at several points, in order. One forward each."""
+        """The losses at several points, in order. Cost: one forward pass per point."""
         return [self.loss(objective, point) for point in points]
 
     @contextmanager
     def displaced(self, point: Point) -> Iterator[None]:
-        """The module runs at the displaced weights inside the block."""
+        """Inside the block, the module computes with the displaced weights."""
         yield
 
     def values(self, name: str, point: Iterable[Shift]) -> torch.Tensor:
-        """The displaced tuned values of one tensor: a fresh tensor, each shift added with one rounding."""
+        """The displaced tuned values of one tensor, as a new tensor. Each shift is added with one
+        rounding."""
         entries = self.space.entries(name).detach()
+        # Contiguous, because directions write through flat views and noise kernels copy any other layout.
         out = entries.clone(memory_format=torch.contiguous_format)
         for shift in point:
             if shift.touches(name):
@@ -146,7 +147,7 @@ class Perturbation:
 
 
 class Around(Perturbation):
-    """A perturbation around another one, which displaces the weights."""
+    """Base of perturbations that wrap another one (``inner``), which displaces the weights."""
 
     def __init__(self, inner: Perturbation) -> None:
         super().__init__(inner.space)
@@ -163,7 +164,8 @@ class Around(Perturbation):
 
 
 class Snapshot(Perturbation):
-    """Perturbed copies stand in for the weights; restoring is giving the weights their own storage back.
+    """Perturbed copies replace the weights during the forward pass; restoring reattaches the weights'
+    storage.
 
     On a CPU the copies are used again by the next point: allocating memory anew for every forward costs
     several times as much as filling it.
@@ -182,6 +184,8 @@ class Snapshot(Perturbation):
             for name, moved in values.items():
                 parameter = self.space.tensors[name]
                 own[name] = parameter.data
+                # Only the storage behind the parameter is exchanged. The parameter object stays the same, so
+                # that tied weights and references held by the model see the displaced values too.
                 parameter.data = self.space.whole(name, moved)
             yield
         finally:
@@ -196,19 +200,21 @@ class Snapshot(Perturbation):
 
 
 class Batched(Snapshot):
-    """All points of one ``losses`` call in one vmapped forward pass, at most ``branches`` at a time."""
+    """The points of one ``losses`` call in vmapped forward passes of at most ``branches`` points each."""
 
     def __init__(self, space: ParameterSpace, branches: int = 16) -> None:
         super().__init__(space)
         self.branches = branches
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
+        # One point gains nothing from vmap, and without it the loss has the bits of mode snapshot.
         if objective.recorded or len(points) < 2:
             return super().losses(objective, points)
         losses: list[float] = []
         for start in range(0, len(points), self.branches):
             part = points[start : start + self.branches]
             names = [n for n in self.space if any(s.touches(n) for point in part for s in point)]
+            # Points that displace nothing leave no tensor to stack along the branch dimension.
             if not names:
                 losses += super().losses(objective, part)
                 continue

@@ -1,19 +1,20 @@
-"""How an update is written: the rounding of half-precision weights, so that small updates are not lost
-silently.
+"""Rounding of half-precision weights when an update is written, so that small updates are not lost.
 
-With eta = 1e-7 most of an update is below half a unit in the last place of bfloat16 or float16 weights. All
-updates of this library are computed in float32 (float64 for float64 weights) inside ``Writer.editing(name)``
-and rounded once when the block ends, by one of these rules:
+With eta = 1e-7, most entries of an update are below half a unit in the last place of bfloat16 or float16
+weights. All updates of this library are computed in float32 (float64 for float64 weights) inside
+``Writer.editing(name)`` and rounded once when the block ends, by one of these rules:
 
-- ``nearest``: round to nearest; small updates are lost. What published code does.
-- ``stochastic``: round up or down with probabilities that keep the mean, from counter noise; no state.
-- ``compensated``: what rounding cut off is kept in the weights' own dtype and added next time; 2 bytes per
-  entry.
-- ``master``: a float32 copy of what is tuned takes the updates, the weights are its rounding; 4 bytes per
-  entry.
+- ``nearest``: round to nearest, as published code does; small updates are lost.
+- ``stochastic``: round up or down with probabilities that preserve the mean, drawn from counter noise;
+  without state.
+- ``compensated``: the rounding error is stored in the dtype of the weights and added to the next update; 2
+  bytes per entry.
+- ``master``: updates are applied to a float32 copy of the tuned entries, and the weights are its rounding; 4
+  bytes per entry.
 
-``auto`` is ``compensated`` for half dtypes. Float32 and float64 weights are edited directly and need none of
-this. ``moved_share()`` is the share of half-precision entries whose stored value changed since the last call.
+``auto`` means ``compensated``. The rules apply to float16 and bfloat16 only: float32 and float64 weights are
+edited directly. ``moved_share()`` is the share of half-precision entries whose stored value changed since the
+last call.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Writer:
     """Writes updates of one space under one rounding rule.
 
     Args:
-        space: whose entries are edited.
+        space: the space whose entries are edited.
         rule: one of ``RULES`` or ``auto``.
         seed: run seed, for stochastic rounding.
     """
@@ -55,14 +56,15 @@ class Writer:
 
     @contextmanager
     def editing(self, name: str) -> Iterator[torch.Tensor]:
-        """The tuned values in float32 or float64, to be changed in place; written back, rounded once, at the
-        end.
+        """The tuned values in float32 or float64, to be changed in place; at the end of the block they are
+        rounded once and written back.
 
-        Nothing is written if the block raises.
+        If the block raises, half-precision and masked tensors are not written.
         """
         entries = self.space.entries(name).detach()
         if entries.dtype not in HALF:
             yield entries
+            # The entries of a masked tensor are a gathered copy; those of others are the weights themselves.
             if self.space.indices(name) is not None:
                 self.space.put_(name, entries)
             return
@@ -113,8 +115,8 @@ class Writer:
         )
 
     def moved_share(self) -> float | None:
-        """Share of the half-precision entries written since the last call whose value changed; ``None`` if
-        none was."""
+        """Share of the half-precision entries written since the last call whose stored value changed;
+        ``None`` if no such entry was written."""
         written, changed = self._written, self._changed
         self._written = self._changed = 0
         return changed / written if written else None
@@ -131,18 +133,20 @@ class Writer:
 
     def _round(self, name: str, work: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
         if self.rule == "stochastic":
-            # The counter makes every write draw anew; it is part of the state, so a resumed run continues it.
+            # The counter gives every write its own draw. It is part of the state, so a resumed run repeats
+            # the draws of an uninterrupted one.
             seed = noise.derive_seed("rounding", self.seed, self._writes, name)
             self._writes += 1
             return stochastic_round(work, dtype, seed=seed)
         rounded = work.to(dtype)
         if self.rule == "compensated":
-            # Kahan compensation: what rounding cut off is added to the next write (see ``_open``).
+            # Kahan compensation: the rounding error is added to the next write (see ``_open``).
             self.kept[name] = (work - rounded.float()).to(dtype)
         return rounded
 
     def state_dict(self) -> dict[str, object]:
-        """Kept tensors by ``kept/<name>`` and the count of stochastic writes."""
+        """Stored rounding errors or master copies under ``kept/<name>``, and the number of stochastic writes
+        (``writes``)."""
         return {"writes": self._writes, **{f"kept/{n}": t.clone() for n, t in self.kept.items()}}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
@@ -155,17 +159,19 @@ class Writer:
 
 
 def stochastic_round(values: torch.Tensor, dtype: torch.dtype, *, seed: int) -> torch.Tensor:
-    """float32 ``values`` rounded to one of their two neighbours in ``dtype``, with the mean kept exactly in
-    expectation.
+    """float32 ``values`` rounded at random to one of their two neighbours in ``dtype``; the expectation
+    equals the value.
 
-    The neighbours are the nearest value and the one on the other side of it; the probability of moving over
-    is the distance in units of the gap. Values outside the range of ``dtype`` round as ``to`` does.
+    One neighbour is the nearest value in ``dtype``, the other lies on the other side of the value. The
+    probability of the other neighbour is |value - nearest| / gap, where gap is the distance between the
+    neighbours. Values outside the range of ``dtype`` are rounded as by ``Tensor.to``.
     """
     nearest = values.to(dtype)
     rest = values - nearest.float()
     towards = torch.where(rest > 0, torch.inf, -torch.inf).to(dtype)
     other = torch.nextafter(nearest, towards)
     gap = other.float() - nearest.float()
+    # rest and gap have the same sign, so that the quotient is a probability.
     chance = torch.where(gap != 0, rest / gap, torch.zeros_like(rest))
     draw = noise.sample(
         tuple(values.shape), seed=seed, key=noise.tensor_key("rounding"), kind="uniform", device=values.device

@@ -1,18 +1,19 @@
-"""Feature reuse: a forward starts at the first layer whose weights are displaced (arXiv 2310.02025).
+"""Feature reuse: a forward pass starts at the first layer whose weights are displaced (arXiv 2310.02025).
 
-For points that displace few tensors each (DeepZero's coordinates), everything the model computes before it
-first reads one of them is the same at every point. The first point of a list runs whole and leaves the
-outputs of the model's units behind; the others take these outputs until the first displaced tensor is read,
-and run from there. With coordinates spread evenly over L layers, that is about half the work.
+If each point displaces only a few tensors (DeepZero's coordinates), everything that the model computes before
+it first reads one of them is equal at all points. The forward pass of the first point in a list runs
+completely, and the outputs of the model's units are stored. The forward passes of the other points take the
+stored outputs until the first displaced tensor is read, and compute from there. With coordinates spread
+evenly over L layers, this saves about half the work.
 
-The losses are those of whole forwards, to the bit: which outputs may stand is not read off the module tree
-but observed. A watch over all operations notes when each tuned tensor is first read (wherever that is: tied,
-used outside its module, used twice), and only calls that had ended by then are reused. Outputs that are
-changed in place later on, or that are no tensors or tuples of tensors, are computed again.
+The losses are bit-identical to those of complete forward passes, because the reusable outputs are observed
+and not inferred from the module tree. A watch over all operations records when each tuned tensor is first
+read, also if it is tied, used outside its module or used twice. Only calls that had ended by then are reused.
+Outputs that are changed in place later, or that are not tensors or tuples of tensors, are recomputed.
 
-Units are the outermost modules that hold no list of layers: the blocks of a transformer, its embedding, its
-last norm, its head. Memory: their outputs for one minibatch, while one list of points lasts. The module must
-be deterministic (``eval``).
+Units are the outermost modules that contain no list of layers: the blocks of a transformer, its embedding,
+its last norm, its head. Memory: their outputs for one minibatch, for the duration of one list of points. The
+module must be deterministic (``eval``).
 """
 
 from __future__ import annotations
@@ -43,11 +44,11 @@ METADATA = frozenset(
         ),
     ]
 )
-"""Reads that do not look at a tensor's values."""
+"""Operations that do not read a tensor's values."""
 
 
 def units_of(module: nn.Module) -> list[nn.Module]:
-    """The outermost submodules that hold no list of layers, in the tree's order; shared ones once."""
+    """The outermost submodules that contain no list of layers, in the order of the tree; shared ones once."""
     lists = (nn.ModuleList, nn.Sequential)
     found: dict[int, nn.Module] = {}
     for child in module.children():
@@ -59,7 +60,13 @@ def units_of(module: nn.Module) -> list[nn.Module]:
 
 @dataclass
 class Call:
-    """One call of a unit: its output, how many calls had ended with it, and the versions of its tensors."""
+    """One call of a unit.
+
+    Attributes:
+        output: what the call returned.
+        ended: number of unit calls that had ended, this one included.
+        versions: version counters of the output's tensors.
+    """
 
     output: Any
     ended: int
@@ -67,11 +74,11 @@ class Call:
 
 
 def versions(output: Any) -> tuple[int, ...] | None:
-    """Version counters of the tensors of a tensor or a tuple; ``None`` for anything that could be changed
-    unseen."""
+    """Version counters of the tensors in a tensor or a tuple; ``None`` if changes could not be detected."""
     if output is None:
         return ()
     if isinstance(output, torch.Tensor):
+        # Inference tensors have no version counter: a later change in place would go unnoticed.
         return None if output.is_inference() else (output._version,)
     if type(output) is not tuple:
         return None
@@ -80,7 +87,13 @@ def versions(output: Any) -> tuple[int, ...] | None:
 
 
 class Trace(TorchFunctionMode):
-    """The calls of the units in one forward, and when each named parameter was first read."""
+    """The calls of the units in one forward pass, and when each named parameter was first read.
+
+    Attributes:
+        calls: id of a unit -> its calls, in order.
+        first_read: name of a parameter -> number of unit calls that had ended when it was first read.
+        clock: number of unit calls that have ended.
+    """
 
     def __init__(self, units: Sequence[nn.Module], parameters: dict[int, str]) -> None:
         super().__init__()
@@ -100,13 +113,15 @@ class Trace(TorchFunctionMode):
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Note the calls of the forward that runs inside the block."""
+        """Record the calls of the forward pass that runs inside the block."""
 
         def noted(unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
             def run(*args: Any, **kwargs: Any) -> Any:
                 output = forward(*args, **kwargs)
                 self.clock += 1
                 held = versions(output)
+                # An end that is never reached (2^62) marks a call that must be computed again. The entry
+                # stays in the list, since calls are matched by their order.
                 keep = Call(output, self.clock, held) if held is not None else Call(None, 1 << 62, ())
                 self.calls[id(unit)].append(keep)
                 return output
@@ -115,6 +130,8 @@ class Trace(TorchFunctionMode):
 
         with _instead(self.units, noted), self:
             yield
+        # A version that has grown since the call means that a later operation changed the output in place:
+        # the stored tensor is no longer what the unit returned.
         for calls in self.calls.values():
             for call in calls:
                 if versions(call.output) != call.versions:
@@ -122,8 +139,9 @@ class Trace(TorchFunctionMode):
 
     @contextmanager
     def reusing(self, touched: set[str]) -> Iterator[None]:
-        """Inside the block, calls that had ended before any of these tensors was read return what they
-        returned."""
+        """Inside the block, calls that had ended before any of these tensors was first read return their
+        stored output."""
+        # A tensor that no operation was seen to read (0) allows no reuse: it may be read out of sight.
         until = min((self.first_read.get(name, 0) for name in touched), default=self.clock)
 
         def answered(unit: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -141,7 +159,7 @@ class Trace(TorchFunctionMode):
             yield
 
     def reused(self, touched: set[str]) -> int:
-        """How many calls ``reusing`` answers from the record."""
+        """Number of calls that ``reusing`` answers with stored outputs."""
         until = min((self.first_read.get(name, 0) for name in touched), default=self.clock)
         return sum(call.ended <= until for calls in self.calls.values() for call in calls)
 
@@ -150,7 +168,8 @@ class Trace(TorchFunctionMode):
 def _instead(
     units: Sequence[nn.Module], make: Callable[[nn.Module, Callable[..., Any]], Callable[..., Any]]
 ) -> Iterator[None]:
-    """``make(unit, its forward)`` in the place of every unit's forward; hooks stay around it."""
+    """Replace every unit's forward by ``make(unit, forward)`` inside the block; its hooks still run."""
+    # An attribute of the instance hides the class's method. If the instance had none, it is deleted again.
     own = [unit.__dict__.get("forward") for unit in units]
     try:
         for unit in units:
@@ -168,13 +187,16 @@ class Reusing(Around):
     """Losses at several points with features reused between them.
 
     Attributes:
-        calls: calls of units in all points so far.
-        reused: how many of them were answered from the record.
+        calls: number of unit calls over all points so far.
+        reused: number of these calls that were answered with stored outputs.
+
+    Raises:
+        ValueError: ``inner`` is neither ``Snapshot`` nor ``Streamed``, or it is not exact.
     """
 
     def __init__(self, inner: Perturbation) -> None:
         if not isinstance(inner, Snapshot | Streamed) or not inner.exact:
-            raise ValueError("features are reused in modes 'snapshot' and 'streamed' only")
+            raise ValueError("feature reuse needs mode 'snapshot' or 'streamed'")
         super().__init__(inner)
         self.units = units_of(inner.space.module)
         self.names = {id(p): name for name, p in inner.space.tensors.items()}
@@ -185,6 +207,7 @@ class Reusing(Around):
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
         touched = [set(self.touched(point)) for point in points]
+        # If every point displaces every tensor, nothing can be reused and the trace is pure overhead.
         everything = all(len(names) == len(self.space) for names in touched[1:])
         if objective.recorded or everything:
             return self.inner.losses(objective, points)
@@ -192,6 +215,7 @@ class Reusing(Around):
         with trace.recording():
             losses = [self.inner.loss(objective, points[0])]
         for point, names in zip(points[1:], touched[1:], strict=True):
+            # The stored outputs were computed with the first point's displacements, which this point lacks.
             names |= touched[0]
             with trace.reusing(names):
                 losses.append(self.inner.loss(objective, point))

@@ -1,7 +1,7 @@
-"""Objectives whose loss is a sum of two terms, for methods that need the gradient of each.
+"""Objectives whose loss is a sum of two terms, for methods that need the gradient of each term.
 
-``gradients`` gives (loss, forget gradient, retain gradient), the last ``None`` where the loss has one term
-only; 3 forwards for each term.
+``gradients`` returns (loss, forget gradient, retain gradient); the last is ``None`` if the loss has one term
+only. Cost: 3 forward passes per term.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ class TwoTerms(Objective, ABC):
 
     @abstractmethod
     def gradients(self, parameters: Mapping[str, nn.Parameter]) -> tuple[float, Gradient, Gradient | None]:
-        """Loss at theta and the gradients of its terms, unweighted, over the current minibatch."""
+        """Loss at theta and the unweighted gradients of its terms on the current minibatch, by parameter
+        name. Cost: 3 forward passes per term."""
 
 
 def separate_gradients(
     objective: Objective, parameters: Mapping[str, nn.Parameter]
 ) -> tuple[float, Gradient, Gradient | None]:
-    """The two gradients of a :class:`TwoTerms`; for any other objective the whole gradient and ``None``."""
+    """``gradients`` of a :class:`TwoTerms`. For any other objective: loss, its gradient and ``None`` (cost: 3
+    forward passes)."""
     if isinstance(objective, TwoTerms):
         return objective.gradients(parameters)
     loss, gradient = objective.gradient(parameters)

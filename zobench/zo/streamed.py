@@ -1,7 +1,8 @@
-"""Displaced module by module, while each computes.
+"""Displacement of one module at a time, during its forward.
 
-Mode ``streamed`` gives the bits of a snapshot with the memory of one module: a module's perturbed weights are
-made when its forward starts and dropped when it ends; the base weights are never written.
+Mode ``streamed`` is bit-identical to mode ``snapshot`` but needs extra memory for one module only: a module's
+perturbed weights are created when its forward starts and released when it ends. The base weights are never
+written.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from zobench.zo.space.base import ParameterSpace
 
 
 class _Watch(TorchFunctionMode):
-    """Notes which of the given parameters take part in any operation (attribute reads do not count)."""
+    """Records which of the given parameters take part in any operation (attribute reads do not count)."""
 
     def __init__(self, parameters: dict[int, str]) -> None:
         super().__init__()
@@ -30,6 +31,7 @@ class _Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        # ``__get__`` is an attribute read such as ``weight.dtype``, which does not use the values.
         if getattr(func, "__name__", "") != "__get__":
             for leaf in tree_leaves((args, kwargs)):
                 name = self.parameters.get(id(leaf))
@@ -39,12 +41,11 @@ class _Watch(TorchFunctionMode):
 
 
 class Streamed(Perturbation):
-    """Each module computes with perturbed weights made when its forward starts and dropped when it ends.
+    """Each module computes with perturbed weights, created when its forward starts and released when it ends.
 
-    Works where every tuned tensor is used only inside the forward of a module that owns it (tied owners
-    included). The
-    first loss that displaces a tensor is watched: ``ValueError`` names a displaced tensor that is used
-    elsewhere, instead of a wrong loss.
+    Every tuned tensor must be used only inside the forward of a module that owns it. A tied tensor may have
+    several owners. The first loss that displaces a tensor is checked: if a displaced tensor is used
+    elsewhere, ``ValueError`` names it, because the loss would be wrong.
     """
 
     mode = "streamed"
@@ -58,6 +59,8 @@ class Streamed(Perturbation):
             owned = {
                 k: names[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in names
             }
+            # ``named_parameters`` lists a tied tensor under its first name only. The match by identity finds
+            # every module that owns it.
             if owned:
                 self._owned.append((module, owned))
         self._checked: set[str] = set()
@@ -67,10 +70,13 @@ class Streamed(Perturbation):
             return objective.loss()
         touched = set(self.touched(point))
         with self.displaced(point):
+            # The watch slows down every operation, so that each tensor is checked in one forward only.
             if touched <= self._checked:
                 return objective.loss()
             with _Watch(self._names) as watch:
                 value = objective.loss()
+        # Inside its module's forward a displaced parameter is replaced by another tensor. The watch therefore
+        # sees the parameter itself only where it is used outside.
         elsewhere = sorted(watch.used & touched)
         if elsewhere:
             raise ValueError(
@@ -90,6 +96,7 @@ class Streamed(Perturbation):
             if not local:
                 continue
             enter, leave = self._hooks(local, point, own)
+            # ``prepend``: other hooks may read the weights. ``always_call``: restores after an exception too.
             handles.append(module.register_forward_pre_hook(enter, prepend=True))
             handles.append(module.register_forward_hook(leave, always_call=True))
         try:
@@ -97,15 +104,18 @@ class Streamed(Perturbation):
         finally:
             for handle in handles:
                 handle.remove()
+            # Restores modules whose forward started and did not reach ``leave``.
             for module, _ in self._owned:
                 module._parameters.update(own.pop(id(module), {}))
 
     def _hooks(self, local: dict[str, str], point: Point, own: dict[int, dict[str, Any]]) -> tuple[Any, Any]:
         def enter(module: nn.Module, args: Any) -> None:
+            # A module that calls itself is displaced already: saving again would save perturbed weights.
             if id(module) in own:
                 return
             moved = self.replaced(module, local, point, args)
             own[id(module)] = {k: module._parameters[k] for k in local}
+            # Written to the dict directly: assigning an attribute accepts ``nn.Parameter`` objects only.
             module._parameters.update(moved)  # type: ignore[arg-type]
 
         def leave(module: nn.Module, args: Any, output: Any) -> Any:
@@ -117,22 +127,22 @@ class Streamed(Perturbation):
     def replaced(
         self, module: nn.Module, local: dict[str, str], point: Point, args: Any
     ) -> dict[str, torch.Tensor]:
-        """What stands in for the module's parameters while it computes: ``local`` maps its own names to the
-        space's, ``args`` are its inputs."""
+        """The tensors that replace the module's parameters during its forward, by the module's own names.
+        ``local`` maps these names to names of the space; ``args`` are the module's inputs."""
         return {
             k: self.standing(module, k, self.space.whole(n, self.values(n, point))) for k, n in local.items()
         }
 
     def standing(self, module: nn.Module, own: str, values: torch.Tensor) -> torch.Tensor:
-        """``values`` as they stand in for the module's parameter ``own``."""
-        # torch multiplies by a weight that asks for a gradient in one call and by another row by row: on the
-        # last position of a sequence (a slice, as heads get it) that has other last bits, and in bfloat16 on
-        # a CPU it takes a hundred times as long.
+        """``values`` with the ``requires_grad`` of the module's parameter ``own``, which they replace."""
+        # torch multiplies a slice (the last position of a sequence, as model heads receive it) by a weight
+        # that requires a gradient in one call, and by any other weight row by row. The second has different
+        # last bits and takes a hundred times as long in bfloat16 on a CPU.
         parameter = module._parameters[own]
         assert parameter is not None
         return values.requires_grad_(parameter.requires_grad)
 
     def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
-        """What the module returns in place of ``output``; ``None``: that. ``output`` is ``None`` where it
-        raised."""
+        """The value returned in place of ``output``; ``None`` keeps ``output``. ``output`` is ``None`` if the
+        module raised."""
         return None

@@ -1,11 +1,10 @@
-"""Update rules. Each works tensor by tensor; none holds the dense estimate of the whole model, except as
-state.
+"""Update rules. They process one tensor at a time; only their state may be as large as the whole model.
 
-An update sees ``engine.editing(name)`` (float32 or float64 tuned values), the estimate, and the step size.
-Learning rate 0 writes nothing, but state (momentum, moments) still advances.
+An update uses ``engine.editing(name)`` (tuned values in float32 or float64), the estimate, and the step size.
+With learning rate 0 the weights are not written, but state (momentum, moments) still advances.
 
 Weight decay is coupled as in MeZO: theta <- theta - eta (g_hat + rate * theta), or decoupled in ``Adam`` as
-in AdamW. ``DECAY_RULES`` says which tensors it applies to.
+in AdamW. ``DECAY_RULES`` defines which tensors it applies to.
 """
 
 from __future__ import annotations
@@ -30,17 +29,18 @@ DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
     "all": lambda name, ndim: True,
     "matrices": lambda name, ndim: ndim >= 2,
 }
-"""``mezo``: not where the name holds bias, layer_norm or layernorm (its large_models code); ``all``:
-everything (its medium_models code); ``matrices``: tensors of two or more dimensions."""
+"""Tensors that weight decay applies to. ``mezo``: names without bias, layer_norm or layernorm (as in MeZO's
+large_models code); ``all``: every tensor (as in its medium_models code); ``matrices``: tensors of two or more
+dimensions."""
 
 
 DecayRule = Annotated[str, OneOf(tuple(DECAY_RULES))]
-"""The name of a rule."""
+"""A name in ``DECAY_RULES``."""
 
 
 @dataclass(frozen=True)
 class Decay(Parameters):
-    """Weight decay: ``rate`` on the tensors ``rule`` names."""
+    """Weight decay with coefficient ``rate`` on the tensors selected by ``rule``."""
 
     rate: Rate = 0.0
     rule: DecayRule = "mezo"
@@ -51,7 +51,13 @@ class Decay(Parameters):
 
 
 class Update(ABC):
-    """theta <- update(theta, g_hat). State tensors live in ``state[slot][name]``, zero until first used."""
+    """theta <- update(theta, g_hat).
+
+    Attributes:
+        decay: the weight decay.
+        count: number of steps applied.
+        state: ``state[slot][name]`` are the state tensors, created as zeros on first use.
+    """
 
     slots: tuple[str, ...] = ()
 
@@ -61,27 +67,29 @@ class Update(ABC):
         self.state: dict[str, dict[str, torch.Tensor]] = {slot: {} for slot in self.slots}
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
-        """One step from a weighted list of seeds; the dense estimate exists for one tensor at a time."""
+        """One step from a weighted list of seeds. The dense estimate exists for one tensor at a time."""
         engine.home()
         self.apply_dense(engine, lambda name: dense(direction, estimate, name), lr)
 
     def apply_dense(self, engine: BoundEngine, gradient: Callable[[str], torch.Tensor], lr: float) -> None:
-        """One step from a dense estimate given tensor by tensor, shaped as the tuned entries."""
+        """One step from a dense estimate: ``gradient(name)`` has the shape of the tuned entries."""
         self.count += 1
         for name in engine.space:
             step = self.step_for(name, gradient(name))
+            # Not even ``editing`` is entered: it would round half-precision weights and advance its state.
             if lr == 0.0:
                 continue
             rate = self.decay.of(name, engine.space.tensors[name].dim())
             with engine.editing(name) as theta:
+                # Decay first: it must multiply the old weights, without the step.
                 if rate:
                     theta.mul_(1.0 - lr * rate)
                 add_scaled_(theta, step, -lr)
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:
-        """The step of one tensor before multiplication by the learning rate. May use and advance state; may
-        overwrite ``gradient``."""
+        """The step of one tensor before multiplication by the learning rate. It may use and advance state and
+        may overwrite ``gradient``."""
 
     def slot(self, slot: str, name: str, like: torch.Tensor) -> torch.Tensor:
         """The state tensor; created as zeros like ``like`` on first use."""
@@ -107,16 +115,17 @@ class Update(ABC):
 
 
 class Sgd(Update):
-    """theta <- theta - eta (sum_i c_i u_i + rate theta), straight from the seeds: no tensor but theta.
+    """theta <- theta - eta (sum_i c_i u_i + rate theta), directly from the seeds without a dense estimate.
 
-    In fused in-place mode the restoring displacement is added to the same sweep.
+    In fused in-place mode the restore is part of the same sweep.
     """
 
     def apply(self, engine: BoundEngine, direction: Direction, estimate: Estimate, lr: float) -> None:
         self.count += 1
-        # Fused: theta_pert + (eps - eta c) u in one sweep, instead of restoring first. Not with lr 0 (no
-        # update takes the displacement over), legacy noise (its update repeats the MeZO code operation by
-        # operation), several seeds (only the last is still displaced), or decay (it must multiply theta).
+        # Fused: theta_pert + (eps - eta c) u in one sweep, instead of restoring first. Not possible with
+        # lr 0 (no update removes the displacement), legacy noise (its update repeats the MeZO code operation
+        # by operation), several seeds (only the last is still displaced), or decay (it must multiply theta,
+        # not the displaced weights).
         if lr == 0.0 or not (
             engine.options.fused
             and engine.legacy is None
@@ -129,10 +138,11 @@ class Sgd(Update):
         if engine.legacy is not None:
             self._legacy(engine, engine.legacy, estimate, lr)
             return
-        # Empty unless fused: what still displaces the weights is subtracted in the sweep that updates them.
+        # Empty unless fused: the remaining displacement is subtracted in the sweep that updates the weights.
         scales = {seed: -scale for seed, scale in engine.pending().items()}
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
             scales[seed] = scales.get(seed, 0.0) - lr * coefficient
+        # A sweep with scale 0 changes no bit but costs a draw.
         moving = {seed: scale for seed, scale in scales.items() if scale != 0.0}
         factors = {
             name: 1.0 - lr * self.decay.of(name, engine.space.tensors[name].dim()) for name in engine.space
@@ -149,9 +159,11 @@ class Sgd(Update):
         moving: Mapping[int, float],
         lr: float,
     ) -> None:
-        """theta <- (1 - lr rate) theta + sum of scale * u(seed) on these tensors, rounded once."""
+        """theta <- (1 - lr rate) theta + sum of scale * u(seed) on these tensors, rounded to their dtype
+        once."""
         rates = {name: self.decay.of(name, engine.space.tensors[name].dim()) for name in names}
         written = [n for n in names if rates[n] or any(direction.touches(n, seed) for seed in moving)]
+        # All tensors of the group are open at once, so that each seed updates them by one call.
         with ExitStack() as stack:
             theta = {name: stack.enter_context(engine.editing(name)) for name in written}
             for name, tensor in theta.items():
@@ -161,8 +173,9 @@ class Sgd(Update):
                 direction.add_many_(theta, seed, scale)
 
     def _legacy(self, engine: BoundEngine, source: LegacySource, estimate: Estimate, lr: float) -> None:
-        """The MeZO code base's update: per seed, all tensors, theta - lr * (c * z + rate * theta) in their
-        dtype."""
+        """The update of the MeZO code base, for each seed: theta <- theta - lr * (c * z + rate * theta) in
+        the tensors' own dtype."""
+        # Seeds in the outer loop: each legacy stream is then read once, in the order of the tensors.
         for seed, coefficient in zip(estimate.seeds, estimate.coefficients, strict=True):
             for name in engine.space:
                 rate = self.decay.of(name, engine.space.tensors[name].dim())
