@@ -135,7 +135,7 @@ def test_units_of_a_transformer_are_its_blocks() -> None:
 def test_other_modes_are_refused() -> None:
     module = Stack()
     space = build_space("full", {}, module)
-    with pytest.raises(ValueError, match="'snapshot' and 'streamed' only"):
+    with pytest.raises(ValueError, match="needs mode 'snapshot' or 'streamed'"):
         Reusing(Engine(mode="in-place").bind(space, 0).perturbation)
 
 
