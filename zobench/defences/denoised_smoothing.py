@@ -158,10 +158,14 @@ def votes(
     n: int,
     draws: torch.Generator,
 ) -> tuple[list[int], list[int]]:
-    """Counts per class on ``n0`` noisy copies of a row, and on ``n`` others."""
+    """Counts per class on ``n0`` noisy copies of a row, and on ``n`` others. Classes that tie on a copy take
+    turns: copy i votes for the (i modulo k)-th of k."""
     noise = torch.randn(n0 + n, len(row), generator=draws, dtype=row.dtype)
     with torch.no_grad():
-        labels = scores(row + sigma * noise).argmax(-1).numpy()
+        found = scores(row + sigma * noise)
+    best = (found == found.amax(-1, keepdim=True)).numpy()
+    turn = np.arange(len(best)) % best.sum(axis=1).clip(1)
+    labels = (best.cumsum(axis=1) > turn[:, None]).argmax(axis=1)
     first, rest = (np.bincount(part, minlength=classes).tolist() for part in (labels[:n0], labels[n0:]))
     return first, rest
 

@@ -71,7 +71,8 @@ def calibration(log_probs: Any, labels: Any, bins: int = 15, scheme: Scheme = "e
     if bins < 1:
         raise ValueError(f"bins must be at least 1, not {bins}")
     confidence = p.max(axis=1)
-    hit = (p.argmax(axis=1) == gold).astype(float)
+    best = p == confidence[:, None]  # of k classes that tie each counts 1/k
+    hit = best[np.arange(len(gold)), gold] / best.sum(axis=1)
     if scheme == "equal-width":
         index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     elif scheme == "equal-mass":

@@ -35,6 +35,11 @@ class ModelIdentity:
     parameters: int
     origin: dict[str, Any] | None = None
 
+    @property
+    def half_precision(self) -> bool:
+        """Whether logits have so few values that options tie."""
+        return self.dtype in ("bfloat16", "float16")
+
 
 class LanguageModel(Protocol):
     """A loaded model that can score and generate. Always in eval mode; never touches the global random

@@ -11,6 +11,7 @@ from zobench.report import (
     edits,
     forgetting_view,
     glossary,
+    notices,
     overview,
     planned,
     rank_diagram,
@@ -33,7 +34,11 @@ class OverviewSection(Section):
 
     def query(self, results: PageResults) -> SectionValues:
         source = results.source
-        told = (*superseded.sentences(*source.superseded), *planned.sentences(source.others))
+        told = (
+            *superseded.sentences(*source.superseded),
+            *planned.sentences(source.others),
+            *notices.ties(source),
+        )
         return {
             "title": results.board.title,
             "overview": overview.describe(results.ranking, results.runs, told),

@@ -102,6 +102,7 @@ class Target:
 def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Measured) -> Target:
     """The run's own task: its first test rows, their clean answers known from ``measured``."""
     shown = demonstrations_of(spec, data)
+    scoring = data.task.revision(lm)
     return Target(
         task=spec.task.name,
         examples=list(data.splits.test[: spec.evaluation.test_items][: spec.attack_items]),
@@ -121,6 +122,7 @@ def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Meas
             "space": spec.space.model_dump(mode="json"),
             "task": spec.task.model_dump(mode="json"),
             "demonstrations": [_content(e) for e in shown],
+            **({"scoring": scoring} if scoring > 1 else {}),
         },
     )
 

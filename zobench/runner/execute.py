@@ -81,7 +81,9 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
     way = lm.way.revision(lm.module)
     if way > 1 or (lm.architecture == "causal" and trims_more(lm.tokenizer)):
         more["way"] = str(max(way, 2))
-    if spec.unlearning is None and (scoring := bench.data(spec).task.revision(lm)) > 1:
+    # Revision 2 of facts in half precision: answers that tie for the least loss count 1/k each.
+    facts = 2 if lm.identity.half_precision else 1
+    if (scoring := facts if spec.unlearning is not None else bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
     if (method := bench.parts.method(spec.method.name).card.revision) > 1:
         more["method"] = str(method)

@@ -40,6 +40,7 @@ from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
 from zobench.tasks.encoding import EncodedRow
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import macro_f1, option_accuracy
+from zobench.tasks.ties import TIES, chosen_option, count_ties
 
 Scoring = Literal["label-words", "option-likelihood"]
 TrainingMode = Literal["classification", "teacher-forcing"]
@@ -85,9 +86,10 @@ class PromptedClassification(Task):
         self._label_ids: tuple[Any, list[int]] | None = None
 
     def revision(self, lm: LanguageModel) -> int:
-        """2 for an encoder that reads token types of a pair; before, they were dropped."""
+        """1; one more for an encoder that reads token types of a pair (they were dropped), and one more in
+        half precision, where scores tie (the first of the tied options was the answer)."""
         pairs = lm.architecture == "encoder" and lm.way.token_types and len(self.prompt.fields) == 2
-        return 2 if pairs else 1
+        return 1 + pairs + lm.identity.half_precision
 
     def options(self, example: Example) -> tuple[str, ...]:
         """Answers to choose from, in class order."""
@@ -157,7 +159,8 @@ class PromptedClassification(Task):
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
     ) -> list[Prediction]:
-        """The best-scored option of each example; probabilities are the softmax of the scores."""
+        """The best-scored option of each example (ties: :mod:`zobench.tasks.ties`); probabilities are the
+        softmax of the scores."""
         shots = [(e, self.options(e)[_gold(e)]) for e in demonstrations]
         if self._by_answer(lm):
             scores = self._predict_answers(lm, examples, shots)
@@ -169,14 +172,16 @@ class PromptedClassification(Task):
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
         """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal
-        bins)."""
+        bins); ``ties`` (:mod:`zobench.tasks.ties`) where there are any."""
         n = len(predictions)
         if n == 0:
             raise ValueError(self.no_rows_message())
         accuracy, stderr = accuracy_with_stderr([p.correct for p in predictions])
         log_probs = [p.log_probs for p in predictions]
         gold = [_gold(e) for e in examples]
-        return {
+        ties = count_ties(log_probs)
+        counted = {TIES: MetricValue(float(ties), n)} if ties else {}
+        return counted | {
             "accuracy": MetricValue(accuracy, n, stderr),
             "nll": MetricValue(nll(log_probs, gold), n),
             "brier": MetricValue(brier(log_probs, gold), n),
@@ -192,10 +197,11 @@ class PromptedClassification(Task):
         return label == example.label
 
     def _prediction(self, example: Example, scores: torch.Tensor) -> Prediction:
-        label = int(scores.argmax())
+        options = self.options(example)
+        label = chosen_option(scores, example.id, options)
         return Prediction(
             example_id=example.id,
-            output=self.options(example)[label],
+            output=options[label],
             correct=self.is_correct(example, label),
             label=label,
             log_probs=tuple(torch.log_softmax(scores.double(), 0).tolist()),

@@ -17,19 +17,24 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 def option_accuracy(scores: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Share of the rows whose best-scored option is right. ``scores``: (rows, options); ``right``: bool,
-    same shape."""
-    chosen = scores.argmax(dim=1, keepdim=True)
-    return right.gather(1, chosen).float().mean()
+    """Share of the rows whose best-scored option is right; of k options that tie each counts 1/k.
+    ``scores``: (rows, options); ``right``: bool, same shape."""
+    return (chosen_shares(scores) * right).sum(dim=1).mean()
+
+
+def chosen_shares(scores: torch.Tensor) -> torch.Tensor:
+    """1 for the best option of each row, 1/k for each of k that tie; float32 of the shape of ``scores``."""
+    best = (scores == scores.amax(dim=1, keepdim=True)).float()
+    return best / best.sum(dim=1, keepdim=True).clamp_min(1)
 
 
 def macro_f1(scores: torch.Tensor, gold: torch.Tensor) -> torch.Tensor:
     """Mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur in ``gold`` (rows,); ``scores``:
-    (rows, classes)."""
+    (rows, classes). Ties as in :func:`option_accuracy`."""
     classes = torch.arange(scores.shape[1], device=scores.device)
-    chosen = scores.argmax(dim=1, keepdim=True) == classes
+    chosen = chosen_shares(scores)
     wanted = gold[:, None] == classes
-    hits = (chosen & wanted).sum(dim=0).float()
+    hits = (chosen * wanted).sum(dim=0)
     f1 = 2 * hits / (chosen.sum(dim=0) + wanted.sum(dim=0)).clamp_min(1)
     occurs = wanted.any(dim=0).float()
     return (f1 * occurs).sum() / occurs.sum()

@@ -115,13 +115,18 @@ def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
         for kind in ("forget", "utility", "knowledge"):
             found[f"truth_ratio_{kind}"] = truth_ratio(part.truth.correct, part.truth.wrong, kind)
         right = zip(part.truth.correct, part.truth.wrong, strict=True)
-        found["choice_accuracy"] = _mean([float(c < min(w)) for c, w in right])
+        found["choice_accuracy"] = _mean([chosen_share(c, w) for c, w in right])
         if options:
             wrong = [np.exp(-np.array(w)) for w in part.truth.wrong]
             found["probability_among_options"] = _mean(
                 among_options(np.exp(-np.array(part.truth.correct)), wrong)
             )
     return found | (_generated(part) if part.texts else {})
+
+
+def chosen_share(correct: float, wrong: Sequence[float]) -> float:
+    """1 where the right answer has the least loss, 1/k where k answers tie for it, else 0."""
+    return (correct <= min(wrong)) / (1 + sum(w == correct for w in wrong))
 
 
 def _generated(part: PartScores) -> dict[str, float]:
