@@ -15,6 +15,7 @@ from zobench.runner import finished_runs, scheduler
 from zobench.runner.scheduler import run_plan
 from zobench.spec import Component, ModelRef
 from zobench.store import compact
+from zobench.store.digests import read_sealed
 from zobench.suite import expand, load
 from zobench.suite.plan import Plan
 
@@ -119,7 +120,7 @@ def test_what_cannot_be_stamped_is_not_remembered(done: Any) -> None:
     assert finished_runs.model_stamp(ModelRef(name="some/hub-model")) is None
     assert finished_runs.data_stamp(Component(name="sst2", params={"source": "hub"})) is None
     assert finished_runs.data_stamp(Component(name="a-plugin's-task")) is None
-    body = json.loads((done[2] / "runs" / finished_runs.FILE).read_text())
+    body = read_sealed(done[2] / "runs" / finished_runs.FILE)
     assert {key.split()[0] for key in body} == {"model", "data", "revisions"}
 
 

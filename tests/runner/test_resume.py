@@ -12,8 +12,9 @@ from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
 from zobench.spec import Budget, Component
 from zobench.store import files
+from zobench.store.checkpoint_file import CHECKPOINT
 from zobench.store.reader import finished, read_run
-from zobench.store.writer import CHECKPOINT, STEPS_LOG
+from zobench.store.step_log import STEPS_LOG
 
 TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")
 CLOCK = ("started_utc", "finished_utc")
@@ -75,7 +76,7 @@ def crash_points(job, bench, tmp_path, patch):
     counter = CrashingOs(10**9)
     with patch.context() as m:
         m.setattr(files, "os", counter)
-        m.setattr("zobench.store.writer.os", counter)
+        m.setattr("zobench.store.step_log.os", counter)
         run_one(job, tmp_path / "counting", bench)
     return 10**9 - counter.left
 
@@ -90,7 +91,7 @@ def test_crash_after_every_file_operation(job, bench, expected, tmp_path, monkey
         with monkeypatch.context() as m:
             crashing = CrashingOs(n)
             m.setattr(files, "os", crashing)
-            m.setattr("zobench.store.writer.os", crashing)
+            m.setattr("zobench.store.step_log.os", crashing)
             with pytest.raises(Crash):
                 run_one(job, runs, bench)
         had_checkpoint = (runs / run_id / CHECKPOINT).exists() and finished(runs, run_id) is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,11 +10,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from store.forging import forge
 
 from zobench.cli.finding import FoundRun
 from zobench.report.site import write_run_pages
 from zobench.store import compact, files, read
 from zobench.store.artifacts import read_artifacts
+from zobench.store.digests import file_digest
 from zobench.store.paths import (
     artifact_file,
     compacted_file,
@@ -75,6 +76,7 @@ def stranger(tmp_path: Path, run_id: str) -> Path:
     place = table.schema.get_field_index("run_id")
     column = pa.array([run_id], table.schema.field("run_id").type)
     pq.write_table(table.set_column(place, table.schema.field("run_id"), column), path)
+    forge(path.parent / "manifest.json", digests={"runs": file_digest(path)})
     return results
 
 
@@ -136,14 +138,14 @@ def test_a_manifest_names_tables_only(tmp_path: Path, name: object) -> None:
     compact(tmp_path)
     path = tmp_path / "runs" / "compact" / "manifest.json"
     body = manifest(tmp_path / "runs")
-    path.write_text(json.dumps({**body, "files": {"runs": name}}))
+    forge(path, **{**body, "files": {"runs": name}})
     with pytest.raises(ValueError, match="no table"):
         read(tmp_path)
 
 
 def test_a_status_names_tables_only(tmp_path: Path) -> None:
     path = write(tmp_path, "a") / "status.json"
-    path.write_text(path.read_text().replace('"runs"', '"../../secret"'))
+    forge(path, tables={"../../secret": 10})
     with pytest.raises(ValueError, match=r"no table '\.\./\.\./secret'"):
         read(tmp_path)
 
@@ -151,7 +153,7 @@ def test_a_status_names_tables_only(tmp_path: Path) -> None:
 def test_what_is_valid_stays_where_it_belongs(tmp_path: Path) -> None:
     assert run_folder(tmp_path, "0a" * 10).parent == tmp_path
     assert {run_file(tmp_path, t).stem for t in TABLES} == set(TABLES)
-    for name in ("compact", "artifacts"):
+    for name in ("compact", "artifacts", "damaged"):
         with pytest.raises(ValueError, match="folder of the store itself"):
             run_folder(tmp_path, name)
     assert is_plain("fewshot (v2), 3 seeds")

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import threading
 
 import pyarrow.parquet as pq
 import pytest
+from store.forging import forge, forge_table, unseal
 
 from zobench.store import compact, files, query, read
+from zobench.store.damage import mend
+from zobench.store.digests import DamagedFile
 from zobench.store.lock import FolderLock
-from zobench.store.reader import SchemaVersionError, finished, loose_runs, manifest, read_run, read_steps_log
+from zobench.store.reader import SchemaVersionError, finished, loose_runs, manifest, read_run
 from zobench.store.schema import SCHEMA_VERSION, TABLES
+from zobench.store.step_log import read_steps_log
 from zobench.store.writer import VERSION_KEY, RunFolder, to_table
 
 
@@ -89,14 +92,18 @@ def test_torn_last_line_is_dropped_and_a_broken_one_named(tmp_path):
     folder.append_step({"step": 1})
     assert read_steps_log(tmp_path) == [{"step": 0}, {"step": 1}]
     (tmp_path / "steps.jsonl").write_bytes(b'{"step": 0}\n{"st\n{"step": 2}\n')
-    with pytest.raises(ValueError, match=r"steps.jsonl:2"):
+    with pytest.raises(DamagedFile, match=r"steps.jsonl is damaged: line 2"):
         read_steps_log(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["metrics.parquet", "status.json"])
-def test_file_cut_short_by_a_power_cut_makes_the_run_unfinished(three, name):
+def test_file_cut_short_by_a_power_cut_is_named_and_its_run_set_aside(three, name):
     path = three / "runs" / "b" / name
     path.write_bytes(path.read_bytes()[:-20])
+    for ask in (lambda: finished(three, "b"), lambda: ids(three), lambda: query("select 1", three)):
+        with pytest.raises(DamagedFile, match=f"b/{name} is damaged"):
+            ask()
+    assert [d.name for d in mend(three / "runs")] == ["b"]
     assert finished(three, "b") is None
     assert ids(three) == ["a", "c"]
 
@@ -126,15 +133,12 @@ def test_another_schema_version_is_a_clear_error(three, where):
         path = three / "runs" / "a" / "runs.parquet"
         table = pq.read_table(path)
         pq.write_table(table.replace_schema_metadata({VERSION_KEY: b"999"}), path)
-        status = three / "runs" / "a" / "status.json"
-        body = json.loads(status.read_text())
-        body["tables"]["runs"] = path.stat().st_size
-        status.write_text(json.dumps(body))
+        forge_table(path.parent, "runs")
     else:
         compact(three)
         write(three, "d")
         path = three / "runs" / ("compact/manifest.json" if where == "manifest" else "d/status.json")
-        path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 999}))
+        forge(path, schema_version=999)
     for ask in (lambda: read(three), lambda: query("select 1", three)):
         with pytest.raises(SchemaVersionError, match="schema version 999, this zobench reads versions up to"):
             ask()
@@ -145,10 +149,9 @@ def as_written_earlier(target, run_id, name, column):
     path = target / "runs" / run_id / f"{name}.parquet"
     table = pq.read_table(path).drop_columns([column])
     pq.write_table(table.replace_schema_metadata({VERSION_KEY: b"0"}), path)
-    status = target / "runs" / run_id / "status.json"
-    body = json.loads(status.read_text())
-    body["schema_version"], body["tables"][name] = 0, path.stat().st_size
-    status.write_text(json.dumps(body))
+    forge_table(path.parent, name)
+    forge(path.parent / "status.json", schema_version=0)
+    unseal(target)
 
 
 @pytest.mark.parametrize(("name", "column"), [("runs", "note"), ("metrics", "stderr"), ("steps", "reason")])

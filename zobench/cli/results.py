@@ -1,4 +1,4 @@
-"""Commands that read results: ``report``, ``diff``, ``show``, ``query``, ``compact``."""
+"""Commands that read results: ``report``, ``status``, ``diff``, ``show``, ``query``, ``compact`` ..."""
 
 from __future__ import annotations
 
@@ -103,6 +103,23 @@ def diff(
     print_diff(found, console())
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+def status(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    set_aside: Annotated[
+        bool, typer.Option("--set-aside", help="Move what is damaged to runs/damaged; 'run' does so itself.")
+    ] = False,
+) -> None:
+    """Count the runs of results folders by status, and compare every file with its recorded digest.
+
+    Nothing is changed without --set-aside. Exit code 1: something is damaged.
+    """
+    from zobench.cli.status_view import print_status
+
+    good = [print_status(folder, set_aside) for folder in folders]
+    if not all(good):
+        raise typer.Exit(1)
 
 
 def prune(

@@ -54,10 +54,11 @@ def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list
 
 
 def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-    from zobench.store.reader import read_steps_log
+    from zobench.store.digests import read_sealed
+    from zobench.store.step_log import read_steps_log
 
     folder = run.path
-    body = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
+    body = read_sealed(folder / "spec.json")
     facts = {"row": body.get("row", ""), "spec": json.dumps(body.get("spec", body))}
     return facts, read_steps_log(folder), []
 

@@ -23,6 +23,8 @@ from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Stopped, Training
 from zobench.spec import identifying
 from zobench.store import files
+from zobench.store.damage import mend_run, run_problem
+from zobench.store.digests import DamagedFile
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import finished, read_run, read_status
@@ -53,20 +55,23 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
     except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
         return _record_failure(job, runs, placeholder, error)
     run_id = spec.run_id(digests)
-    if finished(runs, run_id) is not None:
-        return replace(_found(runs, run_id), digests=digests)
+    if (kept := _kept(runs, run_id)) is not None:
+        return replace(kept, digests=digests)
     folder = run_folder(runs, run_id)
+    damage = [str(found) for found in mend_run(runs, run_id)]
     lock = FolderLock.acquire(folder)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
-        if finished(runs, run_id) is not None:
+        if (kept := _kept(runs, run_id)) is not None:
             if read_status(folder) is None:  # compacted by another process in between
                 files.remove_tree(folder)
-            return replace(_found(runs, run_id), digests=digests)
+            return replace(kept, digests=digests)
         files.remove_tree(run_folder(runs, placeholder))
-        made = _locked(Run(job, run_id, RunFolder(folder), bench, digests), control)
-        return replace(made, digests=digests)
+        run = Run(job, run_id, RunFolder(folder), bench, digests)
+        run.folder.damage += damage
+        made = _locked(run, control)
+        return replace(made, digests=digests, damage=tuple(run.folder.damage))
 
 
 def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
@@ -148,7 +153,7 @@ def training_for(spec: RunSpec) -> type[Training]:
 def _stop(run: Run, status: str, error: str) -> Outcome:
     """Record a run that did not end well; its log and checkpoint stay."""
     run.folder.close_log()
-    steps = run.step_rows()
+    steps = run.readable_step_rows()
     run.folder.finish(status, {"runs": [failure_row(run, status, error)], "steps": steps}, error)
     return Outcome(
         run.run_id, status, True, _last_line(error), forwards=steps[-1]["forwards"] if steps else 0
@@ -191,9 +196,15 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _found(runs: Path, run_id: str) -> Outcome:
-    """The outcome of a run that was finished before, from its tables."""
-    tables = read_run(runs, run_id)
+def _kept(runs: Path, run_id: str) -> Outcome | None:
+    """The outcome of a run that was finished before, from its tables; ``None`` where there is none, or it is
+    damaged."""
+    try:
+        if finished(runs, run_id) is None or run_problem(run_folder(runs, run_id)) is not None:
+            return None
+        tables = read_run(runs, run_id)
+    except DamagedFile:
+        return None
     row: dict[str, Any] = tables["runs"].to_pylist()[0]
     metrics = tables["metrics"].to_pylist() if "metrics" in tables else []
     final = {m["metric"]: m["value"] for m in metrics if m["final"] and m["condition_kind"] == "clean"}

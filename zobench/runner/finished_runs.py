@@ -22,6 +22,7 @@ from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
 from zobench.spec import Component, ModelRef, RunSpec, identifying
 from zobench.store import files
+from zobench.store.digests import DamagedFile, read_sealed, sealed
 from zobench.store.reader import read
 from zobench.store.writer import FINAL_STATUSES
 from zobench.tasks.catalogue import TASKS
@@ -71,7 +72,7 @@ class FinishedRuns:
         """Add what was learned to the file, which another process may have written meanwhile."""
         if self._new:
             body = {**_load(self._path), **self._new}
-            files.write_atomic(self._path, json.dumps(body, indent=0, sort_keys=True).encode())
+            files.write_atomic(self._path, sealed(body))
             self._new = {}
 
 
@@ -165,7 +166,7 @@ def tree_stamp(folder: Path) -> str:
 def _load(path: Path) -> Remembered:
     """What the file remembers; empty if there is no file or it is damaged."""
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
+        body = read_sealed(path)
+    except (FileNotFoundError, DamagedFile):
         return {}
     return {k: v for k, v in body.items() if isinstance(v, list) and len(v) == 2}

@@ -48,6 +48,7 @@ class Outcome:
         metrics: all clean metrics of the final state.
         forwards: training forwards spent.
         digests: of model, data and schema, where they were computed for this outcome.
+        damage: files that were found damaged, and what was done about them.
     """
 
     run_id: str
@@ -58,3 +59,4 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     forwards: int = 0
     digests: dict[str, str] = field(default_factory=dict)
+    damage: tuple[str, ...] = ()

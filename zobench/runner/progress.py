@@ -141,6 +141,10 @@ class Display(Protocol):
 
     def ended(self, job: Job, outcome: Outcome) -> None: ...
 
+    def note(self, text: str) -> None:
+        """A line beside the runs."""
+        ...
+
     def refresh(self) -> None: ...
 
     def stop(self) -> None: ...
@@ -160,6 +164,8 @@ class Silent:
     def start(self) -> None: ...
 
     def ended(self, job: Job, outcome: Outcome) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def refresh(self) -> None: ...
 
@@ -183,6 +189,9 @@ class Lines:
                 f"[{self._board.done + self._board.failed}/{self._board.jobs}] "
                 f"{line_of(self._board.name(job), outcome)}"
             )
+
+    def note(self, text: str) -> None:
+        self._say(printable(text))
 
     def refresh(self) -> None:
         if time.monotonic() - self._last >= self.EVERY_SECONDS:
@@ -218,6 +227,9 @@ class Live:
         if outcome.fresh:
             style = "" if outcome.status == "done" else "red"
             self._console.print(Text(line_of(self._board.name(job), outcome), style=style))
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(printable(text), style="yellow"))
 
     def refresh(self) -> None:
         """Redrawn by its own thread."""

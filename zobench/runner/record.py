@@ -14,8 +14,9 @@ from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Place, Row, params_json
 from zobench.runner.rows import metric_rows, prediction_rows
-from zobench.store.reader import read_steps_log
+from zobench.store.digests import DamagedFile, read_sealed
 from zobench.store.schema import SCHEMA_VERSION
+from zobench.store.step_log import read_steps_log, readable_steps
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.zo.method import Method
 
@@ -77,10 +78,10 @@ class Run:
         return "defaults" if params_json(own) == params_json(method.params) else "suite"
 
     def _started(self) -> str:
-        path = self.folder.path / ENVIRONMENT
-        if path.exists():
-            return str(json.loads(path.read_text(encoding="utf-8"))["started_utc"])
-        return utc_now()
+        try:
+            return str(read_sealed(self.folder.path / ENVIRONMENT)["started_utc"])
+        except (FileNotFoundError, DamagedFile, KeyError):
+            return utc_now()
 
     def describe(self, space: ParameterSpace, optimizer: Optimizer) -> None:
         """What is known once the parts are put together."""
@@ -105,12 +106,22 @@ class Run:
 
     def step_rows(self) -> list[Row]:
         """The step log as rows of the steps table."""
-        rows = read_steps_log(self.folder.path)
-        return [{**r, "run_id": self.run_id, "extras": json.dumps(r["extras"])} for r in rows]
+        return self._rows_of(read_steps_log(self.folder.path))
+
+    def readable_step_rows(self) -> list[Row]:
+        """As far as the log of a run that did not end well can be read; the rest is named in ``damage``."""
+        rows, problem = readable_steps(self.folder.path)
+        if problem is not None:
+            self.folder.damage.append(f"{problem.path} is damaged: {problem.reason}")
+        return self._rows_of(rows)
+
+    def _rows_of(self, steps: list[Row]) -> list[Row]:
+        return [{**r, "run_id": self.run_id, "extras": json.dumps(r["extras"])} for r in steps]
 
     def row(self, status: str, error: str = "", **more: Any) -> Row:
         """The run's row of the runs table."""
         job, planned, spec = self.job, self.job.planned, self.job.planned.spec
+        damage = {"damage": self.folder.damage} if self.folder.damage else {}
         return {
             "run_id": self.run_id,
             "suite": job.suite,
@@ -143,7 +154,7 @@ class Run:
             "zobench_version": zobench.__version__,
             "schema_version": SCHEMA_VERSION,
             "spec": spec.model_dump_json(),
-            "environment": json.dumps(self.environment, sort_keys=True),
+            "environment": json.dumps({**self.environment, **damage}, sort_keys=True),
             "tuning_forwards": job.tuning_forwards,
             **self.described,
             **more,

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +30,7 @@ from zobench.runner.progress import Board, Display, display_for
 from zobench.runner.studies import StudyDriver
 from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
+from zobench.store.damage import mend
 from zobench.store.plan_file import Entry
 from zobench.suite.plan import Follower, Plan
 
@@ -47,6 +48,7 @@ class Summary:
         done: results there are now (diverged ones included); ``kept`` of them were there before.
         failed: what went wrong, as (run, message).
         interrupted: whether it was asked to stop.
+        damage: what was found damaged, and what was done about it.
         seconds, first_seconds: wall time of all, and until the first fresh result.
     """
 
@@ -55,6 +57,7 @@ class Summary:
     kept: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
+    damage: list[str] = field(default_factory=list)
     seconds: float = 0.0
     first_seconds: float | None = None
 
@@ -90,7 +93,9 @@ def run_plan(
     chosen = plan if only is None else plan.only(only)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
+    damage = mend(runs)
     conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every)
+    conductor.found_damage(map(str, damage))
     conductor.fail_fast = fail_fast
     conductor.record = PlanRecord(whole or plan, runs)
     return conductor.run()
@@ -131,6 +136,12 @@ class _Conductor:
             address=address,
             on_event=self.board.hear,
         )
+
+    def found_damage(self, damage: Iterable[str]) -> None:
+        """Tell what was damaged."""
+        for line in damage:
+            self.summary.damage.append(line)
+            self.display.note(f"damaged: {line}")
 
     def run(self) -> Summary:
         self.record.save()
@@ -197,6 +208,7 @@ class _Conductor:
         if outcome.status == "failed" and not outcome.run_id:
             self._record_failure(job, outcome.error)
         self.board.end(job, outcome)
+        self.found_damage(f"{self.board.name(job)}: {line}" for line in outcome.damage)
         self.known.learn(job.planned.spec, outcome.digests)
         self.record.ended(job.key, outcome.run_id)
         if outcome.status in ("failed", "out_of_memory"):

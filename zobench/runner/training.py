@@ -29,7 +29,6 @@ from zobench.runner.rows import metric_rows
 from zobench.runner.tracking import Listener
 from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
-from zobench.store.reader import read_checkpoint
 from zobench.store.writer import RunFolder
 from zobench.zo.method import Method
 from zobench.zo.objective import Meter, Objective
@@ -72,7 +71,7 @@ class Training:
         self.evaluator = Evaluator(spec, bench, space, self.progress, self._synchronize)
         self.guard = DivergenceGuard()
         self.diverged = ""
-        self._every = checkpoint_every
+        self._every, self._kept_step = checkpoint_every, -1
         self._tell = listener
 
     @functools.cached_property
@@ -124,7 +123,8 @@ class Training:
         self._prepare()
         while not self.diverged and self._next_fits():
             if should_stop():
-                self._checkpoint()
+                if self._kept_step != self.progress.step:  # the same state twice would be no earlier one
+                    self._checkpoint()
                 raise Stopped
             self._advance()
             if self.progress.step % self._every == 0:
@@ -263,23 +263,35 @@ class Training:
             "meter": meter,
             "guard": self.guard.state(),
             "diverged": self.diverged,
+            "log": self.folder.log_digest,
             **self.own_position(),
         }
         weights = {name: self.space.entries(name) for name in self.space}
         self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), position))
+        self._kept_step = self.progress.step
 
     def _resume(self) -> None:
-        """Resume from the checkpoint, or start again if there is none or its log was lost."""
-        stored = read_checkpoint(self.folder.path)
-        if stored is None:
-            self.folder.open_log(keep_steps=0)
-            return
-        weights, state, position = unpack(*stored)
-        if not self.folder.open_log(keep_steps=position["progress"]["step"]):
-            return
+        """Resume from the last checkpoint that is whole and whose steps the log holds, or start again."""
+        for stored in self.folder.checkpoints():
+            weights, state, position = unpack(stored.tensors, stored.position)
+            steps = position["progress"]["step"]
+            if self.folder.open_log(keep_steps=steps, digest=position.pop("log", None)):
+                if self.folder.damage:
+                    self.folder.damage.append(f"went on from step {steps}")
+                self._take(weights, state, position)
+                return
+        if self.folder.damage:
+            self.folder.damage.append("started again")
+        self.folder.open_log(keep_steps=0)
+
+    def _take(
+        self, weights: dict[str, torch.Tensor], state: dict[str, Any], position: dict[str, Any]
+    ) -> None:
+        """Stand where a checkpoint stands."""
         self.space.load_state_dict({n: t.to(self.space.device) for n, t in weights.items()})
         self.optimizer.load_state_dict(state)
         self.progress.take(position["progress"])
+        self._kept_step = self.progress.step
         self.progress.resumed += 1
         self.traps.load_state(self.progress.traps)
         for name, value in position["meter"].items():

@@ -7,9 +7,11 @@ folder::
     runs/<run_id>/environment.json   where it ran
     runs/<run_id>/steps.jsonl        append-only log, one line per step; a torn last line is dropped
     runs/<run_id>/checkpoint.safetensors   weights, method state and position; replaced atomically
+    runs/<run_id>/checkpoint-earlier.safetensors   the one before, for when the last is damaged
     runs/<run_id>/<table>.parquet    written when the run ends
-    runs/<run_id>/status.json        written last: without it the run is unfinished
-    runs/compact/manifest.json       the files that hold the runs whose folders were compacted away
+    runs/<run_id>/status.json        written last, with all digests: without it the run is unfinished
+    runs/compact/manifest.json       the files that hold runs whose folders were compacted away
+    runs/damaged/<name>/             what was set aside because a file's digest differed (:mod:`.damage`)
 
 Read it with pandas in one line: ``zobench.store.read("reports/fewshot").runs`` is a data frame.
 """

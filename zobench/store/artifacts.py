@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zobench.store import files
+from zobench.store.digests import DamagedFile, file_digest
 from zobench.store.paths import artifact_file
 
 if TYPE_CHECKING:
@@ -31,11 +32,11 @@ def artifacts_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def keep_artifacts(runs: Path, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Write the tensors under ``runs`` unless they are there, and return their digest."""
+    """Write the tensors under ``runs`` unless they are there undamaged, and return their digest."""
     data = artifact_bytes(tensors)
     digest = hashlib.sha256(data).hexdigest()
     path = artifact_file(runs, digest)
-    if not path.exists():
+    if not path.exists() or file_digest(path) != digest:
         path.parent.mkdir(parents=True, exist_ok=True)
         files.write_atomic(path, data, sync=True)
     return digest
@@ -50,5 +51,5 @@ def read_artifacts(runs: Path, digest: str) -> dict[str, torch.Tensor]:
         raise ValueError(f"{path}: the artifacts that this run replays with are gone")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
-        raise ValueError(f"{path}: its bytes are not those of its name")
+        raise DamagedFile(path, "its bytes are not those of its name")
     return load(data)

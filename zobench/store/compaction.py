@@ -7,7 +7,6 @@ crash anywhere leaves every run readable exactly once, and the next compaction r
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zobench.store import files
+from zobench.store.digests import file_digest, sealed
 from zobench.store.lock import FolderLock
-from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
+from zobench.store.paths import COMPACT, compacted_file, run_folder
 from zobench.store.reader import (
     MANIFEST,
+    MANIFEST_COPY,
+    checked_table,
     compacted_statuses,
+    compacted_table,
     loose_runs,
     manifest,
     read_parquet,
@@ -29,7 +32,7 @@ from zobench.store.reader import (
     to_schema,
 )
 from zobench.store.schema import SCHEMA_VERSION, TABLES
-from zobench.store.writer import FINAL_STATUSES, versioned
+from zobench.store.writer import FINAL_STATUSES, STATUS, versioned
 
 _RUNS_AT_A_TIME = 256
 
@@ -54,9 +57,7 @@ def compact(folder: str | Path) -> int:
         loose = {i: s for i, s in loose_runs(runs).items() if s["status"] in FINAL_STATUSES}
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
-            new = _write_generation(runs, old, fresh)
-            text = json.dumps(new, indent=1)
-            files.write_atomic(runs / COMPACT / MANIFEST, text.encode(), sync=True, sync_entry=True)
+            _write_manifest(runs, _write_generation(runs, old, fresh))
         _remove_leftovers(runs, set(known) | set(fresh))
     return len(fresh)
 
@@ -72,23 +73,29 @@ def drop_compacted(runs: Path, run_ids: set[str]) -> int:
         raise ValueError(f"{runs}: another process is compacting; try again when it is done")
     with lock:
         files.remove_temporaries(runs / COMPACT)
-        new = _write_generation(runs, manifest(runs), {}, dropped)
-        text = json.dumps(new, indent=1)
-        files.write_atomic(runs / COMPACT / MANIFEST, text.encode(), sync=True, sync_entry=True)
+        _write_manifest(runs, _write_generation(runs, manifest(runs), {}, dropped))
         _remove_leftovers(runs, dropped)
     return len(dropped)
+
+
+def _write_manifest(runs: Path, body: dict[str, Any]) -> None:
+    """Let this generation count; the copy is for a manifest that was damaged."""
+    data = sealed(body)
+    files.write_atomic(runs / COMPACT / MANIFEST, data, sync=True, sync_entry=True)
+    files.write_atomic(runs / COMPACT / MANIFEST_COPY, data, sync=True)
 
 
 def _write_generation(
     runs: Path, old: dict[str, Any], fresh: dict[str, dict[str, Any]], without: Collection[str] = ()
 ) -> dict[str, Any]:
     generation = old["generation"] + 1
-    names = {}
+    names, digests = {}, {}
     for name in TABLES:
         target = compacted_file(runs, f"{name}-{generation:06d}.parquet")
         if _write_table(target, name, _parts(runs, name, old, fresh, without)):
-            names[name] = target.name
-    return {"schema_version": SCHEMA_VERSION, "generation": generation, "files": names}
+            names[name], digests[name] = target.name, file_digest(target)
+    body = {"schema_version": SCHEMA_VERSION, "generation": generation}
+    return {**body, "files": names, "digests": digests}
 
 
 def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
@@ -111,7 +118,7 @@ def _parts(
 ) -> Iterator[pa.Table]:
     """The old generation's row groups, then the fresh runs some hundreds at a time: memory stays bounded."""
     if name in old["files"]:
-        stream = pq.ParquetFile(compacted_file(runs, old["files"][name]))
+        stream = pq.ParquetFile(compacted_table(runs, old, name))
         for group in range(stream.num_row_groups):
             part = to_schema(stream.read_row_group(group), name)
             gone = pc.is_in(part["run_id"], pa.array(sorted(without), pa.string()))
@@ -119,13 +126,13 @@ def _parts(
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]
-        yield pa.concat_tables([_own_rows(runs, i, name) for i in chunk])
+        yield pa.concat_tables([_own_rows(runs, i, fresh[i], name) for i in chunk])
 
 
-def _own_rows(runs: Path, run_id: str, name: str) -> pa.Table:
+def _own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.Table:
     """One table of a run, all of whose rows carry the id of its folder; ``ValueError`` otherwise: what is
     compacted under an id is later removed under it."""
-    path = run_file(run_folder(runs, run_id), name)
+    path = checked_table(run_folder(runs, run_id), status, name)
     table = read_parquet(path, name)
     others = set(table["run_id"].unique().to_pylist()) - {run_id}
     if others:
@@ -146,6 +153,7 @@ def _remove_leftovers(runs: Path, compacted: set[str]) -> None:
         lock = FolderLock.acquire(folder)
         if lock is not None:
             with lock:
+                files.remove_file(folder / STATUS)  # first, so that no reader sees a run without its tables
                 files.remove_tree(folder)
     current = set(manifest(runs)["files"].values())
     for path in (runs / COMPACT).glob("*.parquet"):

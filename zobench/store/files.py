@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -25,17 +26,41 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: boo
     ``sync`` pushes the content to disk before the name points to it, so that a power cut leaves no empty
     file; ``sync_entry`` pushes the name as well. Each costs a disk synchronization (milliseconds).
     """
-    temporary = temporary_name(path)
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        write_all(fd, data)
-        if sync:
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-    os.replace(temporary, path)
+    os.replace(_written(path, [data], sync), path)
     if sync_entry:
         sync_folder(path.parent)
+
+
+def write_keeping(path: Path, parts: Sequence[bytes | memoryview], earlier: Path) -> None:
+    """Replace ``path`` by ``parts``, on disk before it has the name; what it held before becomes ``earlier``.
+
+    ``earlier`` is removed first, so that no more than two such files need space. A kill leaves at least one
+    whole file under one of the two names.
+    """
+    if path.exists():
+        remove_file(earlier)
+    temporary = _written(path, parts, True)
+    if path.exists():
+        os.replace(path, earlier)
+    os.replace(temporary, path)
+
+
+def _written(path: Path, parts: Sequence[bytes | memoryview], sync: bool) -> Path:
+    """A finished temporary file for ``path``. A full disk leaves nothing of it behind."""
+    temporary = temporary_name(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            for part in parts:
+                write_all(fd, part)
+            if sync:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+    except OSError:
+        remove_file(temporary)
+        raise
+    return temporary
 
 
 def commit(temporary: Path, path: Path) -> None:
@@ -45,7 +70,12 @@ def commit(temporary: Path, path: Path) -> None:
     sync_folder(path.parent)
 
 
-def write_all(fd: int, data: bytes) -> None:
+def move(path: Path, target: Path) -> None:
+    """Give a file or folder another name on the same file system."""
+    os.replace(path, target)
+
+
+def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write everything, however many calls it takes."""
     view = memoryview(data)
     while view:

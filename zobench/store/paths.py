@@ -14,6 +14,9 @@ from zobench.store.schema import TABLES
 
 COMPACT = "compact"
 ARTIFACTS = "artifacts"
+DAMAGED = "damaged"
+STORE_FOLDERS = (COMPACT, ARTIFACTS, DAMAGED)
+"""Folders beside those of the runs."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -29,7 +32,7 @@ def run_folder(runs: Path, run_id: str) -> Path:
         ValueError: anything else.
     """
     _check("run id", run_id, _RUN_ID, runs)
-    if run_id in (COMPACT, ARTIFACTS):
+    if run_id in STORE_FOLDERS:
         raise ValueError(f"{runs}: {run_id!r} is not a run id but a folder of the store itself")
     folder = runs / run_id
     if folder.is_symlink():
@@ -69,6 +72,11 @@ def board_page_file(folder: Path, board: str) -> Path:
 def results_folder(parent: Path, suite: str) -> Path:
     """Folder of a suite's results below ``parent``, by the suite's name."""
     return parent / _check("suite name", suite, _PLAIN, parent)
+
+
+def is_run_id(name: str) -> bool:
+    """Whether the name has the form of a run id."""
+    return _RUN_ID.fullmatch(name) is not None and name not in STORE_FOLDERS
 
 
 def is_plain(name: str) -> bool:

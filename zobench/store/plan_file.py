@@ -6,7 +6,6 @@ that changed is another run."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from zobench.store import files
+from zobench.store.digests import DamagedFile, read_sealed, sealed
 
 FILE = "plan.json"
 
@@ -51,21 +51,19 @@ class PlanFile(BaseModel):
 
 
 def read_plan(runs: Path) -> PlanFile | None:
-    """The plan beside these runs, or ``None``; ``ValueError`` where the file is no plan."""
+    """The plan beside these runs, or ``None``; ``DamagedFile`` where the file is no plan."""
     try:
-        return PlanFile.model_validate_json((runs / FILE).read_text(encoding="utf-8"))
+        return PlanFile.model_validate(read_sealed(runs / FILE))
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise ValueError(
-            f"{runs / FILE} is not a plan; 'zobench run' of the suite writes it again"
-        ) from error
+        raise DamagedFile(runs / FILE, "it is not a plan") from error
 
 
 def write_plan(runs: Path, plan: PlanFile) -> None:
     """Replace the plan: a reader sees the old one or the new."""
     body: dict[str, Any] = plan.model_dump(mode="json")
-    files.write_atomic(runs / FILE, json.dumps(body, indent=0).encode())
+    files.write_atomic(runs / FILE, sealed(body))
 
 
 def with_known_ids(entries: Sequence[Entry], before: PlanFile | None) -> tuple[Entry, ...]:

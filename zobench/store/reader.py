@@ -4,13 +4,12 @@
 A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
 Reading is safe while runs are written and while a compaction is going on: folders are listed before the
 manifest is read, so a run that moves in between is seen in one place or the other, and a file that vanished
-means that the listing is taken again.
+means that the listing is taken again. A file whose digest differs from the recorded one is a
+:class:`~zobench.store.digests.DamagedFile`: nothing is read past it.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from zobench.store.paths import COMPACT, compacted_file, run_file, run_folder
-from zobench.store.schema import FINALS, SCHEMA_VERSION, TABLES, readable
-from zobench.store.writer import CHECKPOINT, FINAL_STATUSES, STATUS, STEPS_LOG, VERSION_KEY, versioned
+from zobench.store.digests import DamagedFile, check_file, read_sealed
+from zobench.store.paths import COMPACT, STORE_FOLDERS, compacted_file, run_file, run_folder
+from zobench.store.schema import FINALS, SCHEMA_VERSION, STATUSES, TABLES, readable
+from zobench.store.writer import FINAL_STATUSES, STATUS, VERSION_KEY, versioned
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANIFEST = "manifest.json"
+MANIFEST, MANIFEST_COPY = "manifest.json", "manifest-copy.json"
 _ATTEMPTS = 20
+_DAMAGED_ATTEMPTS = 3
 _T = TypeVar("_T")
 Folders = str | Path | Iterable[str | Path]
 
@@ -110,6 +111,7 @@ def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
 
     Raises:
         ValueError: a folder does not exist, or a table name is unknown.
+        DamagedFile: a file of a finished run is not what was written.
         SchemaVersionError: a file has another schema version.
     """
     paths = results_paths(folders)
@@ -132,76 +134,103 @@ def finished(folder: str | Path, run_id: str) -> str | None:
 def read_status(folder: Path) -> dict[str, Any] | None:
     """What ``status.json`` says; ``None`` while the run is unfinished.
 
-    Nothing is synchronized to disk when a run ends: where a power cut left a table short of the size that the
-    status tells, the run counts as unfinished and is made again.
+    Nothing is synchronized to disk when a run ends: where a power cut left a file short, it is damaged.
+
+    Raises:
+        DamagedFile: the status is not what was written, or a table is missing or has another size.
     """
-    try:
-        status = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-        if not readable(status["schema_version"]):
-            raise SchemaVersionError(folder / STATUS, status["schema_version"])
-        whole = all(
-            os.stat(run_file(folder, name)).st_size == size for name, size in status["tables"].items()
-        )
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return dict(status) if whole else None
-
-
-def read_steps_log(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of an unfinished run's step log; a torn last line is dropped, a broken one before it is a
-    ``ValueError``."""
-    path = folder / STEPS_LOG
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    rows = []
-    for number, line in enumerate(lines[:-1][:limit], start=1):
+    before = None
+    while True:
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}:{number}: not a step: {error}") from error
-    return rows
+            status = _checked_status(folder / STATUS, read_sealed(folder / STATUS))
+        except FileNotFoundError:
+            return None
+        problem = _table_problem(folder, status["tables"])
+        if problem is None:
+            return status
+        if status == before:
+            raise problem
+        before = status  # the run may have been opened again between status and tables
 
 
-def read_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, Any]] | None:
-    """Tensors by name and position, or ``None`` where there is no checkpoint."""
-    from safetensors import safe_open
+def _checked_status(path: Path, body: dict[str, Any]) -> dict[str, Any]:
+    """``body``, which has the form of a status that this zobench reads."""
+    if not readable(body.get("schema_version")):
+        raise SchemaVersionError(path, body.get("schema_version"))
+    if body.get("status") not in STATUSES or not isinstance(body.get("tables"), dict):
+        raise DamagedFile(path, "it is not a status")
+    return body
 
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return None
-    with safe_open(path, framework="pt") as stream:
-        position = json.loads(stream.metadata()["position"])
-        return {name: stream.get_tensor(name) for name in stream.keys()}, position  # noqa: SIM118
+
+def _table_problem(folder: Path, sizes: dict[str, Any]) -> DamagedFile | None:
+    for name, size in sizes.items():
+        path = run_file(folder, name)
+        try:
+            found = path.stat().st_size
+        except FileNotFoundError:
+            return DamagedFile(path, "it is gone")
+        if found != size:
+            return DamagedFile(path, f"it has {found} bytes instead of {size}")
+    return None
+
+
+def checked_table(folder: Path, status: dict[str, Any], name: str) -> Path:
+    """File of a run's table, its digest compared with the one in the run's status."""
+    path = run_file(folder, name)
+    check_file(path, status.get("digests", {}).get(path.name))
+    return path
 
 
 def manifest(runs: Path) -> dict[str, Any]:
-    """The compacted files of a runs folder: generation and file name by table; generation 0 where there are
-    none."""
+    """The compacted files of a runs folder: generation, and file name and digest by table; generation 0 where
+    there are none. A damaged manifest is read from its copy where that is of the same generation."""
     path = runs / COMPACT / MANIFEST
     try:
-        body = json.loads(path.read_text(encoding="utf-8"))
+        body = read_sealed(path)
     except FileNotFoundError:
         return {"schema_version": SCHEMA_VERSION, "generation": 0, "files": {}}
-    if not readable(body["schema_version"]):
-        raise SchemaVersionError(path, body["schema_version"])
-    return dict(body)
+    except DamagedFile as error:
+        body = _manifest_copy(runs, error)
+    if not readable(body.get("schema_version")):
+        raise SchemaVersionError(path, body.get("schema_version"))
+    if not isinstance(body.get("generation"), int) or not isinstance(body.get("files"), dict):
+        raise DamagedFile(path, "it is not a manifest")
+    return body
+
+
+def _manifest_copy(runs: Path, damage: DamagedFile) -> dict[str, Any]:
+    """The manifest's copy, unless it is older: a kill can lie between the writing of the two."""
+    try:
+        body = read_sealed(runs / COMPACT / MANIFEST_COPY)
+        whole = all(compacted_file(runs, name).is_file() for name in body["files"].values())
+    except (FileNotFoundError, DamagedFile):
+        raise damage from None
+    newest = max((p.stem.rpartition("-")[2] for p in (runs / COMPACT).glob("*-*.parquet")), default="")
+    if not whole or newest != f"{body['generation']:06d}":
+        raise damage
+    return body
+
+
+def compacted_table(runs: Path, body: dict[str, Any], name: str) -> Path:
+    """A compacted table of the manifest ``body``, its digest compared with the manifest's."""
+    path = compacted_file(runs, body["files"][name])
+    check_file(path, body.get("digests", {}).get(name))
+    return path
 
 
 def compacted_statuses(runs: Path) -> dict[str, str]:
     """Run id -> status of all compacted runs of a folder."""
-    name = manifest(runs)["files"].get("runs")
-    if name is None:
+    body = manifest(runs)
+    if "runs" not in body["files"]:
         return {}
-    table = pq.read_table(compacted_file(runs, name), columns=["run_id", "status"])
+    table = _parquet(compacted_table(runs, body, "runs"), columns=["run_id", "status"])
     return dict(zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True))
 
 
 def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
     """Run folders that have a status, by run id, in order of name."""
     found = {}
-    for path in sorted(p for p in runs.iterdir() if p.is_dir() and p.name != COMPACT):
+    for path in sorted(p for p in runs.iterdir() if p.is_dir() and p.name not in STORE_FOLDERS):
         status = read_status(path)
         if status is not None:
             found[run_folder(runs, path.name).name] = status
@@ -219,7 +248,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
         ids = frozenset(compacted_statuses(runs))
         for name in tables:
             if name in body["files"]:
-                path = compacted_file(runs, body["files"][name])
+                path = compacted_table(runs, body, name)
                 source.files[name].append(path)
                 source.skip[path] = ids & seen
         seen |= ids
@@ -227,7 +256,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
             if run_id not in seen:
                 seen.add(run_id)
                 for name in set(tables) & set(status["tables"]):
-                    source.files[name].append(run_file(run_folder(runs, run_id), name))
+                    source.files[name].append(checked_table(run_folder(runs, run_id), status, name))
     return source
 
 
@@ -239,24 +268,41 @@ def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
 
 
 def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
-    status = read_status(run_folder(runs, run_id))
-    names = manifest(runs)["files"]
+    folder = run_folder(runs, run_id)
+    status, body = read_status(folder), manifest(runs)
     if run_id in compacted_statuses(runs):
         wanted = pc.field("run_id") == run_id
-        found = {
-            name: pq.read_table(compacted_file(runs, file), filters=wanted) for name, file in names.items()
-        }
+        found = {name: _parquet(compacted_table(runs, body, name), filters=wanted) for name in body["files"]}
         return {name: to_schema(table, name) for name, table in found.items()}
     if status is None:
         raise ValueError(f"{runs}: no finished run {run_id!r}")
-    return {name: read_parquet(run_file(run_folder(runs, run_id), name), name) for name in status["tables"]}
+    return {name: read_parquet(checked_table(folder, status, name), name) for name in status["tables"]}
 
 
 def read_parquet(path: Path, name: str) -> pa.Table:
     """One file, its schema version checked and its columns in the schema's order."""
-    table = pq.read_table(path)
+    table = _parquet(path)
     _check_version(path, table.schema)
-    return to_schema(table, name)
+    try:
+        return to_schema(table, name)
+    except pa.ArrowException as error:
+        raise DamagedFile(path, f"its columns are not those of the table {name!r}") from error
+
+
+def _parquet(path: Path, **how: Any) -> pa.Table:
+    return _unless_broken(path, lambda: pq.read_table(path, **how))
+
+
+def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
+    """What ``action`` reads of a parquet file; ``DamagedFile`` where its bytes are not parquet."""
+    try:
+        return action()
+    except pa.ArrowException as error:
+        raise DamagedFile(path, "it cannot be read as parquet") from error
+    except OSError as error:
+        if error.errno is not None:  # the system's, not the format's
+            raise
+        raise DamagedFile(path, "it cannot be read as parquet") from error
 
 
 def _check_version(path: Path, schema: pa.Schema) -> None:
@@ -285,7 +331,7 @@ def load(source: LocatedFiles, name: str) -> pa.Table:
 
 def has_all_columns(path: Path, name: str) -> bool:
     """Whether the file has every column; its schema version is checked on the way."""
-    schema = pq.read_schema(path)
+    schema = _unless_broken(path, lambda: pq.read_schema(path))
     _check_version(path, schema)
     return set(TABLES[name].names) <= set(schema.names)
 
@@ -300,10 +346,16 @@ def results_paths(folders: Folders) -> list[Path]:
 
 
 def steadily(action: Callable[[], _T]) -> _T:
-    """Take the listing again when a compaction removed a file between listing and reading."""
+    """Take the listing again when a compaction removed a file between listing and reading, or a run was
+    opened again."""
+    damaged = 0
     for _ in range(_ATTEMPTS - 1):
         try:
             return action()
         except FileNotFoundError:
             continue
+        except DamagedFile:
+            damaged += 1
+            if damaged == _DAMAGED_ATTEMPTS:
+                raise
     return action()

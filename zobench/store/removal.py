@@ -10,6 +10,7 @@ from zobench.store.compaction import drop_compacted
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import runs_folder
+from zobench.store.writer import STATUS
 
 
 def remove_runs(folder: str | Path, run_ids: Sequence[str]) -> int:
@@ -25,6 +26,7 @@ def remove_runs(folder: str | Path, run_ids: Sequence[str]) -> int:
         if not place.is_dir() or (lock := FolderLock.acquire(place)) is None:
             continue
         with lock:
+            files.remove_file(place / STATUS)  # first, so that no reader sees a run without its tables
             files.remove_tree(place)
         removed += 1
     return removed + drop_compacted(runs, set(run_ids))

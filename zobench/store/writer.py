@@ -3,32 +3,31 @@
 Order of writes is the contract. ``spec.json`` and ``environment.json`` come first, each step is one appended
 line, the checkpoint is one file replaced atomically (so weights, method state and position can never
 disagree), the tables follow at the end, and ``status.json`` is last: a folder without it is an unfinished
-run.
+run. The status holds the SHA-256 of every other file, and its own (:mod:`.digests`).
 """
 
 from __future__ import annotations
 
 import io
-import json
-import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from zobench.store import files
+from zobench.store import checkpoint_file, files
+from zobench.store.checkpoint_file import CHECKPOINT, EARLIER, Checkpoint, read_checkpoint
+from zobench.store.digests import DamagedFile, digest_of, sealed
 from zobench.store.paths import run_file
 from zobench.store.schema import SCHEMA_VERSION, STATUSES, TABLES
+from zobench.store.step_log import STEPS_LOG, StepLog
 
 VERSION_KEY = b"zobench.schema_version"
 FINAL_STATUSES = ("done", "diverged", "budget")
 """Statuses that are results. The others are visible, but the same suite run again tries them once more."""
 
-SPEC, ENVIRONMENT, STEPS_LOG = "spec.json", "environment.json", "steps.jsonl"
-CHECKPOINT, STATUS = "checkpoint.safetensors", "status.json"
+SPEC, ENVIRONMENT, STATUS = "spec.json", "environment.json", "status.json"
 
 
 def versioned(schema: pa.Schema) -> pa.Schema:
@@ -53,63 +52,57 @@ def parquet_bytes(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """A resumable state: tensors by name, and a JSON position (step, meter, evaluations so far, method
-    scalars)."""
-
-    tensors: Mapping[str, Any]
-    position: Mapping[str, Any]
-
-
 class RunFolder:
     """Writes one run. The caller holds the folder's lock (:mod:`.lock`)."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._log: int | None = None
+        self.damage: list[str] = []
+        """What was found damaged while the run was made, and what was done about it."""
+        self._digests: dict[str, str] = {}
+        self._log = StepLog(path / STEPS_LOG)
 
     def write_json(self, name: str, body: Mapping[str, Any]) -> None:
         """Replace a JSON file of the folder."""
-        text = json.dumps(body, indent=1, sort_keys=True, ensure_ascii=False)
-        files.write_atomic(self.path / name, text.encode())
+        data = sealed(body)
+        files.write_atomic(self.path / name, data)
+        self._digests[name] = digest_of(data)
 
-    def open_log(self, *, keep_steps: int) -> bool:
-        """Open the step log for appending after its first ``keep_steps`` lines; the rest is cut off.
-
-        Returns False, with the log cut to nothing, where it holds fewer whole lines than that (a lost disk
-        cache).
-        """
-        path = self.path / STEPS_LOG
-        self._log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        end, found = 0, 0
-        with path.open("rb") as stream:
-            while found < keep_steps and (line := stream.readline()).endswith(b"\n"):
-                end += len(line)
-                found += 1
-        complete = found == keep_steps
-        os.ftruncate(self._log, end if complete else 0)
-        return complete
+    def open_log(self, *, keep_steps: int, digest: str | None = None) -> bool:
+        """Open the step log after its first ``keep_steps`` lines (:meth:`.step_log.StepLog.open`)."""
+        return self._log.open(keep_steps=keep_steps, digest=digest)
 
     def append_step(self, row: Mapping[str, Any]) -> None:
-        """One step, one line, one write call: it is in the operating system's hands when this returns."""
-        assert self._log is not None, "open_log first"
-        files.write_all(
-            self._log, json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
-        )
+        """One step of the log (:meth:`.step_log.StepLog.append`)."""
+        self._log.append(row)
 
     def close_log(self) -> None:
-        if self._log is not None:
-            fd, self._log = self._log, None
-            os.close(fd)
+        self._log.close()
+
+    @property
+    def log_digest(self) -> str:
+        """Digest of the step log so far."""
+        return self._log.digest
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Replace the checkpoint. A step log that a power cut left shorter is noticed by ``open_log``."""
-        from safetensors.torch import save
+        checkpoint_file.write_checkpoint(self.path, checkpoint)
 
-        tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
-        data = save(tensors, metadata={"position": json.dumps(dict(checkpoint.position))})
-        files.write_atomic(self.path / CHECKPOINT, data, sync=True)
+    def checkpoints(self) -> Iterator[Checkpoint]:
+        """The checkpoints, the last one first. A damaged one is named in ``damage``, as is one that the
+        caller has no use for: whoever asks for the next rejects the one before, which is removed."""
+        for name in (CHECKPOINT, EARLIER):
+            path = self.path / name
+            try:
+                found = read_checkpoint(path)
+            except DamagedFile as error:
+                self.damage.append(f"{path} is damaged: {error.reason}")
+            else:
+                if found is None:
+                    continue
+                yield found
+                self.damage.append(f"{self._log.path} does not hold the steps before {path.name}")
+            files.remove_file(path)
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Write one parquet table and return its size in bytes; an empty one is not written (0 bytes)."""
@@ -119,11 +112,12 @@ class RunFolder:
             return 0
         data = parquet_bytes(to_table(name, rows))
         files.write_atomic(path, data)
+        self._digests[path.name] = digest_of(data)
         return len(data)
 
     def finish(self, status: str, tables: Mapping[str, Sequence[Mapping[str, Any]]], error: str = "") -> None:
-        """Write the tables and then the status, which knows their sizes. A result's log and checkpoint are
-        deleted, having done their work.
+        """Write the tables and then the status, which knows their sizes and digests. A result's log and
+        checkpoints are deleted, having done their work.
 
         Args:
             status: one of the closed list; ``ValueError`` otherwise.
@@ -137,14 +131,14 @@ class RunFolder:
         written = {name: self.write_table(name, rows) for name, rows in tables.items()}
         sizes = {name: size for name, size in written.items() if size}
         body = {"schema_version": SCHEMA_VERSION, "status": status, "error": error, "tables": sizes}
-        files.write_atomic(self.path / STATUS, json.dumps(body, indent=1, sort_keys=True).encode())
+        files.write_atomic(self.path / STATUS, sealed({**body, "digests": self._digests}))
         if status in FINAL_STATUSES:
             self.discard_progress()
 
     def discard_progress(self) -> None:
-        """Delete the log and the checkpoint."""
+        """Delete the log and the checkpoints."""
         self.close_log()
-        files.remove_file(self.path / CHECKPOINT)
+        checkpoint_file.remove_checkpoints(self.path)
         files.remove_file(self.path / STEPS_LOG)
 
     def reopen(self) -> None:

@@ -1,0 +1,57 @@
+"""``zobench status DIR``: what lies in a results folder, and whether it is what was written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import typer
+
+from zobench.names import printable
+
+
+def print_status(folder: Path, mend: bool) -> bool:
+    """Counts, what is damaged, what was set aside; whether nothing is damaged any more."""
+    from zobench.store import damage
+    from zobench.store.reader import results_paths
+
+    runs = results_paths(folder)[0]
+    found = damage.mend(runs) if mend else damage.damage_in(runs)
+    counts, unrecorded = _counts(runs)
+    total = ", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "no runs"
+    typer.echo(f"{folder}: {total}")
+    if unrecorded:
+        typer.echo(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
+    for one in found:
+        typer.echo(printable(f"damaged: {one}"))
+    for one in damage.set_aside(runs):
+        typer.echo(printable(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})"))
+    return mend or not found
+
+
+def _counts(runs: Path) -> tuple[Counter[str], int]:
+    """Runs by status, and how many have no recorded digests."""
+    from zobench.store.damage import run_ids
+    from zobench.store.digests import DamagedFile
+    from zobench.store.paths import run_folder
+    from zobench.store.reader import compacted_statuses, manifest, read_status
+
+    counts: Counter[str] = Counter()
+    try:
+        compacted = compacted_statuses(runs)
+        unrecorded = 0 if "digests" in manifest(runs) else len(compacted)
+    except DamagedFile:
+        counts["compacted and damaged"] += 1
+        compacted, unrecorded = {}, 0
+    counts.update(compacted.values())
+    for run_id in run_ids(runs):
+        if run_id in compacted:
+            continue
+        try:
+            status = read_status(run_folder(runs, run_id))
+        except DamagedFile:
+            counts["damaged"] += 1
+            continue
+        counts["unfinished" if status is None else status["status"]] += 1
+        unrecorded += status is not None and "digests" not in status
+    return counts, unrecorded

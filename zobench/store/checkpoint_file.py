@@ -1,0 +1,99 @@
+"""A checkpoint is one safetensors file that holds its own digest, beside the one before it.
+
+The digest (SHA-256 over the file with zeros in the digest's place) stands in the header, so that no kill can
+part the two. The earlier checkpoint is removed before a new one is written and takes the place of the old one
+afterwards: two are kept, and there are never more than two on disk, as while any file is replaced.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zobench.store import files
+from zobench.store.digests import SEAL, DamagedFile
+
+CHECKPOINT = "checkpoint.safetensors"
+EARLIER = "checkpoint-earlier.safetensors"
+_BLANK = b"0" * 64
+_PLACE = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+_CHUNK = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A resumable state: tensors by name, and a JSON position (step, meter, evaluations so far, method
+    scalars)."""
+
+    tensors: Mapping[str, Any]
+    position: Mapping[str, Any]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Replace the checkpoint; the one before it is kept."""
+    from safetensors.torch import save
+
+    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
+    position = json.dumps({**checkpoint.position, SEAL: 1})
+    data = memoryview(save(tensors, metadata={"position": position, "sha256": _BLANK.decode()}))
+    start = _digest_place(bytes(data[: 8 + int.from_bytes(data[:8], "little")]))
+    assert start is not None, "the header holds what was just put there"
+    parts: list[bytes | memoryview] = [
+        data[:start],
+        hashlib.sha256(data).hexdigest().encode(),
+        data[start + len(_BLANK) :],
+    ]
+    files.write_keeping(folder / CHECKPOINT, parts, folder / EARLIER)
+
+
+def read_checkpoint(path: Path) -> Checkpoint | None:
+    """The state in a file, or ``None`` where there is no such file.
+
+    Raises:
+        DamagedFile: it is not what was written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return None
+    recorded = _check(path)
+    try:
+        with safe_open(path, framework="pt") as stream:
+            position = json.loads(stream.metadata()["position"])
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise DamagedFile(path, "it is not a checkpoint") from error
+    if position.pop(SEAL, None) is not None and not recorded:
+        raise DamagedFile(path, "its digest is gone")
+    return Checkpoint(tensors, position)
+
+
+def remove_checkpoints(folder: Path) -> None:
+    for name in (CHECKPOINT, EARLIER):
+        files.remove_file(folder / name)
+
+
+def _check(path: Path) -> bool:
+    """Whether the file holds a digest; ``DamagedFile`` if it is another than the file's."""
+    with path.open("rb") as stream:
+        first = stream.read(8)
+        head = first + stream.read(min(int.from_bytes(first, "little"), path.stat().st_size))
+        start = _digest_place(head)
+        if start is None:
+            return False
+        found = hashlib.sha256(head[:start] + _BLANK + head[start + len(_BLANK) :])
+        while part := stream.read(_CHUNK):
+            found.update(part)
+    if found.hexdigest().encode() != head[start : start + len(_BLANK)]:
+        raise DamagedFile(path, "its digest differs from the recorded one")
+    return True
+
+
+def _digest_place(head: bytes) -> int | None:
+    found = _PLACE.search(head)
+    return None if found is None else found.start(1)

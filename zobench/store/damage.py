@@ -1,0 +1,229 @@
+"""What is done about damaged files: a finished run is set aside, an unfinished one opened again.
+
+``runs/damaged/NAME`` holds what was set aside, with ``damage.json``, which says what was damaged and how.
+Compacted tables hold all of their runs, so these are set aside together. Only what the next ``zobench run``
+writes again without loss is deleted.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zobench.store import files
+from zobench.store.checkpoint_file import CHECKPOINT, EARLIER
+from zobench.store.compaction import drop_compacted
+from zobench.store.digests import DamagedFile, check_file, file_digest, read_sealed, sealed
+from zobench.store.lock import LOCK_NAME, FolderLock
+from zobench.store.paths import ARTIFACTS, COMPACT, DAMAGED, STORE_FOLDERS, is_run_id, run_folder
+from zobench.store.plan_file import FILE as PLAN
+from zobench.store.plan_file import read_plan
+from zobench.store.reader import (
+    MANIFEST,
+    MANIFEST_COPY,
+    checked_table,
+    compacted_table,
+    has_all_columns,
+    manifest,
+    read,
+    read_parquet,
+    read_status,
+)
+from zobench.store.step_log import STEPS_LOG
+from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
+
+RECORD = "damage.json"
+_READ_WHOLE = ("runs", "metrics")
+"""Tables that every call of ``zobench run`` reads: without digests these are tried in full."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """A damaged file and what was done about it; ``name`` is the run's, or what else the file belongs to."""
+
+    name: str
+    path: Path
+    reason: str
+    done: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.path} is damaged ({self.reason})" + (f": {self.done}" if self.done else "")
+
+
+def run_problem(folder: Path) -> DamagedFile | None:
+    """The first damaged file of a run that has a status, by the digests that this holds."""
+    try:
+        status = read_status(folder)
+        if status is None:
+            return None
+        digests = status.get("digests")
+        for name in status["tables"]:
+            path = checked_table(folder, status, name)
+            if digests is None and name in _READ_WHOLE:
+                read_parquet(path, name)
+            elif digests is None:
+                has_all_columns(path, name)
+        for name in (SPEC, ENVIRONMENT):
+            check_file(folder / name, (digests or {}).get(name))
+    except DamagedFile as error:
+        return error
+    except FileNotFoundError as error:
+        return DamagedFile(Path(str(error.filename or folder)), "it is gone")
+    return None
+
+
+def compacted_problem(runs: Path) -> DamagedFile | None:
+    """The first damaged file of the compacted tables."""
+    try:
+        body = manifest(runs)
+        for name in body["files"]:
+            path = compacted_table(runs, body, name)
+            if "digests" not in body:
+                has_all_columns(path, name)
+    except DamagedFile as error:
+        return error
+    except FileNotFoundError as error:
+        return DamagedFile(Path(str(error.filename)), "it is gone")
+    return None
+
+
+def damage_in(runs: Path) -> list[Damage]:
+    """Everything that is damaged in a runs folder; nothing is changed. Every file is read once."""
+    found = [(i, run_problem(run_folder(runs, i))) for i in run_ids(runs)]
+    found.append((COMPACT, compacted_problem(runs)))
+    found += [(ARTIFACTS, problem) for problem in _artifact_problems(runs)]
+    try:
+        read_plan(runs)
+    except DamagedFile as error:
+        found.append((PLAN, error))
+    return [Damage(name, p.path, p.reason) for name, p in found if p is not None]
+
+
+def mend(runs: Path) -> list[Damage]:
+    """Set aside, or open again, what is damaged in a runs folder, so that the rest can be read and what is
+    missing made."""
+    found = [d for i in run_ids(runs) for d in mend_run(runs, i)]
+    found += _mend_compacted(runs)
+    for problem in _artifact_problems(runs):
+        found.append(_aside(runs, ARTIFACTS, problem))
+        found += _without_artifact(runs, problem)
+    try:
+        read_plan(runs)
+    except DamagedFile as error:
+        found.append(_aside(runs, PLAN, error))
+    return found
+
+
+def mend_run(runs: Path, run_id: str) -> list[Damage]:
+    """Set a damaged finished run aside. One that has progress left is opened again instead. A run that a
+    process is making is left alone."""
+    folder = run_folder(runs, run_id)
+    if run_problem(folder) is None or (lock := FolderLock.acquire(folder)) is None:
+        return []
+    with lock:
+        problem = run_problem(folder)
+        if problem is None:
+            return []
+        if any((folder / name).exists() for name in (CHECKPOINT, EARLIER, STEPS_LOG)):
+            RunFolder(folder).reopen()
+            return [Damage(run_id, problem.path, problem.reason, "the run is opened again")]
+        return [_set_aside(runs, folder, problem)]
+
+
+def set_aside(runs: Path) -> list[Damage]:
+    """What was set aside so far, by ``damage.json``."""
+    found = []
+    for folder in sorted(p for p in (runs / DAMAGED).glob("*") if p.is_dir()):
+        try:
+            body = read_sealed(folder / RECORD)
+        except (FileNotFoundError, DamagedFile):
+            body = {}
+        found.append(Damage(folder.name, Path(str(body.get("file", folder))), str(body.get("reason", "?"))))
+    return found
+
+
+def _mend_compacted(runs: Path) -> list[Damage]:
+    folder = runs / COMPACT
+    if not folder.is_dir() or (lock := FolderLock.acquire(folder)) is None:
+        return []
+    with lock:
+        problem = compacted_problem(runs)
+        if problem is not None:
+            return [_set_aside(runs, folder, problem)]
+        try:
+            read_sealed(folder / MANIFEST)
+        except FileNotFoundError:
+            return []
+        except DamagedFile as error:
+            files.write_atomic(folder / MANIFEST, (folder / MANIFEST_COPY).read_bytes(), sync=True)
+            return [Damage(COMPACT, error.path, error.reason, "written again from its copy")]
+    return []
+
+
+def _artifact_problems(runs: Path) -> Iterator[DamagedFile]:
+    for path in sorted((runs / ARTIFACTS).glob("*.safetensors")):
+        if file_digest(path) != path.stem:
+            yield DamagedFile(path, "its bytes are not those of its name")
+
+
+def _without_artifact(runs: Path, problem: DamagedFile) -> list[Damage]:
+    """Set aside the runs that replay with a damaged artifact: making them again writes it again."""
+    table = read([runs], ["runs"]).runs
+    ids = list(table.loc[table["artifacts_digest"] == problem.path.stem, "run_id"])
+    found = []
+    for run_id in ids:
+        folder = run_folder(runs, run_id)
+        lock = FolderLock.acquire(folder) if folder.is_dir() else None
+        if lock is not None:
+            with lock:
+                found.append(_set_aside(runs, folder, problem))
+    drop_compacted(runs, set(ids))
+    return found
+
+
+def _set_aside(runs: Path, folder: Path, problem: DamagedFile) -> Damage:
+    """Move a folder whose lock the caller holds; the lock's file goes last, so that nobody waits for it."""
+    target = _free_name(runs, folder.name)
+    files.write_atomic(folder / RECORD, _record(runs, folder.name, problem))
+    target.parent.mkdir(exist_ok=True)
+    files.move(folder, target)
+    files.remove_file(target / LOCK_NAME)
+    return Damage(folder.name, problem.path, problem.reason, f"set aside as {_shown(runs, target)}")
+
+
+def _aside(runs: Path, name: str, problem: DamagedFile) -> Damage:
+    """Move a single file into a folder of its own."""
+    target = _free_name(runs, name)
+    target.mkdir(parents=True)
+    files.write_atomic(target / RECORD, _record(runs, name, problem))
+    files.move(problem.path, target / problem.path.name)
+    return Damage(name, problem.path, problem.reason, f"set aside as {_shown(runs, target)}")
+
+
+def _record(runs: Path, name: str, problem: DamagedFile) -> bytes:
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    file = _shown(runs, problem.path)
+    return sealed({"name": name, "file": file, "reason": problem.reason, "found_utc": when})
+
+
+def _free_name(runs: Path, name: str) -> Path:
+    folder = runs / DAMAGED / name
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = runs / DAMAGED / f"{name}-{number}"
+    return folder
+
+
+def _shown(runs: Path, path: Path) -> str:
+    """The path as seen from the results folder."""
+    return str(path.relative_to(runs.parent)) if path.is_relative_to(runs.parent) else str(path)
+
+
+def run_ids(runs: Path) -> list[str]:
+    """Names of the folders that may be runs, whatever is in them."""
+    entries = runs.iterdir() if runs.is_dir() else ()
+    names = (p.name for p in entries if p.is_dir() and not p.is_symlink() and p.name not in STORE_FOLDERS)
+    return sorted(name for name in names if is_run_id(name))
