@@ -106,6 +106,54 @@ def test_plan_says_sizes_and_duplicates(suite: Path, tmp_path: Path) -> None:
     assert "1 examples have an empty 'text'" in flat
 
 
+def test_plan_says_which_prompts_are_too_long(suite: Path, tmp_path: Path) -> None:
+    with (tmp_path / "reviews.csv").open("a") as file:
+        file.write(f"{'very ' * 4000}long,5\n")
+    found = CliRunner().invoke(app, ["plan", str(suite)])
+    flat = " ".join(found.output.split())
+    assert "builtin:nano on classification: 1 of 201 prompts are longer than" in flat
+    assert "for instance example 201" in flat
+
+
+def test_plan_shows_prompts_and_the_tokens_of_answers(suite: Path) -> None:
+    found = CliRunner().invoke(app, ["plan", str(suite), "--show-prompts", "2"])
+    assert found.exit_code == 0
+    shown = found.output[found.output.index("builtin:nano on classification\n") :].splitlines()
+    assert len(shown) == 1 + 2 * 3
+    assert "It was'" in shown[1]
+    assert sorted(line[3] for line in shown[2:4]) == [" ", "*"]
+    assert "'terrible': " in shown[2]
+
+
+@pytest.mark.parametrize(
+    ("body", "label", "holds"),
+    [
+        (reviews(40), "stars", "task: classification"),
+        ("q,a\n" + "".join(f"how much is {i} + {i}?,{2 * i}\n" for i in range(40)), "a", "match: number"),
+        ("q,a\n" + "".join(f"name {i}?,name{i}\n" for i in range(40)), "a", "match: exact"),
+    ],
+)
+def test_init_writes_a_suite_that_plans(tmp_path: Path, body: str, label: str, holds: str) -> None:
+    (tmp_path / "mine.csv").write_text(body)
+    (tmp_path / "suites").mkdir()
+    target = tmp_path / "suites" / "mine.yaml"
+    args = ["init", str(target), "--data", str(tmp_path / "mine.csv"), "--label", label]
+    assert CliRunner().invoke(app, args).exit_code == 0
+    assert holds in target.read_text()
+    assert 'data: "../mine.csv"' in target.read_text()
+    assert CliRunner().invoke(app, ["plan", str(target)]).exit_code == 0
+
+
+def test_init_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(reviews(10))
+    base = ["init", str(tmp_path / "a.yaml"), "--data", str(tmp_path / "mine.csv")]
+    assert "belong together" in CliRunner().invoke(app, base).stderr
+    assert "did you mean 'stars'" in CliRunner().invoke(app, [*base, "--label", "star"]).stderr
+    (tmp_path / "mine.csv").write_text("text,stars\na,1\nb,1\n")
+    assert "has one value only" in CliRunner().invoke(app, [*base, "--label", "stars"]).stderr
+    assert not (tmp_path / "a.yaml").exists()
+
+
 @pytest.mark.slow
 def test_own_file_through_run_and_resume(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

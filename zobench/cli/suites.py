@@ -56,6 +56,12 @@ def run(
 def plan(
     suite: SuiteFile,
     as_json: Annotated[bool, typer.Option("--json", help="Print runs, studies and costs as JSON.")] = False,
+    show_prompts: Annotated[
+        int,
+        typer.Option(
+            min=0, metavar="N", help="Print N training prompts of each task and their answers' tokens."
+        ),
+    ] = 0,
 ) -> None:
     """Show every run of a suite, its budget and its estimated cost, without running anything."""
     from zobench.suite.cost import estimate
@@ -66,12 +72,17 @@ def plan(
         typer.echo(json.dumps(body, indent=1))
         return
     from zobench.cli.plan_view import print_plan
-    from zobench.suite.data_files import data_notes
+    from zobench.suite.data_files import data_notes, long_texts
     from zobench.suite.joins import joins
 
     print_plan(wanted, estimate(wanted))
-    for sentence in [*data_notes(wanted), *joins(wanted)]:
+    for sentence in [*data_notes(wanted), *long_texts(wanted), *joins(wanted)]:
         typer.echo(printable(f"note: {sentence}"))
+    if show_prompts:
+        from zobench.suite.shown_prompts import prompts
+
+        for line in prompts(wanted, show_prompts):
+            typer.echo(printable(line))
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
@@ -100,15 +111,33 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
 
 def init(
     name: Annotated[Path, typer.Argument(metavar="NAME.yaml", help="File to write; it must not exist.")],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Your file (CSV, TSV, JSON Lines, parquet): the suite is written for it."),
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Its column with the class or the answer.")] = None,
+    text: Annotated[str | None, typer.Option(help="Its column with the text; default: the longest.")] = None,
+    model: Annotated[str, typer.Option(help="Folder, GGUF file, package:NAME, builtin:NAME or hub id.")] = (
+        "builtin:nano"
+    ),
 ) -> None:
     """Write a commented starter suite that validates and runs as it is."""
+    from zobench.suite.own_starter import starter_for
     from zobench.suite.starter import STARTER
 
     if name.suffix not in (".yaml", ".yml"):
         raise ValueError(f"{name}: a suite file ends in .yaml")
     if name.exists():
         raise ValueError(f"{name} exists already; choose another name")
-    name.write_text(STARTER.replace("NAME", name.stem, 1), encoding="utf-8")
+    if (data is None) != (label is None):
+        raise ValueError(
+            "--data and --label belong together: a file, and its column with the class or answer"
+        )
+    if data is not None and label is not None:
+        body = starter_for(name, model=model, data=data, label=label, text=text)
+    else:
+        body = STARTER.replace("NAME", name.stem, 1).replace('"builtin:nano"', json.dumps(model), 1)
+    name.write_text(body, encoding="utf-8")
     typer.echo(f"wrote {name}; next: zobench plan {name}, then zobench run {name}")
 
 

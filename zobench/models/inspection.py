@@ -105,6 +105,14 @@ def tokenizer_of(ref: ModelRef) -> Any | None:
     return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def longest_input(ref: ModelRef, tokenizer: Any) -> int:
+    """Most tokens that the model takes, as the reference, its configuration and its tokenizer say."""
+    settings = _config_here(ref).to_dict()
+    said = [settings.get(key) for key in ("max_position_embeddings", "n_positions")]
+    limits = [int(tokenizer.model_max_length), *(limit for limit in said if isinstance(limit, int))]
+    return ref.max_length or min(limits)
+
+
 def problems(ref: ModelRef) -> list[str]:
     """Why a local or packaged model cannot run, one sentence each; hub ids, built-in models and folders that
     need code of their own are not looked at. A GGUF file is converted here, once."""

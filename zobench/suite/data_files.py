@@ -55,6 +55,34 @@ def check_data(document: Document, draft: Draft) -> None:
             document.report(("tasks", name, "params"), "all training examples have the same label")
 
 
+def long_texts(plan: Plan) -> list[str]:
+    """Own data whose prompts are longer than a model takes, which loses their beginning; causal models whose
+    tokenizer lies on this machine."""
+    from zobench.models.inspection import longest_input, tokenizer_of
+
+    told = []
+    runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
+    cells = {(r.spec.model, r.spec.task.model_dump_json()): r.spec for r in runs if r.spec.task.files}
+    for spec in cells.values():
+        tokenizer = tokenizer_of(spec.model)
+        if tokenizer is None:
+            continue
+        limit = longest_input(spec.model, tokenizer)
+        found = plugins.lookup("tasks", spec.task.name)
+        made = found(configure(found.Config, spec.task.params))
+        splits = made.splits(spec.seed)
+        every = [*splits.train, *splits.validation, *splits.test]
+        texts = [made.prompt.context(e) for e in every]
+        lengths = [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
+        longer = [e.id for e, length in zip(every, lengths, strict=True) if length > limit]
+        if longer:
+            told.append(
+                f"{spec.model.name} on {spec.task.name}: {len(longer)} of {len(every)} prompts are longer "
+                f"than {limit} tokens and lose their beginning, for instance example {longer[0]}"
+            )
+    return told
+
+
 def data_notes(plan: Plan) -> list[str]:
     """What a user should know of the data files: sizes of the parts, duplicates, empty cells, left-out
     records."""

@@ -1,0 +1,89 @@
+"""The suite that ``zobench init --data FILE --label COLUMN`` writes after a look at the file."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from zobench.tasks.own_look import Look, look_at
+
+MOST_CLASSES = 20
+"""More different labels than these are answers to generate, not classes."""
+
+_HEAD = """\
+# Written by 'zobench init' from {data}: {records} records. 'zobench plan FILE --show-prompts 3' prints
+# the exact prompts, 'zobench run FILE' runs it. Reference of all keys: docs/suite.md.
+suite: {name}
+description: {task} on {data}.
+
+models:
+  mine: {{name: {model}}}
+
+tasks:
+  own:
+    task: {task}
+    params:
+      data: {path}                 # relative to this file
+"""
+_TAIL = """\
+
+methods:
+  mezo: {}                              # add 'tune: {}' to choose its learning rate on validation examples
+  fzoo: {}
+  zero-shot: {method: none, group: control}
+
+seeds: [0, 1]
+budget: {forwards: 200, batch_size: 8}  # one forward = the loss on one minibatch
+evaluation: {test_items: 200, validation_items: 200}
+"""
+
+
+def starter_for(target: Path, *, model: str, data: Path, label: str, text: str | None) -> str:
+    """The text of a suite over a file.
+
+    Args:
+        target: where the suite will stand; the path of the data is written relative to it.
+        model: name as in ``models``.
+        data: CSV, TSV, JSON Lines or parquet file.
+        label: column with the class or the answer.
+        text: column with the text; default: the one with the longest texts.
+
+    Raises:
+        ValueError: no such file or column, one label only.
+    """
+    found = look_at(str(data), label=label, text=text)
+    classes = found.labels if len(found.labels) <= MOST_CLASSES else ()
+    if len(found.labels) < 2:
+        raise ValueError(f"label: column {label!r} of {data} has one value only: {list(found.labels)}")
+    path = Path(os.path.relpath(data, target.parent)).as_posix()
+    head = _HEAD.format(
+        data=data.name,
+        records=found.records,
+        name=json.dumps(target.stem),
+        task="classification" if classes else "generation",
+        model=json.dumps(model),
+        path=json.dumps(path),
+    )
+    lines = _classes(found, label, classes) if classes else _answers(found, label)
+    if found.split is not None:
+        lines.append(f"split: {json.dumps(found.split)}")
+    return head + "".join(f"      {line}\n" for line in lines) + _TAIL
+
+
+def _classes(found: Look, label: str, classes: tuple[str, ...]) -> list[str]:
+    words = ", ".join(f"{json.dumps(c)}: {json.dumps(c)}" for c in classes)
+    return [
+        f"label: {json.dumps(label)}",
+        f"template: {json.dumps('{' + found.text + '} It was')}",
+        "# label in the file: the word that the model gives for it. Words that say the class work better.",
+        f"words: {{{words}}}",
+    ]
+
+
+def _answers(found: Look, label: str) -> list[str]:
+    return [
+        f"answer: {json.dumps(label)}",
+        f"template: {json.dumps('Question: {' + found.text + '}' + chr(10) + 'Answer:')}",
+        f"match: {'number' if found.numbers else 'exact'}",
+    ]

@@ -1,0 +1,62 @@
+"""The exact prompts of a plan, for ``zobench plan --show-prompts``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zobench.spec import Component, ModelRef
+from zobench.suite.plan import Plan
+
+
+def prompts(plan: Plan, count: int) -> Iterator[str]:
+    """For each model and task: the first ``count`` training prompts as the model reads them, and the tokens
+    of every answer. Tokens are left out where the tokenizer does not lie on this machine."""
+    from zobench.models.inspection import tokenizer_of
+
+    runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
+    cells = {
+        (r.spec.model, r.spec.task.model_dump_json()): (r.spec.model, r.spec.task, r.spec.seed)
+        for r in reversed(runs)
+        if r.spec.unlearning is None
+    }
+    for model, task, seed in reversed(cells.values()):
+        yield f"{model.name} on {task.name}"
+        yield from _of_task(model, task, seed, count, tokenizer_of(model))
+
+
+def _of_task(model: ModelRef, task: Component, seed: int, count: int, tokenizer: Any) -> Iterator[str]:
+    from zobench.parameters import configure
+    from zobench.plugins import lookup
+    from zobench.tasks.classification import PromptedClassification
+    from zobench.tasks.generation import GenerationTask
+
+    found = lookup("tasks", task.name)
+    made = found(configure(found.Config, task.params))
+    examples = list(made.splits(seed).train[:count])
+    if isinstance(made, PromptedClassification):
+        for example in examples:
+            context = made.option_context(example, ())
+            yield f"  prompt {example.id}: {context!r}"
+            for place, option in enumerate(made.options(example)):
+                mark = "*" if place == example.label else " "
+                whole = made.option_text(example, option, ())
+                yield f"   {mark} {_tokens(tokenizer, context, whole, option)}"
+    elif isinstance(made, GenerationTask):
+        for example in examples:
+            context, target = made.prompt.context(example), made.target(example)
+            yield f"  prompt {example.id}: {context!r}"
+            yield f"   * {_tokens(tokenizer, context, made.prompt.completed(example, target), target)}"
+    else:
+        yield f"  {type(made).__name__} does not show its prompts"
+
+
+def _tokens(tokenizer: Any, context: str, whole: str, answer: str) -> str:
+    """The answer and, with a tokenizer, the tokens that are scored: those behind the context's."""
+    if tokenizer is None:
+        return repr(answer)
+    from zobench.models.encoding import encode_plain
+
+    scored = encode_plain(tokenizer, whole)[len(encode_plain(tokenizer, context)) :]
+    pieces = " ".join(repr(tokenizer.decode([token])) for token in scored)
+    return f"{answer!r}: {len(scored)} tokens {pieces} {scored}"

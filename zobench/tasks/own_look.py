@@ -1,0 +1,49 @@
+"""A look at a user's file, for the suite that ``zobench init --data`` writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from zobench.data.own_splits import NAMES
+from zobench.data.records import Records, distinct, read_records
+from zobench.tasks.matching import gold_problem
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a file holds: its number of records, its labels, the columns of its text and of its parts, and
+    whether all labels are numbers."""
+
+    records: int
+    labels: tuple[str, ...]
+    text: str
+    split: str | None
+    numbers: bool
+
+
+def look_at(data: str, *, label: str, text: str | None) -> Look:
+    """Find the text column (the one with the longest texts unless ``text`` names it) and a column of parts.
+
+    Raises:
+        ValueError: no such column, or none besides the label.
+    """
+    records = read_records(data)
+    for column, key in ((label, "label"), *(((text, "text"),) if text is not None else ())):
+        records.require(column, key)
+    labels = tuple(sorted(set(distinct(records, label))))
+    parts = [c for c in records.columns if c != label and _names_parts(records, c)]
+    lengths = {
+        c: sum(len(record.text(c)) for record in records.rows)
+        for c in records.columns
+        if c != label and c not in parts
+    }
+    if not lengths:
+        raise ValueError(f"{data}: has no column besides the label {label!r} that could hold the text")
+    longest = text or max(lengths, key=lambda c: lengths[c])
+    numbers = all(gold_problem(value, "number") is None for value in labels)
+    return Look(len(records.rows), labels, longest, parts[0] if parts else None, numbers)
+
+
+def _names_parts(records: Records, column: str) -> bool:
+    found = {value.lower() for value in distinct(records, column)}
+    return len(found) > 1 and found <= set(NAMES)
