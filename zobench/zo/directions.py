@@ -1,12 +1,11 @@
 """Directions: a distribution over the space, addressed by a seed.
 
-A direction object is bound to a space and its noise; ``u(seed)`` is a function of the seed alone, so that
-what was measured is what is applied, whenever and in whatever order tensors are visited. A new family of
-directions writes one method, ``add_``; if it needs bases or subsets, they are functions of a seed too
-(``refresh(step)`` derives the seed of the current interval), never a tensor left over from an earlier step.
+A direction object is bound to a space and its noise. ``u(seed)`` is a function of the seed only: measurement
+and update use the same vector, in whatever order the tensors are visited. A new family of directions
+implements one method, ``add_``. Bases and subsets must be functions of a seed too (``refresh(step)`` derives
+the seed of the current interval); no tensor of an earlier step may be used.
 
-All distributions here but ``Sphere`` have E[u u^T] = I on the entries they touch in expectation, so that
-E[u <u, g>] = g; ``Sphere`` has radius sqrt(d), which gives the same.
+Unless a class states otherwise, E[u u^T] = I, so that E[u <u, g>] = g.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ class Direction(ABC):
 
     Attributes:
         source: the bound noise.
-        kind: the kind of noise that u(seed) is, entry by entry and on every tensor; ``None`` if it is
-            something else.
-        fourth_moment: E[u_i^4] of one entry where entries are independent, for the variance formula; ``None``
-            else.
+        kind: the kind of noise if u(seed) is plain noise on every tensor; otherwise ``None``.
+        fourth_moment: E[u_i^4] of one entry if the entries are independent, for the variance formula;
+            otherwise ``None``.
     """
 
     fourth_moment: float | None = None
@@ -48,7 +46,7 @@ class Direction(ABC):
         """``tensor += scale * u(seed)[name]`` in place; ``tensor`` has the shape ``space.shape(name)``."""
 
     def add_many_(self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float) -> None:
-        """``add_`` on each tensor this seed touches; bit-identical, and cheaper for some directions."""
+        """``add_`` on each tensor that this seed touches: bit-identical, and faster for some directions."""
         for name, tensor in tensors.items():
             if self.touches(name, seed):
                 self.add_(tensor, name, seed, scale)
@@ -56,7 +54,7 @@ class Direction(ABC):
     def displace_many_(
         self, out: Mapping[str, torch.Tensor], base: Mapping[str, torch.Tensor], seed: int, scale: float
     ) -> None:
-        """``out = base + scale * u(seed)[name]``: the bits of a copy and ``add_``."""
+        """``out = base + scale * u(seed)[name]``, bit-identical to a copy followed by ``add_``."""
         if self.kind is not None:
             self.source.displace_many_(out, base, seed, scale, self.kind)
             return
@@ -65,16 +63,15 @@ class Direction(ABC):
         self.add_many_(out, seed, scale)
 
     def touches(self, name: str, seed: int) -> bool:
-        """False where u(seed) is zero on this tensor: nothing is copied or written then."""
+        """False if u(seed) is zero on this tensor: the tensor is then neither copied nor written."""
         return True
 
     def refresh(self, step: int) -> None:  # noqa: B027 - an optional hook
-        """Called before step ``step`` is measured: the place to move on to the next interval's basis or
-        subset."""
+        """Called before step ``step`` is measured, to change to the next interval's basis or subset."""
 
     def seed_of(self, number: int) -> int:
-        """A seed of this family from any 64-bit number; for families whose seeds carry a position or a
-        block."""
+        """A valid seed of this family for any 64-bit number. Overridden by families whose seeds encode a
+        position or a block."""
         return number
 
     def tensor(self, name: str, seed: int) -> torch.Tensor:
@@ -112,8 +109,8 @@ class Rademacher(Direction):
 
 
 class Sphere(Direction):
-    """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d). One more sweep per seed
-    (the norm)."""
+    """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d), so that E[u u^T] = I.
+    Cost: one more sweep per seed (for the norm)."""
 
     def __init__(self, source: NoiseSource) -> None:
         super().__init__(source)
@@ -125,6 +122,7 @@ class Sphere(Direction):
         self._gaussian.add_(tensor, name, seed, scale * radius)
 
     def _length(self, seed: int) -> float:
+        # The norm is over all tensors, but ``add_`` is called for each: it is computed once per seed.
         if self._norm is None or self._norm[0] != seed:
             squares = (float(self._gaussian.tensor(n, seed).double().square().sum()) for n in self.space)
             self._norm = (seed, math.sqrt(math.fsum(squares)))
@@ -143,7 +141,7 @@ class Coordinate(Direction):
         return self.place(seed)[0] == name
 
     def place(self, seed: int) -> tuple[str, int]:
-        """The tensor and the position in its tuned entries that this seed names."""
+        """The tensor, and the position in its tuned entries, that this seed selects."""
         return self.space.locate(noise.derive_seed("coordinate", seed) % self.space.numel)
 
 
@@ -151,10 +149,10 @@ class Blocks(Direction):
     """An inner direction on a random subset of tensor groups per seed, scaled so that E[u u^T] = I.
 
     Args:
-        groups: tensors that are on or off together (layers, modules); every tuned tensor in exactly one
+        groups: tensors that are active together (layers, modules). Every tuned tensor is in exactly one
             group.
-        active: how many groups are on per seed.
-        rescale: multiply by sqrt(groups / active); without it the estimate is the projection on the subset.
+        active: number of active groups per seed.
+        rescale: multiply by sqrt(groups / active). Otherwise E[u u^T] is active / groups times the identity.
     """
 
     def __init__(
@@ -163,7 +161,7 @@ class Blocks(Direction):
         super().__init__(inner.source)
         named = sorted(n for group in groups for n in group)
         if named != sorted(self.space):
-            raise ValueError("block groups must hold every tuned tensor exactly once")
+            raise ValueError("block groups must contain every tuned tensor exactly once")
         if not 1 <= active <= len(groups):
             raise ValueError(f"active must be between 1 and {len(groups)} groups, got {active}")
         self.inner, self.groups, self.active = inner, [tuple(g) for g in groups], active
@@ -177,17 +175,19 @@ class Blocks(Direction):
         return name in self.chosen(seed) and self.inner.touches(name, seed)
 
     def chosen(self, seed: int) -> frozenset[str]:
-        """The tensors that this seed turns on."""
+        """The tensors that are active for this seed."""
+        # Groups are ranked by a hash of the seed: a uniform subset without a random generator.
         ranked = sorted(range(len(self.groups)), key=lambda g: noise.derive_seed("block", seed, g))
         return frozenset(n for g in ranked[: self.active] for n in self.groups[g])
 
 
 class SparseMask(Direction):
-    """An inner direction multiplied entry by entry with a 0/1 mask that is fixed until ``set_masks`` is
-    called again.
+    """An inner direction multiplied entry by entry by a 0/1 mask, which is fixed until the next
+    ``set_masks``.
 
-    The owner computes the masks from unperturbed weights; they are stored here as bool tensors by name
-    (one byte per entry); a tensor without a mask is untouched.
+    The owner computes the masks from unperturbed weights. They are stored as bool tensors by name (one byte
+    per entry). Tensors without a mask are not touched. On the entries that the mask keeps, u equals the inner
+    direction.
     """
 
     def __init__(self, inner: Direction, masks: Mapping[str, torch.Tensor]) -> None:
@@ -210,12 +210,13 @@ class SparseMask(Direction):
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         u = torch.zeros(tensor.shape, dtype=wide, device=tensor.device)
         self.inner.add_(u, name, seed, scale)
+        # Selected, not multiplied by the mask: x + 0 would turn -0 into +0 on entries outside the mask.
         tensor.copy_(torch.where(self.masks[name], tensor.to(wide) + u, tensor.to(wide)))
 
 
 def groups_by_layer(names: Sequence[str]) -> list[list[str]]:
-    """Groups of tensors by layer: names that share everything up to the first number; the rest, one group
-    each."""
+    """Groups of tensors by layer: names that are equal up to the first number form a group. Every name
+    without a number is a group of its own."""
     groups: dict[str, list[str]] = {}
     for name in names:
         parts = name.split(".")

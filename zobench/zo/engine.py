@@ -138,8 +138,16 @@ class BoundEngine:
         moving: Mapping[int, float],
         factors: Mapping[str, float],
     ) -> list[str]:
-        """theta <- factor theta + sum of scale u(seed), rounded once, in one sweep over the tensors where
-        that can be done; the names of the others."""
+        """theta <- factor theta + sum of scale u(seed), rounded once, in one sweep over the tensors that
+        support it. Returns the names of the other tensors, which are unchanged.
+
+        Args:
+            direction: the distribution of u.
+            names: the tensors to update.
+            moving: seed -> scale.
+            factors: factor of each tensor.
+        """
+        # A fused sweep generates plain noise only. Legacy updates have other roundings.
         if direction.kind is None or self.legacy is not None or not moving:
             return list(names)
         return self.writer.descend(direction.source, direction.kind, names, moving, factors)

@@ -1,8 +1,8 @@
 """Estimators: which losses are queried and how they combine into a weighted list of seeds.
 
-An ``Estimate`` represents the gradient estimate  g_hat = sum_i c_i u(seed_i)  without ever holding it.
-Methods whose estimate is no such list build a dense one tensor by tensor (``dense``) or return what they like
-from their own code.
+An ``Estimate`` represents the gradient estimate  g_hat = sum_i c_i u(seed_i)  by its seeds and coefficients,
+without storing the vector. ``dense`` forms it one tensor at a time. Methods with another kind of estimate
+define it in their own file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ class Estimate:
     """g_hat = sum_i coefficients[i] u(seeds[i]).
 
     Attributes:
-        seeds, coefficients: the weighted list.
+        seeds: the seeds of the directions.
+        coefficients: the coefficient of each direction.
         losses: every loss queried, in order.
         loss: the loss to plot.
         extras: further scalars for the record (step-size factors, spreads, derivatives).
@@ -39,18 +40,18 @@ class Estimate:
 
     @property
     def ties(self) -> int:
-        """How many coefficients are exactly 0."""
+        """Number of coefficients that are exactly 0 (equal losses)."""
         return sum(c == 0.0 for c in self.coefficients)
 
     def refusal(self) -> str:
-        """Why this estimate may not be used: a non-finite loss or coefficient, or what ``reason`` says; empty
-        if it may.
+        """Why this estimate must not be used: a non-finite loss or coefficient, or ``reason``. Empty if it
+        may be used.
 
-        A tie (equal losses, coefficient 0) is a valid estimate: momentum, moments and weight decay move on by
-        their own formulas. Only rules that divide by a spread of 0, or by no known pairs at all, give a
-        ``reason``. Steps without a tie have the same bits as when ties were refused (before 2026-11-29), and
-        so have plain SGD steps with one; methods without a revision of their own keep their run ids, and only
-        their runs with weight decay in which a tie occurred differ.
+        A tie (equal losses, coefficient 0) is a valid estimate: momentum, moments and weight decay advance by
+        their own formulas. Only rules that would divide by a spread of 0, or have no pair with a known order,
+        set ``reason``. Ties were refused before 2026-11-29. Steps without a tie have kept their bits since
+        then, as have plain SGD steps with one. Methods without a revision of their own keep their run ids;
+        of their runs, only those with weight decay in which a tie occurred differ.
         """
         if not all(math.isfinite(value) for value in self.losses):
             return "non-finite loss"
@@ -62,7 +63,7 @@ class Estimate:
 
 
 def dense(direction: Direction, estimate: Estimate, name: str) -> torch.Tensor:
-    """g_hat[name] as a float32 (float64 for float64 weights) tensor of the shape of the tuned entries."""
+    """g_hat[name] in the shape of the tuned entries, float32 (float64 for float64 weights)."""
     space = direction.space
     dtype = torch.float64 if space.dtype(name) == torch.float64 else torch.float32
     out = torch.zeros(space.shape(name), dtype=dtype, device=space.tensors[name].device)
@@ -75,10 +76,10 @@ def dense(direction: Direction, estimate: Estimate, name: str) -> torch.Tensor:
 def two_sided(
     engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int], epsilon: float
 ) -> Estimate:
-    """SPSA averaged over n seeds: c_i = (L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps n). 2n forwards.
+    """SPSA averaged over n seeds: c_i = (L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps n).
 
-    The plotted loss is the mean of the 2n losses, L(theta) + O(eps^2). Source: arXiv 2305.17333, definition
-    1.
+    The plotted loss is the mean of the 2n losses, L(theta) + O(eps^2). Cost: 2n forward passes. Source: arXiv
+    2305.17333, definition 1.
     """
     points = [engine.along(direction, seed, sign * epsilon) for seed in seeds for sign in (1.0, -1.0)]
     losses = engine.losses(objective, points)
@@ -98,22 +99,22 @@ def two_sided(
 
 
 def _loss_bits(objective: Objective) -> dict[str, float]:
-    """The size of the losses' numbers for the record, where it is not float32's."""
+    """Bits per loss value, for the record; empty for float32."""
     bits = torch.finfo(objective.loss_dtype).bits
     return {} if bits == 32 else {"loss_bits": float(bits)}
 
 
 def _legacy_slope(plus: float, minus: float, epsilon: float, dtype: torch.dtype) -> float:
-    """The projected gradient as a quotient of loss tensors in their own dtype, which is how the MeZO code
-    base has it: in half precision its loss keeps the dtype of the logits."""
+    """The projected gradient, computed from loss tensors in their own dtype as in the MeZO code base: there,
+    a half-precision loss has the dtype of the logits."""
     return float((torch.tensor(plus, dtype=dtype) - torch.tensor(minus, dtype=dtype)) / (2 * epsilon))
 
 
 def one_sided(
     engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int], epsilon: float
 ) -> Estimate:
-    """c_i = (L(theta + eps u_i) - L(theta)) / (eps n). n + 1 forwards, the one at theta first; plotted loss
-    L(theta)."""
+    """c_i = (L(theta + eps u_i) - L(theta)) / (eps n). L(theta) is queried first and is the plotted loss.
+    Cost: n + 1 forward passes."""
     points = [(), *(engine.along(direction, seed, epsilon) for seed in seeds)]
     base, *losses = engine.losses(objective, points)
     n = len(seeds)
@@ -133,9 +134,10 @@ def one_point_residual(
     epsilon: float,
     previous: float | None,
 ) -> Estimate:
-    """c = (L_t(theta_t + eps u_t) - previous) / eps with the loss queried in the step before. 1 forward.
+    """c = (L_t(theta_t + eps u_t) - previous) / eps, where ``previous`` is the loss queried one step earlier.
+    Cost: 1 forward pass.
 
-    ``previous`` is ``None`` in the first step, which only queries and is refused with that reason.
+    In the first step ``previous`` is ``None``: the loss is queried and the step is refused with that reason.
     """
     loss = engine.loss(objective, *engine.along(direction, seed, epsilon))
     coefficient = 0.0 if previous is None else (loss - previous) / epsilon
@@ -146,11 +148,12 @@ def one_point_residual(
 def forward_mode(
     engine: BoundEngine, objective: Objective, direction: Direction, seeds: Sequence[int]
 ) -> Estimate:
-    """c_i = <grad L(theta), u_i> / n by Jacobian-vector products: exact directional derivatives. 2n
-    forwards."""
+    """c_i = <grad L(theta), u_i> / n by Jacobian-vector products: exact directional derivatives. Cost: 2n
+    forward passes."""
     space = direction.space
     losses, slopes = [], []
     for seed in seeds:
+        # Empty in a replay, which reads losses and derivatives from the record.
         tangents = {
             name: space.spread(name, direction.tensor(name, seed))
             for name in space

@@ -99,6 +99,7 @@ class InPlace(Perturbation):
         entries = {name: self.space.entries(name) for name in touched}
         shift.direction.add_many_(entries, shift.seed, scale)
         for name, values in entries.items():
+            # The entries of a masked tensor are a gathered copy, which must be written back.
             if self.space.indices(name) is not None:
                 self.space.put_(name, values)
 

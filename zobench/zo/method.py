@@ -1,7 +1,8 @@
 """The template of a zeroth-order method: measure -> refuse or update -> record.
 
-A method file overrides ``measure`` (which losses, combined how) and says which direction and update it uses;
-everything else (refusals, learning rate 0, counting, state, replay) is here once. A minimal method::
+A method file overrides ``measure`` (which losses are queried and how they are combined) and selects a
+direction and an update. Refusals, learning rate 0, counting, state and replay are implemented here for all
+methods. A minimal method::
 
     class Mine(ZerothOrder):
         Config = MineConfig
@@ -13,9 +14,9 @@ everything else (refusals, learning rate 0, counting, state, replay) is here onc
         def measure(self, objective):
             return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
 
-``measure`` may spend forwards and read ``self.t``; it must be a function of the losses it gets, the config
-and the seed, because ``replay`` runs it again on the recorded losses. Everything that changes between steps
-and is not rebuilt that way goes into ``state_dict``.
+``measure`` may spend forward passes and read ``self.t``. Its result must be a function of the losses, the
+config and the seed, because ``replay`` runs it again on the recorded losses. Everything else that changes
+between steps belongs into ``state_dict``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,10 @@ class Method(Optimizer):
 
     Attributes:
         engine: the bound engine.
-        t: number of steps taken, refused ones included.
+        t: number of steps taken, including refused ones.
+
+    Raises:
+        ValueError: the card does not list the kind of this parameter space.
     """
 
     def __init__(
@@ -56,14 +60,14 @@ class Method(Optimizer):
         self.t = 0
 
     def learning_rate(self) -> float:
-        """Step size of the coming step; override for schedules (a function of ``self.t``)."""
+        """Learning rate of the coming step. Override it for schedules (a function of ``self.t``)."""
         return float(self.config.lr)
 
     def seeds(self, n: int, stream: str = "") -> tuple[int, ...]:
-        """Direction seeds of the coming step: derive_seed(run seed, step, query), equal for all methods of a
-        run.
+        """Direction seeds of the coming step: derive_seed(run seed, step, query). They are equal for all
+        methods with the same run seed.
 
-        ``stream`` names further independent lists of a step (a second stage).
+        ``stream`` names further independent lists of seeds in one step (for a second stage).
         """
         if self.engine.legacy is not None:
             return tuple(self.engine.legacy.seed_at(self.t * n + query) for query in range(n))
@@ -71,12 +75,13 @@ class Method(Optimizer):
         return tuple(noise.derive_seed(*parts, query) for query in range(n))
 
     def artifacts(self) -> dict[str, torch.Tensor]:
-        """What replay needs beside the scalars (masks, bases, anchors), for cards that say
-        ``scalars+artifacts``."""
+        """Tensors that replay needs in addition to the scalars (masks, bases, anchors), for methods whose
+        card says ``scalars+artifacts``."""
         return {}
 
     def load_artifacts(self, artifacts: Mapping[str, torch.Tensor]) -> None:
-        """Take ``artifacts()`` of the run that is replayed, before its first step."""
+        """Load the ``artifacts()`` of the run that is replayed, before its first step. ``ValueError`` if the
+        method has no artifacts and some are given."""
         if artifacts:
             raise ValueError(f"{self.card.name} has no artifacts, got {sorted(artifacts)[0]!r}")
 
@@ -99,8 +104,9 @@ class Method(Optimizer):
     def record(
         self, estimate: Estimate, lr: float, spent: tuple[int, int], reason: str, extras: dict[str, float]
     ) -> StepRecord:
-        """The step's record, with the share of half-precision entries that moved where there are any, what
-        arithmetic restore left behind in mode ``in-place``, and the number of ties if there are some."""
+        """The step's record. Its extras include, where they exist, the share of half-precision entries that
+        changed (``moved_share``), the error of the restores in mode ``in-place`` (``drift``), and the number
+        of ties (``ties``)."""
         told = {
             "moved_share": self.engine.writer.moved_share(),
             "drift": self.engine.drift(),
@@ -123,12 +129,12 @@ class Method(Optimizer):
 
 
 class ZerothOrder(Method):
-    """A method whose step is: measure an estimate, refuse it or hand it to the update, record.
+    """A method whose step is: measure an estimate, refuse it or pass it to the update, record.
 
     Attributes:
         direction: the distribution of directions (``make_direction``).
         updater: the update rule (``make_update``).
-        watch: callback for diagnostics, called with every estimate before the weights move, or ``None``.
+        watch: callback for diagnostics, called with every estimate before the weights change; or ``None``.
     """
 
     watch: Callable[[Estimate], None] | None = None
@@ -141,32 +147,34 @@ class ZerothOrder(Method):
         self.updater = self.make_update()
 
     def make_direction(self) -> Direction:
-        """Gaussian unless the method says otherwise."""
+        """The distribution of directions; Gaussian by default."""
         return self.engine.gaussian()
 
     def make_update(self) -> Update:
-        """Plain SGD without weight decay unless the method says otherwise."""
+        """The update rule; plain SGD without weight decay by default."""
         return Sgd()
 
     @abstractmethod
     def measure(self, objective: Objective) -> Estimate:
-        """Query losses and combine them. Must leave the weights unchanged (the engine ensures it)."""
+        """Query losses and combine them. The weights must be unchanged afterwards (the engine ensures
+        this)."""
 
     def smoothing(self) -> float:
-        """Smoothing radius eps of the coming step; override for schedules (a function of ``self.t``)."""
+        """Smoothing radius eps of the coming step. Override it for schedules (a function of ``self.t``)."""
         return float(self.config.epsilon)
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
-        """Move the weights; the returned scalars join the record's extras."""
+        """Update the weights. The returned scalars are added to the record's extras."""
         self.updater.apply(self.engine, self.direction, estimate, lr)
         return {}
 
     def after(self, estimate: Estimate, moved: bool) -> None:
-        """Advance what the next step needs (a previous loss, a history), refused steps included."""
+        """Store what the next step needs (a previous loss, a history). Called after refused steps too."""
 
     @torch.no_grad()
     def step(self, objective: Objective) -> StepRecord:
         before = (objective.meter.forwards, objective.meter.tokens)
+        # Before the first query, so that measurement and update use the basis of the same interval.
         self.direction.refresh(self.t)
         lr = self.learning_rate()
         try:
@@ -179,7 +187,7 @@ class ZerothOrder(Method):
         if not reason and not math.isfinite(lr):
             reason = "non-finite learning rate"
         if reason:
-            # Mode in-place leaves the last displacement to the update, and a refused step has no update.
+            # In mode in-place the update removes the last displacement. A refused step has no update.
             self.engine.home()
         if self.watch is not None:
             self.watch(estimate)

@@ -1,18 +1,18 @@
-"""What a run gives a method besides the minibatch of the step: anchor batches, rows by length, calibration.
+"""Additional data for methods: anchor batches, minibatches by length of the examples, calibration batches.
 
-A method names its needs on its card (``MethodCard.needs``). Whoever runs it calls, before the first step,
-``optimizer.supply(supplies)`` and ``optimizer.prepare(objective)``; after loading a checkpoint only the
-former. Every answer is a function of its arguments and of the run's seed and rows, so that a resumed run and
-a verifier see the same minibatches::
+A method lists its needs on its card (``MethodCard.needs``). The code that runs it calls
+``optimizer.supply(supplies)`` and ``optimizer.prepare(objective)`` before the first step, and only ``supply``
+after loading a checkpoint. Every result is a function of the arguments, the run's seed and its training
+examples, so that a resumed run and a verifier receive the same minibatches::
 
-    class Rows:                                  # a plain loop's own supplies
+    class Examples:                              # data of a plain training loop
         def anchor(self, step, count): return [minibatch(i) for i in range(count)]
         ...
 
-    optimizer.supply(Rows())
+    optimizer.supply(Examples())
     optimizer.prepare(objective)                 # may spend cost(config).preparation_forwards
 
-Nothing here costs a forward; asking the objective for a loss or a gradient on a part does.
+These calls cost no forward pass; evaluating the objective on a minibatch does.
 """
 
 from __future__ import annotations
@@ -21,32 +21,34 @@ from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivatives", "separate-gradients"]
-"""What a card may name.
+"""Needs that a card may list.
 
-- ``anchor-batches``: minibatches beside the step's own (``MethodData.anchor``).
-- ``length-split``: minibatches of the long and of the short rows (``MethodData.by_length``).
+- ``anchor-batches``: minibatches besides the step's own (``MethodData.anchor``).
+- ``length-split``: separate minibatches of long and short examples (``MethodData.by_length``).
 - ``calibration``: minibatches before the first step (``MethodData.calibration``).
-- ``forward-derivatives``: a model whose operations have them (attention ``eager``).
-- ``separate-gradients``: an objective of two terms (:mod:`zobench.zo.separate`); without them it sees one.
+- ``forward-derivatives``: a model whose operations have a forward derivative (attention ``eager``).
+- ``separate-gradients``: an objective of two terms (:mod:`zobench.zo.separate`). Any other objective is
+  treated as one term.
 """
 
 Part = tuple[Any, int, int]
-"""A minibatch with its sequences and tokens, as ``Objective.on`` takes it."""
+"""(minibatch, number of sequences, number of tokens), the arguments of ``Objective.on``."""
 
 
 class MethodData(Protocol):
-    """Where a method gets minibatches that are not the step's own."""
+    """Source of minibatches other than the step's own."""
 
     def anchor(self, step: int, count: int) -> Sequence[Part]:
-        """``count`` minibatches for the anchor made at ``step``, drawn without replacement while rows last:
-        every row once where count times the minibatch size is the number of training rows."""
+        """``count`` minibatches for the anchor computed at ``step``, drawn without replacement as long as
+        examples are left. If count times the minibatch size equals the number of training examples, every
+        example occurs once."""
         ...
 
     def by_length(self, step: int, limit: int) -> tuple[Part | None, Part | None]:
-        """The minibatch of ``step`` from the rows longer than ``limit`` tokens and the one from the others;
-        ``None`` where there is no such row."""
+        """The minibatch of ``step`` from the examples longer than ``limit`` tokens, and the one from the
+        other examples; ``None`` if there are no such examples."""
         ...
 
     def calibration(self, count: int) -> Sequence[Part]:
-        """``count`` minibatches for what is computed once before step 0."""
+        """``count`` minibatches for computations before step 0."""
         ...

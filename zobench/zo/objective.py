@@ -1,12 +1,12 @@
-"""The objective: the only way for an optimizer to spend forward passes.
+"""The objective: optimizers spend forward passes only through it.
 
-It owns the model, the loss function, the current minibatch and the meter. One forward is the loss at one
-parameter value on one suite-sized minibatch; n batched branches are n; a Jacobian-vector product is 2;
-forward plus backward is 3.
+It holds the model, the loss function, the current minibatch and the meter. One forward pass is the loss at
+one parameter value on one minibatch of the suite's size. n batched branches count n, a Jacobian-vector
+product counts 2, and a forward and backward pass together count 3.
 
-The loss function may return a tensor or a plain number. Where it is no differentiable function of the weights
-(accuracy, F1, a rank), say ``differentiable=False``: gradients and Jacobian-vector products are then refused,
-losses are unaffected.
+The loss function may return a tensor or a plain number. If it is not a differentiable function of the weights
+(accuracy, F1, a rank), pass ``differentiable=False``: gradients and Jacobian-vector products are then
+refused; losses are computed as usual.
 """
 
 from __future__ import annotations
@@ -24,12 +24,19 @@ FORWARDS_PER_GRADIENT = 3
 
 
 class BudgetExhausted(RuntimeError):
-    """Asked for more forwards than the budget holds; raised before anything is computed."""
+    """More forward passes were requested than the budget has left. Raised before anything is computed."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """What has been spent. ``budget`` is in forwards; ``None`` means unlimited."""
+    """Counts of what has been spent.
+
+    Attributes:
+        budget: maximum number of forward passes; ``None`` means unlimited.
+        forwards: forward passes spent.
+        sequences: sequences processed, summed over forward passes.
+        tokens: tokens processed, summed over forward passes.
+    """
 
     budget: int | None = None
     forwards: int = 0
@@ -41,11 +48,11 @@ class Meter:
         return None if self.budget is None else self.budget - self.forwards
 
     def charge(self, forwards: int, sequences: int, tokens: int) -> None:
-        """Book ``forwards`` passes of a minibatch of this size, or raise :class:`BudgetExhausted` and book
-        nothing."""
+        """Count ``forwards`` forward passes of a minibatch of this size. If the budget does not suffice,
+        raise :class:`BudgetExhausted` and count nothing."""
         if self.budget is not None and self.forwards + forwards > self.budget:
             raise BudgetExhausted(
-                f"{forwards} more forward passes asked, {self.budget - self.forwards} of {self.budget} left"
+                f"{forwards} forward passes requested, {self.budget - self.forwards} of {self.budget} left"
             )
         self.forwards += forwards
         self.sequences += forwards * sequences
@@ -56,8 +63,7 @@ LossFunction = Callable[[nn.Module, Any], Any]
 
 
 class _Closure(nn.Module):
-    """``loss(module, batch)`` as a module of its own, so that a functional call can replace the weights under
-    it."""
+    """``loss(module, batch)`` as a module, so that ``functional_call`` can replace the weights inside it."""
 
     def __init__(self, module: nn.Module, loss: LossFunction) -> None:
         super().__init__()
@@ -73,21 +79,22 @@ class Objective:
 
     Args:
         module: the model whose parameters are tuned.
-        loss: ``loss(module, batch)`` -> scalar tensor or number. It must run ``module`` as given, never a
-            copy it kept.
-        meter: budget and counts; a fresh unlimited one by default.
-        differentiable: False for losses that are no smooth function of the weights.
-        inference: compute losses in torch's inference mode, which costs less per operation; only where no
-            gradient is asked for afterwards, since a tensor that the module keeps from such a forward cannot
-            be differentiated through.
+        loss: ``loss(module, batch)`` -> scalar tensor or number. It must run the given ``module``, never a
+            stored copy.
+        meter: budget and counts; a new unlimited meter by default.
+        differentiable: False for losses that are not a differentiable function of the weights.
+        inference: compute losses in torch's inference mode, which has less overhead per operation. Use it
+            only if no gradient is requested afterwards: tensors that the module stores during such a forward
+                pass
+            cannot take part in differentiation.
         items: ``items(module, batch)`` -> vector of losses whose mean is the loss, for methods that treat
-            examples apart (see :meth:`reshaped_gradient`).
+            examples separately (see :meth:`reshaped_gradient`).
     """
 
     loss_dtype: torch.dtype
-    """That of the last loss which ``loss`` gave; float32 for plain numbers."""
+    """dtype of the last loss that ``loss`` returned; float32 for plain numbers."""
     recorded = False
-    """True for objectives that answer from a record instead of running the model (see
+    """True for objectives that read losses from a record instead of running the model (see
     ``zobench.zo.trajectory``)."""
 
     def __init__(
@@ -112,15 +119,15 @@ class Objective:
         self._tokens = 0
 
     def set_batch(self, batch: Any, *, sequences: int, tokens: int) -> None:
-        """Make ``batch`` the minibatch of the coming step; costs nothing. ``ValueError`` for an empty one."""
+        """Set the minibatch of the coming step. ``ValueError`` if it is empty. Cost: no forward pass."""
         if sequences < 1 or tokens < 0:
             raise ValueError(f"empty minibatch: {sequences} sequences, {tokens} tokens")
         self._batch, self._sequences, self._tokens = batch, sequences, tokens
 
     @contextmanager
     def on(self, batch: Any, *, sequences: int, tokens: int) -> Iterator[None]:
-        """Another minibatch inside the block (an anchor batch, a part of this one), then the step's own
-        again."""
+        """Use another minibatch inside the block (an anchor batch, a part of the current one). The step's
+        minibatch is restored at its end."""
         own = (self._batch, self._sequences, self._tokens)
         self.set_batch(batch, sequences=sequences, tokens=tokens)
         try:
@@ -139,12 +146,13 @@ class Objective:
         self.meter.charge(forwards, self._sequences, self._tokens)
 
     def elsewhere(self, forwards: int) -> None:
-        """Book forwards of the current minibatch that another process runs for this step (see
+        """Count forward passes of the current minibatch that another process runs for this step (see
         ``zobench.zo.distributed``)."""
         self._charge(forwards)
 
     def loss(self) -> float:
-        """The loss at the current parameters. 1 forward. May be non-finite: the caller decides."""
+        """The loss at the current parameters. It may be non-finite; the caller must check. Cost: 1 forward
+        pass."""
         self._charge(1)
         with self._without_gradients():
             value = self._loss(self.module, self._batch)
@@ -152,11 +160,11 @@ class Objective:
         return float(value)
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
-        """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. n
-        forwards.
+        """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. Cost:
+        n forward passes.
 
-        The named parameters are replaced functionally: the module's own are never written. The module must be
-        traceable by ``torch.func.vmap``; ``ValueError`` says why where it is not.
+        The named parameters are replaced functionally: the module's own tensors are never written. If
+        ``torch.func.vmap`` cannot run the module, ``ValueError`` gives the reason.
         """
         count = next(iter(parameters.values())).shape[0]
         self._charge(count)
@@ -174,9 +182,10 @@ class Objective:
         return [float(value) for value in losses]
 
     def jvp(self, tangents: Mapping[str, torch.Tensor]) -> tuple[float, float]:
-        """Loss and its exact derivative along ``tangents`` (by parameter name) in forward mode. 2 forwards.
+        """Loss and its exact derivative along ``tangents`` (by parameter name) in forward mode. Cost: 2
+        forward passes.
 
-        Attention must be written in operations that have a forward derivative (``eager``, not fused kernels).
+        Every operation needs a forward derivative: attention must be ``eager``, not a fused kernel.
         """
         self._require_differentiable("a Jacobian-vector product")
         self._charge(FORWARDS_PER_JVP)
@@ -192,19 +201,18 @@ class Objective:
         return float(result[0].detach()), float(result[1].detach())
 
     def gradient(self, parameters: Mapping[str, nn.Parameter]) -> tuple[float, dict[str, torch.Tensor]]:
-        """Loss and its gradient by backpropagation, by parameter name. 3 forwards.
+        """Loss and its gradient by backpropagation, by parameter name. Cost: 3 forward passes.
 
-        Only the named parameters are differentiated; whether each asks for a gradient is as it was
-        afterwards.
+        Only the named parameters are differentiated. Their ``requires_grad`` flags are restored afterwards.
         """
         return self._differentiated(parameters, lambda: self._loss(self.module, self._batch))
 
     def reshaped_gradient(
         self, parameters: Mapping[str, nn.Parameter], shape: Callable[[torch.Tensor], torch.Tensor]
     ) -> tuple[float, dict[str, torch.Tensor]]:
-        """Mean of ``shape(losses)`` over the minibatch's items and its gradient. 3 forwards.
+        """Mean of ``shape(losses)`` over the minibatch's items, and its gradient. Cost: 3 forward passes.
 
-        Where only the minibatch's loss is known (no ``items``), that one loss is what is reshaped.
+        Without ``items``, ``shape`` is applied to the minibatch's loss.
         """
 
         def reshaped() -> torch.Tensor:
@@ -236,4 +244,4 @@ class Objective:
 
     def _require_differentiable(self, what: str) -> None:
         if not self.differentiable:
-            raise ValueError(f"the objective was declared not differentiable: {what} does not exist")
+            raise ValueError(f"the objective was declared not differentiable: {what} is not available")

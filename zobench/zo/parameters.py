@@ -7,9 +7,9 @@
         n: Annotated[int, Bounds(ge=2)] = 8
         draw: Literal["sign", "normal"] = "sign"
 
-``MineConfig(lr=-1)`` raises ``ValueError("lr must be a finite number of at least 0, not -1")``, and a suite
-file reports the same words at the line of the value. A dataclass without the base :class:`Parameters` may use
-the types as well; then only suite files are checked against them.
+``MineConfig(lr=-1)`` raises ``ValueError("lr must be a finite number of at least 0, not -1")``. For a suite
+file, the same message is reported with the line of the value. A dataclass without the base
+:class:`Parameters` may use these types too, but then only values from suite files are checked.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 
 class Constraint:
-    """What an annotation adds to its base type: a condition on the value, and the condition in words."""
+    """A condition that an annotation adds to its base type, and its description."""
 
     def allows(self, value: Any) -> bool:
         """Whether a value of the base type meets the condition."""
         raise NotImplementedError
 
     def words(self, base: Any) -> str:
-        """The base type and the condition, to follow "must be"."""
+        """Description of the base type and the condition, as it follows "must be" in a message."""
         raise NotImplementedError
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Bounds(Constraint):
 
 @dataclass(frozen=True)
 class OneOf(Constraint):
-    """One of the values that a table holds; where they are written out, use ``Literal``."""
+    """One of the keys of a table. For values that are written out in the annotation, use ``Literal``."""
 
     names: tuple[Any, ...]
 
@@ -92,7 +92,7 @@ class OneOf(Constraint):
 
 @dataclass(frozen=True)
 class NonEmpty(Constraint):
-    """Text or a list with something in it."""
+    """Non-empty text or a non-empty list."""
 
     def allows(self, value: Any) -> bool:
         return bool(value.strip() if isinstance(value, str) else value)
@@ -103,27 +103,29 @@ class NonEmpty(Constraint):
 
 
 Rate = Annotated[float, Bounds(ge=0)]
-"""Learning rates, weight decay, weights of terms: at least 0."""
+"""At least 0: learning rates, weight decay, weights of terms."""
 Positive = Annotated[float, Bounds(gt=0)]
-"""Smoothing radii, guards of a quotient: above 0."""
+"""Above 0: smoothing radii, constants that keep a denominator positive."""
 Fraction = Annotated[float, Bounds(ge=0, le=1)]
-"""Shares: 0 to 1."""
+"""From 0 to 1: shares."""
 PositiveFraction = Annotated[float, Bounds(gt=0, le=1)]
-"""Shares that leave something: above 0, up to 1."""
+"""Above 0, at most 1: shares that must not be empty."""
 FractionBelowOne = Annotated[float, Bounds(ge=0, lt=1)]
-"""Momentum, decay of moments, sparsity: 1 would keep the first value for ever or nothing at all."""
+"""At least 0, below 1: momentum, decay rates of moments, sparsity. With 1, momentum and moments would never
+change after the first value, and sparsity would keep no entry."""
 Count = Annotated[int, Bounds(ge=1)]
-"""How many, at least 1."""
+"""A number of things, at least 1."""
 CountOrZero = Annotated[int, Bounds(ge=0)]
-"""How many, 0 included."""
+"""A number of things, at least 0."""
 Patterns = Annotated[Sequence[str], NonEmpty()]
-"""Glob patterns of names."""
+"""A non-empty list of glob patterns of names."""
 
 
 class Parameters:
-    """Base of a frozen dataclass of parameters: every field is held to its annotation when one is made.
+    """Base of a frozen dataclass of parameters. Creating an instance checks every field against its
+    annotation and raises ``ValueError`` if one does not match.
 
-    A subclass with a condition between fields calls ``super().__post_init__()`` and then checks it.
+    A subclass with conditions between fields calls ``super().__post_init__()`` and then checks them.
     """
 
     def __post_init__(self) -> None:
@@ -136,13 +138,14 @@ class Parameters:
 
 @cache
 def hints_of(config: Any) -> dict[str, Any]:
-    """The parameters of a dataclass by name, each with its annotation, constraints included."""
+    """The parameters of a dataclass by name, with their annotations including constraints."""
     hints = get_type_hints(config, include_extras=True)
     return {f.name: hints[f.name] for f in fields(config) if f.init}
 
 
 def fits(hint: Any, value: Any) -> bool:
-    """Whether ``value`` has the annotated type and meets its constraints; types it does not know fit."""
+    """Whether ``value`` has the annotated type and meets its constraints. Annotations of other types than
+    those handled here accept every value."""
     origin, inside = get_origin(hint), get_args(hint)
     if origin is Annotated:
         rules = [rule for rule in inside[1:] if isinstance(rule, Constraint)]
@@ -150,10 +153,12 @@ def fits(hint: Any, value: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(one, value) for one in inside)
     if origin is Literal:
+        # The types are compared too, because True == 1 and 1.0 == 1.
         return any(value == one and type(value) is type(one) for one in inside)
     if origin in (tuple, list, Sequence):
         return isinstance(value, (tuple, list)) and _each_fits(inside, value)
     plain: dict[Any, Any] = {int: Integral, float: Real, str: str, NoneType: NoneType}
+    # bool is a subclass of int, but ``true`` in a suite file is not a number.
     return hint not in plain or (isinstance(value, plain[hint]) and not isinstance(value, bool))
 
 
@@ -164,7 +169,7 @@ def _each_fits(inside: tuple[Any, ...], value: Sequence[Any]) -> bool:
 
 
 def words(hint: Any) -> str:
-    """An annotation as a reader of the suite file would say it, to follow "must be"."""
+    """Description of an annotation for readers of a suite file, as it follows "must be" in a message."""
     plain = {int: "a whole number", float: "a number", str: "text", bool: "true or false", NoneType: "null"}
     origin, inside = get_origin(hint), get_args(hint)
     if origin is Annotated:
@@ -182,7 +187,7 @@ def words(hint: Any) -> str:
 
 
 def choices(hint: Any) -> list[Any]:
-    """The values that an annotation lists, inside a union or a list too."""
+    """The values that an annotation lists, also those inside a union or a list."""
     inside = get_args(hint)
     if get_origin(hint) is Literal:
         return list(inside)
@@ -191,7 +196,8 @@ def choices(hint: Any) -> list[Any]:
 
 
 def near(hint: Any, value: Any) -> str:
-    """``"; did you mean 'sign'?"`` if the value, or one in a list, is nearly a listed one; else empty."""
+    """``"; did you mean 'sign'?"`` if the value, or one in a list, resembles a listed one; otherwise
+    empty."""
     known = [str(choice) for choice in choices(hint)]
     given = value if isinstance(value, (tuple, list)) else [value]
     meant = [nearest(one, known) for one in given if isinstance(one, str) and one not in known]
@@ -199,7 +205,7 @@ def near(hint: Any, value: Any) -> str:
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """``did you mean 'lora' or 'full'?``; empty if nothing is near."""
+    """``did you mean 'lora' or 'full'?``; empty if no valid name is similar."""
     close = difflib.get_close_matches(name, sorted(valid), n=2, cutoff=0.6)
     return "did you mean " + " or ".join(repr(c) for c in close) + "?" if close else ""
 

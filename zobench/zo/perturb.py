@@ -115,9 +115,11 @@ class Perturbation:
         return out
 
     def values_of(self, names: Iterable[str], point: Iterable[Shift]) -> dict[str, torch.Tensor]:
-        """``values`` of several tensors: same bits, each shift added to all of them together."""
+        """``values`` of several tensors, with identical bits. Each shift is added to all tensors together."""
         base = {name: self.space.entries(name).detach() for name in names}
         out = {name: self.buffer(name, entries) for name, entries in base.items()}
+        # The first shift along a direction is written together with the copy: one read and one write per
+        # entry instead of two. Further shifts are added to the copy.
         first, *rest = point if point else (None,)
         if isinstance(first, Along) and first.scale != 0.0:
             first.direction.displace_many_(out, base, first.seed, first.scale)
@@ -126,6 +128,8 @@ class Perturbation:
                 tensor.copy_(base[name])
             rest = list(point)
         for shift in rest:
+            # A seeded direction updates all tensors by one call, which saves the per-call cost on models with
+            # many small tensors. Other shifts define addition to one tensor only.
             if isinstance(shift, Along):
                 if shift.scale != 0.0:
                     shift.direction.add_many_(out, shift.seed, shift.scale)
@@ -136,7 +140,8 @@ class Perturbation:
         return out
 
     def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
-        """Memory for the displaced values of this tensor, of any content."""
+        """Uninitialized memory for the displaced values of this tensor."""
+        # Contiguous, as in ``values``.
         return torch.empty_like(like, memory_format=torch.contiguous_format)
 
     def touched(self, point: Point) -> list[str]:
@@ -167,8 +172,8 @@ class Snapshot(Perturbation):
     """Perturbed copies replace the weights during the forward pass; restoring reattaches the weights'
     storage.
 
-    On a CPU the copies are used again by the next point: allocating memory anew for every forward costs
-    several times as much as filling it.
+    On a CPU the copies are reused by the next point: allocating the memory for every forward pass takes
+    several times as long as filling it.
     """
 
     def __init__(self, space: ParameterSpace) -> None:

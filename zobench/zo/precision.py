@@ -83,8 +83,9 @@ class Writer:
         moving: Mapping[int, float],
         factors: Mapping[str, float],
     ) -> list[str]:
-        """theta <- factor theta + sum of scale u(seed) in one sweep: the bits of ``editing``, ``mul_`` and
-        one addition after the other. The names that it could not serve, whose tensors are as before."""
+        """theta <- factor theta + sum of scale u(seed) in one sweep, bit-identical to ``editing`` with
+        ``mul_`` and one addition per seed. Returns the names of tensors without support, which are
+        unchanged."""
         asked = list(names)
         written = {n: w for n in asked if (w := self._written_by(n, factors[n])) is not None}
         changed = source.descend_many_(written, moving, kind)
@@ -95,7 +96,7 @@ class Writer:
         return [name for name in asked if name not in changed]
 
     def _written_by(self, name: str, factor: float) -> Written | None:
-        """How a fused sweep writes this tensor under the rule; ``None``: it cannot."""
+        """How a fused sweep writes this tensor under the rule; ``None`` if the sweep does not support it."""
         entries = self.space.entries(name).detach()
         if entries.dtype == torch.float32:
             return Written(entries, factor)
@@ -106,7 +107,7 @@ class Writer:
         ):
             return None
         if self.rule == "compensated" and name not in self.kept:
-            # -0 is the rest that changes no bit of any value.
+            # A rounding error of -0 changes no bit: x + -0 = x for every x, also for x = -0.
             self.kept[name] = torch.full_like(entries, -0.0)
         elif self.rule == "master" and name not in self.kept:
             self.kept[name] = entries.float()

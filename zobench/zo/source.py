@@ -1,8 +1,9 @@
-"""Noise bound to a space: standard directions of one tensor's tuned entries, addressed by (seed, name).
+"""Noise bound to a space: standard random values for the tuned entries of a tensor, addressed by (seed,
+name).
 
-``CounterSource`` is the reference of this library: a function of (seed, key of the name, element index), so
-that the order of calls, masks, devices and threads do not matter. ``LegacySource`` draws as the MeZO code
-base does: one generator per seed, the tuned tensors one after another in the module's order, in their own
+``CounterSource`` is the default: a function of (seed, key of the name, element index). Its values do not
+depend on the order of calls, on masks, devices or threads. ``LegacySource`` reproduces the MeZO code base:
+one generator per seed draws the tuned tensors one after another, in the module's order and in their own
 dtype.
 """
 
@@ -26,13 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Written:
-    """How one tensor is written by ``descend_many_``.
+    """How ``descend_many_`` writes one tensor.
 
     Attributes:
         theta: the weights, changed in place.
-        factor: what they are multiplied by first; 1.0: nothing.
+        factor: the weights are first multiplied by this number; 1.0 leaves them as they are.
         rule: rounding rule of bfloat16 weights, as numbered in ``zobench.zo.noise.sweeps``.
-        side: what that rule keeps beside the weights, if anything.
+        side: the tensor that this rule stores besides the weights (rounding error or master copy), if any.
     """
 
     theta: torch.Tensor
@@ -42,12 +43,13 @@ class Written:
 
 
 class NoiseSource(ABC):
-    """Draws for the tensors of one space.
+    """Noise for the tensors of one space.
 
     Attributes:
-        drawn: entries of draws asked for, for the cost table.
-        generated: entries that the generator made; less where a kept draw was read again.
-        swept: entries of weights, perturbed weights or updates written along a draw.
+        keys: key of each tensor for the noise generator.
+        drawn: number of entries requested, for the cost table.
+        generated: number of entries generated; smaller than ``drawn`` if cached draws were read.
+        swept: number of entries of weights, perturbed weights or updates written.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
@@ -62,7 +64,7 @@ class NoiseSource(ABC):
     def add_many_(
         self, tensors: Mapping[str, torch.Tensor], seed: int, scale: float, kind: NoiseKind
     ) -> None:
-        """``add_`` on each tensor, same bits."""
+        """``add_`` on each tensor, with identical bits."""
         for name, tensor in tensors.items():
             self.add_(tensor, name, seed, scale, kind)
 
@@ -74,7 +76,8 @@ class NoiseSource(ABC):
         scale: float,
         kind: NoiseKind,
     ) -> None:
-        """``out = base + scale * u(seed)[name]`` on each tensor: the bits of a copy and ``add_``."""
+        """``out = base + scale * u(seed)[name]`` on each tensor, bit-identical to a copy followed by
+        ``add_``. ``out[name]`` may be ``base[name]``."""
         for name, tensor in out.items():
             if tensor is not base[name]:
                 tensor.copy_(base[name])
@@ -84,25 +87,25 @@ class NoiseSource(ABC):
         self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
     ) -> dict[str, int]:
         """``theta = factor * theta + sum of scale * u(seed)`` with one rounding to the tensor's dtype, in one
-        sweep; by name how many stored values changed. Only the tensors it can serve: the others are left as
-        they are and have no entry."""
+        sweep. ``moving`` maps seeds to scales. Returns for each tensor how many stored values changed.
+        Tensors that a fused sweep does not support are left unchanged and have no entry."""
         return {}
 
     def draw(
         self, label: str, shape: tuple[int, ...], seed: int, kind: NoiseKind, device: torch.device
     ) -> torch.Tensor:
-        """Auxiliary float32 noise (bases, masks, orders) that belongs to no tensor: addressed by its own
-        label."""
+        """Auxiliary float32 noise (bases, masks, permutations), addressed by ``label`` instead of a tensor's
+        name."""
         return noise.sample(
             shape, seed=seed, key=noise.tensor_key(label), kind=kind, device=device, dtype=torch.float32
         )
 
 
 class CounterSource(NoiseSource):
-    """u(seed)[name][i] from the counter-based generator, i the index in the unmasked tensor.
+    """u(seed)[name][i] from the counter-based generator, where i is the index in the unmasked tensor.
 
     Args:
-        keep_large: keep a draw of a large space too, where memory allows (see ``DrawCache``).
+        keep_large: also cache a draw of a large space, if memory allows (see ``DrawCache``).
     """
 
     def __init__(self, space: ParameterSpace, *, keep_large: bool = False) -> None:
@@ -129,7 +132,9 @@ class CounterSource(NoiseSource):
         self.drawn, self.swept = self.drawn + asked, self.swept + asked
         factor = noise.to_float32(scale)
         whole = {n: t for n, t in out.items() if self.space.indices(n) is None}
+        # Scale 0 must change no bit: a sweep would turn -0 + 0 into +0.
         fused = [n for n, t in whole.items() if factor != 0.0 and self._sweepable(t, base[n])]
+        # One kernel call handles tensors of one dtype.
         for dtype in dict.fromkeys(out[n].dtype for n in fused):
             self._sweep([n for n in fused if out[n].dtype == dtype], out, base, seed, factor, kind)
         for name, tensor in out.items():
@@ -168,6 +173,7 @@ class CounterSource(NoiseSource):
                 kept=[kept for kept, _ in draws],
                 how=[how for _, how in draws],
             )
+            # The kernel counts over all tensors together. Only the sum is used, so the first name carries it.
             done.update(dict.fromkeys(names, 0), **{names[0]: changed})
         return done
 
@@ -177,7 +183,8 @@ class CounterSource(NoiseSource):
     def _drawn_where(
         self, names: list[str], seed: int, kind: NoiseKind
     ) -> tuple[list[torch.Tensor | None], list[int]]:
-        """Kept draws of these tensors and whether they are to be made, marked as made from now on."""
+        """Cached draws of these tensors, and for each whether the kernel must generate it, store it, or read
+        it. Draws that will be stored are marked as present."""
         sweeps = noise.fused_sweeps()
         kept = self._kept.open(seed) if kind == "gaussian" else None
         here = set() if kept is None else kept.made
@@ -215,24 +222,29 @@ class CounterSource(NoiseSource):
                 noise.fill(kept.views[name], seed=seed, key=self.keys[name], kind=kind)
                 kept.made.add(name)
                 self.generated += tensor.numel()
+            # As in the kernel: a float32 product, a float32 sum, one rounding to the tensor's dtype.
             tensor.copy_((kept.views[name] * factor).add_(tensor.float()))
 
     def _add_masked(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         index = self.space.indices(name)
         assert index is not None
         self.generated += tensor.numel()
+        # Only the listed elements of the unmasked tensor's noise are drawn: a mask does not change them. The
+        # sum is formed in float32 (float64) and rounded to the tensor's dtype once.
+        # Only the listed elements of the unmasked tensor's noise are drawn, so that a mask does not change
+        # their values. The sum is formed in float32 (float64) and rounded to the tensor's dtype once.
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
         draw = noise.gather(index, seed=seed, key=self.keys[name], kind=kind).reshape(tensor.shape)
         tensor.copy_(tensor.to(wide).add_(draw.to(device=tensor.device, dtype=wide).mul_(scale)))
 
 
 class LegacySource(NoiseSource):
-    """The MeZO code base's draws: ``manual_seed(seed)``, then ``normal`` per tensor in order, in the tensor's
-    dtype.
+    """The draws of the MeZO code base: ``manual_seed(seed)``, then ``normal`` for each tensor in order, in
+    the tensor's dtype.
 
-    A cursor stores the position in the last seed's stream: visiting tensors in the module's order draws each
-    value once; any other order redraws the preceding tensors. Only Gaussian, only unmasked. The global
-    generator is not touched.
+    A cursor stores the position in the stream of the last seed. Visiting the tensors in the module's order
+    draws each value once; any other order redraws the preceding tensors. Only Gaussian noise and unmasked
+    tensors are supported. The global generator is not used.
     """
 
     def __init__(self, space: ParameterSpace, seeds: tuple[int, ...] = (), run_seed: int = 0) -> None:
@@ -245,15 +257,15 @@ class LegacySource(NoiseSource):
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         if kind != "gaussian":
-            raise ValueError(f"legacy noise is Gaussian only, asked for {kind!r}")
+            raise ValueError(f"legacy noise supports Gaussian directions only, not {kind!r}")
         if self.space.indices(name) is not None:
-            raise ValueError("legacy noise has no masked spaces")
+            raise ValueError("legacy noise does not support masked spaces")
         self.drawn += tensor.numel()
         tensor.add_(self._draw(name, seed) * scale)
 
     def seed_at(self, position: int) -> int:
-        """Direction seed of the run's query number ``position``: given, or numpy's legacy stream in [0,
-        1e9)."""
+        """Direction seed of the run's query number ``position``: the given one, or the value at this position
+        of numpy's legacy generator in [0, 1e9). ``ValueError`` if too few seeds were given."""
         if self._given:
             if position >= len(self._given):
                 raise ValueError(
@@ -262,14 +274,15 @@ class LegacySource(NoiseSource):
             return self._given[position]
         import numpy as np
 
+        # ``RandomState`` accepts 32-bit seeds only.
         stream = np.random.RandomState(self._run_seed % 2**32)
         return int(stream.randint(SEED_BOUND, size=position + 1)[position])
 
     def descend_(
         self, tensor: torch.Tensor, name: str, seed: int, lr: float, slope: float, rate: float
     ) -> None:
-        """``tensor -= lr * (slope * z + rate * tensor)`` in the tensor's own dtype, operation by
-        operation."""
+        """``tensor -= lr * (slope * z + rate * tensor)`` in the tensor's own dtype, one rounding per
+        operation as in the MeZO code base."""
         self.drawn += tensor.numel()
         step = slope * self._draw(name, seed)
         tensor.sub_(lr * (step + rate * tensor) if rate else lr * step)
@@ -277,7 +290,7 @@ class LegacySource(NoiseSource):
     def _draw(self, name: str, seed: int) -> torch.Tensor:
         position = self._order.index(name)
         if self._stream is None or seed != self._stream.seed or position < self._next:
-            # A stream cannot be read backwards: an earlier tensor is drawn from the start again.
+            # A stream cannot be read backwards: for an earlier tensor it is drawn again from its start.
             self._stream, self._next = LegacyStream(seed), 0
         while True:
             draw = self._stream.draw(self.space.tensors[self._order[self._next]].data)

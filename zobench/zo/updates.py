@@ -144,6 +144,7 @@ class Sgd(Update):
             scales[seed] = scales.get(seed, 0.0) - lr * coefficient
         # A sweep with scale 0 changes no bit but costs a draw.
         moving = {seed: scale for seed, scale in scales.items() if scale != 0.0}
+        # Tensors without a fused sweep are edited the general way, with the same bits.
         factors = {
             name: 1.0 - lr * self.decay.of(name, engine.space.tensors[name].dim()) for name in engine.space
         }
