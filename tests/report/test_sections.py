@@ -74,7 +74,7 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
         "baseline",
         "apart",
         "8 done, 1 diverged",
-        "char-typos (− null)",
+        "char-typos (net loss)",
         f"81.7 {floor(100 * best.low)}–{ceil(100 * best.high)}",
     ):
         assert word in text
@@ -86,7 +86,7 @@ def test_terminal_table_has_every_row_and_no_markup(folder, tmp_path):
 
 def test_many_attacks_stand_in_a_table_of_their_own_that_loses_nothing(folder, tmp_path):
     few = text_of(lambda c: terminal.summary(folder, console=c))
-    assert "attacked (− null)" not in few
+    assert "attacked (net loss)" not in few
     names = ("mscr", "pwws", "char-typos", "irrelevant", "[bold]odd[/bold]")
     entries = [Entry("mezo"), Entry("fzoo", 0.1)]
     many = make_synthetic(tmp_path, Study(entries, attacks=names), compact=True)

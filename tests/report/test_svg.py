@@ -6,7 +6,6 @@ import math
 import re
 
 from zobench.metrics.intervals import Interval
-from zobench.metrics.ranking import CriticalDifference
 from zobench.report import page, rank_diagram, svg
 from zobench.report.lines import DASHES, Line, chart
 
@@ -58,12 +57,12 @@ def test_lines_of_one_colour_differ_in_dashes():
     assert {dashes for _, dashes in found} <= set(DASHES)
 
 
-def test_rank_diagram_joins_rows_closer_than_the_critical_difference():
+def test_the_rank_diagram_joins_the_rows_of_a_letter_and_no_others():
     ranks = {"a": 1.2, HOSTILE: 1.8, "c": 3.0}
-    found = CriticalDifference(ranks, difference=1.0, p=0.01, blocks=10)
-    drawn = rank_diagram.diagram(found)
+    drawn = rank_diagram.diagram(ranks, [("a", "c"), (HOSTILE,)])
     assert "<script" not in drawn
-    assert drawn.count('class="cd-bar"') == 1 + 1, "the ruler, and one bar over the first two rows"
-    assert "Critical difference 1.00" in drawn
-    two = CriticalDifference({"a": 1.2, "c": 1.8}, difference=1.0, p=0.01, blocks=10)
-    assert rank_diagram.diagram(two) == rank_diagram.diagram(None) == ""
+    assert drawn.count('class="cd-bar"') == 1
+    assert drawn.count('class="cd-dot"') == 2, "of the bar's rows only, not of the one between them"
+    assert "Equivalent or undecided: A: a, c." in drawn
+    assert "no two rows" in rank_diagram.diagram(ranks)
+    assert rank_diagram.diagram({"a": 1.2, "c": 1.8}) == rank_diagram.diagram({}) == ""

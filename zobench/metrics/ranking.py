@@ -1,4 +1,4 @@
-"""Ranks with their uncertainty: rank sets, tie groups, critical difference, performance profiles.
+"""Ranks with their uncertainty: rank sets, tie groups, mean ranks, performance profiles.
 
 Frames are long: columns ``row`` (method), ``task``, ``seed``, ``value``. Higher is better unless told
 otherwise.
@@ -7,7 +7,6 @@ otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -56,39 +55,18 @@ def _absorbed(group: set[str], index: int, groups: Sequence[set[str]]) -> bool:
     return any(group < g or (group == g and j < index) for j, g in enumerate(groups) if j != index)
 
 
-@dataclass(frozen=True, slots=True)
-class CriticalDifference:
-    """Friedman test and Nemenyi critical difference over blocks.
+def mean_ranks(values: Mapping[str, Mapping[str, float]], *, higher: bool = True) -> dict[str, float]:
+    """Mean over tasks of each row's rank by its mean over seeds, best first; rows that tie share a rank.
 
-    ``mean_ranks`` best first; two rows closer than ``difference`` are not told apart; ``blocks`` used; ``p``
-    of Friedman's test (``nan`` with fewer than three rows or two blocks).
+    ``values[row][task]``; only tasks that every row has count. A seed is no block of its own: the seeds of a
+    task are replicates of the same comparison.
     """
-
-    mean_ranks: dict[str, float]
-    difference: float
-    p: float
-    blocks: int
-
-
-def critical_difference(
-    frame: pd.DataFrame, *, alpha: float = 0.05, higher: bool = True
-) -> CriticalDifference:
-    """Mean ranks over the (task, seed) blocks that every row has.
-
-    CD = q_alpha sqrt(k (k + 1) / (6 N)) for k rows and N blocks (Demsar, JMLR 2006).
-    """
-    wide = frame.pivot_table(index=["task", "seed"], columns="row", values="value").dropna()
-    k, n = wide.shape[1], len(wide)
-    if k < 2 or n < 1:
-        raise ValueError(f"critical difference: {k} rows and {n} common blocks, needs two rows and one block")
-    values = np.round(wide.to_numpy(dtype=float), 12)
-    ranks = stats.rankdata((-1 if higher else 1) * values, axis=1).mean(axis=0)
-    by_rank = sorted(zip(map(str, wide.columns), map(float, ranks), strict=True), key=lambda item: item[1])
-    q = float(stats.studentized_range.ppf(1 - alpha, k, np.inf)) / np.sqrt(2)
-    p = float("nan")
-    if k > 2 and n > 1:
-        p = float(stats.friedmanchisquare(*values.T).pvalue)
-    return CriticalDifference(dict(by_rank), q * float(np.sqrt(k * (k + 1) / (6 * n))), p, n)
+    common = sorted(set.intersection(*(set(by_task) for by_task in values.values()))) if values else []
+    if len(values) < 2 or not common:
+        raise ValueError(f"mean ranks: {len(values)} rows and {len(common)} common tasks, needs two rows")
+    table = np.round([[values[row][task] for row in values] for task in common], 12)
+    ranks = stats.rankdata((-1 if higher else 1) * table, axis=1).mean(axis=0)
+    return dict(sorted(zip(values, map(float, ranks), strict=True), key=lambda item: item[1]))
 
 
 def performance_profile(values: Sequence[float] | Floats, thresholds: Sequence[float] | Floats) -> Floats:

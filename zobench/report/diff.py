@@ -129,7 +129,7 @@ def print_diff(diff: FolderDiff, console: Console | None = None) -> None:
     """The comparison as a table; names are printed as text, never as markup."""
     console = console or Console()
     out = Table(title=Text(f"{diff.board.title}: B minus A"), box=None, pad_edge=False, header_style="bold")
-    for heading in ("row", "change", "95 % interval", "adjusted p", "pairs", "verdict", ""):
+    for heading in ("row", "change", "95 % interval, uncorrected", "adjusted p", "pairs", "verdict", ""):
         out.add_column(heading, justify="right" if heading in ("change", "adjusted p", "pairs") else "left")
     styles = {"better": "green", "worse": "bold red", "not comparable": "yellow"}
     for c in diff.changes:

@@ -171,8 +171,6 @@ def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
     diverged = int((runs["status"] == "diverged").sum())
     if diverged:
         told.append(f"{_count(diverged, 'run')} diverged.")
-    if ranking.critical is not None and len(ranking.ranked) < 3:
-        told.append("With two rows the critical-difference diagram says no more than the pair's own test.")
     return told
 
 

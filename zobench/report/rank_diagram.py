@@ -1,42 +1,62 @@
-"""The critical-difference diagram: mean ranks on an axis, and bars that join rows not told apart."""
+"""The diagram of mean ranks over tasks: rows on an axis, and a bar for each letter of the ranking.
+
+The bars are the groups of the ranking's own tests (over seeds, corrected over all pairs), so that diagram and
+table cannot contradict each other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from zobench.metrics.ranking import CriticalDifference
 from zobench.report import svg
+from zobench.report.ranking import Ranking
 
-WIDTH, MARGIN, TOP, ROOM = 720, 210, 56, 22
+WIDTH, MARGIN, TOP, ROOM, STEP = 720, 210, 40, 22, 12
 FEWEST, MOST = 3, 30
 """Numbers of rows between which the diagram can be read."""
 
 
-def diagram(found: CriticalDifference | None) -> Markup:
-    """Rows on an axis of mean ranks; a bar joins rows closer than the critical difference.
-
-    Empty where there are too few or too many rows.
+def diagram(ranks: Mapping[str, float], groups: Sequence[Sequence[str]] = ()) -> Markup:
+    """Rows on an axis of their mean ranks; for every group of more than one row a bar with a dot at each of
+    its rows. Empty where there are too few or too many rows.
     """
-    if found is None or not FEWEST <= len(found.mean_ranks) <= MOST:
+    if not FEWEST <= len(ranks) <= MOST:
         return Markup("")
-    k = len(found.mean_ranks)
+    k = len(ranks)
     x = svg.Scale(1, k, MARGIN, WIDTH - MARGIN)
-    bars = _bars(list(found.mean_ranks.values()), found.difference)
-    first = TOP + 16 + 9 * len(bars)
-    parts = [*_axis(k, x), *_ruler(found.difference, x)]
-    for i, (a, b) in enumerate(bars):
-        parts.append(svg.line("cd-bar", x(a) - 4, x(b) + 4, TOP + 12 + 9 * i, TOP + 12 + 9 * i))
+    bars = [(letter(i), [ranks[r] for r in group if r in ranks]) for i, group in enumerate(groups)]
+    bars = [(name, at) for name, at in bars if len(at) > 1]
+    first = TOP + 16 + STEP * len(bars)
+    parts = _axis(k, x)
+    for i, (name, at) in enumerate(bars):
+        y = TOP + 12 + STEP * i
+        parts.append(svg.line("cd-bar", x(min(at)), x(max(at)), y, y))
+        parts += [svg.dot("cd-dot", x(rank), y, 3.4) for rank in at]
+        parts.append(svg.text("cd-tick", x(min(at)) - 9, y + 4, name, "end"))
     half = (k + 1) // 2
-    for i, (name, rank) in enumerate(found.mean_ranks.items()):
+    for i, (name, rank) in enumerate(ranks.items()):
         left = i < half
         y = first + ROOM * (i if left else k - 1 - i)
         said = Markup('{} <tspan class="cd-rank">{:.2f}</tspan>').format(svg.cut(name), rank)
         parts += _name(said, x(rank), y, left)
-    ranks = ", ".join(f"{name} {rank:.2f}" for name, rank in found.mean_ranks.items())
-    label = f"Mean ranks: {ranks}. Critical difference {found.difference:.2f}."
+    told = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items())
+    joined = "; ".join(f"{letter(i)}: {', '.join(g)}" for i, g in enumerate(groups) if len(g) > 1)
+    label = f"Mean ranks: {told}. Equivalent or undecided: {joined or 'no two rows'}."
     return svg.drawing("cd", label, WIDTH, first + ROOM * half + 12, parts)
+
+
+def letter(group: int) -> str:
+    """The letter that the table has for a group."""
+    return "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[group % 26]
+
+
+def reason(ranking: Ranking) -> str:
+    """Why there is no diagram; empty where there is one, or where nothing is ranked."""
+    rows = len(ranking.ranked)
+    if rows < FEWEST or ranking.mean_ranks:
+        return ""
+    return "With one task a mean rank over tasks is the rank above: there is no diagram of mean ranks."
 
 
 def _name(said: Markup, x: float, y: float, left: bool) -> list[Markup]:
@@ -53,20 +73,3 @@ def _axis(k: int, x: svg.Scale) -> list[Markup]:
     marks = [svg.line("cd-axis", x(r), x(r), TOP - 5, TOP) for r in ticks]
     names = [svg.text("cd-tick", x(r), TOP - 10, str(r), "middle") for r in ticks]
     return [svg.line("cd-axis", x(1), x(k), TOP, TOP), *marks, *names]
-
-
-def _ruler(difference: float, x: svg.Scale) -> list[Markup]:
-    """The length of the critical difference, drawn above the axis and clipped to its ends."""
-    end = x(1 + difference)
-    label = svg.text("cd-tick", end + 8, 18, f"CD = {difference:.2f}")
-    return [svg.line("cd-bar", x(1), end, 14, 14), label]
-
-
-def _bars(ranks: Sequence[float], difference: float) -> list[tuple[float, float]]:
-    """Maximal runs of sorted mean ranks that span less than the critical difference."""
-    bars: list[tuple[int, int]] = []
-    for i, start in enumerate(ranks):
-        j = max(m for m, r in enumerate(ranks) if r - start < difference and m >= i)
-        if j > i and not (bars and bars[-1][1] >= j):
-            bars.append((i, j))
-    return [(ranks[i], ranks[j]) for i, j in bars]

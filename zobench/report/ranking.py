@@ -60,7 +60,8 @@ class Standing:
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """A leaderboard's outcome. ``standings``: ranked rows best first, then baselines, then rows that are
-    apart. ``bounds``: between what a score lies, where that is known.
+    apart. ``mean_ranks``: over tasks, of the ranked rows, where there are several tasks. ``bounds``: between
+    what a score lies, where that is known.
     """
 
     board: Leaderboard
@@ -68,7 +69,7 @@ class Ranking:
     standings: tuple[Standing, ...]
     pairs: tuple[RowPair, ...] = ()
     tie_groups: tuple[tuple[str, ...], ...] = ()
-    critical: ranking.CriticalDifference | None = None
+    mean_ranks: Mapping[str, float] = field(default_factory=dict)
     values: Values = field(default_factory=dict)
     bounds: Bounds | None = None
 
@@ -121,11 +122,10 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     standings += [
         _standing(r, about[r], values, bounds, False, reasons=tuple(apart.get(r, ()))) for r in rest
     ]
-    critical = None
-    if len(order) > 1:
-        frame = usable[usable["row"].isin(order)].assign(task=lambda d: d["block"])
-        critical = ranking.critical_difference(frame[["row", "task", "seed", "value"]], higher=board.higher)
-    return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), critical, values, bounds)
+    means = {r: {b: float(v.mean()) for b, v in values[r].items()} for r in order}
+    several = len(order) > 1 and len(set.intersection(*(set(m) for m in means.values()))) > 1
+    ranked = ranking.mean_ranks(means, higher=board.higher) if several else {}
+    return Ranking(board, blocks, tuple(standings), pairs, tuple(map(tuple, ties)), ranked, values, bounds)
 
 
 def compare_all(

@@ -62,7 +62,7 @@ class UnlearningSection(Section):
 
 
 class RankingTable(Section):
-    """Every row with its score, rank and costs; the critical-difference diagram is its picture."""
+    """Every row with its score, rank and costs; the diagram of mean ranks is its picture."""
 
     name: ClassVar[str] = "ranking"
     title: ClassVar[str] = "Ranking"
@@ -74,12 +74,13 @@ class RankingTable(Section):
             "blocks": results.blocks,
             "ranking": results.rows,
             "attacks": not results.attacks.empty,
-            "critical": results.ranking.critical,
+            "mean_ranks": results.ranking.mean_ranks,
+            "no_ranks": rank_diagram.reason(results.ranking),
             "tie_groups": results.ranking.tie_groups,
         }
 
     def picture(self, values: SectionValues) -> Markup | str:
-        return rank_diagram.diagram(values["critical"])
+        return rank_diagram.diagram(values["mean_ranks"], values["tie_groups"])
 
 
 class Curves(Section):

@@ -1,7 +1,7 @@
 """Static drawings made at build time: the shapes that all of them consist of, and the whisker of the tables.
 
 A drawing needs no script, prints well and has a text alternative. Colours come from CSS classes. Names are
-escaped here. Line charts are in :mod:`zobench.report.lines`, the critical-difference diagram is in
+escaped here. Line charts are in :mod:`zobench.report.lines`, the diagram of mean ranks is in
 :mod:`zobench.report.rank_diagram`.
 """
 

@@ -31,8 +31,8 @@ def summary(
     leaderboard: str | Path | None = None,
     console: Console | None = None,
 ) -> None:
-    """Print rank, accuracy per task with its interval, mean, accuracy under each attack (minus its
-    null), forwards, seconds and status of every row. Names are printed as text, never as markup.
+    """Print rank, accuracy per task with its interval, mean, accuracy under each attack (with
+    its net loss), forwards, seconds and status of every row. Names are printed as text, never as markup.
     """
     show(analyse(folders, leaderboard), console)
 
@@ -62,7 +62,7 @@ def table(found: Analysis) -> Table:
     for heading in [*(names[b] for b in ranking.blocks[:MOST_TASKS]), "mean"]:
         out.add_column(_text(heading), justify="right")
     for condition in attacks:
-        out.add_column(_text(f"{condition} (− null)"), justify="right")
+        out.add_column(_text(f"{condition} (net loss)"), justify="right")
     for heading in ("forwards", "seconds", "status"):
         out.add_column(heading, justify="right")
     for s in ranking.standings[:MOST_ROWS]:
@@ -86,7 +86,7 @@ def table(found: Analysis) -> Table:
 def attack_table(found: Analysis) -> Table:
     """Attacks as lines, rows of the ranking as columns."""
     rows = [s.row for s in found.ranking.standings[:MOST_ROWS]]
-    out = Table(title=_text("attacked (− null)"), box=None, pad_edge=False, header_style="bold")
+    out = Table(title=_text("attacked (net loss)"), box=None, pad_edge=False, header_style="bold")
     out.add_column("attack", overflow="fold")
     for row in rows:
         out.add_column(_text(row), justify="right")
@@ -96,13 +96,14 @@ def attack_table(found: Analysis) -> Table:
 
 
 def attack_columns(found: Analysis) -> dict[str, dict[str, str]]:
-    """By attack and row: robust accuracy with its difference to the null's, in percent and points."""
+    """By attack and row: robust accuracy in percent, and its net loss in points: accuracy under the
+    budget-matched random baseline minus accuracy under the attack."""
     out: dict[str, dict[str, str]] = {}
     for a in found.attacks.to_dict("records"):
         if a["robust"] == a["robust"]:
             text = f"{100 * a['robust']:.1f}"
             if a["null"] == a["null"]:
-                text += f" ({100 * (a['robust'] - a['null']):+.1f})"
+                text += f" ({100 * (a['null'] - a['robust']):+.1f})".replace("-", "−")
             out.setdefault(str(a["condition"]), {})[str(a["row"])] = text
     return out
 

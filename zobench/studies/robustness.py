@@ -69,7 +69,7 @@ million parameters that learned generated text: nothing here is about large mode
 
 *Rule.* Differences are means over examples and seeds with their two-stage 95 % interval (seeds, then
 examples); p is of the t test over seeds that the interval belongs to. More accuracy is better.
-"Beyond the null": accuracy under the null (as many texts of as large meaning-preserving edits,
+"Net loss": accuracy under the null (as many texts of as large meaning-preserving edits,
 see [attacks.md](attacks.md)) minus accuracy under the attack, in points: what the attack's idea adds. The
 published preset `mscr` samples its answers, and its null is the same text asked again, without any edit.
 
@@ -126,7 +126,7 @@ def _attacks(s: RobustnessStudy) -> Iterator[str]:
     verdicts = judged(base, "beyond_null", base["task"].map(seeds))
     base = base.assign(p=[v.p for v in verdicts], word=[v.word for v in verdicts])
     yield "## What each attack does to the base model"
-    head = ["attack", "before", "after", "success", "null", "beyond the null", "p", "against the null"]
+    head = ["attack", "before", "after", "success", "null", "net loss", "p", "against the null"]
     head += ["queries", "similarity"]
     for task, part in base.groupby("task", sort=True):
         lines = [

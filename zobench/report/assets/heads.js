@@ -58,7 +58,7 @@ function headSentence(a, b) {
   const turned = found[0] !== a, sign = turned ? -1 : 1;
   const [, , d, lo, hi, p, adjusted, exact, effect, better, said, more] = found;
   const verdict = said === "better" || said === "worse" ? ((said === "better") !== turned ? `${A} is better than ${B}` : `${B} is better than ${A}`) : said === "equivalent" ? `${A} and ${B} are equivalent` : `Undecided between ${A} and ${B}`;
-  const ends = lo === null ? "" : ` (95 % interval ${shown(sign > 0 ? lo : -hi, true)} to ${shown(sign > 0 ? hi : -lo, true)})`;
+  const ends = lo === null ? "" : ` (uncorrected 95 % interval ${shown(sign > 0 ? lo : -hi, true)} to ${shown(sign > 0 ? hi : -lo, true)})`;
   const parts = [`difference ${shown(sign * d, true)}${ends}`];
   if (p !== null) parts.push(`p = ${p.toPrecision(2)}, after Holm ${adjusted.toPrecision(2)}`);
   const close = headDetail(a, b);
