@@ -3,13 +3,16 @@ included."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from zo_lab import (
     SEED,
+    H,
     Lab,
     M,
     N,
+    T,
     basis_seed,
     factor,
     flat,
@@ -21,6 +24,8 @@ from zo_lab import (
     step_seed,
     vector,
 )
+
+from zobench.zo import Objective
 
 STEPS = 7
 EVERY = 3
@@ -114,7 +119,7 @@ def test_tezo(name: str) -> None:
 def by_singular_values(matrix: torch.Tensor, way: str) -> torch.Tensor:
     """The same map as an odd function of singular values: the quintic applied five times, or 1."""
     u, s, v = torch.linalg.svd(matrix, full_matrices=False)
-    x = s / matrix.norm()
+    x = s / (matrix.norm() + 1e-7)
     for _ in range(5):
         x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
     return u @ (torch.ones_like(s) if way == "svd" else x).diag() @ v
@@ -145,14 +150,42 @@ def test_zo_muon(way: str, decay: float) -> None:
             (loss(theta + EPS * flat(p @ w, z)) - loss(theta)) / EPS for w, z in zip(inner, zs, strict=True)
         ]
         mean = sum(d * w for d, w in zip(deltas, inner, strict=True)) / n
-        matrix, _ = parts(theta)
+        matrix, vectors = parts(theta)
         step = flat(
             p @ by_singular_values(mean, way) + decay * matrix,
-            share * sum(d * z for d, z in zip(deltas, zs, strict=True)) / n,
+            share * (sum(d * z for d, z in zip(deltas, zs, strict=True)) / n + decay * vectors),
         )
         theta = theta - lr * step
         expected.append(theta)
     same(lab.run(STEPS), expected, 1e-8)
+
+
+def test_zo_muon_adds_1e7_to_the_norm() -> None:
+    """A loss so small that ||R|| is of the size of the guard: the authors' step shrinks with it."""
+    r, lr, scale, eps = 2, 0.3, 1e-7, 0.1
+    lab = Lab("zo-muon", lr=lr, epsilon=eps, n=1, rank=r, interval=EVERY, vector_scale=0.0)
+    lab.objective = Objective(lab.module, lambda module, batch: scale * loss(lab.theta))
+    lab.objective.set_batch(None, sequences=1, tokens=0)
+    theta, norms = lab.theta.numpy().copy(), []
+    curvature, target = H.numpy(), T.numpy()
+
+    def quadratic_loss(x: np.ndarray) -> float:
+        return float(0.5 * (curvature * (x - target) ** 2).sum())
+
+    for t in range(6):
+        lab.method.step(lab.objective)
+        p = frame("rows", (M, r), basis_seed(t // EVERY)).numpy()
+        w, z = factor("inner", (r, N), step_seed(t, 0)).numpy(), vector(step_seed(t, 0)).numpy()
+        ahead = theta + eps * np.concatenate([(p @ w).ravel(), z])
+        delta = scale * (quadratic_loss(ahead) - quadratic_loss(theta)) / eps
+        norms.append(np.linalg.norm(delta * w))
+        x = delta * w / (norms[-1] + 1e-7)
+        for _ in range(5):
+            gram = x @ x.T
+            x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+        theta[: M * N] -= lr * (p @ x).ravel()
+        assert np.allclose(lab.theta.numpy(), theta, rtol=0, atol=1e-7), f"step {t}"
+    assert min(norms) < 1e-6, "the guard must matter somewhere"
 
 
 def test_zo_muon_default_rate_of_vectors_is_the_authors() -> None:

@@ -36,6 +36,11 @@ Written by `python -m zobench.studies.conformance`; a test holds the page to the
   only a checkpoint.
 """
 
+DECAY = """Methods with a `weight_decay` parameter (0 by default): coupling, tensors that are spared, and
+what the authors' code does. Values of `decay_rule` (case counts): `mezo` spares names with `bias`,
+`layer_norm` or `layernorm`; `mezo-roberta` those with `bias` or `LayerNorm.weight`; `matrices` spares
+tensors of fewer than two dimensions; `all` spares none. The other methods have no decay."""
+
 TRAPS = (
     ("the direction that was measured is applied, refresh steps included", "measured-is-applied"),
     ("restore is exact, or drifts by rounding only", "learning-rate-zero, drift; test_perturb.py"),
@@ -108,6 +113,12 @@ def card_row(name: str) -> list[str]:
     return [f"`{name}`", card.source, *numbers, ", ".join(card.spaces), card.replay]
 
 
+def decays(names: list[str]) -> list[list[str]]:
+    """Rows (method, what its card says of decay) of the methods that have a rate of it."""
+    told = {name: lookup("methods", name).card.decay for name in names}
+    return [[f"`{name}`", decay] for name, decay in told.items() if decay]
+
+
 def page(found: dict[str, Any]) -> str:
     """The whole page from the kept results; a method without any is said to be without."""
     names = builtin()
@@ -115,6 +126,7 @@ def page(found: dict[str, Any]) -> str:
     for name in names:
         card = lookup("methods", name).card
         lines.append(f"- `{name}`, {card.title}: `{card.formula}`")
+    lines += ["", "## Weight decay", "", DECAY, "", *markdown.table(("method", "decay"), decays(names))]
     lines += ["", "## Conformance", "", *summary(found, names), ""]
     lines += markdown.table(("method", *CHECKS), matrix(found, names))
     lines += ["", "### What each check asks", ""]

@@ -41,6 +41,8 @@ class MethodCard:
         in_span: whether every step is a linear combination of the displacements measured in the same step
             (False with momentum, moments, signs of entries, gradients, projections).
         notes: choices made where the paper gives no detail; differences from the authors' code.
+        decay: for methods with weight decay: how it is coupled, which tensors decay, and what the authors'
+            code does; empty for methods without.
         needs: what the run must supply besides the step's minibatch (see ``zobench.zo.method_data``).
         revision: version of the arithmetic, from 1. It is raised whenever the same losses would give
             different weights. Above 1 it is part of a run's identity. CHANGELOG.md lists what each revision
@@ -58,6 +60,7 @@ class MethodCard:
     descent: bool = True
     in_span: bool = False
     notes: str = ""
+    decay: str = ""
     needs: tuple[Need, ...] = ()
     revision: int = 1
 

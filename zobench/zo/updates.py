@@ -26,12 +26,15 @@ from zobench.zo.source import LegacySource
 
 DECAY_RULES: dict[str, Callable[[str, int], bool]] = {
     "mezo": lambda name, ndim: not any(word in name for word in ("bias", "layer_norm", "layernorm")),
+    "mezo-roberta": lambda name, ndim: not any(word in name for word in ("bias", "LayerNorm.weight")),
     "all": lambda name, ndim: True,
     "matrices": lambda name, ndim: ndim >= 2,
 }
 """Tensors that weight decay applies to. ``mezo``: names without bias, layer_norm or layernorm (as in MeZO's
-large_models code); ``all``: every tensor (as in its medium_models code); ``matrices``: tensors of two or more
-dimensions."""
+large_models code); ``all``: every tensor (as in the direct update of its medium_models code);
+``mezo-roberta``: names without bias or LayerNorm.weight (as in the torch optimizers of medium_models, which
+MeZO-Adam uses); ``matrices``: tensors of two or more dimensions. Case counts: ``mezo`` does not match
+RoBERTa's ``LayerNorm``."""
 
 
 DecayRule = Annotated[str, OneOf(tuple(DECAY_RULES))]
@@ -79,12 +82,16 @@ class Update(ABC):
             # Not even ``editing`` is entered: it would round half-precision weights and advance its state.
             if lr == 0.0:
                 continue
-            rate = self.decay.of(name, engine.space.tensors[name].dim())
+            rate = self.rate_of(name, engine.space.tensors[name].dim())
             with engine.editing(name) as theta:
                 # Decay first: it must multiply the old weights, without the step.
                 if rate:
                     theta.mul_(1.0 - lr * rate)
                 add_scaled_(theta, step, -lr)
+
+    def rate_of(self, name: str, ndim: int) -> float:
+        """Decay rate of this tensor, relative to the learning rate."""
+        return self.decay.of(name, ndim)
 
     @abstractmethod
     def step_for(self, name: str, gradient: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ class AdamwConfig(Parameters):
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
         weight_decay: decoupled decay rate.
-        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+        decay_rule: tensors that decay: ``matrices``, ``all``, ``mezo``, ``mezo-roberta``.
     """
 
     lr: Rate = 1e-5
@@ -52,7 +52,7 @@ class SgdConfig(Parameters):
         lr: step size eta.
         momentum: mu; 0 for plain SGD.
         weight_decay: decoupled decay rate.
-        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+        decay_rule: tensors that decay: ``matrices``, ``all``, ``mezo``, ``mezo-roberta``.
     """
 
     lr: Rate = 1e-3
@@ -114,6 +114,8 @@ class Adamw(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="Moments in float32. Forward plus backward counts as 3 forwards.",
+        decay="Decoupled, as in the paper. By default on matrices only, as common trainers do; "
+        "torch.optim.AdamW decays every tensor (rule all).",
         revision=2,
     )
 
@@ -138,6 +140,8 @@ class FirstOrderSgd(FirstOrder):
         order="first",
         replay="checkpoint",
         notes="Forward plus backward counts as 3 forwards.",
+        decay="Decoupled (SGDW, arXiv 1711.05101), by default on matrices only; torch.optim.SGD adds wd "
+        "theta to the gradient, which is the same at mu = 0.",
         revision=2,
     )
 

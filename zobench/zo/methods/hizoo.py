@@ -33,7 +33,8 @@ class HizooConfig(Parameters):
         epsilon: smoothing radius eps.
         alpha: share of a new curvature sample in H; above 0.
         weight_decay: coupled decay rate wd.
-        decay_rule: tensors that decay: ``all``, as published; ``mezo``, ``matrices``.
+        decay_rule: tensors that decay: ``all``, as published; ``mezo``, ``mezo-roberta``,
+            ``matrices``.
     """
 
     lr: Rate = 1e-6
@@ -56,9 +57,11 @@ class Hizoo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         notes="H is kept as its excess over 1 in float32: the authors keep it in the weights' dtype, where "
-        "float16 rounds nearly all increments at alpha = 1e-8 away, and their script's default alpha of 0 "
-        "never changes it (refused here). No fourth forward. A refused step leaves H as it was. Decay "
-        "spares no tensor, as in their code (Yanjun-Zhao/HiZOO@4f99055, read 2026-11-29).",
+        "float16 rounds nearly all increments at alpha = 1e-8 away, and their script's default alpha "
+        "of 0 never changes it (refused here). No fourth forward. A refused step leaves H as it was. "
+        "By their code (Yanjun-Zhao/HiZOO@4f99055, read 2026-11-29).",
+        decay="Coupled, theta <- theta - eta (c z / sqrt(H) + wd theta), on every tensor, as in the authors' "
+        "code.",
         revision=2,
     )
 
@@ -113,7 +116,7 @@ class HizooL(Hizoo):
         order="zeroth",
         replay="scalars",
         notes="The factorization is Adafactor's (running means of rows and columns): the authors' exact form "
-        "was not read. Decay spares no tensor (the same source as HiZOO's). State is 4 (m + n) bytes per "
-        "matrix; 4 per entry are declared, the case of vectors.",
+        "was not read. State is 4 (m + n) bytes per matrix; 4 per entry are declared, the case of vectors.",
+        decay="As HiZOO's.",
         revision=2,
     )

@@ -28,7 +28,8 @@ class MezoConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step.
         weight_decay: coupled decay rate wd.
-        decay_rule: tensors that decay: ``mezo`` (no bias or layer norm), ``all``, ``matrices``.
+        decay_rule: tensors that decay: ``mezo`` (no bias or layer norm), ``mezo-roberta``, ``all``,
+            ``matrices``.
     """
 
     lr: Rate = 1e-6
@@ -55,6 +56,9 @@ class Mezo(ZerothOrder):
         "that, and "
         "Engine(noise='legacy') its draws. The logged loss is the mean of the queried ones, not "
         "L(theta+eps z).",
+        decay="Coupled, theta <- theta - eta (g z + wd theta). large_models spares names with bias, "
+        "layer_norm or layernorm (rule mezo, the default); medium_models decays every tensor (rule "
+        "all). Published runs use 0, RoBERTa with LoRA 0.1.",
     )
 
     @classmethod

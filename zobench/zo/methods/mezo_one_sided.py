@@ -30,6 +30,7 @@ class MezoOneSided(ZerothOrder):
         in_span=True,
         unbiased=False,
         notes="Biased by O(eps): E[c z] = grad L + (eps/2) E[(z' H z) z] + ..., zero for quadratics.",
+        decay="MeZO's, with its rules. ZO-Bench steps torch SGD without weight decay: 0 is its value.",
     )
 
     @classmethod

@@ -31,7 +31,7 @@ class SubspaceMezoConfig(Parameters):
         rank: r, clipped to the rows of each matrix.
         interval: steps for which P is kept fixed.
         vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
-        weight_decay: coupled decay rate of matrices.
+        weight_decay: coupled decay rate wd; biases and layer norms do not decay (rule ``mezo``).
     """
 
     lr: Rate = 1e-2
@@ -53,9 +53,12 @@ class SubspaceMezo(ZerothOrder):
         formula="W <- W - eta [(L(W+eps P Z) - L(W-eps P Z)) / (2 eps)] P Z",
         order="zeroth",
         replay="scalars",
-        notes="Vectors take vector_scale * eta (see zo-muon), so a step leaves the measured span where both "
-        "kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
-        revision=2,
+        notes="By the authors' code (OPTML-Group/ZO-Muon@166a8f3, its option sgd, read 2026-11-29). Vectors "
+        "take vector_scale * eta (see zo-muon), so a step leaves the measured span where both kinds "
+        "are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
+        decay="As zo-muon: coupled; spares names with bias, layer_norm or layernorm; vectors with step size "
+        "eta vector_scale.",
+        revision=3,
     )
 
     @classmethod
@@ -68,7 +71,7 @@ class SubspaceMezo(ZerothOrder):
 
     def make_update(self) -> Orthogonalized:
         c = self.config
-        return Orthogonalized(lambda inner: inner, c.vector_scale, Decay(c.weight_decay, "matrices"))
+        return Orthogonalized(lambda inner: inner, c.vector_scale, Decay(c.weight_decay, "mezo"))
 
     def measure(self, objective: Objective) -> Estimate:
         return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())

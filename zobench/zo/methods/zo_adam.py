@@ -31,7 +31,7 @@ class ZoAdamConfig(Parameters):
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
         weight_decay: decoupled decay rate.
-        decay_rule: tensors that decay: ``mezo``, ``all``, ``matrices``.
+        decay_rule: tensors that decay: ``mezo``, ``mezo-roberta``, ``all``, ``matrices``.
     """
 
     lr: Rate = 1e-5
@@ -56,8 +56,12 @@ class ZoAdam(ZerothOrder):
         order="zeroth",
         replay="scalars",
         unbiased=True,
-        notes="unbiased speaks of the estimate; the update is Adam's. ZO-Bench steps torch Adam once per "
-        "tensor.",
+        notes="unbiased refers to the estimate; the update is Adam's. ZO-Bench steps torch Adam once per "
+        "tensor, with torch's betas and delta.",
+        decay="Decoupled (AdamW), theta <- (1 - eta wd) theta - eta m_hat / (sqrt(v_hat) + delta). MeZO- "
+        "Adam runs AdamW and spares names with bias or LayerNorm.weight (rule mezo-roberta; the "
+        "default rule mezo spares layer_norm and layernorm instead of the latter). Its published rate "
+        "is 0. ZO-Bench's Adam has no decay.",
         revision=2,
     )
 

@@ -4,11 +4,12 @@ W in R^(m x n): u_i = P Z_i, P (m x r) Haar-orthonormal, redrawn every ``interva
 Z_i (r x n) ~ N(0, 1)
 delta_i = (L(theta + eps u_i) - L(theta)) / eps, i = 1..n
 R = (1/n) sum_i delta_i Z_i,  O = orthogonalize(R),  W <- W - eta (P O + wd W)
-vectors: u_i ~ N(0, I),  theta <- theta - eta vector_scale (1/n) sum_i delta_i z_i
+vectors: u_i ~ N(0, I),  theta <- theta - eta vector_scale ((1/n) sum_i delta_i z_i + wd theta)
 
-orthogonalize: Newton-Schulz (R / ||R||_F, five times X <- a X + (b A + c A^2) X with A = X X^T, (a, b, c) =
-(3.4445, -4.7750, 2.0315), transposed where tall), which brings singular values near 1, or the exact polar
-factor by SVD. n + 1 forwards a step.
+orthogonalize is the exact polar factor by SVD, or Newton-Schulz: X_0 = R / (||R||_F + 1e-7), transposed if
+tall, then five times X <- a X + (b A + c A^2) X with A = X X^T, (a, b, c) = (3.4445, -4.7750, 2.0315), which
+brings the singular values near 1. The 1e-7 shrinks the step only where ||R||_F is not large against it.
+n + 1 forwards a step.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from zobench.zo.parameters import Count, OneOf, Parameters, Positive, Rate
 from zobench.zo.updates import Decay
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+GUARD = 1e-7
+"""Added to ||R||_F before the first iteration, as in the authors' code."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ZoMuonConfig(Parameters):
         interval: steps for which P is kept fixed.
         orthogonalize: ``newton-schulz`` or ``svd``.
         vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
-        weight_decay: coupled decay rate wd of matrices.
+        weight_decay: coupled decay rate wd; biases and layer norms do not decay (rule ``mezo``).
     """
 
     lr: Rate = 1e-2
@@ -56,13 +59,14 @@ class ZoMuonConfig(Parameters):
     weight_decay: Rate = 0.0
 
 
-def newton_schulz(matrix: torch.Tensor) -> torch.Tensor:
-    """Five quintic iterations towards the polar factor, in float64; zero stays zero."""
+def newton_schulz(matrix: torch.Tensor, guard: float = 0.0) -> torch.Tensor:
+    """Five quintic iterations from ``matrix`` / (Frobenius norm + ``guard``) towards the polar factor, in
+    float64. A zero matrix is returned as it is."""
     norm = float(matrix.norm())
     if norm == 0.0:
         return matrix.double()
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).double() / norm
+    x = (matrix.T if tall else matrix).double() / (norm + guard)
     a, b, c = NEWTON_SCHULZ
     for _ in range(5):
         gram = x @ x.T
@@ -79,7 +83,7 @@ def polar(matrix: torch.Tensor) -> torch.Tensor:
 
 
 ORTHOGONALIZERS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "newton-schulz": newton_schulz,
+    "newton-schulz": lambda matrix: newton_schulz(matrix, GUARD),
     "svd": polar,
 }
 
@@ -102,7 +106,8 @@ def lifted(direction: Projected, inner: torch.Tensor, name: str) -> torch.Tensor
 
 
 class Orthogonalized(FactoredUpdate[Projected]):
-    """W <- W - eta (P orthogonalize(R) + wd W); vectors: SGD with eta vector_scale."""
+    """W <- W - eta (P orthogonalize(R) + wd W); vectors: SGD with step size eta vector_scale, which applies
+    to their decay too."""
 
     family = Projected
 
@@ -117,6 +122,9 @@ class Orthogonalized(FactoredUpdate[Projected]):
             return dense(direction, estimate, name).mul_(self.vector_scale)
         return lifted(direction, self.orthogonalize(reduced(direction, estimate, name)), name)
 
+    def rate_of(self, name: str, ndim: int) -> float:
+        return super().rate_of(name, ndim) * (1.0 if ndim >= 2 else self.vector_scale)
+
 
 class ZoMuon(ZerothOrder):
     """Muon on a subspace estimate."""
@@ -129,11 +137,16 @@ class ZoMuon(ZerothOrder):
         formula="W <- W - eta P orthogonalize(mean_i [(L(theta+eps P Z_i) - L(theta)) / eps] Z_i)",
         order="zeroth",
         replay="scalars",
-        notes="The authors' code redraws P inside every probe of a refresh step from that probe's seed and "
-        "applies the last; here P is drawn once per interval from a seed of its own. It fixes 1e-7 for "
-        "vectors whatever eta is; here that is vector_scale * eta, so that eta = 0 moves nothing. Z_i are "
-        "redrawn from seeds, not stored.",
-        revision=2,
+        notes="By the authors' code (OPTML-Group/ZO-Muon@166a8f3, llm/LowDimTrainer.py, read 2026-11-29), "
+        "with these differences. It redraws P inside every probe of a refresh step from that probe's "
+        "seed and applies the last; here P is drawn once per interval from a seed of its own. Its "
+        "step size of vectors is 1e-7 whatever eta is; here it is vector_scale * eta, so that eta = 0 "
+        "moves nothing. It runs Newton-Schulz in the dtype of the weights, here in float64. It stores "
+        "Z_i, here they are redrawn from seeds.",
+        decay="Coupled, W <- W - eta (P O + wd W); vectors with step size eta vector_scale. Spares names "
+        "with bias, layer_norm or layernorm, as the authors' code does for matrices and vectors "
+        "alike.",
+        revision=3,
     )
 
     @classmethod
@@ -146,7 +159,7 @@ class ZoMuon(ZerothOrder):
 
     def make_update(self) -> Orthogonalized:
         c = self.config
-        decay = Decay(c.weight_decay, "matrices")
+        decay = Decay(c.weight_decay, "mezo")
         return Orthogonalized(ORTHOGONALIZERS[c.orthogonalize], c.vector_scale, decay)
 
     def measure(self, objective: Objective) -> Estimate:
