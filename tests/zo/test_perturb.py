@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from zobench.plugins import lookup
 from zobench.zo import BudgetExhausted, Engine, Objective, build_space, noise
 from zobench.zo.conformance.problems import transformer
 from zobench.zo.directions import Blocks
@@ -273,13 +274,15 @@ def test_streamed_displaces_a_part_of_the_tensors_and_watches_each_at_its_first_
 def test_what_stands_in_for_a_weight_asks_for_a_gradient_as_it_does(mode: str) -> None:
     """torch chooses the product by that: other bits and, in bfloat16, a hundred times the time elsewhere."""
     torch.manual_seed(0)
-    hidden, module = torch.randn(8, 32, 64)[:, -1:], nn.Linear(64, 300, bias=False)
-    seen: list[bool] = []
+    hidden, module = torch.randn(8, 32, 64)[:, -1:], nn.Linear(64, 2000, bias=False)
+    seen: list[tuple[bool, bool]] = []
 
     def loss(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
         return module(x).square().mean()
 
-    module.register_forward_hook(lambda m, args, out: seen.append(m.weight.requires_grad))
+    module.register_forward_hook(
+        lambda m, args, out: seen.append((m.weight.requires_grad, m.weight.is_inference()))
+    )
     objective = Objective(module, loss, inference=True)
     objective.set_batch(hidden, sequences=8, tokens=8)
     space = build_space("full", {}, module)
@@ -290,5 +293,38 @@ def test_what_stands_in_for_a_weight_asks_for_a_gradient_as_it_does(mode: str) -
             bound = Engine(mode=chosen).bind(space, 0)
             losses.append(bound.loss(objective, Along(bound.gaussian(), 4, 1e-2)))
         assert losses[0] == losses[1]
-        assert seen == [asks, asks]
+        assert seen == [(asks, False), (asks, False)]
         seen.clear()
+
+
+class Lookup(nn.Module):
+    """An embedding of many rows, tied to its head."""
+
+    def __init__(self, dtype: torch.dtype, padding: int | None) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(97, 8, padding_idx=padding, dtype=dtype)
+        self.head = nn.Linear(8, 97, bias=False, dtype=dtype)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.tanh(self.embedding(ids)))
+
+
+@pytest.mark.parametrize("name", ["mezo", "fzoo", "lozo", "lezo", "zo-sgd-sign", "subzero"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_only_the_rows_that_are_read_are_made_of_an_embedding(dtype: torch.dtype, name: str) -> None:
+    cls, runs = lookup("methods", name), []
+    for mode, padding in (("snapshot", None), ("streamed", None), ("streamed", 1), ("streamed", 90)):
+        torch.manual_seed(0)
+        module = Lookup(dtype, padding)
+        with torch.no_grad():
+            module.embedding.weight.copy_(torch.linspace(-1, 1, 97 * 8).reshape(97, 8))
+        space = build_space("full", {}, module)
+        method = cls(cls.Config(lr=1e-3), space, seed=3, engine=Engine(mode=mode))
+        objective = Objective(module, lambda m, ids: m(ids).float().square().mean(), inference=True)
+        objective.set_batch(torch.tensor([[3, 50, 3], [96, 0, 1]]), sequences=2, tokens=6)
+        records = [method.step(objective) for _ in range(2)]
+        runs.append((records, space.digest(), method.engine.source.swept))
+    assert runs[0][:2] == runs[1][:2] == runs[2][:2] == runs[3][:2]
+    if name in ("mezo", "fzoo") and dtype != torch.float64:
+        assert runs[1][2] < runs[3][2], "a padding row beyond the rows that are read takes the whole table"

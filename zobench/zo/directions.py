@@ -62,6 +62,13 @@ class Direction(ABC):
             tensor.copy_(base[name])
         self.add_many_(out, seed, scale)
 
+    def add_rows_(self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float) -> bool:
+        """``tensor += scale * u(seed)[name][rows]`` for a matrix, bits as ``add_``; False: not done, the
+        whole tensor is needed."""
+        if self.kind is None:
+            return False
+        return self.source.add_rows_(tensor, name, rows, seed, scale, self.kind)
+
     def touches(self, name: str, seed: int) -> bool:
         """False if u(seed) is zero on this tensor: the tensor is then neither copied nor written."""
         return True

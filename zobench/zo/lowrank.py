@@ -122,6 +122,16 @@ class LowRank(Direction):
             if name not in vectors:
                 self.add_(tensor, name, seed, scale)
 
+    def add_rows_(self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float) -> bool:
+        if not self.is_matrix(name):
+            return self._vector.add_rows_(tensor, name, rows, seed, scale)
+        a, b = self.factors(name, seed)
+        if (a.shape[0], b.shape[0]) != tuple(self.space.shape(name)):
+            return False
+        self.source.drawn += tensor.numel()
+        add_product_(tensor, a[rows], b, scale * self.gain(name))
+        return True
+
     def gaussian(self, label: str, shape: tuple[int, ...], seed: int, name: str) -> torch.Tensor:
         """N(0, 1) noise that belongs to ``name`` and ``label``, on its grid."""
         device = self.space.tensors[name].device

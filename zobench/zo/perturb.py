@@ -103,18 +103,12 @@ class Perturbation:
         """Inside the block, the module computes with the displaced weights."""
         yield
 
-    def values(self, name: str, point: Iterable[Shift]) -> torch.Tensor:
+    def values(self, name: str, point: Point) -> torch.Tensor:
         """The displaced tuned values of one tensor, as a new tensor. Each shift is added with one
         rounding."""
-        entries = self.space.entries(name).detach()
-        # Contiguous, because directions write through flat views and noise kernels copy any other layout.
-        out = entries.clone(memory_format=torch.contiguous_format)
-        for shift in point:
-            if shift.touches(name):
-                shift.add_(out, name)
-        return out
+        return self.values_of([name], [shift for shift in point if shift.touches(name)])[name]
 
-    def values_of(self, names: Iterable[str], point: Iterable[Shift]) -> dict[str, torch.Tensor]:
+    def values_of(self, names: Iterable[str], point: Point) -> dict[str, torch.Tensor]:
         """``values`` of several tensors, with identical bits. Each shift is added to all tensors together."""
         base = {name: self.space.entries(name).detach() for name in names}
         out = {name: self.buffer(name, entries) for name, entries in base.items()}

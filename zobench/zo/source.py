@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -83,6 +83,13 @@ class NoiseSource(ABC):
                 tensor.copy_(base[name])
         self.add_many_(out, seed, scale, kind)
 
+    def add_rows_(
+        self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
+    ) -> bool:
+        """``tensor += scale * u(seed)[name][rows]`` in place, bits as ``add_``; False: not done, the whole is
+        needed."""
+        return False
+
     def descend_many_(
         self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
     ) -> dict[str, int]:
@@ -146,6 +153,21 @@ class CounterSource(NoiseSource):
                 self._add_whole(tensor, name, seed, scale, kind)
             else:
                 self._add_masked(tensor, name, seed, scale, kind)
+
+    def add_rows_(
+        self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
+    ) -> bool:
+        factor, parts = noise.to_float32(scale), list(tensor.unbind())
+        if self.space.indices(name) is not None or not self._sweepable(tensor):
+            return False
+        self.drawn, self.generated = self.drawn + tensor.numel(), self.generated + tensor.numel()
+        self.swept += tensor.numel()
+        if factor != 0.0:
+            keys, offsets = [self.keys[name]] * len(parts), (rows * tensor.shape[1]).tolist()
+            given: dict[str, Any] = {"seed": seed, "keys": keys, "kind": kind, "offsets": offsets}
+            nothing = [None] * len(parts), [noise.fused_sweeps().ANEW] * len(parts)
+            noise.fused_sweeps().displace(parts, parts, factor, **given, kept=nothing[0], how=nothing[1])
+        return True
 
     def descend_many_(
         self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind

@@ -2,7 +2,7 @@
 
 Mode ``streamed`` is bit-identical to mode ``snapshot`` but needs extra memory for one module only: a module's
 perturbed weights are created when its forward starts and released when it ends. The base weights are never
-written.
+written. Of an embedding, only the rows that the minibatch reads are created.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from zobench.zo.objective import Objective
-from zobench.zo.perturb import Perturbation, Point
+from zobench.zo.perturb import Along, Perturbation, Point
 from zobench.zo.space.base import ParameterSpace
+
+REUSED_FROM = 1 << 16
+"""Bytes from which the memory of a displaced weight is used again."""
 
 
 class _Watch(TorchFunctionMode):
@@ -64,6 +67,10 @@ class Streamed(Perturbation):
             if owned:
                 self._owned.append((module, owned))
         self._checked: set[str] = set()
+        self._spare: list[torch.Tensor] = []
+        self._lent: dict[int, list[torch.Tensor]] = {}
+        self._taken: list[torch.Tensor] | None = None
+        self._places: dict[int, torch.Tensor] = {}
 
     def loss(self, objective: Objective, point: Point) -> float:
         if objective.recorded:
@@ -112,14 +119,18 @@ class Streamed(Perturbation):
         def enter(module: nn.Module, args: Any) -> None:
             # A module that calls itself is displaced already: saving again would save perturbed weights.
             if id(module) in own:
-                return
-            moved = self.replaced(module, local, point, args)
+                return None
+            # Tensors made in inference mode never count as asking for a gradient: see ``standing``.
+            with torch.inference_mode(False), torch.no_grad(), self._lending(module):
+                moved = self.replaced(module, local, point, args)
             own[id(module)] = {k: module._parameters[k] for k in local}
             # Written to the dict directly: assigning an attribute accepts ``nn.Parameter`` objects only.
             module._parameters.update(moved)  # type: ignore[arg-type]
+            return self.arguments(module, args)
 
         def leave(module: nn.Module, args: Any, output: Any) -> Any:
             module._parameters.update(own.pop(id(module), {}))
+            self._spare += self._lent.pop(id(module), [])
             return self.answered(module, args, output)
 
         return enter, leave
@@ -129,9 +140,69 @@ class Streamed(Perturbation):
     ) -> dict[str, torch.Tensor]:
         """The tensors that replace the module's parameters during its forward, by the module's own names.
         ``local`` maps these names to names of the space; ``args`` are the module's inputs."""
-        return {
-            k: self.standing(module, k, self.space.whole(n, self.values(n, point))) for k, n in local.items()
-        }
+        made = self._rows(module, local, point, args)
+        if made is None:
+            made = {k: self.space.whole(n, self.values(n, point)) for k, n in local.items()}
+        return {k: self.standing(module, k, values) for k, values in made.items()}
+
+    def _rows(
+        self, module: nn.Module, local: dict[str, str], point: Point, args: Any
+    ) -> dict[str, torch.Tensor] | None:
+        """The displaced rows of an embedding that its input asks for, to be addressed by ``arguments``; or
+        ``None``: another kind of module, or most rows are asked for."""
+        if type(module).forward is not nn.Embedding.forward or len(args) != 1 or set(local) != {"weight"}:
+            return None
+        assert isinstance(module, nn.Embedding)
+        rows, places = torch.unique(args[0], return_inverse=True)
+        padding = -1 if module.padding_idx is None else module.padding_idx
+        few = padding < rows.numel() <= module.num_embeddings // 2
+        if not few or module.max_norm is not None or self.space.indices(local["weight"]) is not None:
+            return None
+        values = self.space.entries(local["weight"]).detach()[rows]
+        if not all(self.add_rows(values, local["weight"], rows, shift) for shift in point):
+            return None
+        self._places[id(module)] = places
+        return {"weight": values}
+
+    def add_rows(self, values: torch.Tensor, name: str, rows: torch.Tensor, shift: Any) -> bool:
+        """``values`` += these rows of the shift's displacement; False where it can only give the whole."""
+        if not shift.touches(name):
+            return True
+        return isinstance(shift, Along) and shift.direction.add_rows_(
+            values, name, rows, shift.seed, shift.scale
+        )
+
+    def arguments(self, module: nn.Module, args: Any) -> Any:
+        """What the module is called with in place of ``args``; ``None``: them."""
+        places = self._places.pop(id(module), None)
+        return None if places is None else (places,)
+
+    @contextmanager
+    def _lending(self, module: nn.Module) -> Iterator[None]:
+        """Buffers taken inside the block are the module's until its forward ends, and are then used again:
+        allocating memory anew costs several times as much as filling it. Only for layers of torch's own,
+        whose output never is a view of their weight."""
+        own = type(module).forward in (nn.Linear.forward, nn.Embedding.forward)
+        self._taken = [] if own else None
+        yield
+        if self._taken:
+            self._lent[id(module)] = self._taken
+        self._taken = None
+
+    def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
+        size = like.numel() * like.element_size()
+        if self._taken is None or like.device.type != "cpu" or size < REUSED_FROM:
+            return super().buffer(name, like)
+        fits = [memory for memory in self._spare if memory.numel() >= size]
+        memory = min(fits, key=torch.numel) if fits else self._memory(size)
+        self._spare = [other for other in self._spare if other is not memory]
+        self._taken.append(memory)
+        return memory[:size].view(like.dtype).view(like.shape)
+
+    def _memory(self, size: int) -> torch.Tensor:
+        # A buffer that turns out too small for the largest layer is given up for one that holds it.
+        self._spare.clear()
+        return torch.empty(size, dtype=torch.uint8)
 
     def standing(self, module: nn.Module, own: str, values: torch.Tensor) -> torch.Tensor:
         """``values`` with the ``requires_grad`` of the module's parameter ``own``, which they replace."""
@@ -140,7 +211,7 @@ class Streamed(Perturbation):
         # last bits and takes a hundred times as long in bfloat16 on a CPU.
         parameter = module._parameters[own]
         assert parameter is not None
-        return values.requires_grad_(parameter.requires_grad)
+        return nn.Parameter(values, requires_grad=parameter.requires_grad)
 
     def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
         """The value returned in place of ``output``; ``None`` keeps ``output``. ``output`` is ``None`` if the

@@ -126,7 +126,7 @@ def axpy_(
     if kernels is not None:
         kernels.axpy_(flat, factor, offset, seed=seed, key=key, kind=kind)
     elif tensor.dtype == torch.bfloat16 and flat.numel() and backend_for(tensor) == "numba":
-        stream: dict[str, Any] = {"seed": seed, "keys": [key], "kind": kind, "offset": offset}
+        stream: dict[str, Any] = {"seed": seed, "keys": [key], "kind": kind, "offsets": [offset]}
         fused_sweeps().displace([flat], [flat], factor, **stream, kept=[None], how=[0])
     else:
         for part, noise in _chunks(flat, offset, seed=seed, key=key, kind=kind):

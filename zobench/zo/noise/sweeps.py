@@ -223,17 +223,19 @@ def displace(
     kind: str,
     kept: Sequence[torch.Tensor | None],
     how: Sequence[int],
-    offset: int = 0,
+    offsets: Sequence[int] | None = None,
 ) -> None:
     """out = base + scale u on tensors of one dtype; ``out`` may be ``base``. ``scale`` is a float32.
 
     ``kept`` holds float32 tensors of the same sizes where ``how`` is not ``ANEW``; the tensors begin at
-    element ``offset`` of their streams.
+    elements ``offsets`` of their streams, 0 if there are none.
     """
     pieces = Pieces([t.numel() for t in outs])
     o, b, k = pieces.addresses(outs), pieces.addresses(bases), pieces.addresses(kept)
     ways, named = np.array(how, np.int64)[pieces.owner], np.array(keys, np.uint64)[pieces.owner]
-    starts, half = (pieces.starts + offset).astype(np.uint64), outs[0].dtype == torch.bfloat16
+    starts, half = pieces.starts.astype(np.uint64), outs[0].dtype == torch.bfloat16
+    if offsets is not None:
+        starts += np.array(offsets, np.uint64)[pieces.owner]
 
     def work(part: slice) -> int:
         code, stream, *rest = _common(seed, 0, kind)
