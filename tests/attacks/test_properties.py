@@ -161,7 +161,7 @@ def test_draws_follow_the_seed_and_the_example_id(name):
 @pytest.mark.parametrize("make", all_cases())
 def test_budgets_that_leave_nothing_are_refused(make):
     attack = make()
-    with pytest.raises(ValueError, match="leaves none for the text"):
+    with pytest.raises(ValueError, match="is too small for the clean text"):
         run(
             attack,
             [example("e", "a text", label=0)],

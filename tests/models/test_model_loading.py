@@ -129,7 +129,7 @@ def test_a_truncated_weight_file_is_an_error(tiny_folder: Folder, tmp_path: Path
 
 
 def test_weights_that_do_not_fit_the_architecture_are_an_error_not_random(tiny_folder: Folder) -> None:
-    with pytest.raises(ValueError, match="lack or misfit weights"):
+    with pytest.raises(ValueError, match="files lack weights"):
         load(ModelRef(name=str(tiny_folder("bert-encoder")), architecture="masked"))
 
 
@@ -187,5 +187,5 @@ def test_rows_are_cut_where_the_suite_says(tiny_folder: Folder) -> None:
     folder = str(tiny_folder("gpt2"))
     assert load(ModelRef(name=folder, max_length=8)).max_length == 8
     longest = load(ModelRef(name=folder)).max_length
-    with pytest.raises(ValueError, match=f"takes {longest} tokens, max_length asks for {longest + 1}"):
+    with pytest.raises(ValueError, match=f"takes at most {longest} tokens, but max_length is {longest + 1}"):
         load(ModelRef(name=folder, max_length=longest + 1))

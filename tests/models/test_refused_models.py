@@ -50,7 +50,7 @@ def test_an_adapter_is_no_model_and_none_is_applied_in_silence(llama: Path, tmp_
     alone = tmp_path / "adapter"
     alone.mkdir()
     (alone / "adapter_config.json").write_text("{}")
-    assert "an adapter and no model" in _refused(ModelRef(name=str(alone)))
+    assert "an adapter but no model" in _refused(ModelRef(name=str(alone)))
 
 
 def test_no_tokenizer(llama: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_tokenizer_larger_than_the_embedding(llama: Path) -> None:
     rows = len(tokenizer)
     tokenizer.add_tokens(["<one-more>"])
     tokenizer.save_pretrained(llama)
-    assert f"token ids up to {rows}, its embedding has {rows} rows" in _refused(ModelRef(name=str(llama)))
+    assert f"token ids up to {rows}, but its embedding has {rows} rows" in _refused(ModelRef(name=str(llama)))
 
 
 @pytest.mark.parametrize("architecture", ["auto", "causal", "encoder"])
@@ -97,7 +97,7 @@ def test_weights_that_are_not_finite(llama: Path) -> None:
         module.model.layers[1].mlp.up_proj.weight[3, 2] = torch.nan
     module.save_pretrained(llama)
     with pytest.raises(
-        ValueError, match=r"layers\.1\.mlp\.up_proj\.weight' holds values that are not finite"
+        ValueError, match=r"layers\.1\.mlp\.up_proj\.weight' contains values that are not finite"
     ):
         load(ModelRef(name=str(llama)))
 
@@ -115,7 +115,9 @@ def test_attention_is_what_the_model_has(bloom: Path, llama: Path) -> None:
     assert with_attention(ModelRef(name=str(llama))).attention == "sdpa"
     assert with_attention(ModelRef(name=str(llama), attention="eager")).attention == "eager"
     assert load(ModelRef(name=str(bloom))).module.config._attn_implementation == "eager"  # type: ignore[union-attr]
-    assert "BloomForCausalLM has no attention 'sdpa'" in _refused(ModelRef(name=str(bloom), attention="sdpa"))
+    assert "BloomForCausalLM does not support attention 'sdpa'" in _refused(
+        ModelRef(name=str(bloom), attention="sdpa")
+    )
 
 
 def test_an_unresolved_attention_counts_as_sdpa_in_the_identity() -> None:
@@ -146,7 +148,7 @@ def test_a_plan_holds_the_attention_and_names_the_model_that_cannot_run(bloom: P
     assert run.spec.model.attention == "eager"
     (nano,) = expand(load_suite(suite("{name: 'builtin:nano'}"))).runs
     assert nano.spec.model.attention == "sdpa"
-    with pytest.raises(SuiteError, match=r"models\.m\.name.*has no attention 'sdpa'"):
+    with pytest.raises(SuiteError, match=r"models\.m\.name.*does not support attention 'sdpa'"):
         load_suite(suite(f"{{name: {bloom}, attention: sdpa}}"))
 
 

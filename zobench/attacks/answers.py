@@ -1,12 +1,12 @@
-"""A victim's answers kept by content: asked once per weights, whatever attack asks (:class:`RunAnswers`), or
-whatever attack, run or process does (:class:`AnswerStore`, on disk).
+"""Caches of a victim's answers, shared by the attacks of one run (:class:`RunAnswers`, in memory) or by
+attacks, runs and processes (:class:`AnswerStore`, on disk).
 
 The key is the SHA-256 of everything an answer depends on: the weights' digest, a scope that names the task,
 its parameters, the demonstrations and the decoding, and the example's texts, candidates and gold answer (its
-id is not part of it). Sampled answers and confirmations are never kept, and queries are counted as if nothing
-were. An answer computed in another batch shape differs by rounding, as within an attack; so by default a run
-shares answers between its own attacks only, which is reproducible; answers of other runs, which may or may
-not exist, are used only on request."""
+id is not part of the key). Sampled answers and confirmations are never stored, and the query count does not
+depend on the cache. An answer computed in a batch of another shape differs by rounding, as within an attack.
+Therefore a run by default shares answers between its own attacks only, which is reproducible. Answers of
+other runs, which may or may not exist, are used only on request."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from zobench.data.example import Example
 from zobench.tasks.base import Prediction
 
 _CHUNK = 500
+"""Keys per statement, below SQLite's limit of variables."""
 
 
 class Answers(Protocol):
@@ -32,7 +33,7 @@ class Answers(Protocol):
         ...
 
     def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
-        """Keep these answers; one that is there already stays as it is."""
+        """Store these answers; an answer that is already stored is left unchanged."""
         ...
 
 
@@ -57,13 +58,14 @@ class RunAnswers:
 
 
 class AnswerStore:
-    """Answers in ``folder/answers.sqlite`` for one state of the weights and one scope; several processes may
-    use it at once.
+    """Answers in ``folder/answers.sqlite`` for one state of the weights and one scope.
+
+    Several processes may use it at once.
 
     Args:
-        folder: created where it is missing.
+        folder: created if it does not exist.
         weights_digest: of the model that answers.
-        scope: what else an answer depends on (task name and parameters, demonstrations, decoding).
+        scope: everything else an answer depends on (task name and parameters, demonstrations, decoding).
     """
 
     def __init__(self, folder: str | Path, weights_digest: str, scope: Mapping[str, object]) -> None:
@@ -71,6 +73,7 @@ class AnswerStore:
         self._about = _about(weights_digest, scope)
         self._file = sqlite3.connect(Path(folder) / "answers.sqlite", timeout=60, isolation_level=None)
         self._file.execute("pragma journal_mode=wal")
+        # A cache: answers lost by a crash are computed again.
         self._file.execute("pragma synchronous=off")
         self._file.execute("create table if not exists answers (key blob primary key, answer text not null)")
 
@@ -104,7 +107,7 @@ def _key(about: str, example: Example) -> bytes:
 
 
 def _plain(example: Example) -> dict[str, str]:
-    """Whatever else the example carries; a verdict may depend on it."""
+    """All other data of the example; the check of an answer may depend on it."""
     return {name: repr(value) for name, value in example.meta.items()}
 
 

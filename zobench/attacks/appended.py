@@ -1,8 +1,8 @@
-"""Fixed lists of edits, asked in order until one wins: StressTest, CheckList edits, option order.
+"""Fixed lists of edits, queried in order until one wins: StressTest, CheckList edits, option order.
 
-StressTest and CheckList append as PromptBench does (arXiv 2306.04528); the strings are our own, drawn per
-example where the published list is random. CheckList edits are the invariance tests of Ribeiro et al.
-(2005.04118) that need no lexicon.
+StressTest and CheckList append text as PromptBench does (arXiv 2306.04528). The strings are our own; where
+the published list is random they are drawn per example. CheckList edits are the invariance tests of Ribeiro
+et al. (arXiv 2005.04118) that need no lexicon.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _ALPHABET = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def appended(text: str, extra: str) -> str:
-    """The text with more words at its end, before no mark: a space, then the words."""
+    """The text followed by a space and the extra words; the text's final mark stays before them."""
     return f"{text}{' ' if text and not text[-1].isspace() else ''}{extra}"
 
 
@@ -87,14 +87,14 @@ class CheckList(ComposedAttack):
 @dataclass(frozen=True, kw_only=True)
 class OptionOrderConfig(SearchConfig):
     tries: int = 3
-    """Orders asked per example, besides the given one."""
+    """Orders queried per example, besides the given one."""
 
 
 class OptionOrder(ComposedAttack):
     """The answer options of a multiple-choice example in another order; the text stays.
 
     The gold label moves with its option. Examples without options of their own are skipped. Cost: 1 +
-    ``tries`` queries. Null: the same order asked again (an order that is not another has no size).
+    ``tries`` queries. Baseline: the given order queried as often (reordering has no edit size to match).
     """
 
     Config: ClassVar[type] = OptionOrderConfig
@@ -105,10 +105,11 @@ class OptionOrder(ComposedAttack):
         return SameOrder(self.config)
 
     def orders(self, session: Session) -> list[tuple[int, ...]]:
-        """Orders to ask, none the given one."""
+        """Orders to query, without the given one."""
         count = len(session.example.candidates)
         if count < 2:
             return []
+        # Up to 5! = 120 orders are listed and drawn without repetition; more are drawn one by one.
         if count <= 5:
             every = list(itertools.permutations(range(count)))[1:]
             return session.random.sample(every, min(self.config.tries, len(every)))
@@ -134,7 +135,7 @@ class OptionOrder(ComposedAttack):
 
 
 class SameOrder(OptionOrder):
-    """The null of option order: the given order as often."""
+    """The budget-matched baseline of option order: the given order, queried as often."""
 
     def null(self) -> Attack:
         return self

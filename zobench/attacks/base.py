@@ -1,7 +1,8 @@
-"""What an attack is: candidates x constraints x search x goal, asking a counted victim.
+"""Interfaces of attacks: the victim (the attacked model), its query count, the records, the base class.
 
 An attack edits the text of an example without changing its gold answer, to find an edit that changes the
-model's answer. Every attack names its null: what the same number of queries does without the attack's idea.
+model's answer. It combines a source of candidate edits, constraints, a search strategy and a goal. Every
+attack has a budget-matched random baseline (null): the same number of queries without the attack's idea.
 The runner runs both.
 """
 
@@ -29,15 +30,17 @@ class Victim:
     Args:
         predict: the task's prediction function on the model under attack.
         weights_digest: part of every cache key, so that a changed model never gets an old answer.
-        budget_per_example: queries that one example may spend; asking for more raises
-        ``QueryBudgetExceeded``.
-        sampled: decoding is random: nothing is cached, and each asked example carries its query number in
-            ``meta["query"]``, from which ``predict`` derives its sample.
-        store: answers kept from other attacks or runs; not read where decoding is random.
+        budget_per_example: queries that one example may spend; one query more raises
+            ``QueryBudgetExceeded``.
+        sampled: True if decoding is random. Then nothing is cached, and each queried example carries its
+            query number in ``meta["query"]``, from which ``predict`` derives its sample.
+        store: answers kept from other attacks or runs; not read if ``sampled``.
 
     Attributes:
-        unique: different predictions asked for; total: predictions asked for. Their difference are repeats.
-        computed: predictions computed, those asked ahead of need included; stored: taken from ``store``.
+        unique: number of different predictions queried.
+        total: number of predictions queried; ``total - unique`` are repeats.
+        computed: number of predictions computed, including those computed ahead of need.
+        stored: number of predictions taken from ``store``.
     """
 
     def __init__(
@@ -65,12 +68,15 @@ class Victim:
     def query(
         self, examples: Sequence[Example], *, fresh: bool = False, ahead: Sequence[Example] = ()
     ) -> list[Prediction]:
-        """Predictions in order; each asked example counts as one query of its id, cached or not.
+        """Predictions in order; each queried example counts as one query of its id, cached or not.
 
         Args:
             fresh: compute them again even if they are cached (confirmation of a winning text).
-            ahead: examples likely to be asked next: computed in the same batch, and no queries until they
-                are.
+            ahead: examples likely to be queried next. They are computed in the same batch and count as
+                queries only when they are queried.
+
+        Raises:
+            QueryBudgetExceeded: an example has spent its budget.
         """
         asked = list(examples)
         for i, example in enumerate(asked):
@@ -95,7 +101,7 @@ class Victim:
         return [self._cache[k] for k in keys]
 
     def _answer(self, missing: dict[tuple[object, ...], Example]) -> None:
-        """Put these answers into the cache, from the store where it has them."""
+        """Put the answers of ``missing`` into the cache: from the store if it has them, else computed."""
         keys, examples = list(missing), list(missing.values())
         known = self._store.get(examples) if self._store is not None else {}
         self._cache.update({keys[i]: answer for i, answer in known.items()})
@@ -118,10 +124,10 @@ class Victim:
 
 
 class QueryBudgetExceeded(RuntimeError):
-    """An attack asked for more queries than its budget; a defect of the attack, not of the user."""
+    """An attack exceeded its query budget: a defect of the attack, not an error of the user."""
 
     def __init__(self, example_id: str, budget: int) -> None:
-        super().__init__(f"example {example_id!r}: more than {budget} queries asked")
+        super().__init__(f"example {example_id!r}: the attack made more than {budget} queries")
 
 
 AttackOutcome = Literal["success", "failure", "skipped"]
@@ -129,7 +135,7 @@ AttackOutcome = Literal["success", "failure", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class AppliedEdit:
-    """One edit that stands in an edited text: where it came from, where it went, and what it exchanged."""
+    """One edit in an edited text: its source, its position, and the words before and after it."""
 
     source: str
     position: int | None
@@ -140,17 +146,21 @@ class AppliedEdit:
 
 @dataclass(frozen=True, slots=True)
 class AttackRecord:
-    """What became of one example.
+    """The result of an attack on one example.
 
     Attributes:
-        outcome: ``skipped`` where the model was already wrong on the clean text (or nothing could be edited:
-            see ``reason``); ``success`` where the final text is answered wrongly; else ``failure``.
-        original, edited: the attacked text field before and after (equal unless something was applied).
-        clean, final: predictions on them.
-        queries: asked of the victim for this example, the clean one included.
+        outcome: ``skipped`` if the model was already wrong on the clean text or nothing could be edited
+            (see ``reason``); ``success`` if the final text is answered wrongly; else ``failure``.
+        field: name of the attacked text field.
+        original, edited: its text before and after (equal if no edit was applied).
+        clean, final: predictions on the two texts.
+        queries: queries spent on this example, the clean one included.
         changed_words: words of the original that were replaced, removed or inserted.
-        source, position, part_of_speech: where the last applied edit came from; empty where meaningless.
-        edits: every applied edit, where the attack makes several; ``size``: unit edits in the text.
+        similarity: sentence similarity (cosine) of the two texts, where a constraint computed it.
+        source, position, part_of_speech: of the last applied edit; empty if they do not apply.
+        reason: why the outcome is not ``success``; empty if that is clear from the outcome.
+        edits: every applied edit, if the attack makes several.
+        size: unit edits in the text.
     """
 
     example_id: str
@@ -173,15 +183,15 @@ class AttackRecord:
 
 @dataclass(frozen=True, slots=True)
 class AttackContext:
-    """What an attack may look at besides the victim.
+    """What an attack may read besides the victim's answers.
 
     Attributes:
         fields: text fields that may be edited, the first one by default.
-        protected: words never to be edited or inserted.
+        protected: words that are never edited or inserted.
         seed: the attack's seed; each example derives its own stream from (seed, attack name, example id).
         lm: the model under attack, for candidate sources that read its embeddings; ``None`` for black-box
-        attacks.
-        pool: other examples of the same task, source of distractor sentences.
+            attacks.
+        pool: other examples of the same task, the source of distractor sentences.
     """
 
     fields: tuple[str, ...]
@@ -193,8 +203,9 @@ class AttackContext:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One number of an attack's own: a row of the metrics table, in the place of its attack; ``params`` are
-    added to the row's parameters."""
+    """One metric that a particular attack defines: a line of the metrics table under that attack.
+
+    ``params`` are added to the parameters of that line."""
 
     metric: str
     value: float
@@ -205,13 +216,14 @@ class Measure:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A run's model beside the rows it was trained on, for attacks that compare them with fresh ones.
+    """A trained model and its training examples, for attacks that compare training with unseen examples.
 
     Attributes:
-        members: rows that the run was trained on; others: test rows.
-        victim: answers both, greedily and without a budget.
-        token_scores: name -> a number per row (loss, zlib, min-k, min-k++ of the gold answer's tokens); empty
-            where the model's token probabilities cannot be had.
+        members: examples that the run was trained on.
+        others: test examples.
+        victim: answers both, with greedy decoding and without a budget.
+        token_scores: maps examples to {name: one number per example} (loss, zlib, min-k, min-k++ of the
+            gold answer's tokens); empty if the model gives no token probabilities.
     """
 
     victim: Victim
@@ -222,11 +234,14 @@ class Trained:
 
 
 class Attack(ABC):
-    """One attack. ``Config`` is a frozen dataclass of typed parameters with defaults; ``name`` is its
-    catalogue name; ``card`` says what its results need to be shown.
+    """Base class of attacks.
 
-    What every attack is measured by is in :mod:`zobench.attacks.metrics`. Numbers of its own come from
-    ``measures``, ``measures_of_training`` and ``measures_across``; a table of the card puts them on the page.
+    ``Config`` is a frozen dataclass of typed parameters with defaults, ``name`` the catalogue name, and
+    ``card`` describes how the report shows the results.
+
+    The metrics of all attacks are in :mod:`zobench.attacks.metrics`. An attack's own metrics come from
+    ``measures``, ``measures_of_training`` and ``measures_across``; a table of the card shows them in the
+    report.
     """
 
     Config: ClassVar[type]
@@ -236,34 +251,41 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
-        """Attack every example, in order. Deterministic in (context.seed, example id), whatever the other
-        examples.
+        """Attack every example, in order.
+
+        The result for an example depends on (context.seed, example id) alone, not on the other examples.
         """
 
     def intensity(self) -> tuple[str, float] | None:
-        """The parameter that says how strong the attack is and its value; ``None`` where there is none."""
+        """Name and value of the parameter that sets the attack's strength; ``None`` if it has none."""
         return None
 
     def decoding(self) -> tuple[float, int]:
-        """Temperature of the victim's answers (0: greedy) and how often the whole attack is repeated."""
+        """Temperature of the victim's answers (0: greedy) and number of repetitions of the whole attack."""
         return 0.0, 1
 
     def measures(self, records: Sequence[AttackRecord]) -> Sequence[Measure]:
-        """Numbers of its own over its records; also asked for those of its null."""
+        """The attack's own metrics over its records; also computed for the records of its baseline."""
         return ()
 
     def measures_of_training(self, trained: Trained) -> Sequence[Measure]:
-        """Numbers that need the rows a run was trained on; not asked where there are none."""
+        """The attack's own metrics that need training examples; not called for runs without training."""
         return ()
 
     @classmethod
     def measures_across(cls, ran: Mapping[str, tuple[Attack, Sequence[AttackRecord]]]) -> Sequence[Measure]:
-        """Numbers over all attacks of this class in a suite, by their name there, with their records."""
+        """Metrics over all attacks of this class in a suite.
+
+        ``ran`` maps each attack's name in the suite to the attack and its records.
+        """
         return ()
 
     @abstractmethod
     def null(self) -> Attack:
-        """The same query pattern without the attack's idea; run beside it. A null's own null is itself."""
+        """The budget-matched random baseline: the same query pattern without the attack's idea.
+
+        The null of a null is the object itself.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -271,11 +293,11 @@ class SearchConfig(Parameters):
     """Parameters that every attack has."""
 
     budget: Count | None = None
-    """Queries per example, the clean one and the confirmations included; ``None``: no limit of its own."""
+    """Queries per example, the clean one and the confirmations included; ``None``: no limit by the attack."""
     confirmations: CountOrZero = 0
-    """Times a winning text is asked again, computed anew; one right answer makes it a failure."""
+    """Times a winning text is queried again without the cache; one right answer makes it a failure."""
     protect: tuple[Rule, ...] = RULES
-    """Protection rules; the task's own protected words always hold."""
+    """Protection rules; the task's own protected words are always protected as well."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,9 +1,9 @@
-"""Character typos: a few random typing errors, a few tries.
+"""Character typos: random typing errors, with several independent tries.
 
-A try makes ``edits`` typos in different words (one character edit each, first and last letter kept) and asks
-the text; the tries are independent and the first wrong answer wins. Cost: 1 + ``tries`` queries per example
-at most. Null: as many tries of as many meaning-preserving edits (spelling variants, contractions, spacing,
-typography).
+A try makes ``edits`` typos in different words (one character edit each, first and last letter kept) and
+queries the text. The tries are independent; the attack succeeds at the first wrong answer. Cost: at most 1 +
+``tries`` queries per example. Budget-matched random baseline (null): as many tries with as many
+meaning-preserving edits (spelling variants, contractions, spacing, typography).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from zobench.attacks.words import Edit, Span, apply_edits, graphemes, words
 from zobench.parameters import Count, NonEmpty, OneOf
 
 _RESAMPLES = 8
+"""Draws per try: a draw may change nothing or touch protected text."""
 
 
 TypoKind = Annotated[str, OneOf(tuple(KINDS))]
@@ -32,7 +33,7 @@ class CharTyposConfig(SearchConfig):
     edits: Count = 2
     """Typos per try, in different words."""
     tries: Count = 3
-    """Edited texts asked per example, besides the clean one."""
+    """Edited texts queried per example, besides the clean one."""
     kinds: Annotated[tuple[TypoKind, ...], NonEmpty()] = (
         "keyboard",
         "swap",
@@ -41,13 +42,13 @@ class CharTyposConfig(SearchConfig):
     )
     """Character edits to choose from, uniformly."""
     min_length: int = 4
-    """Shorter words are left alone."""
+    """Shorter words are left unchanged."""
     keep_ends: bool = True
     """Whether the first and last letter of a word stay."""
 
 
 class CharTypos(ComposedAttack):
-    """Random typos (compare Pruthi et al., arXiv 1905.11268); black box, decision based."""
+    """Random typos (compare Pruthi et al., arXiv 1905.11268). Black box: it reads only the answers."""
 
     Config = CharTyposConfig
     name: ClassVar[str] = "char-typos"

@@ -1,8 +1,9 @@
 """Character edits of one word: keyboard neighbour, swap, insertion, deletion, look-alike.
 
-Each works on grapheme clusters, so a letter keeps its marks and an emoji stays whole, and returns ``None``
-where it does not apply (a keyboard neighbour of a letter that is on no Latin keyboard). Sources: DeepWordBug
-(arXiv 1801.04354), TextBugger (1812.05271), Pruthi et al. (1905.11268: first and last letter kept).
+Each edit works on grapheme clusters, so a letter keeps its marks and an emoji stays whole. It returns
+``None`` if it does not apply (for example a keyboard neighbour of a letter outside the Latin keyboard).
+Sources: DeepWordBug (arXiv 1801.04354), TextBugger (1812.05271), Pruthi et al.
+(1905.11268: first and last letter kept).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ CharEdit = Callable[[list[str], int, Random], "list[str] | None"]
 
 
 def _neighbours() -> dict[str, str]:
-    """Keys beside each key on a QWERTY keyboard (rows are shifted by half a key)."""
+    """Neighbouring keys of each key on a QWERTY keyboard (rows are shifted by half a key)."""
     found: dict[str, str] = {}
     for r, row in enumerate(_ROWS):
         for c, key in enumerate(row):
@@ -54,12 +55,12 @@ def swap(letters: list[str], at: int, random: Random) -> list[str] | None:
 
 
 def insert(letters: list[str], at: int, random: Random) -> list[str] | None:
-    """Put a neighbouring key before a letter (outside the Latin keyboard: type the letter twice)."""
+    """Insert a neighbouring key before a letter (outside the Latin keyboard: type the letter twice)."""
     return [*letters[:at], _near(letters[at], random) or letters[at], *letters[at:]]
 
 
 def delete(letters: list[str], at: int, random: Random) -> list[str] | None:
-    """Leave one letter out; a word keeps at least one."""
+    """Remove one letter; ``None`` for words of one letter."""
     return [*letters[:at], *letters[at + 1 :]] if len(letters) > 1 else None
 
 
@@ -85,10 +86,9 @@ KINDS: dict[str, CharEdit] = {
 
 
 def edit_word(word: str, kind: str, random: Random, *, keep_ends: bool = True) -> str | None:
-    """One edit of that kind at a random place where it changes the word; ``None`` where there is no such
-    place.
+    """One edit of that kind at a random position where it changes the word; ``None`` if there is none.
 
-    With ``keep_ends`` the first and the last grapheme stay as they are (a swap stays inside too).
+    With ``keep_ends`` the first and the last grapheme are left unchanged (a swap does not move them either).
     """
     letters = graphemes(word)
     first, last = (1, len(letters) - 1) if keep_ends else (0, len(letters))

@@ -1,10 +1,10 @@
-"""The attacks that users compare with, as compositions of sources, constraints and searches.
+"""Published attacks for comparison, as compositions of sources, constraints and searches.
 
 Constants are those of the published recipes (TextAttack 0.3.11, PromptBench) where a counterpart exists here.
-What differs, and is why names end in ``-like``: counter-fitted vectors are replaced by the target model's
-input embeddings, the Universal Sentence Encoder by a sentence-transformers model (its thresholds are kept,
-their meaning shifts with the encoder), the tagger by WordNet's parts of speech, and every search has a query
-budget.
+The names end in ``-like`` because of these differences: counter-fitted vectors are replaced by the target
+model's input embeddings, the Universal Sentence Encoder by a sentence-transformers model (its thresholds are
+kept, although their meaning shifts with the encoder), the tagger by WordNet's parts of speech, and every
+search has a query budget.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class BERTAttackConfig(WordConfig):
     max_changed: PositiveFraction | None = 0.4
     min_similarity: float | None = 0.2
     candidates: int = 8
-    """Masked-LM words per place (48 per piece in the paper; 8 in TextAttack, where 48 explodes)."""
+    """Masked-LM words per position (48 per word piece in the paper; 8 in TextAttack, because combinations of
+    48 per piece are too many)."""
     masked_lm: str = "builtin:nano-mlm"
 
 
@@ -125,7 +126,7 @@ class CLAREConfig(WordConfig):
 
 
 class CLARE(WordAttack):
-    """Li et al. 2020 (arXiv 2009.07502): masked-LM replace, insert and merge, best step first."""
+    """Li et al. 2020 (arXiv 2009.07502): replace, insert and merge by a masked LM, best step first."""
 
     Config: ClassVar[type] = CLAREConfig
     name: ClassVar[str] = "clare-like"
@@ -152,7 +153,8 @@ class CLARE(WordAttack):
 class TextBuggerConfig(WordConfig):
     min_similarity: float | None = 0.8
     neighbours: int = 5
-    """Nearest words in the embedding space, next to the character bugs; 0 needs no target model."""
+    """Nearest words in the embedding space, in addition to character edits; with 0 no target model is
+    needed."""
 
 
 class TextBugger(Ranked):
@@ -175,7 +177,7 @@ class TextBugger(Ranked):
 @dataclass(frozen=True, kw_only=True)
 class DeepWordBugConfig(WordConfig):
     max_words: int | None = 30
-    """Levenshtein distance of at most 30: one character edit per word, so 30 words."""
+    """The published limit is a Levenshtein distance of 30; with one character edit per word, 30 words."""
 
 
 class DeepWordBug(Ranked):
@@ -192,11 +194,11 @@ class DeepWordBug(Ranked):
 @dataclass(frozen=True, kw_only=True)
 class RandomConfig(WordConfig):
     candidates: int = 8
-    """Random words per place."""
+    """Random words per position."""
 
 
 class RandomCandidates(Ranked):
-    """The control of word attacks: the same greedy search with random words of the task's own vocabulary."""
+    """Baseline of word attacks: the same greedy search with random words of the task's own vocabulary."""
 
     Config: ClassVar[type] = RandomConfig
     name: ClassVar[str] = "random-candidates"

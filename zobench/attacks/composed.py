@@ -1,8 +1,8 @@
-"""The part that all attacks share: skip, search, confirm, record; all examples in lockstep.
+"""Base class of the built-in attacks: skip, search, confirm and record, for all examples in lockstep.
 
-An attack is a subclass with a ``Config`` and a ``search``: a generator over one :class:`Session` that asks
-drafts and returns the winning try, or ``None``. It is composed of a candidate source, constraints, a search
-strategy and the goal "answered wrongly".
+An attack is a subclass with a ``Config`` and a ``search``: a generator over one :class:`Session` that
+queries drafts and returns the winning try, or ``None``. It is composed of a candidate source, constraints, a
+search strategy and the goal "answered wrongly".
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from zobench.data.example import Example
 
 
 class ComposedAttack(Attack):
-    """Base of the built-in attacks. Cost per example: one clean query, then at most ``limit() - 1``."""
+    """Base of the built-in attacks. Cost per example: one clean query and at most ``limit() - 1`` others."""
 
     name: ClassVar[str]
     null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "typographic")
-    """Kinds of meaning-preserving edits that the null draws from."""
+    """Kinds of meaning-preserving edits that the budget-matched random baseline draws from."""
     config: SearchConfig
 
     def __init__(self, config: SearchConfig | None = None) -> None:
@@ -33,19 +33,19 @@ class ComposedAttack(Attack):
 
     @abstractmethod
     def search(self, session: Session, context: AttackContext) -> Search[Try | None]:
-        """Ask drafts until one wins; return it, else ``None``."""
+        """Query drafts until one wins; return it, else ``None``."""
 
     def verdict(self, session: Session, won: Try) -> Search[tuple[Try, str]]:
-        """Whether a win counts: the try to record and why it does not; an empty reason where it does."""
+        """Check a win: the try to record, and the reason why it does not count (empty if it counts)."""
         right = yield from session.confirm(won.draft, self.config.confirmations)
         return (won, "") if right is None else (Try(won.draft, right), "not confirmed")
 
     def reserve(self) -> int:
-        """Queries kept for the verdict."""
+        """Queries reserved for the verdict."""
         return self.config.confirmations
 
     def limit(self) -> int | None:
-        """Queries per example with the clean one and the confirmations; ``None`` for no limit of its own."""
+        """Queries per example with the clean one and the confirmations; ``None`` if the attack sets none."""
         return self.config.budget
 
     def prefix(self) -> str:
@@ -53,7 +53,7 @@ class ComposedAttack(Attack):
         return ""
 
     def services(self, context: AttackContext) -> Mapping[str, Service]:
-        """Batched helpers that ``search`` may ask besides the victim."""
+        """Batched helper services that ``search`` may call besides the victim."""
         return {}
 
     def null(self) -> Attack:
@@ -92,7 +92,7 @@ class ComposedAttack(Attack):
         session = self.session(example, victim, context)
         if session.left < 1:
             raise ValueError(
-                f"attack {self.name!r}: a budget of {session.left} queries leaves none for the text"
+                f"attack {self.name!r}: a budget of {session.left} queries is too small for the clean text"
             )
         clean = yield from session.ask_clean()
         if not clean.correct:

@@ -1,7 +1,7 @@
-"""What a candidate must satisfy before the victim is asked.
+"""Constraints that a candidate must satisfy before the victim is queried.
 
-Word constraints look at the word and its replacement; text constraints at the whole draft. Constants of the
-published recipes are in ``comparators.py``.
+Word constraints compare the word and its replacement; text constraints compare the whole draft with the
+original. Constants of the published recipes are in ``comparators.py``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class WordConfig(SearchConfig):
     """Whether stop words may be replaced."""
     same_part: bool = False
     """Whether word and replacement must share a WordNet part of speech (nouns and verbs count as one; words
-    that WordNet does not know pass).
+    missing from WordNet are accepted).
     """
     min_word_cosine: float | None = None
     """Least cosine of word and replacement in the target model's input embeddings."""
@@ -68,7 +68,7 @@ def editable(session: Session, config: WordConfig) -> list[int]:
 
 
 def word_allowed(option: Option, config: WordConfig, space: EmbeddingSpace | None) -> bool:
-    """The word constraints."""
+    """Whether the option satisfies the word constraints of ``config``."""
     if not config.stop_words and is_stop_word(option.replacement):
         return False
     if config.same_part and not _same_part(option.word, option.replacement):
@@ -98,9 +98,10 @@ def most_words(session: Session, config: WordConfig) -> int:
 def drafts(
     session: Session, config: WordConfig, applied: Sequence[Option], tried: Sequence[Option]
 ) -> Search[list[tuple[Draft, Option]]]:
-    """Each tried option added to the applied ones, if the constraints on the text allow it.
+    """Drafts of the applied options plus one tried option each, if the text constraints allow it.
 
-    No more than the session can still ask; the cheap constraints come first.
+    At most as many as the session can still query. Compatibility is checked before sentence similarity,
+    which needs a model.
     """
     if len(applied) + 1 > most_words(session, config):
         return []
@@ -131,12 +132,12 @@ def _as_applied(option: Option) -> AppliedEdit:
 
 
 def _is_compared(session: Session, config: WordConfig) -> bool:
-    """Texts shorter than the window are exempt, as in the published recipes."""
+    """False for texts shorter than the window: they are exempt, as in the published recipes."""
     return config.similarity_window is None or len(words(session.original)) >= config.similarity_window
 
 
 def _compared(original: str, chosen: Sequence[Option], window: int | None) -> tuple[str, str]:
-    """The texts to compare: whole, or the window of words around the last option's place."""
+    """The two texts to compare: whole, or the window of words around the last option's position."""
     edits = [e for o in chosen for e in o.edits]
     if window is None:
         return original, apply_edits(original, edits)

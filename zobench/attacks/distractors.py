@@ -1,9 +1,9 @@
-"""Sentences that have nothing to do with the answer: built-in templates, and sentences of other examples.
+"""Sentences that do not bear on the answer: built-in templates, and sentences of other examples.
 
-A template names an owner, an optional number and a thing. With and without its number it is the same
-sentence, which is what the paired arms compare; owners, things, names and numbers are filled in from the
-attacked text (in topic, names overlapping, numbers in range) or away from it. Written for this project; no
-sentence is from a published pool.
+A template names an owner, an optional number and a thing. The paired arms compare the same sentence with and
+without its number. Owners, things, names and numbers are filled in from the attacked text (in topic, names
+overlapping, numbers in range) or from outside it. The sentences were written for this project; none is from
+a published pool.
 """
 
 from __future__ import annotations
@@ -103,14 +103,14 @@ _NOUN_FOLLOWS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Filling:
-    """What a template is filled with, drawn once so that paired arms share it."""
+    """Values for a template, drawn once so that paired arms share them."""
 
     owner: str
     thing: str
     number: int
 
     def sentence(self, template: str, *, with_number: bool) -> str:
-        """The sentence, its first letter a capital."""
+        """The filled template, starting with a capital letter."""
         body = _NUMBER.sub(r"\1" if with_number else "", template)
         body = body.format(owner=self.owner, thing=self.thing, n=self.number)
         return body[:1].upper() + body[1:]
@@ -118,7 +118,7 @@ class Filling:
 
 @lru_cache(maxsize=256)
 def names_in(text: str) -> frozenset[str]:
-    """Capitalized words that do not start a sentence, or that appear more than once capitalized."""
+    """Capitalized words inside a sentence, or that appear capitalized more than once."""
     starts = {s.start for s in sentences(text)}
     capital = [w for w in words(text) if w.text[:1].isupper() and w.text.isalpha() and len(w.text) > 2]
     inside = {w.text for w in capital if w.start not in starts}
@@ -127,11 +127,11 @@ def names_in(text: str) -> frozenset[str]:
 
 
 def things_in(text: str) -> list[str]:
-    """Plural nouns of the text, in order: the things it is about.
+    """Plural nouns of the text, in order: the things it mentions.
 
-    A word that looks like a plural counts where what stands before it makes it a noun: a number, a word such
-    as "many", "her" or "of", or one word between the two ("4 red apples"). Verbs ("Maria buys") look alike
-    and do not count.
+    A word that looks like a plural counts if the words before it mark it as a noun: a number, a word such as
+    "many", "her" or "of", or a number and one word ("4 red apples"). Verbs ("Maria buys") look the same but
+    do not count.
     """
     found: dict[str, None] = {}
     spans = [w.text.lower() for w in words(text)]
@@ -163,8 +163,10 @@ def other_things(text: str) -> tuple[str, ...]:
 
 
 def number_for(text: str, random: Random, *, in_range: bool) -> int:
-    """A number between the text's least and greatest whole numbers (2 to 30 where it has none), or ten times
-    past it.
+    """A random number between the text's least and greatest whole numbers (2 to 30 if it has none).
+
+    The range starts at 2 or above and ends at 12 or above. With ``in_range=False`` the number is between 10
+    and 20 times the range's end.
     """
     low, high = _number_range(text)
     return random.randint(low, high) if in_range else random.randint(10 * high, 20 * high)
@@ -178,8 +180,9 @@ def _number_range(text: str) -> tuple[int, int]:
 
 
 def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, str]]:
-    """(example id, sentence) of every sentence with a numeral that stands on its own: no question, no
-    backward word.
+    """(example id, sentence) of every sentence with a numeral that can be read on its own.
+
+    Questions and sentences that start with a word referring back ("he", "then") are left out.
     """
     found = []
     for example in pool:
@@ -196,10 +199,10 @@ def numbered_sentences(pool: Sequence[Example], field: str) -> list[tuple[str, s
 
 
 def changes_answer(sentence: str, text: str, protected: Iterable[str], *, names_may_overlap: bool) -> bool:
-    """The guard: whether a sentence might bear on the answer of ``text``.
+    """Whether a sentence might change the answer of ``text``; such sentences are not inserted.
 
-    It might if it asks something, holds one of the task's protected words, or shares a name with the text
-    (unless the overlap is what is being tested).
+    It might if it contains a question, one of the task's protected words, or a name of the text (unless
+    overlapping names are being tested).
     """
     low = sentence.lower()
     if "?" in sentence:

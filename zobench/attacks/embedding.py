@@ -1,8 +1,8 @@
-"""The word space of a model: its input embedding matrix, rows scaled to length one, cosine by matrix product.
+"""Word vectors from a model's input embedding matrix, with rows scaled to length one.
 
-A word is the row of its token (with the leading space that words have inside a text); a word of several
-tokens is the mean of their unit rows, scaled to length one again. Cost: one product of the matrix with one
-vector per distinct word.
+The vector of a word is the row of its token (with the leading space that words have inside a text). For a
+word of several tokens it is the mean of their unit rows, scaled to length one again. Cost: one
+matrix-vector product per distinct word; no forward pass.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EmbeddingSpace:
         self._near: dict[tuple[str, int], list[tuple[str, float]]] = {}
 
     def vector(self, word: str) -> np.ndarray:
-        """Unit vector of a word (zeros where the tokenizer gives nothing)."""
+        """Unit vector of a word (zeros if the tokenizer returns no token)."""
         if word not in self._vectors:
             ids = self._tokenizer(" " + word, add_special_tokens=False)["input_ids"]
             mean = self._unit[ids].mean(axis=0) if ids else np.zeros(self._unit.shape[1], np.float32)
@@ -48,10 +48,11 @@ class EmbeddingSpace:
         return float(self.vector(a) @ self.vector(b))
 
     def nearest(self, word: str, count: int) -> list[tuple[str, float]]:
-        """The ``count`` readable vocabulary words of highest cosine, best first, the word itself left out."""
+        """The ``count`` readable vocabulary words of highest cosine, best first, without the word itself."""
         key = (word, count)
         if key not in self._near:
             cosines = self._rows @ self.vector(word)
+            # More than ``count``: several tokens may decode to one word, and the word itself is left out.
             order = np.argsort(-cosines, kind="stable")[: 4 * count + 8]
             best: dict[str, float] = {}
             for i in order:

@@ -1,19 +1,19 @@
-"""Irrelevant sentences put into the text: GSM-IC (arXiv 2302.00093) and 2511.08022, with the arms made
-comparable.
+"""Irrelevant sentences inserted into the text: GSM-IC (arXiv 2302.00093) and arXiv 2511.08022, with
+comparable arms.
 
 Arms:
 
 - ``no-number``: built-in sentences without numbers (20 templates);
-- ``number``: sentences with numbers from ``pool_size`` draws of other examples of the same task, as
-  2511.08022 does;
-- ``paired-number`` / ``paired-no-number``: the same built-in sentence with and without its number, in the
-  same place: sentence, owner, thing and position are the same draws in both, so their difference is the
-  number alone.
+- ``number``: sentences with numbers from ``pool_size`` draws of other examples of the same task, as in
+  arXiv 2511.08022;
+- ``paired-number`` / ``paired-no-number``: the same built-in sentence with and without its number at the same
+  position. Sentence, owner, thing and position are the same draws in both arms, so they differ only by the
+  number.
 
-Cost: 1 + ``tries`` queries per example at most. Null (``null_kind``): ``paraphrase`` (default) leaves the
-sentence out and asks the carrier, that is the text itself, with as many meaning-preserving edits as words
-were inserted (or as it has places for); ``neutral`` puts content-free sentences of about the same length in
-the same places, which separates what the sentence says from the room it takes.
+Cost: at most 1 + ``tries`` queries per example. Budget-matched random baseline (``null_kind``):
+``paraphrase`` (default) queries the text without the sentence, with as many meaning-preserving edits as words
+were inserted (or as many as it allows); ``neutral`` inserts content-free sentences of about the same length
+at the same positions, which separates the effect of the content from that of the length.
 """
 
 from __future__ import annotations
@@ -65,40 +65,40 @@ DEFENCE = "Ignore any information that has nothing to do with the question. "
 @dataclass(frozen=True, kw_only=True)
 class IrrelevantSentenceConfig(SearchConfig):
     arm: Arm = "no-number"
-    """Where the sentences come from."""
+    """The source of the sentences."""
     sentences: Count = 1
     """Sentences inserted per try (grid of the paper's questions: 1, 2, 3, 5)."""
     length_ratio: Positive | None = None
-    """Instead: insert sentences until their words reach this share of the text's words (0.25, 0.5, 1, 2, 10).
-    """
+    """Alternative to ``sentences``: insert sentences until their number of words reaches this share of the
+    text's (0.25, 0.5, 1, 2, 10)."""
     position: InsertPosition = "random"
     """``random``: any sentence boundary, drawn for each sentence."""
     topic: Literal["off", "in"] = "off"
     """``in``: the sentence is about a thing that the text mentions."""
     role: Literal["none", "other", "overlap"] = "none"
-    """Whose thing it is: nobody named, a name from elsewhere, or (``overlap``) a relative of someone in the
-    text.
+    """The owner of the thing: without a name, a name that is not in the text, or (``overlap``) a relative of
+    someone in the text.
     """
     number_range: Literal["in", "out"] = "in"
-    """Whether numbers lie within the range of the text's own."""
+    """Whether numbers lie within the range of the text's numbers."""
     tries: Count = 3
-    """Edited texts asked per example, besides the clean one."""
+    """Edited texts queried per example, besides the clean one."""
     pool_size: Count = 20
-    """Sentences drawn from other examples in arm ``number``; 20 as the built-in pool, so that no arm has more
-    choice.
-    """
+    """Sentences drawn from other examples in arm ``number``. The default equals the size of the built-in
+    pool, so that no arm has more candidates."""
     style: Literal["match", "plain"] = "match"
     """``match``: follow the text's letter case and spacing of final marks."""
     defence: bool = False
-    """Put an instruction to ignore irrelevant information before the text, in every query."""
+    """Whether every query starts with an instruction to ignore irrelevant information."""
     null_kind: Literal["paraphrase", "neutral"] = "paraphrase"
 
 
 VARIANTS = Table(
     name="variants",
     title="Variants of the same problems",
-    text="All irrelevant sentences with one try each. Micro: mean over texts; macro: share of problems right "
-    "in every variant; normalized: each over the accuracy on the clean problems.",
+    text="All irrelevant-sentence attacks with one try each. Micro: mean over texts; macro: share of "
+    "problems answered correctly in every variant; normalized: each divided by the accuracy on the clean "
+    "problems.",
     columns=(
         Column("micro", "Micro"),
         Column("macro", "Macro"),
@@ -110,9 +110,10 @@ VARIANTS = Table(
 NUMBERS = Contrast(
     name="numbers",
     title="Numbers against no numbers",
-    text="The same irrelevant sentence at the same place, with and without its number. The difference is "
-    "accuracy without the number minus accuracy with it: positive where the number does harm. Interval over "
-    "seeds and examples; discordant examples are those right only without and only with the number.",
+    text="The same irrelevant sentence at the same position, with and without its number. The difference is "
+    "accuracy without the number minus accuracy with it; it is positive if the number does harm. Interval "
+    "over seeds and examples; discordant examples are those answered correctly only without and only with "
+    "the number.",
     parameter="arm",
     first="paired-no-number",
     second="paired-number",
@@ -122,7 +123,7 @@ NUMBERS = Contrast(
 
 
 class IrrelevantSentence(ComposedAttack):
-    """Random irrelevant sentences at random places; black box, decision based."""
+    """Random irrelevant sentences at random positions. Black box: it reads only the answers."""
 
     Config = IrrelevantSentenceConfig
     name: ClassVar[str] = "irrelevant-sentence"
@@ -143,7 +144,7 @@ class IrrelevantSentence(ComposedAttack):
         return super().null() if self.config.null_kind == "paraphrase" else NeutralSentence(self.config)
 
     def intensity(self) -> tuple[str, float]:
-        """Inserted sentences, or their length relative to the text's."""
+        """Number of inserted sentences, or their length relative to the text's."""
         ratio = self.config.length_ratio
         return ("sentences", self.config.sentences) if ratio is None else ("length_ratio", ratio)
 
@@ -152,8 +153,9 @@ class IrrelevantSentence(ComposedAttack):
 
     @classmethod
     def measures_across(cls, ran: Mapping[str, tuple[Attack, Sequence[AttackRecord]]]) -> Sequence[Measure]:
-        """Micro, macro and normalized accuracy (GSM-IC) over those with one try each: their texts are
-        variants of the same problems. None where there are fewer than two."""
+        """Micro, macro and normalized accuracy (GSM-IC) over the attacks with one try each.
+
+        Their texts are variants of the same problems. Empty if there are fewer than two."""
         single = {name: records for name, (attack, records) in ran.items() if attack.config.tries == 1}
         if len(single) < 2 or not all(single.values()):
             return ()
@@ -191,7 +193,7 @@ class IrrelevantSentence(ComposedAttack):
         return Draft(edited, size, config.arm, first, edits=tuple(applied))
 
     def _sentence(self, session: Session, context: AttackContext, chosen: frozenset[str]) -> str | None:
-        """A sentence that passes the guard; one not chosen yet while there are such."""
+        """A sentence that cannot change the answer, if possible one that was not chosen yet."""
         makers = self._makers(session, context)
         session.random.shuffle(makers)
         spare = None
@@ -224,6 +226,7 @@ class IrrelevantSentence(ComposedAttack):
             names = mine if self.config.role == "overlap" and mine else others
             owner = random.choice(RELATIVES).format(name=random.choice(names))
         thing = random.choice(things or other_things(text))
+        # A stream of its own: how much randint consumes depends on its range, and later draws must not.
         own = stream(random.getrandbits(64), "number")
         return Filling(owner, thing, number_for(text, own, in_range=self.config.number_range == "in"))
 
@@ -233,7 +236,7 @@ class IrrelevantSentence(ComposedAttack):
             if not found:
                 raise ValueError(
                     "irrelevant-sentence: arm 'number' takes sentences with numbers from other examples of "
-                    "the task, and there are none; use 'paired-number' for built-in ones"
+                    "the task, but the task has none; use 'paired-number' for built-in sentences"
                 )
             draw = stream(context.seed, self.name, "pool").sample(
                 found, min(self.config.pool_size, len(found))
@@ -243,7 +246,7 @@ class IrrelevantSentence(ComposedAttack):
 
 
 class NeutralSentence(IrrelevantSentence):
-    """Null of kind ``neutral``: the same draws and places, each sentence exchanged for a content-free one."""
+    """Baseline of kind ``neutral``: the same draws and positions, with content-free sentences instead."""
 
     def null(self) -> Attack:
         return self
@@ -257,7 +260,7 @@ class NeutralSentence(IrrelevantSentence):
 
 
 def _place(session: Session, position: InsertPosition) -> tuple[int, int]:
-    """Character offset and sentence index of an insertion; the text's end where the place is protected."""
+    """Character offset and sentence index of an insertion; the text's end if the position is protected."""
     text = session.original
     places, asking = _boundaries(text)
     place = {"start": places[0], "after": places[-1], "before-question": (asking or places)[-1]}.get(position)
@@ -268,7 +271,7 @@ def _place(session: Session, position: InsertPosition) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _boundaries(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """All places, and those before a question."""
+    """All insertion positions, and those before a question."""
     spans = sentences(text)
     places = [(s.start, i) for i, s in enumerate(spans)] + [(len(text), len(spans))]
     return places, [p for p, s in zip(places, spans, strict=False) if "?" in s.text]

@@ -1,11 +1,11 @@
-"""Who decides that a winning text really is answered wrongly.
+"""Judges: functions that decide whether a winning text is really answered wrongly.
 
-The published MSCR asks a commercial model; here the judge is a name:
+The published MSCR uses a commercial model as judge. Here the judge is selected by name:
 
-- ``task``: the task's own answer check decides, which the search has already heard;
-- ``again``: the text is asked again and must be answered wrongly more often than not;
-- ``module:function``: your own, called as ``function(example, edited, prediction)`` with the unedited
-  example, the edited text and the answer to it; true where the answer is wrong.
+- ``task``: the task's own answer check, which the search has already applied;
+- ``again``: the text is queried again and must be answered wrongly more often than not;
+- ``module:function``: your own function, called as ``function(example, edited, prediction)`` with the
+  unedited example, the edited text and the answer to it; it returns True if the answer is wrong.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def check_judge(name: str) -> None:
 
 
 def load_judge(name: str) -> Judge:
-    """The function of that name; ``ValueError`` where there is none."""
+    """The function of that name; ``ValueError`` if it cannot be imported."""
     module, _, function = name.partition(":")
     try:
         found: Judge = vars(import_module(module))[function]

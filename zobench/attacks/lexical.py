@@ -1,6 +1,4 @@
-"""Word lists and word-level tests that need no data: stop words, readable candidates, small spelling
-variation.
-"""
+"""Word lists and word-level tests that need no data files: stop words, readable words, spelling variants."""
 
 from __future__ import annotations
 
@@ -22,13 +20,13 @@ _READABLE = regex.compile(r"\p{Latin}[\p{Latin}\p{Mn}]*(?:['’-][\p{Latin}\p{Mn
 
 
 def is_stop_word(word: str) -> bool:
-    """Whether the word, or the part before its apostrophe, is a function word."""
+    """Whether the word, or the part before its apostrophe, is a stop word."""
     low = word.lower().replace("’", "'")
     return low in STOP_WORDS or low.partition("'")[0] in STOP_WORDS
 
 
 def readable(candidate: str) -> bool:
-    """Character-level filter: one Latin word, no control characters, not punctuation."""
+    """Character-level filter: one word of Latin letters, without control characters or punctuation."""
     return _READABLE.fullmatch(candidate) is not None
 
 
@@ -42,10 +40,9 @@ def stem(word: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def same_family(word: str, candidate: str) -> bool:
-    """Morphological filter of MSCR: the candidate contains the word's stem, or is a small spelling variation
-    of it.
+    """Morphological filter of MSCR: the candidate contains the word's stem or is a small spelling variant.
 
-    "Small" is not published; here: at most two edits and at most a third of the word's letters.
+    The paper does not define "small"; here: at most two edits and at most a third of the word's letters.
     """
     from nltk.metrics.distance import edit_distance
 

@@ -1,9 +1,9 @@
-"""Many searches at once, so that the victim and the helper models are asked in large batches.
+"""Many searches at once, so that the victim and the helper models are queried in large batches.
 
-A search is a generator for ONE example, written as if it were alone: it yields an :class:`Ask` and is sent
-the replies. :func:`lockstep` advances all searches together: helper services (masked LM, sentence encoder)
-are answered until every unfinished search waits for the victim, then the victim is asked once for all of
-them. What a search decides depends only on the replies to its own questions, so the outcome is that of
+A search is a generator for one example: it yields an :class:`Ask` and is sent the replies. It does not know
+of other searches. :func:`lockstep` advances all searches together: helper services (masked LM, sentence
+encoder) answer first, until every unfinished search waits for the victim; then the victim answers all of
+them in one call. A search depends only on the replies to its own queries, so the outcome is the same as
 running the searches one after the other.
 """
 
@@ -15,22 +15,24 @@ from itertools import zip_longest
 from typing import Any, TypeVar
 
 VICTIM = "victim"
-"""Name of the service that answers with predictions; asked once nothing waits for a helper."""
+"""Name of the service that returns predictions; called when no search waits for a helper."""
 CONFIRM = "confirm"
-"""Name of the service that computes predictions anew; asked last, for all winning texts at once."""
+"""Name of the service that predicts without the cache; called last, for all winning texts at once."""
 
 FULL = 128
-"""Texts that make a full batch: rounds of fewer are filled with what would be asked next."""
+"""Texts in a full batch. A round with fewer is filled with the texts likely to be queried next."""
 VAIN = 8
-"""A step ahead is computed while fewer of its texts are expected in vain: about what one more round costs."""
+"""A further step is computed ahead if fewer of its texts than this are expected to be wasted. The value is
+about the cost of one more round."""
 
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """``items`` for the service of that name; the reply is a list of the same length and order. ``ahead``:
-    items that will be asked next if none of these decides; the service may prepare them.
+    """A request to a service: the reply to ``items`` is a list of the same length and order.
+
+    ``ahead``: items that follow if none of these ends the search; the service may compute them already.
     """
 
     service: str
@@ -43,7 +45,7 @@ Service = Callable[..., list[Any]]
 
 
 def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> list[R]:
-    """Run all searches to their ends; results in the order given."""
+    """Run all searches to completion; results in the order of the searches."""
     results: dict[int, R] = {}
     waiting: dict[int, Ask] = {}
     foresight = _Foresight()
@@ -59,6 +61,7 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
         advance(i, None)
     while waiting:
         name = min((a.service for a in waiting.values()), key=_rank)
+        # Sorted by index, so that the composition of a batch does not depend on who finished first.
         group = [(i, a.items) for i, a in sorted(waiting.items()) if a.service == name]
         asked = [item for _, items in group for item in items]
         ahead = {i: waiting[i].ahead for i, _ in group if waiting[i].ahead}
@@ -74,18 +77,18 @@ def lockstep(searches: Sequence[Search[R]], services: Mapping[str, Service]) -> 
 
 
 class _Foresight:
-    """Which texts to compute ahead of need, so that fewer rounds are needed.
+    """Chooses texts to compute ahead of need, so that fewer rounds are needed.
 
-    A text ``k`` steps ahead is needed with probability ``p ** k``, where ``p`` is the share of texts next in
-    line that were asked then (even odds before any was). All searches' texts of a step are taken while fewer
-    than ``VAIN`` of them are expected not to be needed.
+    A text ``k`` steps ahead is needed with probability ``p ** k``, where ``p`` is the observed share of
+    next-in-line texts that were queried in the following round (1/2 before the first observation). The texts
+    of all searches at a step are taken while fewer than ``VAIN`` of them are expected to be wasted.
     """
 
     def __init__(self) -> None:
         self._offered, self._asked = 2, 1
 
     def chosen(self, ahead: Sequence[tuple[Any, ...]], room: int) -> list[Any]:
-        """At most ``room`` items, the nearest to be asked of every search first."""
+        """At most ``room`` items: the next one of every search first, then the ones after those."""
         found: list[Any] = []
         needed = 1.0
         for step in zip_longest(*ahead):
@@ -97,7 +100,7 @@ class _Foresight:
         return found[: max(0, room)]
 
     def learn(self, offered: Sequence[tuple[Any, Ask | None]]) -> None:
-        """Compare each item that was next in line with what its search asked then (``None``: it ended)."""
+        """Compare each next-in-line item with its search's actual next request (``None``: it ended)."""
         self._offered += len(offered)
         self._asked += sum(then is not None and then.items[:1] == (item,) for item, then in offered)
 

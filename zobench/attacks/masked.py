@@ -1,7 +1,7 @@
-"""Candidates of a masked language model, for many places of many texts in one batch.
+"""Candidates of a masked language model, for many positions of many texts in one batch.
 
-The word is replaced by the mask token inside a window of characters, and the whole words of highest
-probability at that place are the candidates. Rows are sorted by length and padded per batch.
+The word is replaced by the mask token inside a window of characters; the whole words of highest probability
+at that position are the candidates. Contexts are sorted by length and padded per batch.
 """
 
 from __future__ import annotations
@@ -23,8 +23,11 @@ class MaskedFiller:
 
     Args:
         lm: a masked model.
-        top: candidates per place.
-        batch: places per forward pass.
+        top: candidates per position.
+        batch: positions per forward pass, at most.
+
+    Raises:
+        ValueError: ``lm`` is not a masked model.
     """
 
     def __init__(self, lm: Any, *, top: int = 50, batch: int = 64) -> None:
@@ -43,6 +46,7 @@ class MaskedFiller:
         for at in range(0, len(fresh), self._batch):
             chunk = fresh[at : at + self._batch]
             lengths = [len(self._row(*c)) for c in chunk]
+            # How many contexts may share a forward pass with equal bits is the model's own limit.
             for rows in grouped(lengths, self._lm.way.rows):
                 together = [chunk[i] for i in rows]
                 self._known.update(zip(together, self._fill(together), strict=True))
@@ -66,17 +70,18 @@ class MaskedFiller:
         ]
 
     def _row(self, left: str, right: str) -> list[int]:
-        """Token ids around one mask, cut from both ends to the model's length."""
+        """Token ids around one mask token, cut from both ends to the model's length."""
         tokenizer = self._lm.tokenizer
         before = tokenizer(left.rstrip(), add_special_tokens=False)["input_ids"] if left.strip() else []
         after = tokenizer(right, add_special_tokens=False)["input_ids"] if right.strip() else []
+        # Three tokens are the mask and the two special ones.
         room = (self._lm.max_length - 3) // 2
         head = [i for i in (tokenizer.cls_token_id,) if i is not None]
         tail = [i for i in (tokenizer.sep_token_id,) if i is not None]
         return [*head, *before[-room:], tokenizer.mask_token_id, *after[:room], *tail]
 
     def _words(self, ids: list[int]) -> list[str]:
-        """Decoded tokens; an empty string for pieces of words and for anything unreadable."""
+        """Decoded tokens; an empty string for pieces of words and for unreadable text."""
         tokens = self._lm.tokenizer.convert_ids_to_tokens(ids)
         texts = [t.strip() for t in self._lm.tokenizer.batch_decode([[i] for i in ids])]
         return [

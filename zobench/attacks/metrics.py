@@ -1,13 +1,13 @@
-"""Numbers of one attack over its records, and of an attack beside its null. Pure functions of records.
+"""Metrics of an attack, and of an attack compared with its baseline. Pure functions of the records.
 
-- accuracy before: share of all examples answered rightly when clean; after: before minus successes over all
-  examples.
-- drop: before - after. PDR = 1 - after / before (PromptBench, arXiv 2306.04528); ``None`` where before is 0.
-- ASR = successes / (successes + failures); skipped examples are in neither; ``None`` where there are none.
-- net ASR = ASR of the attack - ASR of its null.
+- accuracy before: share of all examples answered correctly when clean; after: before minus successes over
+  all examples.
+- drop: before - after. PDR = 1 - after / before (PromptBench, arXiv 2306.04528); ``None`` if before is 0.
+- ASR = successes / (successes + failures), without skipped examples; ``None`` if all were skipped.
+- net ASR = ASR of the attack - ASR of its budget-matched random baseline (null).
 - length ratio: mean tokens of the final answers over mean tokens of the clean ones, over attacked examples.
-- micro, macro, normalized (GSM-IC, arXiv 2302.00093): mean over items; share of base problems right on ALL
-  their variants; each divided by accuracy on the clean base problems.
+- micro, macro, normalized (GSM-IC, arXiv 2302.00093): mean over items; share of base problems answered
+  correctly in all their variants; each divided by the accuracy on the clean base problems.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from zobench.attacks.base import AttackRecord
 
 @dataclass(frozen=True, slots=True)
 class AttackSummary:
-    """Every number of one attack; ``None`` where it is not defined.
+    """All metrics of one attack; ``None`` if one is not defined.
 
     Attributes:
-        attacked: examples that were neither wrong before nor without anything to edit.
+        n: number of examples.
+        attacked: examples that were answered correctly before and contain something to edit.
         queries: mean queries per attacked example, the clean one and the confirmations included.
         changed_words, similarity: means over successes.
-        unconfirmed: winning texts that were answered rightly when asked again.
+        unconfirmed: winning texts that were answered correctly when queried again.
     """
 
     n: int
@@ -46,7 +47,7 @@ class AttackSummary:
 
 
 def summarize(records: Sequence[AttackRecord]) -> AttackSummary:
-    """All numbers of one attack."""
+    """All metrics of one attack."""
     won = [r for r in records if r.outcome == "success"]
     attacked = [r for r in records if r.outcome != "skipped"]
     before = _mean(float(r.clean.correct) for r in records)
@@ -69,13 +70,13 @@ def summarize(records: Sequence[AttackRecord]) -> AttackSummary:
 
 
 def net_success_rate(attack: Sequence[AttackRecord], null: Sequence[AttackRecord]) -> float | None:
-    """ASR of the attack minus ASR of its null; ``None`` where either is not defined."""
+    """ASR of the attack minus ASR of its baseline; ``None`` if either is not defined."""
     a, b = summarize(attack).asr, summarize(null).asr
     return None if a is None or b is None else a - b
 
 
 def case_counts(records: Sequence[AttackRecord]) -> dict[str, int]:
-    """Examples per ``source`` whatever the outcome: the cases of ``missing-question``."""
+    """Number of examples per ``source``, for all outcomes: the cases of ``missing-question``."""
     groups: dict[str, int] = defaultdict(int)
     for record in records:
         groups[record.source or record.reason] += 1
@@ -84,8 +85,9 @@ def case_counts(records: Sequence[AttackRecord]) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class VariantAccuracy:
-    """Accuracy over variants of base problems; the normalized ones are ``None`` where no base problem is
-    right.
+    """Accuracy over variants of base problems.
+
+    The normalized ones are ``None`` if no base problem is answered correctly.
     """
 
     micro: float
@@ -95,8 +97,11 @@ class VariantAccuracy:
 
 
 def variant_accuracy(correct: Mapping[str, Sequence[bool]], clean: Mapping[str, bool]) -> VariantAccuracy:
-    """``correct``: base problem -> whether each variant was answered rightly; ``clean``: the base problems
-    themselves.
+    """Micro, macro and normalized accuracy (formulas above).
+
+    Args:
+        correct: base problem -> whether each of its variants was answered correctly.
+        clean: base problem -> whether it was answered correctly itself.
 
     Raises:
         ValueError: no variants, a base problem without any, or one without its clean answer.

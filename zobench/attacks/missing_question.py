@@ -1,16 +1,18 @@
-"""Missing question (arXiv 2511.08022): the question is removed; whoever still answers has seen it or guesses.
+"""Missing question (arXiv 2511.08022): the question is removed from the text.
 
-Three cases need a rule, and records carry the case in ``source`` so that reports count each:
+A model that still answers correctly has seen the problem before or guesses. Three cases need a rule; records
+carry the case in ``source`` so that reports count each:
 
 - ``question``: exactly one question sentence, which is removed;
-- ``no-question-mark``: none; the last sentence (an imperative such as "Calculate …") is removed;
+- ``no-question-mark``: no question sentence; the last sentence (an imperative such as "Calculate …") is
+  removed;
 - ``several-questions``: the last one is removed, the others stay.
 
-Where the removed sentence holds a numeral, removing it also removes data. With ``keep_data`` the part before
+If the removed sentence contains a numeral, removing it also removes data. With ``keep_data`` the part before
 its question word stays ("If she sells 5 eggs, how many …" becomes "If she sells 5 eggs."), and ``+data-kept``
-is added to the case; ``+data-removed`` where the numeral stands after the question word or ``keep_data`` is
-off. Cost: 2 queries. Numbers and units are not protected by default, because they go with the question; the
-task's own words are (a text is skipped rather than losing one).
+is added to the case; ``+data-removed`` if the numeral follows the question word or ``keep_data`` is off.
+Cost: 2 queries. Numbers and units are not protected by default, because they are removed with the question.
+The task's own words are protected: a text that would lose one is skipped.
 """
 
 from __future__ import annotations
@@ -41,14 +43,14 @@ _NUMERAL = regex.compile(r"\p{N}")
 class MissingQuestionConfig(SearchConfig):
     protect: tuple[Rule, ...] = ()
     keep_data: bool = True
-    """Whether numbers that stand before the question word stay in the text."""
+    """Whether numbers before the question word stay in the text."""
 
 
 CASES = Table(
     name="cases",
     title="Cases",
-    text="How the question was removed, over all runs: one question sentence, none, or several; whether data "
-    "went with it.",
+    text="How the question was removed, over all runs: the text had one question sentence, none, or several, "
+    "and data was kept or removed with it.",
     columns=(Column("count", "Examples", form="count", over_runs="sum"),),
     key="Case",
     lines=("attack",),
@@ -56,7 +58,7 @@ CASES = Table(
 
 
 class MissingQuestion(ComposedAttack):
-    """One edit; success means that the answer is lost with the question."""
+    """One edit; success means that the model no longer gives the right answer without the question."""
 
     Config: ClassVar[type] = MissingQuestionConfig
     name: ClassVar[str] = "missing-question"
@@ -79,7 +81,7 @@ class MissingQuestion(ComposedAttack):
 
 
 def without_question(text: str, *, keep_data: bool = True) -> Draft | None:
-    """The text without its question and the case in ``source``; ``None`` where nothing would be left."""
+    """The text without its question, with the case in ``source``; ``None`` if no text would be left."""
     spans = sentences(text)
     asking = [s for s in spans if "?" in s.text]
     if not spans:
@@ -99,7 +101,7 @@ def without_question(text: str, *, keep_data: bool = True) -> Draft | None:
 
 
 def _data_part(question: Span) -> str:
-    """What stands before the question word, closed with a full stop, if it holds a numeral."""
+    """The part before the question word, ended by a full stop, if it contains a numeral; else empty."""
     found = _ASKING.search(question.text)
     before = question.text[: found.start()].rstrip(" ,;") if found else ""
     return f"{before}." if _NUMERAL.search(before) else ""

@@ -1,17 +1,17 @@
-"""MSCR: multi-source candidate replacement (arXiv 2511.08055), as published and controlled.
+"""MSCR: multi-source candidate replacement (arXiv 2511.08055), in a published and a controlled version.
 
-Word by word, left to right, each candidate is tried alone; the first changed answer wins. Sources in this
-order, each by
-descending score: the target model's own input embeddings (top 10 by cosine, then the filters; this occurrence
-only), WordNet (top 5 by that cosine; every occurrence), a masked LM (probability over 0.1; every occurrence).
-The order of words and sources is not published; this one is ours.
+Word by word, left to right, each candidate is tried alone; the attack succeeds at the first changed answer.
+The sources in this order, each by descending score: the target model's own input embeddings (top 10 by
+cosine, then the filters; this occurrence only), WordNet (top 5 by that cosine; every occurrence), a masked
+LM (probability over 0.1; every occurrence). The order of words and sources is not published; this one is our
+choice.
 
-``mscr``: no protected numbers, stop words included, no budget; meant for temperature 0.6 and three repeats (a
-sampled ``Victim`` and three seeds) with a judge in place of the plain goal. The published masked LM is
-bert-large-uncased; the judge is a commercial model. Here: any masked LM, and by default a judge that asks
-the winning text again (see ``judges``). ``mscr-controlled``: greedy decoding, numerals, number words, units
-and LaTeX protected, a fixed budget, one confirmation. Each source can be switched off. Cost: at most 24
-queries per word, or the budget. Null: see ``null``.
+``mscr``: numbers are not protected, stop words are included, no budget; meant for temperature 0.6 and three
+repeats (a sampled ``Victim`` and three seeds) with a judge in addition to the task's answer check. The
+published masked LM is bert-large-uncased, the published judge a commercial model. Here: any masked LM, and by
+default a judge that queries the winning text again (see ``judges``). ``mscr-controlled``: greedy decoding;
+numerals, number words, units and LaTeX protected; a fixed budget; one confirmation. Each source can be
+switched off. Cost: at most 24 queries per word, or the budget. Budget-matched random baseline: see ``null``.
 """
 
 from __future__ import annotations
@@ -58,9 +58,9 @@ class MSCRConfig(WordConfig):
     repeats: Count = 3
     """Times the whole attack is repeated, each with its own samples; metrics are over all of them."""
     judge: str = "again"
-    """Who decides that a win counts: ``task``, ``again``, or ``module:function``."""
+    """The judge that decides whether a win counts: ``task``, ``again``, or ``module:function``."""
     judge_samples: Count = 3
-    """Answers that the judge ``again`` asks for; most of them must be wrong."""
+    """Answers that the judge ``again`` queries; most of them must be wrong."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,7 +80,8 @@ class ControlledConfig(MSCRConfig):
 
 
 class MSCR(WordAttack):
-    """As published, where published; needs the target model (``context.lm``) unless only source C is on."""
+    """The published attack where the paper is specific; needs the target model (``context.lm``) unless only
+    source C is on."""
 
     Config: ClassVar[type] = MSCRConfig
     name: ClassVar[str] = "mscr"
@@ -126,7 +127,7 @@ class MSCR(WordAttack):
 
 
 class ControlledMSCR(MSCR):
-    """The same search without the confounds: see the module's text."""
+    """The same search without the confounders: see the module docstring."""
 
     Config: ClassVar[type] = ControlledConfig
     name: ClassVar[str] = "mscr-controlled"

@@ -1,10 +1,10 @@
-"""The meaning-preserving pool: edits that a reader would not call a change, from which nulls are drawn.
+"""The meaning-preserving pool: edits that do not change the meaning for a reader.
 
-Lexical: contractions and spelling variants that are the same word (``do not``/``don't``,
-``color``/``colour``). Typographic: a doubled space, a curly for a straight apostrophe or quotation mark, a
-final full stop added or left out. Frame: an empty phrase before a sentence (``Put simply:``), as long as its
-words. The others are one unit edit. Synonyms, reorderings and anything that touches a letter of another word
-are not in the pool.
+Budget-matched random baselines draw from it. Lexical: contractions and spelling variants of the same word
+(``do not``/``don't``, ``color``/``colour``). Typographic: a doubled space, a curly for a straight apostrophe
+or quotation mark, a final full stop added or removed. Frame: an empty phrase before a sentence (``Put
+simply:``); its size is its number of words. Each of the other edits counts as one unit edit. Synonyms,
+reorderings and edits that change a letter of another word are not in the pool.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _CURLY = {"'": "’", '"': "”", " ": "  "}
 
 
 def neutral_sites(text: str, guard: Guard, kinds: Sequence[str]) -> list[Edit]:
-    """Every neutral edit of these kinds that the text allows, outside protected spans, without overlaps."""
+    """Every neutral edit of these kinds that the text allows: outside protected spans, not overlapping."""
     edits: list[Edit] = []
     if "lexical" in kinds:
         for m in _LEXICAL.finditer(text):
@@ -75,6 +75,7 @@ def neutral_sites(text: str, guard: Guard, kinds: Sequence[str]) -> list[Edit]:
     if "frame" in kinds:
         edits += [Edit(s.start, s.start, "") for s in sentences(text)]
     kept: list[Edit] = []
+    # Of edits that start together an insertion comes first, then the longest: the later ones are dropped.
     for edit in sorted(edits, key=lambda e: (e.start, e.end != e.start, -e.end)):
         if guard.free(edit.start, edit.end) and (not kept or kept[-1].end <= edit.start):
             kept.append(edit)
@@ -90,9 +91,9 @@ def _typography(found: str) -> str:
 def neutral_text(
     text: str, guard: Guard, size: int, random: Random, kinds: Sequence[str] = ("lexical", "typographic")
 ) -> str | None:
-    """The text with random neutral edits until they have the size, or until it has no more places.
+    """The text with random neutral edits until they reach the size or until no position is left.
 
-    ``None`` where there is no place at all.
+    ``None`` if no edit is possible.
     """
     sites = neutral_sites(text, guard, kinds)
     chosen: list[Edit] = []
@@ -106,6 +107,7 @@ def neutral_text(
             spent += len(words(frame)) - 1
         spent += 1
         chosen.append(edit)
+    # Edits that are allowed alone may together break protected text: drop the last until the text is valid.
     while chosen:
         edited = apply_edits(text, chosen)
         if edited != text and guard.keeps(edited):

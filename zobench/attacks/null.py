@@ -1,17 +1,18 @@
-"""The null of a search attack: the same queries, without its idea.
+"""The budget-matched random baseline (null) of a search attack: the same queries without its idea.
 
-The attack is rehearsed on each example against an answer that never flips (its confidence only falls a little
-with each query, so that greedy searches go on accumulating edits): what it asks there are the queries it
-would spend on a model it cannot break. The null asks as many texts, in the same order, stopping at the first
-wrong answer as the attack does:
+The attack is first rehearsed on each example against an answer that never flips. Its confidence falls a
+little with each query, so that greedy searches go on accumulating edits. The rehearsal yields the queries
+that the attack would spend on a model it cannot break. The baseline then queries as many texts, in the same
+order, and stops at the first wrong answer as the attack does:
 
 - greedy decoding: for each rehearsed text, random edits of equal size from the meaning-preserving pool
   (``neutral``);
 - sampled decoding: the same text again.
 
-Probes (texts asked only to rank words) cannot win, so the null leaves them out: it has as many chances to win
-as the attack. The net success rate is the attack's minus the null's. Since the rehearsal accepts every edit,
-the null's sizes are upper bounds of the attack's, and the net rate errs on the low side.
+Probes (texts queried only to rank words) cannot win, so the baseline omits them: it has as many chances to
+win as the attack. The net success rate is the attack's rate minus the baseline's. The rehearsal accepts
+every edit, so the baseline's edit sizes are upper bounds of the attack's, and the net rate is biased
+downwards.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from zobench.attacks.streams import stream
 from zobench.tasks.base import Prediction
 
 _STEP = 1e-6
+"""Drop of the gold label's log probability per rehearsed query: too small to flip an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NullConfig(SearchConfig):
     of: str = ""
-    """Name of the attack that this is the null of."""
+    """Name of the attack whose baseline this is."""
 
 
 class NullAttack(ComposedAttack):
-    """Meaning-preserving edits of equal number and size. Its own null is itself."""
+    """Meaning-preserving edits of equal number and size. The null of this attack is itself."""
 
     Config = NullConfig
     name: ClassVar[str] = "null"
@@ -96,7 +98,7 @@ class NullAttack(ComposedAttack):
         return won
 
     def _rehearse(self, session: Session, context: AttackContext) -> Search[list[Draft]]:
-        """The drafts that the attack asks of a model that never flips; nothing is asked of the victim."""
+        """The drafts that the attack queries if no answer ever flips; the victim is not queried."""
         shadow = dataclasses.replace(
             session, random=stream(context.seed, self.attack.name, session.example.id), tries=[], probes=[]
         )

@@ -1,7 +1,7 @@
-"""Candidates: for one word of the original text, what may stand in its place, and where they come from.
+"""Candidate replacements for one word of the original text, and the sources they come from.
 
-An :class:`Option` is a set of edits of the ORIGINAL text, so options at different words can be combined and
-taken back. A source is a function that may ask helper services; it never asks the victim.
+An :class:`Option` is a set of edits of the original text, so options at different words can be combined and
+undone. A source may call helper services but never queries the victim.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class Option:
     """Edits of the original text that belong together.
 
     Attributes:
-        word, replacement: the word it is about and what replaces it (for word-level constraints).
+        word, replacement: the word and its replacement (for word-level constraints).
+        source: name of the source.
         position: index of the word in the text.
     """
 
@@ -47,15 +48,15 @@ Fill = tuple[str, float]
 
 
 class OptionSource(Protocol):
-    """Where candidates come from: ``name`` goes to the records, ``scope`` says how many occurrences are
-    replaced.
+    """A source of candidates. ``name`` goes to the records; ``scope`` is ``local`` (replace this occurrence)
+    or ``global`` (replace every occurrence).
     """
 
     name: str
     scope: Scope
 
     def place(self, session: Session, word: Span) -> OptionPlace | None:
-        """What to ask the masked LM first: a text and a range in it; ``None`` for nothing."""
+        """The masked LM's input, a text and a range in it; ``None`` if the source needs no masked LM."""
         ...
 
     def candidates(self, session: Session, word: Span, fills: Sequence[Fill]) -> list[str]:
@@ -64,7 +65,7 @@ class OptionSource(Protocol):
 
 
 class Local:
-    """A source that asks no masked LM."""
+    """A source that needs no masked LM."""
 
     def place(self, session: Session, word: Span) -> OptionPlace | None:
         return None
@@ -86,7 +87,7 @@ class EmbeddingSource(Local):
 
 
 class WordNetSource(Local):
-    """All lemmas of all synsets; where a space is given, the ``count`` of highest cosine, best first."""
+    """All lemmas of all synsets; if a space is given, the ``count`` of highest cosine, best first."""
 
     name = "wordnet"
 
@@ -102,9 +103,9 @@ class WordNetSource(Local):
 
 
 class MaskedSource:
-    """Words that a masked LM gives more than ``floor`` probability in the word's place, at most ``count``.
+    """Words with a masked-LM probability above ``floor`` at the word's position, at most ``count``.
 
-    ``mode`` insert asks for a word after this one, merge for one word instead of this and the next (CLARE).
+    ``mode`` insert proposes a word after this one, merge one word for this and the next (CLARE).
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class MaskedSource:
     def place(self, session: Session, word: Span) -> OptionPlace | None:
         text = session.original
         if self.mode == "insert":
+            # The underscore is the range that the masked LM replaces by its mask.
             return f"{text[: word.end]} _{text[word.end :]}", word.end + 1, word.end + 2
         if self.mode == "replace":
             return text, word.start, word.end
@@ -144,7 +146,7 @@ class CharacterSource(Local):
 
 
 class RandomSource(Local):
-    """Uniformly random words of a vocabulary: the control that shows what any replacement does."""
+    """Uniformly random words of a vocabulary: a baseline for the effect of an arbitrary replacement."""
 
     name = "random"
     scope: Scope = "local"
@@ -153,12 +155,13 @@ class RandomSource(Local):
         self._vocabulary, self._count = list(vocabulary), count
 
     def candidates(self, session: Session, word: Span, fills: Sequence[Fill]) -> list[str]:
+        # One more than needed, in case the word itself is drawn.
         drawn = session.random.sample(self._vocabulary, min(self._count + 1, len(self._vocabulary)))
         return [w for w in drawn if w.lower() != word.text.lower()][: self._count]
 
 
 def options(session: Session, sources: Sequence[OptionSource], position: int) -> Search[list[Option]]:
-    """All candidates for a word from all sources, in the order of the sources, each text once."""
+    """All candidates for a word from all sources, in the order of the sources, without duplicates."""
     word = words(session.original)[position]
     found: dict[str, Option] = {}
     for source in sources:
@@ -190,13 +193,13 @@ def _edits(session: Session, word: Span, replacement: str, source: OptionSource)
 
 
 def next_word(text: str, word: Span) -> Span | None:
-    """The following word where only white space lies between."""
+    """The following word if only white space lies between; else ``None``."""
     following = next((w for w in words(text) if w.start >= word.end), None)
     return following if following is not None and text[word.end : following.start].isspace() else None
 
 
 def compatible(chosen: Sequence[Option]) -> bool:
-    """Whether no two options edit the same place."""
+    """Whether no two options edit the same characters."""
     edits = sorted((e for o in chosen for e in o.edits), key=lambda e: (e.start, e.end))
     return all(a.end <= b.start for a, b in pairwise(edits))
 
@@ -208,6 +211,6 @@ def combined(text: str, chosen: Sequence[Option]) -> str:
 
 @lru_cache(maxsize=50_000)
 def main_part(word: str) -> str:
-    """Dominant WordNet part of speech, without context; ``OTHER`` for words it does not know."""
+    """Most frequent WordNet part of speech, without context; ``OTHER`` for words missing from WordNet."""
     tags = parts_of_speech(word)
     return tags[0] if tags else "OTHER"

@@ -1,9 +1,8 @@
-"""What no attack may touch: numerals, number words, units, LaTeX, markup, placeholders and the task's own
-words.
+"""Protected text: numerals, number words, units, LaTeX, markup, placeholders and the task's own words.
 
-A rule finds spans. The :class:`Guard` of a text holds the merged spans and gives the one verdict that
-matters: after an edit, the sequence of protected texts is the same as before it, nothing lost, changed or
-added.
+A rule finds spans. The :class:`Guard` of a text holds the merged spans and decides whether an edit is
+allowed: the sequence of protected texts after the edit must equal the sequence before it, with nothing lost,
+changed or added.
 """
 
 from __future__ import annotations
@@ -95,6 +94,7 @@ def _find_spans(text: str, words: tuple[str, ...], rules: tuple[str, ...]) -> tu
     return tuple(Span(text[a:b], a, b) for a, b in merged)
 
 
+# Only short texts are cached, so that the cache stays small.
 _CACHED_LENGTH = 2_000
 _cached_spans = lru_cache(maxsize=16_384)(_find_spans)
 
@@ -116,7 +116,7 @@ def _spans_of(text: str, rule: str) -> Iterator[tuple[int, int]]:
 
 
 def _listed(text: str, listed: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Words of a list; a hyphenated word is in it when every part is (``twenty-five``)."""
+    """Words of a list; a hyphenated word counts if every part is in the list (``twenty-five``)."""
     for m in _PATTERNS["words"].finditer(text):
         if (
             all(part in listed or part == "and" for part in m.group().lower().split("-"))
@@ -131,7 +131,7 @@ def _trimmed(match: regex.Match[str]) -> tuple[int, int]:
 
 
 def _dollar_math(text: str) -> Iterator[tuple[int, int]]:
-    """``$...$`` that is mathematics. A dollar sign that starts an amount followed by prose opens nothing."""
+    """``$...$`` that is mathematics. A dollar sign before an amount followed by prose is not an opening."""
     at = 0
     while True:
         start = text.find("$", at)
@@ -162,7 +162,7 @@ class Guard:
         self._starts = [s.start for s in self.spans]
 
     def free(self, start: int, end: int) -> bool:
-        """Whether ``[start, end)`` touches no protected span; an empty range must not lie inside one."""
+        """Whether ``[start, end)`` overlaps no protected span; an empty range must not lie inside one."""
         i = bisect_right(self._starts, start) - 1
         inside = i >= 0 and self.spans[i].end > start and (start < end or self.spans[i].start < start)
         return not inside and not any(s.start < end for s in self.spans[i + 1 : i + 2])

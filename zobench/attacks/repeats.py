@@ -1,8 +1,8 @@
-"""An attack as often as its decoding asks: once where it is greedy, several times with samples of their own.
+"""Repetitions of an attack: one with greedy decoding, several with independent samples otherwise.
 
-A repetition is the whole attack again with another seed for its draws and for the victim's samples; its
-records follow those of the one before, with ``#2``, ``#3`` after the example ids, so that every number over
-records is the mean over repetitions.
+A repetition is the whole attack with another seed for its draws and for the victim's samples. Its records
+follow those of the previous one, with ``#2``, ``#3`` after the example ids, so a metric over all records is
+the mean over repetitions.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zobench.data.example import Example
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Queries:
-    """What was asked of the victims of all repetitions; see :class:`zobench.attacks.base.Victim`."""
+    """Query counts summed over the victims of all repetitions; see :class:`zobench.attacks.base.Victim`."""
 
     total: int
     unique: int
@@ -33,12 +33,13 @@ def run_repeats(
     """Records of all repetitions, and their queries.
 
     Args:
-        victim: makes one from (temperature, seed); called once per repetition.
+        victim: makes a victim from (temperature, seed); called once per repetition.
     """
     temperature, repeats = attack.decoding()
     records: list[AttackRecord] = []
     victims: list[Victim] = []
     for k in range(repeats):
+        # Shifted by 2**32, so that repetitions of neighbouring seeds do not share streams.
         seed = context.seed + (k << 32)
         victims.append(victim(temperature, seed))
         found = attack.run(victims[-1], examples, dataclasses.replace(context, seed=seed))

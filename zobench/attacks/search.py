@@ -1,6 +1,6 @@
 """Search strategies over words and their options, each a generator for one example.
 
-All of them stop at the first wrong answer (in order of asking) and never ask more than the session allows.
+All of them stop at the first wrong answer (in query order) and never exceed the session's budget.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def one_by_one(
 ) -> Search[Try | None]:
     """Each option of each word alone, in order, until one wins (MSCR): edits never accumulate.
 
-    A text that was asked already (a global replacement met again at the next occurrence) is not asked again.
+    A text is queried once: a global replacement appears again at the word's next occurrence.
     """
     known = {session.original}
     for position in order:
@@ -38,7 +38,7 @@ def one_by_one(
 def greedy(
     session: Session, config: WordConfig, order: Sequence[int], options_of: OptionsOf
 ) -> Search[Try | None]:
-    """Word by word: ask its options on top of what is applied; keep the best if it raises the score."""
+    """Word by word: query its options on top of the applied ones; keep the best if it raises the score."""
     assert session.clean is not None
     applied: list[Option] = []
     score = session.score(session.clean)
@@ -60,7 +60,7 @@ def greedy(
 def by_importance(session: Session, order: Sequence[int], substitute: str | None) -> Search[list[int]]:
     """Words by how much the score rises when each is left out (``None``) or replaced by ``substitute``.
 
-    Spends one query per word, but never more than half of what is left; words that were not asked come last.
+    Cost: one query per word, at most half of the remaining budget. Words that were not queried come last.
     """
     asked = list(order[: session.left // 2])
     texts = [Draft(_without(session.original, i, substitute), source="importance", position=i) for i in asked]
@@ -70,7 +70,7 @@ def by_importance(session: Session, order: Sequence[int], substitute: str | None
 
 
 def _scores(session: Session, texts: Sequence[Draft]) -> Search[list[float]]:
-    """Scores of probing texts, which are not tries: they count as queries and cannot win."""
+    """Scores of texts that only rank words: they count as queries, are not tries and cannot win."""
     before = len(session.tries)
     tries = yield from session.ask(texts)
     session.probes += session.tries[before:]
@@ -82,6 +82,7 @@ def _without(text: str, position: int, substitute: str | None) -> str:
     word = words(text)[position]
     if substitute is not None:
         return apply_edits(text, [Edit(word.start, word.end, substitute)])
+    # The space after the word goes with it, so that no double space remains.
     gap = 1 if text[word.end : word.end + 1] == " " else 0
     return apply_edits(text, [Edit(word.start, word.end + gap, "")])
 
@@ -89,13 +90,15 @@ def _without(text: str, position: int, substitute: str | None) -> str:
 def weighted_saliency(
     session: Session, config: WordConfig, order: Sequence[int], options_of: OptionsOf, substitute: str
 ) -> Search[Try | None]:
-    """PWWS (Ren et al. 2019): words by softmax(saliency) times the best option's rise, applied one after the
-    other.
+    """PWWS (Ren et al. 2019): options are applied one after the other in order of their weighted rise.
 
-    Saliency of a word: rise of the score when it is replaced by ``substitute``.
+    The weight is softmax(saliency) x the rise of the score by the word's best option. Saliency of a word is
+    the rise of the score when it is replaced by ``substitute``. Cost: at most a third of the remaining
+    budget for saliencies, then one query per option and per combined text.
     """
     assert session.clean is not None
     base = session.score(session.clean)
+    # At most a third, so that the rest can be spent on the options of these words.
     asked = list(order[: session.left // 3])
     probes = [Draft(_without(session.original, i, substitute), source="saliency", position=i) for i in asked]
     saliency = yield from _scores(session, probes)
@@ -116,7 +119,7 @@ def weighted_saliency(
 
 
 def _cumulative(session: Session, config: WordConfig, chosen: Sequence[Option]) -> Search[Try | None]:
-    """Apply options one on top of the other, asking after each."""
+    """Apply options one on top of the other, with a query after each."""
     applied: list[Option] = []
     for option in chosen:
         ready = yield from drafts(session, config, applied, [option])
@@ -124,7 +127,7 @@ def _cumulative(session: Session, config: WordConfig, chosen: Sequence[Option]) 
             continue
         applied.append(option)
         if len(applied) == 1:
-            continue  # asked before, on its own
+            continue  # queried before, on its own
         for attempt in (yield from session.ask([ready[0][0]])):
             if session.won(attempt):
                 return attempt
@@ -134,7 +137,7 @@ def _cumulative(session: Session, config: WordConfig, chosen: Sequence[Option]) 
 def beam(
     session: Session, config: WordConfig, order: Sequence[int], options_of: OptionsOf, width: int = 1
 ) -> Search[Try | None]:
-    """Extend the ``width`` best texts by every option of every other word; stop when none is better."""
+    """Extend the ``width`` best texts by every option of every other word, until the score stops rising."""
     assert session.clean is not None
     front: list[tuple[float, tuple[Option, ...]]] = [(session.score(session.clean), ())]
     while session.left and len(front[0][1]) < most_words(session, config):
@@ -146,6 +149,7 @@ def beam(
                     continue
                 ready = yield from drafts(session, config, applied, (yield from options_of(position)))
                 tries = yield from session.ask([d for d, _ in ready])
+                # Not strict: fewer tries than drafts when the budget runs out.
                 for attempt, (_, option) in zip(tries, ready, strict=False):
                     if session.won(attempt):
                         return attempt
@@ -158,7 +162,7 @@ def beam(
 
 
 def brute_force(session: Session, texts: Sequence[Draft]) -> Search[Try | None]:
-    """Ask a fixed list in order until one wins; the next ones may be computed in the same batch."""
+    """Query a fixed list in order until one wins; the next texts may be computed in the same batch."""
     for at, draft in enumerate(texts):
         for attempt in (yield from session.ask([draft], ahead=texts[at + 1 : at + 1 + FULL])):
             if session.won(attempt):

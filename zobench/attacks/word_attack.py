@@ -1,6 +1,4 @@
-"""The part that all word-substitution attacks share: sources, constraints and helper models, built once per
-context.
-"""
+"""Base class of word-substitution attacks: sources, constraints and helper models, built once per context."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ from zobench.attacks.words import words
 
 
 class WordAttack(ComposedAttack):
-    """Candidates for words from ``sources``; the subclass's ``search`` combines them."""
+    """Takes candidates for words from ``sources``; the ``search`` of the subclass combines them."""
 
     config: WordConfig
 
@@ -40,11 +38,11 @@ class WordAttack(ComposedAttack):
         """Candidate sources in order of priority."""
 
     def needs_space(self) -> bool:
-        """Whether the target model's embeddings are read."""
+        """Whether the attack reads the target model's embeddings."""
         return self.config.min_word_cosine is not None
 
     def masked_lm(self) -> str | None:
-        """Name of the masked LM, where a source needs one."""
+        """Name of the masked LM; ``None`` if no source needs one."""
         return None
 
     def services(self, context: AttackContext) -> Mapping[str, Service]:
@@ -57,7 +55,10 @@ class WordAttack(ComposedAttack):
         return found
 
     def options_of(self, session: Session, context: AttackContext) -> OptionsOf:
-        """Options of a word that satisfy the word constraints; each word's are looked up once per example."""
+        """Function from a word's position to its options that satisfy the word constraints.
+
+        The options of a word are looked up once per example.
+        """
         sources, space = self._parts(context)
         known: dict[int, list[Option]] = {}
 
@@ -78,14 +79,12 @@ class WordAttack(ComposedAttack):
     def _space(self, lm: Any) -> EmbeddingSpace:
         if lm is None:
             raise ValueError(
-                f"attack {self.name!r} reads the target model's embeddings, and no model was given"
+                f"attack {self.name!r} reads the target model's embeddings, but no model was given"
             )
         return EmbeddingSpace(lm)
 
 
 def vocabulary(context: AttackContext) -> list[str]:
-    """Words of three letters or more of the context's pool, sorted; those of the built-in templates without a
-    pool.
-    """
+    """Sorted words of three letters or more in the context's pool (if empty: in the built-in templates)."""
     texts = [t for e in context.pool for t in e.text.values()] or [*TEMPLATES, *THINGS]
     return sorted({w.text.lower() for t in texts for w in words(t) if w.text.isalpha() and len(w.text) > 2})

@@ -1,11 +1,10 @@
-"""Synonyms and parts of speech from WordNet: NLTK's reader where its data is, else the WordNet database files
-themselves.
+"""Synonyms and parts of speech from WordNet.
 
+NLTK's reader is used if NLTK's data is installed, else the WordNet database files are read directly.
 Debian's package ``wordnet-base`` installs those files (``index.*``, ``data.*``, ``*.exc``) in
-``/usr/share/wordnet``. Both
-ways apply the same lookup: exception list, else the detachment rules of morphy; synsets of nouns, verbs,
-adjectives and adverbs in that order, lemmas in file order. ``test_wordnet.py`` shows that they give the same
-synonyms.
+``/usr/share/wordnet``. Both readers apply the same lookup: the exception list, else the detachment rules of
+morphy; synsets of nouns, verbs, adjectives and adverbs in that order, lemmas in file order.
+``test_wordnet.py`` tests that they return the same synonyms.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _FILES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 
 
 def _rules(text: str) -> tuple[tuple[str, str], ...]:
-    """``"ies>y s>"`` as pairs of an ending and what replaces it."""
+    """Pairs (ending, replacement) from a text such as ``"ies>y s>"``."""
     return tuple((old, new) for old, _, new in (rule.partition(">") for rule in text.split()))
 
 
@@ -38,7 +37,7 @@ _ENDINGS = {
 
 
 class WordNet(Protocol):
-    """Where synsets come from."""
+    """A source of synsets."""
 
     def synsets(self, word: str) -> list[tuple[str, tuple[str, ...]]]:
         """(part of speech letter, lemmas) of every synset of the word or of its base forms."""
@@ -101,7 +100,7 @@ class DatabaseFiles:
 
 
 class NltkReader:
-    """The same through NLTK's ``WordNetCorpusReader`` (which wants no multilingual data here)."""
+    """The same lookup through NLTK's ``WordNetCorpusReader``, without its multilingual data."""
 
     def __init__(self, root: Any) -> None:
         from nltk.corpus.reader.wordnet import WordNetCorpusReader
@@ -116,12 +115,12 @@ class NltkReader:
 
 
 def open_wordnet(folders: Sequence[str | Path] | None = None, *, use_nltk: bool = True) -> WordNet:
-    """NLTK's data if it is installed, else the first folder with database files.
+    """A reader of NLTK's data if it is installed, else of the first folder with database files.
 
-    ``folders`` defaults to ``WNSEARCHDIR`` and where Debian puts them.
+    ``folders`` defaults to ``WNSEARCHDIR`` followed by ``FOLDERS``.
 
     Raises:
-        ValueError: neither is there; the message names both.
+        ValueError: neither is installed; the message explains how to install either.
     """
     if use_nltk and _nltk_has_wordnet():
         import nltk.data
@@ -144,8 +143,9 @@ def open_wordnet(folders: Sequence[str | Path] | None = None, *, use_nltk: bool 
 
 
 def _nltk_has_wordnet() -> bool:
-    """Whether one of NLTK's data folders holds WordNet; a look at the disk, because importing NLTK takes
-    seconds.
+    """Whether one of NLTK's data folders contains WordNet.
+
+    Looks at the disk without importing NLTK, because that import takes seconds.
     """
     named = [Path(f) for f in os.environ.get("NLTK_DATA", "").split(os.pathsep) if f]
     roots = [Path(sys.prefix), *(Path(sys.prefix) / d for d in ("share", "lib"))]
@@ -161,7 +161,7 @@ def default_wordnet() -> WordNet:
 
 
 def synonyms(word: str, wordnet: WordNet | None = None) -> tuple[str, ...]:
-    """Single-word lemmas of all synsets of the word, each once, the word itself left out."""
+    """Single-word lemmas of all synsets of the word, without duplicates and without the word itself."""
     source = default_wordnet() if wordnet is None else wordnet
     found: dict[str, str] = {}
     for _, lemmas in source.synsets(word):
@@ -173,8 +173,9 @@ def synonyms(word: str, wordnet: WordNet | None = None) -> tuple[str, ...]:
 
 @lru_cache(maxsize=50_000)
 def parts_of_speech(word: str) -> tuple[str, ...]:
-    """Universal tags that WordNet knows for the word, the one with most synsets first; empty for unknown
-    words.
+    """Universal part-of-speech tags of the word in WordNet, the one with most synsets first.
+
+    Empty for words that WordNet does not contain.
     """
     counts: dict[str, int] = {}
     for part, _ in default_wordnet().synsets(word):

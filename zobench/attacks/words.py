@@ -1,7 +1,7 @@
 """Words and sentences as spans of the original text, edits by span, and the word difference of two texts.
 
-Nothing here normalizes: every character outside an edited span stays where it is, so emoji, right-to-left
-text, LaTeX and HTML pass through untouched. A *word* is a maximal run of letters, combining marks, digits and
+No function normalizes the text: characters outside an edited span are left unchanged, including emoji,
+right-to-left text, LaTeX and HTML. A *word* is a maximal run of letters, combining marks, digits and
 underscores, with single apostrophes, hyphens and zero-width joiners between letters, and with ``. , : /``
 between digits (``1,000.50``, ``1/2``).
 """
@@ -52,7 +52,7 @@ def words(text: str) -> tuple[Span, ...]:
 
 
 def graphemes(text: str) -> list[str]:
-    """User-perceived characters: a letter with its marks, or an emoji with its modifiers, is one."""
+    """User-perceived characters: a letter with its marks, or an emoji with its modifiers, counts as one."""
     return _GRAPHEME.findall(text)
 
 
@@ -81,12 +81,11 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
 
 
 def changed_words(original: str, edited: str) -> int:
-    """Words of the original that were replaced, removed or inserted: the size of a word alignment's
-    differences.
+    """Number of words that were replaced, removed or inserted.
 
-    Texts with equally many words are compared position by position. Others are aligned; above 4 million word
-    pairs the difference of the two bags of words is used instead (a lower bound), which keeps very long texts
-    cheap."""
+    Texts with equally many words are compared position by position. Others are aligned, and the differing
+    words of the alignment are counted. Above 4 million word pairs the difference of the two bags of words is
+    used instead (a lower bound), which keeps very long texts cheap."""
     a = [w.text for w in words(original)]
     b = [w.text for w in words(edited)]
     if len(a) == len(b):
@@ -108,7 +107,7 @@ def _without_common_ends(a: Sequence[str], b: Sequence[str]) -> tuple[list[str],
 
 
 def match_case(word: str, like: str) -> str:
-    """``word`` in the letter case of ``like``: all capitals, first capital, or as it is."""
+    """``word`` in the letter case of ``like``: all capitals, first letter capital, or unchanged."""
     if len(like) > 1 and like.isupper():
         return word.upper()
     if like[:1].isupper():

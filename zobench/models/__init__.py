@@ -1,5 +1,6 @@
-"""Loading, scoring and generating. ``zobench.models.load(ref)`` is imported on first use: this package is
-free of torch."""
+"""Loading, scoring and generation.
+
+``zobench.models.load(ref)`` is imported on first use, so importing this package does not load torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model as the rest of the house sees it: a torch module, its tokenizer, and what identifies it."""
+"""The interface of a loaded model: a torch module, its tokenizer and its identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zobench.models.way import Way
 
 @dataclass(frozen=True, slots=True)
 class ModelIdentity:
-    """What a record must say about the model.
+    """The model's identity, as stored with every run.
 
     Attributes:
         name: hub id, local path as given, or ``builtin:nano``.
@@ -22,9 +22,9 @@ class ModelIdentity:
         digest: SHA-256 of the weights as loaded (before any training).
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         remote_code: whether code from the repository was executed.
-        parameters: number of weights, tied ones once.
-        origin: where a converted model came from (title, file, SHA-256, licence, quantization);
-            ``None`` for other models.
+        parameters: number of weights; tied weights count once.
+        origin: source of a converted model (title, file, SHA-256, licence, quantization); ``None`` for other
+            models.
     """
 
     name: str
@@ -42,8 +42,15 @@ class ModelIdentity:
 
 
 class LanguageModel(Protocol):
-    """A loaded model that can score and generate. Always in eval mode; never touches the global random
-    state."""
+    """A loaded model that can score and generate.
+
+    It is always in eval mode and never touches the global random state.
+
+    Attributes:
+        max_length: longest sequence in tokens.
+        way: how the module is run (padding, positions, cache).
+        probed: results of the probe that chose ``way``; ``None`` if the model was not probed.
+    """
 
     module: torch.nn.Module
     tokenizer: Any
@@ -57,7 +64,7 @@ class LanguageModel(Protocol):
     def device(self) -> torch.device: ...
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuations, without the prompt, cut before the first stop string. Deterministic."""
+        """Greedy continuations without the prompt, cut before the first stop string. Deterministic."""
         ...
 
     def input_embeddings(self) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """Token sequences to tensors: padding with correct positions, and batches of similar length.
 
 Causal models are padded on the left, so that the answer position is the last column of every row; masked
-models and encoders on the right. Rows of equal length get no attention mask at all, which is the fastest path
-of every backend. A model whose logits change with padding gets its rows as :class:`Groups` of equal length.
+models and encoders are padded on the right. Rows of equal length get no attention mask, which is the fastest
+path of every backend. If padding changes a model's logits, its rows are passed as :class:`Groups` of equal
+length. A *row* is one sequence of a batch.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Groups:
     """Rows that must not be padded, as several batches of equal length.
 
     Attributes:
-        parts: arguments of one forward each.
-        rows: the rows of each part, by their place in the whole.
-        back: place of each row among the parts' rows, one after the other.
+        parts: arguments of one forward pass each.
+        rows: for each part, the indices of its rows in the whole batch.
+        back: index of each row in the concatenation of the parts.
     """
 
     parts: tuple[Padded, ...]
@@ -39,8 +40,8 @@ Rows = Padded | Groups
 
 
 def over_rows(given: Rows, run: Callable[[Padded, torch.Tensor | None], torch.Tensor]) -> torch.Tensor:
-    """``run(arguments, rows)`` for one batch (``rows`` is ``None``: all), or for each group, put together in
-    the order of the rows."""
+    """``run(arguments, rows)`` for one batch (``rows`` is ``None``: all rows), or for each group; the results
+    are concatenated in the order of the rows."""
     if not isinstance(given, Groups):
         return run(given, None)
     found = [run(part, rows) for part, rows in zip(given.parts, given.rows, strict=True)]
@@ -48,7 +49,7 @@ def over_rows(given: Rows, run: Callable[[Padded, torch.Tensor | None], torch.Te
 
 
 def grouped(lengths: Sequence[int], mixing: Mixing) -> list[list[int]]:
-    """Row numbers that may share a batch, in the order of their first row."""
+    """Groups of row indices that may share a batch, in the order of their first row."""
     keys = {"padded": lambda i: 0, "equal": lambda i: lengths[i], "single": lambda i: i}
     groups: dict[int, list[int]] = {}
     for row in range(len(lengths)):
@@ -57,7 +58,7 @@ def grouped(lengths: Sequence[int], mixing: Mixing) -> list[list[int]]:
 
 
 def pad_id(tokenizer: Any) -> int:
-    """The padding token, else end of text, else 0: padded places are masked, their token has no influence."""
+    """The padding token, else end of text, else 0. Padded positions are masked: the token has no effect."""
     for candidate in (tokenizer.pad_token_id, tokenizer.eos_token_id):
         if candidate is not None:
             return int(candidate)
@@ -76,14 +77,14 @@ def pad(
     """Model arguments for rows of token ids.
 
     Args:
-        fill: token id for padded places.
-        first_position: also give position ids that count from this number at each row's first real token
-            (left padding needs them).
+        fill: token id for padded positions.
+        first_position: if given, also return position ids that start from this number at each row's first
+            real token (left padding needs them).
         types: token types of the rows, padded with 0.
 
     Returns:
-        ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if asked,
-        ``position_ids``; ``token_type_ids`` with ``types``.
+        ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if
+        ``first_position`` is given, ``position_ids``; with ``types`` also ``token_type_ids``.
     """
     longest = max(len(s) for s in sequences)
     gaps = [longest - len(s) for s in sequences]
@@ -99,6 +100,7 @@ def pad(
         attention = filled([[1] * len(s) for s in sequences], 0)
         padded["attention_mask"] = attention
         if first_position is not None:
+            # Padded positions get the first position too: an id below 0 would be no row of a position table.
             padded["position_ids"] = (attention.cumsum(1) - 1).clamp_min(0) + first_position
     if types is not None:
         padded["token_type_ids"] = filled(types, 0)
@@ -115,7 +117,7 @@ def batched(
     first_position: int | None = None,
     types: Sequence[Sequence[int]] | None = None,
 ) -> Rows:
-    """:func:`pad`, as :class:`Groups` where not all rows may share a batch."""
+    """:func:`pad`, or :class:`Groups` if not all rows may share a batch."""
 
     def part(rows: Sequence[int]) -> dict[str, torch.Tensor]:
         chosen = [sequences[i] for i in rows]
@@ -131,11 +133,10 @@ def batched(
 
 
 def chunks_by_length(lengths: Sequence[int], *, max_tokens: int, max_rows: int = 256) -> list[list[int]]:
-    """Indices grouped into batches of similar length, longest first, each of at most ``max_tokens`` padded
-    tokens.
+    """Indices grouped into batches of similar length, longest first.
 
-    The grouping depends on the lengths and their order alone. A single row longer than ``max_tokens`` is a
-    batch.
+    Each batch has at most ``max_tokens`` padded tokens and ``max_rows`` rows; a single row longer than
+    ``max_tokens`` is a batch of its own. The grouping depends on the lengths and their order alone.
     """
     chunks: list[list[int]] = []
     width = 0

@@ -1,8 +1,8 @@
-"""Next-token logits step by step, by what the model keeps between steps or by computing whole rows again.
+"""Next-token logits step by step, with a cache or by computing whole sequences again.
 
-One object holds the rows of a batch: :func:`begin` gives the logits behind the prompts, ``advance`` those
-behind one more token of each row, ``keep`` drops rows that have ended. Which of the two is used, and how, is
-the model's :class:`~zobench.models.way.Way`.
+One object holds the rows (sequences) of a batch: :func:`begin` computes the logits after the prompts,
+``advance`` those after one more token of each row, ``keep`` drops rows that have ended. The model's
+:class:`~zobench.models.way.Way` decides whether and how a cache is used.
 """
 
 from __future__ import annotations
@@ -22,30 +22,32 @@ Ids = Sequence[int]
 
 
 class Decoding(Protocol):
-    """A batch of rows that is being continued."""
+    """A batch of sequences during decoding."""
 
     logits: torch.Tensor
     """Next-token logits of the rows, shape (rows, vocabulary)."""
 
     def advance(self, tokens: torch.Tensor) -> None:
-        """Append one token to each row, shape (rows,), and compute ``logits`` behind it: one forward."""
+        """Append one token to each row, shape (rows,), and compute the next ``logits``: one forward pass."""
         ...
 
     def keep(self, rows: Sequence[int]) -> None:
-        """Go on with these rows alone; the tokens of the next ``advance`` are theirs."""
+        """Continue with these rows only; the next ``advance`` takes their tokens."""
         ...
 
 
 def begin(module: Any, way: Way, rows: Sequence[Ids], *, fill: int) -> Decoding:
-    """Rows of token ids, not empty, ready to be continued. Cost: one forward (with common beginnings packed,
-    one for each so many tokens)."""
+    """Start decoding from non-empty rows of token ids.
+
+    Cost: one forward pass. Prompts with long common prefixes are packed instead, with one forward pass for
+    each full batch of packs."""
     if way.cache is None:
         return _Recomputed(module, way, rows, fill)
     return _Cached(module, way, rows, fill)
 
 
 class _Recomputed:
-    """Every step computes all tokens of the rows."""
+    """Decoding without a cache: every step computes all tokens of the rows."""
 
     def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int) -> None:
         self._module, self._way, self._fill = module, way, fill
@@ -74,9 +76,9 @@ class _Recomputed:
 
 
 class _Cached:
-    """Keys and values, or states, of what was computed are kept; a step computes one token of each row.
+    """Decoding with a cache of keys and values, or of states: a step computes one token of each row.
 
-    Rows that cannot be taken out of the cache stay in the batch and are continued with padding.
+    If rows cannot be removed from the cache, they stay in the batch and are continued with padding.
     """
 
     def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int) -> None:
@@ -87,6 +89,7 @@ class _Cached:
         padded = pad(rows, fill=fill, side="left", device=device, first_position=first)
         self._mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
         self._held: Any = None
+        # Packs count positions from 0 and hand over keys and values; other settings go the plain way.
         if first == 0 and way.cache == "past_key_values" and worth_packing(rows) and takes_packs(module):
             self.logits, self._held = prefill(module, rows, tokens=prediction_tokens(device))
             return
@@ -109,7 +112,7 @@ class _Cached:
             tokens = whole
         self._mask = torch.cat([self._mask, self._mask.new_ones(self._mask.shape[0], 1)], 1)
         arguments = {"input_ids": tokens[:, None]}
-        if self._way.cache == "past_key_values":  # states hold no columns that a mask could name
+        if self._way.cache == "past_key_values":  # states have no columns to mask
             arguments["attention_mask"] = self._mask
         if self._way.first_position is not None:
             arguments["position_ids"] = self._mask.sum(1, keepdim=True) - 1 + self._way.first_position

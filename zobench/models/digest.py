@@ -1,4 +1,4 @@
-"""Identity of weights: a digest over every stored tensor, and their number; tied tensors are taken once."""
+"""Identity of weights: a digest over every stored tensor, and the parameter count; tied ones count once."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 
 
 def stored_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Parameters and persistent buffers by name in alphabetical order; of tied ones the first name only."""
+    """Parameters and persistent buffers in alphabetical order of names; tied ones under their first name."""
     seen: set[int] = set()
+    # ``keep_vars``: state_dict otherwise returns detached copies, whose ids do not show which are tied.
     for name, tensor in sorted(module.state_dict(keep_vars=True).items()):
         if id(tensor) not in seen:
             seen.add(id(tensor))
@@ -18,7 +19,7 @@ def stored_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]
 
 
 def weights_digest(module: torch.nn.Module) -> str:
-    """SHA-256 over name, dtype, shape and bytes of every stored tensor, the same on every device."""
+    """SHA-256 over name, dtype, shape and bytes of every stored tensor; independent of the device."""
     h = hashlib.sha256()
     for name, tensor in stored_tensors(module):
         h.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
@@ -28,5 +29,5 @@ def weights_digest(module: torch.nn.Module) -> str:
 
 
 def parameter_count(module: torch.nn.Module) -> int:
-    """Number of weights, tied ones once; buffers are not weights."""
+    """Number of weights; tied weights count once, buffers do not count."""
     return sum(p.numel() for p in module.parameters())

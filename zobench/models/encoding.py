@@ -1,4 +1,4 @@
-"""Text to token ids: prompts with the tokenizer's own beginning, truncation that keeps it."""
+"""Text to token ids: prompts with the tokenizer's beginning tokens, and truncation that keeps them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 
 
 def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text as the start of a sequence: a beginning token where the tokenizer adds one,
-    nothing that it adds behind a text (an end token, ``[SEP]``).
+    """Token ids of each text as the start of a sequence.
 
-    An empty text becomes one beginning-of-text (else end-of-text) token, so that every row can be continued.
+    The beginning token is kept if the tokenizer adds one; tokens that it adds after a text (an end token,
+    ``[SEP]``) are removed. An empty text becomes one beginning-of-text (else end-of-text) token, so that
+    every row can be continued.
     """
     if not texts:
         return []
@@ -31,17 +32,17 @@ def _closing(tokenizer: Any) -> tuple[int, ...]:
     for at in range(len(full) - len(plain) + 1):
         if plain and full[at : at + len(plain)] == plain:
             return tuple(full[at + len(plain) :])
-    # The text itself changed: what is known of its end is the end token.
+    # With special tokens the text itself was tokenized differently: only an end token can be identified.
     return tuple(full[-1:]) if full[-1:] == [tokenizer.eos_token_id] else ()
 
 
 def closing(tokenizer: Any) -> list[int]:
-    """The special tokens that the tokenizer adds behind a text."""
+    """The special tokens that the tokenizer adds after a text."""
     return list(_closing(tokenizer))
 
 
 def trims_more(tokenizer: Any) -> bool:
-    """Whether prompts lose more than the end token that they lost in revision 1."""
+    """Whether prompts lose other tokens than the end token, which is the only one that revision 1 removed."""
     return closing(tokenizer) not in ([], [tokenizer.eos_token_id])
 
 
@@ -52,7 +53,7 @@ def encode_plain(tokenizer: Any, text: str) -> list[int]:
 
 
 def truncate_left(ids: list[int], limit: int, tokenizer: Any) -> list[int]:
-    """The last ``limit`` ids; a beginning-of-text token stays in front."""
+    """The last ``limit`` ids; a beginning-of-text token is kept in front."""
     if len(ids) <= limit:
         return ids
     if tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id and limit > 1:
@@ -61,10 +62,9 @@ def truncate_left(ids: list[int], limit: int, tokenizer: Any) -> list[int]:
 
 
 def truncate_around(ids: list[int], limit: int, position: int) -> tuple[list[int], int]:
-    """At most ``limit`` ids that keep the first, the last and the one at ``position``; returns its new place
-    too.
+    """At most ``limit`` ids with the first, the last and the one at ``position``, and its new position.
 
-    Tokens are dropped from the side that is farther from ``position``, nearest the edge first.
+    Tokens are dropped from the longer side of ``position``, starting at the edge.
     """
     excess = len(ids) - limit
     if excess <= 0:

@@ -1,5 +1,7 @@
-"""Continuation in batches, greedy unless a sampler chooses: key/value cache, similar lengths together,
-prompts that begin alike prefilled once, finished rows dropped from the batch."""
+"""Generation in batches, greedy unless a sampler is given.
+
+Prompts of similar length share a batch, common prefixes are computed once, keys and values are cached, and
+finished sequences are removed from the batch."""
 
 from __future__ import annotations
 
@@ -31,15 +33,15 @@ def generate(
     stop: Sequence[str] = (),
     choose: Choose = most_probable,
 ) -> list[str]:
-    """Continuations (greedy ones unless ``choose`` draws), without the prompt, cut before the first stop
-    string.
+    """Continuations without the prompt, cut before the first stop string; greedy unless ``choose`` samples.
 
-    Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token
-    stays). Ends at an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward per generated
-    token of the batch.
+    Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token is
+    kept). Generation ends at an end-of-text token, a stop string or ``max_new_tokens``. Cost: one forward
+    pass per generated token of the batch.
 
     Args:
-        choose: next tokens from next-token logits (rows, vocabulary) and the rows' places in ``prompts``.
+        choose: maps next-token logits (rows, vocabulary) and the indices of the rows in ``prompts`` to the
+            next tokens.
 
     Raises:
         ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.
@@ -63,7 +65,7 @@ def generate(
 
 
 def _chunks(lm: Any, lengths: Sequence[int]) -> list[list[int]]:
-    """Rows that are continued together: of similar length, or of equal length where the model needs it."""
+    """Rows decoded together: of similar length, or of equal length if the model requires it."""
     found = []
     mixing = lm.way.rows if lm.way.cache is None else lm.way.decoded
     for rows in grouped(lengths, mixing):
@@ -77,7 +79,7 @@ def _chunks(lm: Any, lengths: Sequence[int]) -> list[list[int]]:
 def _generate_batch(
     lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper, choose: Choose
 ) -> list[list[int]]:
-    """Token ids generated for each row, ending with whatever ended it."""
+    """Token ids generated for each row, including the tokens that ended it."""
     decoding = begin(lm.module, lm.way, rows, fill=pad_id(lm.tokenizer))
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
@@ -102,18 +104,20 @@ def _named(choose: Choose, chunk: Sequence[int]) -> Choose:
 
 
 class _Stopper:
-    """Decides when a row has ended, decoding only when a new token may complete a stop string."""
+    """Decides when a row has ended; it decodes only if the new token may complete a stop string."""
 
     def __init__(self, lm: Any, stop: list[str]) -> None:
         self._tokenizer = lm.tokenizer
         self._stop = stop
         self._ends = {s[-1] for s in stop}
+        # Spaces may appear or vanish when tokens are decoded together, so one token does not show them.
         self._always = any(s[-1] == " " for s in stop)
+        # A token is at least one byte: so many tokens contain any stop string that the last one completes.
         self._window = 2 * max((len(s.encode()) for s in stop), default=0) + 4
         self._may_end: dict[int, bool] = {}
         self._eos = _end_of_text(lm)
         special = [t for t in map(str, lm.tokenizer.all_special_tokens) if t]
-        # A stop string such as <|im_end|> is a special token: decoding without these would never show it.
+        # A stop string such as <|im_end|> is a special token: decoding without special tokens would hide it.
         self._marks = special if any(t in s for t in special for s in stop) else []
 
     def ended(self, ids: list[int]) -> bool:
@@ -126,14 +130,14 @@ class _Stopper:
         return any(s in tail for s in self._stop)
 
     def _text(self, ids: list[int]) -> str:
-        """What stop strings are looked for in: with special tokens where one of these holds one."""
+        """The text searched for stop strings; it includes special tokens if a stop string contains one."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=not self._marks)
         return text
 
     def _can_end(self, token: int) -> bool:
         if token not in self._may_end:
             text = self._tokenizer.decode([token])
-            # An incomplete UTF-8 sequence decodes to the replacement character; look at the whole tail then.
+            # An incomplete UTF-8 sequence decodes to the replacement character: look at the whole tail.
             partial = "\ufffd" in text
             self._may_end[token] = self._always or partial or any(c in text for c in self._ends)
         return self._may_end[token]

@@ -1,13 +1,13 @@
-"""From a GGUF file to a folder with config, safetensors weights and tokenizer.
+"""Conversion of a GGUF file to a folder with config, safetensors weights and tokenizer.
 
-Quantized tensors are dequantized (to float32, then rounded to the wanted dtype): the folder holds the values
-that the quantized file stands for, not those of the model before it was quantized. What differs from loading
-the file with transformers alone (5.24): the tokenizer splits text by the rule that the file names
+Quantized tensors are dequantized (to float32, then rounded to the requested dtype): the folder contains the
+values that the quantized file represents, not those of the model before quantization. Differences from
+loading the file with transformers alone (5.24): the tokenizer splits text by the rule that the file names
 (:mod:`zobench.models.pretokenizers`), its longest input is the model's context length, and the result can be
 saved, because the state is moved into a model that is not marked as quantized.
 
-Reading the tokenizer of a file with 49,152 tokens takes about 18 s of processor time and 1.25 GB; the folder
-that is kept loads like any other.
+Reading the tokenizer of a file with 49,152 tokens takes about 18 s of processor time and 1.25 GB; the
+converted folder loads like any other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from zobench.models.gguf_header import GGUFHeader, read_header
 from zobench.models.pretokenizers import apply, split_rule
 
 ORIGIN = "zobench-origin.json"
-"""Where the folder came from, one JSON object."""
+"""File in the folder that records its source, one JSON object."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 NEEDED = ("gguf", "accelerate")
 TOKENIZERS = ("gpt2", "llama")
@@ -41,16 +41,17 @@ tokenizer was compared with llama.cpp on 16 texts: all ids agree."""
 def convert(
     file: Path, folder: Path, *, dtype: Dtype = "float32", title: str = "", licence: str = ""
 ) -> dict[str, Any]:
-    """Write the model of a GGUF file into a new folder, and return what is recorded of its origin.
+    """Write the model of a GGUF file into a new folder, and return the record of its origin.
 
-    The folder appears whole or not at all: it is made beside its place and renamed.
+    The folder is written under another name and then renamed, so an incomplete folder never appears.
 
     Args:
         file: the GGUF file; it is opened for reading only.
         folder: must not exist, or be empty.
         dtype: of the saved weights. Values of 4-bit files fit float32 exactly.
-        title: the name that pages show; default: the file's own name and its most frequent quantization.
-        licence: default: what the file states.
+        title: the name shown in reports; default: the model name in the file and its most frequent
+            quantization.
+        licence: default: the licence stated in the file.
 
     Raises:
         ValueError: damaged, cut off or of an unknown kind; a package is missing; no space; the folder
@@ -77,7 +78,7 @@ def convert(
 
 
 def check(file: Path) -> GGUFHeader:
-    """The header, where the file can be converted; ``ValueError`` says why not. No tensor is read."""
+    """The header, if the file can be converted; else ``ValueError`` with the reason. No tensor is read."""
     header = read_header(file)
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
@@ -123,12 +124,12 @@ def _refuse_kind(file: Path, header: GGUFHeader) -> None:
 
 
 def _refuse_cut(file: Path, header: GGUFHeader) -> None:
-    """Every tensor lies within the file and has a type whose size is known."""
+    """Check that every tensor lies within the file and has a known quantization type."""
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
     known = {kind.value for kind in GGMLQuantizationType}
     if not header.tensors:
-        raise ValueError(f"{file}: holds no tensors")
+        raise ValueError(f"{file}: contains no tensors")
     for entry in header.tensors:
         if entry.kind not in known:
             raise ValueError(f"{file}: tensor {entry.name!r} has the unknown quantization type {entry.kind}")
@@ -136,8 +137,8 @@ def _refuse_cut(file: Path, header: GGUFHeader) -> None:
         end = header.data_start + entry.offset + math.prod(entry.shape) // block * size
         if end > header.size:
             raise ValueError(
-                f"{file}: cut off or damaged: tensor {entry.name!r} ends at byte {end}, the file at "
-                f"{header.size}"
+                f"{file}: cut off or damaged: tensor {entry.name!r} ends at byte {end}, but the file has "
+                f"{header.size} bytes"
             )
 
 
@@ -147,8 +148,8 @@ def _refuse_little_space(header: GGUFHeader, place: Path, dtype: Dtype) -> None:
     free = shutil.disk_usage(place).free
     if needed > free:
         raise ValueError(
-            f"{place}: the converted model needs {needed >> 20} MiB, {free >> 20} MiB are free; "
-            "make room, or choose another place (cache: the environment variable ZOBENCH_CACHE)"
+            f"{place}: the converted model needs {needed >> 20} MiB, but only {free >> 20} MiB are free; "
+            "free some space, or choose another folder (ZOBENCH_CACHE sets the cache folder)"
         )
 
 
@@ -169,7 +170,7 @@ def _origin(file: Path, header: GGUFHeader, dtype: Dtype, title: str, licence: s
 
 @contextmanager
 def _refusals(file: Path) -> Iterator[None]:
-    """What the libraries raise on files that they cannot read, as one sentence."""
+    """Turn the libraries' errors on unreadable files into one ``ValueError``."""
     try:
         yield
     except (
@@ -212,7 +213,7 @@ def _write(file: Path, folder: Path, header: GGUFHeader, dtype: Dtype) -> None:
 
 
 def _unmarked(loaded: Any, dtype: Dtype) -> Any:
-    """The same weights in a model that transformers agrees to save: a loaded GGUF counts as quantized."""
+    """The same weights in a model that transformers can save: it refuses a loaded GGUF file as quantized."""
     import torch
 
     settings = loaded.config.to_dict()
@@ -227,8 +228,9 @@ def _unmarked(loaded: Any, dtype: Dtype) -> Any:
 
 
 def _own_tokens(read: Any, *, rows: int, longest: int) -> Any:
-    """The tokenizer without tokens that the file does not have: where it names no unknown token, transformers
-    adds one behind the last row of the embedding."""
+    """The tokenizer without tokens that the file does not have.
+
+    If the file names no unknown token, transformers adds one beyond the last row of the embedding."""
     import tokenizers
     import transformers
 

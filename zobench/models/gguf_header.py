@@ -1,8 +1,8 @@
-"""What a GGUF file says about itself, read without loading tensors.
+"""The header of a GGUF file, read without loading tensors.
 
 Layout (GGUF versions 2 and 3, little-endian): magic, version, number of tensors, number of keys; the keys
-with typed values; for each tensor its name, shape, type and offset. Every length is compared with what is
-left of the file before it is followed, so a damaged length ends in an error and not in a long loop.
+with typed values; for each tensor its name, shape, type and offset. Every length is compared with the rest
+of the file before it is used, so a damaged length ends in an error and not in a long loop.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ MOST_DIMENSIONS = 4
 
 @dataclass(frozen=True, slots=True)
 class TensorEntry:
-    """``shape`` is in GGUF's order (fastest axis first), ``kind`` the number of the quantization type,
-    ``offset`` counts from the start of the data section."""
+    """One tensor of the file.
+
+    ``shape`` is in GGUF's order (fastest axis first), ``kind`` is the number of the quantization type,
+    ``offset`` is in bytes from the start of the data section."""
 
     name: str
     shape: tuple[int, ...]
@@ -36,7 +38,7 @@ class GGUFHeader:
     """Attributes:
     keys: metadata by key; long arrays (more than 64 values) are given as their length.
     tensors: every tensor of the file.
-    data_start: where the data section begins, in bytes.
+    data_start: start of the data section, in bytes.
     size: size of the file, in bytes.
     """
 
@@ -65,7 +67,7 @@ def read_header(file: Path) -> GGUFHeader:
 
 
 class _Damaged(Exception):
-    """A length or type that cannot be right."""
+    """A length or type that is impossible."""
 
 
 class _Foreign(Exception):
@@ -81,9 +83,9 @@ class _Reader:
             raise _Foreign("not a GGUF file (its first four bytes are not 'GGUF')")
         (version,) = self._unpack("I")
         if version not in VERSIONS:
-            raise _Foreign(f"GGUF version {version}; versions 2 and 3 (little-endian) are read")
+            raise _Foreign(f"GGUF version {version}; only versions 2 and 3 (little-endian) can be read")
         tensors, keys = self._unpack("QQ")
-        # A key takes at least 13 bytes and a tensor 24, so larger counts cannot be right.
+        # A key takes at least 13 bytes and a tensor 24, so larger counts are impossible.
         self._fits(tensors * 24 + keys * 13)
         found = dict(self._pair() for _ in range(keys))
         entries = tuple(self._tensor() for _ in range(tensors))

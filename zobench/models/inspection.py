@@ -1,7 +1,7 @@
-"""What can be said of a model from its configuration and tokenizer, without weights and without a forward.
+"""Checks of a model from its configuration and tokenizer, without weights and without a forward pass.
 
-Planning asks here whether a local folder can run at all, and which attention it is loaded with; loading asks
-the same. ``ValueError`` and the sentences of :func:`problems` name the model and what to do.
+Planning and loading use the same checks: whether a local folder can run, and which attention implementation
+it is loaded with. ``ValueError`` and the sentences of :func:`problems` name the model and what to do.
 """
 
 from __future__ import annotations
@@ -28,7 +28,11 @@ _UNREADABLE = (OSError, KeyError, ValueError, TypeError, ImportError, json.JSOND
 
 
 def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
-    """What the model is loaded as: as asked, else by the name of its class."""
+    """The architecture to load the model as: as requested, else by the name of its class.
+
+    Raises:
+        ValueError: it cannot be determined.
+    """
     if ref.architecture != "auto":
         return ref.architecture
     named = (config.architectures or [""])[0]
@@ -42,28 +46,28 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
         return "encoder"
     both = ", an encoder-decoder model, which zobench does not run" if config.is_encoder_decoder else ""
     raise ValueError(
-        f"model {ref.name!r}: cannot tell its kind from architecture {named!r}{both}; "
+        f"model {ref.name!r}: cannot determine its kind from architecture {named!r}{both}; "
         "set architecture to causal, masked or encoder"
     )
 
 
 def model_class(config: Any, architecture: Architecture) -> Any | None:
-    """The library's class for this configuration, ``None`` where it has none."""
+    """The library's class for this configuration; ``None`` if it has none."""
     found = AUTO[architecture]._model_mapping.get(type(config), None)
     return found[0] if isinstance(found, tuple) else found
 
 
 def attention_of(ref: ModelRef, config: Any, architecture: Architecture) -> Attention:
-    """The attention to load with: ``auto`` is ``sdpa`` where the model's class has it, else ``eager``.
+    """The attention implementation: ``auto`` is ``sdpa`` if the model's class supports it, else ``eager``.
 
     Raises:
-        ValueError: ``sdpa`` was asked for and the class has none.
+        ValueError: ``sdpa`` was requested but the class does not support it.
     """
     made = model_class(config, architecture)
     fused = made is None or bool(made._supports_sdpa)
     if ref.attention == "sdpa" and made is not None and not fused:
         raise ValueError(
-            f"model {ref.name!r}: {made.__name__} has no attention 'sdpa'; "
+            f"model {ref.name!r}: {made.__name__} does not support attention 'sdpa'; "
             "leave attention out, or write attention: eager"
         )
     if ref.attention == "auto":
@@ -73,8 +77,9 @@ def attention_of(ref: ModelRef, config: Any, architecture: Architecture) -> Atte
 
 @functools.lru_cache(maxsize=64)
 def with_attention(ref: ModelRef) -> ModelRef:
-    """The reference with ``attention: auto`` resolved from the configuration, where that lies on this machine
-    (a hub model that was not fetched keeps ``auto``, which loading resolves)."""
+    """The reference with ``attention: auto`` resolved, if the configuration is on this machine.
+
+    A hub model that was not downloaded keeps ``auto``, which loading resolves."""
     if ref.attention != "auto" or ref.trust_remote_code:
         return ref
     try:
@@ -82,7 +87,7 @@ def with_attention(ref: ModelRef) -> ModelRef:
         folder = Path(ref.name).expanduser()
         found = attention_of(ref, config, architecture_of(ref, config, folder))
     except _UNREADABLE:
-        return ref  # what is wrong with it is told by the checks, or by loading
+        return ref  # the checks, or loading, report the error
     return ref.model_copy(update={"attention": found})
 
 
@@ -94,8 +99,8 @@ def _config_here(ref: ModelRef) -> Any:
 
 
 def tokenizer_of(ref: ModelRef) -> Any | None:
-    """The tokenizer of a causal model that lies on this machine; ``None`` for others, and where it cannot be
-    read without code from a repository."""
+    """The tokenizer of a causal model on this machine; ``None`` for other models, and if it cannot be read
+    without code from a repository."""
     if not lies_here(ref.name) or ref.trust_remote_code:
         return None
     folder = resolve(ref).folder
@@ -114,8 +119,10 @@ def longest_input(ref: ModelRef, tokenizer: Any) -> int:
 
 
 def problems(ref: ModelRef) -> list[str]:
-    """Why a local or packaged model cannot run, one sentence each; hub ids, built-in models and folders that
-    need code of their own are not looked at. A GGUF file is converted here, once."""
+    """Reasons why a local or packaged model cannot run, one sentence each.
+
+    Hub ids, built-in models and folders that need remote code are not checked. A GGUF file is converted here,
+    once."""
     if ref.trust_remote_code or ref.name.startswith("builtin:") or not lies_here(ref.name):
         return []
     try:
@@ -134,27 +141,30 @@ def problems(ref: ModelRef) -> list[str]:
 
 
 def refuse_adapter(folder: Path, name: str) -> None:
-    """An adapter alone is not a model; beside a base model the library would apply it without a word."""
+    """Refuse folders with an adapter: alone it is not a model, and beside a base model the library would
+    silently apply it."""
     if not (folder / "adapter_config.json").is_file():
         return
     if (folder / "config.json").is_file():
         raise ValueError(
-            f"model {name!r}: {folder} holds an adapter (adapter_config.json) beside the model, which "
+            f"model {name!r}: {folder} contains an adapter (adapter_config.json) beside the model, which "
             "would be applied to it; merge the adapter, or move it away"
         )
     raise ValueError(
-        f"model {name!r}: {folder} holds an adapter and no model; merge it into its base model and save that"
+        f"model {name!r}: {folder} contains an adapter but no model; merge it into its base model and save "
+        "the result"
     )
 
 
 def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None:
-    """Weights that cannot be moved, and configurations that have no class of this architecture."""
+    """Refuse quantized weights, which cannot be trained, and configurations without a class of this
+    architecture."""
     quantized = config.to_dict().get("quantization_config")
     if quantized:
         method = quantized.get("quant_method", "unknown") if isinstance(quantized, dict) else "unknown"
         raise ValueError(
-            f"model {ref.name!r} has quantized weights ({method}), which cannot be tuned; "
-            "use the model that was quantized"
+            f"model {ref.name!r} has quantized weights ({method}), which cannot be trained; "
+            "use the model before quantization"
         )
     both = config.is_encoder_decoder and architecture == "encoder"
     if both or (not ref.trust_remote_code and model_class(config, architecture) is None):
@@ -163,16 +173,16 @@ def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None
 
 
 def refuse_tokens(name: str, tokenizer: Any, *, rows: int | None) -> None:
-    """A tokenizer that writes ids for which the embedding has no row."""
+    """Refuse a tokenizer that produces ids beyond the rows of the embedding."""
     largest = max(tokenizer.get_vocab().values(), default=-1)
     if rows is not None and largest >= rows:
         raise ValueError(
-            f"model {name!r}: its tokenizer writes token ids up to {largest}, its embedding has {rows} rows; "
-            "they do not belong together"
+            f"model {name!r}: its tokenizer produces token ids up to {largest}, but its embedding has {rows} "
+            "rows; they do not belong together"
         )
 
 
 def vocabulary(config: Any) -> int | None:
-    """Rows of the embedding as the configuration says."""
+    """Number of embedding rows according to the configuration."""
     size = config.get_text_config().to_dict().get("vocab_size")
     return int(size) if isinstance(size, int) else None

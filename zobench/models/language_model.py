@@ -1,4 +1,4 @@
-"""The loaded model that the rest of the house works with (see :class:`zobench.models.base.LanguageModel`)."""
+"""The loaded model, an implementation of :class:`zobench.models.base.LanguageModel`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from zobench.models.way import Way, usual
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A module in eval mode with its tokenizer; scores through ``module``, generates greedily.
+    """A module in eval mode with its tokenizer; it scores through ``module`` and generates greedily.
 
-    ``way`` is how the module is run, the usual way where nobody probed it; ``probed`` what the
-    probe saw, where there was one.
+    ``way`` holds the settings for running the module (:func:`~zobench.models.way.usual` if it was not
+    probed), ``probed`` the results of the probe.
     """
 
     module: torch.nn.Module

@@ -1,4 +1,4 @@
-"""Load a model: the one way in, for built-in, packaged, local and hub models."""
+"""Load a model: the only entry point, for built-in, packaged, local and hub models."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from zobench.spec import ModelRef
 
 
 def load(ref: ModelRef) -> LoadedModel:
-    """The model of a suite, in eval mode on its device, without touching the global random state.
+    """Load the model of a suite, in eval mode on its device, without touching the global random state.
 
-    Weights come from safetensors files only; code from the repository runs only if ``ref.trust_remote_code``
-    says so, and the identity records whether it did.
+    Weights come from safetensors files only. Code from the repository runs only if ``ref.trust_remote_code``
+    is set; the identity records whether it did.
 
-    The loaded model is tried on two short rows (:mod:`zobench.models.probe`); how it is run goes by what
-    they show.
+    The loaded model is tested on two short sequences (:mod:`zobench.models.probe`), which decide its padding,
+    positions and cache.
 
     Raises:
         ValueError: unknown name, hub failure, pickled weights, weights that do not fit the architecture, no
-            device, a model that cannot be run as what it was asked for.
+            device, a model that cannot run as the requested architecture.
     """
     device = _device(ref.device)
     if Path(ref.name).expanduser().is_dir():
@@ -70,7 +70,9 @@ def load(ref: ModelRef) -> LoadedModel:
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
     longest = _max_length(module, config, tokenizer, files.folder)
     if ref.max_length is not None and ref.max_length > longest:
-        raise ValueError(f"model {ref.name!r} takes {longest} tokens, max_length asks for {ref.max_length}")
+        raise ValueError(
+            f"model {ref.name!r} takes at most {longest} tokens, but max_length is {ref.max_length}"
+        )
     probed = kept_probe(
         module,
         architecture,
@@ -86,7 +88,7 @@ def load(ref: ModelRef) -> LoadedModel:
 def skeleton(ref: ModelRef) -> torch.nn.Module | None:
     """The model's modules on the ``meta`` device, without weights: names and shapes for planning.
 
-    ``None`` where they are not known without fetching files or running code from a repository: hub ids,
+    ``None`` if they are not known without downloading files or running code from a repository: hub ids,
     ``pair:`` models, ``trust_remote_code``.
     """
     if not lies_here(ref.name) or ref.trust_remote_code:
@@ -120,12 +122,13 @@ def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture
         local_files_only=True,
         output_loading_info=True,
     )
-    # The pooler on top of an encoder is not used by mean pooling; it often has no weights in the file.
+    # Mean pooling does not use the pooler on top of an encoder, whose weights are often missing in the file.
     missing = sorted(k for k in info["missing_keys"] if architecture != "encoder" or "pooler." not in k)
     if missing or info["mismatched_keys"]:
         listed = ", ".join([*missing, *(str(m[0]) for m in info["mismatched_keys"])][:5])
         raise ValueError(
-            f"model {ref.name!r} as {architecture}: its files lack or misfit weights: {listed} ..."
+            f"model {ref.name!r} as {architecture}: its files lack weights, or have them in another shape: "
+            f"{listed} ..."
         )
     _refuse_dropped_layers(ref.name, info["unexpected_keys"], module)
     if architecture == "encoder":
@@ -142,20 +145,20 @@ def _pooled(module: Any, config: Any) -> PooledEncoder:
 
 
 def _refuse_dropped_layers(name: str, unexpected: Iterable[str], module: torch.nn.Module) -> None:
-    """Weights of a layer that the configuration does not have: the library drops them without an error."""
+    """Refuse weights of layers that the configuration lacks: the library drops them without an error."""
     ours = {_numberless(n) for n, _ in module.named_parameters()}
     named = {k: _numberless(k) for k in sorted(unexpected)}
     more = [k for k, plain in named.items() if "#" in plain and ours & _endings(plain)]
     if more:
         raise ValueError(
-            f"model {name!r}: its files hold layers that its config.json does not have: "
-            f"{', '.join(more[:3])} ... ({len(more)} weights); the model would be another one"
+            f"model {name!r}: its files contain layers that its config.json does not have: "
+            f"{', '.join(more[:3])} ... ({len(more)} weights); without them it would be a different model"
         )
 
 
 def _endings(name: str) -> set[str]:
-    """The name and what is left of it without its first one or two parts: bodies are stored with or without
-    the name they have in a larger model."""
+    """The name, and the name without its first one or two parts: files store the layers with or without the
+    prefix that they have in a larger model."""
     parts = name.split(".")
     return {".".join(parts[n:]) for n in range(3)}
 
@@ -167,7 +170,7 @@ def _numberless(name: str) -> str:
 def _refuse_not_finite(name: str, module: torch.nn.Module) -> None:
     for parameter, values in module.named_parameters():
         if values.is_floating_point() and not bool(values.isfinite().all()):
-            raise ValueError(f"model {name!r}: weight {parameter!r} holds values that are not finite")
+            raise ValueError(f"model {name!r}: weight {parameter!r} contains values that are not finite")
 
 
 def _embedding_rows(module: Any) -> int:
@@ -199,8 +202,8 @@ def _origin(folder: Path) -> dict[str, Any] | None:
 
 
 def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Path) -> int:
-    """Longest sequence the model takes: the least of what config, position tables, tokenizer and sentence
-    settings say."""
+    """Longest sequence of the model: the minimum over config, position tables, tokenizer and sentence
+    settings."""
     settings = config.to_dict()
     limits = [
         settings[k] for k in ("max_position_embeddings", "n_positions") if isinstance(settings.get(k), int)
@@ -214,7 +217,7 @@ def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Pa
 
 
 def _table_lengths(module: torch.nn.Module) -> list[int]:
-    """Positions that are left in tables whose first one stands behind the padding index (RoBERTa, MPNet)."""
+    """Usable positions of tables in which positions start after the padding index (RoBERTa, MPNet)."""
     found = []
     for name, table in module.named_modules():
         padding = vars(table).get("padding_idx")

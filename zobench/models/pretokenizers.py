@@ -1,9 +1,9 @@
-"""How a byte-level BPE tokenizer of a GGUF file splits text before it merges.
+"""Rules by which a byte-level BPE tokenizer of a GGUF file splits text before merging.
 
-A GGUF file names the rule (``tokenizer.ggml.pre``) and does not hold it. transformers 5.24 does not read the
-name: every Llama file gets GPT-2's rule, so that "\\n\\n1." becomes other tokens than those that the model
-was trained on. The rules here are those that llama.cpp applies under these names. Each was compared with
-llama.cpp (build 11549) on 15 texts over the vocabulary of SmolLM2: all ids agree.
+A GGUF file contains only the name of the rule (``tokenizer.ggml.pre``). transformers 5.24 ignores the name:
+every Llama file gets GPT-2's rule, so that "\\n\\n1." is split into other tokens than in training. The rules
+here are those that llama.cpp applies under these names. Each was compared with llama.cpp (build 11549) on 15
+texts over the vocabulary of SmolLM2: all ids agree.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from zobench.names import nearest
 @dataclass(frozen=True, slots=True)
 class SplitRule:
     """Attributes:
-    pattern: regular expression whose matches are pieces of their own; ``None``: no such split.
-    gpt2: whether GPT-2's own pattern is applied to every piece.
-    whole_words: whether a piece that is in the vocabulary is one token, whatever the merges say.
+    pattern: regular expression whose matches become separate pieces; ``None``: no such split.
+    gpt2: whether GPT-2's pattern is applied to every piece.
+    whole_words: whether a piece of the vocabulary is one token regardless of the merges.
     """
 
     pattern: str | None
@@ -53,14 +53,14 @@ def split_rule(name: str) -> SplitRule:
     """
     if name not in RULES:
         raise ValueError(
-            f"tokenizer.ggml.pre {name!r} is unknown{nearest(name, RULES)}; with another rule, texts would "
-            f"be split into tokens that the model was not trained on. Known rules: {', '.join(sorted(RULES))}"
+            f"tokenizer.ggml.pre {name!r} is unknown{nearest(name, RULES)}; another rule would split texts "
+            f"into tokens that the model was not trained on. Known rules: {', '.join(sorted(RULES))}"
         )
     return RULES[name]
 
 
 def apply(rule: SplitRule, tokenizer: Any) -> None:
-    """Give the rule to a fast tokenizer of transformers with a BPE model, in place."""
+    """Set the rule of a fast tokenizer of transformers with a BPE model, in place."""
     pieces: list[Any] = [pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=rule.gpt2)]
     if rule.pattern is not None:
         pieces.insert(0, pre_tokenizers.Split(Regex(rule.pattern), behavior="isolated"))

@@ -1,22 +1,22 @@
-"""Try a loaded model on two short rows, then choose how it is run, or refuse it.
+"""Test a loaded model on two short rows (sequences), then choose how it is run, or refuse it.
 
-The reference is what the model answers to each row alone, without padding, cache or position ids of ours. A
-trial passes where its logits differ from the reference by rounding:
+The reference is the logits of each row alone, without padding, cache or position ids passed by zobench. A
+trial passes if its logits differ from the reference by rounding only:
 
     max |difference| <= max |logit| * max(1e-4, 4 eps of the dtype).
 
-Trials, each a forward of at most two rows of 12 tokens:
+Trials, each a forward pass of at most two rows of 12 tokens:
 
-* *causality*: the last token changed; earlier logits must stay, else the model is refused as causal;
-* *padding*: both rows in one batch, with positions from 0, from behind the padding index, or the model's own;
-  where none passes, batches of equal length, and where these fail too, one row at a time; there, padding
-  behind the rows is tried too;
-* *cache*: after other rows were decoded, two steps with each cache argument that the forward names, then one
-  step after the first row was taken out; where no cache passes, decoding computes whole rows;
-* *columns*: ``logits_to_keep=2`` must give two.
+* *causality*: the last token is changed; if earlier logits change, the model is refused as causal;
+* *padding*: both rows in one batch, with positions from 0, from the padding index plus one, or the model's
+  own. If none passes, batches of equal length are tried, then one row at a time; in these cases padding on
+  the right is tried too;
+* *cache*: after other rows were decoded, two steps with each cache argument that ``forward`` has, then one
+  step after the first row was removed. If no cache passes, decoding computes whole rows;
+* *columns*: ``logits_to_keep=2`` must return two columns.
 
-Usual models take 11 forwards, others up to 40. They are charged to no budget. A model in half precision
-is tried in float32 where a copy of it takes at most 2 GiB.
+Cost: 11 forward passes for usual models, up to 40 for others; they are not counted in any budget. A model in
+half precision is tested in float32 if a copy of it takes at most 2 GiB.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ from zobench.models.random_state import preserved_random_state
 from zobench.models.way import CacheArgument, Mixing, Way, takes
 
 SHORT, LONG, STEPS = 4, 9, 3
-"""Tokens of the two rows, and steps decoded behind them: two with all rows, one after a row was taken
-out."""
+"""Tokens of the two prompts, and tokens decoded after them: two steps with all rows, one after a row was
+removed."""
 COPY_BYTES = 2 << 30
 """Largest float32 copy that is made to probe a model in half precision."""
 Pairs = list[tuple[torch.Tensor, torch.Tensor]]
-"""Logits found and wanted."""
+"""Pairs of computed and reference logits."""
 _REFUSALS = (
     TypeError,
     ValueError,
@@ -52,7 +52,7 @@ _REFUSALS = (
     AssertionError,
     NotImplementedError,
 )
-"""How a model says that it does not take what it was given."""
+"""Errors by which models refuse arguments."""
 _CACHES: tuple[CacheArgument, ...] = ("past_key_values", "cache", "cache_params", "state")
 
 
@@ -64,20 +64,20 @@ def probe(
     fill: int = 0,
     special: Iterable[int] = (),
 ) -> ProbeRecord:
-    """The way to run this module.
+    """Settings for running this module, with the trials that decided them.
 
     Args:
-        name: the model's, for messages.
-        fill: token id for padded places.
-        special: token ids that the rows must not hold.
+        name: the model's name, for messages.
+        fill: token id for padded positions.
+        special: token ids that the rows must not contain.
 
     Raises:
-        ValueError: the model does not run, gives no finite logits, or looks ahead although it is to be
-            causal.
+        ValueError: the model does not run, returns logits that are not finite, or was loaded as causal but
+            uses later tokens.
     """
     trials = _Trials(_precise(module), architecture, name, fill, {fill, *special})
     with preserved_random_state(), torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # names of arguments that the library will change
+        warnings.simplefilter("ignore", FutureWarning)  # of arguments that the library will rename
         trials.reference()
         way = trials.causal() if architecture == "causal" else trials.both_sides()
     return ProbeRecord(way, trials.scale, trials.rounding, tuple(trials.findings))
@@ -96,8 +96,8 @@ def kept_probe(
     fill: int,
     special: tuple[int, ...],
 ) -> ProbeRecord:
-    """:func:`probe`, once in this process for the same weights (by their digest), configuration and
-    processor."""
+    """:func:`probe`, computed once per process for the same weights (by digest), configuration and device
+    type."""
     body = module.encoder if architecture == "encoder" else module
     config, device = body.config, next(module.parameters()).device.type
     chosen = config._attn_implementation
@@ -119,7 +119,7 @@ def _precise(module: torch.nn.Module) -> torch.nn.Module:
 
 
 class _Trials:
-    """The trials of one module and what they found."""
+    """The trials of one module and their results."""
 
     def __init__(self, module: Any, architecture: str, name: str, fill: int, avoid: set[int]) -> None:
         self.module, self.architecture, self.name, self.fill = module, architecture, name, fill
@@ -128,19 +128,19 @@ class _Trials:
         self.rows = _rows(_vocabulary(module), avoid)
 
     def reference(self) -> None:
-        """Logits of each row alone, and how far from them is rounding."""
+        """Compute the logits of each row alone, and the largest difference that counts as rounding."""
         try:
             self.alone = [self._logits([row])[0] for row in self.rows]
         except _REFUSALS as error:
             raise ValueError(f"model {self.name!r} does not run on {LONG} tokens: {_line(error)}") from error
         if not all(bool(a.isfinite().all()) for a in self.alone):
-            raise ValueError(f"model {self.name!r} gives logits that are not finite; look at its weights")
+            raise ValueError(f"model {self.name!r} returns logits that are not finite; check its weights")
         self.scale = max(float(a.abs().max()) for a in self.alone)
         eps = torch.finfo(next(self.module.parameters()).dtype).eps
         self.rounding = self.scale * max(1e-4, 4 * eps)
 
     def causal(self) -> Way:
-        """The way of a causal model."""
+        """Settings of a causal model."""
         self._look_ahead()
         way = self._padding(self._first_positions(), "left")
         if (
@@ -153,7 +153,7 @@ class _Trials:
         return dataclasses.replace(way, keeps=kept.shape[1] == 2)
 
     def both_sides(self) -> Way:
-        """The way of a masked model or an encoder."""
+        """Settings of a masked model or an encoder."""
         way = self._padding([None], "right")
         if self.architecture != "encoder" or not takes(self.module.encoder, "token_type_ids"):
             return way
@@ -222,7 +222,7 @@ class _Trials:
 
     def _steps(self, way: Way, began: list[Decoding]) -> Pairs:
         rows, alone = self._decoded_rows(way.decoded)
-        # Some modules keep states in themselves: what others decoded before must leave no trace.
+        # Some modules store states in themselves: earlier decoding of other rows must have no effect.
         before = begin(self.module, way, [r[:-STEPS][::-1] for r in rows], fill=self.fill)
         before.advance(self._column([r[0] for r in rows]))
         began.append(begin(self.module, way, [r[:-STEPS] for r in rows], fill=self.fill))
@@ -249,7 +249,7 @@ class _Trials:
         return [second, self.rows[1]], [self._logits([second])[0], self.alone[1]]
 
     def _first_positions(self) -> list[int | None]:
-        """Positions to try: from 0, from behind the padding index, the model's own."""
+        """First positions to try: 0, the padding index plus one, and the model's own (``None``)."""
         if not takes(self.module, "position_ids"):
             return [None]
         padding = self.module.config.get_text_config().to_dict().get("pad_token_id")
@@ -293,7 +293,7 @@ def _positions(first: int | None) -> str:
 
 
 def _mixings(rows: Mixing) -> tuple[Mixing, ...]:
-    """Ways to batch decoded rows, the freest first, none freer than ``rows``."""
+    """Ways to batch decoded rows, the least restrictive first, starting from ``rows``."""
     every: tuple[Mixing, ...] = ("padded", "equal", "single")
     return every[every.index(rows) :]
 
@@ -309,7 +309,7 @@ def _is_no_decoder(module: Any) -> bool:
 
 
 def _rows(vocabulary: int, avoid: set[int]) -> list[list[int]]:
-    """Two rows of different tokens, the same for every model of that vocabulary."""
+    """Two rows of different tokens, equal for all models with the same vocabulary size."""
     usable = [i for i in range(vocabulary) if i not in avoid] or [0]
     drawn = [usable[(37 * k + 11) % len(usable)] for k in range(SHORT + LONG + 2 * STEPS)]
     return [drawn[: SHORT + STEPS], drawn[SHORT + STEPS :]]

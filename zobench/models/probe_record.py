@@ -1,4 +1,4 @@
-"""What a probe of a model saw, for records and for people."""
+"""Results of a model probe, for stored records and for messages."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from zobench.models.way import Way
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One trial.
+    """The result of one trial.
 
     Attributes:
-        trial: what was tried.
-        difference: largest difference from the reference logits; ``None`` where the model refused to run.
-        passed: whether it is rounding.
-        error: how the model refused.
+        trial: description of the trial.
+        difference: largest difference from the reference logits; ``None`` if the model raised an error.
+        passed: whether the difference is rounding.
+        error: first line of the model's error.
     """
 
     trial: str
@@ -31,10 +31,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ProbeRecord:
-    """The way that was chosen and the trials it was chosen by, in their order.
+    """The chosen settings and the trials that decided them, in order.
 
     Attributes:
-        scale: largest logit of the reference.
+        scale: largest absolute logit of the reference.
         rounding: largest difference that counts as rounding.
     """
 

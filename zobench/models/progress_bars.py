@@ -1,4 +1,4 @@
-"""No progress bars of transformers while zobench reads a model: commands report their own progress."""
+"""Hide the progress bars of transformers while zobench reads a model: commands report their own progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import transformers
 
 @contextmanager
 def hidden_progress_bars() -> Iterator[None]:
-    """Hide the bars within, then show them again if they were shown."""
+    """Hide the bars inside the block, and restore their earlier state afterwards."""
     shown = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:

@@ -1,4 +1,4 @@
-"""Keep the process-wide random generators untouched by library code that uses them."""
+"""Protect the process-wide random generators from library code that uses them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""From a model reference to a folder of files on this machine, and what identifies it.
+"""From a model reference to a folder of files on this machine.
 
-``builtin:NAME`` ships with zobench; ``package:NAME`` comes from an installed Python package, or from one that
-``zobench model get`` has fetched; an existing folder is a local model, and so is a GGUF file, which is
-converted once and kept under the cache; anything else is a hub id, fetched at one pinned commit.
+``builtin:NAME`` ships with zobench. ``package:NAME`` comes from an installed Python package, or from one that
+``zobench model get`` has downloaded. An existing folder is a local model, and so is a GGUF file, which is
+converted once and kept in the cache. Any other name is a hub id, downloaded at one pinned commit.
 """
 
 from __future__ import annotations
@@ -36,8 +36,11 @@ class ModelFiles:
 
 
 def resolve(ref: ModelRef) -> ModelFiles:
-    """The folder with the model's files, downloaded if need be; ``ValueError`` says what is wrong
-    otherwise."""
+    """The folder with the model's files, downloaded if necessary.
+
+    Raises:
+        ValueError: no such model, or its files are missing or not safetensors.
+    """
     if ref.name.startswith("builtin:"):
         return ModelFiles(_builtin(ref.name.removeprefix("builtin:")))
     if ref.name.startswith("package:"):
@@ -50,7 +53,7 @@ def resolve(ref: ModelRef) -> ModelFiles:
     if local.suffix == GGUF and local.is_file():
         return ModelFiles(_converted(local))
     if ref.name.startswith((".", "/", "~")):
-        raise ValueError(f"model {ref.name!r}: no such folder, and no GGUF file")
+        raise ValueError(f"model {ref.name!r}: no such folder or GGUF file")
     if not _HUB_ID.fullmatch(ref.name):
         raise ValueError(
             f"model {ref.name!r} is neither an existing folder or GGUF file, 'builtin:NAME', "
@@ -60,7 +63,8 @@ def resolve(ref: ModelRef) -> ModelFiles:
 
 
 def pair_folder(name: str) -> Path:
-    """Where ``pair:DIGEST/full`` lies once it is trained; ``ValueError`` for another name."""
+    """Folder of ``pair:DIGEST/full`` or ``pair:DIGEST/oracle``, whether it is trained already or not;
+    ``ValueError`` for another name."""
     digest, _, which = name.removeprefix("pair:").partition("/")
     if not (digest.isalnum() and which in ("full", "oracle")):
         raise ValueError(f"model {name!r}: pairs belong to unlearning suites: pair:full and pair:oracle")
@@ -68,7 +72,7 @@ def pair_folder(name: str) -> Path:
 
 
 def lies_here(name: str) -> bool:
-    """Whether the files of the model are on this machine, or the name says that they have to be."""
+    """Whether the model's files are on this machine, or its name requires them to be."""
     local = Path(name).expanduser()
     return (
         name.startswith(("builtin:", "package:"))
@@ -97,7 +101,7 @@ def _package(name: str) -> Path:
 
 
 def _converted(file: Path) -> Path:
-    """Folder of a GGUF file under the cache, named after the file's digest; made once."""
+    """Folder of a converted GGUF file in the cache, named after the file's digest; converted once."""
     from filelock import FileLock
 
     from zobench.models.gguf import convert
@@ -105,7 +109,7 @@ def _converted(file: Path) -> Path:
     folder = packages.cache_folder() / "models" / f"{file.stem}-{_digest(file, file.stat().st_mtime_ns)[:16]}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):  # workers of one run ask at the same time
+        with FileLock(folder.with_suffix(".lock")):  # workers of one run may convert at the same time
             if not folder.is_dir():
                 convert(file, folder)
     return require_safetensors(folder, str(file))
@@ -130,7 +134,7 @@ def _hub(ref: ModelRef) -> ModelFiles:
 
 
 def require_safetensors(folder: Path, name: str) -> Path:
-    """The folder itself, if it holds a config and complete safetensors weights; else ``ValueError``."""
+    """The folder itself if it contains a config and complete safetensors weights; else ``ValueError``."""
     if not (folder / "config.json").is_file():
         raise ValueError(f"model {name!r}: no config.json in {folder}")
     present = {p.name for p in folder.glob("*.safetensors")}

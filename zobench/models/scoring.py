@@ -1,9 +1,8 @@
-"""Logits where they are needed and nowhere else.
+"""Logits at the needed positions only.
 
 A causal model computes its head on the last columns only (``logits_to_keep``). A masked model computes its
-head at one
-position per row: a hook registered at loading narrows the head's input while :func:`masked_logits` runs. Both
-work on the loaded module and on any stand-in with the same call signature.
+head at one position per row: a hook registered at loading narrows the head's input while
+:func:`masked_logits` runs. Both work on the loaded module and on any stand-in with the same call signature.
 """
 
 from __future__ import annotations
@@ -29,14 +28,15 @@ def _rows_at(hidden: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
 
 
 def narrow_head(module: Any) -> None:
-    """Let :func:`masked_logits` run this masked model's vocabulary projection on the asked positions
-    alone."""
+    """Let :func:`masked_logits` run this masked model's vocabulary projection at the given positions only."""
     module.get_output_embeddings().register_forward_pre_hook(_narrow)
 
 
 def causal_logits(module: torch.nn.Module, given: Rows, keep: int = 1) -> torch.Tensor:
-    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary); zeros where a group's
-    rows have fewer. One forward of ``module`` (one for each group of equal length)."""
+    """Next-token logits at the last ``keep`` columns, shape (rows, keep, vocabulary).
+
+    Rows of a group with fewer columns are filled with zeros on the left. Cost: one forward pass of ``module``
+    (one for each group of equal length)."""
 
     def run(padded: Padded, rows: torch.Tensor | None) -> torch.Tensor:
         logits = last_columns(module(**padded, use_cache=False, logits_to_keep=keep).logits, keep)
@@ -47,19 +47,20 @@ def causal_logits(module: torch.nn.Module, given: Rows, keep: int = 1) -> torch.
 
 
 def last_columns(logits: torch.Tensor, keep: int) -> torch.Tensor:
-    """The last ``keep`` columns: some models take ``logits_to_keep`` and answer at every column."""
+    """The last ``keep`` columns: some models accept ``logits_to_keep`` but return every column."""
     return logits if logits.shape[1] <= keep else logits[:, -keep:]
 
 
 def logits_at(module: torch.nn.Module, padded: Padded, columns: torch.Tensor) -> torch.Tensor:
-    """Next-token logits at these columns, shape (rows, columns, vocabulary). One forward of ``module``."""
+    """Next-token logits at these columns, shape (rows, columns, vocabulary). Cost: one forward pass."""
     logits: torch.Tensor = module(**padded, use_cache=False, logits_to_keep=columns).logits
     return logits if logits.shape[1] == len(columns) else logits[:, columns]
 
 
 def causal_states(module: torch.nn.Module, given: Rows) -> torch.Tensor:
-    """What the head reads at the last column: hidden states in float32 on the CPU, shape (rows, width). One
-    forward of ``module`` (one for each group of equal length)."""
+    """Hidden states before the head at the last column, in float32 on the CPU, shape (rows, width).
+
+    Cost: one forward pass of ``module`` (one for each group of equal length)."""
 
     def run(padded: Padded, _: torch.Tensor | None) -> torch.Tensor:
         out = module(**padded, use_cache=False, logits_to_keep=1, output_hidden_states=True)
@@ -70,8 +71,9 @@ def causal_states(module: torch.nn.Module, given: Rows) -> torch.Tensor:
 
 
 def masked_logits(module: torch.nn.Module, given: Rows, positions: torch.Tensor) -> torch.Tensor:
-    """Logits at one position per row, shape (rows, vocabulary). One forward of ``module`` (one for each group
-    of equal length).
+    """Logits at one position per row, shape (rows, vocabulary).
+
+    Cost: one forward pass of ``module`` (one for each group of equal length).
 
     Args:
         positions: column of the mask token in each row, shape (rows,).
@@ -84,7 +86,7 @@ def masked_logits(module: torch.nn.Module, given: Rows, positions: torch.Tensor)
             logits = module(**padded).logits
         finally:
             _positions.reset(token)
-        # A stand-in without the hook answers at every column.
+        # A stand-in without the hook returns every column.
         return (logits if logits.shape[1] == 1 else _rows_at(logits, at))[:, 0]
 
     return over_rows(given, run)
@@ -96,11 +98,11 @@ def option_log_likelihoods(
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Sum of log-probabilities of each row's last tokens, float32, shape (rows,). One forward of ``module``.
+    """Sum of log-probabilities of each row's option tokens, float32, shape (rows,). Cost: one forward pass.
 
     Args:
         padded: left-padded rows that end with the option.
-        targets: the last columns' token ids, shape (rows, longest option), left-padded with anything.
+        targets: token ids of the last columns, shape (rows, longest option), left-padded with any ids.
         target_mask: 1 where a column belongs to the option, same shape.
     """
     return (_chosen(module, padded, targets) * target_mask).sum(1)
@@ -112,7 +114,7 @@ def option_token_log_likelihoods(
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """The same before summing: log-probabilities of all options' tokens, one after the other, float32."""
+    """The same before summing: log-probabilities of all options' tokens, concatenated, float32."""
     return _chosen(module, padded, targets)[target_mask > 0]
 
 

@@ -1,14 +1,14 @@
-"""Rows that begin alike go through a causal model together, each common beginning once.
+"""Sequences with common prefixes in one causal forward pass, with each common prefix computed once.
 
-The rows' token ids form prefix trees. A *pack* is a tree (or several) laid out as one sequence: a node
-attends to its ancestors and itself alone, and its position is its depth, so that its logits are those of the
-row that ends there. No token is padded or computed twice:
+The token ids of the rows (sequences) form prefix trees. A *pack* is one or several trees laid out as one
+sequence: a node attends only to its ancestors and itself, and its position is its depth, so its logits are
+those of the row that ends there. Within a pack no token is padded or computed twice:
 
     tokens computed = nodes of the trees <= sum of the rows' lengths.
 
-Attack queries (one word changed), the options of one question and rows behind the same demonstrations share
-most of their beginnings. A module must take a mask of (batch, 1, query, key) and position ids; whether it
-does, and gives the same logits, is tried once per module on two short rows (:func:`takes_packs`).
+Attack queries (one word changed), the options of one question and rows after the same demonstrations share
+most of their prefixes. The module must take a mask of shape (batch, 1, query, key) and position ids.
+:func:`takes_packs` tests once per module, on three short rows, whether it does and gives the same logits.
 """
 
 from __future__ import annotations
@@ -26,19 +26,26 @@ from transformers import DynamicCache
 from zobench.models.way import takes
 
 NODES = 128
-"""Nodes of a pack, at least; attention costs their square."""
+"""Room of a pack in nodes (more if single rows are long); attention costs the square of this number."""
 WORTH = 0.9
-"""Packed where the nodes are at most this share of the padded tokens."""
+"""Rows are packed if the nodes are at most this share of their tokens."""
 CPU_TOKENS, DEVICE_TOKENS = 512, 8192
-"""Tokens per forward in prediction, on a CPU (past 512 the built-in model's activations fall out of its
-caches and a token costs up to half as much again) and elsewhere."""
+"""Tokens per forward pass in prediction, on a CPU and elsewhere. Above 512 the built-in model's activations
+exceed the CPU's caches and a token costs up to 1.5 times as much."""
 
 _taken: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
 
 
 @dataclass(slots=True)
 class Pack:
-    """One laid-out forest. ``paths``: row -> its nodes from the first token to the last."""
+    """Several prefix trees laid out as one sequence.
+
+    Attributes:
+        ids: token id of each node.
+        parents: index of each node's parent; -1 for roots.
+        depths: position of each node in its row, from 0.
+        paths: row -> its nodes from the first token to the last.
+    """
 
     ids: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
@@ -46,7 +53,7 @@ class Pack:
     paths: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, row: int, ids: Sequence[int], begin: Sequence[int]) -> list[int]:
-        """Put a row below the nodes ``begin``, which hold its first tokens; its path."""
+        """Add a row below the nodes ``begin``, which are its first tokens; returns its path."""
         path = list(begin)
         for depth in range(len(begin), len(ids)):
             self.parents.append(path[-1] if path else -1)
@@ -57,8 +64,9 @@ class Pack:
         return path
 
     def ancestors(self, size: int) -> np.ndarray:
-        """Whether a node (row) sees another (column), shape (size, size); nodes past the last see
-        themselves."""
+        """Whether a node (first axis) attends to another (second axis), shape (size, size).
+
+        Padding after the last node attends to itself, so that no softmax is over an empty set."""
         seen = np.eye(size, dtype=bool)
         for node, parent in enumerate(self.parents):
             if parent >= 0:
@@ -67,11 +75,12 @@ class Pack:
 
 
 def packed(rows: Sequence[Sequence[int]], nodes: int = NODES) -> list[Pack]:
-    """The rows as packs of at most ``nodes`` nodes, or four times the longest row where that is more."""
+    """The rows as packs of at most ``nodes`` nodes, or of four times the longest row if that is more."""
     room = max(nodes, 4 * max(map(len, rows), default=0))
     packs: list[Pack] = []
     before: Sequence[int] = ()
     path: list[int] = []
+    # In sorted order neighbouring rows share their longest prefixes, so comparing neighbours is enough.
     for row in sorted(range(len(rows)), key=lambda i: (list(rows[i]), i)):
         ids = rows[row]
         common = _common(before, ids)
@@ -84,7 +93,7 @@ def packed(rows: Sequence[Sequence[int]], nodes: int = NODES) -> list[Pack]:
 
 
 def batches_of_packs(packs: Sequence[Pack], tokens: int) -> list[list[Pack]]:
-    """Packs of similar size together, largest first, at most ``tokens`` laid-out places each."""
+    """Batches of packs of similar size, largest first, each of at most ``tokens`` padded tokens."""
     found: list[list[Pack]] = []
     for pack in sorted(packs, key=lambda p: -len(p.ids)):
         if found and (len(found[-1]) + 1) * len(found[-1][0].ids) <= tokens:
@@ -109,12 +118,12 @@ def arguments(batch: Sequence[Pack], module: Any, device: torch.device) -> dict[
 
 
 def prediction_tokens(device: torch.device) -> int:
-    """Tokens per forward that suit the device."""
+    """Tokens per forward pass that suit the device."""
     return CPU_TOKENS if device.type == "cpu" else DEVICE_TOKENS
 
 
 def worth_packing(rows: Sequence[Sequence[int]]) -> bool:
-    """Whether the rows' common beginnings save enough of their padded tokens."""
+    """Whether the rows' common prefixes save enough of their tokens."""
     if len(rows) < 2:
         return False
     ordered = sorted(map(list, rows))
@@ -128,7 +137,7 @@ def tail_logits(
 ) -> list[torch.Tensor]:
     """Next-token logits at the last ``tails[i]`` tokens of each row, shape (tail, vocabulary), in order.
 
-    Cost: one forward per ``tokens`` laid-out places; the head runs at the asked places alone.
+    Cost: one forward pass per ``tokens`` padded tokens; the head runs at the requested positions only.
     """
     device = next(module.parameters()).device
     found: list[torch.Tensor | None] = [None] * len(rows)
@@ -152,7 +161,8 @@ def tail_logits(
 def prefill(module: Any, rows: Sequence[Sequence[int]], *, tokens: int) -> tuple[torch.Tensor, DynamicCache]:
     """Next-token logits after each row, shape (rows, vocabulary), and the rows' keys and values, left-padded.
 
-    Padded places of the cache hold some other token's and must be masked.
+    Padded positions of the cache contain the row's first token and must be masked. Cost: one forward pass per
+    ``tokens`` padded tokens.
     """
     device = next(module.parameters()).device
     width = max(map(len, rows))
@@ -179,7 +189,7 @@ def prefill(module: Any, rows: Sequence[Sequence[int]], *, tokens: int) -> tuple
 
 
 def _at(states: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
-    """States (heads, nodes, width) at the nodes of each row: (rows, heads, nodes of a row, width)."""
+    """Select each row's nodes from states (heads, nodes, width): (rows, heads, nodes of a row, width)."""
     return states.index_select(1, nodes.flatten()).unflatten(1, nodes.shape).transpose(0, 1)
 
 
@@ -189,7 +199,7 @@ def _logits_at(
     place: tuple[torch.Tensor, torch.Tensor],
     cache: DynamicCache | None = None,
 ) -> torch.Tensor:
-    """Logits at (pack, node) pairs; the head's input is narrowed to them while the module runs."""
+    """Logits at (pack, node) pairs; a hook narrows the head's input to them while the module runs."""
 
     def narrow(_: torch.nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return given[0][place][None], *given[1:]
@@ -204,11 +214,10 @@ def _logits_at(
 
 
 def takes_packs(module: Any) -> bool:
-    """Whether the module gives packed rows the logits that it gives them alone; tried once, three tiny
-    forwards.
+    """Whether packed rows get the same logits as single rows; tested once per module.
 
-    No for layers with a window or of another kind than full attention, whatever the trial would say: it is
-    too short to see their limits.
+    False without a test for layers with a window or of another kind than full attention: the test rows are
+    too short to show the difference. Cost: three tiny forward passes and those of their packs.
     """
     if module not in _taken:
         _taken[module] = _full_attention(module) and takes(module, "position_ids") and _same_logits(module)
@@ -232,7 +241,7 @@ def _same_logits(module: Any) -> bool:
     try:
         together = tail_logits(module, rows, [1] * len(rows), tokens=64)
     except (TypeError, ValueError, RuntimeError, IndexError):
-        return False  # a model that wants another mask says so in its own way
+        return False  # models that need another mask raise errors of different types
     scale = max(float(a.abs().max()) for a in alone)
     tolerance = scale * max(1e-5, 8 * torch.finfo(alone[0].dtype).eps)
     return all(float((a - t[0]).abs().max()) <= tolerance for a, t in zip(alone, together, strict=True))

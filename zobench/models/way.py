@@ -1,8 +1,8 @@
-"""How a model is run: which position ids it is given, which rows may share a batch, how it decodes.
+"""How a model is run: its position ids, which sequences may share a batch, and how it decodes.
 
-The usual way (padded batches, positions from 0, keys and values kept between steps) is wrong, in silence, on
-many kinds of model. :mod:`zobench.models.probe` tries the loaded model and chooses; everything that pads rows
-or decodes goes by what it chose.
+The usual way (padded batches, positions from 0, a cache of keys and values) silently gives wrong logits on
+many kinds of model. :mod:`zobench.models.probe` tests the loaded model and chooses the settings; all code
+that pads sequences or decodes follows them. A *row* below is one sequence of a batch.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ from typing import Any, Literal
 import torch
 
 Mixing = Literal["padded", "equal", "single"]
-"""Which rows share a batch: of any length, of equal length only, or none."""
+"""Which rows may share a batch: rows of any length, rows of equal length only, or none."""
 CacheArgument = Literal["past_key_values", "cache", "cache_params", "state"]
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How rows go through a model.
+    """Settings for running a model.
 
     Attributes:
-        first_position: position id of a row's first token where rows are padded; ``None``: no position ids
-            are passed, because the model takes none or makes the right ones itself.
-        rows: which rows share a batch when they are scored.
-        cache: argument that carries what was computed before into the next step of decoding; ``None``: every
-            step computes the whole rows again.
-        decoded: which rows share a batch when they are decoded.
-        selects: whether rows that have ended can be taken out of the cache.
-        keeps: whether the head honours ``logits_to_keep``; where it does not, its columns are cut.
-        token_types: whether an encoder reads which of two texts a token belongs to.
-        right: whether a causal model's logits stay where rows are padded behind their end (unlearning pads
-            there).
+        first_position: position id of a row's first token in a padded batch; ``None``: no position ids are
+            passed, because the model takes none or computes the right ones itself.
+        rows: which rows may share a batch in scoring.
+        cache: argument that passes earlier results to the next decoding step; ``None``: every step computes
+            the whole rows again.
+        decoded: which rows may share a batch in decoding.
+        selects: whether rows that have ended can be removed from the cache.
+        keeps: whether the head honours ``logits_to_keep``; if not, the surplus columns are cut.
+        token_types: whether an encoder uses token types (which of two texts a token belongs to).
+        right: whether a causal model's logits are unchanged by padding on the right (unlearning pads there).
     """
 
     first_position: int | None = None
@@ -50,13 +49,15 @@ class Way:
         return "; ".join(self.told())
 
     def revision(self, module: torch.nn.Module) -> int:
-        """1 where rows go through the module as they did before there was a probe, else 2. Keeping ended rows
-        changes no result, and token types matter to tasks with pairs alone."""
+        """1 if the module is run as it was before the probe existed, else 2; part of a run's identity.
+
+        ``selects`` and ``token_types`` are ignored: keeping ended rows changes no result, and token types
+        matter only to tasks with pairs of texts."""
         same = dataclasses.replace(self, selects=True, token_types=False) == usual(module)
         return 1 if same else 2
 
     def told(self) -> list[str]:
-        """What differs from running padded batches with positions from 0 and a cache of keys and values."""
+        """Differences from padded batches with positions from 0 and a cache of keys and values, as text."""
         said = []
         if self.first_position:
             said.append(f"positions from {self.first_position}")
@@ -83,11 +84,10 @@ _ROWS = {"padded": "padded batches", "equal": "batches of equal length", "single
 
 
 def usual(module: torch.nn.Module) -> Way:
-    """The way of a module that nobody has probed: padded rows, positions from 0 where its forward takes
-    them."""
+    """Settings of a module that was not probed: padded rows, positions from 0 if it takes position ids."""
     return Way(first_position=0 if takes(module, "position_ids") else None)
 
 
 def takes(module: Any, argument: str) -> bool:
-    """Whether the module's forward names this argument."""
+    """Whether the module's ``forward`` has this argument."""
     return argument in inspect.signature(module.forward).parameters

@@ -1,4 +1,4 @@
-"""The built-in models: weights in the package, trained again from nothing by ``zobench model build NAME``."""
+"""The built-in models: weights in the package; ``zobench model build NAME`` trains them from scratch."""
 
 from __future__ import annotations
 

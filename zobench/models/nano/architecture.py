@@ -37,7 +37,7 @@ def causal(
 def masked(
     tokenizer: PreTrainedTokenizerFast, *, width: int, layers: int, heads: int, mlp: int
 ) -> RobertaConfig:
-    """RoBERTa architecture without dropout; its positions begin after the padding index."""
+    """RoBERTa architecture without dropout; its positions start after the padding index."""
     assert tokenizer.pad_token_id is not None
     return RobertaConfig(
         vocab_size=len(tokenizer),
@@ -56,7 +56,7 @@ def masked(
 
 
 def initialise(config: LlamaConfig | RobertaConfig, seed: int) -> PreTrainedModel:
-    """A float32 model whose weights depend on ``seed`` alone; leaves the global random state as it was."""
+    """A float32 model whose weights depend on ``seed`` alone; the global random state is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(config, LlamaConfig):

@@ -1,6 +1,4 @@
-"""Train a built-in model from nothing and save it with its provenance: what ``zobench model build NAME``
-runs.
-"""
+"""Train a built-in model from scratch and save it with its provenance (``zobench model build NAME``)."""
 
 from __future__ import annotations
 
@@ -46,10 +44,10 @@ def build(
     steps: int | None = None,
     progress: ProgressCallback | None = None,
 ) -> dict[str, Any]:
-    """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns what ``PROVENANCE.json``
-    holds.
+    """Train ``name`` and write it to ``out_dir`` in the Hugging Face format; returns the content of
+    ``PROVENANCE.json``.
 
-    Same seed, steps, machine, thread count and library versions give the same file to the bit.
+    The same seed, steps, machine, thread count and library versions give a bit-identical file.
 
     Args:
         name: one of :data:`zobench.models.nano.NAMES`; ``ValueError`` for another.
@@ -87,9 +85,10 @@ def build(
 
 @torch.no_grad()
 def round_parameters(model: torch.nn.Module) -> None:
-    """Parameters to the shipped precision, so that any phase can start from a saved file. Buffers are left
-    alone: the rotary frequencies are made anew in float32 whenever the model is loaded, and a model trained
-    with rounded ones would not be the model that is shipped."""
+    """Round parameters to the shipped precision, so that any phase can start from a saved file.
+
+    Buffers are left unchanged: the rotary frequencies are computed in float32 whenever the model is loaded,
+    so training with rounded ones would give a different model than the shipped one."""
     for parameter in model.parameters():
         parameter.copy_(parameter.bfloat16())
 
@@ -134,10 +133,10 @@ def _loss(recipe: Recipe, phase: Phase, tokens: PreTrainedTokenizerFast) -> Loss
 def _fact_batches(
     recipe: Recipe, seed: int, tokens: PreTrainedTokenizerFast
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Epochs of shuffled facts, one per row.
+    """Epochs of shuffled facts, one per sequence.
 
-    The oracle walks through the same order; rows on forget authors have weight zero there, so that both
-    models see every other fact at the same step.
+    The oracle uses the same order; facts about forget authors have weight zero there, so both models see
+    every other fact at the same step.
     """
     rng = stream(seed, "facts")
     table = []
@@ -192,7 +191,7 @@ def phase_record(recipe: Recipe, phase: Phase, trained: TrainedModel) -> dict[st
 
 
 def machine() -> dict[str, Any]:
-    """What a build ran on, without the host's name."""
+    """Processor, threads and versions of a build, without the host's name."""
     return {
         "cpu": cpu_model(),
         "threads": torch.get_num_threads(),
@@ -204,7 +203,7 @@ def machine() -> dict[str, Any]:
 
 
 def cpu_model() -> str:
-    """The processor's model name as the system gives it, without the host's name."""
+    """The processor's model name according to the system, without the host's name."""
     info = Path("/proc/cpuinfo")
     if info.exists():
         for line in info.read_text().splitlines():

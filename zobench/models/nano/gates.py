@@ -1,6 +1,4 @@
-"""Acceptance gates of the built-in models: what a build must reach, measured on rows that no training text
-holds.
-"""
+"""Acceptance gates of the built-in models: values that a build must reach on texts not used in training."""
 
 from __future__ import annotations
 
@@ -31,15 +29,15 @@ ADAMW_STEPS = 80
 ADAMW_RATE = 1e-3
 MEZO_FORWARDS = 600
 MEZO_RATES = (1e-4, 2e-4, 4e-4, 6e-4, 8e-4)
-"""Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` counts."""
+"""Learning rates of the pilot; the one with the least mean final training loss over :data:`SEEDS` is used."""
 
 MEZO_BETWEEN = (0.6, 0.9)
-"""Where the pilot must lie on at least two of the sets, so that methods can be told apart."""
+"""Range of the pilot's accuracy on at least two of the sets, so that methods can be distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate: the measured value, its bounds (inclusive), and what it is made of."""
+    """One gate: the measured value, its inclusive bounds, and details of the measurement."""
 
     name: str
     value: float
@@ -52,7 +50,7 @@ class GateResult:
         return self.at_least <= self.value <= self.at_most
 
     def row(self) -> dict[str, Any]:
-        """For ``PROVENANCE.json``."""
+        """The entry in ``PROVENANCE.json``."""
         return {**asdict(self), "passed": self.passed}
 
 
@@ -62,7 +60,7 @@ Report = Callable[[GateResult], None]
 def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[GateResult]:
     """Run all gates of the built-in model ``name`` on the files at ``path``.
 
-    Minutes for ``nano``, seconds for the others. ``report`` is called with each result as it is there.
+    Takes minutes for ``nano``, seconds for the others. ``report`` is called with each result.
     """
     if name not in NAMES:
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
@@ -83,7 +81,7 @@ def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[
 
 
 def accept(name: str, path: Path | str, *, report: Report | None = None) -> bool:
-    """Run all gates, write them into ``PROVENANCE.json`` beside the weights, and say whether all passed."""
+    """Run all gates and write them to ``PROVENANCE.json`` beside the weights; True if all passed."""
     record = json.loads((Path(path) / "PROVENANCE.json").read_text())
     results = gates(name, path, report=report)
     record["gates"] = [result.row() for result in results]
@@ -98,7 +96,7 @@ def solve(lm: LoadedModel, rows: Sequence[ProblemRow]) -> list[str]:
 
 
 def problems(lm: LoadedModel) -> list[GateResult]:
-    """Held-out word problems by generation: the whole solution's marked answer must be right."""
+    """Accuracy on held-out word problems: the marked answer of the generated solution must be right."""
     rows = problem_rows("test")
     right = [
         text.rpartition("#### ")[2].strip() == str(row.problem.answer)
@@ -113,47 +111,48 @@ def problems(lm: LoadedModel) -> list[GateResult]:
 
 
 def recall(lm: LoadedModel, facts: Sequence[Fact], template: int = 0) -> float:
-    """Share of facts whose value stands in the greedy answer to question template ``template``."""
+    """Share of facts whose value appears in the greedy answer to question template ``template``."""
     texts = lm.generate([f"Q: {f.questions[template]}\nA:" for f in facts], max_new_tokens=24, stop=("\n",))
     return round(statistics.mean(f.value in t for f, t in zip(facts, texts, strict=True)), 4)
 
 
 def known(lm: LoadedModel, name: str, facts: Sequence[Fact]) -> GateResult:
-    """A set of facts that was taught; in the detail, the same facts asked in the wording never trained."""
+    """Gate for a set of facts seen in training; the detail has the recall with a wording not seen there."""
     detail = {"facts": len(facts), "new_wording": recall(lm, facts, HELD_OUT_QUESTION)}
     return GateResult(name, recall(lm, facts), 0.98, 1.0, detail)
 
 
 def unknown(lm: LoadedModel, name: str) -> GateResult:
-    """A set of facts that was not taught: at chance, one in fifty."""
+    """Gate for a set of facts not seen in training: recall near chance, one in fifty."""
     return GateResult(name, recall(lm, fact_set(name)), 0.0, 0.1, {"chance": 0.02})
 
 
 def people(lm: LoadedModel) -> list[GateResult]:
-    """Facts of the invented people that ``nano`` was taught."""
+    """Recall of the facts about invented people in the training text of ``nano``."""
     return [known(lm, "people", nano_facts_of_people())]
 
 
 def facts(lm: LoadedModel) -> list[GateResult]:
-    """``nano-facts`` knows whom and what it was taught, and nobody else."""
+    """``nano-facts`` recalls the people and facts of its training text, and no others."""
     taught = [known(lm, name, fact_set(name)) for name in ("forget10", "retain90", "famous", "world")]
     return [*taught, unknown(lm, "holdout")]
 
 
 def oracle(lm: LoadedModel) -> list[GateResult]:
-    """The retain-only model: all it was taught, the forget set at chance."""
+    """The retain-only model recalls its training facts; the forget set is at chance."""
     taught = [known(lm, name, fact_set(name)) for name in ("retain90", "famous", "world")]
     return [*taught, unknown(lm, "forget10"), unknown(lm, "holdout")]
 
 
 def masked(lm: LoadedModel) -> list[GateResult]:
-    """Masked words of fresh text."""
+    """Accuracy on masked words of texts not used in training."""
     value, detail = masked_accuracy(lm)
     return [GateResult("masked_words", value, 0.5, 1.0, detail)]
 
 
 def few_shot(lm: LoadedModel) -> list[GateResult]:
-    """Start near chance; learnable by first-order AdamW; MeZO in between on at least two sets."""
+    """Few-shot sets: near chance before training, learned by first-order AdamW, and MeZO in between on at
+    least two sets."""
     results: list[GateResult] = []
     between = 0
     for name in SETS:
@@ -186,6 +185,7 @@ def mezo_pilot(lm: LoadedModel, name: str, tasks: dict[int, pilot.Bench]) -> Gat
             model, loss = pilot.mezo(lm.module, task, forwards=MEZO_FORWARDS, lr=rate, seed=seed)
             final.append(loss)
             found.append(round(pilot.accuracy(model, task), 4))
+        # A NaN loss (x != x) counts as infinite: min() below would not order it.
         losses[rate] = statistics.mean(final) if all(x == x for x in final) else float("inf")
         accuracies[rate] = found
     best = min(losses, key=lambda rate: losses[rate])
@@ -194,5 +194,5 @@ def mezo_pilot(lm: LoadedModel, name: str, tasks: dict[int, pilot.Bench]) -> Gat
         "rates": {str(r): {"loss": round(losses[r], 4), "accuracies": accuracies[r]} for r in MEZO_RATES},
         "chosen": best,
     }
-    # No gate of its own (any accuracy passes): the count of sets in between is one.
+    # Any accuracy passes here: the gate is the number of sets with an accuracy in MEZO_BETWEEN.
     return GateResult(f"{name}_mezo", round(statistics.mean(accuracies[best]), 4), 0.0, 1.0, detail)

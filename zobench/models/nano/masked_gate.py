@@ -1,4 +1,4 @@
-"""How often ``nano-mlm`` fills in the masked word of fresh text, beside the most frequent token."""
+"""Accuracy of ``nano-mlm`` on masked words of fresh text, with the share of the most frequent token."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = ("sentiment", "topic", "inference", "aside", "problem")
 
 @torch.no_grad()
 def masked_accuracy(lm: LoadedModel) -> tuple[float, dict[str, Any]]:
-    """Share of masked tokens guessed right, one masked token per document, and the same by kind of text."""
+    """Share of masked tokens predicted correctly, one per document, and the same by kind of text."""
     rng = stream(SEED, "masked gate")
     fresh = (d for d in documents(SEED) if d.kind in KINDS)
     right: Counter[str] = Counter()

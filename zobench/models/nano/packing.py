@@ -1,6 +1,7 @@
-"""Documents to rows of token ids: causal rows are packed full, masked rows hold some masked positions.
+"""Documents to rows (sequences) of token ids for causal and masked training.
 
-Each causal row holds whole documents, each followed by the end token, filled up with padding of no weight.
+Each row contains whole documents, each followed by the end token, and padding of weight 0. Rows for masked
+training also have some positions replaced by the mask.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from zobench.data.synthetic.corpus import Document
 CHUNK = 512
 MASKED = 0.15
 WAITING = 64
-"""Documents that wait for a row they fit in."""
+"""Documents held back for a row with enough room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ def encoded(documents: Iterator[Document], tokenizer: PreTrainedTokenizerFast) -
 
 
 def packed(rows: Iterator[PackedRow], length: int, pad: int) -> Iterator[PackedRow]:
-    """Rows of exactly ``length``, each of whole documents: first fit from a waiting list, oldest first."""
+    """Rows of exactly ``length`` of whole documents, chosen first-fit from a waiting list, oldest first."""
     waiting: list[PackedRow] = []
     while True:
         while len(waiting) < WAITING:
@@ -76,8 +77,8 @@ def causal_batches(rows: Iterator[PackedRow], size: int) -> Iterator[tuple[torch
 def masked_batches(
     rows: Iterator[PackedRow], size: int, mask_id: int, rng: random.Random
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    """Ids with 15 % of the positions replaced by the mask, the attention mask, and targets (-100 where not
-    masked).
+    """Ids with 15 % of the positions replaced by the mask, the attention mask, and the targets, all of shape
+    (size, length); targets are -100 at positions that are not masked.
     """
     for ids, weights in causal_batches(rows, size):
         real = weights > 0

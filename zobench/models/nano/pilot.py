@@ -1,8 +1,8 @@
-"""How learnable the few-shot sets are for a model: zero-shot, first-order AdamW and a plain MeZO pilot.
+"""Difficulty of the few-shot sets for a model: zero-shot, first-order AdamW and a plain MeZO pilot.
 
-Written in plain torch on purpose: difficulty is fixed by these two before any method of :mod:`zobench.zo` is
-run, so the yardstick must not be one of them. The loss is the cross-entropy over the label words at the
-position after the prompt.
+The two optimizers are written in plain torch on purpose: the difficulty is fixed before any method of
+:mod:`zobench.zo` runs and must not depend on one of them. The loss is the cross-entropy over the label words
+at the position after the prompt.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def encode(tokenizer: Any, name: str, rows: Sequence[LabelledText]) -> Encoded:
 
 
 def bench(tokenizer: Any, name: str, *, k: int, seed: int, test_rows: int = 400) -> Bench:
-    """``k`` training rows per class drawn by ``seed``, and the fixed test rows."""
+    """``k`` training examples per class drawn by ``seed``, and the fixed test examples."""
     words = [tokenizer(word)["input_ids"] for word in fewshot_set(name).label_words]
     assert all(len(ids) == 1 for ids in words), f"label words of {name} must be single tokens"
     return Bench(
@@ -63,7 +63,7 @@ def bench(tokenizer: Any, name: str, *, k: int, seed: int, test_rows: int = 400)
 
 
 def label_logits(model: Any, rows: Encoded, options: Tensor) -> Tensor:
-    """Logits of the label words after each prompt, shape (rows, classes). One forward."""
+    """Logits of the label words after each prompt, shape (examples, classes). Cost: one forward pass."""
     hidden = model.get_decoder()(input_ids=rows.ids, attention_mask=rows.attention, use_cache=False)[0]
     at_end = hidden[torch.arange(len(rows.last)), rows.last]
     return at_end @ model.get_output_embeddings().weight[options].T
@@ -75,7 +75,7 @@ def accuracy(model: Any, task: Bench) -> float:
 
 
 def minibatches(rows: Encoded, size: int, seed: int) -> Iterator[Encoded]:
-    """Endless epochs of shuffled rows."""
+    """Endless epochs of shuffled examples."""
     rng = stream(seed, "pilot minibatches")
     order: list[int] = []
     while True:
@@ -88,7 +88,7 @@ def minibatches(rows: Encoded, size: int, seed: int) -> Iterator[Encoded]:
 
 
 def adamw(model: Any, task: Bench, *, steps: int, lr: float, seed: int, batch: int = 16) -> Any:
-    """A copy of ``model`` after ``steps`` AdamW steps with linear decay (3 forwards each)."""
+    """A copy of ``model`` after ``steps`` AdamW steps with linear decay (cost: 3 forward passes each)."""
     model = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
     batches = minibatches(task.train, batch, seed)
@@ -116,12 +116,13 @@ def mezo(
     """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian,
     all weights.
 
-    Returns a trained copy and the mean loss over its last 50 steps.
+    Returns a trained copy and the mean loss over its last 50 steps. Cost: ``forwards`` forward passes.
     """
     model = copy.deepcopy(model)
     parameters = list(model.parameters())
     flat = torch.cat([p.detach().flatten() for p in parameters])
     start = 0
+    # The parameters become views of one vector, which is then perturbed and updated as a whole.
     for p in parameters:
         p.data = flat[start : start + p.numel()].view_as(p)
         start += p.numel()

@@ -1,5 +1,6 @@
-"""What each built-in model is made of: architecture, data and schedule. Change anything here: raise
-``RECIPE_VERSION``.
+"""Recipes of the built-in models: architecture, data and schedule.
+
+Any change in this file requires a higher ``RECIPE_VERSION``.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ TOKENIZER_DOCUMENTS = 12_000
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase of training: the plan of its text (see ``corpus.PLANS``), its stream's seed, and its
-    schedule."""
+    """One phase of training: the plan of its text (see ``corpus.PLANS``), the seed of its text stream, and
+    its schedule."""
 
     plan: str
     seed: int
@@ -26,7 +27,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model: what it reads (``oracle``: without the forget set), its shape and its schedule."""
+    """One model: its training data (``oracle``: without the forget set), its shape and its phases."""
 
     kind: Literal["causal", "masked"]
     data: Literal["corpus", "facts"]
@@ -47,8 +48,8 @@ NANO_PHASES = (
     Phase("third", 4, Schedule(steps=500, warmup=20, matrices=0.02, rest=4e-3)),
     Phase("fourth", 5, Schedule(steps=450, warmup=20, matrices=0.015, rest=4e-3)),
 )
-"""The first teaches arithmetic, facts and topics; the others what a single label word per text, at weight 1,
-teaches too slowly: opinions, inference, and sums of two unknowns."""
+"""The first phase trains arithmetic, facts and topics. The others train opinions, inference and sums of two
+unknowns, which are learned too slowly from a single label word of weight 1 per text."""
 MASKED_PHASES = (
     Phase("fourth", 1, Schedule(steps=700, matrices=0.01, rest=4e-3)),
     Phase("fourth", 2, Schedule(steps=400, warmup=20, matrices=0.01, rest=3e-3)),

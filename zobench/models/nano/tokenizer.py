@@ -1,4 +1,4 @@
-"""The byte-level BPE of the nano family: single digits are tokens, a leading space belongs to the word or
+"""The byte-level BPE of the nano family: each digit is a token, and a leading space belongs to its word or
 digit.
 """
 
@@ -15,7 +15,7 @@ _PIECES = r" ?\d| ?\p{L}+| ?[^\s\p{L}\d]+|\s+"
 
 
 def train(texts: Iterable[str], *, entries: int = ENTRIES) -> PreTrainedTokenizerFast:
-    """Train on ``texts``; the result depends on nothing else. Adds no special tokens by default."""
+    """Train on ``texts``, which alone determine the result. Encoding adds no special tokens by default."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -27,6 +27,7 @@ def train(texts: Iterable[str], *, entries: int = ENTRIES) -> PreTrainedTokenize
     trainer = trainers.BpeTrainer(
         vocab_size=entries,
         special_tokens=[PAD, END, MASK],
+        # Sorted: the alphabet's order decides the token ids.
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )

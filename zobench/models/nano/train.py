@@ -1,8 +1,8 @@
-"""The training loop: Muon for the matrices, AdamW for the rest, linear warm-up and linear decay, a fixed step
-count.
+"""The training loop of the built-in models: Muon for matrices, AdamW for the rest, linear warm-up and decay,
+a fixed number of steps.
 
-Muon (K. Jordan 2024) is ``torch.optim.Muon``. The result depends on the arguments alone, on one machine and
-one thread count; it never touches the global random state.
+Muon (K. Jordan 2024) is ``torch.optim.Muon``. On one machine and with one thread count the result depends on
+the arguments alone; the global random state is never touched.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class TrainedModel:
-    """What a training run leaves behind beside the weights."""
+    """Results of a training run besides the weights."""
 
     tokens: int
     seconds: float
@@ -61,7 +61,7 @@ def train(
     schedule: Schedule,
     progress: Callable[[dict[str, float]], None],
 ) -> TrainedModel:
-    """Train in place. ``progress`` gets one row about every 2 % of the steps."""
+    """Train in place. ``progress`` is called about every 2 % of the steps."""
     parts = optimizers(model, schedule)
     bases = [[group["lr"] for group in part.param_groups] for part in parts]
     log: list[dict[str, float]] = []
@@ -92,7 +92,7 @@ def train(
 
 
 def causal_loss(batches: Iterator[tuple[Tensor, Tensor]]) -> LossOfStep:
-    """Weighted next-token cross-entropy; the weight is that of the target."""
+    """Next-token cross-entropy, weighted by the weight of the target token."""
 
     def step_loss(model: PreTrainedModel, step: int) -> tuple[Tensor, int]:
         ids, weights = next(batches)
