@@ -1,4 +1,4 @@
-"""Shared test set-up: one thread per process, no hub, real data if there is any."""
+"""Shared test set-up: one thread per process, no hub, real data and WordNet if they are installed."""
 
 from __future__ import annotations
 
@@ -10,6 +10,26 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _without_wordnet() -> str:
+    """Why tests marked ``wordnet`` cannot run; empty if WordNet is installed."""
+    from zobench.attacks.wordnet import open_wordnet
+
+    try:
+        open_wordnet()
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked ``wordnet`` on machines without WordNet."""
+    marked = [item for item in items if item.get_closest_marker("wordnet")]
+    reason = _without_wordnet() if marked else ""
+    if reason:
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")

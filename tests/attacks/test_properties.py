@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from zobench.attacks.appended import OptionOrder
 from zobench.attacks.catalogue import ATTACKS
 from zobench.attacks.protect import protected_spans
+from zobench.attacks.word_attack import WordAttack
 
 VOCABULARY = (
     "the film Ann has 5 apples does not $12 $x+1$ \\frac{1}{2} great <b>very</b> good twenty-five שלום مرحبا 😀 "  # noqa: E501
@@ -54,8 +55,14 @@ def examples_for(attack, texts):
     return [with_options(e) for e in made] if isinstance(attack, OptionOrder) else made
 
 
-def all_cases():
-    return [pytest.param(make, id=name) for name, make in CASES.items()]
+def all_cases(*, searched=True):
+    """Every case; word attacks read WordNet as soon as they search."""
+    return [
+        pytest.param(
+            make, id=name, marks=[pytest.mark.wordnet] if searched and isinstance(make(), WordAttack) else []
+        )
+        for name, make in CASES.items()
+    ]
 
 
 def test_every_catalogued_attack_is_among_the_cases():
@@ -132,6 +139,7 @@ print(test_properties.every_record())
 """
 
 
+@pytest.mark.wordnet
 def test_another_process_with_another_order_of_sets_finds_the_same():
     done = subprocess.run(
         [sys.executable, "-c", IN_A_PROCESS, str(Path(__file__).parent)],
@@ -158,7 +166,7 @@ def test_draws_follow_the_seed_and_the_example_id(name):
     assert len({edited(i, s) for i in "abc" for s in (0, 1)}) > 1
 
 
-@pytest.mark.parametrize("make", all_cases())
+@pytest.mark.parametrize("make", all_cases(searched=False))
 def test_budgets_that_leave_nothing_are_refused(make):
     attack = make()
     with pytest.raises(ValueError, match="is too small for the clean text"):

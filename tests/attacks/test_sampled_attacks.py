@@ -52,6 +52,7 @@ def test_presets_as_published_and_controlled():
     assert CharTypos().decoding() == (0.0, 1)
 
 
+@pytest.mark.wordnet
 def test_the_null_under_sampling_asks_the_same_text_again():
     attack = MSCR()
     tried, seen = sampled_run(attack, {})
@@ -63,6 +64,7 @@ def test_the_null_under_sampling_asks_the_same_text_again():
     assert lucky.outcome == "success", "sampling noise alone wins: what the null is there to measure"
 
 
+@pytest.mark.wordnet
 @pytest.mark.parametrize(
     ("wrong", "outcome"), [({5, 6, 7}, "success"), ({5, 6}, "failure"), ({5}, "failure")]
 )
@@ -75,6 +77,7 @@ def test_the_judge_asks_again_and_wants_most_answers_wrong(wrong, outcome):
     assert record.final.correct == (outcome == "failure")
 
 
+@pytest.mark.wordnet
 def test_budget_holds_with_the_judge():
     record, seen = sampled_run(MSCR(MSCRConfig(budget=8)), {5, 6, 7, 8}, budget=8)
     assert record.outcome == "success"
@@ -83,6 +86,7 @@ def test_budget_holds_with_the_judge():
     assert len(seen) == 5, "three of eight are kept for a judge that was never needed"
 
 
+@pytest.mark.wordnet
 def test_a_judge_of_ones_own():
     SEEN.clear()
     record, seen = sampled_run(MSCR(MSCRConfig(judge=f"{__name__}:always_right")), {5})
@@ -97,6 +101,7 @@ def test_a_judge_of_ones_own():
     check_judge("package.module:function")
 
 
+@pytest.mark.wordnet
 def test_repetitions_have_samples_and_draws_of_their_own():
     made = []
 
@@ -148,6 +153,7 @@ def test_sampled_answers_depend_on_seed_and_query_alone(nano, name):
     assert [p.output for p in cold(numbered(rows, 1))] == [p.output for p in greedy]
 
 
+@pytest.mark.wordnet
 def test_what_cannot_be_sampled_is_refused(nano):
     from zobench.models.sampled import SampledModel
     from zobench.tasks.sampling import sampled_predict

@@ -78,6 +78,7 @@ def test_embedding_space_is_cosine_over_readable_words():
     assert space.cosine("film", "film") == pytest.approx(1)
 
 
+@pytest.mark.wordnet
 def test_mscr_order_scope_and_sources():
     seen, record = asked(MSCR())
     assert record.queries == len(seen), "a text was asked twice"
@@ -98,6 +99,7 @@ def test_mscr_order_scope_and_sources():
     assert any("film" not in t.split() for t in seen), "no global replacement"
 
 
+@pytest.mark.wordnet
 @pytest.mark.parametrize("source", ["embedding", "wordnet", "masked"])
 def test_each_source_can_be_switched_off(source):
     every, _ = asked(MSCR())
@@ -115,6 +117,7 @@ def test_all_sources_off_or_no_model_is_refused():
         asked(MSCR(), lm=None)
 
 
+@pytest.mark.wordnet
 def test_masked_source_keeps_more_than_its_floor():
     config = MSCRConfig(embedding=False, wordnet=False)
     low, _ = asked(MSCR(MSCRConfig(embedding=False, wordnet=False, masked_floor=0.01)))
@@ -124,6 +127,7 @@ def test_masked_source_keeps_more_than_its_floor():
     assert len(low) > len(high) > distinct
 
 
+@pytest.mark.wordnet
 def test_controlled_protects_numbers_and_spends_its_budget_exactly():
     text = "twenty-five small films cost $5 and the long river is 12 miles from the house"
     seen, record = asked(ControlledMSCR(ControlledConfig(budget=12, confirmations=2)), text)
@@ -133,6 +137,7 @@ def test_controlled_protects_numbers_and_spends_its_budget_exactly():
     assert any("12 miles" not in t or "twenty-five" not in t for t in free)
 
 
+@pytest.mark.wordnet
 def test_mscr_stops_at_the_first_win_and_names_its_source():
     _, record = asked(MSCR(), gold=breaks_on({"river"}))
     assert record.outcome == "success"
@@ -141,6 +146,7 @@ def test_mscr_stops_at_the_first_win_and_names_its_source():
     assert record.edited == TEXT.replace("river", "rivers")
 
 
+@pytest.mark.wordnet
 def test_importance_finds_the_word_that_matters():
     weights = {"scene": 2.0, "quick": 1.0}
     gold = lambda e: 0.55 + 0.1 * sum(v for w, v in weights.items() if w in e.text["sentence"].split())  # noqa: E731
@@ -157,6 +163,7 @@ def test_importance_finds_the_word_that_matters():
     assert record.outcome == "failure"
 
 
+@pytest.mark.wordnet
 def test_greedy_accumulates_until_it_wins_within_the_limits():
     gold = lambda e: 0.9 - 0.15 * changed_words(TEXT, e.text["sentence"])  # noqa: E731
     _, record = asked(RandomCandidates(), gold=gold)
@@ -169,6 +176,7 @@ def test_greedy_accumulates_until_it_wins_within_the_limits():
     assert record.changed_words <= 0.1 * len(words(TEXT))
 
 
+@pytest.mark.wordnet
 def test_pwws_applies_the_best_words_together():
     text = "the movie is big and the car is quick"
     gold = lambda e: 0.9 - 0.14 * changed_words(text, e.text["sentence"])  # noqa: E731
@@ -178,6 +186,7 @@ def test_pwws_applies_the_best_words_together():
     assert record.source == "wordnet"
 
 
+@pytest.mark.wordnet
 def test_textfooler_constraints():
     seen, _ = asked(TextFooler(TextFoolerConfig(min_word_cosine=0.9, min_similarity=None, budget=None)))
     space = EmbeddingSpace(LM)
@@ -189,6 +198,7 @@ def test_textfooler_constraints():
         assert not is_stop_word(pair[1])
 
 
+@pytest.mark.wordnet
 def test_sentence_similarity_refuses_before_the_victim_is_asked():
     kinds = {}
     for floor in (None, 0.9, 1.0):
@@ -200,12 +210,14 @@ def test_sentence_similarity_refuses_before_the_victim_is_asked():
     assert 0.5 <= record.similarity < 1
 
 
+@pytest.mark.wordnet
 def test_clare_inserts_replaces_and_merges():
     seen, _ = asked(CLARE(CLAREConfig(min_similarity=None, budget=None)))
     lengths = {len(t.split()) - len(TEXT.split()) for t in seen}
     assert lengths >= {-1, 0, 1}
 
 
+@pytest.mark.wordnet
 def test_beam_goes_on_from_the_best():
     gold = lambda e: 0.9 - 0.15 * changed_words(TEXT, e.text["sentence"])  # noqa: E731
     _, record = asked(CLARE(CLAREConfig(min_similarity=None, budget=None, beam_width=2)), gold=gold)
@@ -213,6 +225,7 @@ def test_beam_goes_on_from_the_best():
     assert record.changed_words == 3
 
 
+@pytest.mark.wordnet
 def test_decision_based_victims_are_attacked_too():
     examples = [example(str(i), f"{TEXT} {i}") for i in range(5)]
     records, _ = run(DeepWordBug(), examples, breaks_on({"quick"}), scores=False, lm=LM)

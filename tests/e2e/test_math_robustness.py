@@ -45,6 +45,7 @@ def small(folder: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.wordnet
 def test_math_robustness_on_gsm8k_rows(zobench: Command, tmp_path: Path) -> None:
     if not os.environ.get("ZOBENCH_DATA"):
         pytest.skip("ZOBENCH_DATA is not set: the rows of GSM8K are not here")

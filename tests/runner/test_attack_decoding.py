@@ -41,6 +41,7 @@ def scene():
     return attacked
 
 
+@pytest.mark.wordnet
 def test_the_published_preset_is_sampled_three_times(scene):
     attack = MSCR(MSCRConfig(masked=False, wordnet=False, judge="task", budget=6))
     result = scene("mscr", attack)

@@ -60,6 +60,7 @@ def test_options_need_wrong_answers_and_a_place(facts, material):
         OptionOrderProbeConfig(places=(1, 1))
 
 
+@pytest.mark.wordnet
 def test_mscr_edits_words_of_the_question_but_never_the_name(facts, material):
     probe = MscrEdits(MscrConfig(words=2, draws=3, sources=("embedding", "wordnet")))
     seen = set()
@@ -76,6 +77,7 @@ def test_mscr_edits_words_of_the_question_but_never_the_name(facts, material):
     assert len(seen) == 3, "draws differ"
 
 
+@pytest.mark.wordnet
 def test_mscr_takes_candidates_from_the_named_sources_alone(facts, material):
     from zobench.attacks.wordnet import synonyms
 

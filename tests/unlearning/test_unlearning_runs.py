@@ -356,6 +356,7 @@ def test_generated_answers_and_further_requests_are_metrics_of_a_run(make, do):
     assert {"generate", "scored_other"}.isdisjoint(untouched), "runs from before keep their identity"
 
 
+@pytest.mark.wordnet
 def test_options_and_edits_are_probes_of_a_run(make, do):
     chosen = (
         resolved("probes", "option-order", {"places": [0, 5]}),
