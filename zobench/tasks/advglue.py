@@ -1,8 +1,8 @@
-"""AdvGLUE's development rows as a fixed adversarial test set: accuracy only, nothing is searched.
+"""AdvGLUE's development set as a fixed adversarial test set: accuracy only, without a search.
 
-Training and validation rows are those of the clean task of the same name where zobench has it (``sst2`` with
-its local rows or the hub's, ``rte`` from the hub); the other parts have none and are measured without
-training. Compare with the same method on the clean task: same training rows for the same seed.
+Training and validation examples are those of the clean task of the same name if zobench has it (``sst2``
+from local files or the hub, ``rte`` from the hub). The other parts have none and are measured without
+training. Compare with the same method on the clean task, which trains on the same examples for the same seed.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class AdvGLUEConfig(Parameters):
     source: DataSource = "local"
     """``local`` file under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
-    """Training rows, where the part has any."""
+    """Training examples, if the part has any."""
     dev: CountOrZero = 500
-    """Rows that select, likewise."""
+    """Validation examples, if the part has any."""
     training: TrainingMode = "classification"
-    """Loss, as in the clean task."""
+    """Training loss, as in the clean task."""
     hub: str | None = None
     """Hub repository other than the usual one."""
     revision: str | None = None
@@ -71,7 +71,7 @@ class AdvGLUE(PromptedClassification):
         super().__init__(config, prompt=prompt, scoring="option-likelihood", training=config.training)
 
     def splits(self, seed: int) -> Splits:
-        """All adversarial rows to test on; clean rows of the same task to train on, where there are any."""
+        """All adversarial examples as the test set; clean examples of the same task for training, if any."""
         config = self.config
         test = adversarial_rows(config.part, config.source, repository=config.hub, revision=config.revision)
         if config.part != "sst2" and not (config.part == "rte" and config.source == "hub"):
@@ -88,6 +88,6 @@ class AdvGLUE(PromptedClassification):
 
 
 def _renamed(example: Example) -> Example:
-    """SuperGLUE's RTE row under GLUE's column names."""
+    """SuperGLUE's RTE example under GLUE's column names."""
     text = {"sentence1": example.text["premise"], "sentence2": example.text["hypothesis"]}
     return Example(example.id, text, label=example.label)

@@ -1,9 +1,9 @@
-"""What a task is: rows in, prompts out; a loss to train on, predictions and metrics to measure. Knows no
-optimizer.
+"""The interface of tasks: examples, prompts, a training loss, predictions and metrics.
 
-A task is built from its parameters alone (``TaskClass(TaskClass.Config(**params))``), draws its splits
-from a seed, and scores through a :class:`~zobench.models.base.LanguageModel`. Built-in tasks are listed in
-``zobench/tasks/__init__.py``; others come by the entry-point group ``zobench.tasks``.
+A task is independent of the optimizer. It is built from its parameters alone
+(``TaskClass(TaskClass.Config(**params))``), draws its splits from a seed, and scores through a
+:class:`~zobench.models.base.LanguageModel`. Built-in tasks are listed in ``zobench/tasks/catalogue.py``;
+plugins register others in the entry-point group ``zobench.tasks``.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from zobench.models.base import LanguageModel
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A minibatch ready for the model: tensors on the model's device and what it costs.
+    """A minibatch ready for the model: tensors on the model's device, and its cost.
 
     Attributes:
-        inputs: whatever ``Task.loss`` needs (token ids, masks, targets).
-        sequences: rows that go through the model in one forward of this batch (candidates counted).
+        inputs: all that ``Task.loss`` needs (token ids, masks, targets).
+        sequences: number of sequences in one forward pass of this batch (one per candidate answer where
+            candidates are scored).
         tokens: non-padding tokens in them.
     """
 
@@ -36,18 +37,18 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model answered to one example.
+    """The model's answer to one example.
 
     Attributes:
         output: label word or extracted final answer, as text.
-        correct: whether it counts as right under the task's rule.
+        correct: whether the answer is right by the task's rule.
         label: predicted class index; ``None`` for generation.
         log_probs: natural-log probabilities over the candidates, normalized to sum to one; ``None`` for
             generation.
         raw: full generated text (empty for classification).
         tokens: number of generated tokens (0 for classification).
-        strict_correct: verdict of the strict extractor, beside the robust one in ``correct``; ``None`` if
-            not apart.
+        strict_correct: whether the answer of the strict extractor is right (``correct`` uses the robust
+            one); ``None`` if the task has only one extractor.
     """
 
     example_id: str
@@ -62,7 +63,7 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """A measured number: its mean, how many items it is over, and its standard error where one is defined."""
+    """A measured value: the mean, the number of items, and the standard error if it is defined."""
 
     value: float
     n: int
@@ -70,12 +71,11 @@ class MetricValue:
 
 
 class Task(ABC):
-    """One thing to learn and measure.
+    """Base class of tasks.
 
     Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
-    docstring line;
-    ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; ``primary_metric`` heads the
-    leaderboard.
+    docstring line; ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; the leaderboard is
+    sorted by ``primary_metric``.
     """
 
     Config: ClassVar[type]
@@ -83,19 +83,19 @@ class Task(ABC):
     primary_metric: ClassVar[str] = "accuracy"
 
     scores: ClassVar[tuple[str, ...]] = ()
-    """Scores of a minibatch that a run may train on in place of the loss: ``accuracy``, ``f1``."""
+    """Scores of a minibatch that a run may maximize instead of minimizing the loss: ``accuracy``, ``f1``."""
 
     @classmethod
     def scores_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """Those of ``scores`` that the task has with these parameters of its ``Config``."""
+        """The ``scores`` that the task supports with these parameters of its ``Config``."""
         return cls.scores
 
     measures: ClassVar[tuple[str, ...]] = ()
-    """Names of :meth:`metrics`; empty where the task does not declare them, and then no name is checked."""
+    """Names of :meth:`metrics`; empty if the task does not declare them. Then names are not checked."""
 
     @classmethod
     def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """Those of ``measures`` that the task has with these parameters of its ``Config``."""
+        """The ``measures`` that the task supports with these parameters of its ``Config``."""
         return cls.measures
 
     config: Any
@@ -106,49 +106,51 @@ class Task(ABC):
     """Words that no attack may edit or insert (label words, answer markers)."""
 
     def revision(self, lm: LanguageModel) -> int:
-        """Which arithmetic scores this task's rows with this model; above 1 it is part of a run's
-        identity."""
+        """Version of the arithmetic that scores this task's examples with this model.
+
+        Above 1 it is part of a run's identity."""
         return 1
 
     @abstractmethod
     def splits(self, seed: int) -> Splits:
-        """Rows for one data seed. Same seed, same rows in the same order, on every machine."""
+        """Examples for one data seed. The same seed gives the same examples in the same order on every
+        machine."""
 
     @abstractmethod
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        """Tokenize a training minibatch once; no forward pass."""
+        """Tokenize a training minibatch once. Cost: no forward pass."""
 
     @abstractmethod
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Mean training loss over the minibatch, a float32 scalar tensor; one forward of ``module``.
+        """Mean training loss over the minibatch, a float32 scalar tensor. Cost: one forward pass.
 
         ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional
-        view), so the forward must go through the argument, never through ``lm.module``.
+        view), so the forward pass must use the argument, never ``lm.module``.
         """
 
     def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Losses whose mean is :meth:`loss`, one per item of the minibatch, float32 vector; one forward.
+        """Losses whose mean is :meth:`loss`, one per item of the minibatch, as a float32 vector.
 
-        An item is an example, or an answer token where the loss is a mean over tokens. By default the whole
-        minibatch is one item.
+        An item is an example, or an answer token if the loss is a mean over tokens. By default the whole
+        minibatch is one item. Cost: one forward pass.
         """
         return self.loss(lm, module, batch).reshape(1)
 
     def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        """A training minibatch for :meth:`score`; that of the loss unless the score needs more."""
+        """A training minibatch for :meth:`score`; by default the same as for the loss."""
         return self.batch(lm, examples)
 
     def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
         """A score of the minibatch in [0, 1] by one of the names in ``scores``, as a float32 scalar tensor
-        that has no gradient. ``batch`` is one of :meth:`scored_batch`; ``module`` as in :meth:`loss`."""
-        raise ValueError(f"this task has no {name!r} of a minibatch to train on")
+        without a gradient. ``batch`` comes from :meth:`scored_batch`; ``module`` as in :meth:`loss`."""
+        raise ValueError(f"this task has no score {name!r} to train on")
 
     @abstractmethod
     def predict(
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
     ) -> list[Prediction]:
-        """Answers in the order of ``examples``; ``demonstrations`` precede each prompt (in-context
-        learning)."""
+        """Answers in the order of ``examples``; ``demonstrations`` precede each prompt for in-context
+        learning."""
 
     @abstractmethod
     def metrics(

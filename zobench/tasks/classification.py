@@ -10,10 +10,9 @@ Two scoring rules. With x a prompt and w_c the word of class c:
   prediction, s_c = sum_t log p(w_c,t | x, ..)
   - sum_t log p(w_c,t | x with empty fields, ..).
 
-An encoder is scored by its classification head whatever the rule (:mod:`zobench.tasks.encoder`).
+An encoder is scored by its classification head under both rules (:mod:`zobench.tasks.encoder`).
 
-Source: MeZO, arXiv 2305.17333. One training loss is one forward of the module, whatever the number of
-classes.
+Source: MeZO, arXiv 2305.17333. Cost: one training loss is one forward pass, for any number of classes.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class PromptedClassification(Task):
         scoring: scoring rule; ``option-likelihood`` needs a causal model.
         training: loss under ``option-likelihood``.
         calibrated: subtract the content-free score in prediction; ``option-likelihood`` only.
-        normalized: predict by the mean over an option's tokens; else by the sum, as lm-eval's ``acc``.
+        normalized: predict by the mean over an option's tokens; else by the sum, as lm-eval's ``acc`` does.
     """
 
     kind: ClassVar[str] = "classification"
@@ -86,8 +85,8 @@ class PromptedClassification(Task):
         self._label_ids: tuple[Any, list[int]] | None = None
 
     def revision(self, lm: LanguageModel) -> int:
-        """1; one more for an encoder that reads token types of a pair (they were dropped), and one more in
-        half precision, where scores tie (the first of the tied options was the answer)."""
+        """1, plus 1 for an encoder that uses token types of a pair (earlier versions dropped them), plus 1 in
+        half precision, where scores tie (earlier versions chose the first of the tied options)."""
         pairs = lm.architecture == "encoder" and lm.way.token_types and len(self.prompt.fields) == 2
         return 1 + pairs + lm.identity.half_precision
 
@@ -100,7 +99,7 @@ class PromptedClassification(Task):
         return self._batch(lm, examples, gold_only=self.training == "teacher-forcing")
 
     def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        """All options of every example, whatever the loss is taught with, and which of them are right."""
+        """All options of every example, also under ``teacher-forcing``, and which of them are right."""
         batch = self._batch(lm, examples, gold_only=False)
         right = [[self.is_correct(e, i) for i in range(len(self.options(e)))] for e in examples]
         most = max(map(len, right))
@@ -121,7 +120,7 @@ class PromptedClassification(Task):
         return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))
 
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """See the module's text. A mean over examples (over answer tokens under ``teacher-forcing``)."""
+        """The loss of the module docstring: mean over examples (answer tokens under ``teacher-forcing``)."""
         inputs = batch.inputs
         if self._by_answer(lm):
             return torch.nn.functional.cross_entropy(_answer_scores(module, inputs), inputs["gold"])
@@ -143,8 +142,8 @@ class PromptedClassification(Task):
         return torch.nn.functional.cross_entropy(scores, inputs["gold"], reduction="none")
 
     def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
-        """Accuracy, or F1 as the mean over the classes that occur, of the options chosen as in prediction
-        (``calibrated`` left aside). One forward."""
+        """Accuracy, or F1 averaged over the classes that occur, of the options chosen as in prediction but
+        without ``calibrated``. Cost: one forward pass."""
         inputs = batch.inputs
         if self._by_answer(lm):
             scores = _answer_scores(module, inputs)
@@ -172,7 +171,7 @@ class PromptedClassification(Task):
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
         """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal
-        bins); ``ties`` (:mod:`zobench.tasks.ties`) where there are any."""
+        bins); ``ties`` (:mod:`zobench.tasks.ties`) if there are any."""
         n = len(predictions)
         if n == 0:
             raise ValueError(self.no_rows_message())
@@ -190,7 +189,7 @@ class PromptedClassification(Task):
 
     def no_rows_message(self) -> str:
         """Error message for metrics of an empty split."""
-        return "this split has no labelled rows to measure"
+        return "this split has no labelled examples to measure"
 
     def is_correct(self, example: Example, label: int) -> bool:
         """Whether choosing option ``label`` is right."""
@@ -215,7 +214,7 @@ class PromptedClassification(Task):
     ) -> list[EncodedRow]:
         if lm.architecture == "encoder":
             if shots:
-                raise ValueError(f"{lm.identity.name}: an encoder takes no in-context demonstrations")
+                raise ValueError(f"{lm.identity.name}: an encoder cannot use in-context demonstrations")
             return encoder_rows(lm, examples, self.prompt.fields)
         if lm.architecture == "masked":
             mask = lm.tokenizer.mask_token
@@ -246,7 +245,7 @@ class PromptedClassification(Task):
         *,
         gold_only: bool = False,
     ) -> tuple[list[EncodedRow], list[int]]:
-        """Rows of all options of all examples in order, and how many each example has."""
+        """Sequences of all options of all examples in order, and the number of options of each example."""
         if lm.architecture != "causal":
             raise ValueError(f"{lm.identity.name}: scoring 'option-likelihood' needs a causal model")
         contexts, completed, counts = [], [], []
@@ -259,7 +258,7 @@ class PromptedClassification(Task):
         return encoding.option_rows(lm, contexts, completed), counts
 
     def option_context(self, example: Example, shots: Sequence[tuple[Example, str]]) -> str:
-        """Text before the option; same for all options of an example."""
+        """Text before the option; the same for all options of an example."""
         return self.prompt.context(example, shots)
 
     def option_text(self, example: Example, option: str, shots: Sequence[tuple[Example, str]]) -> str:
@@ -311,7 +310,7 @@ class PromptedClassification(Task):
 
 
 def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Logits of the label words (of the head's classes for an encoder), float32, shape (rows, classes)."""
+    """Logits of the label words (for an encoder: of its head), float32, shape (examples, classes)."""
     if "classes" in inputs:
         return encoder_scores(module, inputs)
     if "positions" in inputs:
@@ -330,7 +329,8 @@ def _option_arguments(inputs: Any) -> dict[str, Any]:
 
 
 def _packed_option_sums(lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
-    """The same with common beginnings computed once."""
+    """The sums of ``_option_sums`` with common prefixes computed once."""
+    # One position more than the option has tokens: its first token is predicted by the context's last.
     tails = [r.option + 1 for r in rows]
     found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=prediction_tokens(lm.device))
     sums = []
@@ -346,7 +346,7 @@ def _packs(lm: LanguageModel, rows: Sequence[EncodedRow]) -> bool:
 
 
 def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-    """Scores as a matrix (examples, most options); missing options get -inf."""
+    """Scores as a matrix (examples, largest number of options); missing options get -inf."""
     if len(set(counts)) == 1:
         return scores.view(len(counts), counts[0])
     return torch.nn.utils.rnn.pad_sequence(

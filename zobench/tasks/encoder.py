@@ -1,9 +1,9 @@
-"""Classification by an encoder: a linear head on mean-pooled features, no prompt and no label words.
+"""Classification by an encoder: a linear head on mean-pooled features, without prompt and label words.
 
-    s = W mean_t(h_t(x)) + b,   loss = cross-entropy over the task's first C rows of the head.
+    s = W mean_t(h_t(x)) + b,   loss = cross-entropy over the first C components of s.
 
-The head belongs to the model (see :mod:`zobench.models.pooled`) and has a fixed number of rows; the rows
-beyond C have no influence on loss or prediction.
+The head belongs to the model (see :mod:`zobench.models.pooled`) and has a fixed number of outputs; those
+beyond the task's C classes have no influence on loss or prediction.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from zobench.tasks.encoding import EncodedRow, padded
 
 
 def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[EncodedRow]:
-    """One row per example: one field as a text, two as a text pair with its token types, more joined with
-    spaces into the first."""
+    """One sequence per example: one field as a text, two as a text pair with its token types, more joined
+    with spaces into one text."""
     pair = len(fields) == 2
     shown = fields[:1] if pair else fields
     first = [" ".join(e.text[name] for name in shown) for e in examples]
@@ -42,6 +42,6 @@ def encoder_inputs(lm: LanguageModel, rows: Sequence[EncodedRow], classes: int) 
 
 
 def encoder_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Scores of the task's classes, float32, shape (rows, classes). One forward of ``module``."""
+    """Scores of the task's classes, float32, shape (examples, classes). Cost: one forward pass."""
     scores = over_rows(inputs["padded"], lambda given, _: module(**given))
     return scores[:, : inputs["classes"]].float()

@@ -16,8 +16,14 @@ from zobench.tasks.prompts import Prompt
 
 @dataclass(frozen=True, slots=True)
 class EncodedRow:
-    """One sequence: its token ids, the column of the mask (masked) or the option's length in tokens (else 0),
-    and the tokens' types where an encoder reads them."""
+    """One sequence of a batch.
+
+    Attributes:
+        ids: token ids.
+        position: column of the mask token (masked models; else 0).
+        option: length of the option in tokens (option likelihoods; else 0).
+        types: token types, if an encoder uses them.
+    """
 
     ids: list[int]
     position: int = 0
@@ -26,13 +32,13 @@ class EncodedRow:
 
 
 def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
-    """The token that stands for each label word at the answer position.
+    """The token that represents each label word at the answer position.
 
-    Causal: the first token of the word as it continues the template; the words must differ in it. Masked: the
-    word with a space before it must be a single token.
+    Causal: the first token of the word as it continues the template; it must differ between words. Masked:
+    the word with a space before it must be a single token.
 
     Raises:
-        ValueError: words that cannot be told apart, or are longer than one token for a masked model.
+        ValueError: words with the same first token, or longer than one token for a masked model.
     """
     words = prompt.words
     if lm.architecture == "masked":
@@ -44,6 +50,7 @@ def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
             )
         ids = [p[0] for p in pieces]
     else:
+        # The word is tokenized after the template's own end, which may merge with it; "." where it is empty.
         start = prompt.tail or "."
         base = encode_plain(lm.tokenizer, start)
         ids = []
@@ -57,14 +64,14 @@ def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
 
 
 def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[EncodedRow]:
-    """One row per context; too long ones lose tokens on the left."""
+    """One sequence per context; contexts that are too long lose tokens on the left."""
     encoded = encode_prompts(lm.tokenizer, contexts)
     return [EncodedRow(truncate_left(ids, lm.max_length, lm.tokenizer)) for ids in encoded]
 
 
 def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[EncodedRow]:
-    """One row per text that holds the tokenizer's mask token once; too long ones are cut far from the
-    mask."""
+    """One sequence per text, which must contain the tokenizer's mask token once; texts that are too long are
+    cut on the side that is farther from the mask."""
     rows = []
     for ids in lm.tokenizer(list(texts), verbose=False)["input_ids"]:
         places = [i for i, token in enumerate(ids) if token == lm.tokenizer.mask_token_id]
@@ -76,14 +83,16 @@ def masked_rows(lm: LanguageModel, texts: Sequence[str]) -> list[EncodedRow]:
 
 
 def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[str]) -> list[EncodedRow]:
-    """One row per completed text; the option is what it has more tokens than its context, both encoded
-    alone."""
+    """One sequence per completed text.
+
+    The length of the option is the number of tokens that the completed text has more than its context, each
+    encoded alone."""
     before = encode_prompts(lm.tokenizer, contexts)
     lone = encode_prompts(lm.tokenizer, [""])[0]
     rows = []
     for context, ids, text in zip(before, encode_prompts(lm.tokenizer, completed), completed, strict=True):
         if context == lone and ids[: len(lone)] != lone:
-            ids = [*lone, *ids]  # an empty prompt is one token, before the option too
+            ids = [*lone, *ids]  # an empty prompt is one token: put it before the option as well
         option = len(ids) - len(context)
         if option < 1:
             raise ValueError(f"an option adds no token to its prompt: {text[-80:]!r}")
@@ -93,8 +102,8 @@ def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[
 
 
 def padded(lm: LanguageModel, rows: Sequence[EncodedRow]) -> Rows:
-    """Model arguments for these rows, padded on the side their architecture needs, or in groups of equal
-    length where the model's logits change with padding."""
+    """Model arguments for these sequences, padded on the side that the architecture needs, or in groups of
+    equal length if padding changes the model's logits."""
     causal = lm.architecture == "causal"
     return batched(
         [r.ids for r in rows],

@@ -1,10 +1,10 @@
-"""When two answers are the same: by string as the lm-evaluation harness compares, by number, or by symbols.
+"""Equality of answers: by string as in the lm-evaluation harness, by number, or symbolically.
 
-``equivalent(answer, gold)`` tries, in this order: both numbers (exact rational comparison), equal normalized
-text, what stands behind the answer's last ``=``, and math-verify where it is installed, in both directions.
-It is stricter than math-verify (0.9), which takes p for P, (1, 2) for {1, 2} and, read as plain text, "7
-apples and 3 pears" for 3, and which is not symmetric: letters keep their case, brackets their kind, and
-words or a list of numbers are not compared with one number.
+``equivalent(answer, gold)`` tries, in this order: both as numbers (exact rational comparison), equal
+normalized text, the part after the answer's last ``=``, and math-verify in both directions if it is
+installed. It is stricter than math-verify (0.9), which accepts p for P, (1, 2) for {1, 2} and, as plain text,
+"7 apples and 3 pears" for 3, and which is not symmetric. Here letters must agree in case, brackets in kind,
+and words or a list of numbers are not compared with one number.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ _FUNCTIONS = frozenset({"sin", "cos", "tan", "log", "ln", "exp", "sqrt", "pi", "
 
 
 def harness_normal(text: str) -> str:
-    """What the harness compares for GSM8K: commas, dollars, everything up to the last ``#### `` and one
-    trailing full stop removed, lower case."""
+    """The harness's normalization for GSM8K: commas, dollar signs, the text up to the last ``#### `` and one
+    trailing full stop are removed, and letters become lower case."""
     without = text.replace(",", "").replace("$", "")
     after = without.rpartition("#### ")[2]
     return after.removesuffix(".").lower()
 
 
 def harness_exact(answer: str | None, gold: str) -> bool:
-    """String equality after :func:`harness_normal`; 18.00 is not 18 here."""
+    """String equality after :func:`harness_normal`: 18.00 does not equal 18."""
     return answer is not None and harness_normal(answer) == harness_normal(gold)
 
 
 def equivalent(answer: str | None, gold: str) -> bool:
-    """Whether ``answer`` is the gold answer; see the module's text for the order of rules."""
+    """Whether ``answer`` equals the gold answer; the module docstring gives the order of rules."""
     if answer is None:
         return False
     found, wanted = as_number(answer), as_number(gold)
@@ -60,25 +60,25 @@ def equivalent(answer: str | None, gold: str) -> bool:
 
 
 def _unclosed(side: str) -> int:
-    """Closing braces without an opening one: what a wrapper such as ``\\text{x} =`` leaves behind the
+    """Number of closing braces without an opening one, as a wrapper around ``x = ...`` leaves them after the
     ``=``."""
     return max(side.count("}") - side.count("{"), 0)
 
 
 def _worded(text: str) -> bool:
-    """Whether it holds a word that is not a function name: prose is not compared with a number."""
+    """Whether the text contains a word that is not a function name: prose is not compared with a number."""
     return any(word not in _FUNCTIONS for word in _WORD.findall(_COMMAND.sub(" ", text)))
 
 
 def _same_case(left: str, right: str) -> bool:
-    """Whether letters that both have agree in case; commands do not count."""
+    """Whether letters that occur in both texts agree in case; LaTeX commands are ignored."""
     letters = [set(filter(str.isalpha, _COMMAND.sub(" ", text))) for text in (left, right)]
     lowered = [{letter.lower() for letter in found} for found in letters]
     return lowered[0] != lowered[1] or letters[0] == letters[1]
 
 
 def _brackets(text: str) -> str:
-    """Outermost brackets of a list (a text with a comma), else nothing."""
+    """Outermost brackets of a list (a text with a comma); else empty."""
     body = (
         text.strip()
         .strip("$")
@@ -93,7 +93,7 @@ def _brackets(text: str) -> str:
 
 
 def _symbolically(answer: str, gold: str) -> bool:
-    """math-verify's verdict. Its time limits use signals, which only the main thread can take."""
+    """math-verify's result. Its time limits use signals, which only the main thread can receive."""
     import math_verify
 
     limit = 5 if threading.current_thread() is threading.main_thread() else None
@@ -102,8 +102,10 @@ def _symbolically(answer: str, gold: str) -> bool:
 
 
 def latex_normal(text: str) -> str:
-    r"""A LaTeX answer without what does not change it: spacing, ``\left \right``, degrees, units on the
-    right, per cent and dollar signs, ``k =`` in front, fraction and root shorthands; 0.5 becomes 1/2."""
+    r"""A LaTeX answer in normal form.
+
+    Spacing, ``\left \right``, degrees, units on the right, percent and dollar signs and a leading ``k =`` are
+    removed; fraction and root shorthands are written out; 0.5 becomes 1/2."""
     out = text.replace("\n", "").replace("\\!", "").replace("\\\\", "\\")
     out = out.replace("tfrac", "frac").replace("dfrac", "frac").replace("\\left", "").replace("\\right", "")
     out = _DEGREES.sub("", out).replace("\\$", "").split("\\text{ ")[0].replace("\\%", "")

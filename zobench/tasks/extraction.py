@@ -1,8 +1,8 @@
-"""Answer extractors: from a generated text to the final answer it gives. Named and versioned.
+"""Answer extractors: from a generated text to its final answer. They have names and versions.
 
-The rules of the lm-evaluation harness (0.4.13) are here as they behave, their edge cases included, so that
-its numbers can be reproduced; ``robust`` is zobench's default, and ``strict`` results are always shown beside
-it. An extractor returns ``None`` where it finds nothing.
+The rules of the lm-evaluation harness (0.4.13) are reproduced with their edge cases, so that its numbers can
+be reproduced. ``robust`` is zobench's default; results of a strict extractor are always shown beside it. An
+extractor returns ``None`` if it finds no answer.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zobench.tasks.numerals import NUMBER, as_number, as_written
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """One rule. ``version`` changes whenever any text would be read differently."""
+    """One rule. ``version`` changes whenever the answer extracted from any text changes."""
 
     name: str
     version: int
@@ -32,8 +32,8 @@ class Extractor:
 
 
 def _regex(pattern: str, *, last: bool = False) -> Callable[[str], str | None]:
-    """First (or last) match; of several groups the first that is not empty; surrounding white
-    space removed."""
+    """Extractor of the first (or last) match without surrounding white space; of several groups, the first
+    that is not empty."""
     compiled = re.compile(pattern)
 
     def extract(text: str) -> str | None:
@@ -49,8 +49,8 @@ def _regex(pattern: str, *, last: bool = False) -> Callable[[str], str | None]:
 
 
 def boxed(text: str) -> str | None:
-    r"""Content of the last ``\boxed{...}`` or ``\fbox{...}`` with balanced braces, or of ``\boxed
-    x`` up to a ``$``; empty where that box is."""
+    r"""Content of the last ``\boxed{...}`` or ``\fbox{...}`` with balanced braces, or of ``\boxed x`` up to
+    a ``$``; an empty box gives an empty text."""
     return next(_boxes(text), None)
 
 
@@ -73,7 +73,7 @@ def _boxes(text: str) -> Iterator[str | None]:
 
 
 def _closing_braces(text: str) -> dict[int, int]:
-    """Place of the closing brace of every opening one that has one."""
+    """Position of the closing brace for every opening brace that is closed."""
     closing: dict[int, int] = {}
     open_braces: list[int] = []
     for match in re.finditer(r"[{}]", text):
@@ -85,7 +85,7 @@ def _closing_braces(text: str) -> dict[int, int]:
 
 
 def between_dollars(text: str) -> str | None:
-    """Between the first and the last dollar sign; the whole text if it has at most one."""
+    """The text between the first and the last dollar sign; the whole text if it has at most one."""
     first, last = text.find("$"), text.rfind("$")
     return text if first == last else text[first + 1 : last]
 
@@ -95,10 +95,10 @@ _MINERVA_CLOSING = re.compile(r". I hope it is correct.")
 
 
 def minerva(text: str) -> str | None:
-    """What stands in the sentence "Final Answer: The final answer is ... I hope it is correct."
+    """The answer in the sentence "Final Answer: The final answer is ... I hope it is correct."
 
-    As the harness does, the closing words are appended first: a stop string may have cut them off. One look
-    at each line: what its first opening does not close, a later one does not either.
+    As in the harness, the closing words are appended first, because a stop string may have removed them. Only
+    the first opening of each line is tried: if it is not closed, later ones are not either.
     """
     for line in (text + "I hope it is correct.").split("\n"):
         opening = line.find(_MINERVA_OPENING)
@@ -125,12 +125,12 @@ def last_number(text: str) -> str | None:
 
 
 def robust(text: str) -> str | None:
-    r"""The last ``\boxed{}`` that is not empty, else what the last "answer is" phrase names, else the last
+    r"""The last ``\boxed{}`` that is not empty, else the answer of the last "answer is" phrase, else the last
     number.
 
-    Of a phrase's first sentence: behind its last ``=`` that has one number to its right ("5 + 3 = 8" is 8),
-    else a formula between dollar signs, else its first number; a phrase without a number gives its text (for
-    symbolic answers).
+    The answer of a phrase is taken from its first sentence: a formula between dollar signs, else the number
+    after the last ``=`` that is followed by exactly one number ("5 + 3 = 8" gives 8), else its first number.
+    A phrase without a number gives its text (for symbolic answers).
     """
     inside = next((box for box in _boxes(text) if box), None)
     if inside is not None:
@@ -143,7 +143,7 @@ def robust(text: str) -> str | None:
 
 
 def _named(rest: str) -> str | None:
-    """The answer that a phrase names; ``None`` if the line holds none."""
+    """The answer in the rest of a phrase; ``None`` if there is none."""
     sentence = _SENTENCE_END.split(rest, maxsplit=1)[0]
     if NUMBER.search(sentence) is None and NUMBER.search(rest) is not None:
         sentence = rest

@@ -1,6 +1,6 @@
-"""The few-shot classification tasks of the ZO literature, each under two protocols and from two sources.
+"""The few-shot classification tasks of the ZO literature, each with two protocols and two data sources.
 
-One class serves them all; a catalogue name is a subclass that fixes the data set. Sampling is described in
+All share one class; a catalogue name is a subclass that fixes the data set. Sampling is described in
 :mod:`zobench.data.sampling`, prompts in :mod:`zobench.tasks.templates`, scoring in
 :mod:`zobench.tasks.classification`.
 """
@@ -30,15 +30,15 @@ class FewShotConfig(Parameters):
     source: DataSource = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
-    """Training rows (``mezo-opt``)."""
+    """Training examples (``mezo-opt``)."""
     dev: CountOrZero = 500
-    """Rows that select (``mezo-opt``); the authors use 100 for CB and COPA."""
+    """Validation examples (``mezo-opt``); the authors use 100 for CB and COPA."""
     test: Count = 1000
-    """Most rows to test on."""
+    """Maximum number of test examples."""
     k: Count = 16
-    """Rows per class to train, and as many to select (``mezo-roberta``)."""
+    """Training examples per class, and as many for validation (``mezo-roberta``)."""
     training: TrainingMode = "classification"
-    """Loss under ``mezo-opt``."""
+    """Training loss under ``mezo-opt``."""
     calibrated: bool = False
     """Subtract the content-free score in prediction (``mezo-opt``)."""
     hub: str | None = None
@@ -48,8 +48,9 @@ class FewShotConfig(Parameters):
 
 
 def draw_splits(task: str, config: Any, seed: int) -> Splits:
-    """Rows of a few-shot set under its protocol. FewGLUE files (source ``local``) train with all 32 rows,
-    test empty.
+    """Splits of a few-shot set under its protocol.
+
+    FewGLUE files (source ``local``) have 32 training examples, which are all used, and no test examples.
     """
     found = pools(task, config.source, repository=config.hub, revision=config.revision)
     if config.source == "local" and task in FEWGLUE_FOLDERS:
@@ -60,20 +61,20 @@ def draw_splits(task: str, config: Any, seed: int) -> Splits:
 
 
 def untestable(task: str) -> str:
-    """What to say when an empty test split is measured."""
+    """Error message for measuring an empty test split."""
     return (
-        f"task {task!r} has no labelled test rows in its local files (FewGLUE holds training rows only): "
-        "set source: hub to measure it"
+        f"task {task!r} has no labelled test examples in its local files (FewGLUE has training examples "
+        "only): set source: hub to measure it"
     )
 
 
 class FewShotTask(PromptedClassification):
-    """A classification set named by the subclass."""
+    """A few-shot classification task; the subclass names its data set."""
 
     Config: ClassVar[type] = FewShotConfig
     name: ClassVar[str]
     attack_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields that may be edited without changing what is asked; empty means all of the prompt's."""
+    """Fields that may be edited without changing the question; empty: all fields of the prompt."""
 
     def __init__(self, config: FewShotConfig) -> None:
         opt = config.protocol == "mezo-opt"
@@ -114,7 +115,7 @@ class MPQA(FewShotTask):
 
 
 class RTEPascal(FewShotTask):
-    """The PASCAL RTE 1-3 sets: not GLUE's RTE, which also holds RTE-5 and splits otherwise."""
+    """The PASCAL RTE 1-3 sets; GLUE's RTE also contains RTE-5 and has other splits."""
 
     name = "rte-pascal"
 
@@ -142,7 +143,7 @@ class WiC(FewShotTask):
 
 
 class MultiRC(FewShotTask):
-    """Accuracy per answer, as the ZO literature reports it; not SuperGLUE's F1 or exact match per
+    """MultiRC with accuracy per answer, as in the ZO literature, not SuperGLUE's F1 or exact match per
     question."""
 
     name = "multirc"

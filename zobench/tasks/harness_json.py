@@ -1,7 +1,7 @@
-"""Text of JSON files as it stands in them, for tasks of the lm-evaluation harness that name a local file.
+"""Restores the original text of local JSON files in tasks of the lm-evaluation harness.
 
-``datasets`` (5.2) reads a JSON column of dates written as text as timestamps, and in a column that holds text
-beside numbers turns "007" into 7: a gold answer is then another one. Columns that it changed are put back.
+``datasets`` (5.2) converts a JSON column of dates written as text to timestamps, and in a column of text and
+numbers converts "007" to 7, which changes gold answers. Columns that it changed are restored.
 """
 
 from __future__ import annotations
@@ -16,11 +16,10 @@ from zobench.data.files import json_lines
 
 
 def keep_text(task: Any, name: str) -> None:
-    """Replace the changed columns of ``task.dataset`` by the file's own text; numbers beside text become
-    text.
+    """Replace the changed columns of ``task.dataset`` by the text of the file.
 
-    Warns once per column (``UserWarning``), naming it. Tasks that do not read local JSON files are left
-    alone.
+    In a column of text and numbers, the numbers become text too. Warns once per column (``UserWarning``) with
+    its name. Tasks that do not read local JSON files are left unchanged.
     """
     config = task.config
     arguments = config.dataset_kwargs or {}
@@ -38,7 +37,7 @@ def keep_text(task: Any, name: str) -> None:
 
 
 def _rows(path: Path, field: str | None) -> Iterator[dict[str, Any]]:
-    """The objects of a JSON file: an array, an array under ``field``, or one object a line."""
+    """The objects of a JSON file: an array, an array under ``field``, or one object per line."""
     text = path.read_text(encoding="utf-8-sig")
     if field is None and not text.lstrip().startswith("["):
         yield from json_lines(path)
@@ -56,7 +55,7 @@ def _restored(rows: Any, raw: list[dict[str, Any]], where: str) -> Any:
             continue
         warnings.warn(
             f"{where}: the JSON reader changed the text of column {column!r} ({changed[0]!r} became "
-            f"{changed[1]!r}); the file's own text is used",
+            f"{changed[1]!r}); the text of the file is used",
             stacklevel=2,
         )
         rows = rows.remove_columns(column).add_column(column, [_text(r.get(column)) for r in raw])

@@ -1,10 +1,9 @@
-"""Any task of the lm-evaluation harness, by name or from a local folder of YAML files, on the model in
-memory.
+"""Any task of the lm-evaluation harness, by name or from a local folder of YAML files, on a loaded model.
 
-Runs ``lm_eval.evaluate`` (not ``simple_evaluate``, which reseeds the global generators): eval mode, random
-state restored, no response cache (its keys ignore the weights), no bootstrap. Relative ``data_files`` are
-read from beside their YAML file, and a malformed file in the folder is an error rather than a task that
-silently does not exist.
+Calls ``lm_eval.evaluate`` (not ``simple_evaluate``, which reseeds the global generators) in eval mode, with
+the random state restored, without the response cache (its keys ignore the weights) and without bootstrap.
+Relative ``data_files`` are resolved against the folder of their YAML file. A malformed file in the folder is
+an error; the harness would silently omit its task.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ FEWSHOT_SEED = 1234
 
 @dataclass(frozen=True, slots=True)
 class HarnessResult:
-    """``metrics`` by name; ``samples`` are the harness's rows per leaf task (targets, responses,
-    per-item metrics)."""
+    """``metrics`` by name; ``samples`` by leaf task as logged by the harness (targets, responses, per-item
+    metrics)."""
 
     metrics: Mapping[str, MetricValue]
     samples: Mapping[str, Sequence[Mapping[str, Any]]]
@@ -64,9 +63,9 @@ def run(
     """Evaluate one task, group or tag of the harness.
 
     Args:
-        include: folder of task YAML files; its names win over the built-in ones.
-        limit: most documents per task.
-        shots: demonstrations, where the task does not fix their number at 0.
+        include: folder of task YAML files; its names take precedence over the built-in ones.
+        limit: maximum number of documents per task.
+        shots: number of demonstrations, unless the task fixes it at 0.
 
     Returns:
         Metrics named as the harness names them, ``metric`` or ``metric[filter]``; for a group
@@ -102,12 +101,12 @@ def load_task(lm: LanguageModel, name: str, include: str | Path | None = None) -
 def score(
     lm: LanguageModel, name: str, loaded: Any, limit: int | None = None, batch_size: int = 16
 ) -> HarnessResult:
-    """Evaluate loaded tasks on the rows that they hold now."""
+    """Evaluate loaded tasks on their present documents."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
 
     lm.module.eval()
-    # The harness pads in its own way: a model whose logits change with padding gets one row at a time.
+    # The harness pads by itself: a model whose logits change with padding gets one document at a time.
     size = batch_size if lm.way.rows == "padded" else 1
     with _quiet():
         wrapped = HFLM(
@@ -138,7 +137,7 @@ def _metrics(results: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> d
 
 
 def _stderr(value: float, items: Sequence[Any]) -> float | None:
-    """Standard error of the mean of per-document numbers; ``None`` where the metric is not such a mean."""
+    """Standard error of the mean of per-document numbers; ``None`` if the metric is not such a mean."""
     if len(items) < 2 or not all(isinstance(i, int | float) for i in items):
         return None
     mean = math.fsum(items) / len(items)
@@ -148,10 +147,10 @@ def _stderr(value: float, items: Sequence[Any]) -> float | None:
 
 
 def check_name(name: str, include: str | Path | None = None) -> None:
-    """``ValueError`` with the nearest valid name where the harness knows no task, group or tag ``name``.
+    """``ValueError`` with the nearest valid name if the harness has no task, group or tag ``name``.
 
-    The first look at the built-in tasks of a process takes many seconds. Where the harness is not installed
-    nothing is checked.
+    The first check against the built-in tasks takes many seconds per process. Nothing is checked if the
+    harness is not installed.
     """
     if importlib.util.find_spec("lm_eval") is not None:
         with preserved_random_state():
@@ -159,7 +158,7 @@ def check_name(name: str, include: str | Path | None = None) -> None:
 
 
 def _index(name: str, include: str | None) -> Any:
-    """The harness's index that holds ``name``: of the include folder alone where it knows the name."""
+    """The harness's index with ``name``: that of the include folder alone if it has the name."""
     manager = _manager(include, defaults=False) if include is not None else None
     if manager is None or name not in manager.task_index:
         manager = _manager(include, defaults=True)
@@ -180,7 +179,7 @@ def _load(name: str, include: str | None) -> Any:
 
 @lru_cache(maxsize=8)
 def _manager(include: str | None, *, defaults: bool) -> Any:
-    """The harness's index; building it over the built-in tasks takes many seconds, hence once per process."""
+    """The harness's index. Building it over the built-in tasks takes many seconds: done once per process."""
     from lm_eval.tasks import TaskManager
 
     if include is not None:
@@ -193,13 +192,13 @@ def _manager(include: str | None, *, defaults: bool) -> Any:
 
 
 def _check_folder(folder: Path) -> None:
-    """Parse every YAML file the way the harness does, and fail where it would silently skip one."""
+    """Parse every YAML file as the harness does, and fail where the harness would silently skip one."""
     import yaml
     from lm_eval.tasks._yaml_loader import load_yaml
 
     files = sorted(folder.rglob("*.yaml"))
     if not files:
-        raise ValueError(f"lm-eval include folder {folder} holds no .yaml file")
+        raise ValueError(f"lm-eval include folder {folder} contains no .yaml file")
     for path in files:
         try:
             load_yaml(path, resolve_func=False)
@@ -208,8 +207,8 @@ def _check_folder(folder: Path) -> None:
 
 
 def _make_data_files_absolute(manager: Any, folder: Path) -> None:
-    """Point relative ``data_files`` of the folder's tasks beside their YAML file, not at the
-    current directory."""
+    """Resolve relative ``data_files`` of the folder's tasks against their YAML file, not the current
+    directory."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
     for name, entry in list(manager.task_index.items()):
@@ -234,7 +233,7 @@ def _absolute(files: Any, base: Path) -> Any:
 
 
 class _quiet:
-    """The harness reports progress by logging and progress bars; errors still come as exceptions."""
+    """Hides the harness's log messages and progress bars; errors are still raised as exceptions."""
 
     def __enter__(self) -> None:
         import datasets

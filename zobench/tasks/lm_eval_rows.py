@@ -1,9 +1,9 @@
-"""Rows of an lm-eval task with one text column that may be edited, scored by the harness itself.
+"""Examples of an lm-eval task with one editable text column, scored by the harness itself.
 
-A query is a row with an edited column: the row takes the place of the original in the task's data set, and
-prompt, demonstrations, extraction and metric are those of the harness. Where the task has several filters,
-the last decides and the first is the strict verdict (GSM8K: ``flexible-extract`` and ``strict-match``).
-Demonstrations are drawn by the harness when the task is loaded and are not edited.
+A query is a document with an edited column. It replaces the original in the task's data set; prompt,
+demonstrations, extraction and metric are those of the harness. If the task has several filters, the last one
+decides ``correct`` and the first one ``strict_correct`` (GSM8K: ``flexible-extract`` and ``strict-match``).
+The harness draws demonstrations when the task is loaded; they are not edited.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from zobench.tasks.lm_eval_adapter import load_task, score
 
 
 class HarnessRows:
-    """The evaluation rows of one task as examples with the text field ``field``.
+    """The evaluation documents of one task as examples with the text field ``field``.
 
     Args:
         field: text column of the data set that attacks edit.
         include, limit: as in :func:`zobench.tasks.lm_eval_adapter.run`.
 
     Raises:
-        ValueError: a group instead of a task, an unknown or non-text column, or a task that drops rows.
+        ValueError: a group instead of a task, an unknown or non-text column, or a task that drops documents.
     """
 
     def __init__(
@@ -47,7 +47,10 @@ class HarnessRows:
         self._loaded = load_task(lm, name, include)
         tasks = list(self._loaded["tasks"].values())
         if len(tasks) != 1:
-            raise ValueError(f"lm-eval {name!r} is a group of {len(tasks)} tasks: attack its tasks by name")
+            raise ValueError(
+                f"lm-eval {name!r} is a group of {len(tasks)} tasks, which cannot be attacked together: name "
+                "one of its tasks"
+            )
         self._task = tasks[0]
         config = self._task.config
         self._split = config.test_split if self._task.has_test_docs() else config.validation_split
@@ -62,9 +65,12 @@ class HarnessRows:
                 f"lm-eval task {self._name!r} has no column {self._field!r}{nearest(self._field, columns)}"
             )
         if len(self._rows) and not isinstance(self._rows[0][self._field], str):
-            raise ValueError(f"lm-eval task {self._name!r}: column {self._field!r} holds no text")
+            raise ValueError(f"lm-eval task {self._name!r}: column {self._field!r} does not contain text")
+        # Examples are matched to documents by index, which needs as many of one as of the other.
         if len(self._task.eval_docs) != len(self._rows):
-            raise ValueError(f"lm-eval task {self._name!r} drops rows of its data set: it cannot be attacked")
+            raise ValueError(
+                f"lm-eval task {self._name!r} drops documents of its data set: it cannot be attacked"
+            )
 
     def _example(self, index: int) -> Example:
         gold = self._task.doc_to_target(self._task.eval_docs[index])
@@ -78,7 +84,7 @@ class HarnessRows:
         )
 
     def predict(self, examples: Sequence[Example]) -> list[Prediction]:
-        """The harness's verdicts on the edited rows, in order; one evaluation for all of them."""
+        """The harness's scores of the edited documents, in order, from one evaluation."""
         import datasets
 
         edited = [{**self._rows[int(str(e.meta["row"]))], self._field: e.text[self._field]} for e in examples]
@@ -113,12 +119,15 @@ class HarnessRows:
     def _right(self, sample: Mapping[str, Any]) -> bool:
         metric = sample["metrics"][0]
         if not isinstance(sample[metric], int | float):
-            raise ValueError(f"lm-eval task {self._name!r}: {metric} is no number per row")
+            raise ValueError(
+                f"lm-eval task {self._name!r}: metric {metric!r} is not a number for each example; attack a "
+                "task whose first metric is one, such as acc or exact_match"
+            )
         return bool(sample[metric] >= 1)
 
 
 def _scored(responses: Sequence[Any]) -> list[float]:
-    """Log-likelihoods of the options, where the responses are such."""
+    """Log-likelihoods of the options; empty if the responses are generated texts."""
     pairs = all(isinstance(r, list | tuple) and len(r) == 2 for r in responses)
     return [float(r[0]) for r in responses] if pairs and len(responses) > 1 else []
 

@@ -1,8 +1,8 @@
-"""When a generated text counts as right, for tasks over a user's own data: named rules.
+"""Rules that decide whether a generated text is right, for tasks over a user's own data.
 
 * ``number``: the answer that the text names (:func:`~zobench.tasks.extraction.robust`) equals the gold
   number, as exact rationals: 18 = 18.0 = 36/2.
-* ``exact``: the text equals the gold text; outer spaces are removed, inner runs of them count as one.
+* ``exact``: the text equals the gold text; outer white space is removed, inner runs of it count as one space.
 * ``contains``: the gold text occurs in the text, in any case.
 * ``regex``: the gold text is a regular expression that is found in the text.
 * ``math``: as ``number``, and equal formulas (:func:`~zobench.tasks.equivalence.equivalent`).
@@ -25,14 +25,14 @@ _SECONDS = 1.0
 
 
 def answer_of(text: str, match: MatchRule) -> str:
-    """What of a generated text is compared; empty where nothing is found."""
+    """The part of a generated text that is compared; empty if no answer is found."""
     if match in ("number", "math"):
         return robust(text) or ""
     return " ".join(text.split())
 
 
 def is_right(text: str, gold: str, match: MatchRule, *, rouge_threshold: float) -> bool:
-    """Whether the generated text counts as right; see the module's text for the rules."""
+    """Whether the generated text is right by this rule of the module docstring."""
     answer = answer_of(text, match)
     if match == "number":
         found, wanted = as_number(answer), as_number(gold)
@@ -49,12 +49,12 @@ def is_right(text: str, gold: str, match: MatchRule, *, rouge_threshold: float) 
 
 
 def rouge_l(text: str, gold: str) -> float:
-    """ROUGE-L F1 of the words of two texts, 0 to 1 (package ``rouge_score``, without stemming)."""
+    """ROUGE-L F1 of two texts, between 0 and 1 (package ``rouge_score``, without stemming)."""
     return float(_scorer().score(gold, text)["rougeL"].fmeasure)
 
 
 def gold_problem(gold: str, match: MatchRule) -> str | None:
-    """Why a gold answer cannot be matched by this rule; ``None`` if it can."""
+    """The reason why a gold answer cannot be used with this rule; ``None`` if it can."""
     if not gold.strip():
         return "the answer is empty"
     if match == "number" and as_number(gold) is None:
@@ -70,7 +70,7 @@ def gold_problem(gold: str, match: MatchRule) -> str | None:
 def _found(pattern: str, text: str) -> bool:
     try:
         return regex.search(pattern, text, timeout=_SECONDS) is not None
-    except TimeoutError:  # a pattern whose search explodes on this text has not been found in it
+    except TimeoutError:  # catastrophic backtracking counts as not found
         return False
 
 

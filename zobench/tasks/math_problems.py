@@ -1,8 +1,8 @@
 """GSM8K, MATH-500, GSM-Plus and GSM-IC: questions answered by greedy generation.
 
-GSM-Plus and GSM-IC are test sets over GSM8K problems and train on GSM8K's rows; MATH-500 is a test set
-without training rows. In GSM-Plus, 300 rows of the 2,400 have no answer (gold "None"), which no numeric
-extractor can give: they are left out unless asked for.
+GSM-Plus and GSM-IC are test sets over GSM8K problems and train on GSM8K; MATH-500 is a test set without
+training examples. In GSM-Plus, 300 of the 2,400 examples have no answer (gold "None"), which no numeric
+extractor can return: they are left out unless ``unanswerable`` is set.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ class MathConfig(Parameters):
     source: DataSource = "local"
     """``local`` files under ZOBENCH_DATA, or the ``hub``."""
     train: Count = 1000
-    """Training rows."""
+    """Training examples."""
     dev: CountOrZero = 200
-    """Rows that select."""
+    """Validation examples."""
     test: int | None = None
-    """Most rows to test on; all by default."""
+    """Maximum number of test examples; all by default."""
     max_new_tokens: Count = 256
     """Longest answer in tokens."""
     reads: Annotated[str, OneOf(tuple(EXTRACTORS))] = "robust"
-    """Extractor whose answer counts."""
+    """Extractor of the answer for ``accuracy``."""
     prompt: str | None = None
-    """Template around ``{question}``; by default the task's own. What a model was taught to read."""
+    """Template around ``{question}``; default: the task's own. Set it to the model's training format."""
     unanswerable: bool = False
-    """Keep GSM-Plus rows whose gold answer is "None"."""
+    """Keep GSM-Plus examples whose gold answer is "None"."""
     hub: str | None = None
     """Hub repository other than the usual one."""
     revision: str | None = None
@@ -49,7 +49,7 @@ class MathConfig(Parameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.prompt is not None and Prompt(self.prompt).fields != ("question",):
-            raise ValueError(f"prompt must hold {{question}} and no other field: {self.prompt!r}")
+            raise ValueError(f"prompt must contain {{question}} and no other field: {self.prompt!r}")
 
 
 class GSM8K(GenerationTask):
@@ -72,8 +72,8 @@ class GSM8K(GenerationTask):
         self.protected = ("####",)
 
     def splits(self, seed: int) -> Splits:
-        """Training and selecting rows: one permutation of the training file under ``seed``; test
-        rows likewise."""
+        """Training and validation examples from one permutation of the training file under ``seed``; test
+        examples from one of the test file."""
         config = self.config
         own = config.hub if self.train_on == self.name else None
         pool = (
@@ -108,7 +108,7 @@ class GSMIC(GSM8K):
 
 
 class MATH500(GSM8K):
-    """Competition problems; the strict verdict reads the last box and compares normalized LaTeX text."""
+    """Competition problems; strict accuracy reads the last box and compares normalized LaTeX text."""
 
     name = "math500"
     train_on = None

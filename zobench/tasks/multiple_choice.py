@@ -1,7 +1,7 @@
-"""Multiple choice: each example brings its own candidates, scored by mean log-probability per token.
+"""Multiple choice: each example has its own candidates, scored by mean log-probability per token.
 
-COPA and ReCoRD as in arXiv 2305.17333: trained by teacher forcing on the gold candidate alone, tested by the
-best-scored candidate. ReCoRD counts accuracy (any correct entity), not SuperGLUE's F1.
+COPA and ReCoRD as in arXiv 2305.17333: training by teacher forcing on the gold candidate alone, prediction by
+the best-scored candidate. ReCoRD is measured by accuracy (any correct entity), not by SuperGLUE's F1.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zobench.tasks.prompts import Prompt
 
 @dataclass(frozen=True, kw_only=True)
 class MultipleChoiceConfig(FewShotConfig):
-    """As the few-shot tasks, with teacher forcing as the training loss; only ``mezo-opt`` is defined."""
+    """Parameters of the few-shot tasks, with teacher forcing as default loss; only protocol ``mezo-opt``."""
 
     training: TrainingMode = "teacher-forcing"
     """``teacher-forcing`` on the gold candidate, or ``classification`` over all of them."""
@@ -30,7 +30,7 @@ class MultipleChoiceConfig(FewShotConfig):
 
 
 class MultipleChoiceTask(PromptedClassification):
-    """Candidates come from the example; a subclass says how prompt and candidate texts are made."""
+    """Base of multiple-choice tasks; a subclass builds the prompt and the candidate texts."""
 
     kind: ClassVar[str] = "multiple-choice"
     scores: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -87,7 +87,7 @@ class COPA(MultipleChoiceTask):
 
 
 class ReCoRD(MultipleChoiceTask):
-    """Passage, then the query with its placeholder replaced by each entity; several entities may be right."""
+    """Passage and query with its placeholder replaced by each entity; several entities may be right."""
 
     name = "record"
     prompt_template = Prompt("{passage|highlights}\n-")

@@ -1,9 +1,7 @@
-"""Tasks for the built-in models: three few-shot classification sets, word problems, and facts of invented
-people.
+"""Few-shot classification tasks for the built-in models: sentiment, topic and inference.
 
-All rows are generated; see ``zobench/data/synthetic`` and ``docs/nano.md``. Test rows are fixed, training and
-validation rows of a classification task are drawn by the data seed from fixed pools that share no text with
-them.
+All examples are generated; see ``zobench/data/synthetic`` and ``docs/nano.md``. Test examples are fixed.
+Training and validation examples are drawn by the data seed from fixed pools that share no text with them.
 """
 
 from __future__ import annotations
@@ -22,11 +20,11 @@ from zobench.tasks.prompts import Prompt
 @dataclass(frozen=True)
 class NanoFewShotConfig(Parameters):
     k: int = 16
-    """Training rows per class."""
+    """Training examples per class."""
     validation_k: int = 16
-    """Validation rows per class."""
+    """Validation examples per class."""
     test_rows: Count = 400
-    """Test rows: the first of a fixed, balanced list."""
+    """Test examples: the first of a fixed, balanced list."""
 
 
 class NanoFewShot(PromptedClassification):
@@ -41,7 +39,7 @@ class NanoFewShot(PromptedClassification):
         super().__init__(config, prompt=Prompt(chosen.prompt, words, demonstration_separator="\n"))
 
     def splits(self, seed: int) -> Splits:
-        """Rows per class drawn by ``seed``; demonstrations are the training rows."""
+        """Examples per class drawn by ``seed``; the demonstrations are the training examples."""
         train = examples(sample(self.set_name, "train", self.config.k, seed))
         validation = examples(sample(self.set_name, "validation", self.config.validation_k, seed))
         test = examples(pool(self.set_name, "test")[: self.config.test_rows])
@@ -59,12 +57,12 @@ class NanoSentiment(NanoFewShot):
 
 
 class NanoTopic(NanoFewShot):
-    """Which topic most things of a sentence belong to, six classes."""
+    """The topic of most things in a sentence, six classes."""
 
     set_name = "topic"
 
 
 class NanoInference(NanoFewShot):
-    """Does the premise entail, contradict or leave open the hypothesis, three classes."""
+    """Whether the premise entails, contradicts or leaves open the hypothesis, three classes."""
 
     set_name = "inference"

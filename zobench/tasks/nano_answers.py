@@ -26,11 +26,11 @@ QUESTION = Prompt("Q: {question}\nA:")
 @dataclass(frozen=True)
 class ProblemsConfig(Parameters):
     train: Annotated[int, Bounds(ge=1, le=sum(QUOTA["train"]))] = 400
-    """Training rows, drawn by the data seed from problems that the model may have met."""
+    """Training examples, drawn by the data seed from problems that may occur in the model's training text."""
     validation: Annotated[int, Bounds(ge=1, le=sum(QUOTA["validation"]))] = 100
-    """Validation rows: held out of all training text, and not in the test set."""
+    """Validation examples: in no training text and not in the test set."""
     test_rows: Annotated[int, Bounds(ge=1, le=400)] = 400
-    """Test rows: the first of a fixed list, one to four steps mixed."""
+    """Test examples: the first of a fixed list, one to four steps mixed."""
     max_new_tokens: int = 60
     """Longest answer; a four-step solution has at most 45 tokens."""
 
@@ -52,7 +52,7 @@ class NanoProblems(GenerationTask):
         self.protected = (MARKER,)
 
     def splits(self, seed: int) -> Splits:
-        """Training rows drawn by ``seed``; validation and test rows are fixed."""
+        """Training examples drawn by ``seed``; validation and test examples are fixed."""
         train = problem_examples("train")
         stream(seed, "nano-problems").shuffle(train)
         train = train[: self.config.train]
@@ -63,7 +63,7 @@ class NanoProblems(GenerationTask):
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
-        """Those of every generated answer, and ``accuracy_steps_N`` for the numbers of steps that occur."""
+        """The metrics of generation tasks, and ``accuracy_steps_N`` for each number of steps that occurs."""
         found = super().metrics(examples, predictions)
         for steps in sorted({int(str(e.meta["steps"])) for e in examples}):
             pairs = zip(examples, predictions, strict=True)
@@ -74,7 +74,7 @@ class NanoProblems(GenerationTask):
 
 
 def problem_examples(split: str) -> list[Example]:
-    """The rows of a split with their worked solutions."""
+    """The examples of a split with their worked solutions."""
     return [
         Example(
             row.id,
@@ -89,18 +89,18 @@ def problem_examples(split: str) -> list[Example]:
 @dataclass(frozen=True)
 class FactsConfig(Parameters):
     facts: Annotated[str, OneOf(("nano", *FACT_SETS))] = "nano"
-    """``nano``: whom the model nano was taught; else a set of nano-facts: full, forget10, retain90, holdout
-    ..."""
+    """``nano``: the facts that the model nano was trained on; else a set of nano-facts: full, forget10,
+    retain90, holdout ..."""
     question: Literal["trained", "new"] = "trained"
-    """Wording of the test questions: one that training shows, or the one it never shows."""
+    """Wording of the test questions: one used in training, or the held-out one."""
     test_rows: int = 400
-    """Test rows: the first of the set."""
+    """Test examples: the first of the set."""
     max_new_tokens: int = 24
-    """Longest answer."""
+    """Longest answer in tokens."""
 
 
 class NanoFacts(GenerationTask):
-    """Questions about invented people; an answer counts if the fact's value stands in it (chance 2 %)."""
+    """Questions about invented people; an answer is right if it contains the fact's value (chance 2 %)."""
 
     Config: ClassVar[type] = FactsConfig
 
@@ -109,8 +109,8 @@ class NanoFacts(GenerationTask):
         self.chance = 0.02
 
     def splits(self, seed: int) -> Splits:
-        """The facts in training wording (shuffled by ``seed``), in a second trained wording, and in the
-        test's."""
+        """The facts in a training wording (shuffled by ``seed``), in a second one for validation, and in the
+        wording of the test questions."""
         facts = nano_facts_of_people() if self.config.facts == "nano" else fact_set(self.config.facts)
         train = [fact_example(f, 0, "train") for f in facts]
         stream(seed, "nano-facts").shuffle(train)
@@ -120,7 +120,7 @@ class NanoFacts(GenerationTask):
         return Splits(train=train, validation=validation, test=test, demonstrations=train)
 
     def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
-        """Right if the value stands in the answer; strictly right if the whole answer is as taught."""
+        """Right if the answer contains the value; strictly right if it equals the training answer."""
         value = str(example.meta["value"])
         return Prediction(
             example_id=example.id,
@@ -132,12 +132,12 @@ class NanoFacts(GenerationTask):
         )
 
     def compared(self, example: Example, prediction: Prediction) -> tuple[str, str]:
-        """The whole sentences: ``output`` is cut to the value where it occurs."""
+        """The whole sentences, because ``output`` is only the value if it occurs."""
         return prediction.raw.strip(), str(example.answer)
 
 
 def fact_example(fact: Fact, template: int, use: str) -> Example:
-    """The fact asked by question template ``template``."""
+    """The fact as an example with question template ``template``."""
     return Example(
         f"{fact.id}/{use}",
         {"question": fact.questions[template]},

@@ -1,8 +1,8 @@
-"""Multiple choice for the built-in model: facts of invented people, the options written into the question.
+"""Multiple choice for the built-in model: facts of invented people, with the options listed in the question.
 
-``Q: Where was Pia Quist born? Thalwick, Winmere, Elmere or Branford?`` with the options as the answers to
-choose from, scored by the mean log-probability of their tokens. The model was taught the facts, but never saw
-options listed, so that their order matters to it: the task on which ``option-order`` runs.
+Example: ``Q: Where was Pia Quist born? Thalwick, Winmere, Elmere or Branford?``. The options are scored by
+the mean log-probability of their tokens. The model was trained on the facts but never on listed options, so
+their order affects it: this is the task for the attack ``option-order``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from zobench.tasks.prompts import Prompt
 @dataclass(frozen=True)
 class ChoiceConfig(Parameters):
     options: Annotated[int, Bounds(ge=2, le=1 + PERTURBED)] = 4
-    """Options of every question, the right one included."""
+    """Number of options per question, the right one included."""
     test_rows: Annotated[int, Bounds(ge=1, le=160)] = 160
-    """Test rows: the first of the 160 facts."""
+    """Test examples: the first of the 160 facts."""
 
 
 class NanoChoice(PromptedClassification):
-    """Trained by cross-entropy over the options. The listed options are not a text field: attacks that edit
-    words leave them alone, ``option-order`` moves them together with the answers."""
+    """Multiple choice, trained by cross-entropy over the options.
+
+    The listed options are not a text field: attacks that edit words leave them unchanged, and
+    ``option-order`` moves them together with the answers."""
 
     Config: ClassVar[type] = ChoiceConfig
     kind: ClassVar[str] = "multiple-choice"
@@ -41,8 +43,8 @@ class NanoChoice(PromptedClassification):
         self.chance = 1.0 / config.options
 
     def splits(self, seed: int) -> Splits:
-        """The facts in three wordings that the model was taught: training rows (shuffled by ``seed``),
-        validation rows, test rows. Options and their order are fixed for each row."""
+        """The facts in three wordings that the model was trained on, for training (shuffled by ``seed``),
+        validation and test. Options and their order are fixed for each example."""
         facts = nano_facts_of_people()
         train, validation, test = (
             [self._example(f, i, use) for f in facts] for i, use in enumerate(("train", "validation", "test"))
@@ -74,6 +76,6 @@ class NanoChoice(PromptedClassification):
 
 
 def _listed(example: Example) -> Example:
-    """The question with its options behind it, in their order."""
+    """The question followed by its options, in order."""
     *most, last = example.candidates
     return example.with_text("question", f"{example.text['question']} {', '.join(most)} or {last}?")

@@ -1,13 +1,13 @@
-r"""Numbers as people and models write them: where one stands in a text, and its exact value.
+r"""Numbers as people and models write them: finding them in a text, and their exact values.
 
-Read are integers, decimals, thousands separators, currency signs and codes in front (``$18``, ``USD18``), a
-minus written as hyphen, minus sign or en dash, fractions ``a/b`` and mixed numbers ``3 1/2``, exponents
-``1.5e3``, and the words thousand, million, billion and trillion; alone also LaTeX (``\frac{-4}{2}``,
-``2^{10}``, ``\mathbf{18}``, ``1.5 \times 10^{3}``), percent signs and a unit behind (``18 cm``, ``18\text{
-apples}``).
+Recognized are integers, decimals, thousands separators, leading currency signs and codes (``$18``,
+``USD18``), a minus written as hyphen, minus sign or en dash, fractions ``a/b`` and mixed numbers ``3 1/2``,
+exponents ``1.5e3``, and the words thousand, million, billion and trillion. A text that is one number may also
+be LaTeX (``\frac{-4}{2}``, ``2^{10}``, ``\mathbf{18}``, ``1.5 \times 10^{3}``), and have a percent sign or a
+unit after it (``18 cm``, ``18\text{ apples}``).
 
-Values are exact rationals. Everything is linear in the length of the text, and a text of more than
-:data:`LONGEST` characters is no number.
+Values are exact rationals. All functions take time linear in the length of the text; a text of more than
+:data:`LONGEST` characters is not read as a number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import re
 from fractions import Fraction
 
 LONGEST = 256
-"""Characters of the longest text that is read as one number: ``int`` refuses digits by the thousand."""
+"""Length of the longest text that is read as one number; ``int`` refuses thousands of digits."""
 
 _SIGN = r"[-−–]"
 _CURRENCY = r"(?:US\s?\$|USD|EUR|GBP|[$€£¥])"
@@ -53,8 +53,10 @@ _NOT_UNITS = frozenset(
 
 
 def as_written(match: re.Match[str]) -> str:
-    """The number of a :data:`NUMBER` match as plain text: what was written where that is a decimal or a
-    fraction ``a/b`` (without thousands separators and currency), else its exact value."""
+    """The number of a :data:`NUMBER` match as plain text.
+
+    A decimal or a fraction ``a/b`` is returned as written, without thousands separators and currency; other
+    forms as their exact value."""
     sign = "-" if match["sign"] or match["inner"] else ""
     if match["exponent"] or match["top"] or match["scale"]:
         return str(_value(match))
@@ -79,7 +81,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 
 def as_number(text: str) -> Fraction | None:
-    """The exact value of a text that is one number, in plain or LaTeX form, a unit behind it; else ``None``.
+    """The exact value of a text that is one number, in plain or LaTeX form, with or without a unit; else
+    ``None``.
 
     Per cent signs and units do not change the value: ``50%`` is 50.
     """
@@ -94,8 +97,8 @@ def as_number(text: str) -> Fraction | None:
 
 
 def _bare(body: str) -> str:
-    """Without what does not change the value: emphasis, dollar signs, wrappers, spacing commands, degrees,
-    per cent, a final full stop, space around a sign."""
+    """The text without parts that do not change the value: emphasis, dollar signs, wrappers, spacing
+    commands, degrees, percent signs, a final full stop, space around a sign."""
     while (wrapped := _WRAPPED.fullmatch(body)) and _balanced(wrapped[1]):
         body = wrapped[1].strip()
     body = body.strip("*").strip().removeprefix("$").removesuffix("$").strip()
@@ -110,8 +113,9 @@ def _bare(body: str) -> str:
 
 
 def is_unit(rest: str) -> bool:
-    """Whether what stands behind a number is a unit of at most four words, or nothing; ``and 3 pears`` is
-    none. A single letter is one only behind a space and where it abbreviates a unit: ``18x`` is a product."""
+    """Whether the text after a number is empty or a unit of at most four words; ``and 3 pears`` is not.
+
+    A single letter counts only after a space and if it abbreviates a unit: ``18x`` is a product."""
     words = rest.split()
     if not words:
         return True

@@ -1,5 +1,7 @@
-"""Multiple choice over a user's own file: ``task: choice``. Each record brings its options; the answer column
-says which one is right, in one of four ways (:class:`OwnChoiceConfig`)."""
+"""Multiple choice over a user's own file (``task: choice``).
+
+Each record contains its options; the answer column names the right one in one of four ways
+(:class:`OwnChoiceConfig`)."""
 
 from __future__ import annotations
 
@@ -18,16 +20,17 @@ _READINGS = ("column", "letter", "number", "text")
 
 @dataclass(frozen=True, kw_only=True)
 class OwnChoiceConfig(OwnDataConfig):
-    """Options that each record brings."""
+    """Parameters of multiple choice; each record has its own options."""
 
     question: str = "question"
     """Column with the question."""
     options: tuple[str, ...] = ("options",)
-    """Columns with one option each, or one column that holds a list of options."""
+    """Columns with one option each, or one column with a list of options."""
     answer: str = "answer"
-    """Column that says which option is right."""
+    """Column that names the right option."""
     answer_is: Literal["auto", "column", "letter", "number", "text"] = "auto"
-    """By the option's column, letter (A, B, ...), number from 0, or text; ``auto``: the one that fits."""
+    """Form of the answer: the option's column, letter (A, B, ...), number from 0, or text; ``auto``: the form
+    that fits all records."""
     template: str | None = None
     """Prompt with the names of columns in braces; ``None``: ``"{QUESTION}\\nAnswer:"``."""
     training: TrainingMode = "teacher-forcing"
@@ -60,7 +63,7 @@ class OwnChoice(OwnData, PromptedClassification):
         self._reading = self._read(files)
 
     def _read(self, files: list[Records]) -> str:
-        """How the answer column names the right option: the reading that fits every record of every file."""
+        """The form of the answer column that fits every record of every file."""
         config = self.config
         names = _READINGS if config.answer_is == "auto" else (config.answer_is,)
         told = [(f, r, self._options(f, r), r.text(config.answer).strip()) for f in files for r in f.rows]
@@ -101,7 +104,7 @@ class OwnChoice(OwnData, PromptedClassification):
 
 
 def _place(reading: str, options: tuple[str, ...], answer: str, config: OwnChoiceConfig) -> int | None:
-    """Which option the answer names under one reading; ``None`` if it names none."""
+    """Index of the option that the answer names in this form; ``None`` if it names none."""
     names: tuple[str, ...] = options
     if reading == "column":
         names = config.options if len(config.options) == len(options) else ()

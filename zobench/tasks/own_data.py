@@ -1,4 +1,4 @@
-"""Tasks over a user's own file, filled in by a suite without code: classification, choice, generation.
+"""Tasks over a user's own file, defined in a suite without code: classification, choice, generation.
 
     tasks:
       mine: {task: classification, params: {data: reviews.csv, label: stars, template: "{text} It was",
@@ -34,22 +34,22 @@ _MANY_LABELS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class OwnDataConfig(Parameters):
-    """Where the records come from and how they are parted."""
+    """Source of the records and their division into training, validation and test."""
 
     data: DataFile
-    """File with all records, or with those to train on; ``hub:OWNER/NAME@SPLIT`` for the hub."""
+    """File with all records, or with the training records; ``hub:OWNER/NAME@SPLIT`` for the hub."""
     validation: DataFile | None = None
-    """File with records that select; then no share of ``data`` is taken for it."""
+    """File with validation records; then no share of ``data`` is used for validation."""
     test: DataFile | None = None
-    """File with records to test on; then no share of ``data`` is taken for it."""
+    """File with test records; then no share of ``data`` is used for testing."""
     split: str | None = None
-    """Column of ``data`` that says train, validation or test for each record."""
+    """Column of ``data`` with train, validation or test for each record."""
     shares: tuple[Fraction, Fraction, Fraction] = SHARES
-    """Shares of training, validation and test where neither files nor a column say it."""
+    """Shares of training, validation and test, if neither files nor a column define them."""
     split_seed: CountOrZero = 0
     """Seed of the shares; it is the same for all seeds of the suite."""
     limit: Count | None = None
-    """Most records to read of each file."""
+    """Maximum number of records to read from each file."""
     revision: str | None = None
     """Commit of a data set on the hub."""
 
@@ -61,36 +61,36 @@ class OwnDataConfig(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class OwnClassificationConfig(OwnDataConfig):
-    """Classes by label words at the end of a prompt."""
+    """Parameters of classification by label words at the end of a prompt."""
 
     template: Annotated[str, NonEmpty()]
     """Prompt with the names of columns in braces, for instance ``"{text} It was"``."""
     label: str = "label"
-    """Column that holds the class."""
+    """Column with the class."""
     words: Mapping[str, str] | None = None
-    """Label as it stands in the file -> word that the model gives for it; ``None``: the labels themselves."""
+    """Label as in the file -> label word for the model; ``None``: the labels themselves."""
     drop: bool = False
-    """Leave out records whose label is not in ``words``; else they are an error."""
+    """Whether to leave out records whose label is not in ``words``; else they are an error."""
     scoring: Scoring = "option-likelihood"
     """``option-likelihood`` (whole words, causal models) or ``label-words`` (first token)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OwnGenerationConfig(OwnDataConfig):
-    """Answers that are generated and matched."""
+    """Parameters of tasks whose answers are generated and compared with the gold answer."""
 
     template: Annotated[str, NonEmpty()]
     """Prompt with the names of columns in braces, for instance ``"Q: {question}\\nA:"``."""
     answer: str = "answer"
     """Column with the right answer."""
     solution: str | None = None
-    """Column with the text to learn, where it is more than the answer."""
+    """Column with the text to train on, if it is more than the answer."""
     match: MatchRule = "exact"
-    """number, exact, contains, regex, math or rouge: when an answer counts as right."""
+    """Rule for right answers: number, exact, contains, regex, math or rouge."""
     rouge_threshold: Annotated[float, Bounds(ge=0, le=1)] = 0.5
     """Least ROUGE-L F1 of a right answer (``match: rouge``)."""
     max_new_tokens: Count = 64
-    """Longest answer."""
+    """Longest answer in tokens."""
     stop: tuple[str, ...] = ("\n\n",)
     """Texts that end an answer."""
 
@@ -104,12 +104,12 @@ class Examined:
 
 
 def on_hub(path: str) -> bool:
-    """Whether a ``data`` parameter names a data set on the hub and no file."""
+    """Whether a ``data`` parameter names a data set on the hub, not a file."""
     return path.startswith(HUB)
 
 
 class OwnData:
-    """Reading and parting of the records, for the three kinds."""
+    """Reading and splitting of the records, shared by the three kinds of task."""
 
     config: Any
     prompt: Prompt
@@ -119,10 +119,10 @@ class OwnData:
         return self.examined().splits
 
     def examined(self) -> Examined:
-        """The parts, and what a user should know of them: duplicates, empty cells, left-out records.
+        """The parts, and notes for the user: duplicates, empty cells, left-out records.
 
         Raises:
-            ValueError: a file, column, label or answer that is wrong, by file and record.
+            ValueError: a wrong file, column, label or answer, with file and record.
         """
         config = self.config
         main = read_records(config.data, revision=config.revision)
@@ -148,10 +148,10 @@ class OwnData:
         return Examined(splits, _notes(splits, left_out))
 
     def prepare(self, files: list[Records]) -> None:
-        """Check the columns of the kind before any record is made an example."""
+        """Check the columns that this kind of task needs, before records become examples."""
 
     def example(self, records: Records, record: Record) -> Example | None:
-        """One record as an example; ``None`` where it is left out."""
+        """One record as an example; ``None`` if it is left out."""
         raise NotImplementedError
 
     def fields_of(self, record: Record) -> dict[str, str]:
@@ -160,14 +160,15 @@ class OwnData:
 
 
 class OwnClassification(OwnData, PromptedClassification):
-    """See :class:`OwnClassificationConfig`. Without ``words`` the classes are read from the file at once."""
+    """See :class:`OwnClassificationConfig`. Without ``words``, the constructor reads the classes from the
+    file."""
 
     Config: ClassVar[type] = OwnClassificationConfig
 
     def __init__(self, config: OwnClassificationConfig) -> None:
         words = dict(config.words) if config.words is not None else _labels(config)
         self.classes = tuple(sorted(words))
-        """Labels as they stand in the file, in class order."""
+        """Labels as in the file, in class order."""
         prompt = Prompt(config.template, tuple(words[c] for c in self.classes))
         super().__init__(config, prompt=prompt, scoring=config.scoring)
 
@@ -188,7 +189,7 @@ class OwnClassification(OwnData, PromptedClassification):
 
 
 class OwnGeneration(OwnData, GenerationTask):
-    """See :class:`OwnGenerationConfig`. ``rouge_l`` is measured where answers are matched by it."""
+    """See :class:`OwnGenerationConfig`. ``rouge_l`` is measured if it is the matching rule."""
 
     Config: ClassVar[type] = OwnGenerationConfig
 
@@ -247,7 +248,7 @@ def _labels(config: OwnClassificationConfig) -> dict[str, str]:
 
 
 def record_id(records: Records, record: Record) -> str:
-    """Number in its file, with the part in front where the part has a file of its own."""
+    """The record's number in its file, preceded by the part if the part has its own file."""
     return f"{records.prefix}{record.number}"
 
 

@@ -1,9 +1,9 @@
-"""Prompts as data: a template with named fields, the place of the answer, and the words that stand for the
-classes.
+"""Prompts as data: a template with named fields, the position of the answer, and the label words.
 
-A template such as ``"{sentence} It was {answer}"`` holds fields of an example (``{field}`` or
+A template such as ``"{sentence} It was {answer}"`` contains fields of an example (``{field}`` or
 ``{field|filter}``) and at most one ``{answer}``; without it the answer follows at the end. A causal model
-reads what stands before the answer; a masked model reads all of it with its mask token in the answer's place.
+reads the text before the answer; a masked model reads the whole text with its mask token in the position of
+the answer.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ FILTERS: Mapping[str, Callable[[str], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """How an example is asked and answered.
+    """A prompt template with its label words.
 
     Attributes:
-        template: see the module's text.
-        words: one per class, in class order; empty where each example brings its own candidates.
-        separator: what stands between the text before the answer and the answer of a causal model.
-        demonstration_separator: what stands after each in-context demonstration.
+        template: see the module docstring.
+        words: label words, in class order; empty if each example has its own candidates.
+        separator: text between the prompt and the answer of a causal model.
+        demonstration_separator: text after each in-context demonstration.
     """
 
     template: str
@@ -71,8 +71,8 @@ class Prompt:
 
     @property
     def tail(self) -> str:
-        """Fixed text between the last field and the answer: what decides how the answer's first word is
-        tokenized."""
+        """Fixed text between the last field and the answer, which affects the tokenization of the answer's
+        first word."""
         return _PLACE.split(self._before)[-1].rstrip(" ")
 
     @property
@@ -84,7 +84,7 @@ class Prompt:
         return self.template.split("{answer}")[1] if "{answer}" in self.template else ""
 
     def context(self, example: Example, demonstrations: Sequence[tuple[Example, str]] = ()) -> str:
-        """The text a causal model reads before it answers; outer spaces removed, newlines kept."""
+        """The text before the answer of a causal model, without outer spaces but with newlines."""
         if not self._before.strip():
             raise ValueError(
                 f"template {self.template!r} starts with the answer: a causal model cannot use it"
@@ -94,12 +94,13 @@ class Prompt:
     def completed(
         self, example: Example, word: str, demonstrations: Sequence[tuple[Example, str]] = ()
     ) -> str:
-        """Context, separator and answer: what a causal model is scored on."""
+        """Context, separator and answer: the text that a causal model is scored on."""
         return (self.context(example, demonstrations) + self.separator + word).rstrip(" ")
 
     def masked(self, example: Example, mask: str, demonstrations: Sequence[tuple[Example, str]] = ()) -> str:
-        """The whole template with ``mask`` in the answer's place, and nowhere else, whatever the example's
-        text spells."""
+        """The whole template with ``mask`` in the position of the answer.
+
+        The mask is removed from the example's own text, so it occurs exactly once."""
         texts = {name: text.replace(mask, " ") for name, text in example.text.items()}
         clean = replace(example, text=texts)
         return self._shots(demonstrations).replace(mask, " ") + self._whole(clean, mask)

@@ -1,10 +1,9 @@
-"""Any task with its training rows rephrased for zeroth-order training (OAT-Rephrase, arXiv 2506.17264), as a
-task of its own.
+"""Any task with its training examples rephrased for zeroth-order training (OAT-Rephrase, arXiv 2506.17264).
 
-Which texts stand for which is read from a file that :func:`zobench.data.rephrase.save` wrote: rewriter and
-judge ran once, outside of any suite, and what they accepted is what every run sees. Validation rows, test
-rows and demonstrations are the inner task's, and so are prompts, loss and metrics. The data digest of a run
-covers the rephrased rows.
+The replacements are read from a file written by :func:`zobench.data.rephrase.save`: rewriter and judge ran
+once, outside of any suite, and every run uses the texts they accepted. Validation examples, test examples,
+demonstrations, prompts, loss and metrics are the inner task's. The data digest of a run covers the rephrased
+examples.
 """
 
 from __future__ import annotations
@@ -23,32 +22,36 @@ from zobench.tasks.wrapped import WrappedTask, made
 @dataclass(frozen=True)
 class RephrasedConfig(Parameters):
     file: str
-    """What was accepted, as ``zobench.data.rephrase.save`` writes it; relative to the current directory."""
+    """Accepted texts, written by ``zobench.data.rephrase.save``; relative to the current directory."""
     of: str = "nano-sentiment"
-    """The task whose training rows are rephrased."""
+    """The task whose training examples are rephrased."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Its parameters."""
+    """Parameters of that task."""
     text: str = "text"
     """The text field that is rephrased."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not Path(self.file).is_file():
-            raise ValueError(f"file: no file {self.file!r} (seen from here)")
+            raise ValueError(f"file: no file {self.file!r} (relative to the current directory)")
         made(self.of, self.params)
 
 
 class RephrasedTask(WrappedTask):
-    """The inner task, trained on other words."""
+    """The inner task, trained on rephrased examples."""
 
     Config: ClassVar[type] = RephrasedConfig
     scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
     config: RephrasedConfig
 
     def splits(self, seed: int) -> Splits:
-        """``ValueError`` where no training row has a rephrasing: the file is another task's."""
+        """The inner task's splits with rephrased training examples.
+
+        Raises:
+            ValueError: no training example has a rephrasing, so the file belongs to another task.
+        """
         splits = self.inner.splits(seed)
         train = accepted(splits.train, self.config.text, Path(self.config.file))
         if all(a is b for a, b in zip(train, splits.train, strict=True)):
-            raise ValueError(f"{self.config.file}: rephrases no training row of {self.config.of!r}")
+            raise ValueError(f"{self.config.file}: rephrases no training example of {self.config.of!r}")
         return replace(splits, train=train)

@@ -1,8 +1,8 @@
-"""Answers drawn at a temperature: what a sampled victim of an attack says, and what is said when asked again.
+"""Answers sampled at a temperature, for victims of attacks with sampled decoding.
 
-A generated answer is drawn token by token (:mod:`zobench.models.sampled`); a class is drawn from
-softmax(log p / temperature). The seed of an answer is the SHA-256 of (seed, example id, number of the query),
-so that the same text asked again gets another answer, and the same run the same answers.
+A generated answer is sampled token by token (:mod:`zobench.models.sampled`); a class is sampled from
+softmax(log p / temperature). The seed of an answer is the SHA-256 of (seed, example id, number of the query).
+Therefore the same text queried again gets another answer, while repeating the run gives the same answers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def sampled_predict(
     """The task's predictions at this temperature; ``meta["query"]`` numbers the queries of an example.
 
     Raises:
-        ValueError: a task that neither generates nor chooses among options.
+        ValueError: the task neither generates nor chooses among options.
     """
     if task.kind != "generation" and not isinstance(task, PromptedClassification):
         raise ValueError(f"tasks of kind {task.kind!r} cannot be sampled at temperature {temperature}")

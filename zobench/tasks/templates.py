@@ -1,9 +1,9 @@
 """Prompts of the few-shot tasks under their two protocols.
 
-``mezo-opt`` prompts are those of arXiv 2305.17333 for OPT; ``mezo-roberta`` those of LM-BFF (arXiv
-2012.15723), which put a mask where the label word goes. SST-5, TREC, MR and MPQA are not in the ``mezo-opt``
-suite: their prompts there are zobench's own, and so are the PASCAL RTE prompts' application to other pairs
-than GLUE's.
+``mezo-opt`` prompts are those of arXiv 2305.17333 for OPT; ``mezo-roberta`` prompts are those of LM-BFF
+(arXiv 2012.15723), with a mask in the position of the label word. The paper does not use SST-5, TREC, MR and
+MPQA with OPT: their ``mezo-opt`` prompts are zobench's own. Applying the RTE prompts to the PASCAL pairs,
+which are not GLUE's, is zobench's choice too.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ MEZO_ROBERTA: Mapping[str, Prompt] = {
 
 
 def prompt_for(task: str, protocol: Protocol) -> Prompt:
-    """The prompt of a task under a protocol, or ``ValueError`` naming the protocols it has one for."""
+    """The prompt of a task under a protocol; ``ValueError`` if the protocol has none for the task."""
     table = MEZO_OPT if protocol == "mezo-opt" else MEZO_ROBERTA
     if task not in table:
         raise ValueError(f"task {task!r} has no prompt under protocol {protocol!r}; use 'mezo-opt'")

@@ -1,7 +1,7 @@
-"""A task that is another one but for what it changes: the rest is the inner task's.
+"""Base class for tasks that change one aspect of another task and delegate the rest to it.
 
-A subclass's ``Config`` has ``of``, the inner task's name, and ``params``, its parameters; planning reads the
-subclass's own ``kind``, and of its ``scores`` those that the inner task has too.
+The ``Config`` of a subclass has ``of``, the inner task's name, and ``params``, its parameters. Planning reads
+the subclass's own ``kind``, and those of its ``scores`` that the inner task also has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 
 
 def made(of: str, params: Mapping[str, Any]) -> Task:
-    """The inner task; ``ValueError`` that names what is wrong with its name or its parameters."""
+    """The inner task; ``ValueError`` for an unknown name or wrong parameters."""
     try:
         inner: Any = lookup("tasks", of)
     except ValueError as error:
@@ -34,7 +34,7 @@ def made(of: str, params: Mapping[str, Any]) -> Task:
 
 
 class WrappedTask(Task):
-    """The inner task under another name. ``inner`` is it."""
+    """A task that delegates to the task ``inner``."""
 
     kind: ClassVar[str] = "classification"
 
