@@ -197,7 +197,7 @@ def test_demonstrations_stand_before_the_prompt(tiny: Tiny) -> None:
     assert [p.log_probs for p in task.predict(lm, EXAMPLES[3:], shots)] != [
         p.log_probs for p in task.predict(lm, EXAMPLES[3:])
     ]
-    with pytest.raises(ValueError, match="takes no in-context demonstrations"):
+    with pytest.raises(ValueError, match="cannot use in-context demonstrations"):
         task.predict(tiny("bert-encoder"), EXAMPLES[3:], shots)
 
 
@@ -247,7 +247,7 @@ def test_templates_are_checked() -> None:
 
 
 def test_an_empty_split_cannot_be_measured() -> None:
-    with pytest.raises(ValueError, match="no labelled rows"):
+    with pytest.raises(ValueError, match="no labelled examples"):
         _words().metrics([], [])
 
 

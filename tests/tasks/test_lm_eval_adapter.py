@@ -130,7 +130,7 @@ def test_what_goes_wrong_is_said(tiny: Tiny, folder: Path, tmp_path: Path) -> No
         evaluate(lm, "zb_key", include=_fresh(broken, tmp_path / "again"))
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(ValueError, match=r"holds no \.yaml file"):
+    with pytest.raises(ValueError, match=r"contains no \.yaml file"):
         evaluate(lm, "zb_short", include=empty)
     lost = _fresh(folder, tmp_path / "lost")
     (lost / "rows.jsonl").unlink()

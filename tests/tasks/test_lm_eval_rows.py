@@ -114,5 +114,5 @@ def test_an_attack_runs_on_harness_rows(tiny: Tiny, folder: Path) -> None:
 def test_mistakes_are_named(tiny: Tiny, folder: Path) -> None:
     with pytest.raises(ValueError, match="no column 'sentense'; did you mean 'sentence'"):
         HarnessRows(tiny("llama"), "zr_choice", field="sentense", include=folder)
-    with pytest.raises(ValueError, match="column 'label' holds no text"):
+    with pytest.raises(ValueError, match="column 'label' does not contain text"):
         HarnessRows(tiny("llama"), "zr_choice", field="label", include=folder)

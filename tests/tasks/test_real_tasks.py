@@ -60,7 +60,7 @@ def test_option_likelihood_on_real_rows(
     assert [p.example_id for p in predictions] == [e.id for e in rows]
     assert set(task.metrics(rows, predictions)) >= {"accuracy", "nll"}
     if not splits.test:
-        with pytest.raises(ValueError, match=f"'{name}' has no labelled test rows.*source: hub"):
+        with pytest.raises(ValueError, match=f"'{name}' has no labelled test examples.*source: hub"):
             task.metrics([], [])
 
 

@@ -82,7 +82,7 @@ def test_what_fits_nothing_is_refused(written: tuple[Path, str], tmp_path: Path)
     with pytest.raises(SuiteError, match="no file"):
         load(suite)
     params = {"file": str(file), "of": "nano-topic", "text": field}
-    with pytest.raises(ValueError, match="rephrases no training row of 'nano-topic'"):
+    with pytest.raises(ValueError, match="rephrases no training example of 'nano-topic'"):
         configured("tasks", Component(name="rephrased", params=params)).splits(1)
     (tmp_path / "broken.jsonl").write_text('{"after": "x"}\n')
     with pytest.raises(ValueError, match=r"broken.jsonl:1: not a rephrasing"):
