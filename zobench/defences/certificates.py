@@ -1,12 +1,12 @@
-"""What can be promised about a smoothed classifier, and how often.
+"""Certificates of smoothed classifiers and their confidence.
 
-Randomized smoothing (Cohen et al., arXiv 1902.02918): g(x) = the class that a base classifier gives most
+Randomized smoothing (Cohen et al., arXiv 1902.02918): g(x) = the class that a base classifier returns most
 often under noise N(0, sigma^2 I). If the top class has probability at least p > 1/2 with confidence 1 - alpha
 (one-sided Clopper-Pearson bound of k hits in n draws), g is constant within
 
     R = sigma Phi^-1(p)   in the Euclidean norm;   p <= 1/2: abstain.
 
-The class is chosen on n0 draws of their own. Over all inputs, a certificate is wrong with probability at most
+The class is chosen on n0 separate draws. Over all inputs, a certificate is wrong with probability at most
 alpha. SmoothLLM (arXiv 2310.03684): a majority vote over N character-perturbed copies; see
 :func:`defence_success` and :func:`suffix_broken`.
 """
@@ -26,7 +26,7 @@ ABSTAIN = -1
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The predicted class, or ``ABSTAIN`` with radius 0, and the radius within which it holds."""
+    """The predicted class and its certified radius; ``ABSTAIN`` and 0 if the classifier abstains."""
 
     label: int
     radius: float
@@ -35,14 +35,15 @@ class Certificate:
 def lower_bound(hits: int, n: int, alpha: float) -> float:
     """One-sided Clopper-Pearson bound: a binomial share is at least this with confidence 1 - alpha."""
     if not (0 <= hits <= n and n > 0 and 0 < alpha < 1):
-        raise ValueError(f"no bound for {hits} hits of {n} at alpha {alpha}")
+        raise ValueError(f"lower_bound: 0 <= hits <= n, n > 0 and 0 < alpha < 1, not {hits}, {n}, {alpha}")
     return float(stats.beta.ppf(alpha, hits, n - hits + 1)) if hits else 0.0
 
 
 def certificate(
     selection: Sequence[int], estimation: Sequence[int], *, sigma: float, alpha: float
 ) -> Certificate:
-    """From counts per class of n0 draws (which class) and of n others (how sure)."""
+    """The certificate from counts per class: ``selection`` (n0 draws) chooses the class, ``estimation``
+    (n other draws) bounds its probability."""
     top = int(np.argmax(selection))
     p = lower_bound(int(estimation[top]), int(sum(estimation)), alpha)
     if p <= 0.5:
@@ -53,8 +54,9 @@ def certificate(
 def certified_accuracy(
     found: Sequence[Certificate], labels: Sequence[int], radii: Sequence[float]
 ) -> NDArray[np.float64]:
-    """Share of inputs with the right class and a radius of at least r, for each r; abstentions count as
-    wrong."""
+    """For each radius r, the share of inputs with the right class and a certified radius of at least r.
+
+    Abstentions count as wrong."""
     if len(found) != len(labels) or not found:
         raise ValueError(f"{len(found)} certificates for {len(labels)} labels")
     right = np.array([c.label == y for c, y in zip(found, labels, strict=True)])
@@ -63,11 +65,12 @@ def certified_accuracy(
 
 
 def defence_success(alpha: float, copies: int, *, ties: bool = True) -> float:
-    """P(most of N copies are unharmed) where each is with probability alpha: sum over t >= ceil(N/2) of
-    C(N, t) alpha^t (1 - alpha)^(N - t). An even N counts a tie for the defence, as the paper does; without
-    ``ties`` more than half have to be."""
+    """P(most of N copies defeat the attack) if each does with probability alpha: sum over t >= ceil(N/2) of
+    C(N, t) alpha^t (1 - alpha)^(N - t).
+
+    For even N a tie counts as success, as in the paper; without ``ties`` more than half are required."""
     if not 0 <= alpha <= 1 or copies < 1:
-        raise ValueError(f"no such vote: alpha {alpha}, copies {copies}")
+        raise ValueError(f"alpha must be in [0, 1] and copies at least 1, not {alpha} and {copies}")
     least = ceil(copies / 2) if ties else copies // 2 + 1
     return float(stats.binom.sf(least - 1, copies, alpha))
 
@@ -75,12 +78,16 @@ def defence_success(alpha: float, copies: int, *, ties: bool = True) -> float:
 def suffix_broken(length: int, suffix: int, rate: float, k: int, alphabet: int) -> float:
     """P(at least k characters of an adversarial suffix change) under swap perturbation.
 
-    floor(rate * length) of the text's characters, drawn without replacement, are each exchanged for a uniform
-    one of an alphabet, which may be the same. A suffix is k-unstable if changing k of its characters breaks
-    the attack; the certificate holds for such suffixes alone, which is its known weakness (2511.18721).
+    floor(rate * length) of the text's characters, drawn without replacement, are each replaced by a uniformly
+    drawn character of an alphabet, which may be the same one. A suffix is k-unstable if changing k of its
+    characters breaks the attack. The certificate holds for such suffixes only, which is its known weakness
+    (arXiv 2511.18721).
     """
     if not (0 < suffix <= length and 0 <= rate <= 1 and k >= 0 and alphabet >= 1):
-        raise ValueError(f"no such text: length {length}, suffix {suffix}, rate {rate}, k {k}")
+        raise ValueError(
+            "suffix_broken needs 0 < suffix <= length, 0 <= rate <= 1 and k >= 0, not length "
+            f"{length}, suffix {suffix}, rate {rate}, k {k}"
+        )
     drawn = floor(rate * length)
     inside = np.arange(min(drawn, suffix) + 1)
     weights = stats.hypergeom.pmf(inside, length, suffix, drawn)

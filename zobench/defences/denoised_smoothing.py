@@ -1,18 +1,19 @@
 """Denoised smoothing of a black box trained by zeroth-order estimates, ZO-AE-DS (arXiv 2203.14195).
 
-The black box f sees d(e(D(x + noise))): a denoiser D, an encoder e to few numbers z, a decoder d. The
-autoencoder and the denoiser are first trained to give clean inputs back, without f. Then D is trained on
+The input of the black box f is d(e(D(x + noise))), with a denoiser D, an encoder e to a small latent z and a
+decoder d. The autoencoder and the denoiser are first trained to reconstruct clean inputs, without f. Then D
+is trained on
 
     l(x) = CE(f(d(z)), y),   z = e(D(x + noise)),   noise ~ N(0, sigma^2 I),
 
-whose gradient with respect to z is estimated by queries of f, then carried through e and D by
-backpropagation. Estimates at z of size m:
+whose gradient with respect to z is estimated by queries of f, then backpropagated through e and D. Estimators
+at z of size m:
 
     rge:  (m / (mu q)) sum_i [l(z + mu u_i) - l(z)] u_i,   u_i uniform on the unit sphere;  q + 1 queries
     cge:  sum_j [l(z + mu e_j) - l(z)] e_j / mu;                                            m + 1 queries
 
-The fewer numbers e leaves, the smaller the variance of rge and the cost of cge. For
-certification :func:`votes` draws noise as in training; ``certificates`` reads its counts.
+A smaller latent reduces the variance of rge and the cost of cge. For certification :func:`votes` draws noise
+as in training; ``certificates`` evaluates its counts.
 """
 
 from __future__ import annotations
@@ -39,15 +40,15 @@ class DenoiserConfig(Parameters):
     sigma: Positive = 0.25
     """Standard deviation of the noise, in units of the inputs."""
     latent: Count = 16
-    """Numbers that the encoder leaves."""
+    """Size of the latent z."""
     hidden: int = 128
     """Width of the denoiser's and the autoencoder's hidden layer."""
     queries: Count = 16
     """Directions per estimate (``rge``)."""
     mu: Positive = 5e-3
-    """Finite difference."""
+    """Step of the finite difference."""
     steps: int = 300
-    """Steps of the denoiser; as many of the autoencoder."""
+    """Training steps of the denoiser by queries, and before of autoencoder and denoiser by reconstruction."""
     batch: Count = 64
     lr: float = 1e-3
     seed: int = 0
@@ -59,7 +60,10 @@ def latent_gradient(
     config: DenoiserConfig,
     draws: torch.Generator,
 ) -> torch.Tensor:
-    """Estimated gradient of each row's loss at ``z``, shape (rows, m); ``loss`` maps (n, m) to (n,)."""
+    """Estimated gradient of each example's loss at ``z``, shape (examples, m); ``loss`` maps (n, m) to (n,).
+
+    Cost: per example ``queries + 1`` evaluations of the loss (``rge``) or m + 1 (``cge``).
+    """
     rows, m = z.shape
     if config.estimator == "cge":
         units = torch.eye(m, dtype=z.dtype).expand(rows, m, m)
@@ -79,7 +83,7 @@ class DenoisedSmoothing(nn.Module):
     """Denoiser, encoder and decoder in front of a black box.
 
     Attributes:
-        queries: rows that the black box has answered in training.
+        queries: number of inputs on which the black box was evaluated in training.
     """
 
     def __init__(self, black_box: BlackBox, width: int, config: DenoiserConfig) -> None:
@@ -92,7 +96,7 @@ class DenoisedSmoothing(nn.Module):
             self.decoder = _layers(config.latent, config.hidden, width)
 
     def denoised(self, noisy: torch.Tensor) -> torch.Tensor:
-        """D(x): the input minus what the network takes for noise."""
+        """D(x): the input minus the noise predicted by the network."""
         return noisy - self.denoiser(noisy)
 
     @torch.no_grad()
@@ -105,7 +109,7 @@ class DenoisedSmoothing(nn.Module):
         return self.rebuild(x).tune(x, y)
 
     def rebuild(self, x: torch.Tensor) -> DenoisedSmoothing:
-        """Train autoencoder and denoiser to give ``x`` back (mean squared error); no query."""
+        """Train autoencoder and denoiser to reconstruct ``x`` (mean squared error), without queries."""
         c = self.config
         draws = torch.Generator().manual_seed(c.seed)
         both = [*self.encoder.parameters(), *self.decoder.parameters()]
@@ -131,12 +135,13 @@ class DenoisedSmoothing(nn.Module):
             z = self.encoder(self.denoised(noisy))
             gradient = latent_gradient(self._loss_of(y[at]), z.detach(), c, draws)
             tuned.zero_grad()
+            # The derivative of this product by z is the estimate, which is then backpropagated.
             (z * gradient).sum(1).mean().backward()
             tuned.step()
         return self
 
     def _loss_of(self, labels: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-        """Losses of latent rows: one per label first, then an equal number of neighbours of each."""
+        """Losses of latents: first one per label, then an equal number of neighbours of each."""
 
         @torch.no_grad()
         def loss(z: torch.Tensor) -> torch.Tensor:

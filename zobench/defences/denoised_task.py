@@ -1,22 +1,23 @@
-"""Denoised smoothing of a classification task on its texts' embeddings, as a task of its own (2203.14195).
+"""Denoised smoothing of a classification task on the embeddings of its texts, as a task (arXiv 2203.14195).
 
-The embedding x of a text is the model's last hidden state at the answer position, shifted by the mean of
-the defence's rows and divided by s, the root of the mean variance of its coordinates there. The black box f
-maps x back to the scores of the label words. A denoiser and an autoencoder stand before f
-(:mod:`zobench.defences.denoised_smoothing`); they are trained to give embeddings back, then the denoiser by
-queries of f alone (``rge`` or ``cge`` at the encoder's output). An example is answered by the vote over noisy
-copies of its embedding, or not at all (``abstain``, counted as wrong), and certified within a radius:
+The embedding x of a text is the model's last hidden state at the answer position, shifted by the mean over
+the defence's training examples and divided by s, the root of the mean variance of its coordinates there. The
+black box f maps x back to the scores of the label words. A denoiser and an autoencoder precede f
+(:mod:`zobench.defences.denoised_smoothing`). They are trained to reconstruct embeddings, then the denoiser is
+trained by queries of f alone (``rge`` or ``cge`` at the encoder's output). The answer to an example is the
+majority vote over noisy copies of its embedding, or an abstention (``abstain``, counted as wrong). It is
+certified within a radius:
 
     no change of the embedding shorter than R s changes the answer, with confidence 1 - alpha.
 
-Metrics: those of the inner task (its log-probabilities are the shares of the votes, one added to each class),
-``certified_accuracy_at_R`` for every radius, and ``abstained``. What is certified is the embedding, not the
-text: how far an edit moves it is the model's own affair.
+Metrics: those of the inner task (with log-probabilities from the shares of the votes, one added to each
+class), ``certified_accuracy_at_R`` for every radius, and ``abstained``. The certificate is about the
+embedding, not the text: how far an edit moves the embedding depends on the model.
 
-The defence belongs to the weights: it is trained anew whenever the embeddings of its rows are other ones.
+The defence depends on the weights: it is trained again whenever the embeddings of its examples change.
 Training and loss of the model are the inner task's. Cost: one prediction of the inner task per example,
-``steps * batch * (queries + 1)`` rows through f (``latent`` for ``queries`` under ``cge``) per state of the
-weights, and ``n0 + n`` per example; f is one small matrix product.
+``steps * batch * (queries + 1)`` inputs of f (``latent`` instead of ``queries`` under ``cge``) per state of
+the weights, and ``n0 + n`` per example; f is one small matrix product.
 """
 
 from __future__ import annotations
@@ -51,9 +52,9 @@ _PROBES = 8
 @dataclass(frozen=True, kw_only=True)
 class DenoisedTaskConfig(DenoiserConfig):
     of: str = "nano-sentiment"
-    """The task that is defended: label words, causal models."""
+    """The defended task; it must use label words, and a causal model."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Its parameters."""
+    """Parameters of that task."""
     sigma: Positive = 0.5
     """Standard deviation of the noise, in units of s."""
     queries: Count = 8
@@ -62,13 +63,13 @@ class DenoisedTaskConfig(DenoiserConfig):
     batch: Count = 32
     lr: float = 3e-3
     by_queries: bool = True
-    """Whether the denoiser is trained by queries of the black box, after it was trained to denoise."""
+    """Whether the denoiser is also trained by queries of the black box, after training by reconstruction."""
     row_draws: Count = 4
-    """Seeds 0, 1 … whose draws of the inner task's training rows the defence learns from, together."""
+    """The defence is trained on the inner task's training examples of this many data seeds (0, 1 …)."""
     n0: Count = 20
-    """Noisy copies that choose the class."""
+    """Noisy copies for choosing the class."""
     n: Count = 200
-    """Others that bound its share."""
+    """Other noisy copies for bounding its probability."""
     alpha: Annotated[float, Bounds(gt=0, lt=1)] = 0.01
     """One minus the confidence of a certificate."""
     radii: tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -81,7 +82,13 @@ class DenoisedTaskConfig(DenoiserConfig):
 
 @dataclass(frozen=True)
 class Defence:
-    """What was trained for one state of the weights."""
+    """A defence trained for one state of the weights.
+
+    Attributes:
+        probe: embeddings of a few examples, to detect that the weights changed.
+        shift, scale: mean and s of the embeddings.
+        smoothed: the trained networks.
+    """
 
     probe: torch.Tensor
     shift: torch.Tensor
@@ -89,12 +96,12 @@ class Defence:
     smoothed: DenoisedSmoothing
 
     def embedded(self, states: torch.Tensor) -> torch.Tensor:
-        """The units of the noise and of the radii."""
+        """Hidden states in the units of noise and radii."""
         return (states - self.shift) / self.scale
 
 
 class DenoisedTask(WrappedTask):
-    """The inner task, answered by the vote over noisy embeddings."""
+    """The inner task, answered by majority vote over noisy embeddings."""
 
     Config: ClassVar[type] = DenoisedTaskConfig
     config: DenoisedTaskConfig
@@ -105,7 +112,7 @@ class DenoisedTask(WrappedTask):
         super().__init__(config)
         inner: Task = self.inner
         if not isinstance(inner, PromptedClassification) or inner.scoring != "label-words":
-            raise ValueError(f"denoised-smoothing: task {config.of!r} does not choose among label words")
+            raise ValueError(f"denoised-smoothing: task {config.of!r} is not scored by label words")
         self._defence: Defence | None = None
 
     def predict(
@@ -119,13 +126,13 @@ class DenoisedTask(WrappedTask):
 
     @classmethod
     def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """Not declared: which there are follows from the certificate's parameters."""
+        """Empty (not declared): the names depend on the certificate's parameters."""
         return ()
 
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
-        """See the module's text."""
+        """The metrics of the module docstring."""
         n = len(predictions)
         gold = [-2 if e.label is None else e.label for e in examples]
         found = [self.certificate_of(p) for p in predictions]
@@ -141,16 +148,17 @@ class DenoisedTask(WrappedTask):
         return {**inner, **certified, "abstained": MetricValue(abstained, n, stderr)}
 
     def certificate_of(self, prediction: Prediction) -> Certificate:
-        """The certificate that a prediction stands for, from the shares of its votes."""
+        """The certificate of a prediction, recomputed from the shares of its votes."""
         if prediction.label is None or prediction.log_probs is None:
             return Certificate(ABSTAIN, 0.0)
         c, classes = self.config, len(prediction.log_probs)
+        # log_probs are log((count + 1) / (n + classes)): solve for the counts.
         hits = [round(math.exp(p) * (c.n + classes)) - 1 for p in prediction.log_probs]
         chosen = [int(i == prediction.label) for i in range(classes)]
         return certificate(chosen, hits, sigma=c.sigma, alpha=c.alpha)
 
     def defence(self, lm: LanguageModel) -> Defence:
-        """The one for the model's weights as they are, trained where it is not there yet."""
+        """The defence for the model's present weights; trained if it does not exist yet."""
         rows = self._rows()
         probe = states_of(self.inner, lm, rows[:_PROBES])
         if self._defence is None or not torch.equal(self._defence.probe, probe):
@@ -182,7 +190,7 @@ class DenoisedTask(WrappedTask):
         return DenoiserConfig(**{name: getattr(self.config, name) for name in names})
 
     def _head(self, lm: LanguageModel) -> BlackBox:
-        """From a hidden state to the scores of the label words: rows of the model's own head."""
+        """Function from hidden states to the scores of the label words: these rows of the model's head."""
         own: Any = lm.module.get_output_embeddings()  # type: ignore[operator]
         labels = torch.tensor(encoding.label_word_ids(lm, self.inner.prompt), device=own.weight.device)
         weight = own.weight.detach()[labels].float().cpu()
@@ -209,7 +217,7 @@ class RandomlyDenoisedConfig(DenoisedTaskConfig):
 
 
 class RandomlyDenoisedTask(DenoisedTask):
-    """The same with estimates along random directions, so that one suite may hold both."""
+    """The same task with default estimator ``rge``, under its own name so that a suite may contain both."""
 
     Config: ClassVar[type] = RandomlyDenoisedConfig
 

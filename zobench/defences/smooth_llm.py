@@ -1,13 +1,13 @@
-"""SmoothLLM-style smoothing of any task's predictions (arXiv 2310.03684), as a task of its own.
+"""SmoothLLM-style smoothing of any task's predictions (arXiv 2310.03684), as a task.
 
-Each example is answered on ``copies`` texts in which a share ``rate`` of the characters is perturbed, and the
-answer given most often wins (the first of equals). Characters of protected spans (numerals, number words,
-units, LaTeX, markup, the task's own words) stay: noise on digits would destroy a problem, not an attack.
-Cost: ``copies`` predictions per example. Training, loss and rows are the inner task's.
+Each example is answered on ``copies`` texts with a share ``rate`` of perturbed characters; the most frequent
+answer is chosen (the first one, if several are equally frequent). Characters of protected spans (numerals,
+number words, units, LaTeX, markup, the task's own words) are not perturbed: noise on digits would change the
+problem. Cost: ``copies`` predictions per example. Training, loss and examples are the inner task's.
 
-Certificate, for ``swap``: metric ``defence_success_at_K`` is the chance that more than half of the copies are
-rid of a suffix of 20 characters that no longer works once K of them are changed, mean over the examples'
-texts. It says nothing of how the unharmed copies are answered; that is the accuracy.
+Certificate, for ``swap``: metric ``defence_success_at_K`` is the probability that in more than half of the
+copies a suffix of 20 characters is broken, if changing K of its characters breaks it; mean over the examples'
+texts. It does not say whether the model answers those copies correctly; accuracy measures that.
 """
 
 from __future__ import annotations
@@ -34,23 +34,23 @@ from zobench.tasks.wrapped import WrappedTask, made
 ALPHABET = string.ascii_letters + " " + string.punctuation
 KINDS = ("insert", "swap", "patch")
 SUFFIX, UNSTABLE = 20, (1, 2, 5)
-"""Characters of the suffix that the certificate is about, and how many changed ones break it."""
+"""Length of the suffix of the certificate, and the numbers K of changed characters that break it."""
 
 
 @dataclass(frozen=True)
 class SmoothLLMConfig(Parameters):
     of: str = "nano-sentiment"
-    """The task that is defended."""
+    """The defended task."""
     params: Mapping[str, Any] = field(default_factory=dict)
-    """Its parameters."""
+    """Parameters of that task."""
     copies: Count = 8
-    """Perturbed copies that vote."""
+    """Number of perturbed copies."""
     rate: Fraction = 0.1
-    """Share of the characters that are perturbed, rounded down; at least one where it is over 0."""
+    """Share of perturbed characters, rounded down; at least one character if it is above 0."""
     kind: Annotated[str, OneOf(KINDS)] = "swap"
-    """``insert`` a character after, ``swap`` for another, or swap a ``patch`` of neighbouring ones."""
+    """``insert`` one after each, ``swap`` each for another, or swap a ``patch`` of neighbouring ones."""
     noise_seed: int = 0
-    """Of the perturbations, together with the text itself."""
+    """Seed of the perturbations, together with the text itself."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +58,7 @@ class SmoothLLMConfig(Parameters):
 
 
 class SmoothedTask(WrappedTask):
-    """The inner task, answered by vote."""
+    """The inner task, answered by majority vote over perturbed copies."""
 
     Config: ClassVar[type] = SmoothLLMConfig
     config: SmoothLLMConfig
@@ -74,13 +74,13 @@ class SmoothedTask(WrappedTask):
 
     @classmethod
     def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
-        """Not declared: which there are follows from the certificate's parameters."""
+        """Empty (not declared): the names depend on the certificate's parameters."""
         return ()
 
     def metrics(
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
-        """The inner task's, and the certificate: see the module's text."""
+        """The inner task's metrics, and the certificate of the module docstring."""
         found = self.inner.metrics(examples, predictions)
         if self.config.kind != "swap":
             return found
@@ -91,12 +91,13 @@ class SmoothedTask(WrappedTask):
         return found
 
     def defence_success(self, length: int, k: int) -> float:
-        """Of a text of ``length`` characters, the suffix included, that breaks with ``k`` of its suffix."""
+        """Defence success for a text of ``length`` characters, its suffix included, if changing ``k``
+        characters of the suffix breaks the attack."""
         alpha = suffix_broken(length, min(SUFFIX, length), self.config.rate, k, len(ALPHABET))
         return defence_success(alpha, self.config.copies, ties=False)
 
     def copies(self, example: Example) -> list[Example]:
-        """The perturbed copies: a function of the texts and the seed alone."""
+        """The perturbed copies, determined by the texts and the seed alone."""
         body = [t for f in self.attackable if (t := example.text.get(f)) is not None]
         draws = stream(self.config.noise_seed, "smoothllm", *body)
         return [self._copy(example, draws) for _ in range(self.config.copies)]
@@ -110,7 +111,7 @@ class SmoothedTask(WrappedTask):
 
 
 def perturbed(text: str, config: SmoothLLMConfig, draws: Random, protected: Sequence[str] = ()) -> str:
-    """The text with floor(rate * characters) of its free characters perturbed (one at least)."""
+    """The text with floor(rate * characters), but at least one, of its unprotected characters perturbed."""
     guard = Guard(text, protected)
     free = [i for i in range(len(text)) if guard.free(i, i + 1)]
     count = min(len(free), max(1, int(config.rate * len(text))) if config.rate else 0)
@@ -127,7 +128,7 @@ def perturbed(text: str, config: SmoothLLMConfig, draws: Random, protected: Sequ
 
 
 def _vote(answers: Sequence[Prediction]) -> Prediction:
-    """The first answer of those given most often; log-probabilities are the mean of all copies'."""
+    """The first of the most frequent answers; its log-probabilities are those of the mean probabilities."""
     counts = Counter(p.output for p in answers)
     most = max(counts.values())
     chosen = next(p for p in answers if counts[p.output] == most)

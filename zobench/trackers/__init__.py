@@ -1,6 +1,6 @@
-"""Optional sinks for the progress of runs: TensorBoard, Weights & Biases, MLflow, and plugins.
+"""Optional trackers of the progress of runs: TensorBoard, Weights & Biases, MLflow, and plugins.
 
-A suite names them (``trackers: [tensorboard]``); they are not part of a run's identity. Nothing of them is
-imported until a run starts, and what goes wrong in one never harms the run. The contract is
-:class:`zobench.trackers.base.Tracker`, the entry-point group ``zobench.trackers``.
+A suite names them (``trackers: [tensorboard]``); they are not part of a run's identity. Their packages are
+imported only when a run starts, and an error in a tracker never affects the run. Plugins implement
+:class:`zobench.trackers.base.Tracker` and register in the entry-point group ``zobench.trackers``.
 """

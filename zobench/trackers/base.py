@@ -1,11 +1,11 @@
-"""What a tracker is: called when a run starts, at each step, for each metric, and at the end.
+"""The tracker interface: callbacks at the start of a run, at each step, for each metric, and at the end.
 
-One tracker is created per run, in the process that executes it, and receives that run's events only. It is a
-plugin: a class with these methods behind the entry-point group ``zobench.trackers``. Its module must be
-importable without the package it writes to, which is imported when the run starts; ``requires`` names that
-package, so that a suite which asks for it where it is missing is refused before anything runs.
+One tracker is created per run, in the process that executes it, and receives only that run's events. It is a
+plugin: a class with these methods in the entry-point group ``zobench.trackers``. Its module must be
+importable without the package it writes to, which is imported when the run starts. ``requires`` names that
+package, so that a suite naming the tracker is refused before anything runs if the package is missing.
 
-What a tracker raises is shown once and ends the tracking of that run, never the run.
+An exception in a tracker is reported once and ends the tracking of that run, but not the run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True, slots=True)
 class TrackedRun:
-    """What a tracker receives about its run.
+    """Data about a run for its tracker.
 
     Attributes:
         run_id: 20 hexadecimal digits; the same for a run that is resumed.
@@ -48,10 +48,10 @@ class TrackedRun:
 
 
 class Tracker(ABC):
-    """One run's sink. ``folder`` is the results folder, for trackers that write files.
+    """Base class of trackers. ``folder`` is the results folder, for trackers that write files.
 
-    Class attributes: ``requires`` names the importable packages that the tracker needs; ``install`` is what
-    to say where one is missing.
+    Class attributes: ``requires`` names the importable packages that the tracker needs; ``install`` is the
+    hint shown if one is missing.
     """
 
     requires: ClassVar[tuple[str, ...]] = ()
@@ -62,11 +62,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def run_started(self, run: TrackedRun) -> None:
-        """The run starts, or resumes from its checkpoint (then its latest steps are sent again)."""
+        """The run starts, or resumes from its checkpoint (then steps after the checkpoint are sent again)."""
 
     @abstractmethod
     def step(self, forwards: int, values: Mapping[str, float]) -> None:
-        """One optimizer step ended at ``forwards`` forwards spent: ``loss`` and ``lr``."""
+        """One optimizer step, with ``loss`` and ``lr``, after ``forwards`` forward passes in total."""
 
     @abstractmethod
     def metric(self, forwards: int, name: str, value: float) -> None:
@@ -74,11 +74,11 @@ class Tracker(ABC):
 
     @abstractmethod
     def finished(self, status: str) -> None:
-        """The run is over, with a status of the store; nothing follows."""
+        """The run ended with this status of the store; no further calls follow."""
 
 
 def missing_package(tracker: type[Tracker]) -> str:
-    """Why this tracker cannot work here; empty where its packages can be imported."""
+    """The reason why this tracker cannot be used here; empty if its packages can be imported."""
     for name in tracker.requires:
         if importlib.util.find_spec(name) is None:
             hint = f": {tracker.install}" if tracker.install else ""

@@ -1,5 +1,6 @@
-"""MLflow: one run of the experiment named after the suite, its steps counted in forwards; the server is the
-one of ``MLFLOW_TRACKING_URI``."""
+"""MLflow tracker: one MLflow run in the experiment named after the suite, with forward passes as steps.
+
+``MLFLOW_TRACKING_URI`` sets the server."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""TensorBoard: event files under ``tensorboard/`` in the results folder, one folder per run; the horizontal
-axis is forwards spent."""
+"""TensorBoard tracker: event files under ``tensorboard/`` in the results folder, one folder per run.
+
+The horizontal axis is the number of forward passes spent."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TensorBoardTracker(Tracker):
-    """Scalars ``train/loss``, ``train/lr`` and the metrics; the specification as text."""
+    """Writes the scalars ``train/loss``, ``train/lr`` and the metrics, and the specification as text."""
 
     requires = ("tensorboard",)
     install = "pip install 'zobench[tensorboard]'"

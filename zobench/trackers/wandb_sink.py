@@ -1,5 +1,7 @@
-"""Weights & Biases: one run of the project named after the suite; settings by its own environment variables
-(``WANDB_PROJECT``, ``WANDB_MODE=offline`` ...). Every number is logged against ``forwards``."""
+"""Weights & Biases tracker: one run in the project named after the suite.
+
+Its environment variables set the options (``WANDB_PROJECT``, ``WANDB_MODE=offline`` ...). Every value is
+logged against ``forwards``, the number of forward passes spent."""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from zobench.trackers.base import TrackedRun, Tracker
 
 
 class WandbTracker(Tracker):
-    """Grouped by row; a resumed run continues under the same id."""
+    """Runs are grouped by leaderboard row; a resumed run continues under the same id."""
 
     requires = ("wandb",)
     install = "pip install 'zobench[wandb]'"

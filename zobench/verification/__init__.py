@@ -1,9 +1,10 @@
-"""Leaderboards that need not trust their submitters: a run as one file, and what checks it.
+"""Leaderboards that do not have to trust their submitters: a run as one file, and its verification.
 
-``write_submission(results, run_id, file)`` makes the file, ``verify_submission(file)`` replays the run from
+``write_submission(results, run_id, file)`` writes the file. ``verify_submission(file)`` replays the run from
 its scalars and specification, recomputes losses on the declared minibatches, evaluates the resulting weights
-and says what was checked; ``add_to_results(report, folder)`` puts the run, so marked, among others. Scalars
-alone would only prove that scalars give weights; the recomputed losses show that they came from the data.
+and reports what was checked. ``add_to_results(report, folder)`` adds the run, marked as verified, to a
+results folder. The scalars alone prove only that they lead to the weights; the recomputed losses prove that
+they come from the data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A verified run among others: the verifier's own numbers under the submitter's row name, so marked."""
+"""Adding a verified run to results: the verifier's own numbers under the submitter's row name, marked as
+verified."""
 
 from __future__ import annotations
 
@@ -21,9 +22,9 @@ from zobench.verification.report import VerificationReport
 def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
     """Write the verified run into the results folder ``folder`` and return its run folder.
 
-    Metrics, answers, versions and environment are the verifier's own; what was not checked is left empty, or
-    named as claimed in ``note`` (:mod:`zobench.verification.bindings`). The environment holds the whole
-    report and, under ``claimed``, the submitter's environment and what was left out of its row.
+    Metrics, answers, versions and environment are the verifier's own. Values that were not checked are left
+    empty or named as claimed in ``note`` (:mod:`zobench.verification.bindings`). The environment contains the
+    whole report and, under ``claimed``, the submitter's environment and the values left out.
 
     Raises:
         ValueError: the submission was not verified, or the folder has the run already.
@@ -61,7 +62,7 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
 
 
 def _environment(report: VerificationReport) -> dict[str, Any]:
-    """The verifier's, with the revisions that are part of the run's identity and the submitter's words."""
+    """The verifier's environment, with the revisions of the run's identity and the submitter's claims."""
     claimed = report.submission.environment
     left_out = {name: report.submission.run[name] for name in LEFT_OUT}
     return {

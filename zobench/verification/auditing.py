@@ -1,10 +1,10 @@
 """The replay of a submission, with losses recomputed at chosen steps.
 
-Every step is followed from its recorded losses, so that seeds, coefficients, step sizes and counts are those
-of the method's rule from the first step to the last. At a chosen step a second optimizer takes the same state
-and the declared minibatch, and queries the model itself; the weights are then put back and the recorded step
-is followed as ever. Losses of another machine differ in their last bits; following the record keeps the
-weights on its path.
+Every step is replayed from its recorded losses, which checks that seeds, coefficients, step sizes and counts
+follow the method's rule from the first step to the last. At a chosen step a second optimizer takes the same
+state and the declared minibatch, and evaluates the model itself; then the weights are restored and the
+recorded step is replayed as well. Losses on another machine differ in their last bits; replaying the record
+keeps the weights on the recorded trajectory.
 """
 
 from __future__ import annotations
@@ -29,21 +29,20 @@ if TYPE_CHECKING:
     from zobench.zo.space import ParameterSpace
 
 TOLERANCE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 2e-2}
-"""Largest relative difference of a recomputed loss by dtype of the weights: some tens of rounding units (a
-few for bfloat16), as the order of summation of another machine makes them. A bound chosen, not measured."""
+"""Largest accepted relative difference of a recomputed loss, by dtype of the weights: some tens of rounding
+units (a few for bfloat16), for another order of summation on another machine. Chosen, not measured."""
 
 
 @dataclass(slots=True)
 class Audit:
     """Attributes:
-    checked: steps recomputed.
-    exact: those of them whose losses (and derivatives) came out equal to the bit.
+    checked: number of recomputed steps.
+    exact: number of those with bit-identical losses (and derivatives).
     worst: largest relative difference of a loss.
-    slope_error: largest difference of a coefficient, over the root mean square of the recorded ones.
-    wrong: what is wrong with single steps, in words.
-    forwards, sequences, tokens: what all steps spend in training, by the method's rule on the declared
-        minibatches.
-    perturbation: the engine's mode.
+    slope_error: largest difference of a coefficient, divided by the root mean square of the recorded ones.
+    wrong: error messages about single steps.
+    forwards, sequences, tokens: training cost of all steps by the method's rule on the declared minibatches.
+    perturbation: the mode of the perturbation engine.
     """
 
     checked: int = 0
@@ -67,15 +66,14 @@ def audit(
     tolerance: float,
     artifacts: str | None = None,
 ) -> Audit:
-    """Follow all ``records`` and recompute those at the positions ``chosen``; the space ends at the run's
+    """Replay all ``records`` and recompute those at the positions ``chosen``; the space ends at the run's
     final weights.
 
-    ``artifacts`` is the declared digest of what the method computed before its first step, which is computed
-    again.
+    ``artifacts`` is the declared digest of what the method computed before its first step; it is recomputed.
 
     Raises:
-        ValueError: other artifacts come out, a step is not what the method's rule makes of its losses, or its
-            count of forwards is not.
+        ValueError: the artifacts differ, or a step or its number of forward passes does not follow from its
+            losses by the method's rule.
     """
     found = Audit()
     optimizer = bench.parts.optimizer(spec, space)
@@ -111,7 +109,7 @@ def objective_of(spec: RunSpec, bench: ProcessCache) -> Objective:
 
 
 def start(spec: RunSpec, bench: ProcessCache, optimizer: Optimizer, declared: str | None) -> Meter:
-    """Supply and prepare the optimizer as the runner does; what that spent."""
+    """Supply and prepare the optimizer as the runner does; returns the meter with its cost."""
     objective = objective_of(spec, bench)
     optimizer.supply(RunMethodData(spec, bench))
     optimizer.prepare(objective)
@@ -127,8 +125,9 @@ def start(spec: RunSpec, bench: ProcessCache, optimizer: Optimizer, declared: st
 def recompute(
     spec: RunSpec, bench: ProcessCache, space: ParameterSpace, optimizer: Optimizer, position: int
 ) -> StepRecord:
-    """The step that the model itself gives from this state on the declared minibatch; weights and optimizer
-    stay as they are."""
+    """The step computed with the model from this state on the declared minibatch.
+
+    Weights and optimizer are left unchanged. Cost: the forward passes of one step."""
     before = space.snapshot()
     twin = bench.parts.optimizer(spec, space)
     twin.supply(RunMethodData(spec, bench))
@@ -148,7 +147,7 @@ def _compare(
     found.checked += 1
     if len(own.losses) != len(record.losses):
         found.wrong.append(
-            f"step {record.step}: {len(record.losses)} losses recorded, {len(own.losses)} asked"
+            f"step {record.step}: {len(record.losses)} losses recorded, {len(own.losses)} recomputed"
         )
         return
     recorded, recomputed = answers(record), answers(own)
@@ -171,14 +170,14 @@ def _compare(
 
 
 def answers(record: StepRecord) -> dict[str, float]:
-    """Everything the model answered in a step: losses, and derivatives in forward mode."""
+    """All values that the model computed in a step: losses, and derivatives in forward mode."""
     slopes = {name: value for name, value in record.extras.items() if name.startswith("derivative_")}
     return {**{f"loss {i}": value for i, value in enumerate(record.losses)}, **slopes}
 
 
 def _difference(recorded: float, own: float) -> float:
-    """Relative to the larger of 1 and the loss; zero where both are the same non-number, infinite where one
-    is."""
+    """Difference relative to the larger of 1 and the loss; 0 if both are the same non-finite value, infinite
+    if only one is finite."""
     if recorded == own or (math.isnan(recorded) and math.isnan(own)):
         return 0.0
     if not (math.isfinite(recorded) and math.isfinite(own)):
@@ -192,7 +191,8 @@ def _scale(records: Sequence[StepRecord]) -> float:
 
 
 def _same_words(record: StepRecord, again: StepRecord) -> None:
-    """What a replay does not need but a reader sees: the plotted loss and the reason of a refusal."""
+    """Compare values that are shown but not needed for the replay: the plotted loss, the reason of a refused
+    step, and the extras."""
     same = record.loss == again.loss or (math.isnan(record.loss) and not math.isfinite(again.loss))
     if not same or record.reason != again.reason:
         raise ValueError(

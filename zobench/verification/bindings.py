@@ -1,9 +1,9 @@
-"""How each column that a submission carries is bound: what a changed value meets.
+"""The treatment of each column of a submission: what happens if a submitter changes its value.
 
-``failed``: it is the specification in other words, has its digest, or is computed again and compared, so a
-changed value fails a check. ``own``: it is not compared; where it is carried into results it is the
-verifier's own value. ``left out``: a claim that is not checked and not carried. ``marked``: a claim that is
-carried and named in the row's note. docs/verification.md has the same table.
+``failed``: the column follows from the specification, is covered by a digest, or is recomputed and compared,
+so a changed value fails a check. ``own``: not compared; results contain the verifier's own value instead.
+``left out``: a claim that is not checked and not copied into results. ``marked``: a claim that is copied and
+named in the note of the leaderboard entry. docs/verification.md has the same table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Binding = Literal["failed", "own", "left out", "marked"]
 
 
 def _bound(table: str, **columns: str) -> dict[str, Binding]:
-    """Every column of the table: those named by how they are bound, ``failed`` for all others."""
+    """The treatment of every column of the table: as given in ``columns``, ``failed`` for all others."""
     names = TABLES[table].names
     kinds: dict[str, Binding] = dict.fromkeys(names, "failed")
     for kind, listed in columns.items():
@@ -38,14 +38,14 @@ BINDINGS: dict[str, dict[str, Binding]] = {
     "metrics": _bound("metrics", left_out="seconds"),
     "predictions": _bound("predictions"),
 }
-"""By table and column. Of ``metrics`` this holds for the final clean test metrics of the run's own task; all
-other rows of that table are left out."""
+"""By table and column. For ``metrics`` it applies to the final clean test metrics of the run's own task; all
+other lines of that table are left out."""
 
 LEFT_OUT = tuple(name for name, how in BINDINGS["runs"].items() if how == "left out")
 MARKED = tuple(name for name, how in BINDINGS["runs"].items() if how == "marked")
 
 
 def unchecked() -> str:
-    """The run's columns that nothing checks, for the report."""
+    """The run's columns that no check covers, for the report."""
     names = [name for name, how in BINDINGS["runs"].items() if how != "failed"]
     return f"{', '.join(names)} of the run; its environment; seconds of its steps and metrics"

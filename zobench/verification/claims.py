@@ -1,5 +1,5 @@
-"""What can be checked by reading: does the row say what the specification says, and did training end by the
-rule?"""
+"""Checks without computation: whether the run's row agrees with its specification, and whether training
+ended by the rules."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 REVISIONS = ("way", "scoring", "method", "plugins")
-"""What else than digests a run's identity may hold."""
+"""Parts of a run's identity besides the digests."""
 
 
 def declared_id(spec: RunSpec, run: dict[str, Any], environment: Mapping[str, Any]) -> str:
-    """The run id that specification, declared digests and recorded revisions give."""
+    """The run id that follows from specification, declared digests and recorded revisions."""
     recorded = environment.get("digests", {})
     revisions = {k: str(recorded[k]) for k in REVISIONS if k in recorded}
     return spec.run_id({**revisions, **identifying(run["model_digest"], run["data_digest"])})
 
 
 def columns_of(spec: RunSpec) -> dict[str, Any]:
-    """The columns of a run's row that are the specification in other words."""
+    """The columns of a run's row that follow from its specification."""
     return {
         "purpose": spec.purpose,
         "model": spec.model.name,
@@ -50,7 +50,7 @@ def columns_of(spec: RunSpec) -> dict[str, Any]:
 
 
 def contradictions(submission: Submission) -> Iterator[str]:
-    """Where the row and the specification disagree, the identity first."""
+    """Contradictions between the run's row and its specification, the run id first."""
     run, spec = submission.run, submission.spec
     if declared_id(spec, run, submission.environment) != run["run_id"]:
         yield "the run id is not that of this specification and these digests"
@@ -65,7 +65,7 @@ def contradictions(submission: Submission) -> Iterator[str]:
 
 
 def measured_here(report: VerificationReport, parameters: int, about: About, card: MethodCard) -> bool:
-    """What the row says of model, task and method, against the verifier's own; the check ``facts``."""
+    """The check ``facts``: the row's data about model, task and method against the verifier's own."""
     own = {
         "parameters": parameters,
         "task_kind": about.kind,
@@ -78,7 +78,7 @@ def measured_here(report: VerificationReport, parameters: int, about: About, car
 
 
 def compared(report: VerificationReport, check: str, own: Mapping[str, Any]) -> bool:
-    """Whether the row has these values; the check says which it has not."""
+    """Whether the row has these values; the finding lists the ones that differ."""
     run = report.submission.run
     wrong = [f"{c} is {run[c]!r} in the row, {v!r} here" for c, v in own.items() if run[c] != v]
     said = listed(wrong) if wrong else f"{', '.join(own)} as here"
@@ -86,8 +86,8 @@ def compared(report: VerificationReport, check: str, own: Mapping[str, Any]) -> 
 
 
 def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int, cost: Cost) -> Iterator[str]:
-    """Why training did not end where the rules end it: overspent, cut short (a better step picked by its test
-    score), or a status that the losses do not earn."""
+    """Violations of the rules for the end of training: budget exceeded, training stopped early (so that a
+    better step could be picked by its test score), or a status that does not follow from the losses."""
     run, budget = submission.run, submission.spec.budget.forwards
     wants = budget > 0 and cost.max_forwards_in_step > 0
     diverged = _divergence(records)
@@ -110,11 +110,11 @@ def wrong_end(submission: Submission, records: Sequence[StepRecord], spent: int,
 
 
 def _first(records: Sequence[StepRecord], cost: Cost) -> int:
-    """Forwards that the next step needs at most, with what comes before the first one."""
+    """Maximum cost of the next step in forward passes, with the preparation before the first step."""
     return cost.max_forwards_in_step + (0 if records else cost.preparation_forwards)
 
 
 def _divergence(records: Sequence[StepRecord]) -> int | None:
-    """Position of the step at which the runner stops for divergence."""
+    """Index of the step at which the runner stops because of divergence; ``None`` if it does not."""
     guard = DivergenceGuard()
     return next((i for i, record in enumerate(records) if guard.see(record.loss)), None)

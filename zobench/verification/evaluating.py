@@ -1,5 +1,5 @@
-"""The rebuilt weights measured by the verifier: on the run's test rows as the verifier draws them, and on
-fresh rows that nobody can have selected the run by."""
+"""Evaluation of the rebuilt weights by the verifier: on the run's test examples, which the verifier draws
+itself, and on fresh examples by which the run cannot have been selected."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def evaluate(report: VerificationReport, spec: RunSpec, bench: ProcessCache, tolerance: float) -> None:
     """Measure the final state and compare it with the claim.
 
-    Where every recomputed loss was equal to the bit the claimed metrics must be too, up to ``tolerance``;
-    elsewhere an answer near a tie may fall the other way, and one row's worth of difference is let pass.
+    If every recomputed loss was bit-identical, the claimed metrics must agree up to ``tolerance``. Otherwise
+    an answer near a tie may differ, and a difference of one example is accepted.
     """
     result = measure(spec, bench.model(spec.model), bench.data(spec))
     report.metrics = {name: value.value for name, value in result.values.items()}
@@ -52,7 +52,7 @@ def _both_nan(a: float, b: float) -> bool:
 
 
 def claims(metrics: list[dict[str, Any]], task: str) -> dict[str, float | None]:
-    """The claimed clean metrics of the final state on the run's own task (lm-eval tasks are apart)."""
+    """The claimed clean metrics of the final state on the run's own task, without lm-eval tasks."""
     rows = [m for m in metrics if m["final"] and m["condition_kind"] == "clean" and m["task"] == task]
     return {m["metric"]: m["value"] for m in rows}
 
@@ -67,7 +67,8 @@ def _keep_rows(report: VerificationReport, spec: RunSpec, result: Measured) -> N
 
 
 def _other_rows(report: VerificationReport) -> list[str]:
-    """Where a final clean metric is not placed as the verifier's own, or is of another precision."""
+    """Differences of the final clean metrics in step, cost, split, size or standard error from the verifier's
+    own."""
     found = []
     own = {row["metric"]: row for row in report.rows["metrics"]}
     for row in report.submission.metrics:
@@ -81,7 +82,7 @@ def _other_rows(report: VerificationReport) -> list[str]:
                 found.append(f"{column} of {row['metric']} is {row[column]!r}, {mine.get(column)!r} here")
         if (value := mine.get("stderr")) is None or row["stderr"] is None:
             same = value is row["stderr"]
-        else:  # within rounding where the values agree, and one row's worth where those may differ
+        else:  # 5 % covers rounding, and one example more or less
             same = math.isclose(value, row["stderr"], rel_tol=0.05, abs_tol=1e-9) or _both_nan(
                 value, row["stderr"]
             )
@@ -91,8 +92,8 @@ def _other_rows(report: VerificationReport) -> list[str]:
 
 
 def _other_predictions(report: VerificationReport, tolerance: float) -> str:
-    """The first submitted answer that differs from the verifier's own; empty where all are the same, or none
-    was submitted."""
+    """Message about the first submitted answer that differs from the verifier's own; empty if all agree, or
+    none was submitted."""
     told = report.submission.predictions
     own = report.rows["predictions"]
     if told and len(told) != len(own):
@@ -117,9 +118,11 @@ def _other_answers(submitted: list[dict[str, Any]], result: Measured) -> int:
 
 
 def evaluate_elsewhere(report: VerificationReport, spec: RunSpec, bench: ProcessCache, seed: int) -> None:
-    """Metrics on the task's test rows under another data seed, without rows that the run was trained,
-    validated or measured on (of a fixed test set: those beyond ``evaluation.test_items``). Reported, not
-    judged: other rows have another difficulty."""
+    """Metrics on the task's test examples under another data seed.
+
+    Examples on which the run was trained, validated or measured are left out (of a fixed test set, those
+    beyond ``evaluation.test_items`` remain). The metrics are reported without a threshold, because other
+    examples differ in difficulty."""
     data = bench.data(spec)
     measured = data.splits.test[: spec.evaluation.test_items]
     seen = {_text(e) for e in (*data.splits.train, *data.splits.validation, *measured)}

@@ -1,6 +1,7 @@
-"""What a verifier asks for, and what it found: a list of checks, each passed, failed or not made, with words.
+"""Options and results of a verification: a list of checks, each passed, failed or not checked, with details.
 
-A check that was not made is listed with the reason: silence must not look like approval.
+Checks that were not made are listed with the reason, so that a missing check cannot be taken for a passed
+one.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ NEVER_CHECKED = (
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """How thorough a verification is.
+    """Options that set how thorough a verification is.
 
     Attributes:
-        steps: how many steps, drawn at random, have their losses recomputed; ``None``: all.
-        draw_seed: fixes the draw; ``None``: unpredictable, which is what a judge wants.
-        test_seed: also evaluate on the task's test rows under this data seed, less those the run may have
-            seen.
+        steps: number of randomly drawn steps whose losses are recomputed; ``None``: all.
+        draw_seed: seed of that draw; ``None``: unpredictable, as a judge needs.
+        test_seed: also evaluate on the task's test examples of this data seed, without those that the run
+            may have seen.
         model: name or folder to load the base model from instead of the declared one; same digest required.
         tolerance: largest relative difference of a recomputed loss; ``None``: by dtype.
         device: device to verify on instead of the declared one.
@@ -59,13 +60,13 @@ class Finding:
 @dataclass(slots=True)
 class VerificationReport:
     """Attributes:
-    submission: what was read.
+    submission: the submission that was read.
     findings: the checks in order.
-    steps_checked, steps: steps whose losses were recomputed, of how many.
-    exact: recomputed steps whose losses were equal to the bit.
-    noise_backend: what drew the directions here.
-    metrics: the verifier's own final test metrics, ``{name: value}``; empty where it did not come to that.
-    rows: the verifier's own rows for the store's ``metrics`` and ``predictions`` tables.
+    steps_checked, steps: number of steps whose losses were recomputed, and of all steps.
+    exact: recomputed steps whose losses were bit-identical.
+    noise_backend: the noise backend that drew the directions on this machine.
+    metrics: the verifier's own final test metrics, ``{name: value}``; empty if none were measured.
+    rows: the verifier's own lines for the store's ``metrics`` and ``predictions`` tables.
     """
 
     submission: Submission
@@ -78,13 +79,13 @@ class VerificationReport:
     rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def add(self, check: str, outcome: CheckOutcome, detail: str) -> bool:
-        """Note a finding; True where the check passed."""
+        """Add a finding; True if the check passed."""
         self.findings.append(Finding(check, outcome, detail))
         return outcome == "passed"
 
     @property
     def passed(self) -> bool:
-        """Whether every check that stands for the result was made and passed."""
+        """Whether every check was made and passed, except those that are never made."""
         named = {name for name, _ in NEVER_CHECKED}
         return bool(self.findings) and all(
             f.outcome == "passed" for f in self.findings if f.check not in named
@@ -94,7 +95,7 @@ class VerificationReport:
         return [f for f in self.findings if f.outcome == "failed"]
 
     def mark(self) -> str:
-        """One line for a leaderboard row."""
+        """One line for the note of a leaderboard entry."""
         return (
             f"verified: {self.steps} steps replayed, losses of {self.steps_checked} recomputed "
             f"({self.exact} to the bit), weights and test metrics reproduced; "
@@ -124,8 +125,9 @@ class VerificationReport:
 
 
 def chance_of_missing(steps: int, checked: int, forged: float = 0.1) -> float:
-    """Probability that ``checked`` of ``steps`` steps, drawn without replacement, hold none of a share
-    ``forged`` of them: C(steps - bad, checked) / C(steps, checked)."""
+    """Probability that ``checked`` of ``steps`` steps, drawn without replacement, contain no forged step.
+
+    With bad = ceil(forged * steps) forged steps: C(steps - bad, checked) / C(steps, checked)."""
     bad = math.ceil(forged * steps)
     if bad == 0 or checked > steps - bad:
         return 0.0 if bad else 1.0
@@ -133,6 +135,6 @@ def chance_of_missing(steps: int, checked: int, forged: float = 0.1) -> float:
 
 
 def listed(values: Sequence[object], most: int = 5) -> str:
-    """The first few, and how many more."""
+    """The first ``most`` values, and the number of the others."""
     shown = ", ".join(printable(v) for v in values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"

@@ -1,14 +1,14 @@
-"""The submission file: one zip with JSON and parquet, versioned; nothing in it is ever executed.
+"""The submission file: a versioned zip of JSON and parquet; nothing in it is ever executed.
 
 Members::
 
     submission.json        format, version, schema version; the run's row, specification and environment
     steps.parquet          the scalar log, in the store's schema
-    metrics.parquet        the numbers claimed
-    predictions.parquet    the answers claimed to the test rows, where the run has them
+    metrics.parquet        the claimed metrics
+    predictions.parquet    the claimed answers to the test examples, if the run stored them
 
 A file is refused for an unknown member, another version, or a size beyond :data:`MOST_BYTES`. The command
-line of the run is left out: it describes the submitter's machine."""
+line of the run is left out, because it describes the submitter's machine."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ FORMAT, VERSION = "zobench-submission", 1
 HEAD = "submission.json"
 CARRIED = ("steps", "metrics", "predictions")
 MOST_BYTES = 2**28
-"""Of the file, and of all members together when unpacked; of each table when decompressed."""
+"""Limit for the file, for all members together when unpacked, and for each decompressed table."""
 MOST_HEAD_BYTES = 2**24
 MOST_VALUES = 20_000_000
-"""Rows of a table, and values of it in all: entries of lists count."""
+"""Limit for the lines of a table and for its values in total, entries of lists included."""
 _CHUNK = 2**20
 _SAME_TIME = (1980, 1, 1, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a file says; nothing of it is checked yet beyond its form."""
+    """The content of a file; only its form has been checked."""
 
     run: Row
     spec: RunSpec
@@ -64,7 +64,7 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
     tables = read_run(Path(folder), run_id)
     row: Row = tables["runs"].to_pylist()[0]
     if row["status"] not in FINAL_STATUSES or row["weights_digest"] is None:
-        raise ValueError(f"run {run_id} is {row['status']}: it is no result to submit")
+        raise ValueError(f"run {run_id} is {row['status']}: it has no result to submit")
     if row["purpose"] != "result":
         raise ValueError(f"run {run_id} is a {row['purpose']} trial: submit the row that it chose for")
     if row["replay"] == "checkpoint":
@@ -91,7 +91,7 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
 
 
 def _zipped(parts: dict[str, bytes]) -> bytes:
-    """The same parts give the same bytes."""
+    """A zip of these parts; the same parts give the same bytes."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         for name, data in parts.items():
@@ -102,7 +102,7 @@ def _zipped(parts: dict[str, bytes]) -> bytes:
 
 
 def read_submission(path: str | Path) -> Submission:
-    """Read a file that nobody vouches for. ``ValueError`` says what is wrong with its form."""
+    """Read an untrusted file; ``ValueError`` if its form is wrong."""
     if Path(path).stat().st_size > MOST_BYTES:
         raise ValueError(f"{path}: larger than {MOST_BYTES} bytes")
     try:
@@ -125,11 +125,11 @@ _UNREADABLE = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
     *(json.JSONDecodeError, UnicodeDecodeError, pa.ArrowException, OSError),
 )
-"""What reading an archive, JSON or parquet raises where the bytes are not of that kind."""
+"""Exceptions raised for bytes that are not a valid archive, JSON or parquet."""
 
 
 def _unpacked(archive: zipfile.ZipFile, member: str, most: int, path: str | Path) -> bytes:
-    """The member's bytes, counted while they are unpacked: its header may lie."""
+    """The member's bytes, counted while they are unpacked, because the size in its header may be wrong."""
     parts, left = [], most
     with archive.open(member) as stream:
         while part := stream.read(_CHUNK):
@@ -141,8 +141,8 @@ def _unpacked(archive: zipfile.ZipFile, member: str, most: int, path: str | Path
 
 
 def _check_sizes(found: pq.FileMetaData, member: str, path: str | Path) -> None:
-    """Refuse by the footer alone, before anything is decompressed: rows, values of every column (entries of
-    lists among them) and bytes."""
+    """Refuse tables that are too large, by their footer alone before decompressing: lines, values of all
+    columns (entries of lists included) and bytes."""
     chunks = [
         group.column(i)
         for group in (found.row_group(g) for g in range(found.num_row_groups))

@@ -1,4 +1,4 @@
-"""``verify_submission``: the checks in order, each only where those before it leave something to check."""
+"""``verify_submission``: the checks in order; a failed check may leave the later ones unchecked."""
 
 from __future__ import annotations
 
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Bench:
-    """What the verifier works with: its own specification (perhaps another place to load the model from),
-    model, data."""
+    """The verifier's own specification (which may load the model from elsewhere), model and data."""
 
     report: VerificationReport
     demands: Demands
@@ -57,11 +56,11 @@ def verify_submission(
 ) -> VerificationReport:
     """Check a submission file.
 
-    Cost: the forwards of the recomputed steps, one update of the weights per step, and one evaluation.
+    Cost: the forward passes of the recomputed steps, one update of the weights per step, and one evaluation.
 
     Raises:
-        ValueError: the file is not a submission of this version, it asks for code from the model's
-        repository, or its model, task or method is not installed here.
+        ValueError: the file is not a submission of this version, it requires code from the model's
+            repository, or its model, task or method is not installed here.
     """
     demands = demands or Demands()
     submission = read_submission(path)
@@ -90,15 +89,15 @@ def _own_spec(spec: RunSpec, demands: Demands) -> RunSpec:
         model = model.model_copy(update={"device": demands.device})
     if model.trust_remote_code:
         raise ValueError(
-            f"the submission wants code from {spec.model.name!r} to be run; look at it, load it to a folder "
-            "yourself and name that with --model"
+            f"the submission requires running code from {spec.model.name!r}; inspect the code, download the "
+            "model to a folder yourself and name the folder with --model"
         )
     return spec.model_copy(update={"model": model})
 
 
 @contextlib.contextmanager
 def _threads(recorded: object) -> Iterator[None]:
-    """As many threads as the run had: sums are split by them."""
+    """Use as many threads as the run did, because sums are split by thread and round accordingly."""
     before = torch.get_num_threads()
     if isinstance(recorded, int) and 0 < recorded <= 1024:
         torch.set_num_threads(recorded)
@@ -118,7 +117,7 @@ def _identity(work: _Bench) -> bool:
 
 
 def _sources(work: _Bench) -> bool:
-    """Base model and data as the verifier has them."""
+    """Compare base model, data and facts with the verifier's own."""
     run, report = work.report.submission.run, work.report
     model, data = work.bench.model(work.spec.model).identity, work.bench.data(work.spec)
     same = [
@@ -130,7 +129,7 @@ def _sources(work: _Bench) -> bool:
 
 
 def _facts(work: _Bench) -> bool:
-    """What the row says of model, task and method."""
+    """Compare the row's data about model, task and method with the verifier's own."""
     parameters = work.bench.model(work.spec.model).identity.parameters
     about = work.bench.about(work.spec)
     card = work.bench.parts.method(work.spec.method.name).card
@@ -143,7 +142,7 @@ def _digest(report: VerificationReport, check: str, own: str, declared: object, 
 
 
 def _weights(work: _Bench) -> None:
-    """Everything that needs the rebuilt weights."""
+    """All checks that need the rebuilt weights."""
     spec, report = work.spec, work.report
     lm = work.bench.model(spec.model)
     space = work.bench.parts.space(spec.space, lm.module)
@@ -192,7 +191,7 @@ def _losses(work: _Bench, found: Audit) -> None:
         work.report.add("losses", "failed", listed(found.wrong))
         return
     if total and not found.checked:
-        work.report.add("losses", "not checked", "no step was asked for")
+        work.report.add("losses", "not checked", "no steps were requested")
         return
     missed = chance_of_missing(total, found.checked)
     detail = (
@@ -204,7 +203,7 @@ def _losses(work: _Bench, found: Audit) -> None:
 
 
 def drawn(steps: int, demands: Demands) -> frozenset[int]:
-    """Positions to recompute: all, or as many as asked without replacement."""
+    """Positions to recompute: all, or as many as requested, drawn without replacement."""
     if demands.steps is None or demands.steps >= steps:
         return frozenset(range(steps))
     source = random.SystemRandom() if demands.draw_seed is None else random.Random(demands.draw_seed)
