@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import json
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from synthetic import Entry, Study, make_synthetic
 
 from zobench.report.analysis import analyse
 from zobench.report.build import build
 from zobench.report.runpages import describe
+from zobench.report.terminal import show
 from zobench.store.reader import read, read_run
 from zobench.store.sql import query
 from zobench.store.writer import RunFolder
@@ -63,3 +67,18 @@ def test_they_change_no_rank(looked_at: Path, tmp_path: Path):
     study = Study([Entry("mezo", 0.05), Entry("fzoo", 0.09)], {"topic": 0.7}, seeds=(0, 1), steps=4)
     without = analyse(make_synthetic(tmp_path / "other", study))
     assert repr(analyse(looked_at).ranking.standings) == repr(without.ranking.standings)
+
+
+def test_runs_without_effect_are_named_on_the_page_and_in_the_terminal(looked_at: Path, tmp_path: Path):
+    run_id = str(read(looked_at, ["runs"]).runs.query("row == 'fzoo'").iloc[0]["run_id"])
+    tables = {n: t.to_pylist() for n, t in read_run(looked_at, run_id).items()}
+    tables["runs"][0]["warnings"] = json.dumps(
+        [{"trap": "predictions-unmoved", "detail": "", "steps": 1, "first_step": -1}]
+    )
+    RunFolder(looked_at / "runs" / run_id).finish("done", tables)
+    line = "fzoo on topic: 1 of 2 runs ended with exactly the predictions of the model before training."
+    build(looked_at, tmp_path / "page.html")
+    assert line in (tmp_path / "page.html").read_text(encoding="utf-8")
+    console = Console(file=io.StringIO(), width=300)
+    show(analyse(looked_at), console)
+    assert line in console.file.getvalue()

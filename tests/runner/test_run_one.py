@@ -73,6 +73,11 @@ def test_budget_too_small_for_one_step(do, make_run):
     assert len(clean(tables)) > 0
 
 
+def test_the_largest_seed_runs_to_its_end(do, make_run):
+    outcome, tables = do(make_run(seed=2**63 - 1, attacks=(Component(name="swap"),)))
+    assert (outcome.status, tables["runs"][0]["seed"]) == ("done", 2**63 - 1)
+
+
 def test_zero_shot_is_done_without_a_step(do, make_run):
     outcome, tables = do(make_run(budget=Budget(forwards=0, batch_size=8)))
     assert outcome.status == "done"
@@ -254,3 +259,34 @@ def test_lm_eval_tasks_are_measured_at_the_end(do, make_run, monkeypatch):
         ("a", "acc", 0.25, 12, True),
         ("b", "acc", 0.25, 12, True),
     ]
+
+
+def test_test_rows_of_one_class_give_no_accuracy(do, make_run):
+    outcome, tables = do(make_run(task=Component(name="count", params={"only": "test"})))
+    assert outcome.status == "failed"
+    assert "all 40 test rows have the class '1'" in outcome.error
+    assert "metrics" not in tables
+
+
+def test_training_rows_of_one_class_are_a_warning_of_the_run(do, make_run):
+    outcome, tables = do(make_run(task=Component(name="count", params={"only": "train"})))
+    assert outcome.status == "done"
+    traps = {t["trap"]: t["detail"] for t in json.loads(tables["runs"][0]["warnings"])}
+    assert traps["one-class"] == "all 48 training rows have the class '1'"
+
+
+def test_a_learning_rate_that_moves_nothing_is_a_warning_of_the_run(do, make_run):
+    method = Component(name="mezo", params={"lr": 1e-60, "epsilon": 1e-2})
+    outcome, tables = do(make_run(method=method))
+    assert outcome.status == "done"
+    traps = {t["trap"]: t for t in json.loads(tables["runs"][0]["warnings"])}
+    assert "30 steps left every weight as it was" in traps["weights-unmoved"]["detail"]
+
+
+def test_predictions_of_the_untouched_model_are_a_warning_of_the_run(do, make_run):
+    method = Component(name="mezo", params={"lr": 1e-6, "epsilon": 1e-2})
+    _, tables = do(make_run(method=method))
+    traps = {t["trap"]: t for t in json.loads(tables["runs"][0]["warnings"])}
+    assert traps["predictions-unmoved"]["detail"] == "all 40 predictions are those before training"
+    _, tables = do(make_run())
+    assert "unmoved" not in (tables["runs"][0]["warnings"] or "")

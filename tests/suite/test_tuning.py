@@ -10,7 +10,8 @@ import pytest
 
 from zobench.suite import expand, load
 from zobench.suite.plan import TuningStudy
-from zobench.suite.tuning import Tuner
+from zobench.suite.schema import Range, Tune
+from zobench.suite.tuning import Tuner, candidates
 
 pytestmark = pytest.mark.usefixtures("fake_catalogues")
 
@@ -178,6 +179,17 @@ def test_random_draws_are_different_settings(tmp_path: Path) -> None:
     tune = "{space: {lr: [1e-4, 1e-3, 1e-2], n: [1, 2]}, seeds: [9], sampler: random, trials: 5}"
     found = studies(tmp_path, tune)[0].candidates
     assert len({tuple(c.items()) for c in found}) == 5
+
+
+def test_values_that_are_equal_in_python_are_different_settings() -> None:
+    """1 == 1.0 == True, and two settings of one value are one."""
+    listed = Tune(space={"x": [1, 1.0, True]}, seeds=(9,), sampler="random", trials=2)
+    assert len({repr(c["x"]) for c in candidates(listed)}) == 2
+    drawn = Tune(
+        space={"x": [1, 1.0, True], "n": Range(low=1, high=2)}, seeds=(9,), sampler="random", trials=6
+    )
+    found = {(repr(c["x"]), c["n"]) for c in candidates(drawn)}
+    assert found == {(x, n) for x in ("1", "1.0", "True") for n in (1, 2)}
 
 
 def test_tpe_reacts_to_the_scores(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from zobench.store.reader import read, read_run
 from zobench.suite.components import resolved
 from zobench.suite.plan import Follower, Plan
 from zobench.suite.schema import ExecutorSettings
+from zobench.unlearning.probes.inputs import ForcedPrefix, PrefixConfig
 
 FORGET = "forget_value_probability"
 TIMED = ("seconds", "train_seconds", "evaluation_seconds", "peak_memory_bytes", "resumed", "environment")
@@ -399,3 +400,31 @@ def test_reasoning_traces_are_minibatches_of_their_own(make, do, bench, tmp_path
     templated = with_traces(plain.splits)
     assert len(templated.traces) == len(people()["forget"])
     assert all(t.answer.endswith(r.answer) for t, r in zip(templated.traces, people()["forget"], strict=True))
+
+
+def test_a_probe_that_makes_questions_longer_than_the_model_is_refused_by_name(make, bench):
+    spec = make().spec
+    facts = bench.facts(spec)
+    parts = {"forget": facts.forget_rows(tuning=False)}
+    long = ForcedPrefix(PrefixConfig(text="here is the answer: " * 60))
+    with pytest.raises(ValueError, match=r"probe 'prefix': row '.*' has \d+ tokens .*model 'full' takes 256"):
+        list(facts.asked(long, parts, 0))
+    assert list(facts.asked(ForcedPrefix(PrefixConfig()), parts, 0))
+
+
+@pytest.mark.parametrize("part", ["traces", "general"])
+def test_reasoning_longer_than_the_model_is_refused_before_anything_trains(make, do, tmp_path, part):
+    files = write_files(tmp_path)
+    for name in ("traces", "general"):
+        times = 60 if name == part else 1
+        rows = [{"question": "Who?", "answer": "I do not know. " * times}]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        files[name] = str(tmp_path / f"{name}.jsonl")
+    section = {"data": resolved_data(files)}
+    outcome, tables = do(make("r2mu", objective="r2mu", params={"layer": 0}, section=section))
+    assert outcome.status == "failed"
+    assert f"{part}: row " in outcome.error
+    assert "model 'full' takes 256" in outcome.error
+    assert "steps" not in tables
+    unread, _ = do(make(section=section))
+    assert unread.status == "done", "an objective that reads no reasoning is not stopped by it"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from zobench.zo import BudgetExhausted, Engine, Meter, Objective, build_space
 from zobench.zo.conformance.problems import quadratic, transformer
@@ -128,3 +129,52 @@ def test_empty_minibatches_are_refused() -> None:
     fresh = Objective(objective.module, lambda m, b: 0.0)
     with pytest.raises(ValueError, match="no minibatch"):
         fresh.loss()
+
+
+class AttentionWithDropout(nn.Module):
+    """Dropout by a rate of the module's own, as transformers' attention modules have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention_dropout = 0.1
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return nn.functional.dropout(x * self.weight, self.attention_dropout, self.training)
+
+
+VARYING = {
+    "dropout": (nn.Dropout(0.2), r"1 \(Dropout, p=0.2\)"),
+    "attention dropout": (AttentionWithDropout(), r"attention_dropout=0.1"),
+    "batch norm": (nn.BatchNorm1d(4), "running statistics"),
+    "random slopes": (nn.RReLU(), "RReLU"),
+}
+
+
+@pytest.mark.parametrize("kind", VARYING)
+def test_a_model_in_training_mode_whose_branches_differ_is_refused_unless_asked(kind: str) -> None:
+    part, message = VARYING[kind]
+    model = nn.Sequential(nn.Linear(4, 4), part).train()
+
+    def loss(module: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return module(batch).square().mean()
+
+    objective, batch = Objective(model, loss), torch.ones(8, 4)
+    with pytest.raises(ValueError, match=message):
+        objective.set_batch(batch, sequences=8, tokens=0)
+    asked = Objective(model, loss, allow_train_mode=True)
+    asked.set_batch(batch, sequences=8, tokens=0)
+    asked.loss()
+    model.eval()
+    objective.set_batch(batch, sequences=8, tokens=0)
+    assert objective.loss() == objective.loss()
+    model[1].train()
+    with pytest.raises(ValueError, match=r"model.eval\(\)"):
+        objective.set_batch(batch, sequences=8, tokens=0)
+
+
+def test_training_mode_without_a_part_that_varies_is_no_problem() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Dropout(0.0)).train()
+    objective = Objective(model, lambda module, batch: module(batch).square().mean())
+    objective.set_batch(torch.ones(8, 4), sequences=8, tokens=0)
+    assert objective.loss() == objective.loss()

@@ -40,6 +40,7 @@ def run(
 
     wanted = _expanded(suite)
     folder = _folder(wanted, output)
+    _warn_of_devices(wanted if only is None else wanted.only(only))
     outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
     if outcome.done:
         from zobench.report.analysis import analyse
@@ -72,11 +73,10 @@ def plan(
         typer.echo(json.dumps(body, indent=1))
         return
     from zobench.cli.plan_view import print_plan
-    from zobench.suite.data_files import data_notes, long_texts
-    from zobench.suite.joins import joins
+    from zobench.suite.notes import notes
 
     print_plan(wanted, estimate(wanted))
-    for sentence in [*data_notes(wanted), *long_texts(wanted), *joins(wanted)]:
+    for sentence in notes(wanted):
         typer.echo(printable(f"note: {sentence}"))
     if show_prompts:
         from zobench.suite.shown_prompts import prompts
@@ -97,6 +97,7 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
     if not wanted.studies:
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
     folder = _folder(wanted, output)
+    _warn_of_devices(wanted)
     trials = tuple(study.model_copy(update={"final_templates": ()}) for study in wanted.studies)
     part = wanted.model_copy(update={"runs": (), "studies": trials, "followers": ()})
     outcome = run_plan(part, folder, workers=workers, whole=wanted)
@@ -139,6 +140,13 @@ def init(
         body = STARTER.replace("NAME", name.stem, 1).replace('"builtin:nano"', json.dumps(model), 1)
     name.write_text(body, encoding="utf-8")
     typer.echo(f"wrote {name}; next: zobench plan {name}, then zobench run {name}")
+
+
+def _warn_of_devices(plan: Plan) -> None:
+    from zobench.suite.notes import device_notes
+
+    for sentence in device_notes(plan):
+        typer.echo(printable(f"warning: {sentence}"), err=True)
 
 
 def _expanded(suite: Path) -> Plan:

@@ -13,7 +13,7 @@ from zobench.cli.console import console, text
 from zobench.spec import RunSpec
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.rows import shown
-from zobench.suite.tuning import Tuner
+from zobench.suite.tuning import Tuner, setting_key
 
 _SQL = """
 select r.spec, r.status, r.forwards, m.metric, m.value, r.primary_metric
@@ -76,7 +76,7 @@ def print_selections(found: list[dict[str, Any]], out: Console | None = None) ->
     header = ("row", "model", "task", "chosen", "score", "trials", "forwards", "remarks")
     table = Table(*header, box=None, pad_edge=False)
     for study in found:
-        best = [t for t in study["trials"] if t["params"] == study["winner"]][-1]
+        best = [t for t in study["trials"] if setting_key(t["params"]) == setting_key(study["winner"])][-1]
         remarks = [f"{name} on the edge of its grid" for name in study["on_edge"]]
         remarks += ["runner-up within noise"] if study["within_noise"] else []
         chosen = " ".join(f"{name}={shown(value)}" for name, value in study["winner"].items())

@@ -60,3 +60,12 @@ class Splits:
                 row = [name, e.id, dict(sorted(e.text.items())), e.label, e.answer, list(e.candidates)]
                 h.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
         return h.hexdigest()
+
+
+def single_class(rows: Sequence[Example]) -> int | None:
+    """The class of all these rows where they are two or more of one class; else ``None``. Rows with answers
+    of their own have no classes."""
+    labels = {row.label for row in rows}
+    if len(rows) < 2 or len(labels) != 1 or any(row.candidates for row in rows):
+        return None
+    return labels.pop()

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from zobench.models.base import ModelIdentity
 from zobench.models.batching import pad_id
+from zobench.models.devices import missing, named
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.gguf import ORIGIN
 from zobench.models.inspection import (
@@ -102,13 +103,9 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
 
 
 def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ValueError(f"device {name!r}: {error}") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device {name!r}: this machine has no usable CUDA device")
-    return device
+    if problem := missing(name):
+        raise ValueError(f"device {name!r}: {problem}")
+    return named(name)
 
 
 def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture) -> torch.nn.Module:

@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+
 from zobench.report.source import Source
+
+NO_EFFECT = {
+    "weights-unmoved": "ended with every weight as it was before training",
+    "predictions-unmoved": "ended with exactly the predictions of the model before training",
+    "one-class": "trained on rows of one class",
+}
+"""Traps (``zobench.zo.sanity_checks``) that concern a whole run, as the page words them."""
+
+
+def no_effect(source: Source) -> tuple[str, ...]:
+    """Rows whose runs trained without effect, or on one class, with how many and on which task."""
+    runs = source.results
+    found: Counter[tuple[str, str, str]] = Counter()
+    for row, label, text in runs[["row", "label", "warnings"]].itertuples(index=False):
+        traps = json.loads(text) if isinstance(text, str) and text else []
+        found.update((str(row), str(label), t["trap"]) for t in traps if t["trap"] in NO_EFFECT)
+    counts = runs.groupby(["row", "label"])["run_id"].count()
+    return tuple(
+        f"{row} on {label}: {n} of {counts[row, label]} runs {NO_EFFECT[trap]}."
+        for (row, label, trap), n in sorted(found.items())
+    )
 
 
 def ties(source: Source) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ class OverviewSection(Section):
             *superseded.sentences(*source.superseded),
             *planned.sentences(source.others),
             *notices.ties(source),
+            *notices.no_effect(source),
         )
         return {
             "title": results.board.title,

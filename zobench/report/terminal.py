@@ -13,7 +13,7 @@ from rich.text import Text
 from zobench.metrics.intervals import Interval
 from zobench.metrics.measures import SHARE
 from zobench.names import printable
-from zobench.report import planned
+from zobench.report import notices, planned
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.overview import headline
@@ -44,7 +44,7 @@ def show(found: Analysis, console: Console | None = None) -> None:
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))
     console.print(_text(headline(found.ranking)))
-    for sentence in planned.sentences(found.source.others):
+    for sentence in (*planned.sentences(found.source.others), *notices.no_effect(found.source)):
         console.print(_text(sentence))
 
 

@@ -112,8 +112,10 @@ def flags(trials: list[dict[str, Any]], varied: list[str]) -> list[str]:
         return ["no trial has a validation score on every seed"]
     best, told = scored[0], []
     for key in varied:
-        values = sorted({t["params"][key] for t in trials if isinstance(t["params"].get(key), int | float)})
-        if len(values) > 1 and best["params"].get(key) in (values[0], values[-1]):
+        given = [t["params"].get(key) for t in trials]
+        values = sorted({v for v in given if isinstance(v, int | float) and not isinstance(v, bool)})
+        chosen = best["params"].get(key)
+        if len(values) > 1 and chosen in (values[0], values[-1]) and not isinstance(chosen, bool):
             side = "lower" if best["params"][key] == values[0] else "upper"
             told.append(f"best {key} = {best['params'][key]:g} lies on the {side} edge of its search range")
     if len(scored) > 1 and within_noise(best["seeds"], scored[1]["seeds"]):

@@ -35,6 +35,10 @@ class Progress:
     diagnostic_forwards: int = 0
     traps: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
+    started_from: str = ""
+    """SHA-256 of the tuned weights before step 0."""
+    untouched: str = ""
+    """SHA-256 of the predictions before step 0, where these were measured."""
 
     def state(self) -> dict[str, Any]:
         """The position as plain values."""

@@ -53,11 +53,16 @@ class Evaluator:
     def measured(self) -> Measured:
         """Metrics and predictions of the current state."""
         started = time.perf_counter()
+        result = self.look()
+        self.book(len(result.examples), started)
+        return result
+
+    def look(self) -> Measured:
+        """The same, not booked: once per process where the state is the model as loaded."""
         key = self._untouched()
         result = self.data.measured.get(key)
         if result is None:
             result = measure(self.spec, self.lm, self.data)
-        self.book(len(result.examples), started)
         if key[0]:
             self.data.measured[key] = result
         return result

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from zobench.data.example import Example
+from zobench.data.example import Example, Splits, single_class
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Factory, component_key, content_key
 from zobench.runner.results import TaskData
@@ -23,7 +23,7 @@ from zobench.spec import ModelRef, RunSpec
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.runner.unlearning_cache import UnlearningCache
-    from zobench.tasks.base import Batch
+    from zobench.tasks.base import Batch, Task
 
 _MODELS_KEPT = 2
 _DATA_KEPT = 24
@@ -119,6 +119,7 @@ class ProcessCache:
                 self._data.popitem(last=False)
             task = self.parts.task(spec.task)
             splits = task.splits(spec.seed)
+            _refuse_one_class(task, splits, spec.task.name)
             digest = splits.digest()
             self._data[key] = TaskData(task, content_key(spec.task, digest), splits, digest)
         self._data.move_to_end(key)
@@ -163,3 +164,13 @@ class ProcessCache:
         if data.shuffled is None:
             data.shuffled = shuffle_labels(data.splits.train, spec.seed)
         return data.shuffled
+
+
+def _refuse_one_class(task: Task, splits: Splits, name: str) -> None:
+    """``ValueError`` where every accuracy would be 0 or 100."""
+    only = single_class(splits.test)
+    if only is not None:
+        raise ValueError(
+            f"task {name!r}: all {len(splits.test)} test rows have the class {task.class_name(only)!r}: "
+            "accuracy would say nothing"
+        )

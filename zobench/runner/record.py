@@ -178,7 +178,8 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
     more_attacks, more_metrics = evaluator.lm_eval_attacked().placed(Place(spent))
     metrics += more_metrics
     metrics += training.further_rows()
-    progress = training.progress
+    progress, digest = training.progress, training.space.digest()
+    training.warn_of_no_effect(result, digest)
     row = run.row(
         status,
         training.diverged,
@@ -192,7 +193,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         steps=spent.step,
         refused_steps=progress.refused,
         resumed=progress.resumed,
-        weights_digest=training.space.digest(),
+        weights_digest=digest,
         artifacts_digest=training.kept_artifacts(),
         diagnostic_forwards=progress.diagnostic_forwards,
         attack_cards=evaluator.attack_cards(),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zobench.data.example import single_class
 from zobench.runner.checkpoints import Progress, pack, unpack
 from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
@@ -27,6 +28,7 @@ from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
 from zobench.runner.rows import metric_rows
 from zobench.runner.tracking import Listener
+from zobench.runner.unmoved import FREE_LOOK, effect, fingerprint
 from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.writer import RunFolder
@@ -67,6 +69,7 @@ class Training:
         self.cost: Cost = type(optimizer).cost(optimizer.config)
         self.diagnosis = None if spec.diagnostics is None else self._diagnosis()
         self.traps = SanityWatch(optimizer, reaches_zero=not differentiable(spec))
+        self.note_of_data()
         self.progress = Progress()
         self.evaluator = Evaluator(spec, bench, space, self.progress, self._synchronize)
         self.guard = DivergenceGuard()
@@ -78,6 +81,14 @@ class Training:
     def data(self) -> TaskData:
         """The run's task and rows."""
         return self.bench.data(self.spec)
+
+    def note_of_data(self) -> None:
+        """Warn of training rows of one class."""
+        rows, task = self.data.splits.train, self.data.task
+        if (only := single_class(rows)) is not None:
+            self.traps.note(
+                "one-class", f"all {len(rows)} training rows have the class {task.class_name(only)!r}"
+            )
 
     def make_objective(self) -> Objective:
         """What the optimizer minimizes. Without gradients from it, in inference mode: a module that keeps a
@@ -119,7 +130,9 @@ class Training:
             self.diagnosis.begin()
             self.progress.diagnostic_forwards = self.diagnosis.forwards()
         self.traps.begin()
+        self.progress.started_from = self.space.digest() if self._wants_steps() else ""
         self._resume()
+        self._look_untouched()
         self._prepare()
         while not self.diverged and self._next_fits():
             if should_stop():
@@ -134,6 +147,27 @@ class Training:
         if self.diverged:
             return "diverged"
         return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+
+    def _look_untouched(self) -> None:
+        """Predictions before training, for a run that ends where it began; not booked as evaluation of this
+        run."""
+        if self.progress.step or self.progress.untouched or not self._wants_steps():
+            return
+        if self.spec.purpose == "result" and 0 not in self.open_points() and self._looks_free():
+            self.progress.untouched = fingerprint(self.evaluator.look())
+
+    def _looks_free(self) -> bool:
+        return self.data.task.kind in FREE_LOOK
+
+    def warn_of_no_effect(self, result: Measured, digest: str) -> None:
+        """Note in the run's warnings that training changed nothing; ``result`` and ``digest`` are those of
+        the final state."""
+        weights, answers = (
+            (self.progress.started_from, digest),
+            (self.progress.untouched, fingerprint(result)),
+        )
+        if found := effect(self.progress.step, weights, answers, len(result.predictions)):
+            self.traps.note(*found)
 
     def _prepare(self) -> None:
         """Once before step 0: what the method computes beforehand, out of the budget. The weights stay, so
@@ -195,6 +229,8 @@ class Training:
 
     def _record(self, points: list[int], spent: Spent) -> None:
         result = self.measured()
+        if spent.step == 0:
+            self.progress.untouched = fingerprint(result)
         for b in points:
             self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
             self.progress.points.append(b)

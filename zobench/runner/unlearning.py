@@ -64,6 +64,7 @@ class UnlearningTraining(Training):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.facts: UnlearningCache = self.bench.facts(self.spec)
+        self.facts.check_read(self.target.parts())
         self.position = Position()
         self.cost = cost_under(self.cost, self.target, self.optimizer.card)
         self._should_stop: Callable[[], bool] = lambda: False
@@ -88,6 +89,12 @@ class UnlearningTraining(Training):
     @property
     def tuning(self) -> bool:
         return self.spec.purpose == "tuning"
+
+    def note_of_data(self) -> None:
+        """Facts have no classes."""
+
+    def _looks_free(self) -> bool:
+        return False
 
     def run(self, should_stop: Callable[[], bool]) -> str:
         self._should_stop = should_stop

@@ -101,6 +101,8 @@ class UnlearningCache:
     """The full model as it was opened, for what generating needs besides a module."""
     generate: int | None = None
     scored_other: float | None = None
+    longest: int = 1 << 20
+    """Tokens that both models take, the end token included."""
     split: Halves = field(init=False)
     requests: list[tuple[FactRow, ...]] = field(init=False)
     kept: dict[tuple[object, ...], Any] = field(default_factory=dict)
@@ -185,13 +187,30 @@ class UnlearningCache:
         self, probe: InputProbe, parts: Mapping[str, Sequence[FactRow]], seed: int
     ) -> Iterator[tuple[Setting, dict[str, list[FactRow]]]]:
         """Rows as a probe of the input changes them, for each of its settings; the same for every model, so
-        made once."""
+        made once. ``ValueError`` for a row that it makes longer than the models take."""
         given = InputMaterial(self.splits.retain, seed, self.reference, self.tokenizer)
         for setting in probe.settings():
             key = ("asked", probe.name, probe.config, setting.strength, tuple(setting.params.items()), seed)
             if key not in self.kept:
-                self.kept[key] = {n: probe.rows_at(setting, r, given) for n, r in parts.items() if r}
+                made = {n: probe.rows_at(setting, r, given) for n, r in parts.items() if r}
+                self._refuse_longer(
+                    [row for rows in made.values() for row in rows], f"probe {probe.name!r}: "
+                )
+                self.kept[key] = made
             yield setting, self.kept[key]
+
+    def check_read(self, parts: Sequence[str]) -> None:
+        """``ValueError`` where an objective that reads these parts of a minibatch meets reasoning that is
+        longer than the models take."""
+        for name, rows in (("traces", self.splits.traces), ("general", self.splits.general)):
+            if name in parts:
+                self._refuse_longer(rows, f"{name}: ")
+
+    def _refuse_longer(self, rows: Sequence[FactRow], where: str) -> None:
+        try:
+            refuse_longer(self.tokenizer, rows, self.longest, self.lm.identity.name)
+        except ValueError as error:
+            raise ValueError(f"{where}{error}") from error
 
     def forget_score(self, module: nn.Module, *, scored: bool = False) -> float:
         """The score that stop rule and matching go by; on the half that is not reported unless ``scored``."""
@@ -287,4 +306,5 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Factory) -> UnlearningCa
         lm,
         s.generate,
         s.scored_other,
+        limit,
     )

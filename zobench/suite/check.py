@@ -25,7 +25,7 @@ from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
 from zobench.suite.rows import rows_of
-from zobench.suite.source import Document
+from zobench.suite.source import MOST_WHOLE, Document
 from zobench.suite.structure import Draft
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -73,7 +73,9 @@ def _check_seeds(document: Document, draft: Draft) -> None:
         document.report(("seeds",), "is empty: a suite needs at least one seed")
     for index, seed in enumerate(seeds):
         if seed < 0:
-            document.report(("seeds", index), f"seed {seed} is negative")
+            document.report(
+                ("seeds", index), f"seed {seed} is negative", f"seeds lie between 0 and {MOST_WHOLE}"
+            )
     report_duplicates(document, ("seeds",), "seed", seeds)
 
 
@@ -154,11 +156,22 @@ def _check_model(document: Document, path: KeyPath, ref: ModelRef) -> None:
     elif not (name.startswith("pair:") or lies_here(name) or _HUB_ID.fullmatch(name)):
         hint = "write 'builtin:NAME', 'package:NAME', a folder, a GGUF file, or a hub id like 'owner/name'"
         document.report(path, f"{name!r} is not a valid model name", hint)
+    _check_device(document, (*path[:-1], "device"), ref.device)
     if lies_here(name):
         from zobench.models.inspection import problems
 
         for problem in problems(ref):
             document.report(path, problem)
+
+
+def _check_device(document: Document, path: KeyPath, device: str) -> None:
+    """Only the name: a plan may be made for another machine (:mod:`zobench.suite.notes`)."""
+    from zobench.models.devices import named
+
+    try:
+        named(device)
+    except ValueError as error:
+        document.report(path, str(error))
 
 
 def _check_component(document: Document, classes: Classes, section: str, name: str, entry: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zobench.suite import check, data_files, source, structure, tuning_rules
+from zobench.suite import check, check_rows, data_files, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
 from zobench.suite.schema import Suite
 
@@ -24,6 +24,8 @@ def load(path: Path | str) -> Suite:
     data_files.check_data(document, draft)
     if not document.problems:
         tuning_rules.check_rules(document, draft)
+    if not document.problems:
+        check_rows.check_rows(document, draft)
     if document.problems:
         raise SuiteError(document.problems)
     return draft.suite(str(path))

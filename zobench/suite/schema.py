@@ -88,7 +88,7 @@ class Tune(Frozen):
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
     trials: int | None = Field(default=None, ge=1)
     sampler: Literal["grid", "random", "tpe"] = "grid"
-    sampler_seed: int = Field(default=0, ge=0)
+    sampler_seed: int = Field(default=0, ge=0, le=2**32 - 1)
     halving: Halving | None = None
     metric: str | None = None
     goal: Literal["max", "min"] | None = None

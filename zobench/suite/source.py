@@ -1,8 +1,10 @@
 """Reads a suite file: YAML 1.2, safe, with the line of every key; follows ``include:``.
 
 YAML 1.2 means that ``1e-3`` is a number, and that ``on``, ``yes`` and ``2024-01-01`` are text. Duplicate
-keys, keys that are not text, tags and numbers that are not finite are problems. Anchors and aliases work;
-merge keys (``<<``) are not part of YAML 1.2. An include is another plain YAML file, relative to the file
+keys, keys that are not text, tags and numbers that are not finite are problems, as are numbers that would be
+read as others than are written: ``1_000`` and ``0b11`` (no numbers of YAML 1.2), ``1e-400`` (0 in double
+precision), whole numbers beyond 64 bits. Anchors and aliases work; merge keys (``<<``) are not part of YAML
+1.2. An include is another plain YAML file, relative to the file
 that names it: its top-level mappings are merged entry by entry, a local entry replaces the included one as a
     whole, a later include wins over an earlier.
 """
@@ -10,6 +12,7 @@ that names it: its top-level mappings are merged entry by entry, a local entry r
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.tokens import TagToken
 
 from zobench.suite.problems import KeyPath, Problem, SourcePlace, SuiteError, dotted
 
@@ -24,6 +28,12 @@ MOST_VALUES = 200_000
 MOST_LEVELS = 50
 _TOO_DEEP = f"nested more than {MOST_LEVELS} levels deep"
 _TEXT = ("tag:yaml.org,2002:str", "tag:yaml.org,2002:timestamp")
+MOST_WHOLE = 2**63 - 1
+"""Largest whole number of a suite, and largest seed: what a 64-bit column of the results holds."""
+_NUMBER = re.compile(
+    r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?"
+)
+"""Finite numbers of the core schema of YAML 1.2 (section 10.3.2)."""
 _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float", "str", "timestamp")}
 
 
@@ -74,6 +84,7 @@ def _compose(path: Path) -> Node | None:
         reason = getattr(error, "strerror", None) or str(error)
         raise SuiteError([Problem(str(path), 1, "", f"cannot be read: {reason}")]) from error
     try:
+        _refuse_verbatim_tags(path, text)
         return YAML(typ="safe", pure=True).compose(text)
     except RecursionError as error:
         raise SuiteError([Problem(str(path), 1, "", _TOO_DEEP)]) from error
@@ -84,6 +95,19 @@ def _compose(path: Path) -> Node | None:
         raise SuiteError([Problem(str(path), line, "", f"not valid YAML: {message}")]) from error
     except YAMLError as error:
         raise SuiteError([Problem(str(path), 1, "", f"not valid YAML: {error}")]) from error
+
+
+def _refuse_verbatim_tags(path: Path, text: str) -> None:
+    """``!<tag:yaml.org,2002:int> 1``: once composed, such a tag looks like none."""
+    if "!<" not in text:
+        return
+    for token in YAML(typ="safe", pure=True).scan(text):
+        if isinstance(token, TagToken) and token.value[0] is None:
+            raise SuiteError([Problem(str(path), token.start_mark.line + 1, "", *_tagged(token.value[1]))])
+
+
+def _tagged(tag: object) -> tuple[str, str]:
+    return f"tag {str(tag)!r} is not allowed", "write a plain value"
 
 
 def _check_size(root: Node | None, path: Path) -> None:
@@ -115,6 +139,9 @@ def _check_size(root: Node | None, path: Path) -> None:
 def _value(node: Node, path: KeyPath, document: Document, above: frozenset[int]) -> Any:
     if id(node) in above:
         document.report(path, "an alias that contains itself")
+        return None
+    if node.ctag.handle is not None:
+        document.report(path, *_tagged(node.tag))
         return None
     if isinstance(node, MappingNode):
         return _mapping(node, path, document, above)
@@ -157,7 +184,7 @@ def _sequence(node: SequenceNode, path: KeyPath, document: Document, above: froz
 def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
     tag = str(node.tag)
     if tag not in _SCALARS:
-        document.report(path, f"tag {tag!r} is not allowed", "write a plain value")
+        document.report(path, *_tagged(tag))
         return None
     if tag in _TEXT:
         return node.value
@@ -166,10 +193,32 @@ def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
     except (ValueError, KeyError, IndexError, YAMLError):
         document.report(path, f"{node.value[:40]!r} is no {tag.rpartition(':')[2]}", "write a plain value")
         return None
-    if isinstance(value, float) and not math.isfinite(value):
-        document.report(path, f"{node.value} is not a finite number")
+    if (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and (wrong := _not_as_written(value, node.value))
+    ):
+        document.report(path, *wrong)
         return None
     return value
+
+
+def _not_as_written(value: int | float, text: str) -> tuple[str, str] | None:
+    """Why the number that was read is not the one that stands in the file, and what to write; ``None`` if it
+    is."""
+    shown = text if len(text) <= 40 else f"{text[:37]}..."
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{shown} is not a finite number", ""
+    if _NUMBER.fullmatch(text) is None:
+        return f"{shown} is not a number in YAML 1.2", f"write {value}, or quotes around it where it is text"
+    if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
+        return f"{shown} is smaller than every double-precision number but 0", "write 0, or 1e-300 or more"
+    if isinstance(value, int) and abs(value) > MOST_WHOLE:
+        return (
+            f"{shown} does not fit into 64 bits",
+            f"whole numbers, seeds too, go up to {MOST_WHOLE}",
+        )
+    return None
 
 
 def _with_includes(document: Document, path: Path, chain: tuple[Path, ...]) -> Document:

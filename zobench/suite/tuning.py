@@ -12,6 +12,7 @@ so on; only those that were tried at the whole budget can win.
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,14 +40,18 @@ def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
         return _grid(lists)
     assert tune.trials is not None, "a random search has trials; the checks see to it"
     search = _study(_sampler("random", tune.sampler_seed))
-    found: list[dict[str, Any]] = []
+    found: dict[str, dict[str, Any]] = {}
     for _ in range(_DRAWS_PER_TRIAL * tune.trials):
         drawn = _draw(search.ask(), tune.space)
-        if drawn not in found:
-            found.append(drawn)
+        found.setdefault(setting_key(drawn), drawn)
         if len(found) == tune.trials:
             break
-    return tuple(found)
+    return tuple(found.values())
+
+
+def setting_key(params: dict[str, Any]) -> str:
+    """What tells one setting from another. Not ``==``: in Python 1, 1.0 and True are equal."""
+    return json.dumps(params, sort_keys=True)
 
 
 def _grid(lists: dict[str, list[Any]]) -> tuple[dict[str, Any], ...]:

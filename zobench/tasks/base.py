@@ -111,6 +111,10 @@ class Task(ABC):
         Above 1 it is part of a run's identity."""
         return 1
 
+    def class_name(self, label: int) -> str:
+        """What a message calls that class."""
+        return str(label)
+
     @abstractmethod
     def splits(self, seed: int) -> Splits:
         """Examples for one data seed. The same seed gives the same examples in the same order on every

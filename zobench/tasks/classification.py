@@ -90,6 +90,9 @@ class PromptedClassification(Task):
         pairs = lm.architecture == "encoder" and lm.way.token_types and len(self.prompt.fields) == 2
         return 1 + pairs + lm.identity.half_precision
 
+    def class_name(self, label: int) -> str:
+        return self.prompt.words[label] if label < len(self.prompt.words) else str(label)
+
     def options(self, example: Example) -> tuple[str, ...]:
         """Answers to choose from, in class order."""
         return self.prompt.words

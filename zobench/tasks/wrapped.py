@@ -57,6 +57,9 @@ class WrappedTask(Task):
         inner: tuple[str, ...] = lookup("tasks", config.of).measures_with(config.params)
         return inner
 
+    def class_name(self, label: int) -> str:
+        return self.inner.class_name(label)
+
     def revision(self, lm: LanguageModel) -> int:
         return self.inner.revision(lm)
 

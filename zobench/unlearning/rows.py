@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,14 +113,9 @@ def tokenize(
 
 
 def refuse_longer(tokenizer: Any, rows: Sequence[FactRow], limit: int, model: str) -> None:
-    """``ValueError`` names the first row whose question with any of its answers is longer than the model
-    takes: cut, it would be another fact."""
-    texts = [
-        (row.id, f"{row.prompt()} {answer}")
-        for row in rows
-        for answer in (row.answer, row.paraphrased_answer, *row.perturbed_answers)
-        if answer
-    ]
+    """``ValueError`` names the first row whose question with any of its answers, or whose answer after any
+    wording of its question, is longer than the model takes: cut, it would be another fact."""
+    texts = [(row.id, text) for row in rows for text in _asked_and_answered(row)]
     encoded = encode_prompts(tokenizer, [text for _, text in texts])
     for (identity, _), ids in zip(texts, encoded, strict=True):
         if len(ids) + 1 > limit:  # and the end token
@@ -128,6 +123,13 @@ def refuse_longer(tokenizer: Any, rows: Sequence[FactRow], limit: int, model: st
                 f"row {identity!r} has {len(ids) + 1} tokens with its answer, model {model!r} takes {limit}; "
                 "leave such rows out, or use a model that takes longer ones"
             )
+
+
+def _asked_and_answered(row: FactRow) -> Iterator[str]:
+    for answer in filter(None, (row.answer, row.paraphrased_answer, *row.perturbed_answers)):
+        yield f"{row.prompt()} {answer}"
+    for question in filter(None, (row.paraphrased_question, *row.other_questions)):
+        yield f"{dataclasses.replace(row, question=question).prompt()} {row.answer}"
 
 
 def _value_columns(tokenizer: Any, row: FactRow, text: str, answer_at: int, width: int) -> list[bool]:

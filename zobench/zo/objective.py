@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from zobench.zo.train_mode import varying_part
+
 FORWARDS_PER_JVP = 2
 FORWARDS_PER_GRADIENT = 3
 
@@ -85,10 +87,16 @@ class Objective:
         differentiable: False for losses that are not a differentiable function of the weights.
         inference: compute losses in torch's inference mode, which has less overhead per operation. Use it
             only if no gradient is requested afterwards: tensors that the module stores during such a forward
-                pass
-            cannot take part in differentiation.
+            pass cannot take part in differentiation.
         items: ``items(module, batch)`` -> vector of losses whose mean is the loss, for methods that treat
             examples separately (see :meth:`reshaped_gradient`).
+        allow_train_mode: accept a model in training mode whose dropout draws anew in every forward pass or
+            whose batch normalization changes its statistics. L(theta + eps u; B) and L(theta - eps u; B) are
+            then losses of two different functions, and their difference is mostly that of the draws.
+
+    Raises:
+        ValueError: from ``set_batch``, if the model is in training mode (torch's default for a new module)
+            and holds such a part; call ``model.eval()``.
     """
 
     loss_dtype: torch.dtype
@@ -106,8 +114,10 @@ class Objective:
         differentiable: bool = True,
         inference: bool = False,
         items: LossFunction | None = None,
+        allow_train_mode: bool = False,
     ) -> None:
         self.module = module
+        self._allow_train_mode = allow_train_mode
         self.meter = meter if meter is not None else Meter()
         self.differentiable = differentiable
         self._without_gradients = torch.inference_mode if inference else torch.no_grad
@@ -119,9 +129,15 @@ class Objective:
         self._tokens = 0
 
     def set_batch(self, batch: Any, *, sequences: int, tokens: int) -> None:
-        """Set the minibatch of the coming step. ``ValueError`` if it is empty. Cost: no forward pass."""
+        """Set the minibatch of the coming step. Cost: no forward pass. ``ValueError`` if it is empty or the
+        loss would differ between two forward passes at the same weights."""
         if sequences < 1 or tokens < 0:
             raise ValueError(f"empty minibatch: {sequences} sequences, {tokens} tokens")
+        if not self._allow_train_mode and (part := varying_part(self.module)):
+            raise ValueError(
+                f"the model is in training mode, in which {part} differs between the forward passes of one "
+                "step; call model.eval(), or pass Objective(..., allow_train_mode=True)"
+            )
         self._batch, self._sequences, self._tokens = batch, sequences, tokens
 
     @contextmanager

@@ -7,6 +7,9 @@
 - ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
 - ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
   tenth of the entries, so that the probes measure rounding.
+- ``weights-unmoved``: steps were taken, and every tuned weight has the bits it started with.
+- ``predictions-unmoved``: weights moved, and every prediction is that of the model before training.
+- ``one-class``: all training rows have one class.
 - ``update-underflow``: fewer than half of the entries that the estimate touches changed their stored value.
   Checked in steps 0, 1, 2, 4, 8, ...; half-precision weights are checked only with precision ``nearest``,
   which discards rounding errors.
@@ -95,6 +98,10 @@ class SanityWatch:
         share = moved_share(self.optimizer, record, theta)
         if share is not None and share < MOVED_SHARE:
             self._meet("update-underflow", record.step, f"{share:.1%} of the entries meant to move did")
+
+    def note(self, trap: str, detail: str) -> None:
+        """Report what concerns the whole run."""
+        self.found.setdefault(trap, Trap(trap, detail, 1, -1))
 
     def _meet(self, trap: str, step: int, detail: str) -> None:
         if trap in self.found:

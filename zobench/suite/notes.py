@@ -1,0 +1,56 @@
+"""What a plan does not refuse but says: things that hold on this machine only, or that may be meant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from zobench.models.devices import missing
+from zobench.spec import RunSpec
+from zobench.suite.data_files import data_notes, long_texts
+from zobench.suite.drawn_rows import drawn
+from zobench.suite.joins import joins
+from zobench.suite.plan import Plan
+
+
+def notes(plan: Plan) -> list[str]:
+    """One sentence for each thing; in no order of importance."""
+    return [*device_notes(plan), *data_notes(plan), *long_texts(plan), *_class_notes(plan), *joins(plan)]
+
+
+def device_notes(plan: Plan) -> list[str]:
+    """Devices that this machine lacks, with how many runs want them. A plan for another machine is none the
+    worse; a run of it here fails by name, and the others go on."""
+    wanted = Counter(device for spec in _specs(plan) for device in _devices(spec))
+    return [
+        f"device {device!r}: {problem}; {count} of the {len(_specs(plan))} runs would fail here"
+        for device, count in wanted.items()
+        if (problem := missing(device))
+    ]
+
+
+def _devices(spec: RunSpec) -> set[str]:
+    oracle = () if spec.unlearning is None else (spec.unlearning.oracle.device,)
+    return {spec.model.device, *oracle}
+
+
+def _class_notes(plan: Plan) -> Iterator[str]:
+    """Training rows of one class, and the first test rows where only these are read."""
+    cells = {(spec.task.model_dump_json(), spec.evaluation.test_items): spec for spec in _specs(plan)}
+    told: set[str] = set()
+    for spec in cells.values():
+        found = None if spec.unlearning is not None else drawn(spec.task, spec.seed)
+        if found is None:
+            continue
+        most = spec.evaluation.test_items
+        for what, labels in (("training", found.train), (f"first {most} test", found.test[:most])):
+            only = found.only_class(labels)
+            line = f"{spec.task.name}, seed {spec.seed}: all of the {what} rows have the class {only!r}"
+            if only and (what == "training" or most is not None) and line not in told:
+                told.add(line)
+                yield line
+
+
+def _specs(plan: Plan) -> list[RunSpec]:
+    studied = (run for s in plan.studies for run in (*s.trial_templates, *s.final_templates))
+    return [run.spec for run in (*plan.runs, *studied, *(f.template for f in plan.followers))]
