@@ -36,6 +36,10 @@ TrainOn = Literal["loss", "accuracy", "f1"]
 """What is minimized: the task's loss, or 1 minus a score of the minibatch, which has no gradient."""
 
 
+LossDtype = Literal["float32", "logits"]
+"""Floating-point format in which a task's loss is computed from the logits."""
+
+
 class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -222,6 +226,7 @@ class RowSettings(Frozen):
     noise: Literal["counter", "legacy"] = "counter"
     train_on: Annotated[TrainOn, FieldMeta(since=3, unlearning=False)] = "loss"
     precision: Annotated[Precision, FieldMeta(since=3)] = "auto"
+    loss_dtype: Annotated[LossDtype, FieldMeta(since=4, unlearning=False)] = "float32"
 
 
 class RunSpec(RowSettings):

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from zobench.cli import app
@@ -23,6 +24,7 @@ methods:
   eggroll: {models: [nano], perturbation: factored, params: {population: 4}}
   mezo-arithmetic: {method: mezo, models: [nano], perturbation: in-place}
   mezo-master: {method: mezo, models: [half], precision: master, params: {lr: 1e-6}}
+  mezo-published: {method: mezo, models: [half], noise: legacy, perturbation: in-place, loss_dtype: logits}
   mezo-nearest: {method: mezo, models: [half], precision: nearest, params: {lr: 1e-6}}
 seeds: [1]
 budget: {forwards: 20, batch_size: 8}
@@ -30,7 +32,16 @@ evaluation: {test_items: 8}
 executor: {kind: inline}
 """
 
-ROWS = ("mezo-accuracy", "fzoo-f1", "meerkat", "eggroll", "mezo-arithmetic", "mezo-master", "mezo-nearest")
+ROWS = (
+    "mezo-accuracy",
+    "fzoo-f1",
+    "meerkat",
+    "eggroll",
+    "mezo-arithmetic",
+    "mezo-master",
+    "mezo-published",
+    "mezo-nearest",
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,9 +75,16 @@ def test_losses_are_shares_of_errors(runs: dict[str, Path]) -> None:
     assert len(set(losses)) > 1
     ties = [step for step in steps if len(set(step["losses"])) == 1]
     assert ties
-    assert run["refused_steps"] == 0
+    assert (run["refused_steps"], run["tied_steps"]) == (0, len(ties))
     assert all(step["moved"] and json.loads(step["extras"])["ties"] == 1.0 for step in ties)
     assert all(0 <= loss <= 1 for step in table(runs["fzoo-f1"], "steps") for loss in step["losses"])
+
+
+def test_published_losses_are_halves(runs: dict[str, Path]) -> None:
+    steps = table(runs["mezo-published"], "steps")
+    losses = torch.tensor([loss for step in steps for loss in step["losses"]], dtype=torch.float64)
+    assert torch.equal(losses.bfloat16().double(), losses)
+    assert all(told["loss_bits"] == 16 for told in extras(runs["mezo-published"]))
 
 
 @pytest.mark.parametrize("row", ROWS)

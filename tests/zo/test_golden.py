@@ -8,6 +8,7 @@ import json
 import os
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from zobench.plugins import lookup
+from zobench.runner.losses import loss_of
+from zobench.spec import Budget, Component, ModelRef, RunSpec
+from zobench.tasks.base import Batch
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.base import StepRecord
 from zobench.zo.trajectory import Replayer
+
+
+def task_of(name: str) -> Any:
+    task = lookup("tasks", name)
+    return task(task.Config())
+
 
 FOLDER = Path(os.environ.get("ZOBENCH_DATA", "")) / "golden"
 needs_numbers = pytest.mark.skipif(
@@ -127,6 +137,49 @@ def test_mezo_with_legacy_noise_to_the_bit(dtype: str, decay: float) -> None:
     for record in records:
         replayer.follow(record)
     assert torch.equal(fresh.flat(), problem.flat())
+
+
+def through_a_task(problem: Problem, dtype: str, loss_dtype: str) -> None:
+    """Let the problem's loss be that of a run on a classification task, the model standing in for an encoder
+    whose head has the task's five classes."""
+    spec = RunSpec(
+        model=ModelRef(name="golden", dtype=dtype),
+        task=Component(name="sst5"),
+        method=Component(name="mezo"),
+        seed=0,
+        budget=Budget(forwards=100),
+        loss_dtype=loss_dtype,
+    )
+    loss = loss_of(spec, SimpleNamespace(architecture="encoder"), task_of("sst5"))
+
+    def of_minibatch(module: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        inputs = {"padded": {"tokens": batch[0]}, "classes": 5, "gold": batch[1]}
+        return loss(module, Batch(inputs, sequences=16, tokens=64))
+
+    problem.objective = Objective(problem.module, of_minibatch)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_mezo_through_a_task_whose_loss_has_the_dtype_of_the_logits(dtype: str, decay: float) -> None:
+    run = golden("mezo")["legacy_own_generator"]["runs"][f"{dtype} weight_decay {decay}"]
+    engine = Engine(mode="in-place", noise="legacy", legacy_seeds=tuple(run["seeds"]))
+    problem = Problem("mezo", getattr(torch, dtype), engine, weight_decay=decay)
+    through_a_task(problem, dtype, "logits")
+    for t in range(50):
+        assert list(problem.step().losses) == run["losses"][t], f"step {t}"
+    assert torch.equal(problem.flat(), floats(run["parameters_float64_at_50"]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_a_float32_loss_is_not_mezos_in_half_precision(dtype: str) -> None:
+    """Why ``loss_dtype`` exists: the default leaves the published run at the first loss."""
+    run = golden("mezo")["legacy_own_generator"]["runs"][f"{dtype} weight_decay 0.0"]
+    engine = Engine(mode="in-place", noise="legacy", legacy_seeds=tuple(run["seeds"]))
+    problem = Problem("mezo", getattr(torch, dtype), engine)
+    through_a_task(problem, dtype, "float32")
+    assert list(problem.step().losses) != run["losses"][0]
+    assert problem.objective.loss_dtype == torch.float32
 
 
 def test_lozo() -> None:

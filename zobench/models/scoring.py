@@ -7,6 +7,8 @@ head at one position per row: a hook registered at loading narrows the head's in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -15,6 +17,35 @@ import torch
 from zobench.models.batching import Padded, Rows, over_rows
 
 _positions: ContextVar[torch.Tensor | None] = ContextVar("head_positions", default=None)
+_as_they_are: ContextVar[bool] = ContextVar("scores_in_the_dtype_of_the_logits", default=False)
+
+
+@contextmanager
+def in_dtype_of_logits(wanted: bool = True) -> Iterator[None]:
+    """Inside the block scores are computed in the dtype of the logits, operation by operation, instead of
+    float32; nothing changes if ``wanted`` is False. For losses as published half-precision code computes
+    them (``loss_dtype: logits``)."""
+    token = _as_they_are.set(wanted)
+    try:
+        yield
+    finally:
+        _as_they_are.reset(token)
+
+
+def keeps_dtype() -> bool:
+    """Whether scores are being computed in the dtype of the logits."""
+    return _as_they_are.get()
+
+
+def mean_of_items(losses: torch.Tensor) -> torch.Tensor:
+    """Mean of a vector of losses in its own dtype, summed and rounded as ``cross_entropy`` does."""
+    first = torch.zeros(len(losses), dtype=torch.long, device=losses.device)
+    return torch.nn.functional.nll_loss(-losses[:, None], first)
+
+
+def scores_of(logits: torch.Tensor) -> torch.Tensor:
+    """The logits in the dtype that scores are computed in: float32, or their own."""
+    return logits if keeps_dtype() else logits.float()
 
 
 def _narrow(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
@@ -98,14 +129,16 @@ def option_log_likelihoods(
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """Sum of log-probabilities of each row's option tokens, float32, shape (rows,). Cost: one forward pass.
+    """Sum of log-probabilities of each row's option tokens, shape (rows,), float32 except within
+    :func:`in_dtype_of_logits`. Cost: one forward pass.
 
     Args:
         padded: left-padded rows that end with the option.
         targets: token ids of the last columns, shape (rows, longest option), left-padded with any ids.
         target_mask: 1 where a column belongs to the option, same shape.
     """
-    return (_chosen(module, padded, targets) * target_mask).sum(1)
+    chosen = _chosen(module, padded, targets)
+    return (chosen * target_mask.to(chosen.dtype)).sum(1)
 
 
 def option_token_log_likelihoods(
@@ -114,11 +147,14 @@ def option_token_log_likelihoods(
     targets: torch.Tensor,
     target_mask: torch.Tensor,
 ) -> torch.Tensor:
-    """The same before summing: log-probabilities of all options' tokens, concatenated, float32."""
+    """The same before summing: log-probabilities of all options' tokens, concatenated."""
     return _chosen(module, padded, targets)[target_mask > 0]
 
 
 def _chosen(module: torch.nn.Module, padded: Rows, targets: torch.Tensor) -> torch.Tensor:
     """Log-probabilities of the targets, shape (rows, longest option)."""
-    logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1].float()
+    logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1]
+    if keeps_dtype():
+        return logits.log_softmax(2).gather(2, targets[:, :, None])[:, :, 0]
+    logits = logits.float()
     return logits.gather(2, targets[:, :, None])[:, :, 0] - logits.logsumexp(2)

@@ -38,6 +38,7 @@ FACTS = (
     "peak_memory_bytes",
     "steps",
     "refused_steps",
+    "tied_steps",
     "parameters",
     "tuned_parameters",
     "weights_digest",

@@ -26,6 +26,7 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     refused: int = 0
+    tied: int = 0
     evaluation_forwards: int = 0
     evaluation_seconds: float = 0.0
     curve: list[Row] = field(default_factory=list)

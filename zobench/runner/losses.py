@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from zobench.models.scoring import in_dtype_of_logits
 from zobench.zo.objective import LossFunction
 
 if TYPE_CHECKING:
@@ -16,15 +17,27 @@ if TYPE_CHECKING:
 
 
 def loss_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
-    """``loss(module, batch)`` of the run; for a score, 1 - score in [0, 1]: the share of errors."""
+    """``loss(module, batch)`` of the run, computed in ``spec.loss_dtype``; for a score, 1 - score in [0, 1],
+    the share of errors."""
 
     def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
-        return task.loss(lm, module, batch)
+        with in_dtype_of_logits(spec.loss_dtype == "logits"):
+            return task.loss(lm, module, batch)
 
     def errors(module: torch.nn.Module, batch: Any) -> torch.Tensor:
         return 1.0 - task.score(lm, module, batch, spec.train_on)
 
     return loss if spec.train_on == "loss" else errors
+
+
+def items_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
+    """``items(module, batch)``: the losses whose mean is the task's loss."""
+
+    def items(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        with in_dtype_of_logits(spec.loss_dtype == "logits"):
+            return task.item_losses(lm, module, batch)
+
+    return items
 
 
 def differentiable(spec: RunSpec) -> bool:

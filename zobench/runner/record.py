@@ -192,6 +192,7 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         peak_memory_bytes=peak_memory_bytes(spec.model.device),
         steps=spent.step,
         refused_steps=progress.refused,
+        tied_steps=progress.tied,
         resumed=progress.resumed,
         weights_digest=digest,
         artifacts_digest=training.kept_artifacts(),

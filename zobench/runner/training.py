@@ -22,7 +22,7 @@ from zobench.runner.checkpoints import Progress, pack, unpack
 from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard
 from zobench.runner.evaluating import Evaluator
-from zobench.runner.losses import differentiable, loss_of
+from zobench.runner.losses import differentiable, items_of, loss_of
 from zobench.runner.method_data import RunMethodData
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
@@ -99,7 +99,7 @@ class Training:
             self.meter,
             differentiable=differentiable(self.spec),
             inference=self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None,
-            items=self._items,
+            items=items_of(self.spec, self.lm, self.data.task),
         )
 
     def minibatch(self) -> Any:
@@ -119,9 +119,6 @@ class Training:
 
     def take_position(self, position: dict[str, Any]) -> None:
         """Go on from ``own_position()``."""
-
-    def _items(self, module: torch.nn.Module, batch: Any) -> torch.Tensor:
-        return self.data.task.item_losses(self.lm, module, batch)
 
     def run(self, should_stop: Callable[[], bool]) -> str:
         """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
@@ -266,6 +263,7 @@ class Training:
         self.traps.after(record)
         self.progress.step += 1
         self.progress.refused += not record.moved
+        self.progress.tied += record.extras.get("ties", 0.0) > 0
         self.folder.append_step(self._log_row(record))
         self.diverged = self.guard.see(record.loss)
         self._tell({"forwards": self.meter.forwards, "loss": record.loss, "lr": record.lr})

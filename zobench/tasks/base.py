@@ -126,7 +126,8 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """Mean training loss over the minibatch, a float32 scalar tensor. Cost: one forward pass.
+        """Mean training loss over the minibatch, a scalar tensor, float32 except within
+        ``zobench.models.scoring.in_dtype_of_logits`` (``loss_dtype: logits``). Cost: one forward pass.
 
         ``module`` is ``lm.module`` or a stand-in with the same call signature (perturbed copy, functional
         view), so the forward pass must use the argument, never ``lm.module``.

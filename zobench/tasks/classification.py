@@ -28,9 +28,12 @@ from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import (
     causal_logits,
+    keeps_dtype,
     masked_logits,
+    mean_of_items,
     option_log_likelihoods,
     option_token_log_likelihoods,
+    scores_of,
 )
 from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
 from zobench.tasks import encoding
@@ -127,10 +130,12 @@ class PromptedClassification(Task):
         inputs = batch.inputs
         if self._by_answer(lm):
             return torch.nn.functional.cross_entropy(_answer_scores(module, inputs), inputs["gold"])
+        if self.training == "teacher-forcing" and keeps_dtype():
+            return mean_of_items(self.item_losses(lm, module, batch))
         sums = _option_sums(module, inputs)
         if self.training == "teacher-forcing":
             return -sums.sum() / inputs["lengths"].sum()
-        scores = _by_example(sums / inputs["lengths"], inputs["counts"])
+        scores = _by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
         return torch.nn.functional.cross_entropy(scores, inputs["gold"])
 
     def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
@@ -141,7 +146,8 @@ class PromptedClassification(Task):
         elif self.training == "teacher-forcing":
             return -option_token_log_likelihoods(module, **_option_arguments(inputs))
         else:
-            scores = _by_example(_option_sums(module, inputs) / inputs["lengths"], inputs["counts"])
+            sums = _option_sums(module, inputs)
+            scores = _by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
         return torch.nn.functional.cross_entropy(scores, inputs["gold"], reduction="none")
 
     def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
@@ -313,14 +319,15 @@ class PromptedClassification(Task):
 
 
 def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Logits of the label words (for an encoder: of its head), float32, shape (examples, classes)."""
+    """Logits of the label words (for an encoder: of its head), shape (examples, classes), float32 except
+    within ``scoring.in_dtype_of_logits``."""
     if "classes" in inputs:
         return encoder_scores(module, inputs)
     if "positions" in inputs:
         logits = masked_logits(module, inputs["padded"], inputs["positions"])
     else:
         logits = causal_logits(module, inputs["padded"])[:, -1]
-    return logits.index_select(1, inputs["labels"]).float()
+    return scores_of(logits.index_select(1, inputs["labels"]))
 
 
 def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:

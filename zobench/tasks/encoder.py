@@ -17,6 +17,7 @@ from zobench.data.example import Example
 from zobench.models.base import LanguageModel
 from zobench.models.batching import over_rows
 from zobench.models.pooled import HEAD_CLASSES
+from zobench.models.scoring import scores_of
 from zobench.tasks.encoding import EncodedRow, padded
 
 
@@ -42,6 +43,7 @@ def encoder_inputs(lm: LanguageModel, rows: Sequence[EncodedRow], classes: int) 
 
 
 def encoder_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Scores of the task's classes, float32, shape (examples, classes). Cost: one forward pass."""
+    """Scores of the task's classes, shape (examples, classes), float32 except within
+    ``scoring.in_dtype_of_logits``. Cost: one forward pass."""
     scores = over_rows(inputs["padded"], lambda given, _: module(**given))
-    return scores[:, : inputs["classes"]].float()
+    return scores_of(scores[:, : inputs["classes"]])

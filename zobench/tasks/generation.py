@@ -16,7 +16,12 @@ import torch
 from zobench.data.example import Example
 from zobench.metrics.calibration import accuracy_with_stderr
 from zobench.models.base import LanguageModel
-from zobench.models.scoring import option_log_likelihoods, option_token_log_likelihoods
+from zobench.models.scoring import (
+    keeps_dtype,
+    mean_of_items,
+    option_log_likelihoods,
+    option_token_log_likelihoods,
+)
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 from zobench.tasks.equivalence import equivalent, harness_exact
@@ -79,6 +84,8 @@ class GenerationTask(Task):
 
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Mean negative log-likelihood per answer token; see the module docstring."""
+        if keeps_dtype():
+            return mean_of_items(self.item_losses(lm, module, batch))
         inputs = batch.inputs
         sums = option_log_likelihoods(module, inputs["padded"], inputs["targets"], inputs["target_mask"])
         return -sums.sum() / inputs["target_mask"].sum()
