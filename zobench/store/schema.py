@@ -90,8 +90,8 @@ RUNS = pa.schema(
 """One row per run. ``spec``, ``environment``, ``warnings`` (a list of objects with ``trap``, ``detail``,
 ``steps``, ``first_step``) and ``attack_cards`` (:mod:`zobench.attack_card`) are JSON. ``tuning_forwards``
 were spent choosing its parameters, ``diagnostic_forwards`` on diagnostics, beside the budget;
-``artifacts_digest`` names what a replay needs beside the scalars. ``tied_steps``: steps that were taken and in
-which at least one measured slope was exactly 0 (null in runs from before the column)."""
+``artifacts_digest`` names what a replay needs beside the scalars. ``tied_steps``: steps that were taken and
+in which at least one measured slope was exactly 0 (null in runs from before the column)."""
 
 STEPS = pa.schema(
     [

@@ -117,12 +117,15 @@ class Rademacher(Direction):
 
 class Sphere(Direction):
     """u = sqrt(d) z / ||z||, z ~ N(0, I): uniform on the sphere of radius sqrt(d), so that E[u u^T] = I.
-    Cost: one more sweep per seed (for the norm)."""
+    Cost: one more sweep per seed and step (for the norm)."""
 
     def __init__(self, source: NoiseSource) -> None:
         super().__init__(source)
-        self._norm: tuple[int, float] | None = None
+        self._lengths: dict[int, float] = {}
         self._gaussian = Gaussian(source)
+
+    def refresh(self, step: int) -> None:
+        self._lengths.clear()
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         radius = math.sqrt(self.space.numel) / self._length(seed)
@@ -130,10 +133,10 @@ class Sphere(Direction):
 
     def _length(self, seed: int) -> float:
         # The norm is over all tensors, but ``add_`` is called for each: it is computed once per seed.
-        if self._norm is None or self._norm[0] != seed:
+        if seed not in self._lengths:
             squares = (float(self._gaussian.tensor(n, seed).double().square().sum()) for n in self.space)
-            self._norm = (seed, math.sqrt(math.fsum(squares)))
-        return self._norm[1]
+            self._lengths[seed] = math.sqrt(math.fsum(squares))
+        return self._lengths[seed]
 
 
 class Coordinate(Direction):

@@ -5,9 +5,9 @@ g = (1/n) sum_i [(L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps)] u_i
 m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) m^2
 theta <- theta - eta m / (sqrt(v) + zeta)   (or sqrt(v + zeta), see r-adazo)
 
-The notes on the paper draw u from the unit sphere; without the factor sqrt(d) the estimate is d times too
-small, which the division by sqrt(v) hides until zeta weighs in. 2 n forwards a step, and up to two more
-sweeps a direction for its length; two float32 moments per tuned entry, rebuilt by replay.
+The notes on the paper draw u from the unit sphere. Without the factor sqrt(d) the estimate is d times too
+small, which the division by sqrt(v) hides as long as zeta is small against it. 2n forwards a step and 4n
+sweeps, one of them per direction for its length; two float32 moments per tuned entry, rebuilt by replay.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class RAdazoSphere(ZerothOrder):
 
     @classmethod
     def cost(cls, config: RAdazoSphereConfig) -> Cost:
-        return Cost(2 * config.n, 2 * config.n, 5 * config.n, 8)
+        return Cost(2 * config.n, 2 * config.n, 4 * config.n, 8)
 
     def make_direction(self) -> Direction:
         return Sphere(self.engine.source)
