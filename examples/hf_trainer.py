@@ -1,37 +1,45 @@
-"""A zobench method inside a Hugging Face ``Trainer``: override ``training_step``, and give it an optimizer
-that rests.
+"""Fine-tune with forward passes inside a Hugging Face ``Trainer``: ``python examples/hf_trainer.py``.
 
-``ZerothOrderTrainer`` takes any method of the library. The Trainer keeps its data order, callbacks, logging
-and evaluation; the step is the method's, without a backward pass.
+Whoever has a ``Trainer`` changes the import and names a method; data, evaluation, logging, checkpoints and
+schedules stay the Trainer's (:mod:`zobench.trainer`). The model here is the built-in one.
 """
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
-import torch
-from torch import nn
-from transformers import Trainer
+from transformers import TrainingArguments
 
-from zobench.zo import Objective, build_space
-from zobench.zo.base import Optimizer
+from zobench.models.loading import load
+from zobench.spec import ModelRef
+from zobench.trainer import ZOTrainer
+
+TEXTS = ("the film was great", "the food was terrible", "a lovely story", "a dull and awful book")
 
 
-class ZerothOrderTrainer(Trainer):
-    """``ZerothOrderTrainer(method=Mezo, config=Mezo.Config(lr=1e-3), model=..., args=...,
-    train_dataset=...)``."""
+def fine_tune(folder: str, **settings: Any) -> ZOTrainer:
+    lm = load(ModelRef(name="builtin:nano"))
+    rows = []
+    for text in TEXTS * 8:
+        ids = lm.tokenizer(text, padding="max_length", max_length=12)["input_ids"]
+        rows.append({"input_ids": ids, "labels": ids})
+    args = TrainingArguments(
+        output_dir=folder,
+        per_device_train_batch_size=8,
+        gradient_accumulation_steps=2,
+        learning_rate=1e-4,
+        report_to=[],
+        use_cpu=True,
+        save_strategy="no",
+        disable_tqdm=True,
+        **{"max_steps": 20, "logging_steps": 10, **settings},
+    )
+    trainer = ZOTrainer(model=lm.module, args=args, train_dataset=rows, method="fzoo")
+    trainer.train()
+    return trainer
 
-    def __init__(self, *, method: type[Optimizer], config: Any, **kwargs: Any) -> None:
-        resting = torch.optim.SGD(kwargs["model"].parameters(), lr=0.0)
-        schedule = torch.optim.lr_scheduler.ConstantLR(resting, factor=1.0)
-        super().__init__(optimizers=(resting, schedule), **kwargs)
-        self.objective = Objective(self.model, lambda module, batch: module(**batch).loss)
-        self.method = method(config, build_space("full", {}, self.model), seed=self.args.seed)
 
-    def training_step(
-        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
-    ) -> torch.Tensor:
-        model.eval()
-        batch = self._prepare_inputs(inputs)
-        self.objective.set_batch(batch, sequences=len(batch["labels"]), tokens=batch["labels"].numel())
-        return torch.tensor(self.method.step(self.objective).loss, device=self.args.device)
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print(f"{fine_tune(folder).objective.meter.forwards} forward passes")

@@ -4,13 +4,14 @@ point."""
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
-import torch
+import pytest
 
 from zobench.zo.conformance import CHECKS
 
@@ -72,30 +73,21 @@ def test_plain_loop_runs_with_torch_alone_and_gives_the_same_numbers(capsys) -> 
 
 
 def test_trainer_steps_by_the_method(tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM, TrainingArguments
+    trainer = example("hf_trainer").fine_tune(str(tmp_path), max_steps=2)
+    assert trainer.objective.meter.forwards == 2 * 9
+    assert trainer.objective.meter.sequences == 2 * 9 * 16
 
-    from zobench.zo.methods.mezo import Mezo
 
-    config = LlamaConfig(
-        vocab_size=20, hidden_size=8, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = LlamaForCausalLM(config)
-    before = {n: p.detach().clone() for n, p in model.named_parameters()}
-    rows = [{"input_ids": [i % 20] * 6, "labels": [i % 20] * 6} for i in range(16)]
-    arguments = TrainingArguments(
-        output_dir=str(tmp_path), max_steps=5, per_device_train_batch_size=4, report_to=[], use_cpu=True,
-        save_strategy="no", logging_steps=1, seed=3, disable_tqdm=True,
-    )  # fmt: skip
-    trainer = example("hf_trainer").ZerothOrderTrainer(
-        method=Mezo, config=Mezo.Config(lr=1e-3), model=model, args=arguments, train_dataset=rows
-    )
-    trainer.train()
-    assert trainer.objective.meter.forwards == 10
-    assert trainer.method.t == 5
-    assert any(not torch.equal(p, before[n]) for n, p in model.named_parameters())
-    assert all(p.grad is None for p in model.parameters())
+def test_notebook_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every code cell in one namespace, as a notebook does; the last one leaves the table of methods."""
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(c["source"]) for c in notebook["cells"] if c["cell_type"] == "code"]
+    assert len(cells) >= 3
+    names: dict[str, object] = {}
+    for cell in cells:
+        exec(compile(cell, "quickstart.ipynb", "exec"), names)
+    assert {"mezo", "fzoo", "zero-shot"} == set(names["table"].index)  # type: ignore[attr-defined]
 
 
 CHECK_PLUGIN = """

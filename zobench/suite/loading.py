@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from zobench.suite import check, check_rows, data_files, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
@@ -16,7 +19,20 @@ def load(path: Path | str) -> Suite:
         SuiteError: a ``ValueError`` with every problem of the file and its includes: file, line, key,
         message, hint.
     """
-    document = source.read(path)
+    return _checked(source.read(path))
+
+
+def load_values(values: Mapping[str, Any]) -> Suite:
+    """The suite of a dictionary with the keys and values of a suite file; paths in it are seen from here.
+
+    Raises:
+        SuiteError: as :func:`load`.
+    """
+    # Keys of a suite file are text, and its lists are lists: JSON says so for a dictionary as well.
+    return _checked(source.Document("suite", json.loads(json.dumps(values))))
+
+
+def _checked(document: source.Document) -> Suite:
     draft = structure.build(document)
     tuning_rules.with_default_spaces(draft)
     data_files.with_paths(document, draft)
@@ -28,4 +44,4 @@ def load(path: Path | str) -> Suite:
         check_rows.check_rows(document, draft)
     if document.problems:
         raise SuiteError(document.problems)
-    return draft.suite(str(path))
+    return draft.suite(document.file)

@@ -1,0 +1,167 @@
+"""zobench from Python: run a suite, compare methods, read results, fine-tune any module.
+
+    import zobench
+
+    results = zobench.run("suites/fewshot.yaml")                 # or a dictionary with the same keys
+    table = zobench.compare(["mezo", "fzoo"], task="nano-sentiment", forwards=200)
+    results = zobench.read("reports/fewshot")
+    records = zobench.fit(module, loss, examples, method="mezo", config={"lr": 1e-3})
+
+These names are those of ``zobench`` itself; torch is loaded when one is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+
+    from zobench.store.reader import Results
+    from zobench.zo import StepRecord
+
+SuiteOrFile = str | Path | Mapping[str, Any]
+
+
+def run(
+    suite: SuiteOrFile,
+    *,
+    output: str | Path | None = None,
+    workers: int = 0,
+    only: str | None = None,
+    progress: bool = True,
+) -> Results:
+    """Do every run of a suite that is not done yet, and give the results as frames.
+
+    Args:
+        suite: a suite file, or its keys and values as a dictionary; paths in a dictionary are seen from here.
+        output: results folder; default: the suite's, else ``reports/<suite>``. Finished runs in it are kept.
+        workers: processes besides this one; 0 (the default, and what notebooks need) runs all in this one.
+        only: do this leaderboard row only.
+        progress: show progress.
+
+    Raises:
+        ValueError: everything that is wrong with the suite.
+        RuntimeError: runs failed; the others are done, and the message names each failure.
+    """
+    from zobench.runner import run_plan
+    from zobench.store.paths import results_folder
+    from zobench.store.reader import read as read_folder
+    from zobench.suite import expand, load
+    from zobench.suite.loading import load_values
+
+    plan = expand(load_values(suite) if isinstance(suite, Mapping) else load(suite))
+    folder = Path(output or plan.output or results_folder(Path("reports"), plan.suite))
+    outcome = run_plan(plan, folder, workers=workers, only=only, progress=progress)
+    if outcome.failed:
+        told = "; ".join(f"{name}: {message}" for name, message in outcome.failed)
+        raise RuntimeError(f"{len(outcome.failed)} runs failed: {told}. Call again to try them again")
+    return read_folder([folder])
+
+
+def read(*folders: str | Path) -> Results:
+    """The results in these folders as frames: runs, steps, metrics, predictions, attacks ..., and ``finals``.
+
+    Raises:
+        ValueError: no such folder.
+    """
+    from zobench.store.reader import read as read_folders
+
+    return read_folders(list(folders))
+
+
+def compare(
+    methods: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    *,
+    task: str = "nano-sentiment",
+    params: Mapping[str, Any] | None = None,
+    model: str = "builtin:nano",
+    forwards: int = 200,
+    batch_size: int = 16,
+    seeds: Sequence[int] = (0, 1, 2),
+    output: str | Path | None = None,
+) -> pd.DataFrame:
+    """Methods on one task at one budget: a row each with mean, least and largest score over the seeds.
+
+    Args:
+        methods: catalogue names, or rows with the entries of a suite's ``methods``.
+        task: catalogue name, with ``params``.
+        model: name as in a suite's ``models``.
+        forwards: budget of forward passes of ``batch_size`` examples, the same for every row.
+        output: results folder; default ``reports/compare-<task>``.
+
+    The untrained model is always among the rows, as ``zero-shot``.
+    """
+    rows = {name: {} for name in methods} if not isinstance(methods, Mapping) else dict(methods)
+    suite = {
+        "suite": f"compare-{task}",
+        "models": {"model": {"name": model}},
+        "tasks": {task: {"params": dict(params or {})}},
+        "methods": {**rows, "zero-shot": {"method": "none", "group": "control"}},
+        "seeds": list(seeds),
+        "budget": {"forwards": forwards, "batch_size": batch_size},
+    }
+    results = run(suite, output=output)
+    finals, runs = results.finals, results.runs
+    primary = finals.merge(runs[["run_id", "primary_metric"]], on="run_id")
+    scores = primary[primary["metric"] == primary["primary_metric"]]
+    table = scores.groupby("row")["value"].agg(["mean", "min", "max", "count"])
+    return table.rename(columns={"count": "seeds"}).sort_values("mean", ascending=False)
+
+
+def fit(
+    module: torch.nn.Module,
+    loss: Callable[[torch.nn.Module, list[Any]], Any],
+    examples: Sequence[Any],
+    *,
+    method: str = "mezo",
+    config: Mapping[str, Any] | None = None,
+    space: str = "full",
+    space_params: Mapping[str, Any] | None = None,
+    batch_size: int = 8,
+    forwards: int = 200,
+    seed: int = 0,
+) -> list[StepRecord]:
+    """Fine-tune any module in place with forward passes only.
+
+    Args:
+        module: put in eval mode here, so that both branches of a step see the same dropout: none.
+        loss: ``loss(module, examples)`` -> scalar; the mean over the list of examples of a minibatch.
+        examples: anything; dictionaries, for instance.
+        method: name of ``zobench list methods`` with its ``config``.
+        space: what is tuned (``full``, ``lora``, ``names`` ...) with ``space_params``.
+        forwards: budget of forward passes of a minibatch; no step begins that might exceed it.
+        seed: of directions and of the order of examples; the same seed gives the same bits.
+
+    Raises:
+        ValueError: no examples, unknown method, parameter or space, a method that needs other data.
+    """
+    from zobench.parameters import configure
+    from zobench.plugins import lookup
+    from zobench.runner.data_order import minibatch_rows
+    from zobench.zo import Meter, Objective, build_space
+
+    kind = lookup("methods", method)
+    if kind.card.needs:
+        raise ValueError(
+            f"{method} needs {', '.join(kind.card.needs)} besides minibatches; use it in a suite"
+        )
+    settings = configure(kind.Config, dict(config or {}))
+    optimizer = kind(settings, build_space(space, dict(space_params or {}), module), seed=seed)
+    objective = Objective(module.eval(), loss, Meter())
+    cost = kind.cost(settings)
+    records: list[StepRecord] = []
+
+    def draw(index: int) -> None:
+        chosen = minibatch_rows(seed, "fit", len(examples), batch_size, index)
+        objective.set_batch([examples[i] for i in chosen], sequences=batch_size, tokens=0)
+
+    draw(0)
+    optimizer.prepare(objective)
+    while objective.meter.forwards + cost.max_forwards_in_step <= forwards and cost.max_forwards_in_step:
+        draw(len(records))
+        records.append(optimizer.step(objective))
+    return records
