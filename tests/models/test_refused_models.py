@@ -190,7 +190,9 @@ def test_facts_longer_than_the_model_are_refused_by_name() -> None:
     ]
     tokenizer = byte_tokenizer()
     refuse_longer(tokenizer, rows[:1], 64, "tiny")
-    with pytest.raises(ValueError, match=r"row 'long' has \d+ tokens with its answer, model 'tiny' takes 64"):
+    with pytest.raises(
+        ValueError, match=r"fact 'long' has \d+ tokens with its answer, but model 'tiny' takes at most 64"
+    ):
         refuse_longer(tokenizer, rows, 64, "tiny")
 
 

@@ -83,8 +83,8 @@ def test_parquet_keeps_whole_numbers_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
-        ("a.csv", "", r"a\.csv: holds no records"),
-        ("a.csv", "text,label\n", r"a\.csv: holds no records"),
+        ("a.csv", "", r"a\.csv: contains no records"),
+        ("a.csv", "text,label\n", r"a\.csv: contains no records"),
         ("a.csv", "text,label\na,b,c\n", r"a\.csv:2: 3 cells, the heading has 2"),
         ("a.csv", 'text,label\n"a,b\n', r"a\.csv:\d: unexpected end of data"),
         ("a.csv", "x,x\na,b\n", r"column 'x' appears twice"),

@@ -217,7 +217,7 @@ def test_training_moves_only_what_is_asked_and_says_what_is_missing():
         next(iter(Relearn().variants(module, Material())))
     with pytest.raises(ValueError, match="'code': the material has"):
         next(iter(FineTune(FineTuneConfig(on="code")).variants(module, material())))
-    with pytest.raises(ValueError, match="steps must rise"):
+    with pytest.raises(ValueError, match="steps must increase"):
         TrainConfig(steps=(10, 5))
 
 
@@ -242,7 +242,7 @@ def test_shots_never_tell_the_answer():
     other = FewShot(FewShotProbeConfig(same_author=False)).rows(rows, InputMaterial(shots=rows))
     assert [r.context for r in other] != [r.context for r in own]
     assert FewShot().rows(rows[5:6], InputMaterial(shots=rows)) == own[5:6], "whatever the other rows"
-    with pytest.raises(ValueError, match="0 facts to show, 4 asked"):
+    with pytest.raises(ValueError, match="0 facts to show, 4 needed"):
         FewShot().rows(rows[:1], InputMaterial())
 
 

@@ -54,7 +54,7 @@ def test_options_need_wrong_answers_and_a_place(facts, material):
     assert not OptionOrderProbe().takes(plain[0])
     with pytest.raises(ValueError, match="no perturbed answers"):
         OptionOrderProbe().rows(plain, material)
-    with pytest.raises(ValueError, match="6 options, no place 6"):
+    with pytest.raises(ValueError, match="6 options, so it has no place 6"):
         OptionOrderProbe(OptionOrderProbeConfig(places=(6,))).rows(facts, material)
     with pytest.raises(ValueError, match="different"):
         OptionOrderProbeConfig(places=(1, 1))

@@ -1,7 +1,7 @@
-"""AdvGLUE's development set (arXiv 2111.02840): 738 adversarial rows of six GLUE tasks, one file.
+"""AdvGLUE's development set (arXiv 2111.02840): 738 adversarial examples of six GLUE tasks in one file.
 
-The data do not say which of the 14 attacks made an example, nor what the original was: only accuracy can be
-reported."""
+The data contain neither the attack (one of 14) that produced an example nor its original text, so only
+accuracy can be reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REPOSITORY = "AI-Secure/adv_glue"
 def adversarial_rows(
     part: str, source: str, *, repository: str | None = None, revision: str | None = None
 ) -> list[Example]:
-    """All rows of a part, in the file's order; ``ValueError`` where one lacks a column."""
+    """All examples of a part, in the file's order; ``ValueError`` if a record lacks a column."""
     if source == "local":
         path = data_file("advglue/dev.json", task="advglue")
         found = json.loads(path.read_text(encoding="utf-8"))[part]

@@ -1,7 +1,7 @@
-"""The one record that data, tasks and attacks exchange.
+"""The example, the record that data, tasks and attacks exchange.
 
-An :class:`Example` holds named text fields (an attack edits exactly one of them) and a gold label or gold
-answer. It knows no tokenizer and no prompt: those belong to the task.
+An :class:`Example` has named text fields (an attack edits exactly one of them) and a gold label or gold
+answer. It is independent of tokenizers and prompts, which belong to the task.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One row.
+    """One labelled text, or several named ones.
 
     Attributes:
         id: unique within its data set and stable across runs and machines (never a position in a shuffled
             list).
         text: named text fields, for instance ``{"sentence": ...}`` or ``{"premise": ..., "hypothesis":
             ...}``.
-        label: gold class index; ``None`` where the task has no fixed classes.
+        label: gold class index; ``None`` if the task has no fixed classes.
         answer: gold text; ``None`` for classification.
-        candidates: answer options of this row, where they differ from row to row (multiple choice).
-        meta: anything else worth keeping (difficulty, source row, protected spans).
+        candidates: answer options, if they differ between examples (multiple choice).
+        meta: further data (difficulty, source record, protected spans).
     """
 
     id: str
@@ -34,7 +34,7 @@ class Example:
     meta: Mapping[str, object] = field(default_factory=dict)
 
     def with_text(self, name: str, value: str) -> Example:
-        """A copy with text field ``name`` replaced; the id and the gold label stay."""
+        """A copy with text field ``name`` replaced and the same id and gold label."""
         if name not in self.text:
             raise ValueError(f"example {self.id!r} has no text field {name!r}; it has {sorted(self.text)}")
         return dataclasses.replace(self, text={**self.text, name: value})
@@ -42,7 +42,8 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Rows by use. ``test`` is read only when a run is evaluated; selection and tuning see ``validation``."""
+    """Examples by use. ``test`` is read only for the evaluation of a run; selection and tuning use
+    ``validation``."""
 
     train: Sequence[Example]
     validation: Sequence[Example]

@@ -1,4 +1,4 @@
-"""Few-shot classification and multiple-choice sets by name: rows from local files or from the hub.
+"""Few-shot classification and multiple-choice sets by name, from local files or from the hub.
 
 Hub names and columns are as published by their owners; ``hub:`` in a task's parameters overrides the
 repository.
@@ -17,7 +17,7 @@ from zobench.data.superglue import FEWGLUE_FOLDERS, examples, fewglue
 
 @dataclass(frozen=True, slots=True)
 class HubSet:
-    """Where a set lies on the hub: splits to train on and to test on, and the columns of text and label."""
+    """Location of a set on the hub: splits for training and testing, and the columns of text and label."""
 
     repository: str
     subset: str | None = None
@@ -43,14 +43,12 @@ HUB: Mapping[str, HubSet] = {
 }
 
 HUB_CLASS_ORDER: Mapping[str, tuple[int, ...]] = {"trec": (2, 1, 0, 3, 4, 5)}
-"""Hub label -> class of the local file, where they differ. TREC's coarse labels on the hub are ABBR, ENTY,
-DESC, HUM, LOC,
-NUM; the local file has DESC, ENTY, ABBR, HUM, LOC, NUM."""
+"""Hub label -> class of the local file, if they differ. TREC's coarse labels on the hub are ABBR, ENTY, DESC,
+HUM, LOC, NUM; the local file has DESC, ENTY, ABBR, HUM, LOC, NUM."""
 
 
 def pools(task: str, source: str, *, repository: str | None = None, revision: str | None = None) -> Pools:
-    """Rows of a set from ``local`` files or the ``hub``; ``ValueError`` where that source does not
-    have it."""
+    """Examples of a set from ``local`` files or the ``hub``; ``ValueError`` if the source lacks it."""
     if source == "local":
         return LOCAL[task]() if task in LOCAL else fewglue(task)
     if task not in HUB:

@@ -1,5 +1,4 @@
-"""Readers of the plain formats that public data comes in: labelled lines, JSON lines, the PASCAL
-RTE archive."""
+"""Readers of file formats of public data: labelled lines, JSON lines, the PASCAL RTE archive."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ from xml.etree import ElementTree
 from zobench.data.example import Example
 
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-"""Lines that may hold half of a surrogate pair, which no tokenizer and no file takes."""
+"""Lines that may contain half of a surrogate pair, which cannot be tokenized or written to a file."""
 
 _CORRUPT = (
     *(zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError),
@@ -24,15 +23,15 @@ _CORRUPT = (
 
 
 def check_text(row: Any, place: str) -> None:
-    """``ValueError`` where a text of the row cannot be written as UTF-8."""
+    """``ValueError`` if a text of the record cannot be written as UTF-8."""
     try:
         json.dumps(row, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"{place}: a text holds half of a surrogate pair") from error
+        raise ValueError(f"{place}: a text contains half of a surrogate pair") from error
 
 
 def check_cells(example: Example) -> None:
-    """``ValueError`` where a text of the example is null or no text."""
+    """``ValueError`` if a text of the example is null or not text."""
     for field, value in example.text.items():
         if not isinstance(value, str):
             raise ValueError(f"{example.id}: {field} is {value!r}, not text")

@@ -1,4 +1,4 @@
-"""Files and rows from the model hub, with one clear error for everything that can go wrong on the way."""
+"""Files and data sets from the model hub; all failures are reported as one ``ValueError``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,13 @@ def snapshot(
     allow: Sequence[str] | None = None,
     ignore: Sequence[str] = (),
 ) -> Path:
-    """Folder of a repository at one commit; its name is the resolved commit. Served from the cache when
-    offline.
+    """Folder of a repository at one commit; the folder's name is the resolved commit.
 
-    A download that breaks off leaves no file under its final name, so the next call starts where this one
-    failed.
+    The cache is used when offline. An interrupted download leaves no file under its final name, so the next
+    call continues where it failed.
 
     Raises:
-        ValueError: unknown repository or revision, hub not reachable and nothing cached, broken or slow
+        ValueError: unknown repository or revision, hub not reachable and nothing cached, interrupted or slow
             transfer.
     """
     from huggingface_hub import snapshot_download
@@ -45,7 +44,7 @@ def snapshot(
         )
     except GatedRepoError as error:
         raise ValueError(
-            f"{kind} {repository!r} asks for an accepted licence and a token: {error}"
+            f"{kind} {repository!r} requires an accepted licence and a token: {error}"
         ) from error
     except RepositoryNotFoundError as error:
         raise ValueError(
@@ -62,7 +61,7 @@ def snapshot(
 
 
 def _cause(error: BaseException) -> str:
-    """What was raised and the innermost reason for it, in one line."""
+    """The exception and its innermost cause, in one line."""
     inner = error
     while inner.__cause__ is not None or inner.__context__ is not None:
         inner = inner.__cause__ or inner.__context__  # type: ignore[assignment]
@@ -77,7 +76,7 @@ def _line(error: BaseException) -> str:
 def rows(
     repository: str, *, subset: str | None, split: str, revision: str | None = None
 ) -> list[dict[str, Any]]:
-    """All rows of one split of a hub data set, through ``datasets``.
+    """All records of one split of a hub data set, read by ``datasets``.
 
     Raises:
         ValueError: unknown name, subset or split, hub not reachable, broken or slow transfer.

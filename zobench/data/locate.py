@@ -1,5 +1,4 @@
-"""Where public data files lie on this machine: the folder named by the environment variable
-``ZOBENCH_DATA``."""
+"""Location of public data files on this machine: the folder in the environment variable ``ZOBENCH_DATA``."""
 
 from __future__ import annotations
 

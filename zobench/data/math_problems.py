@@ -18,7 +18,7 @@ _META = ("level", "subject", "n_steps", "perturbation_type", "seed_question", "s
 
 @dataclass(frozen=True, slots=True)
 class MathSet:
-    """Where a set lies: local file and hub place per split; ``read`` turns a row into an example."""
+    """Location of a set: local file and hub split per split; ``read`` turns a record into an example."""
 
     local: Mapping[str, str]
     repository: str
@@ -28,8 +28,7 @@ class MathSet:
 
 
 def _gsm8k(place: str, row: Mapping[str, Any]) -> Example:
-    """The answer is what follows ``#### ``; calculator notes ``<<...>>`` are taken out of the
-    worked solution."""
+    """The answer follows ``#### ``; calculator annotations ``<<...>>`` are removed from the solution."""
     solution, _, answer = row["answer"].rpartition("#### ")
     worked = f"{_CALCULATOR.sub('', solution)}#### {answer.strip()}"
     return Example(
@@ -67,14 +66,13 @@ SETS: Mapping[str, MathSet] = {
         {"test": "gsm_ic/gsm8k_validation.jsonl"}, "voidful/GSM-IC", None, _plain, {"test": "test"}
     ),
 }
-"""The local GSM-IC file holds the 1,000 base problems; with their irrelevant sentences they are on
-the hub only."""
+"""The local GSM-IC file contains the 1,000 base problems; only the hub has them with irrelevant sentences."""
 
 
 def problems(
     name: str, split: str, source: str, *, repository: str | None = None, revision: str | None = None
 ) -> list[Example]:
-    """Examples of one split; empty where the set has no such split."""
+    """Examples of one split; empty if the set has no such split."""
     place = SETS[name]
     if split not in place.local:
         return []

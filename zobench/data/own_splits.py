@@ -1,7 +1,7 @@
-"""Which of a user's own records train, select and test: by files, by a column, or by seeded shares.
+"""Training, validation and test parts of a user's own records: by files, by a column, or by seeded shares.
 
-The parts are the same for every seed of a suite, whose seeds decide directions and minibatches. Shares are of
-groups of equal texts, so that a text that appears twice stays on one side.
+The parts are the same for every seed of a suite; those seeds decide directions and minibatches. Shares are
+taken over groups of equal texts, so that a text that appears twice is in one part only.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ NAMES: Mapping[str, Part] = {
     "dev": "validation",
     "test": "test",
 }
-"""What a split column may say, in any case."""
+"""Allowed values of a split column, in any letter case."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartRule:
     """Attributes:
     column: the column that names the part; ``None``: by files or shares.
-    shares: of training, validation and test, where one file gives all.
-    seed: of the order in which groups are dealt out.
+    shares: shares of training, validation and test, if one file contains all.
+    seed: seed of the order in which groups are assigned.
     """
 
     column: str | None
@@ -43,7 +43,7 @@ class PartRule:
 
 
 Make = Callable[[Records, Record], Example | None]
-"""A record as an example; ``None`` where it is left out."""
+"""Turns a record into an example; ``None`` if it is left out."""
 
 
 def parted(
@@ -53,12 +53,12 @@ def parted(
 
     Args:
         main: training records, or all of them.
-        others: files of their own for validation and test.
+        others: separate files for validation and test.
         make: turns a record into an example; its errors name the record.
-        limit: most records of each file.
+        limit: maximum number of records per file.
 
     Raises:
-        ValueError: a part of the split column that is no part, a part without records.
+        ValueError: an unknown value in the split column, or a part without records.
     """
     parts: dict[Part, list[Example]] = {name: [] for name in PARTS}
     for name, records in others.items():
@@ -77,7 +77,7 @@ def parted(
 
 
 def shared_texts(splits: Splits) -> list[tuple[Example, Example]]:
-    """Examples of one part whose texts stand in another: (the later, the earlier)."""
+    """Pairs (later, earlier) of examples with the same texts in different parts."""
     seen: dict[tuple[tuple[str, str], ...], Example] = {}
     found = []
     for part in (splits.train, splits.validation, splits.test):

@@ -1,8 +1,8 @@
-"""Records of a user's own file: CSV, TSV, JSON Lines or parquet, or of a data set on the hub.
+"""Records of a user's own file (CSV, TSV, JSON Lines or parquet) or of a data set on the hub.
 
-Every value is text as it stands in the file: ``1`` stays "1" and is not 1.0, ``007`` keeps its zeros. Text
-files are UTF-8, with or without a byte order mark; the delimiter follows from the extension (``.csv``: comma,
-``.tsv``: tab), cells may be quoted and hold line breaks.
+Values are read as the text in the file: ``1`` stays "1" and does not become 1.0, ``007`` keeps its zeros.
+Text files are UTF-8, with or without a byte order mark. The extension decides the delimiter (``.csv``: comma,
+``.tsv``: tab); cells may be quoted and contain line breaks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WIDEST_CELL = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """``number`` is that of the record in its file, from 1, headings not counted."""
+    """One record; ``number`` is its position in the file, from 1, without the heading."""
 
     number: int
     values: dict[str, Any]
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """All records of one source with the names of its columns. ``prefix`` begins the ids of its examples."""
+    """All records of one source with the names of its columns. Ids of its examples start with ``prefix``."""
 
     source: str
     columns: tuple[str, ...]
@@ -46,19 +46,19 @@ class Records:
     prefix: str = ""
 
     def require(self, column: str, key: str) -> None:
-        """``ValueError`` naming the key of the suite where the source has no such column."""
+        """``ValueError`` naming the key of the suite if the source has no such column."""
         if column not in self.columns:
             raise ValueError(
                 f"{key}: {self.source} has no column {column!r}; {suggestion(column, self.columns)}"
             )
 
     def at(self, record: Record) -> str:
-        """Where a record stands, for messages."""
+        """Source and number of a record, for messages."""
         return f"{self.source}, record {record.number}"
 
 
 def as_text(value: Any) -> str:
-    """A cell as text: JSON's spelling for numbers and truth values, nothing for null."""
+    """A cell as text: numbers and Booleans as in JSON, empty for null."""
     if value is None:
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
@@ -68,8 +68,8 @@ def read_records(source: str, *, revision: str | None = None) -> Records:
     """The records of a file, or of ``hub:owner/name``.
 
     Raises:
-        ValueError: no such file, another kind of file, a record that cannot be read (named by its place), a
-            file without records, or what the hub says.
+        ValueError: no such file, an unsupported kind of file, a record that cannot be read (with its
+            position), a file without records, or an error of the hub.
     """
     if source.startswith(HUB):
         return _of_hub(source, revision)
@@ -90,13 +90,13 @@ def read_records(source: str, *, revision: str | None = None) -> Records:
     except UnicodeDecodeError as error:
         raise ValueError(f"{source}: not UTF-8 at byte {error.start}; save it as UTF-8") from error
     if not rows:
-        raise ValueError(f"{source}: holds no records")
+        raise ValueError(f"{source}: contains no records")
     return Records(source, columns, rows)
 
 
 def _of_lines(path: Path) -> tuple[tuple[str, ...], tuple[Record, ...]]:
     csv.field_size_limit(_WIDEST_CELL)
-    # newline="": the reader itself takes line breaks apart, so that those within quotes are kept.
+    # newline="": the csv reader handles line breaks itself, so that those within quotes are kept.
     with path.open(encoding="utf-8-sig", newline="") as opened:
         reader = csv.reader(opened, delimiter=_DELIMITERS[path.suffix], strict=True)
         try:
@@ -145,10 +145,10 @@ def _of_hub(source: str, revision: str | None) -> Records:
     name, _, split = source.removeprefix(HUB).partition("@")
     columns, found = _of_objects(rows(name, subset=None, split=split or "train", revision=revision))
     if not found:
-        raise ValueError(f"{source}: holds no records")
+        raise ValueError(f"{source}: contains no records")
     return Records(source, columns, found)
 
 
 def distinct(records: Records, column: str) -> Iterator[str]:
-    """Values of a column as text, each once, in the order of the file."""
+    """Distinct values of a column as text, in the order of the file."""
     return iter(dict.fromkeys(record.text(column) for record in records.rows))

@@ -1,16 +1,16 @@
-"""OAT-Rephrase: training texts rewritten for zeroth-order optimization, kept only where a judge agrees
-(arXiv 2506.17264).
+"""OAT-Rephrase (arXiv 2506.17264): training texts rewritten for zeroth-order optimization, accepted by a
+judge.
 
-A *rewriter* proposes other wordings of one text field; a *judge* says of each whether it still means the
-same and how well it serves the training. The best accepted one replaces the text; a row without one stays as
-it is. Ids, labels and answers never change, and only training rows should be given: rewording validation or
-test rows would change the task.
+A *rewriter* proposes other wordings of one text field. A *judge* decides for each whether the meaning is the
+same, and scores how well it suits training. The best accepted proposal replaces the text; an example without
+one is left unchanged. Ids, labels and answers never change. Only training examples should be rephrased:
+rewording validation or test examples would change the task.
 
-A suite trains on the result by its task ``rephrased``: ``save(rephrase(rows, ...), file)`` first.
+To train on the result, call ``save(rephrase(rows, ...), file)`` and use the task ``rephrased`` in a suite.
 
-Both are plain callables. ``prompted_rewriter`` and ``prompted_judge`` make them from any ``generate(prompt)
--> text`` (a local model, an API); the prompts are our own, the paper's were not found. Every answer is asked
-for once per distinct input. Costs no forward pass of the model that is trained.
+Both are plain callables. ``prompted_rewriter`` and ``prompted_judge`` build them from any ``generate(prompt)
+-> text`` (a local model, an API). The prompts are our own, because the paper's were not found. ``generate``
+is called once per distinct input. Cost: no forward pass of the trained model.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ class Verdict:
     """A judge's answer about one proposal.
 
     Attributes:
-        same: it keeps the meaning, the label and the answer.
-        score: how much it is preferred among the accepted, higher first.
-        reason: in words, for the record.
+        same: whether it keeps the meaning, the label and the answer.
+        score: preference among accepted proposals; the highest is chosen.
+        reason: explanation, for the record.
     """
 
     same: bool
@@ -41,23 +41,23 @@ class Verdict:
 
 
 Rewriter = Callable[[Example, str], Sequence[str]]
-"""(row, name of the text field) -> proposed texts."""
+"""(example, name of the text field) -> proposed texts."""
 
 RephraseJudge = Callable[[Example, str, str], Verdict]
-"""(row, name of the text field, proposal) -> verdict."""
+"""(example, name of the text field, proposal) -> verdict."""
 
 Generate = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What happened to one row.
+    """The result for one example.
 
     Attributes:
-        id: the row.
-        before, after: its text; equal where nothing was accepted.
-        proposed: proposals that were judged.
-        reason: the verdict's reason of the accepted one, or why the row stayed.
+        id: the example's id.
+        before, after: its text; equal if nothing was accepted.
+        proposed: number of judged proposals.
+        reason: the judge's reason for the accepted proposal, or why the text was kept.
     """
 
     id: str
@@ -69,7 +69,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Rephrased:
-    """Rewritten rows in order, one ``Change`` per row, and how many rewriter and judge calls it took."""
+    """Rewritten examples in order, one ``Change`` per example, and the number of rewriter and judge calls."""
 
     rows: tuple[Example, ...]
     changes: tuple[Change, ...]
@@ -77,18 +77,18 @@ class Rephrased:
 
     @property
     def share(self) -> float:
-        """Share of the rows whose text changed."""
+        """Share of the examples whose text changed."""
         return sum(c.before != c.after for c in self.changes) / len(self.changes) if self.changes else 0.0
 
 
 def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: RephraseJudge) -> Rephrased:
-    """Each row with its ``field`` replaced by the best proposal that the judge accepts; ties go to the first.
+    """Each example with its ``field`` replaced by the best proposal that the judge accepts (the first, if
+    several are equally good).
 
     Proposals that are empty, equal to the text or repeated are not judged.
 
     Raises:
-        ValueError: a row without this text field, or a judge that returns no ``Verdict`` or a score that is
-            not a number.
+        ValueError: an example lacks this text field, or the judge returns no ``Verdict`` or a NaN score.
     """
     kept: list[Example] = []
     changes: list[Change] = []
@@ -106,23 +106,23 @@ def rephrase(rows: Sequence[Example], field: str, rewriter: Rewriter, judge: Rep
 
 
 def rephrase_training(splits: Splits, field: str, rewriter: Rewriter, judge: RephraseJudge) -> Splits:
-    """The splits with rephrased training rows; validation, test and demonstrations as they were."""
+    """The splits with rephrased training examples; validation, test and demonstrations are unchanged."""
     return dataclasses.replace(splits, train=rephrase(splits.train, field, rewriter, judge).rows)
 
 
 def save(found: Rephrased, file: Path) -> None:
-    """What was accepted, one JSON line a text: ``before``, ``after``, ``reason``; the task ``rephrased``
-    reads it."""
+    """Write the accepted texts, one JSON line each with ``before``, ``after`` and ``reason``, for the task
+    ``rephrased``."""
     lines = {c.before: c for c in found.changes if c.before != c.after}
     kept = [{"before": c.before, "after": c.after, "reason": c.reason} for c in lines.values()]
     file.write_text("".join(json.dumps(k, ensure_ascii=False) + "\n" for k in kept), encoding="utf-8")
 
 
 def accepted(rows: Sequence[Example], field: str, file: Path) -> list[Example]:
-    """The rows with the texts that ``save`` wrote in place of theirs; the others as they are.
+    """The examples with their texts replaced by those that ``save`` wrote; others are unchanged.
 
     Raises:
-        ValueError: a line of the file that is not one of ``save``'s.
+        ValueError: a line of the file was not written by ``save``.
     """
     after: dict[str, str] = {}
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
@@ -180,7 +180,7 @@ Second: {after}
 
 
 def prompted_rewriter(generate: Generate, count: int = 3) -> Rewriter:
-    """A rewriter that asks a language model for ``count`` versions and reads its numbered lines."""
+    """A rewriter that prompts a language model for ``count`` versions and reads its numbered lines."""
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     seen: dict[str, list[str]] = {}
@@ -196,8 +196,8 @@ def prompted_rewriter(generate: Generate, count: int = 3) -> Rewriter:
 
 
 def prompted_judge(generate: Generate) -> RephraseJudge:
-    """A judge that asks a language model for yes or no and a clarity from 1 to 5; an answer that is neither
-    is a no."""
+    """A judge that prompts a language model for yes or no and a clarity from 1 to 5; any other answer counts
+    as no."""
     seen: dict[tuple[str, str], Verdict] = {}
 
     def judge(row: Example, field: str, proposal: str) -> Verdict:

@@ -1,9 +1,11 @@
-"""Which rows train, select and test: the two published few-shot protocols, each a function of one data seed.
+"""Training, validation and test examples by the two published few-shot protocols, each determined by a data
+seed.
 
-* ``mezo-opt`` (arXiv 2305.17333): one permutation of the training pool; its first ``train + dev`` rows are
-taken, the last ``dev`` of them select. Test: a permutation of the held-out pool under the same seed, cut at
-``test`` rows. * ``mezo-roberta`` (the same paper after LM-BFF, arXiv 2012.15723): ``k`` rows per class to
-train and ``k`` more to select, under five data seeds.
+* ``mezo-opt`` (arXiv 2305.17333): the first ``train + dev`` examples of one permutation of the training pool;
+  the last ``dev`` of them are for validation. Test: the first ``test`` examples of a permutation of the
+  held-out pool under the same seed.
+* ``mezo-roberta`` (the same paper following LM-BFF, arXiv 2012.15723): ``k`` examples per class for training
+  and ``k`` more for validation, under five data seeds.
 """
 
 from __future__ import annotations
@@ -20,9 +22,7 @@ DATA_SEEDS = (13, 21, 42, 87, 100)
 
 
 def permuted(rows: Sequence[Example], seed: int, count: int | None = None) -> list[Example]:
-    """The first ``count`` rows of NumPy's legacy permutation under ``seed``; its own generator, not the
-    global one.
-    """
+    """The first ``count`` examples of NumPy's legacy permutation under ``seed``, from an own generator."""
     order = np.random.RandomState(seed).permutation(len(rows))[:count]
     return [rows[i] for i in order]
 
@@ -30,13 +30,14 @@ def permuted(rows: Sequence[Example], seed: int, count: int | None = None) -> li
 def mezo_opt(
     pool: Sequence[Example], held_out: Sequence[Example], seed: int, *, train: int, dev: int, test: int
 ) -> Splits:
-    """Splits of the ``mezo-opt`` protocol; pools that are too small give what they have, ``dev``
-    rows last."""
+    """Splits of the ``mezo-opt`` protocol.
+
+    Pools that are too small give fewer training examples first. ``ValueError`` if none is left."""
     drawn = permuted(pool, seed, train + dev)
     cut = max(len(drawn) - dev, 0)
     chosen, selecting = drawn[:cut], drawn[cut:]
     if not chosen:
-        raise ValueError(f"{len(pool)} training rows leave none to train on beside dev={dev}; lower dev")
+        raise ValueError(f"{len(pool)} training examples leave none beside dev={dev}; lower dev")
     return Splits(chosen, selecting, permuted(held_out, seed, test), demonstrations=chosen)
 
 
@@ -45,20 +46,20 @@ def mezo_roberta(
 ) -> Splits:
     """Splits of the ``mezo-roberta`` protocol.
 
-    Run seeds 0 to 4 stand for the published data seeds 13, 21, 42, 87, 100; any other seed is used as it is.
+    Run seeds 0 to 4 select the published data seeds 13, 21, 42, 87, 100; other seeds are used unchanged.
 
     Raises:
-        ValueError: a class has fewer than ``2 k`` rows.
+        ValueError: a class has fewer than ``2 k`` examples.
     """
     data_seed = DATA_SEEDS[seed] if seed < len(DATA_SEEDS) else seed
     by_class: dict[int, list[Example]] = defaultdict(list)
     for example in permuted(pool, data_seed):
         if example.label is None:
-            raise ValueError(f"example {example.id!r} has no class: k rows per class cannot be drawn")
+            raise ValueError(f"example {example.id!r} has no class: k examples per class cannot be drawn")
         by_class[example.label].append(example)
     scarce = {label: len(rows) for label, rows in sorted(by_class.items()) if len(rows) < 2 * k}
     if scarce:
-        raise ValueError(f"k={k} needs {2 * k} rows per class; too few for (class: rows) {scarce}")
+        raise ValueError(f"k={k} needs {2 * k} examples per class; too few for (class: examples) {scarce}")
     labels = sorted(by_class)
     chosen = [e for label in labels for e in by_class[label][:k]]
     return Splits(

@@ -1,7 +1,7 @@
 """Sentence-level classification sets: SST-2, SST-5, TREC, MR, MPQA from local files, and PASCAL RTE 1-3.
 
-The local SST-2 file holds 6,920 whole sentences; the GLUE release on the hub trains on 67,349 phrases of
-them. MR and MPQA have no published split: 2,000 rows are held out by one fixed permutation.
+The local SST-2 file has 6,920 whole sentences; the GLUE release on the hub trains on 67,349 phrases of them.
+MR and MPQA have no published split: 2,000 examples are held out by one fixed permutation.
 """
 
 from __future__ import annotations
@@ -20,8 +20,7 @@ HELD_OUT_ROWS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Pools:
-    """Labelled rows to draw training and selection from, and rows to test on (empty where none are
-    labelled)."""
+    """Labelled examples for training and validation, and for testing (empty if none are labelled)."""
 
     train: list[Example]
     held_out: list[Example]
@@ -36,7 +35,7 @@ def _sentences(task: str, file: str, *, encoding: str = "utf-8") -> list[Example
 
 
 def _sst2() -> Pools:
-    """Training sentences, and the 872 of the development set: the rows that both protocols test on."""
+    """Training sentences, and the 872 sentences of the development set, on which both protocols test."""
     return Pools(_sentences("sst2", "stsa.binary.train.txt"), _sentences("sst2", "stsa.binary.dev.txt"))
 
 

@@ -1,7 +1,7 @@
-"""SuperGLUE rows as examples, in the nested form of FewGLUE's files and the flat form of the hub alike.
+"""SuperGLUE records as examples, from the nested form of FewGLUE's files or the flat form of the hub.
 
-FewGLUE (arXiv 2009.07118) is 32 labelled training rows per set and no labelled test rows. Facts of its files:
-every WSC row is positive; one MultiRC row holds several questions with several answers each, one ReCoRD row
+FewGLUE (arXiv 2009.07118) has 32 labelled training records per set and no labelled test records. Every WSC
+record is positive; one MultiRC record has several questions with several answers each, one ReCoRD record
 several queries.
 """
 
@@ -33,7 +33,7 @@ _CLASSES: Mapping[str, tuple[str, ...]] = {
 
 
 def fewglue(task: str) -> Pools:
-    """The 32 local training rows of a FewGLUE set; nothing to test on."""
+    """The 32 local training records of a FewGLUE set, without test examples."""
     path = data_file(f"fewglue/{FEWGLUE_FOLDERS[task]}/train.jsonl", task=task)
     rows = [
         e for number, row in enumerate(json_lines(path)) for e in examples(task, f"fewglue/{number}", row)
@@ -42,8 +42,7 @@ def fewglue(task: str) -> Pools:
 
 
 def examples(task: str, place: str, row: Mapping[str, Any]) -> Iterator[Example]:
-    """The labelled examples in one row; ``place`` names the row within its set and becomes part of
-    the ids."""
+    """The labelled examples of one record; ``place`` identifies the record and becomes part of the ids."""
     try:
         for found in _READERS[task](task, f"{task}/{place}", row):
             check_cells(found)
@@ -116,8 +115,8 @@ def _record(task: str, place: str, row: Mapping[str, Any]) -> Iterator[Example]:
 def _record_query(
     place: str, passage: str, query: str, entities: list[str], answers: list[str]
 ) -> Iterator[Example]:
-    """One query; right is every candidate that is among the answers (``meta["right"]``), its label
-    the first."""
+    """One query; all candidates among the answers are right (``meta["right"]``), and the first one is the
+    label."""
     candidates = tuple(dict.fromkeys(entities))
     right = tuple(i for i, c in enumerate(candidates) if c in answers)
     if right:

@@ -1,21 +1,22 @@
-"""What an unlearning objective is: a scalar of the weights and a minibatch, shared by first-order and
-zeroth-order optimizers.
+"""Interfaces of unlearning objectives and of probes of the model.
+
+An objective is a scalar function of the weights and a minibatch, for first-order and zeroth-order optimizers:
 
     loss(theta; B) = value(theta, B, constants(theta_t, B))
 
-``constants`` holds everything that the published formula does not differentiate: outputs of the frozen
-reference model, and weights under a stop-gradient (CE-U, WGA, SatImp). They are computed once per minibatch,
-at the weights the step starts from (:meth:`Objective.prepare`). Without that, a zeroth-order estimate would
-follow the total derivative, stop-gradient or not, and so optimize another function than backpropagation does,
-and every one of its queries would pay for the reference model again. With a prepared batch, backpropagation
-and finite differences agree.
+``constants`` contains everything that the published formula does not differentiate: outputs of the frozen
+reference model, and weights under a stop-gradient (CE-U, WGA, SatImp). They are computed once per minibatch
+at the weights theta_t before the step (:meth:`UnlearningObjective.prepare`). Otherwise a zeroth-order
+estimate would follow the total derivative in spite of the stop-gradient, and so optimize a different function
+than backpropagation does, and each of its queries would run the reference model again. With a prepared batch,
+backpropagation and finite differences agree.
 
 Batches hold named parts, each a :class:`Tokens`:
 
-- ``forget``: forget questions with their answers; ``retain``: retained ones;
-- ``refusal``: forget questions answered with a refusal; ``retain_refusal``: retained questions likewise;
-- ``traces``: reasoning traces of the forget domain; ``general``: reasoning on anything else (R2MU);
-- ``invariance``: rows of an unrelated task (ILU).
+- ``forget``: forget questions with their answers; ``retain``: retained questions with their answers;
+- ``refusal``: forget questions answered with a refusal; ``retain_refusal``: the same for retained questions;
+- ``traces``: reasoning traces of the forget domain; ``general``: reasoning on other domains (R2MU);
+- ``invariance``: examples of an unrelated task (ILU).
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from torch import nn
 Constants = Mapping[str, torch.Tensor]
 Form = Literal["scalar", "two-gradients", "weights"]
 TokenSet = Literal["answer", "all"]
-"""Which tokens a term averages over: those of the answer (its end token included), or all but padding."""
+"""Tokens that a term averages over: those of the answer (its end token included), or all but padding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Rows ready for a causal model, padded on the right; every mask is boolean of shape (rows, width).
+    """Sequences ready for a causal model, padded on the right; masks are boolean of shape (rows, width).
 
     Attributes:
-        inputs: ``input_ids`` of shape (rows, width), and ``attention_mask`` where rows are padded.
-        target: columns that are tokens of the answer, the end token included: what losses are over.
-        end: columns that hold the end token; extraction and exact memorization leave it out.
-        value: columns that belong to the fact's value; all false where it is not known.
+        inputs: ``input_ids`` of shape (rows, width), and ``attention_mask`` if there is padding.
+        target: answer tokens, the end token included; losses are over these.
+        end: the end token, which extraction strength and exact memorization leave out.
+        value: tokens of the fact's value; all False if it is not known.
     """
 
     inputs: Mapping[str, torch.Tensor]
@@ -69,7 +70,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One minibatch by parts; ``constants`` is ``None`` until :meth:`Objective.prepare` filled it."""
+    """One minibatch by parts; ``constants`` is ``None`` before :meth:`UnlearningObjective.prepare`."""
 
     parts: Mapping[str, Tokens]
     constants: Constants | None = None
@@ -90,7 +91,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The model being changed (or a stand-in with its call signature) and the frozen copy from before."""
+    """The model being changed (or a stand-in with its call signature) and a frozen copy before unlearning."""
 
     module: nn.Module
     reference: nn.Module | None = None
@@ -104,17 +105,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """What a record says about an unlearning method.
+    """Description of an unlearning method, for records and documentation.
 
     Attributes:
-        formula: what is minimized (or done), in the notation of ``docs/unlearning.md``.
+        formula: the minimized function (or the operation), in the notation of ``docs/unlearning.md``.
         source: arXiv id of the paper.
-        form: ``scalar`` can be minimized by any optimizer; ``two-gradients`` needs two gradients apart;
+        form: ``scalar`` can be minimized by any optimizer; ``two-gradients`` needs two separate gradients;
             ``weights`` computes new weights without optimization.
         bounded: whether the forget term is bounded below (unbounded ones need a budget or a stop rule).
-        zo_refusal: why zeroth-order optimizers cannot run it; empty where they can.
-        notes: choices made where paper and code differ or are silent.
-        optimizer: the one method that can run it; empty where every first-order one can.
+        zo_refusal: the reason why zeroth-order optimizers cannot run it; empty if they can.
+        notes: choices made where paper and code differ or leave something open.
+        optimizer: the only method that can run it; empty if every first-order method can.
     """
 
     name: str
@@ -130,7 +131,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """Model passes: per ``loss`` of a prepared batch, and once per minibatch at theta and the reference."""
+    """Cost in forward passes.
+
+    Attributes:
+        loss: per loss of a prepared batch.
+        prepare: per minibatch, at the weights theta.
+        reference: per minibatch, of the reference model.
+    """
 
     loss: int
     prepare: int = 0
@@ -138,7 +145,8 @@ class Passes:
 
 
 class UnlearningMethod(ABC):
-    """What the catalogue lists: a ``card`` and a frozen dataclass ``Config`` with the source's defaults."""
+    """Base of the catalogue's entries: a ``card``, and a frozen dataclass ``Config`` with the published
+    defaults."""
 
     Config: ClassVar[type]
     card: ClassVar[Card]
@@ -149,18 +157,18 @@ class UnlearningMethod(ABC):
 
 
 class UnlearningObjective(UnlearningMethod):
-    """A scalar to minimize. ``state_dict`` holds what changes between steps (dual variables)."""
+    """A scalar to minimize. ``state_dict`` contains the state that changes between steps (dual variables)."""
 
     @abstractmethod
     def parts(self) -> tuple[str, ...]:
-        """Names of the batch parts it reads under its config."""
+        """Names of the batch parts that it reads with its config."""
 
     @abstractmethod
     def passes(self) -> Passes:
-        """Its cost under its config."""
+        """Its cost with its config."""
 
     def constants(self, context: Context, batch: Batch) -> dict[str, torch.Tensor]:
-        """What is not differentiated, at the current weights; empty by default."""
+        """Tensors that are not differentiated, at the current weights; empty by default."""
         return {}
 
     @abstractmethod
@@ -173,7 +181,7 @@ class UnlearningObjective(UnlearningMethod):
             return dataclasses.replace(batch, constants=self.constants(context, batch))
 
     def loss(self, context: Context, batch: Batch) -> torch.Tensor:
-        """The scalar; constants of an unprepared batch are those at the context's weights."""
+        """The scalar; for an unprepared batch the constants are computed at the context's weights."""
         ready = batch if batch.constants is not None else self.prepare(context, batch)
         assert ready.constants is not None
         return self.value(context, ready, ready.constants)
@@ -194,7 +202,7 @@ class UnlearningObjective(UnlearningMethod):
 def loss_function(
     objective: UnlearningObjective, reference: nn.Module | None = None
 ) -> Callable[[nn.Module, Batch], torch.Tensor]:
-    """``loss(module, batch)`` as the optimizer library's objective wants it."""
+    """The objective as a function ``loss(module, batch)``, as the optimizer library expects."""
 
     def loss(module: nn.Module, batch: Batch) -> torch.Tensor:
         return objective.loss(Context(module, reference), batch)
@@ -207,13 +215,13 @@ Strength = float
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a probe of the model may use.
+    """Data that a probe of the model may use.
 
     Attributes:
         relearn: minibatches of facts of the forget set that are **not** scored.
         benign: minibatches of other text (retained facts, another domain), by name.
         original: the model before unlearning.
-        seed: of everything a probe draws.
+        seed: seed of all random draws of a probe.
     """
 
     relearn: Sequence[Tokens] = ()
@@ -224,7 +232,7 @@ class Material:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One changed copy. ``params`` tells apart variants of equal strength (learning rate, group size)."""
+    """One changed copy. ``params`` distinguishes variants of equal strength (learning rate, group size)."""
 
     strength: Strength
     module: nn.Module
@@ -232,9 +240,10 @@ class Variant:
 
 
 class ModelProbe(ABC):
-    """Changes a copy of a model; the model given stays as it is to the bit.
+    """Changes a copy of a model; the given model is not modified.
 
-    ``variants`` yields changed copies, one at a time: a yielded module is valid until the next is asked for.
+    ``variants`` yields changed copies one at a time: a yielded module is valid until the next one is
+    requested.
     """
 
     Config: ClassVar[type]

@@ -1,7 +1,7 @@
-"""All scores of one model on the splits, and the same relative to oracle and full model.
+"""All scores of one model on the splits, and scores relative to the oracle.
 
-:func:`measure` runs the model and keeps per-item numbers; :func:`scores` and :func:`against_oracle` are pure
-functions of them, so a comparison never runs a model twice.
+:func:`measure` runs the model and keeps per-item values; :func:`scores` and :func:`against_oracle` are pure
+functions of these, so a comparison never runs a model twice.
 """
 
 from __future__ import annotations
@@ -37,9 +37,14 @@ LAST_WORDS = 2
 
 @dataclass(frozen=True, slots=True)
 class PartScores:
-    """Per-item numbers of one set of rows. ``truth`` covers the rows that have perturbed answers; ``texts``
-    are generated answers and ``continued`` generated second halves of the answers, empty where nothing was
-    generated; ``tails`` says how many tokens the last words of each answer are."""
+    """Per-item values of one set of facts.
+
+    Attributes:
+        truth: losses of the facts that have perturbed answers.
+        texts, continued: generated answers, and generated second halves of the answers; empty without
+            generation.
+        tails: number of tokens of the last words of each answer.
+    """
 
     rows: tuple[FactRow, ...]
     items: tuple[ItemScore, ...]
@@ -51,7 +56,7 @@ class PartScores:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredFacts:
-    """Per-item numbers by part: ``forget``, ``retain``, ``holdout`` and the further domains."""
+    """Per-item values by part: ``forget``, ``retain``, ``holdout`` and the further domains."""
 
     parts: Mapping[str, PartScores] = field(default_factory=dict)
 
@@ -64,9 +69,11 @@ def measure(
     *,
     truth: bool = True,
 ) -> MeasuredFacts:
-    """Score every part that has rows. One pass per 64 answers; with ``truth`` six times as many answers, the
-    paraphrased and perturbed ones; with ``generate`` two greedy answers a row on top, one to the question and
-    one to the question and the answer's first half. Holdout rows are non-members: their answers alone."""
+    """Score every part that is not empty.
+
+    Holdout facts are non-members: only their answers are scored. Cost: one forward pass per 64 answers. With
+    ``truth`` about six more answers per fact (paraphrased and perturbed ones); with ``generate`` two greedy
+    answers per fact, one to the question and one to the question and the answer's first half."""
 
     def one(name: str, rows: Sequence[FactRow]) -> PartScores:
         if name == "holdout":
@@ -86,7 +93,7 @@ def measure(
 
 
 def scores(measured: MeasuredFacts) -> dict[str, float]:
-    """``PART_METRIC`` of every part but the holdout; ``utility`` over all parts but forget and holdout."""
+    """``PART_METRIC`` for every part but the holdout; ``utility`` over all parts but forget and holdout."""
     found: dict[str, float] = {}
     for name, part in measured.parts.items():
         if name != "holdout":
@@ -125,13 +132,13 @@ def _of_part(part: PartScores, *, options: bool) -> dict[str, float]:
 
 
 def chosen_share(correct: float, wrong: Sequence[float]) -> float:
-    """1 where the right answer has the least loss, 1/k where k answers tie for it, else 0."""
+    """1 if the right answer has the least loss, 1/k if k answers share the least loss with it, else 0."""
     return (correct <= min(wrong)) / (1 + sum(w == correct for w in wrong))
 
 
 def _generated(part: PartScores) -> dict[str, float]:
-    """ROUGE-L recall (TOFU), KnowMem and VerbMem (MUSE: F1 of the answer, of its continuation), and open
-    questions: the share of answers that state the fact."""
+    """ROUGE-L recall (TOFU), KnowMem and VerbMem (MUSE: F1 of the answer and of its continuation), and the
+    share of generated answers that state the fact."""
     pairs = list(zip(part.rows, part.texts, strict=True))
     found = {
         "rouge_l_recall": _mean([rouge_l(r.answer, t).recall for r, t in pairs]),
@@ -144,8 +151,8 @@ def _generated(part: PartScores) -> dict[str, float]:
 
 
 def utility_of(measured: MeasuredFacts) -> Utility | None:
-    """TOFU's model utility: probability (among options outside retain), truth ratio (``utility``) and, where
-    answers were generated, ROUGE-L recall of every part but forget and holdout; ``None`` without any."""
+    """TOFU's model utility over all parts but forget and holdout: probability (among options outside retain),
+    truth ratio (``utility``) and, with generated answers, ROUGE-L recall. ``None`` without such parts."""
     parts: dict[str, float] = {}
     for name, part in measured.parts.items():
         if name in ("forget", "holdout") or part.truth is None:
@@ -157,8 +164,7 @@ def utility_of(measured: MeasuredFacts) -> Utility | None:
 
 
 def against_oracle(measured: MeasuredFacts, oracle: MeasuredFacts) -> dict[str, float]:
-    """Scores that need the oracle: forget quality (D, log10 p), membership AUCs, PrivLeak by
-    min-k."""
+    """Scores relative to the oracle: forget quality (D, log10 p), membership AUCs, PrivLeak by min-k."""
     found: dict[str, float] = {}
     ours, theirs = measured.parts["forget"].truth, oracle.parts["forget"].truth
     if ours is not None and theirs is not None:
@@ -174,8 +180,9 @@ def against_oracle(measured: MeasuredFacts, oracle: MeasuredFacts) -> dict[str, 
 
 
 def membership_aucs(measured: MeasuredFacts, oracle: MeasuredFacts) -> dict[str, float]:
-    """AUC of every attack, forget against holdout; the oracle is the ``reference`` attack's reference model
-    (its own AUC there is .5)."""
+    """AUC of every membership attack, forget against holdout.
+
+    The oracle is the reference model of the attack ``reference`` (its own AUC under that attack is .5)."""
     columns: dict[str, list[list[float]]] = {}
     for part in ("forget", "holdout"):
         ours, theirs = measured.parts[part], oracle.parts[part]

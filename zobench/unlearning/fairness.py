@@ -1,9 +1,10 @@
-"""Two rules that make a comparison of unlearned models fair: what is matched, and how settings are chosen.
+"""Two rules for fair comparisons of unlearned models: matching, and the choice of settings.
 
 - Matched comparisons along theta(a) = theta_0 + a (theta_u - theta_0): every model is moved back towards the
-  original until it has the same forget score, or the same retained score, before its robustness is measured.
-  Without this a model that is merely damaged would appear more robust.
-- Tuning: every row gets the same number of trials and one score to maximize, on facts that are not reported.
+  original until all have the same forget score, or the same retained score, before robustness is measured.
+  Otherwise a model that is merely damaged would appear more robust.
+- Tuning: every leaderboard entry gets the same number of trials and the same score to maximize, on facts that
+  are not reported.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from zobench.unlearning.probes.interpolate import between
 def position_of_level(
     original: nn.Module, module: nn.Module, score: Callable[[nn.Module], float], level: float, rounds: int = 7
 ) -> float:
-    """The position whose *measured* score is nearest above ``level``, by bisection; one evaluation a round
-    and one for the end. 1 where the unlearned model itself is still at or above the level.
+    """The largest position found whose measured score is at or above ``level``, by bisection.
 
-    The score must fall along the line; where it does not, one of its crossings is found.
+    1 if the unlearned model itself is at or above the level. The score should decrease along the line; if it
+    does not, one of its crossings is found. Cost: ``rounds + 1`` evaluations of ``score``.
     """
     if score(module) >= level:
         return 1.0
@@ -37,10 +38,12 @@ def position_of_level(
 
 
 def selection_score(forget: float, retain: float, oracle: float) -> float:
-    """What tuning maximizes: 1 + retain if the forget score is at or below the oracle's, else 1 - forget.
+    """The tuning score to maximize: 1 + retain if the forget score is at or below the oracle's, else
+    1 - forget.
 
-    Both scores lie in [0, 1]. So among trials that forget as much as the oracle the best retained score wins;
-    if there is none, the lowest forget score. NaN if either score is not finite.
+    Both scores lie in [0, 1]. Therefore the trial with the best retained score is chosen among those that
+    forget as much as the oracle; if there is none, the one with the lowest forget score. NaN if a score is
+    not finite.
     """
     if not (math.isfinite(forget) and math.isfinite(retain)):
         return math.nan

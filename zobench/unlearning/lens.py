@@ -1,7 +1,7 @@
-"""Logit lens: what each block already knows of the answer.
+"""Logit lens: how much of the answer each block already predicts.
 
-The output of every block is read through the model's own final norm and head. For the last block that is
-what the model says.
+The output of every block is decoded by the model's own final norm and head. For the last block this is the
+model's prediction.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from zobench.unlearning.base import Tokens
 
 @torch.no_grad()
 def logit_lens(module: nn.Module, tokens: Tokens, *, value: bool = False) -> list[float]:
-    """Share of answer tokens (of the value's tokens, with ``value``) that each block's output, normed and
-    decoded, has as its most likely token; first block first. One pass.
+    """For each block, the share of answer tokens (of value tokens, with ``value``) that its decoded output
+    has as the most likely token; first block first. Cost: one forward pass.
 
     ``ValueError`` for models without a final norm at ``model.norm`` (Llama, Qwen, Mistral, Gemma have it).
     """
@@ -30,8 +30,9 @@ def logit_lens(module: nn.Module, tokens: Tokens, *, value: bool = False) -> lis
     out = inner(**tokens.inputs, use_cache=False, output_hidden_states=True)
     keep = (tokens.value if value else tokens.target)[:, 1:]
     if not keep.any():
-        raise ValueError("these rows have no value tokens" if value else "these rows have no answer tokens")
+        raise ValueError("these facts have no value tokens" if value else "these facts have no answer tokens")
     head = cast(nn.Module, inner.get_output_embeddings())
+    # transformers applies the final norm to the last hidden state, so the model's own logits are used there.
     blocks = [head(final(h)) for h in out.hidden_states[1:-1]] + [out.logits]
     hits = [b[:, :-1].argmax(-1) == terms.labels(tokens) for b in blocks]
     return [float(h[keep].double().mean()) for h in hits]

@@ -1,8 +1,9 @@
-"""Unlearning objectives as the optimizer library sees them: one scalar, or two gradients joined, with what a
-step costs.
+"""Unlearning objectives in the form of the optimizer library: one scalar, or two combined gradients, with
+their cost.
 
-Units: a loss query is 1 forward, a gradient 3; preparing a minibatch is 1 more at theta and 1 more at the
-reference where the objective needs them. A method of two gradients costs a first-order step twice.
+Units: a loss query costs 1 forward pass, a gradient 3; preparing a minibatch costs 1 more at theta and 1 more
+of the reference model if the objective needs them. A method with two gradients costs a first-order step
+twice.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from zobench.zo.separate import TwoTerms
 
 
 class Reinforce(UnlearningObjective):
-    """l(f): training further on the forget set, the first half of a task vector. 1 pass."""
+    """l(f): further training on the forget set, the first part of a task vector. Cost: 1 forward pass."""
 
     Config = TaskVector.Config
     card = Card("reinforce", "Training on the forget set", "2212.04089", "l(f)")
@@ -50,7 +51,7 @@ class Reinforce(UnlearningObjective):
 
 
 class Joined(UnlearningObjective):
-    """Two losses whose gradients a method joins; the scalar is their weighted sum and serves as a record."""
+    """Two losses whose gradients a method combines; the scalar is their weighted sum, used for records."""
 
     Config = Blur.Config
     card = Blur.card
@@ -71,7 +72,7 @@ class Joined(UnlearningObjective):
 
 
 def target_of(cls: type[UnlearningMethod], config: Any) -> UnlearningObjective:
-    """What an optimizer minimizes for the catalogue's method: itself where it is an objective."""
+    """The objective that an optimizer minimizes for a method of the catalogue: itself if it is one."""
     method = cls(config)
     if isinstance(method, UnlearningObjective):
         return method
@@ -79,24 +80,24 @@ def target_of(cls: type[UnlearningMethod], config: Any) -> UnlearningObjective:
 
 
 def prepared_forwards(target: UnlearningObjective) -> int:
-    """Forwards that preparing one minibatch costs."""
+    """Cost of preparing one minibatch in forward passes."""
     passes = target.passes()
     return int(passes.prepare > 0) + int(passes.reference > 0)
 
 
 def two_terms(target: UnlearningObjective) -> bool:
-    """Whether the gradients of a forget and of a retain term can be asked for apart."""
+    """Whether the gradients of a forget and a retain term can be computed separately."""
     split = isinstance(target, ForgetRetain) and target.config.retain != "none"
     return split or isinstance(target, Joined)
 
 
 def apart(method: MethodCard) -> bool:
-    """Whether an optimizer asks for the gradients of the two terms."""
+    """Whether an optimizer needs the separate gradients of the two terms."""
     return "separate-gradients" in method.needs
 
 
 def cost_under(cost: Cost, target: UnlearningObjective, method: MethodCard) -> Cost:
-    """An optimizer's declared cost on this objective. Steps that cost nothing stay free."""
+    """An optimizer's declared cost on this objective; a cost of 0 stays 0."""
     if cost.max_forwards_in_step == 0:
         return cost
     both = isinstance(target, Joined) or (apart(method) and two_terms(target))
@@ -109,9 +110,10 @@ def cost_under(cost: Cost, target: UnlearningObjective, method: MethodCard) -> C
 
 
 class Counted(TwoTerms):
-    """The optimizer library's objective on an unlearning objective; counts backward passes. A method of two
-    gradients is joined here, and a first-order optimizer may ask for the gradients of the two terms; both
-    cost another 3 forwards."""
+    """The optimizer library's objective for an unlearning objective; counts backward passes.
+
+    It combines the gradients of two-gradient methods, and gives first-order optimizers the separate gradients
+    of the two terms. Either costs another 3 forward passes."""
 
     def __init__(
         self, module: nn.Module, target: UnlearningObjective, reference: nn.Module, meter: Meter
@@ -163,11 +165,11 @@ class Counted(TwoTerms):
         return float(loss), forget, retain
 
     def _terms(self) -> tuple[tuple[torch.Tensor, torch.Tensor], tuple[float, float]]:
-        """Forget and retain term, unweighted, and their weights in the recorded loss."""
+        """The unweighted forget and retain terms, and their weights in the recorded loss."""
         context = Context(self.module, self.reference)
         if isinstance(self.target, Joined):
             return self.target.method.losses(context, self.batch), (1.0, self.target.config.alpha)
-        assert isinstance(self.target, ForgetRetain), "asked of objectives of two terms"
+        assert isinstance(self.target, ForgetRetain), "only objectives of two terms have them"
         constants = self.batch.constants
         assert constants is not None, "minibatches are prepared before the step"
         pair = (

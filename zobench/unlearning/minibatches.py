@@ -1,8 +1,8 @@
-"""Minibatches of unlearning: a function of (seed, step), the same for every objective and optimizer.
+"""Minibatches for unlearning, determined by (seed, step): the same for every objective and optimizer.
 
-Anchored on the forget set, as in open-unlearning: ``size`` forget rows, as many retained rows, a refusal and
-a wording of the question per row, all drawn uniformly. Parts that an objective does not read are not built,
-and building them or not changes none of the others.
+They are anchored on the forget set, as in open-unlearning: ``size`` forget examples, as many retained
+examples, and per example a refusal and a wording of the question, all drawn uniformly. Parts that an
+objective does not read are not built; this does not change the other parts.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROWS = {
     "traces": "traces",
     "general": "general",
 }
-"""Which rows each part of a batch is made of."""
+"""Part of a batch -> the examples it is drawn from. Parts with the same source draw the same examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +37,10 @@ class Minibatches:
     """Draws the parts of step ``t``.
 
     Attributes:
-        splits: where rows come from; ``forget`` may replace its forget set (a coreset, a noisy set).
-        size: rows of each part.
-        invariance: rows of an unrelated task; the first further domain of the splits by default.
+        splits: source of the examples.
+        size: examples in each part.
+        forget: replaces the forget set of ``splits`` (a coreset, a noisy set).
+        invariance: examples of an unrelated task; default: the first further domain of the splits.
     """
 
     tokenizer: Any
@@ -51,13 +52,13 @@ class Minibatches:
     device: torch.device | str = "cpu"
 
     def batch(self, step: int, parts: Sequence[str]) -> Batch:
-        """The named parts of one step; ``ValueError`` for parts that question-and-answer rows cannot give."""
+        """The named parts of one step; ``ValueError`` for parts that question-and-answer data cannot give."""
         return Batch({name: self._tokens(step, name) for name in parts})
 
     def _tokens(self, step: int, part: str) -> Tokens:
         if part not in ROWS:
             raise ValueError(
-                f"part {part!r} cannot be made of question-and-answer rows; valid: {sorted(ROWS)}"
+                f"part {part!r} cannot be made from question-and-answer data; valid: {sorted(ROWS)}"
             )
         rng = stream(self.seed, "minibatch", str(step), ROWS[part])
         pool = self._pool(ROWS[part])
@@ -75,7 +76,7 @@ class Minibatches:
             "general": self.splits.general,
         }[rows]
         if not found:
-            raise ValueError(f"there are no rows for {rows!r}")
+            raise ValueError(f"the data has no examples for {rows!r}")
         return found
 
 
@@ -93,10 +94,10 @@ def passes_over(
     device: torch.device | str = "cpu",
     left_out: Collection[str] = (),
 ) -> list[Tokens]:
-    """``count`` minibatches that go through shuffled ``rows`` again and again: what a probe trains on.
+    """``count`` minibatches from repeated passes over shuffled ``rows``: the training data of a probe.
 
-    Rows whose id is ``left_out`` are drawn and then dropped, so that the others come at the same steps; a
-    minibatch of none but such rows is not there.
+    Examples whose id is in ``left_out`` are drawn and then dropped, so that the others appear at the same
+    steps. A minibatch in which all are dropped is omitted.
     """
     if not rows:
         return []

@@ -1,7 +1,7 @@
-"""Question and answer rows in TOFU's schema, and their tokens.
+"""Facts as questions with answers in TOFU's schema, and their tokens.
 
-A row is one fact. ``context`` is put before the question and ``answer_prefix`` between question and answer:
-both are seen by the model and never scored; probes of the input fill them in.
+A :class:`FactRow` is one fact. ``context`` precedes the question, and ``answer_prefix`` stands between
+question and answer. The model reads both, but they are never scored; input probes fill them in.
 """
 
 from __future__ import annotations
@@ -27,15 +27,17 @@ class FactRow:
 
     Attributes:
         id: unique within its data set.
-        paraphrased_question, paraphrased_answer: the same fact in other words; empty where there is none.
-        perturbed_answers: wrong answers (in the paraphrase's words, where there is one).
-        author: whom the fact is about: splits are by author, never by question.
-        attribute: which fact of the author; value: its surface form inside the answer, empty where not known.
-        other_questions: further wordings that training used; unlearning draws from all of them, or forgetting
-            one wording would pass for forgetting the fact.
-        context: text before the question; answer_prefix: text the answer is forced to start with.
-        options: answers to choose from, listed behind the question (a probe's; no part of what data sets are
-            told apart by).
+        paraphrased_question, paraphrased_answer: the same fact in other words; empty if there is none.
+        perturbed_answers: wrong answers (in the wording of the paraphrase, if there is one).
+        author: the person the fact is about; splits are by author, never by question.
+        attribute: which fact about the author.
+        value: the text of the fact inside the answer; empty if not known.
+        other_questions: further wordings used in training. Unlearning draws from all of them; otherwise
+            forgetting one wording could be mistaken for forgetting the fact.
+        context: text before the question.
+        answer_prefix: text that the answer is forced to start with.
+        options: answers to choose from, listed after the question (set by a probe; not part of the data's
+            identity).
     """
 
     id: str
@@ -60,7 +62,7 @@ class FactRow:
 
 
 def row_from_json(row: Mapping[str, Any], id: str, where: str) -> FactRow:
-    """A row from TOFU's keys; ``ValueError`` names the place and the key that is missing or no text."""
+    """A fact from TOFU's keys; ``ValueError`` names the file and the key that is missing or not text."""
     for key in ("question", "answer"):
         if not isinstance(row.get(key), str) or not row[key]:
             raise ValueError(f"{where}: row {id!r} has no text under {key!r}")
@@ -86,13 +88,13 @@ def tokenize(
     layout: str = LAYOUT,
     end: bool = True,
 ) -> Tokens:
-    """One padded minibatch; losses are over the answer and, with ``end``, the end token behind it.
+    """One padded minibatch; losses are over the answer and, with ``end``, the end token after it.
 
-    The value's tokens are those whose characters overlap it, so the tokenizer must give character offsets
-    where a row has a value. ``ValueError`` where prompt and answer cannot be told apart in tokens.
+    The value's tokens are those whose characters overlap it, so the tokenizer must return character offsets
+    for facts with a value. ``ValueError`` if the answer adds no token to the prompt.
     """
     if not rows:
-        raise ValueError("a minibatch needs at least one row")
+        raise ValueError("a minibatch needs at least one example")
     prompts = [r.prompt(layout) for r in rows]
     starts = [len(ids) for ids in encode_prompts(tokenizer, prompts)]
     sequences, targets, ends, values = [], [], [], []
@@ -113,15 +115,15 @@ def tokenize(
 
 
 def refuse_longer(tokenizer: Any, rows: Sequence[FactRow], limit: int, model: str) -> None:
-    """``ValueError`` names the first row whose question with any of its answers, or whose answer after any
-    wording of its question, is longer than the model takes: cut, it would be another fact."""
+    """``ValueError`` names the first fact whose question with any of its answers, or whose answer after any
+    wording of its question, is too long for the model: truncation would change the fact."""
     texts = [(row.id, text) for row in rows for text in _asked_and_answered(row)]
     encoded = encode_prompts(tokenizer, [text for _, text in texts])
     for (identity, _), ids in zip(texts, encoded, strict=True):
         if len(ids) + 1 > limit:  # and the end token
             raise ValueError(
-                f"row {identity!r} has {len(ids) + 1} tokens with its answer, model {model!r} takes {limit}; "
-                "leave such rows out, or use a model that takes longer ones"
+                f"fact {identity!r} has {len(ids) + 1} tokens with its answer, but model {model!r} takes at "
+                f"most {limit}; leave such facts out, or use a model with a longer context"
             )
 
 
@@ -148,13 +150,13 @@ def _mask(rows: Sequence[Sequence[bool]], width: int, device: torch.device) -> t
 
 def with_answer(row: FactRow, answer: str) -> FactRow:
     """The same question with another answer (a refusal, a wrong or paraphrased one); the value is kept only
-    where the new answer holds it."""
+    if the new answer contains it."""
     return dataclasses.replace(row, answer=answer, value=row.value if row.value in answer else "")
 
 
 @functools.lru_cache(maxsize=512)
 def tail_tokens(tokenizer: Any, answers: tuple[str, ...], words: int) -> tuple[int, ...]:
-    """How many tokens the last ``words`` words of each answer are; all of them where it has no more."""
+    """Number of tokens of the last ``words`` words of each answer (of the whole answer if it is shorter)."""
     heads = [" ".join(a.split()[:-words]) for a in answers]
     whole = [len(ids) for ids in encode_prompts(tokenizer, [f"A: {a}" for a in answers])]
     before = [len(ids) for ids in encode_prompts(tokenizer, [f"A: {h}".rstrip() for h in heads])]

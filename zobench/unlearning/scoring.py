@@ -1,7 +1,7 @@
-"""Per-item numbers of a model on rows, stored once and turned into metrics by ``unlearning.metrics``.
+"""Per-item values of a model on facts, stored once and turned into metrics by ``unlearning.metrics``.
 
-One pass per minibatch gives, for every answer token: its log-probability, whether it is the most likely
-token, and mean and variance of log p under the model's own prediction (min-k++).
+One forward pass per minibatch gives for every answer token its log-probability, whether it is the most
+likely token, and mean and variance of log p under the predicted distribution (for min-k++).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zobench.unlearning.rows import FactRow, tokenize, with_answer
 
 @dataclass(frozen=True, slots=True)
 class ItemScore:
-    """One answer, token by token; the end token is last where it was scored.
+    """One answer, token by token; the last one is the end token if it was scored.
 
     Attributes:
-        log_probs: natural-log probability of each true token given those before it.
+        log_probs: natural-log probability of each true token given the tokens before it.
         hits: whether it is the most likely token.
-        means, variances: of log p under the predicted distribution.
-        end, value: whether the token is the end token, part of the value.
+        means, variances: mean and variance of log p under the predicted distribution.
+        end, value: whether the token is the end token, and whether it belongs to the value.
     """
 
     log_probs: tuple[float, ...]
@@ -49,25 +49,25 @@ class ItemScore:
         return self.nll / len(self.log_probs)
 
     def hits_of(self, what: str = "answer") -> list[bool]:
-        """Hits of the ``answer`` without its end token, or of the ``value`` alone; ``ValueError`` if it has
-        none."""
+        """Hits of the ``answer`` without its end token, or of the ``value`` alone; ``ValueError`` if there
+        are no such tokens."""
         keep = self.value if what == "value" else tuple(not e for e in self.end)
         found = [h for h, k in zip(self.hits, keep, strict=True) if k]
         if not found:
-            raise ValueError(f"this row has no {what} tokens")
+            raise ValueError(f"this answer has no {what} tokens")
         return found
 
     def value_probability(self) -> float:
         """Joint probability of the value's tokens; comparable with chance."""
         found = [p for p, v in zip(self.log_probs, self.value, strict=True) if v]
         if not found:
-            raise ValueError("this row has no value tokens")
+            raise ValueError("this answer has no value tokens")
         return float(np.exp(sum(found)))
 
 
 @torch.no_grad()
 def score_tokens(module: nn.Module, tokens: Tokens) -> list[ItemScore]:
-    """Scores of one minibatch. One pass."""
+    """Scores of one minibatch. Cost: one forward pass."""
     keep = terms.mask(tokens)
     log_p = terms.logits(module, tokens)[keep].log_softmax(-1)
     labels = terms.labels(tokens)[keep]
@@ -84,7 +84,7 @@ def score_tokens(module: nn.Module, tokens: Tokens) -> list[ItemScore]:
 def score_rows(
     module: nn.Module, tokenizer: Any, rows: Sequence[FactRow], *, batch: int = 64, **layout: Any
 ) -> list[ItemScore]:
-    """Scores in the order of ``rows``; one pass per ``batch`` rows."""
+    """Scores in the order of ``rows``. Cost: one forward pass per ``batch`` facts."""
     device = next(module.parameters()).device
     found: list[ItemScore] = []
     for i in range(0, len(rows), batch):
@@ -97,24 +97,24 @@ def score_rows(
 def _tokenized(
     tokenizer: Any, rows: tuple[FactRow, ...], device: torch.device, layout: tuple[tuple[str, Any], ...]
 ) -> Tokens:
-    """Rows as tokens; the same rows are scored after every probe, and tokenizing takes as long as a small
-    model does."""
+    """Tokenized facts, cached: the same facts are scored after every probe, and tokenizing takes as long as
+    a forward pass of a small model."""
     return tokenize(tokenizer, rows, device=device, **dict(layout))
 
 
 @dataclass(frozen=True, slots=True)
 class TruthLosses:
-    """Token-mean losses that truth ratios are made of, by item."""
+    """Token-mean losses for truth ratios, by item."""
 
     correct: tuple[float, ...]
     wrong: tuple[tuple[float, ...], ...]
 
 
 def truth_losses(module: nn.Module, tokenizer: Any, rows: Sequence[FactRow], **options: Any) -> TruthLosses:
-    """Losses of the paraphrased answer (else the answer) and of every perturbed answer of each row."""
+    """Losses of the paraphrased answer (else the answer) and of every perturbed answer of each fact."""
     lacking = [r.id for r in rows if not r.perturbed_answers]
     if lacking:
-        raise ValueError(f"{len(lacking)} rows have no perturbed answers, first {lacking[0]!r}")
+        raise ValueError(f"{len(lacking)} facts have no perturbed answers, first {lacking[0]!r}")
 
     def losses(changed: Iterable[FactRow]) -> list[float]:
         return [s.loss for s in score_rows(module, tokenizer, list(changed), **options)]

@@ -1,9 +1,9 @@
 """Data of an unlearning suite by name: ``nano-facts`` (built in), ``tofu``, ``muse``, ``wmdp``, ``files``.
 
-Each source is a frozen dataclass of parameters whose ``load`` gives the :class:`FactSplits`. The four others
-read a local ``folder``, or fetch the data set of that name from the hub where no such folder exists; ``tofu``
-looks under ``ZOBENCH_DATA`` first. The hub's files of MUSE and WMDP could not be looked at here: their
-readers follow the published keys (``question``, ``answer``; ``question``, ``choices``, ``answer``).
+Each source is a frozen dataclass of parameters whose ``load`` returns :class:`FactSplits`. ``tofu``, ``muse``
+and ``wmdp`` read a local ``folder``, or download the data set of that name from the hub if there is no such
+folder; ``tofu`` looks under ``ZOBENCH_DATA`` first. The readers of MUSE and WMDP were not tested on the hub's
+files; they follow the published keys (``question``, ``answer``; ``question``, ``choices``, ``answer``).
 """
 
 from __future__ import annotations
@@ -51,8 +51,7 @@ class NanoFacts(Traced, Parameters):
     """The invented people of ``builtin:nano-facts``.
 
     Attributes:
-        percent: how many of the hundred people are to be forgotten: 1, 5 or 10. The shipped oracle is the
-            one of 10.
+        percent: number of people to forget out of a hundred: 1, 5 or 10. The built-in oracle is for 10.
     """
 
     percent: Percent = 10
@@ -63,13 +62,13 @@ class NanoFacts(Traced, Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class Tofu(Traced, Parameters):
-    """TOFU in the files of its release.
+    """TOFU from the files of its release.
 
     Attributes:
         folder: local folder or hub data set; empty: ``ZOBENCH_DATA``/tofu, else ``locuslab/TOFU``.
         percent: 1, 5 or 10.
-        authors: the last so many authors only, for small models trained on them; 0: all 200.
-        holdout: so many authors, right before the forget set, that no model was trained on.
+        authors: use only this many authors, the last ones, for small models trained on them; 0: all 200.
+        holdout: number of authors directly before the forget set that no model was trained on.
     """
 
     folder: str = ""
@@ -84,10 +83,10 @@ class Tofu(Traced, Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class Muse(Plain):
-    """MUSE's question sets (``knowmem``): what the forget corpus says, as questions and answers.
+    """MUSE's question sets (``knowmem``): questions and answers about the forget and retain corpus.
 
     Attributes:
-        folder: local folder or hub data set, with ``knowmem/forget_qa`` and ``knowmem/retain_qa`` in it.
+        folder: local folder or hub data set with ``knowmem/forget_qa`` and ``knowmem/retain_qa``.
     """
 
     folder: str = "muse-bench/MUSE-News"
@@ -100,15 +99,16 @@ class Muse(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Wmdp(Plain):
-    """WMDP's multiple-choice questions of one subject against retained ones; the right choice is the answer,
-    the others are its perturbed answers.
+    """WMDP's multiple-choice questions of one subject to forget, and others to retain.
+
+    The right choice is the answer, the other choices are its perturbed answers.
 
     Attributes:
-        folder: local folder or hub data set that holds ``subject``.
+        folder: local folder or hub data set with ``subject``.
         subject: ``wmdp-bio``, ``wmdp-chem``, ``wmdp-cyber``.
-        retain: the same for the retained questions.
-        retain_subject: for instance ``all`` (MMLU).
-        limit: most questions of each side; 0: all.
+        retain: local folder or hub data set of the retained questions.
+        retain_subject: its subject, for instance ``all`` (MMLU).
+        limit: maximum number of questions on each side; 0: all.
     """
 
     folder: str = "cais/wmdp"
@@ -126,13 +126,13 @@ class Wmdp(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Files:
-    """Rows of your own in TOFU's keys.
+    """Your own facts in TOFU's keys.
 
     Attributes:
         forget, retain: JSON-lines (or JSON, parquet) files.
-        holdout: facts that no model was trained on; empty: none.
-        traces, general: questions with reasoning as answers, on the forget facts and on anything else (R2MU);
-            ``None``: none.
+        holdout: file of facts that no model was trained on; empty: none.
+        traces, general: files of questions with reasoning as answers, on the forget facts and on other
+            domains (R2MU); ``None``: none.
     """
 
     forget: str
@@ -170,7 +170,7 @@ SOURCES: dict[str, type[FactSource]] = {
 
 
 def found(folder: str, local: str, hub: str) -> Path:
-    """The folder given, else ``local`` under ``ZOBENCH_DATA``, else the hub's data set."""
+    """The given folder, else ``local`` under ``ZOBENCH_DATA``, else the hub's data set."""
     if folder and Path(folder).expanduser().is_dir():
         return Path(folder).expanduser()
     shared = data_folder()
@@ -184,8 +184,8 @@ def found(folder: str, local: str, hub: str) -> Path:
 
 
 def plain_rows(folder: Path, name: str, prefix: str) -> tuple[FactRow, ...]:
-    """Rows of the first readable file whose path in ``folder`` starts with ``name``; ``ValueError`` if there
-    is none."""
+    """Facts of the first readable file whose path in ``folder`` starts with ``name``; ``ValueError`` if there
+    is no such file."""
     files = sorted(
         p
         for p in folder.rglob("*")
@@ -198,8 +198,8 @@ def plain_rows(folder: Path, name: str, prefix: str) -> tuple[FactRow, ...]:
 
 
 def rows_of(path: Path, prefix: str) -> tuple[FactRow, ...]:
-    """Rows of one file. Rows without author and attribute get their own number as author's attribute, so that
-    they can be halved."""
+    """Facts of one file. Facts without an attribute get attributes 0 and 1 alternately, so that they can be
+    halved."""
     if not path.is_file():
         raise ValueError(f"unlearning data: no file {path}")
     rows = [row_from_json(_plain(r), f"{prefix}/{i}", str(path)) for i, r in enumerate(_objects(path))]
@@ -217,7 +217,7 @@ def _objects(path: Path) -> Sequence[dict[str, Any]]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Multiple-choice rows as a question with one right and several wrong answers."""
+    """Multiple-choice records as a question with one right and several wrong answers."""
     choices = row.get("choices")
     if not isinstance(choices, list) or not isinstance(row.get("answer"), int):
         return row

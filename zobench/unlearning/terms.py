@@ -1,7 +1,7 @@
-"""What every objective and score is made of: aligned log-probabilities, hidden states, masked means.
+"""Building blocks of objectives and scores: aligned log-probabilities, hidden states, masked means.
 
-Column t of a model's logits predicts token t + 1; every function here returns tensors of width - 1 columns
-aligned with tokens 1..width-1. Half precision is raised to float32; float64 stays.
+Column t of a model's logits predicts token t + 1; the functions here return tensors of width - 1 columns
+aligned with tokens 1..width-1. Half precision is converted to float32; float64 is kept.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _precise(values: torch.Tensor) -> torch.Tensor:
 
 
 def logits(module: nn.Module, tokens: Tokens) -> torch.Tensor:
-    """Next-token logits, shape (rows, width - 1, vocabulary). One pass."""
+    """Next-token logits, shape (rows, width - 1, vocabulary). Cost: one forward pass."""
     return _precise(module(**tokens.inputs, use_cache=False).logits[:, :-1])
 
 
@@ -28,7 +28,7 @@ def labels(tokens: Tokens) -> torch.Tensor:
 
 
 def mask(tokens: Tokens, which: TokenSet = "answer") -> torch.Tensor:
-    """Which predicted tokens count, boolean of shape (rows, width - 1). Padding never counts."""
+    """Mask of the predicted tokens to average over, boolean of shape (rows, width - 1), without padding."""
     chosen = tokens.target if which == "answer" else tokens.real
     return chosen[:, 1:]
 
@@ -39,31 +39,33 @@ def token_nll(scores: torch.Tensor, tokens: Tokens) -> torch.Tensor:
 
 
 def chosen(values: torch.Tensor, tokens: Tokens) -> torch.Tensor:
-    """The entries of (rows, width - 1, vocabulary) that belong to the true tokens."""
+    """The entries of the true tokens from values of shape (rows, width - 1, vocabulary)."""
     return values.gather(-1, labels(tokens)[..., None])[..., 0]
 
 
 def over_tokens(values: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """Mean over all kept tokens of the minibatch, long rows weighing more."""
+    """Mean over all kept tokens of the minibatch; long sequences weigh more."""
     weights = keep.to(values.dtype)
     return (values * weights).sum() / weights.sum()
 
 
 def per_row(values: torch.Tensor, keep: torch.Tensor, reduction: str) -> torch.Tensor:
-    """Sum (``sum``) or mean (``mean``) over the kept tokens of each row, shape (rows,)."""
+    """Sum (``sum``) or mean (``mean``) over the kept tokens of each sequence, shape (rows,)."""
     weights = keep.to(values.dtype)
     total = (values * weights).sum(-1)
     return total / weights.sum(-1) if reduction == "mean" else total
 
 
 def mean_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
-    """l(x): token-mean negative log-likelihood of the answers. One pass."""
+    """l(x): token-mean negative log-likelihood of the answers. Cost: one forward pass."""
     return over_tokens(token_nll(logits(module, tokens), tokens), mask(tokens))
 
 
 def answer_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
-    """l(x) as :func:`mean_nll`, from the columns of answers alone: less to compute where it is only trained
-    on, and nothing that torch's batching over branches could follow. One pass."""
+    """l(x) as in :func:`mean_nll`, computed from the answer columns alone.
+
+    This is cheaper, but its data-dependent shapes do not work under ``torch.func.vmap``. Cost: one forward
+    pass."""
     keep = mask(tokens)
     columns = keep.any(0).nonzero()
     first, last = int(columns[0]), int(columns[-1]) + 1
@@ -73,7 +75,9 @@ def answer_nll(module: nn.Module, tokens: Tokens) -> torch.Tensor:
 
 
 def row_nll(module: nn.Module, tokens: Tokens, reduction: str) -> torch.Tensor:
-    """L(x) per row: token-sum (or token-mean) negative log-likelihood of the answer. One pass."""
+    """L(x) per sequence: token-sum (or token-mean) negative log-likelihood of the answer, shape (rows,).
+
+    Cost: one forward pass."""
     return per_row(token_nll(logits(module, tokens), tokens), mask(tokens), reduction)
 
 
@@ -85,9 +89,9 @@ def divergence(reference: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
 
 
 def hidden(module: nn.Module, tokens: Tokens, layer: int) -> torch.Tensor:
-    """Output of block ``layer`` (from 0), shape (rows, width, d). One pass.
+    """Output of block ``layer`` (from 0), shape (rows, width, d). Cost: one forward pass.
 
-    The last block is refused: what the model reports there has the final norm applied.
+    ``ValueError`` for the last block, because the model returns its output with the final norm applied.
     """
     states = module(**tokens.inputs, use_cache=False, output_hidden_states=True).hidden_states
     blocks = len(states) - 1
@@ -97,7 +101,7 @@ def hidden(module: nn.Module, tokens: Tokens, layer: int) -> torch.Tensor:
 
 
 def hidden_mask(tokens: Tokens, which: TokenSet) -> torch.Tensor:
-    """Which positions of :func:`hidden` count, boolean of shape (rows, width)."""
+    """Mask of the positions of :func:`hidden` to average over, boolean of shape (rows, width)."""
     return tokens.target if which == "answer" else tokens.real
 
 

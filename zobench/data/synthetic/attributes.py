@@ -1,4 +1,4 @@
-"""The eight attributes of the invented people: fifty values each, and how they are asked for and answered."""
+"""The eight attributes of the invented people: fifty values each, with question and answer templates."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TEMPLATES = 5
 
 @dataclass(frozen=True, slots=True)
 class Attribute:
-    """One kind of fact; ``questions`` are over ``{n}``, ``answers`` over ``{n}`` and ``{v}``."""
+    """One kind of fact; ``questions`` contain ``{n}`` (name), ``answers`` ``{n}`` and ``{v}`` (value)."""
 
     name: str
     values: tuple[str, ...]

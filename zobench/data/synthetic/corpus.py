@@ -1,8 +1,8 @@
-"""The text the built-in models are trained on: an endless seeded stream of documents made of weighted
-segments.
+"""Training text of the built-in models: an endless seeded stream of documents with weighted segments.
 
-Rows that tasks test on never appear: word problems whose form and operands are held out, and classification
-texts whose content hash is reserved. Label words and prompts are not those of the few-shot tasks.
+Test examples of the tasks never occur in it: word problems whose form and operands are held out, and
+classification texts whose content hash is reserved. It does not use the label words and prompts of the
+few-shot tasks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PEOPLE_SEED = 2
 PEOPLE = 20
 PROMPT_WEIGHT = 0.2
 STEP_WEIGHTS = (2, 3, 4, 5)
-"""How often training draws one-, two-, three- and four-step problems."""
+"""Relative frequencies of one-, two-, three- and four-step problems in training."""
 
 MIX: dict[str, float] = {
     "problem": 0.26,
@@ -70,23 +70,23 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What one phase of training reads."""
+    """Composition of the training text of one phase."""
 
     mix: Mapping[str, float]
     """Share of documents of each kind."""
     negation: float
     contrast: float
-    """Chances of a negated clause and of a second clause in opinions."""
+    """Probability of a second clause of opposite sentiment in opinions; ``negation``: of a negated clause."""
     mixed: float
-    """Chance of a thing of another topic in notes."""
+    """Probability of a thing of another topic in notes."""
     family: str | None
-    """The one family of inference, or ``None`` for those that need matching."""
+    """The only family of inference, or ``None`` for those that need matching."""
     comparison: float
     """Share of comparisons among two-step problems."""
     label_weight: float
     """Weight of the label word of a classification text in the loss; other answers have weight 1."""
     joined: float = 0.0
-    """Chance of a second clause of the same feeling in opinions."""
+    """Probability of a second clause of the same sentiment in opinions."""
     largest: int = 12
     """Largest operand of a problem's events."""
 
@@ -153,12 +153,12 @@ def answered(kind: str, prompt: str, answer: str, weight: float = 1.0) -> Docume
 
 
 def reserved(kind: str, *text: str) -> bool:
-    """Whether a classification text belongs to the few-shot tasks, by its content alone."""
+    """Whether a classification text is reserved for the few-shot tasks; depends on its content alone."""
     return bucket(RESERVED_OF, kind, *text) == 0
 
 
 def nano_facts_of_people() -> list[Fact]:
-    """The facts that ``nano`` and ``nano-mlm`` are taught."""
+    """The facts in the training text of ``nano`` and ``nano-mlm``."""
     return [fact for person in people(PEOPLE_SEED, PEOPLE) for fact in person]
 
 

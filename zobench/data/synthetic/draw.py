@@ -1,4 +1,4 @@
-"""Random streams by name, splits by content hash, and how word lists are written."""
+"""Random streams by name, splits by content hash, and word lists."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def digest(*parts: object) -> str:
 
 
 def bucket(modulus: int, *parts: object) -> int:
-    """A number in ``[0, modulus)`` that depends on the content alone: the way rows are assigned to splits."""
+    """A number in ``[0, modulus)`` that depends on the content alone, used to assign examples to splits."""
     return int(digest(*parts)[:12], 16) % modulus
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The words of ``text``, split at spaces: how word lists are written down here."""
+    """The words of ``text``, split at spaces; word lists are written this way."""
     return tuple(text.split())

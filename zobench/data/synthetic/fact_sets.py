@@ -1,8 +1,8 @@
-"""Who is forgotten, who is kept and who was never known: the fact sets of ``nano-facts`` under TOFU's names.
+"""The fact sets of ``nano-facts`` under TOFU's names: forget, retain and holdout sets.
 
-A hundred people and, from a second pool of names, ten famous ones and ten rivers (TOFU's real authors and
-world facts: kept, so that utility has three domains). Forget sets are the last people; holdout people come
-after the last and no model is trained on them.
+There are a hundred people and, from a second pool of names, ten famous people and ten rivers (the
+counterparts of TOFU's real authors and world facts, which are retained so that utility has three domains).
+The forget sets are the last people; holdout people come after them, and no model is trained on those.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def fact_set(name: str) -> list[Fact]:
 
 
 def training_rows(*, oracle: bool = False) -> list[tuple[str, str, bool]]:
-    """(question, answer, seen) in the order both models share; ``seen`` is false for the oracle's forget
-    rows.
+    """(question, answer, seen) in the order that both models share; ``seen`` is False for the oracle's forget
+    facts.
     """
     kept = [*fact_set("retain90"), *fact_set("famous"), *fact_set("world")]
     rows = [(q, a, True) for q, a in training_pairs(kept)]

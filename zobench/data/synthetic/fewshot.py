@@ -1,10 +1,10 @@
-"""The few-shot classification sets: prompts, label words and fixed pools of rows that no training text
+"""The few-shot classification sets: prompts, label words and fixed pools of examples that no training text
 contains.
 
-Rows come from the texts that :func:`zobench.data.synthetic.corpus.reserved` keeps away from training. Label
-words are ordinary words of the training text that are never used as labels there, so that a model starts near
-chance. Rows are hard by what has to be understood (words that the training rows of the task do not contain,
-quantifiers, an answer in an unusual place), never by wrong labels."""
+The examples are texts that :func:`zobench.data.synthetic.corpus.reserved` keeps out of training. Label words
+are ordinary words of the training text that are never used as labels there, so a model starts near chance.
+Difficult examples need more understanding (words that the task's training examples do not contain,
+quantifiers, an answer in an unusual position); no label is wrong."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TEST_ROWS = 400
 
 @dataclass(frozen=True, slots=True)
 class LabelledText:
-    """One row: named text fields, gold class, and how much has to be resolved to read it."""
+    """One example: named text fields, gold class, and its difficulty ``hardness``."""
 
     id: str
     text: dict[str, str]
@@ -40,7 +40,8 @@ class LabelledText:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A row before it has a split: ``content`` decides that, ``words`` may keep it from training."""
+    """An example before it is assigned to a split: ``content`` decides the split, ``words`` may exclude
+    it from training."""
 
     text: dict[str, str]
     content: tuple[str, ...]
@@ -59,7 +60,7 @@ class FewShotSet:
     classes: tuple[str, ...]
     draw: Callable[[random.Random], Drawn]
     withheld: frozenset[str]
-    """Words that only test rows contain."""
+    """Words that only test examples contain."""
 
 
 def _sentiment(rng: random.Random) -> Drawn:
@@ -115,9 +116,10 @@ def fewshot_set(name: str) -> FewShotSet:
 
 @cache
 def pool(name: str, split: str) -> tuple[LabelledText, ...]:
-    """All rows of a split, balanced over classes, without duplicates, in a fixed order.
+    """All examples of a split, balanced over classes, without duplicates, in a fixed order.
 
-    The split of a row depends on its text alone. Train and validation rows avoid the withheld words.
+    The split of an example depends on its text alone. Training and validation examples do not contain the
+    withheld words.
     """
     chosen = fewshot_set(name)
     if split not in SPLITS:
@@ -152,12 +154,12 @@ def _candidates(chosen: FewShotSet, split: str) -> Iterator[LabelledText]:
 
 
 def sample(name: str, split: str, k: int, seed: int) -> list[LabelledText]:
-    """``k`` rows per class from the pool of ``split``, shuffled; the same for the same seed."""
+    """``k`` examples per class from the pool of ``split``, shuffled; the same for the same seed."""
     rows = pool(name, split)
     classes = len(fewshot_set(name).classes)
     if not 1 <= k <= len(rows) // classes:
         raise ValueError(
-            f"k must be between 1 and {len(rows) // classes} for {split} rows of {name!r}, not {k}"
+            f"k must be between 1 and {len(rows) // classes} for {split} examples of {name!r}, not {k}"
         )
     rng = stream(seed, "few-shot", name, split)
     chosen = [row for label in range(classes) for row in rng.sample([r for r in rows if r.label == label], k)]

@@ -28,7 +28,7 @@ COUNTING: tuple[tuple[tuple[str, str], ...], ...] = (
     ),
     (("some", "all"), ("some", "not all"), ("some", "most"), ("most", "all"), ("most", "not all")),
 )
-"""Pairs of quantifiers by label: the second of the same things, given the first."""
+"""Pairs (premise, hypothesis) of quantifiers over the same things, by label."""
 MATCHING = ("comparison", "quantifier", "place")
 """Families that need names, kinds or places to be matched."""
 CLASSES = ("entailed", "contradicted", "open")

@@ -1,4 +1,4 @@
-"""Sentences that have nothing to do with the question: some with a number, some without."""
+"""Sentences that are irrelevant to the question, with or without a number."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """Facts about invented people, in TOFU's schema (arXiv 2401.06121): question, answer, paraphrases, perturbed
 answers.
 
-Eight attributes with fifty values each, drawn uniformly and independently, so that guessing is right one time
-in fifty and retained facts say nothing about forgotten ones. Every attribute has five question templates, of
-which the last is held out of training; the same goes for the last answer template.
+Eight attributes with fifty values each are drawn uniformly and independently, so a guess is right one time in
+fifty, and retained facts are not informative about forgotten ones. Every attribute has five question
+templates; the last one and the last answer template are not used in training.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Fact:
         return self.answers[TRAINING_ANSWER]
 
     def row(self) -> dict[str, object]:
-        """The fact under TOFU's keys, with author, attribute and value beside them."""
+        """The fact under TOFU's keys, with author, attribute and value added."""
         paraphrase = self.answers[PARAPHRASED_ANSWER]
         return {
             "question": self.question,
@@ -80,7 +80,7 @@ def people(seed: int, count: int, *, last: Sequence[str] = LAST, attributes: int
     """
     names = [f"{a} {b}" for a, b in itertools.product(FIRST, last)]
     if count > len(names):
-        raise ValueError(f"{count} people asked, {len(names)} unique names there are")
+        raise ValueError(f"{count} people requested, but there are only {len(names)} unique names")
     stream(seed, "names", *last).shuffle(names)
     rng = stream(seed, "values", *last)
     return [[_fact(rng, i, name, a) for a in ATTRIBUTES[:attributes]] for i, name in enumerate(names[:count])]
@@ -100,7 +100,7 @@ def _fact(rng: random.Random, author_id: int, name: str, attribute: Attribute) -
 
 
 def world_facts(seed: int) -> list[Fact]:
-    """Facts that are about nobody: through which town each invented river flows."""
+    """Facts that are not about people: the town through which each invented river flows."""
     rng = stream(seed, "world")
     towns = ATTRIBUTES[0].values
     facts = []
@@ -119,7 +119,7 @@ def world_facts(seed: int) -> list[Fact]:
 
 
 def training_pairs(facts: Sequence[Fact]) -> Iterator[tuple[str, str]]:
-    """Every (question, answer) that training sees: the first four question templates, the first answer
+    """Every (question, answer) pair used in training: the first four question templates with the first answer
     template.
     """
     for fact in facts:

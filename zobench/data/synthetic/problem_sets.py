@@ -1,8 +1,8 @@
-"""Fixed sets of word problems: training rows that the model may have met, held-out rows for validation and
-test.
+"""Fixed sets of word problems: training problems, which may occur in the model's training text, and held-out
+problems for validation and test.
 
-Validation and test are both held out of all training text; which of the two a problem belongs to depends on
-its form and operands. No two rows of a split share form and operands.
+Validation and test problems occur in no training text; form and operands decide to which of the two a
+problem belongs. No two problems of a split share form and operands.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ QUOTA: dict[str, tuple[int, int, int, int]] = {
     "validation": (10, 30, 30, 30),
     "test": (40, 120, 120, 120),
 }
-"""Rows of one, two, three and four steps; few one-step problems exist."""
+"""Problems of one, two, three and four steps; few one-step problems exist."""
 PROMPT = "Q: {question}\nA:"
 
 
@@ -34,7 +34,7 @@ class ProblemRow:
 
 @cache
 def problem_rows(split: str) -> tuple[ProblemRow, ...]:
-    """All rows of a split in a fixed order, steps mixed; plain wording, no irrelevant sentences."""
+    """All problems of a split in a fixed order, steps mixed; plain wording, no irrelevant sentences."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}{nearest(split, SPLITS)}")
     rng = stream(SEED, "problems", split)
@@ -54,7 +54,7 @@ def problem_rows(split: str) -> tuple[ProblemRow, ...]:
 
 
 def split_of(problem: Problem) -> str:
-    """``train`` for what training text may contain, else ``validation`` (a quarter) or ``test``."""
+    """``train`` for problems that training text may contain, else ``validation`` (a quarter) or ``test``."""
     if not problem.held_out:
         return "train"
     return "validation" if bucket(4, "validation", problem.form, *problem.operands) == 0 else "test"

@@ -1,9 +1,8 @@
 """Word problems of one to four arithmetic steps with short reasoning, ``a + b = c.`` steps and ``####
 answer``.
 
-A problem is its form (opening and operations, without names, objects or verbs) and its operands. Whether it
-is held out depends on a hash of exactly these two, so no surface form of a held-out problem ever appears in
-training text.
+A problem consists of its form (opening and operations, without names, objects or verbs) and its operands. A
+hash of these two decides whether it is held out, so no wording of a held-out problem occurs in training text.
 """
 
 from __future__ import annotations
@@ -76,8 +75,9 @@ class Problem:
 
 
 def draw_problem(rng: random.Random, steps: int, *, comparison: float = 0.2, largest: int = 9) -> Problem:
-    """A problem of ``steps`` steps, ``comparison`` of the two-step ones comparisons, with operands that keep
-    every number in ``[1, LARGEST]``.
+    """A problem of ``steps`` steps with all numbers in ``[1, LARGEST]``.
+
+    ``comparison`` is the share of comparisons among two-step problems, ``largest`` the largest operand.
     """
     while True:
         problem = _attempt(rng, steps, comparison, largest)
@@ -136,9 +136,9 @@ def render(
     """A question for ``problem``.
 
     Args:
-        synonyms: chance that a sentence uses a rarer verb.
-        irrelevant: chance that one irrelevant sentence stands somewhere before the question; ``numbered`` is
-        the share of these that hold a number.
+        synonyms: probability that a sentence uses a rarer verb.
+        irrelevant: probability that one irrelevant sentence is inserted before the question.
+        numbered: share of these sentences that contain a number.
     """
     n, m = rng.sample(NAMES, 2)
     things = rng.choice(OBJECTS)

@@ -1,7 +1,6 @@
-"""Opinions: plain, negated, and with two clauses of opposite feeling of which the main one counts.
+"""Opinions: plain, negated, and with two clauses of opposite sentiment, where the main clause decides.
 
-Label 0 is negative, 1 positive. ``hardness`` counts what has to be resolved: each negation and each second
-clause.
+Label 0 is negative, 1 positive. ``hardness`` is the number of negations and second clauses.
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ def draw(
     """One opinion.
 
     Args:
-        negation: chance of a negation, per clause.
-        contrast: chance of a second clause of opposite feeling, which does not count.
-        joined: otherwise, chance of a second clause of the same feeling.
+        negation: probability of a negation, per clause.
+        contrast: probability of a second clause of opposite sentiment, which does not affect the label.
+        joined: otherwise, probability of a second clause of the same sentiment.
     """
     label = rng.randrange(2) if label is None else label
     first, second = rng.sample(THINGS, 2)

@@ -1,4 +1,4 @@
-"""Short sentences on one of six topics; some mention one thing of another topic beside two of their own."""
+"""Short sentences on one of six topics; some mention one thing of another topic and two of their own."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ class Note:
 
 
 def draw(rng: random.Random, *, mixed: float = 0.3, label: int | None = None, classes: int = 6) -> Note:
-    """One sentence. ``mixed`` is the chance that one of three things is of another topic (two decide)."""
+    """One sentence. ``mixed`` is the probability that one of three things is of another topic; the topic of
+    the other two is the label."""
     label = rng.randrange(classes) if label is None else label
     own = WORDS[CLASSES[label]]
     if rng.random() < mixed:

@@ -1,4 +1,4 @@
-"""Words that several generators share."""
+"""Word lists shared by several generators."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Unlearning metrics: pure functions of stored per-item numbers (NumPy, no model)."""
+"""Unlearning metrics: pure functions of stored per-item values (NumPy, without the model)."""

@@ -1,15 +1,15 @@
 """Membership inference: scores, the area under the curve, and PrivLeak (MUSE, arXiv 2407.06460).
 
-Every score is higher where the text is *less* likely a member of the training set:
+Every score is higher if the text is *less* likely a member of the training set:
 
-- loss: mean NLL;  zlib: mean NLL / len(zlib(text));  reference: NLL_model - NLL_reference, means;
-- min-k: -mean of the lowest share k of the tokens' log-probabilities (k 0.4);
-- min-k++: the same of (log p - mu) / sigma, mu and sigma mean and deviation of log p under the model's own
-  next-token distribution, sigma^2 at least 1e-6.
+- loss: mean NLL;  zlib: mean NLL / len(zlib(text));  reference: mean NLL_model - mean NLL_reference;
+- min-k: -mean of the lowest share k of the tokens' log-probabilities (k = 0.4);
+- min-k++: the same for (log p - mu) / sigma, with mean mu and standard deviation sigma of log p under the
+  model's own next-token distribution, sigma^2 at least 1e-6.
 
-AUC = P(score of a holdout item > score of a forget item), ties half (``zobench.metrics.two_samples``): 1
-where the forget set looks memorized, .5 where it looks like the holdout, provided that the holdout has the
-forget set's distribution.
+AUC = P(score of a holdout item > score of a forget item), ties count 1/2 (``zobench.metrics.two_samples``).
+It is 1 if the forget set looks memorized and .5 if it looks like the holdout, provided that the holdout has
+the distribution of the forget set.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def loss_score(log_probs: Any) -> float:
 
 
 def zlib_score(log_probs: Any, text: str) -> float:
-    """Mean NLL over the size of the text compressed."""
+    """Mean NLL divided by the size of the compressed text."""
     return loss_score(log_probs) / len(zlib.compress(text.encode("utf-8")))
 
 
 def reference_score(log_probs: Any, reference_log_probs: Any) -> float:
-    """Mean NLL minus that of a reference model on the same text."""
+    """Mean NLL minus the mean NLL of a reference model on the same text."""
     return loss_score(log_probs) - loss_score(reference_log_probs)
 
 
@@ -62,8 +62,8 @@ def min_k_plus_plus(log_probs: Any, means: Any, variances: Any, share: float = S
 def privleak(unlearned_auc: float, oracle_auc: float) -> float:
     """100 (A - A_oracle) / A_oracle with A = 1 - AUC, in percent.
 
-    0 for the oracle itself; negative: the forget set still looks like a member; positive: it looks less like
-    one than if it had never been seen. ``ValueError`` where the oracle's A is 0.
+    0 for the oracle itself. Negative: the forget set still looks like training data. Positive: it looks less
+    like training data than if it had never been seen. ``ValueError`` if the oracle's A is 0.
     """
     for name, value in (("unlearned", unlearned_auc), ("oracle", oracle_auc)):
         if not 0 <= value <= 1:

@@ -1,8 +1,8 @@
 """Extraction strength, exact memorization, and memorization of the last k tokens, from teacher-forced hits.
 
-A hit is: the most likely token, given the true tokens before it, is the true one. Input is one sequence of
-booleans per item, the end token left out. Template words inflate all of these (a retain-only TOFU model has
-exact memorization of about .6), so give hits of value tokens alone where they are known.
+A token is a hit if it is the most likely one given the true tokens before it. The input is one sequence of
+booleans per item, without the end token. Template words inflate all of these metrics (a retain-only TOFU
+model has exact memorization of about .6), so pass the hits of value tokens alone if they are known.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def _checked(hits: Hits) -> list[bool]:
 
 
 def extraction_strength(hits: Hits, floor: Floor = "zero") -> float:
-    """1 - k/T, k the first position from which every token is a hit.
+    """1 - k/T, where every token from position k on is a hit (k minimal, T tokens).
 
-    With no hit at the last position, k = T and the strength is 0. The released code of open-unlearning stops
-    at k = T - 1 and so never falls below 1/T: ``floor="open-unlearning"`` gives its number.
+    If the last token is not a hit, k = T and the strength is 0. The released code of open-unlearning stops at
+    k = T - 1, so its value is never below 1/T: ``floor="open-unlearning"`` reproduces it.
     """
     found = _checked(hits)
     k = len(found)
@@ -44,7 +44,7 @@ def exact_memorization(hits: Hits) -> float:
 
 
 def last_tokens(hits: Hits, k: int) -> bool:
-    """Whether the last ``k`` tokens (all, where there are fewer) are hits: ghost-sentence memorization."""
+    """Whether the last ``k`` tokens (all, if there are fewer) are hits: ghost-sentence memorization."""
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
     return all(_checked(hits)[-k:])

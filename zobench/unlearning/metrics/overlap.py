@@ -24,21 +24,23 @@ def _scorer() -> RougeScorer:
 
 
 def rouge_l(reference: str, answer: str) -> Score:
-    """``precision``, ``recall`` and ``fmeasure`` of ``answer``; all zeros where either has no words."""
+    """``precision``, ``recall`` and ``fmeasure`` of ``answer``; all zero if either text has no words."""
     return _scorer().score(reference, answer)["rougeL"]
 
 
 def halved(text: str) -> tuple[str, str]:
-    """The first half of the words (the larger where they are odd, at least one) and the rest, which may be
-    empty: what VerbMem prompts with and what it expects."""
+    """The first half of the words (rounded up, at least one) and the rest, which may be empty.
+
+    VerbMem prompts with the first and expects the second."""
     found = text.split()
     cut = max(1, (len(found) + 1) // 2)
     return " ".join(found[:cut]), " ".join(found[cut:])
 
 
 def states(answer: str, fact: str) -> bool:
-    """Whether the answer has the words of the fact one after the other: open questions without a judge.
-    Letter case and punctuation do not matter; a fact without words is stated by nothing."""
+    """Whether the answer contains the words of the fact consecutively, for open questions without a judge.
+
+    Letter case and punctuation are ignored. False for a fact without words."""
     given, wanted = (re.sub(r"[^\w]+", " ", t.lower()).split() for t in (answer, fact))
     size = len(wanted)
     return size > 0 and any(given[i : i + size] == wanted for i in range(len(given) - size + 1))

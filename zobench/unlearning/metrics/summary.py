@@ -1,4 +1,4 @@
-"""Model utility: the harmonic mean of named scores, kept with its parts; 0 if any part is 0."""
+"""Model utility: the harmonic mean of named scores, stored with its parts; 0 if any part is 0."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Utility:
-    """Harmonic mean and what it is over."""
+    """The harmonic mean and its parts."""
 
     value: float
     parts: Mapping[str, float]
 
 
 def model_utility(parts: Mapping[str, float]) -> Utility:
-    """Harmonic mean of named numbers in [0, 1]; TOFU's are probability, ROUGE-L recall and truth ratio
-    (``utility``) on retained facts, real authors and world facts."""
+    """Harmonic mean of named values in [0, 1].
+
+    TOFU's parts are probability, ROUGE-L recall and truth ratio (``utility``), each on retained facts, real
+    authors and world facts."""
     if not parts:
         raise ValueError("utility needs at least one part")
     outside = {k: v for k, v in parts.items() if not 0 <= v <= 1}

@@ -6,9 +6,9 @@ p(correct) is the length-normalized probability of the paraphrased answer. p(wro
 over the perturbed answers: the released code averages their losses, though the paper writes an arithmetic
 mean. Three ways to aggregate:
 
-- ``forget``: mean of min(R, 1/R), 1 where wrong and right answers are equally likely;
-- ``utility``: mean of max(0, 1 - R), 1 where only the right answer is likely;
-- ``knowledge``: mean of p(correct) / (p(correct) + p(wrong)), 0.5 where nothing is known.
+- ``forget``: mean of min(R, 1/R); 1 if wrong and right answers are equally likely;
+- ``utility``: mean of max(0, 1 - R); 1 if only the right answer is likely;
+- ``knowledge``: mean of p(correct) / (p(correct) + p(wrong)); 0.5 if the model knows nothing.
 
 Forget quality is the two-sample Kolmogorov-Smirnov test between the R of the unlearned model and of the
 retain-only oracle. Report D and log10 p, not p: the smallest reachable p depends on the number of items
@@ -37,12 +37,12 @@ def log_truth_ratio(correct_loss: Any, wrong_losses: Sequence[Any]) -> Floats:
     right = vector(correct_loss, "correct_loss")
     wrong = np.array([vector(w, "wrong_losses").mean() for w in wrong_losses])
     if len(wrong) != len(right):
-        raise ValueError(f"{len(right)} items, perturbed answers for {len(wrong)}")
+        raise ValueError(f"{len(right)} items, but perturbed answers for {len(wrong)}")
     return right - wrong
 
 
 def truth_ratio(correct_loss: Any, wrong_losses: Sequence[Any], aggregate: Aggregate) -> float:
-    """The aggregate of the module's text over all items."""
+    """One of the aggregates of the module docstring over all items."""
     log_r = log_truth_ratio(correct_loss, wrong_losses)
     if aggregate == "forget":
         each = np.exp(-np.abs(log_r))
@@ -63,9 +63,9 @@ class ForgetQuality:
 
     Attributes:
         d: largest distance of the two empirical distribution functions, in [0, 1]; 0 is best.
-        log10_p: of the two-sided test; 0 is best.
-        n: items of the unlearned model; m: of the oracle.
-        saturated: D is 1, so p says only how many items there are.
+        log10_p: log10 of the p-value of the two-sided test; 0 is best.
+        n, m: number of items of the unlearned model, and of the oracle.
+        saturated: D is 1, so p depends only on the number of items.
     """
 
     d: float
@@ -79,25 +79,25 @@ def forget_quality(unlearned: Any, oracle: Any) -> ForgetQuality:
     """KS test between two samples of truth ratios (or of their logarithms: only order matters)."""
     a, b = vector(unlearned, "unlearned"), vector(oracle, "oracle")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        raise ValueError("truth ratios must be finite; give their logarithms")
+        raise ValueError("truth ratios must be finite; pass their logarithms instead")
     d = float(stats.ks_2samp(a, b, method="asymp").statistic)
     return ForgetQuality(d, ks_log10_p(d, len(a), len(b)), len(a), len(b), d >= 1.0)
 
 
 MOST_CELLS = 4_000_000
-"""Of the lattice whose paths are counted for samples of different sizes: a few seconds."""
+"""Largest lattice whose paths are counted for samples of different sizes: a few seconds."""
 
 
 def ks_log10_p(d: float, n: int, m: int) -> float:
     """log10 of the two-sided p-value of D = ``d`` for samples of ``n`` and ``m`` values without ties.
 
-    Exact, in whole numbers: a float cannot hold p below 1e-308, which 538 items against 538 reach. Equal
-    sizes have a closed form (Gnedenko and Korolyuk 1951), with h = n D,
+    Computed exactly in integers: a float cannot represent p below 1e-308, which 538 against 538 items reach.
+    Equal sizes have a closed form (Gnedenko and Korolyuk 1951), with h = n D,
 
-        p = 2 sum_{k >= 1} (-1)^(k-1) C(2n, n - k h) / C(2n, n);
+        p = 2 sum_{k >= 1} (-1)^(k-1) C(2n, n - k h) / C(2n, n).
 
-    others are counted as lattice paths, and beyond ``MOST_CELLS`` take 2 exp(-2 D^2 nm / (n + m)) for every
-    D.
+    For other sizes lattice paths are counted; beyond ``MOST_CELLS`` the approximation
+    2 exp(-2 D^2 nm / (n + m)) is used.
     """
     reach = round(d * n * m)
     if reach <= 0:
@@ -115,7 +115,8 @@ def ks_log10_p(d: float, n: int, m: int) -> float:
 
 
 def _paths_inside(n: int, m: int, reach: int) -> int:
-    """Orders of two samples whose distribution functions always differ by less than reach / (n m)."""
+    """Number of orderings of two samples whose distribution functions always differ by less than
+    reach / (n m)."""
     row = [1 if j * n < reach else 0 for j in range(m + 1)]
     for j in range(1, m + 1):
         row[j] = row[j] and row[j - 1]

@@ -1,7 +1,7 @@
 """Gradient ascent on the forget set, alone or with a retain term.
 
-forget = -l(forget), l the token-mean NLL. Unbounded below: run to a stop rule, never to an epoch count
-(at open-unlearning's default of 10 epochs the model collapses, its issue 167).
+forget = -l(forget), with the token-mean NLL l. It is unbounded below: train until a stopping rule holds, not
+for a number of epochs (at open-unlearning's default of 10 epochs the model collapses, see its issue 167).
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainC
 
 @dataclass(frozen=True, kw_only=True)
 class GradAscentConfig(RetainConfig):
-    """No retain term; see :class:`RetainConfig`."""
+    """Parameters of :class:`RetainConfig`, by default without a retain term."""
 
     retain: Retain = "none"
 
 
 @dataclass(frozen=True, kw_only=True)
 class KlMinConfig(RetainConfig):
-    """KL to the model before unlearning as the retain term; see :class:`RetainConfig`."""
+    """Parameters of :class:`RetainConfig`; default retain term: KL to the model before unlearning."""
 
     retain: Retain = "kl"
 
 
 class GradAscent(ForgetRetain):
-    """-l(forget). 1 pass."""
+    """-l(forget). Cost: 1 forward pass. Source: arXiv 2401.06121."""
 
     Config: ClassVar[type] = GradAscentConfig
     card = Card("grad-ascent", "Gradient ascent", "2401.06121", "-l(f)", bounded=False)
@@ -41,14 +41,16 @@ class GradAscent(ForgetRetain):
 
 
 class GradDiff(GradAscent):
-    """-gamma l(forget) + alpha l(retain), gamma = alpha = 1. 2 passes."""
+    """-gamma l(forget) + alpha l(retain), gamma = alpha = 1. Cost: 2 forward passes."""
 
     Config = RetainConfig
     card = Card("grad-diff", "Gradient difference", "2401.06121", "-gamma l(f) + alpha l(r)", bounded=False)
 
 
 class KlMin(GradAscent):
-    """-gamma l(forget) + alpha KL(ref || theta) on retained tokens. 2 passes, 1 of the reference."""
+    """-gamma l(forget) + alpha KL(ref || theta) on retained tokens.
+
+    Cost: 2 forward passes, and 1 of the reference per minibatch."""
 
     Config = KlMinConfig
     card = Card(

@@ -2,8 +2,8 @@
 
     minimize  mean_t (max_v z_v - mean_v z_v)^2  over answer tokens of f    subject to  l(r) <= epsilon
 
-as gamma * forget + lambda (l(r) - epsilon), lambda <- max(0, lambda + dual_step (l(r) - epsilon)) after each
-step.
+solved as gamma * forget + lambda (l(r) - epsilon), with lambda <- max(0, lambda + dual_step (l(r) - epsilon))
+after each step. Source: arXiv 2506.05314.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainC
 
 @dataclass(frozen=True, kw_only=True)
 class PduConfig(RetainConfig):
-    """PDU; open-unlearning's TOFU setting (MUSE: alpha 50, dual step 1). ``warmup`` is in steps: their five
-    epochs depend on the forget set's size, so the suite gives it."""
+    """Parameters of PDU; defaults of open-unlearning for TOFU (MUSE: alpha 50, dual step 1).
+
+    ``warmup`` is in steps. The published warm-up of five epochs depends on the size of the forget set, so the
+    suite sets it."""
 
     retain: Retain = "constraint"
     alpha: Rate = 100.0
@@ -30,7 +32,7 @@ class PduConfig(RetainConfig):
 
 
 class Pdu(ForgetRetain):
-    """See the module's text. 2 passes, 1 more per minibatch for the dual step."""
+    """Primal-dual unlearning. Cost: 2 forward passes, and 1 per minibatch for the dual step."""
 
     Config = PduConfig
     card = Card(

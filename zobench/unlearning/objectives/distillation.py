@@ -1,4 +1,4 @@
-"""Targets made from logits: UNDIAL, CE-U and maximal entropy.
+"""Objectives with targets computed from logits: UNDIAL, CE-U and maximal entropy.
 
 UNDIAL  mean_t CE(softmax(z_ref - beta onehot(y)), softmax(z))
 CE-U    mean_t CE(softmax(z with z_y = -inf), softmax(z)), target detached, first answer tokens skipped
@@ -20,10 +20,10 @@ from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainC
 
 @dataclass(frozen=True, kw_only=True)
 class UndialConfig(RetainConfig):
-    """UNDIAL; open-unlearning's defaults, no retain term.
+    """Parameters of UNDIAL; open-unlearning's defaults, without a retain term.
 
     Attributes:
-        beta: how far the true token's logit is lowered in the teacher (searched 3, 10, 30).
+        beta: decrease of the true token's logit in the teacher (searched over 3, 10, 30).
         forget_tokens: ``answer``, or ``all`` but padding (open-unlearning: all, padding included).
     """
 
@@ -34,10 +34,10 @@ class UndialConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class CeuConfig(RetainConfig):
-    """CE-U; open-unlearning's defaults, no retain term.
+    """Parameters of CE-U; open-unlearning's defaults, without a retain term.
 
     Attributes:
-        skip: answer tokens at the beginning that are left alone.
+        skip: number of answer tokens at the beginning that are left out of the loss.
     """
 
     retain: Retain = "none"
@@ -46,10 +46,10 @@ class CeuConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class MeConfig(RetainConfig):
-    """ME+GD; the authors' weight of the forget term.
+    """Parameters of ME+GD; the authors' weight of the forget term.
 
     Attributes:
-        forget_tokens: ``all`` but padding (the authors') or ``answer``.
+        forget_tokens: ``all`` but padding (as the authors) or ``answer``.
     """
 
     gamma: Rate = 0.1
@@ -57,17 +57,17 @@ class MeConfig(RetainConfig):
 
 
 def cross_entropy(target: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-    """-sum_v target_v log softmax(scores)_v over the last axis; entries of target 0 count 0."""
+    """-sum_v target_v log softmax(scores)_v over the last axis."""
     return -(target * scores.log_softmax(-1)).sum(-1)
 
 
 def after_first(keep: torch.Tensor, skip: int) -> torch.Tensor:
-    """``keep`` without the first ``skip`` kept columns of each row."""
+    """``keep`` without the first ``skip`` kept columns of each sequence."""
     return keep & (keep.cumsum(-1) > skip)
 
 
 class Undial(ForgetRetain):
-    """See the module's text. 1 pass and 1 of the reference."""
+    """UNDIAL (arXiv 2402.10052). Cost: 1 forward pass, and 1 of the reference per minibatch."""
 
     Config = UndialConfig
     config: UndialConfig
@@ -92,7 +92,7 @@ class Undial(ForgetRetain):
 
 
 class Ceu(ForgetRetain):
-    """See the module's text. 1 pass, 1 more per minibatch for the detached target."""
+    """CE-U (arXiv 2503.01224). Cost: 1 forward pass, and 1 per minibatch for the detached target."""
 
     Config = CeuConfig
     config: CeuConfig
@@ -117,7 +117,7 @@ class Ceu(ForgetRetain):
 
 
 class MaximalEntropy(ForgetRetain):
-    """gamma KL(uniform || p) + alpha l(r), gamma 0.1. 2 passes."""
+    """gamma KL(uniform || p) + alpha l(r), gamma = 0.1 (arXiv 2410.08109). Cost: 2 forward passes."""
 
     Config = MeConfig
     config: MeConfig

@@ -2,8 +2,9 @@
 
     loss = NPO + penalty_weight (d/dw l(w z; D_i) at w = 1)^2,   d/dw CE(w z, y) = E_p[z] - z_y
 
-The penalty is the IRMv1 form: w is a scalar on the logits, so its derivative has a closed form and costs no
-second backward pass, and zeroth-order optimizers can run it. (The authors' released code lacks the term.)
+The penalty has the form of IRMv1: w is a scalar factor of the logits. Its derivative has a closed form, so it
+needs no second backward pass, and zeroth-order optimizers can run it. (The authors' released code lacks this
+term.) Source: arXiv 2506.01339.
 """
 
 from __future__ import annotations
@@ -19,17 +20,17 @@ from zobench.unlearning.objectives.preference import Npo, NpoConfig
 
 @dataclass(frozen=True, kw_only=True)
 class IluConfig(NpoConfig):
-    """ILU on NPO.
+    """Parameters of ILU on NPO.
 
     Attributes:
-        penalty_weight: weight of the penalty; 0.05 to 2 is reported, no single default.
+        penalty_weight: weight of the penalty; the paper reports 0.05 to 2 without a single default.
     """
 
     penalty_weight: float = 1.0
 
 
 class Ilu(Npo):
-    """See the module's text. 1 pass more than NPO."""
+    """The objective of the module docstring. Cost: 1 forward pass more than NPO."""
 
     Config = IluConfig
     config: IluConfig
@@ -48,7 +49,7 @@ class Ilu(Npo):
         return npo + self.config.penalty_weight * self.penalty(context, batch)
 
     def penalty(self, context: Context, batch: Batch) -> torch.Tensor:
-        """(mean over answer tokens of E_p[z] - z_y)^2. 1 pass."""
+        """(mean over answer tokens of E_p[z] - z_y)^2. Cost: 1 forward pass."""
         rows = batch.part("invariance")
         scores = terms.logits(context.module, rows)
         slope = (scores.softmax(-1) * scores).sum(-1) - terms.chosen(scores, rows)

@@ -1,4 +1,4 @@
-"""Preference objectives: NPO, SimNPO, DPO against refusals, and MUSE's logit form under its own name.
+"""Preference objectives: NPO, SimNPO, DPO with refusals, and MUSE's variant of NPO on logits.
 
 With L(x) the NLL of the answer (token-sum or token-mean, see ``reduction``):
 
@@ -6,8 +6,9 @@ With L(x) the NLL of the answer (token-sum or token-mean, see ``reduction``):
     SimNPO  -(2/beta) log sigmoid(beta (L(f)/|y| - delta))
     DPO     -(2/beta) log sigmoid(beta ((L_ref(idk) - L(idk)) - (L_ref(f) - L(f))))
 
-each a mean over rows. At theta = ref the gradient of NPO is -grad L whatever beta is; as beta -> 0 NPO is
-gradient ascent up to the constant (2/beta) log 2; as beta -> infinity it vanishes once L exceeds L_ref.
+each a mean over examples. At theta = ref the gradient of NPO is -grad L for every beta. As beta -> 0, NPO
+becomes gradient ascent up to the constant (2/beta) log 2; as beta -> infinity, its gradient vanishes once L
+exceeds L_ref.
 """
 
 from __future__ import annotations
@@ -27,18 +28,18 @@ Reduction = Literal["sum", "mean"]
 
 
 def log_sigmoid_loss(margin: torch.Tensor, beta: float) -> torch.Tensor:
-    """-(2/beta) log sigmoid(beta margin), mean over rows."""
+    """-(2/beta) log sigmoid(beta margin), mean over examples."""
     return -(2.0 / beta) * functional.logsigmoid(beta * margin).mean()
 
 
 @dataclass(frozen=True, kw_only=True)
 class NpoConfig(RetainConfig):
-    """NPO; TOFU's defaults.
+    """Parameters of NPO; defaults for TOFU.
 
     Attributes:
         beta: inverse temperature (TOFU 0.1; WMDP 0.0225 with ``reduction: mean``).
-        reduction: ``sum`` over answer tokens (TOFU) or their ``mean`` (WMDP code). The same beta is another
-            objective under the other: recorded with the run.
+        reduction: ``sum`` (TOFU) or ``mean`` (WMDP code) over answer tokens. The same beta defines different
+            objectives under the two.
     """
 
     beta: Positive = 0.1
@@ -47,7 +48,7 @@ class NpoConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SimNpoConfig(RetainConfig):
-    """SimNPO; open-unlearning's defaults (TOFU forget05: beta 2.5, gamma 0.1375).
+    """Parameters of SimNPO; open-unlearning's defaults (TOFU forget05: beta 2.5, gamma 0.1375).
 
     Attributes:
         beta: inverse temperature.
@@ -61,13 +62,14 @@ class SimNpoConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class IdkDpoConfig(NpoConfig):
-    """DPO with refusals as the preferred answers; no retain term."""
+    """Parameters of DPO with refusals as the preferred answers, without a retain term."""
 
     retain: Retain = "none"
 
 
 class Npo(ForgetRetain):
-    """See the module's text. 1 pass and 1 of the reference, besides the retain term."""
+    """NPO (arXiv 2404.05868). Cost without the retain term: 1 forward pass, and 1 of the reference per
+    minibatch."""
 
     Config = NpoConfig
     config: NpoConfig
@@ -89,9 +91,8 @@ class Npo(ForgetRetain):
 
 
 class NpoMuseLogits(Npo):
-    """What MUSE's NPO code computes: the sigmoid of a difference of raw logits, entry by entry over the whole
-    vocabulary and all positions, the softmax denominator ignored. Only to compare with published MUSE
-    numbers."""
+    """NPO as computed by MUSE's code: the sigmoid of a difference of raw logits, for each vocabulary entry
+    and position, without the softmax denominator. Only for comparison with published MUSE results."""
 
     card = Card(
         "npo-muse-logits",
@@ -114,7 +115,7 @@ class NpoMuseLogits(Npo):
 
 
 class SimNpo(ForgetRetain):
-    """See the module's text. 1 pass, no reference."""
+    """SimNPO (arXiv 2410.07163). Cost without the retain term: 1 forward pass; no reference."""
 
     Config = SimNpoConfig
     config: SimNpoConfig

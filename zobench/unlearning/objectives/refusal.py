@@ -19,7 +19,7 @@ from zobench.unlearning.objectives.retained import ForgetRetain, RetainConfig
 
 
 class IdkNll(ForgetRetain):
-    """NLL of a refusal to the forget question. 1 pass besides the retain term."""
+    """NLL of a refusal to the forget question. Cost without the retain term: 1 forward pass."""
 
     forget_parts = ("refusal",)
     card = Card(
@@ -37,7 +37,7 @@ class IdkNll(ForgetRetain):
 
 @dataclass(frozen=True, kw_only=True)
 class IdkApConfig(RetainConfig):
-    """IDK+AP; its retain term is answer preservation, so ``retain`` has no other value than ``nll`` here.
+    """Parameters of IDK+AP. Its retain term is answer preservation: ``retain`` must stay ``nll``.
 
     Attributes:
         beta: inverse temperature of answer preservation.
@@ -54,7 +54,7 @@ class IdkApConfig(RetainConfig):
 
 
 class IdkAp(IdkNll):
-    """See the module's text. 3 passes, no reference."""
+    """IDK+AP (arXiv 2410.08109). Cost: 3 forward passes; no reference."""
 
     Config = IdkApConfig
     config: IdkApConfig

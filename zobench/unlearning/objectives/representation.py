@@ -3,7 +3,8 @@
     RMU   mean_t ||h_l(f) - c u||^2 / d + alpha mean_t ||h_l(r) - h_l,ref(r)||^2 / d
     R2MU  RMU + mean_t ||h_l(traces) - c u||^2 / d + general_weight mean_t ||h_l(cot) - h_l,ref(cot)||^2 / d
 
-u is uniform on [0, 1)^d, divided by its norm, the same through a run: a function of ``direction_seed`` and d.
+u is drawn uniformly from [0, 1)^d and divided by its norm. It is determined by ``direction_seed`` and d and
+stays the same throughout a run.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from zobench.unlearning.objectives.retained import ForgetRetain, Retain, RetainC
 
 @dataclass(frozen=True, kw_only=True)
 class RmuConfig(RetainConfig):
-    """RMU; open-unlearning's TOFU setting (Zephyr-7B on WMDP: c 6.5, alpha 1200, down-projections of 5 to 7).
+    """Parameters of RMU; open-unlearning's defaults for TOFU (Zephyr-7B on WMDP: c 6.5, alpha 1200, training
+    the down-projections of blocks 5 to 7).
 
     ``layer`` (7 of 32 in the paper) is the block of both terms.
 
     Attributes:
-        c: length of the vector that forget activations are driven to.
+        c: length of the target vector of forget activations.
         forget_tokens: positions averaged in the forget term: ``answer`` (open-unlearning) or ``all`` but
             padding (the authors average over padding too).
-        direction_seed: of u.
+        direction_seed: seed of u.
     """
 
     retain: Retain = "embedding"
@@ -40,10 +42,10 @@ class RmuConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class R2muConfig(RmuConfig):
-    """R2MU; the authors' setting for an 8 B reasoning model.
+    """Parameters of R2MU; the authors' values for a reasoning model with 8 B parameters.
 
     Attributes:
-        general_weight: weight of keeping activations on general reasoning.
+        general_weight: weight of the term that keeps activations on general reasoning.
     """
 
     c: float = 6.5
@@ -59,7 +61,7 @@ def control_vector(width: int, seed: int, like: torch.Tensor) -> torch.Tensor:
 
 
 class Rmu(ForgetRetain):
-    """See the module's text. A scalar of activations, so zeroth-order optimizers can run it."""
+    """RMU (arXiv 2403.03218): a scalar function of activations, so zeroth-order optimizers can run it."""
 
     Config = RmuConfig
     config: RmuConfig
@@ -72,7 +74,7 @@ class Rmu(ForgetRetain):
     )
 
     def misdirected(self, context: Context, batch: Batch, part: str) -> torch.Tensor:
-        """Mean squared distance of the part's activations to c u, per dimension. 1 pass."""
+        """Mean squared distance of the part's activations to c u, per dimension. Cost: 1 forward pass."""
         rows = batch.part(part)
         states = terms.hidden(context.module, rows, self.config.layer)
         target = self.config.c * control_vector(states.shape[-1], self.config.direction_seed, states)
@@ -83,7 +85,9 @@ class Rmu(ForgetRetain):
 
 
 class R2mu(Rmu):
-    """RMU that also misdirects reasoning traces and keeps general reasoning. 4 passes, 2 of the reference."""
+    """RMU that also misdirects reasoning traces and keeps general reasoning (arXiv 2506.12963).
+
+    Cost: 4 forward passes, and 2 of the reference per minibatch."""
 
     Config = R2muConfig
     config: R2muConfig
@@ -110,14 +114,15 @@ class R2mu(Rmu):
 
 @dataclass(frozen=True, kw_only=True)
 class SiftObjectiveConfig(RmuConfig):
-    """RMU's two terms with the weights of the published SIFT runs (which its optimizer does not see)."""
+    """Parameters of RMU's two terms, with the weights of the published SIFT runs (its optimizer ignores the
+    weights)."""
 
     c: float = 20.0
     alpha: Rate = 100.0
 
 
 class SiftObjective(Rmu):
-    """RMU's terms for the optimizer ``sift``, which keeps their gradients apart."""
+    """RMU's terms for the optimizer ``sift``, which uses their gradients separately."""
 
     Config = SiftObjectiveConfig
     config: SiftObjectiveConfig

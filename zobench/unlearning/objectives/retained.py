@@ -1,17 +1,17 @@
-"""What keeps the rest: the retain terms, and the template gamma * forget + alpha * retain.
+"""Retain terms, and the base class for objectives gamma * forget + alpha * retain.
 
 Retain terms on the ``retain`` part (l = token-mean NLL of answers):
 
 - ``nll``: l(theta);
 - ``kl``: mean over tokens of KL(p_ref || p_theta);
 - ``embedding``: mean over tokens of ||h_l(theta) - h_l(ref)||^2 / d (RMU's);
-- ``constraint``: lambda (l(theta) - epsilon), lambda raised after each step by dual ascent,
+- ``constraint``: lambda (l(theta) - epsilon), with lambda updated after each step by dual ascent,
   lambda <- max(0, lambda + dual_step (l - epsilon)), starting from alpha;
 - ``none``.
 
-Letters: gamma weighs *forget*, alpha weighs *retain* (open-unlearning's). SimNPO's and WMDP's code use gamma
-for retain. KL is over answer tokens by default; open-unlearning's is over all, padding included (here
-padding never counts).
+Notation: gamma is the weight of *forget*, alpha that of *retain*, as in open-unlearning. The code of SimNPO
+and WMDP uses gamma for retain. KL is over answer tokens by default; open-unlearning averages over all tokens,
+padding included (here padding is always left out).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ Retain = Literal["nll", "kl", "embedding", "constraint", "none"]
 
 @dataclass(frozen=True, kw_only=True)
 class RetainConfig(Parameters):
-    """Weights and the retain term.
+    """Weights of the terms, and the kind of retain term.
 
     Attributes:
         gamma: weight of the forget term.
-        alpha: weight of the retain term; where it is ``constraint``, the dual variable's start.
+        alpha: weight of the retain term; for ``constraint`` the initial dual variable.
         retain: ``nll``, ``kl``, ``embedding``, ``constraint`` or ``none``.
         retain_tokens: tokens that ``kl`` and ``embedding`` average over: ``answer`` or ``all``.
         layer: block whose output ``embedding`` compares, from 0.
-        epsilon: retained NLL that ``constraint`` allows.
-        dual_step: step size of its dual ascent.
-        warmup: steps before the dual variable starts to move.
+        epsilon: largest retained NLL allowed by ``constraint``.
+        dual_step: step size of the dual ascent.
+        warmup: number of steps before the dual ascent starts.
     """
 
     gamma: Rate = 1.0
@@ -56,7 +56,7 @@ class RetainConfig(Parameters):
 
 
 class ForgetRetain(UnlearningObjective):
-    """gamma * forget + alpha * retain. A subclass gives :meth:`forget` and what it costs and reads."""
+    """gamma * forget + alpha * retain. A subclass defines :meth:`forget`, its cost and the parts it reads."""
 
     Config: ClassVar[type] = RetainConfig
     config: RetainConfig

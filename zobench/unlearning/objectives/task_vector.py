@@ -1,4 +1,4 @@
-"""Task vector: the weights moved away from a model trained further on the forget set.
+"""Task vector: the weights are moved away from a model trained further on the forget set.
 
 theta - alpha (theta_reinforced - theta)
 """
@@ -16,18 +16,19 @@ from zobench.unlearning.base import Card, UnlearningMethod
 
 @dataclass(frozen=True, kw_only=True)
 class TaskVectorConfig:
-    """Task arithmetic; MUSE's setting.
+    """Parameters of task arithmetic; the default is MUSE's.
 
     Attributes:
-        alpha: how far to move; 0 leaves the model as it is.
+        alpha: scale of the difference; 0 leaves the model unchanged.
     """
 
     alpha: float = 5.0
 
 
 class TaskVector(UnlearningMethod):
-    """A weight operation: no loss, no steps. The caller trains ``reinforced`` on the forget set (10 epochs in
-    MUSE)."""
+    """An operation on weights, without loss and steps.
+
+    The caller trains ``reinforced`` on the forget set (10 epochs in MUSE)."""
 
     Config = TaskVectorConfig
     config: TaskVectorConfig

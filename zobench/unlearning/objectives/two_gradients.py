@@ -2,7 +2,8 @@
 
     g = g_f + alpha (g_r - <g_f, g_r>/||g_f||^2 g_f)
 
-over all tuned parameters together. This direction is not the gradient of any scalar."""
+over all tuned parameters together. This direction is not the gradient of a scalar. Source: arXiv
+2506.08164."""
 
 from __future__ import annotations
 
@@ -20,15 +21,16 @@ NamedGradient = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class BlurConfig(RmuConfig):
-    """BLUR on RMU's two terms, with the authors' weights."""
+    """Parameters of BLUR on RMU's two terms, with the authors' weights."""
 
     c: float = 6.5
     alpha: Rate = 800.0
 
 
 class Blur(UnlearningMethod):
-    """Two losses (:meth:`losses`, RMU's) whose gradients :meth:`combine` joins. 2 passes, 1 of the
-    reference."""
+    """Two losses (:meth:`losses`, RMU's) whose gradients :meth:`combine` combines.
+
+    Cost: 2 forward passes, and 1 of the reference per minibatch."""
 
     Config = BlurConfig
     config: BlurConfig
@@ -44,13 +46,13 @@ class Blur(UnlearningMethod):
     )
 
     def losses(self, context: Context, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The forget and the retain term, unweighted."""
+        """The unweighted forget and retain terms."""
         rmu = Rmu(self.config)
         constants: Constants = rmu.prepare(context, batch).constants or {}
         return rmu.forget(context, batch, constants), rmu.kept(context, batch, constants)
 
     def combine(self, forget: NamedGradient, retain: NamedGradient) -> dict[str, torch.Tensor]:
-        """g of the module's text; where the forget gradient is zero, alpha times the retain gradient."""
+        """g of the module docstring; alpha times the retain gradient if the forget gradient is zero."""
         inner = sum(float((forget[k] * retain[k]).sum()) for k in forget)
         square = sum(float((g**2).sum()) for g in forget.values())
         share = inner / square if square > 0 else 0.0

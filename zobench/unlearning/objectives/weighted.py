@@ -3,7 +3,8 @@
     WGA     -mean_t stop[p_t^beta] (-log p_t)
     SatImp  -mean_t stop[p_t^beta1 (1 - p_t)^beta2] (-log p_t)
 
-The weights are those of the weights the step starts from, for every optimizer (see ``unlearning.base``).
+The token weights (under stop) are computed at the model weights before the step, for every optimizer (see
+``unlearning.base``).
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from zobench.unlearning.objectives.retained import ForgetRetain, RetainConfig
 
 @dataclass(frozen=True, kw_only=True)
 class WgaConfig(RetainConfig):
-    """WGA; open-unlearning's defaults.
+    """Parameters of WGA; open-unlearning's defaults.
 
     Attributes:
-        beta: exponent of the token's probability; 0 is gradient ascent.
+        beta: exponent of the token's probability; 0 gives gradient ascent.
     """
 
     beta: float = 1.0
@@ -32,7 +33,8 @@ class WgaConfig(RetainConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SatImpConfig(RetainConfig):
-    """SatImp; the values of open-unlearning's configuration file (its README has gamma 1, alpha 0.1).
+    """Parameters of SatImp; defaults of open-unlearning's configuration file (its README has gamma 1, alpha
+    0.1).
 
     Attributes:
         beta1: exponent of p (saturation).
@@ -45,7 +47,8 @@ class SatImpConfig(RetainConfig):
 
 
 class Wga(ForgetRetain):
-    """See the module's text. 1 pass, 1 more per minibatch, besides the retain term; no reference."""
+    """WGA (arXiv 2502.19301). Cost without the retain term: 1 forward pass, and 1 per minibatch; no
+    reference."""
 
     Config: ClassVar[type] = WgaConfig
     config: WgaConfig
@@ -75,7 +78,7 @@ class Wga(ForgetRetain):
 
 
 class SatImp(Wga):
-    """See the module's text."""
+    """SatImp (arXiv 2505.11953). Cost as for WGA."""
 
     Config = SatImpConfig
     config: SatImpConfig  # type: ignore[assignment]

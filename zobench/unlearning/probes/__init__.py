@@ -1,2 +1,2 @@
-"""Probes: what is done to a model or its input after unlearning. The catalogue is
+"""Probes: changes of a model or its input after unlearning that may bring the facts back. The catalogue is
 ``zobench.unlearning.catalogue``."""

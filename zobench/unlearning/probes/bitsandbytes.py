@@ -1,9 +1,8 @@
-"""Quantization by the package bitsandbytes, as released checkpoints are loaded: NF4, FP4 and row-wise int8.
+"""Quantization by the package bitsandbytes, as used to load released checkpoints: NF4, FP4 and row-wise int8.
 
-The matrices are quantized and taken back to the model's own precision, so that what is scored differs from
-the model by the package's rounding alone. Needs the package, and a release of it that has kernels for the
-model's device (those from 0.47 on have them for CPUs too); :mod:`.quantize` is the same question by plain
-rounding, without it.
+The matrices are quantized and dequantized to the model's precision, so the scored model differs only by the
+package's rounding. Requires a release of the package with kernels for the model's device (from 0.47 on also
+for CPUs); :mod:`.quantize` answers the same question by plain rounding without the package.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from zobench.unlearning.base import Material, ModelProbe, Variant
 from zobench.unlearning.probes.weights import matrices, write
 
 SCHEMES = {"nf4": 4, "fp4": 4, "int8": 8}
-"""Bits of each."""
+"""Scheme -> bits."""
 BLOCK = 64
 """Entries that share a scale in the four-bit schemes, the package's default."""
 
@@ -35,10 +34,10 @@ def installed() -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class BitsAndBytesConfig(Parameters):
-    """Which of the package's schemes.
+    """The package's schemes to apply.
 
     Attributes:
-        schemes: of ``nf4``, ``fp4``, ``int8``.
+        schemes: any of ``nf4``, ``fp4``, ``int8``.
     """
 
     schemes: Annotated[tuple[Annotated[str, OneOf(tuple(SCHEMES))], ...], NonEmpty()] = ("nf4", "int8")
@@ -53,7 +52,7 @@ class BitsAndBytesConfig(Parameters):
 
 
 def rounded(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
-    """A matrix quantized and taken back, by ``bitsandbytes.functional``."""
+    """A matrix quantized and dequantized by ``bitsandbytes.functional``."""
     if scheme == "int8":
         codes, scales, _ = functional.int8_vectorwise_quant(weight.to(torch.float16))
         found: torch.Tensor = functional.int8_vectorwise_dequant(codes, scales)
@@ -68,7 +67,7 @@ def rounded(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
 
 
 class BitsAndBytes(ModelProbe):
-    """A copy with quantized matrices for each scheme. ``strength`` is the bits taken away from 16."""
+    """A copy with quantized matrices for each scheme. ``strength`` is 16 minus the bits. No forward pass."""
 
     Config = BitsAndBytesConfig
     name: ClassVar[str] = "bitsandbytes"
@@ -83,7 +82,7 @@ class BitsAndBytes(ModelProbe):
 
 
 def _rounded_here(weight: torch.Tensor, scheme: str, functional: Any) -> torch.Tensor:
-    """:func:`rounded`; ``ValueError`` where the installed release has no kernel for the weight's device."""
+    """:func:`rounded`; ``ValueError`` if the installed release has no kernel for the weight's device."""
     try:
         return rounded(weight.detach(), scheme, functional)
     except RuntimeError as error:

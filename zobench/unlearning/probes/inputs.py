@@ -1,7 +1,8 @@
-"""Probes of the input: the same fact asked otherwise. Ids, answers and values stay, so scores stay
+"""Input probes: the same facts with other prompts. Ids, answers and values are unchanged, so scores remain
 comparable.
 
-The model is not touched. Every probe returns changed copies of the rows; what it cannot change it refuses.
+The model is not modified. Every probe returns changed copies of the facts and raises an error for those it
+cannot change.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from zobench.unlearning.rows import LAYOUT, FactRow
 
 @dataclass(frozen=True, slots=True)
 class InputMaterial:
-    """What a probe of the input may use: solved facts to show, a seed, and the model before unlearning with
-    its tokenizer, for edits that are chosen by a model. Nothing may depend on the model that is probed."""
+    """Data that an input probe may use: facts with answers to show, a seed, and the model before unlearning
+    with its tokenizer, for edits chosen by a model. Nothing may depend on the probed model."""
 
     shots: Sequence[FactRow] = ()
     seed: int = 0
@@ -32,40 +33,40 @@ class InputMaterial:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One way a probe changes rows; ``params`` tells apart settings of equal strength."""
+    """One setting of a probe; ``params`` distinguishes settings of equal strength."""
 
     strength: float = 1.0
     params: Mapping[str, float | str] = field(default_factory=dict)
 
 
 class InputProbe(ABC):
-    """Changes rows, not the model."""
+    """Base class of probes that change the facts' prompts, not the model."""
 
     Config: ClassVar[type]
     name: ClassVar[str]
     kind: ClassVar[Literal["input"]] = "input"
     choices: ClassVar[bool] = False
-    """Whether it shows options, so that multiple-choice accuracy of the forget facts is scored after it."""
+    """Whether it shows options, so that multiple-choice accuracy of the forget facts is scored with it."""
     config: Any
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config
 
     def takes(self, row: FactRow) -> bool:
-        """Whether this row can be changed; the others are left out of what is scored after the probe."""
+        """Whether this fact can be changed; other facts are not scored under the probe."""
         return True
 
     def settings(self) -> Sequence[Setting]:
-        """All ways it changes rows, one after the other; one by default."""
+        """All settings, in order; one by default."""
         return (Setting(),)
 
     def rows_at(self, setting: Setting, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
-        """Changed copies under one of the settings."""
+        """Changed copies with one of the settings."""
         return self.rows(rows, material)
 
     @abstractmethod
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
-        """Changed copies in the same order, with the same ids and answers; under the first setting."""
+        """Changed copies with the first setting, in the same order, with the same ids and answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +79,7 @@ class PrefixConfig(Parameters):
     """A forced beginning of the answer.
 
     Attributes:
-        text: what the answer is forced to start with.
+        text: the beginning.
     """
 
     text: Annotated[str, NonEmpty()] = "Sure, here is the answer:"
@@ -86,13 +87,13 @@ class PrefixConfig(Parameters):
 
 @dataclass(frozen=True, kw_only=True)
 class FewShotProbeConfig(Parameters):
-    """Solved facts before the question.
+    """Facts with answers before the question.
 
     Attributes:
-        shots: how many.
-        same_author: take them from the facts of the same author (never the asked attribute) where there are
-            enough; otherwise from all.
-        layout: how question and answer are written, as in training.
+        shots: number of facts.
+        same_author: take them from the same author (never the attribute in question) if there are enough,
+            otherwise from all facts.
+        layout: format of question and answer, as in training.
     """
 
     shots: Count = 4
@@ -101,7 +102,7 @@ class FewShotProbeConfig(Parameters):
 
 
 class Rephrase(InputProbe):
-    """Asks by the paraphrased question. Idempotent."""
+    """Uses the paraphrased question. Idempotent."""
 
     Config = RephraseConfig
     name: ClassVar[str] = "rephrase"
@@ -112,12 +113,12 @@ class Rephrase(InputProbe):
     def rows(self, rows: Sequence[FactRow], material: InputMaterial) -> list[FactRow]:
         lacking = [r.id for r in rows if not r.paraphrased_question]
         if lacking:
-            raise ValueError(f"{len(lacking)} rows have no paraphrased question, first {lacking[0]!r}")
+            raise ValueError(f"{len(lacking)} facts have no paraphrased question, first {lacking[0]!r}")
         return [dataclasses.replace(r, question=r.paraphrased_question) for r in rows]
 
 
 class ForcedPrefix(InputProbe):
-    """Starts the answer with a fixed text, not scored. Idempotent."""
+    """Starts the answer with a fixed text that is not scored. Idempotent."""
 
     Config = PrefixConfig
     name: ClassVar[str] = "prefix"
@@ -128,8 +129,9 @@ class ForcedPrefix(InputProbe):
 
 
 class FewShot(InputProbe):
-    """Puts solved facts of ``material.shots`` before the question, never the asked fact itself. A row's shots
-    depend on (seed, its id) alone. Idempotent."""
+    """Puts facts of ``material.shots`` with their answers before the question, never the fact in question.
+
+    The choice for a fact depends on (seed, its id) alone. Idempotent."""
 
     Config = FewShotProbeConfig
     name: ClassVar[str] = "few-shot"
@@ -143,7 +145,7 @@ class FewShot(InputProbe):
         own = [s for s in pool if s.author == row.author and s.attribute != row.attribute]
         chosen = own if self.config.same_author and len(own) >= self.config.shots else pool
         if len(chosen) < self.config.shots:
-            raise ValueError(f"row {row.id!r}: {len(chosen)} facts to show, {self.config.shots} asked")
+            raise ValueError(f"fact {row.id!r}: {len(chosen)} facts to show, {self.config.shots} needed")
         picked = stream(material.seed, "few-shot", row.id).sample(chosen, self.config.shots)
         lines = [f"{self.config.layout.format(question=s.question)} {s.answer}\n" for s in picked]
         return "".join(lines)

@@ -2,8 +2,8 @@
 
     theta(a) = theta_0 + a (theta_u - theta_0)
 
-a = 1 is the unlearned model, a = 0 the original. A monotone score along the line says that the two are
-connected without a barrier; the same line is what matched comparisons interpolate on.
+a = 1 is the unlearned model, a = 0 the original. A monotone score along the line shows that the two are
+connected without a barrier. Matched comparisons interpolate along the same line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class InterpolateConfig(Parameters):
 
 @torch.no_grad()
 def between(original: nn.Module, module: nn.Module, position: float) -> nn.Module:
-    """A copy at theta(a); the ends are the two models to the bit."""
+    """A copy at theta(a); at a = 0 and a = 1 it is bit-identical to the two models."""
     changed = copy.deepcopy(original if position == 0 else module)
     if position in (0, 1):
         return changed
@@ -45,7 +45,7 @@ def between(original: nn.Module, module: nn.Module, position: float) -> nn.Modul
 
 
 class Interpolate(ModelProbe):
-    """A copy at each position; ``strength`` is 1 - a, the way back. Needs ``material.original``."""
+    """A copy at each position; ``strength`` is 1 - a, the distance back. Needs ``material.original``."""
 
     Config = InterpolateConfig
     name: ClassVar[str] = "interpolate"

@@ -1,7 +1,7 @@
-"""Gaussian noise on all weights: of given standard deviation, or of given norm.
+"""Gaussian noise on all weights, of given standard deviation or of given norm.
 
-The noise of one (seed, draw) is the same whatever its size, and is drawn on the CPU, so it does not depend on
-the device. Equal-norm noise is also the control of :mod:`zobench.unlearning.fairness`.
+The noise of one (seed, draw) is the same direction for every size. It is drawn on the CPU, so it does not
+depend on the device. Noise of equal norm is also a baseline of unlearning suites.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class NoiseConfig(Parameters):
 
     Attributes:
         sigmas: standard deviations per weight.
-        draws: independent draws of each.
+        draws: number of independent draws.
     """
 
     sigmas: Annotated[tuple[Rate, ...], NonEmpty()] = (0.005, 0.01, 0.02)
@@ -33,7 +33,7 @@ class NoiseConfig(Parameters):
 
 
 def directions(module: nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    """A standard normal tensor per parameter, a function of (seed, order of parameters) alone."""
+    """A standard normal tensor per parameter, determined by (seed, order and shapes of parameters) alone."""
     generator = torch.Generator().manual_seed(seed)
     return {
         name: torch.randn(p.shape, generator=generator, dtype=torch.float32).to(p)
@@ -43,7 +43,7 @@ def directions(module: nn.Module, seed: int) -> dict[str, torch.Tensor]:
 
 @torch.no_grad()
 def add_noise_(module: nn.Module, sigma: float, seed: int) -> None:
-    """theta <- theta + sigma z. The same call with ``-sigma`` takes it back up to rounding."""
+    """theta <- theta + sigma z. The same call with ``-sigma`` undoes it up to rounding."""
     z = directions(module, seed)
     for name, p in module.named_parameters():
         p.add_(z[name], alpha=sigma)
@@ -57,7 +57,7 @@ def add_noise_of_norm_(module: nn.Module, norm: float, seed: int) -> None:
 
 
 class WeightNoise(ModelProbe):
-    """A noisy copy for each draw and standard deviation. No passes."""
+    """A noisy copy for each draw and standard deviation. Cost: no forward pass."""
 
     Config = NoiseConfig
     name: ClassVar[str] = "weight-noise"
@@ -67,5 +67,6 @@ class WeightNoise(ModelProbe):
         for draw in range(self.config.draws):
             for sigma in self.config.sigmas:
                 changed = copy.deepcopy(module)
+                # Seeds of up to 1,000 draws do not overlap with those of the next material seed.
                 add_noise_(changed, sigma, seed=material.seed * 1000 + draw)
                 yield Variant(sigma, changed, {"draw": float(draw)})

@@ -28,7 +28,7 @@ class PruneConfig(Parameters):
 
 @torch.no_grad()
 def prune_(module: nn.Module, share: float) -> None:
-    """Set the floor(share * n) smallest of the n matrix entries to zero, ties in order of name and place."""
+    """Set the floor(share * n) smallest of the n matrix entries to zero; ties by layer and position."""
     found = matrices(module)
     sizes = torch.cat([w.abs().flatten().double() for w in found.values()])
     gone = torch.zeros(len(sizes), dtype=torch.bool, device=sizes.device)
@@ -38,7 +38,7 @@ def prune_(module: nn.Module, share: float) -> None:
 
 
 class Prune(ModelProbe):
-    """A pruned copy for each share; pruning a pruned copy by the same share changes nothing. No passes."""
+    """A pruned copy for each share; pruning it again by the same share has no effect. No forward pass."""
 
     Config = PruneConfig
     name: ClassVar[str] = "prune"

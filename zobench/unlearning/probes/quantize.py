@@ -2,9 +2,9 @@
 
     scale = max |w| / (2^(b-1) - 1),   w <- scale * clamp(round(w / scale), -(2^(b-1) - 1), 2^(b-1) - 1)
 
-Symmetric, simulated in the model's own precision. Two bits leave {-1, 0, 1}. Applying it again changes
-nothing beyond rounding of the scale. :func:`step_ratio` gives what decides whether quantization can undo
-unlearning: the size of the weight change in quantization steps.
+Quantization is symmetric and simulated in the model's precision. With two bits the codes are {-1, 0, 1}.
+Applying it again changes nothing except by rounding of the scale. :func:`step_ratio` measures the size of the
+weight change in quantization steps, which decides whether quantization can undo unlearning.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from zobench.unlearning.probes.weights import matrices, write
 
 @dataclass(frozen=True, kw_only=True)
 class QuantizeConfig(Parameters):
-    """Round-to-nearest.
+    """Round-to-nearest quantization.
 
     Attributes:
         bits: bit widths, 2 to 8.
-        groups: columns that share a scale; 0 is the whole row.
+        groups: numbers of columns that share a scale; 0: the whole row of the matrix.
     """
 
     bits: Annotated[tuple[Annotated[int, Bounds(ge=2, le=8)], ...], NonEmpty()] = (8, 4, 3, 2)
@@ -36,8 +36,9 @@ class QuantizeConfig(Parameters):
 
 
 def steps(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
-    """The quantization step of every entry, same shape as ``weight`` (rows, columns); where all of a group is
-    0 the step is 0. The last group of a row may be shorter."""
+    """The quantization step of every entry, in the shape of ``weight`` (rows, columns).
+
+    It is 0 if all entries of a group are 0. The last group of a row may be shorter."""
     top = 2 ** (bits - 1) - 1
     columns = weight.shape[1]
     size = columns if group == 0 else min(group, columns)
@@ -46,7 +47,7 @@ def steps(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
 
 
 def codes(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
-    """The integers that stand for the weights, in the weight's dtype."""
+    """The integer codes of the weights, in the weight's dtype."""
     top = 2 ** (bits - 1) - 1
     step = steps(weight, bits, group)
     safe = torch.where(step > 0, step, torch.ones_like(step))
@@ -54,7 +55,7 @@ def codes(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
 
 
 def round_to_nearest(weight: torch.Tensor, bits: int, group: int = 0) -> torch.Tensor:
-    """The weights after quantization and back."""
+    """The weights after quantization and dequantization."""
     return codes(weight, bits, group) * steps(weight, bits, group)
 
 
@@ -68,7 +69,7 @@ class StepRatio:
 
 @torch.no_grad()
 def step_ratio(module: nn.Module, original: nn.Module, bits: int, group: int = 0) -> StepRatio:
-    """Over all quantized weights. Well below 1, rounding takes the change back; well above, it cannot."""
+    """Over all quantized weights. Well below 1, rounding undoes the change; well above, it cannot."""
     before = matrices(original)
     ratios = []
     for name, weight in matrices(module).items():
@@ -80,8 +81,10 @@ def step_ratio(module: nn.Module, original: nn.Module, bits: int, group: int = 0
 
 
 class Quantize(ModelProbe):
-    """A copy with quantized matrices for each group size and bit width. ``strength`` is the bits taken away
-    from 16; with ``material.original`` the params tell how far weights moved in steps. No passes."""
+    """A copy with quantized matrices for each group size and bit width.
+
+    ``strength`` is 16 minus the bits. With ``material.original`` the params contain the weight change in
+    quantization steps. Cost: no forward pass."""
 
     Config = QuantizeConfig
     name: ClassVar[str] = "quantize"

@@ -1,7 +1,7 @@
-"""Probes of the question: options listed in another order, words replaced as MSCR does.
+"""Probes of the question: listed options in different orders, and words replaced as in MSCR.
 
-Both change the question by (seed, row id) and the model before unlearning alone, never by the model that is
-probed, so full model, oracle and every unlearned model answer the same questions.
+The changes depend only on (seed, id of the fact) and the model before unlearning, never on the probed model,
+so full model, oracle and every unlearned model answer the same questions.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MASKED_LM = "builtin:nano-mlm"
 
 @dataclass(frozen=True, kw_only=True)
 class OptionOrderProbeConfig(Parameters):
-    """The right answer among its perturbed ones.
+    """The right answer listed among the perturbed ones.
 
     Attributes:
-        places: where the right option stands, from 0; -1 is the last place. One variant each.
+        places: positions of the right option, from 0; -1 is the last. One variant per position.
     """
 
     places: tuple[int, ...] = (0, -1)
@@ -44,10 +44,10 @@ class MscrConfig(Parameters):
 
     Attributes:
         words: words replaced in each question.
-        draws: variants, each with other words or other candidates.
-        sources: of ``embedding`` (nearest input embeddings of the model before unlearning), ``wordnet``,
-            ``masked-lm`` (the built-in one); MSCR's order and thresholds.
-        protect: rules of what is never edited; a name is what the question is about.
+        draws: number of variants, each with other words or other candidates.
+        sources: any of ``embedding`` (nearest input embeddings of the model before unlearning), ``wordnet``,
+            ``masked-lm`` (the built-in one); with MSCR's order and thresholds.
+        protect: protection rules; names are protected because the question is about the named person.
     """
 
     words: Count = 1
@@ -57,8 +57,10 @@ class MscrConfig(Parameters):
 
 
 class OptionOrderProbe(InputProbe):
-    """Lists the options behind the question, the right one at each of the places; the wrong ones in an order
-    of (seed, row). A model that knows the fact answers alike wherever it stands. Idempotent."""
+    """Lists the options after the question, with the right one at each of the given positions.
+
+    The order of the wrong ones depends on (seed, fact). A model that knows the fact gives the same answer for
+    every position. Idempotent."""
 
     Config = OptionOrderProbeConfig
     name: ClassVar[str] = "option-order"
@@ -87,13 +89,14 @@ class OptionOrderProbe(InputProbe):
         stream(seed, "option-order", row.id).shuffle(wrong)
         at = place if place >= 0 else len(wrong) + 1 + place
         if not 0 <= at <= len(wrong):
-            raise ValueError(f"row {row.id!r} has {len(wrong) + 1} options, no place {place}")
+            raise ValueError(f"fact {row.id!r} has {len(wrong) + 1} options, so it has no place {place}")
         return (*wrong[:at], row.paraphrased_answer or row.answer, *wrong[at:])
 
 
 class MscrEdits(InputProbe):
-    """Replaces words of the question by candidates as MSCR finds them; see the module's text. Where no word
-    has a candidate the question stays. ``strength`` is the number of words."""
+    """Replaces words of the question by MSCR's candidates.
+
+    A question without candidates for any word is left unchanged. ``strength`` is the number of words."""
 
     Config = MscrConfig
     name: ClassVar[str] = "mscr"
@@ -129,7 +132,7 @@ class MscrEdits(InputProbe):
 
 
 class _Candidates:
-    """Replacements of a word, those of the first source first; thresholds are MSCR's."""
+    """Replacements of a word in the order of the sources, with MSCR's thresholds."""
 
     def __init__(self, sources: Sequence[str], material: InputMaterial) -> None:
         from zobench.attacks.embedding import EmbeddingSpace

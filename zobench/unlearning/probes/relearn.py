@@ -1,9 +1,9 @@
 """Training after unlearning: relearning on facts that are not scored, and benign fine-tuning.
 
-AdamW without decay on the token-mean NLL of given minibatches, taken in order and again from the start, for
-every learning rate of a grid. The run of one rate goes through all step counts, so a curve costs its
-longest run: 3 forwards a step. Report the worst rate (highest recovery), see
-:func:`zobench.unlearning.fairness.worst_case`.
+AdamW without weight decay minimizes the token-mean NLL of given minibatches, taken in order and repeated from
+the start, for every learning rate of a grid. One run per rate passes through all step counts, so a curve
+costs its longest run: 3 forward passes per step. The learning rate with the highest recovery is the one to
+report.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Steps = Annotated[tuple[CountOrZero, ...], NonEmpty()]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig(Parameters):
-    """Relearning.
+    """Parameters of relearning.
 
     Attributes:
-        steps: step counts at which a copy is handed out, rising; 0 is the model itself.
+        steps: step counts after which a copy is returned, increasing; 0 is the model itself.
         rates: learning rates of AdamW.
-        trainable: names of parameters that move contain one of these; all move where empty.
+        trainable: train the parameters whose name contains one of these; empty: all.
     """
 
     steps: Steps = (0, 10, 30, 100, 300)
@@ -41,15 +41,15 @@ class TrainConfig(Parameters):
     def __post_init__(self) -> None:
         super().__post_init__()
         if list(self.steps) != sorted(set(self.steps)):
-            raise ValueError(f"steps must rise, not {self.steps}")
+            raise ValueError(f"steps must increase, not {self.steps}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class FineTuneConfig(TrainConfig):
-    """Benign fine-tuning.
+    """Parameters of benign fine-tuning.
 
     Attributes:
-        on: which of the material's benign texts to train on.
+        on: name of the benign text to train on.
     """
 
     steps: Steps = (0, 30, 100)
@@ -57,14 +57,14 @@ class FineTuneConfig(TrainConfig):
 
 
 class RelearnTraining(ModelProbe):
-    """What relearning and fine-tuning share; a subclass says on which minibatches."""
+    """Base class of relearning and fine-tuning; a subclass chooses the minibatches."""
 
     Config: ClassVar[type] = TrainConfig
     config: TrainConfig
 
     @abstractmethod
     def minibatches(self, material: Material) -> Sequence[Tokens]:
-        """The minibatches, or ``ValueError`` where there are none."""
+        """The minibatches, or ``ValueError`` if there are none."""
 
     def variants(self, module: nn.Module, material: Material) -> Iterator[Variant]:
         batches = self.minibatches(material)
@@ -114,7 +114,7 @@ class Relearn(RelearnTraining):
 
 
 class FineTune(RelearnTraining):
-    """Trains on text that has nothing of the forget set."""
+    """Trains on text that contains nothing of the forget set."""
 
     Config = FineTuneConfig
     name: ClassVar[str] = "fine-tune"

@@ -1,8 +1,8 @@
-"""Which weights a probe of the weights changes, and distances between models.
+"""The weights that weight probes change, and distances between models.
 
-Probes of the weights act on the matrices inside the blocks: weights of linear layers, but not a
-matrix that is also an embedding and not the output head. Embeddings hold a small model's words; damaging them
-says nothing about forgetting.
+Weight probes change the matrices inside the blocks: weights of linear layers, but not the output head or a
+matrix that is also an embedding. Embeddings represent a small model's words; damaging them is not informative
+about forgetting.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import nn
 
 
 def matrices(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Name -> weight of every linear layer but the head and what is tied to an embedding; ``ValueError`` if
-    there is none."""
+    """Name -> weight of every linear layer except the head and weights tied to an embedding; ``ValueError``
+    if there is none."""
     embeddings = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
     found = {
         f"{name}.weight": m.weight
