@@ -42,7 +42,7 @@ def test_a_known_smoothed_classifier_is_certified_to_its_true_radius_and_no_furt
 def test_unsure_inputs_abstain():
     assert certificate([55, 45], [520, 480], sigma=1.0, alpha=0.001) == Certificate(ABSTAIN, 0.0)
     assert certificate([45, 55], [1000, 0], sigma=1.0, alpha=0.001).label == ABSTAIN
-    with pytest.raises(ValueError, match="no bound"):
+    with pytest.raises(ValueError, match="lower_bound"):
         lower_bound(3, 2, 0.1)
 
 

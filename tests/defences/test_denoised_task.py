@@ -87,7 +87,7 @@ def test_queries_certify_more_texts_than_reconstruction_alone(nano, estimator):
 
 
 def test_what_it_cannot_defend_is_refused(nano):
-    with pytest.raises(ValueError, match="does not choose among label words"):
+    with pytest.raises(ValueError, match="is not scored by label words"):
         built(of="nano-problems")
     with pytest.raises(ValueError, match="did you mean 'cge'"):
         DenoisedTaskConfig(estimator="cgd")

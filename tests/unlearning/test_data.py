@@ -113,7 +113,7 @@ def test_coresets_are_nested_and_of_the_asked_size():
     assert all(
         "college" in f"{r.question} {r.answer}".lower() or "school" in r.question.lower() for r in chosen
     )
-    with pytest.raises(ValueError, match="no row of 80"):
+    with pytest.raises(ValueError, match="none of 80 facts"):
         keyword_coreset(rows, ["xyzzy"])
 
 

@@ -76,7 +76,7 @@ def test_minibatches_depend_on_seed_and_step_alone(bench):
     assert not torch.equal(other.batch(3, ("retain",)).part("retain").ids, one.part("retain").ids)
     with pytest.raises(ValueError, match="cannot be made"):
         draw.batch(0, ("pictures",))
-    with pytest.raises(ValueError, match="no rows for 'traces'"):
+    with pytest.raises(ValueError, match="no examples for 'traces'"):
         draw.batch(0, ("traces",))
 
 

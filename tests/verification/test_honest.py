@@ -117,7 +117,7 @@ def test_a_verified_run_joins_a_results_folder_with_its_mark(submitted, verify, 
 def test_what_cannot_be_submitted_says_why(submitted):
     with pytest.raises(ValueError, match="does not replay from scalars"):
         submitted("nine", method=Component(name="nine"))
-    with pytest.raises(ValueError, match="it is no result"):
+    with pytest.raises(ValueError, match="it has no result"):
         submitted("nine", method=Component(name="nine", params={"fail_at": 0}))
     with pytest.raises(ValueError, match="tuning trial"):
         submitted(purpose="tuning")
