@@ -1,18 +1,20 @@
-"""What can be read of a step besides its record: how good the estimate was, and the shape of the loss there.
+"""Diagnostics of a step: quality of the estimate, and the shape of the loss at the current weights.
 
-- gradient-cosine: <g_hat, g> / (|g_hat| |g|) with g by backpropagation on the same minibatch; also of the
-  update -(theta_{t+1} - theta_t), and both norms. 3 forwards.
-- variance: sum_i Var[(c u)_i] of the two-sided estimate along one direction of the method's own family,
-  from K fresh directions. 2K forwards.
-- effective-rank: exp of the entropy of the normalized singular values (Roy and Vetterli 2007), mean over
-  the matrices of the estimate and of the update; no forwards.
-- sharpness: u^T H u / |u|^2 by central second differences along K Gaussian directions. 2K + 1 forwards.
-- gradip: <g_pre, g_hat> with g_pre the gradient at the starting weights (arXiv 2506.03337); no forwards.
-- probe-losses: spread of the losses the step queried, and the loss at theta (1 forward, shared with
-  sharpness).
+- gradient-cosine: <g_hat, g> / (|g_hat| |g|) with g by backpropagation on the same minibatch; the same for
+  the update -(theta_{t+1} - theta_t); both norms. Cost: 3 forward passes.
+- variance: sum_i Var[(c u)_i] of the two-sided estimate along one direction of the method's own family, from
+  K new directions. Cost: 2K forward passes.
+- effective-rank: exp of the entropy of the normalized singular values (Roy and Vetterli 2007), mean over the
+  matrices of the estimate and of the update. Cost: no forward pass.
+- sharpness: u^T H u / |u|^2 by central second differences along K Gaussian directions. Cost: 2K + 1 forward
+  passes.
+- gradip: <g_pre, g_hat> with g_pre the gradient at the starting weights (arXiv 2506.03337). Cost: no forward
+  pass in the step.
+- probe-losses: spread of the losses queried in the step, and the loss at theta. Cost: 1 forward pass, shared
+  with sharpness.
 
-Everything works on an objective and a perturbation engine of its own and draws from counter noise, so the run
-that is watched keeps its bits. Weights must stand at theta: mode ``in-place`` is not watched.
+Diagnostics use their own objective and perturbation engine and counter-based noise, so that the observed run
+keeps its bits. The weights must be at theta: mode ``in-place`` is not supported.
 """
 
 from __future__ import annotations
@@ -34,8 +36,14 @@ Tensors = Mapping[str, torch.Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One number: over how many items (queries, directions, matrices) and, where defined, its standard
-    error."""
+    """One measured number.
+
+    Attributes:
+        metric: its name.
+        value: the number.
+        n: number of items (queries, directions, matrices) it was computed from.
+        stderr: standard error of a mean; otherwise ``None``.
+    """
 
     metric: str
     value: float
@@ -44,8 +52,8 @@ class Reading:
 
 
 def tuned_gradient(objective: Objective, space: ParameterSpace) -> dict[str, torch.Tensor]:
-    """The gradient of the tuned entries by backpropagation, float32 (float64 for float64 weights). 3
-    forwards."""
+    """The gradient of the tuned entries by backpropagation, float32 (float64 for float64 weights). Cost: 3
+    forward passes."""
     _, grads = objective.gradient(space.tensors)
     found = {}
     for name in space:
@@ -61,17 +69,18 @@ def inner(a: Tensors, b: Tensors) -> float:
 
 
 def norm(a: Tensors) -> float:
+    """Euclidean norm over all tensors."""
     return math.sqrt(inner(a, a))
 
 
 def cosine(a: Tensors, b: Tensors) -> float:
-    """NaN where either is zero."""
+    """Cosine of the angle between a and b; NaN if either is zero."""
     lengths = norm(a) * norm(b)
     return inner(a, b) / lengths if lengths > 0 else math.nan
 
 
 def effective_rank(matrix: torch.Tensor) -> float:
-    """exp(-sum p log p), p the singular values over their sum: between 1 and the rank. NaN for zero."""
+    """exp(-sum p log p), p the singular values divided by their sum; between 1 and the rank. NaN for zero."""
     values = torch.linalg.svdvals(matrix.float()).double()
     total = float(values.sum())
     if not total > 0:
@@ -81,14 +90,14 @@ def effective_rank(matrix: torch.Tensor) -> float:
 
 
 def rank_reading(metric: str, tensors: Tensors) -> list[Reading]:
-    """Mean effective rank over the matrices (two dimensions, both above 1) that are not zero."""
+    """Mean effective rank over the non-zero matrices (two dimensions, both above 1); empty without any."""
     matrices = (t for t in tensors.values() if t.dim() == 2 and min(t.shape) > 1)
     ranks = [r for r in map(effective_rank, matrices) if math.isfinite(r)]
     return [mean_reading(metric, ranks)] if ranks else []
 
 
 def mean_reading(metric: str, values: Sequence[float]) -> Reading:
-    """The mean with its standard error."""
+    """The mean of at least one value; with its standard error for two or more."""
     n = len(values)
     mean = math.fsum(values) / n
     if n < 2:
@@ -98,14 +107,14 @@ def mean_reading(metric: str, values: Sequence[float]) -> Reading:
 
 
 class Probe:
-    """Losses around theta on an objective of its own, without writing a weight.
+    """Losses around theta on a separate objective; the weights are never written.
 
     Args:
-        objective: the loss on the minibatch that is looked at; its meter is what diagnostics cost.
-        space: the tuned tensors, standing at theta.
-        radius: smoothing radius of every finite difference here.
-        directions: K.
-        seed: what its directions are derived from (run seed and step).
+        objective: the loss on the observed minibatch; its meter counts the cost of the diagnostics.
+        space: the tuned tensors, at theta.
+        radius: smoothing radius of every finite difference.
+        directions: the number K of directions.
+        seed: seed from which the directions are derived (a function of run seed and step).
     """
 
     def __init__(
@@ -117,7 +126,7 @@ class Probe:
         self._here: float | None = None
 
     def here(self) -> float:
-        """The loss at theta; one forward however often it is asked."""
+        """The loss at theta. It is computed once. Cost: 1 forward pass in all."""
         if self._here is None:
             self._here = self.objective.loss()
         return self._here
@@ -128,8 +137,8 @@ class Probe:
         return list(zip(losses[::2], losses[1::2], strict=True))
 
     def variance(self, direction: Direction) -> list[Reading]:
-        """Trace of the covariance of c u over ``direction``: (sum_k |g_k|^2 - |sum_k g_k|^2 / K) / (K - 1).
-        Nothing for fewer than two directions or a non-finite loss."""
+        """Trace of the covariance of g = c u over ``direction``: (sum_k |g_k|^2 - |sum_k g_k|^2 / K) / (K -
+        1). Empty for fewer than two directions or a non-finite loss. Cost: 2K forward passes."""
         seeds = tuple(direction.seed_of(s) for s in self.seeds)
         slopes = [(a - b) / (2 * self.radius) for a, b in self._pairs(direction, seeds)]
         k = len(slopes)
@@ -147,7 +156,7 @@ class Probe:
         return [Reading("query_variance", (squares - of_sum / k) / (k - 1), k)]
 
     def sharpness(self) -> list[Reading]:
-        """Mean and largest curvature along the K directions."""
+        """Mean and maximum curvature along the K directions. Cost: 2K forward passes and ``here``."""
         gaussian, base = self.engine.gaussian(), self.here()
         pairs = self._pairs(gaussian, self.seeds)
         bends = []
@@ -161,7 +170,7 @@ class Probe:
 
 
 def loss_readings(losses: Sequence[float], here: Callable[[], float]) -> list[Reading]:
-    """Mean, smallest and largest of the losses that a step queried, and the loss at theta."""
+    """Mean, minimum and maximum of the losses that a step queried, and the loss at theta."""
     finite = [x for x in losses if math.isfinite(x)]
     found = [Reading("loss_at_theta", here())]
     if finite:

@@ -1,18 +1,20 @@
-"""One run on several processes: the points of a step are spread over ranks, their losses gathered in order.
+"""One run on several processes: the points of a step are distributed over ranks, and all losses are gathered.
 
-Every rank holds the model, the same minibatch and the same weights. Of the k losses that a step asks for,
-rank r computes those at positions r, r + size, r + 2 size ...; all ranks then hold all k losses, in the order
-of the single process, and take the same update from them. On the wire: 8 bytes per loss, whatever the model.
+Every rank holds the model, the same minibatch and the same weights. Of the k losses that a step queries, rank
+r computes those at positions r, r + size, r + 2 size ... Afterwards all ranks have all k losses, in the same
+order as in a single process, and compute the same update. Communication: 8 bytes per loss, for any model
+size.
 
     dist.init_process_group("gloo", ...)
     optimizer = Fzoo(config, space, seed=0)
     distribute(optimizer, TorchExchange())
 
-Nothing is summed across ranks, so the run has the bits of one process wherever a single loss has them (same
-machine type, thread count, micro-batch shape) and the mode is ``snapshot`` or ``streamed``. ``batched``
-stacks other branches together than one process would: equal within the rounding of batched kernels (1e-5
-relative in float32 here). ``in-place`` is refused: ranks would drift apart. Losses asked for one at a time
-(a line search) are computed by rank 0 alone. The meter of every rank counts the forwards of all.
+Nothing is summed across ranks. The run is therefore bit-identical to one on a single process, provided that a
+single loss is (same machine type, thread count, micro-batch shape) and the mode is ``snapshot`` or
+``streamed``. ``batched`` stacks different branches together than a single process: results are equal up to
+the rounding of batched kernels (1e-5 relative in float32 in the tests). ``in-place`` is refused, because
+rounding errors would differ between ranks. Losses queried one at a time (a line search) are computed by rank
+0. The meter of every rank counts the forward passes of all ranks.
 """
 
 from __future__ import annotations
@@ -30,17 +32,18 @@ from zobench.zo.objective import Objective
 from zobench.zo.perturb import Around, Perturbation, Point
 
 DIGITS = 13
-"""Hexadecimal digits of a digest that fit a float64 exactly."""
+"""Number of hexadecimal digits that a float64 represents exactly (52 bits)."""
 
 
 class Exchange(Protocol):
-    """How ranks meet. ``gather`` is collective: every rank calls it, with lists of the same length."""
+    """Communication between ranks. ``gather`` is collective: every rank must call it, with lists of the same
+    length."""
 
     rank: int
     size: int
 
     def gather(self, values: Sequence[float]) -> list[list[float]]:
-        """The lists of all ranks, by rank, to the bit."""
+        """The lists of all ranks, by rank, bit-identical."""
         ...
 
 
@@ -66,9 +69,10 @@ class TorchExchange:
 
 
 class Spread(Around):
-    """Losses at several points, each computed by one rank; all ranks return all of them in order.
+    """Losses at several points, each computed by one rank. All ranks return all losses in order.
 
-    An error on one rank is raised there and as ``RuntimeError`` on the others, so that none waits for ever.
+    An error on one rank is raised there, and as ``RuntimeError`` on the others, so that no rank waits
+    forever.
     """
 
     def __init__(self, inner: Perturbation, exchange: Exchange) -> None:
@@ -84,6 +88,8 @@ class Spread(Around):
         rank, size = self.exchange.rank, self.exchange.size
         width = math.ceil(len(points) / size)
         mine = list(points[rank::size])
+        # The first value sent is 1.0 after an error. A rank with fewer losses pads its list with zeros, since
+        # all lists must have the same length.
         try:
             objective.elsewhere(len(points) - len(mine))
             own = self.inner.losses(objective, mine) if mine else []
@@ -98,22 +104,22 @@ class Spread(Around):
 
 
 def distribute(optimizer: Optimizer, exchange: Exchange) -> None:
-    """Spread the optimizer's losses over the ranks from now on. Collective: every rank calls it with its own
-    optimizer, of the same method, config, seed, weights and step.
+    """Distribute the optimizer's losses over the ranks from now on. Collective: every rank calls it with its
+    own optimizer, with the same method, config, seed, weights and step.
 
     Raises:
-        ValueError: a method that asks for more than losses, mode ``in-place``, an optimizer that is spread
-            already, or ranks that do not start alike.
+        ValueError: the method uses more than losses, the mode is ``in-place``, the optimizer is distributed
+            already, or the ranks differ at the start.
     """
     card = optimizer.card
     if not isinstance(optimizer, Method) or card.order not in ("zeroth", "none"):
-        raise ValueError(f"{card.name} asks for more than losses ({card.order} order): it cannot be spread")
+        raise ValueError(f"{card.name} uses more than losses ({card.order} order): it cannot be distributed")
     perturbation = optimizer.engine.perturbation
     if isinstance(perturbation, Spread):
-        raise ValueError(f"{card.name} is spread over ranks already")
+        raise ValueError(f"{card.name} is distributed over ranks already")
     if not perturbation.exact:
         raise ValueError(
-            f"mode {optimizer.engine.mode!r} drifts, and each rank differently: use 'snapshot' or 'streamed'"
+            f"mode {optimizer.engine.mode!r} has rounding errors that differ by rank; use 'snapshot'"
         )
     agree(
         exchange,
@@ -125,7 +131,8 @@ def distribute(optimizer: Optimizer, exchange: Exchange) -> None:
 
 
 def agree(exchange: Exchange, text: str, what: str) -> None:
-    """``ValueError`` naming the ranks whose ``text`` is not that of rank 0. Collective."""
+    """``ValueError`` that names the ranks whose ``text`` differs from that of rank 0. Collective."""
+    # ``gather`` transports floats: the digest is sent in parts that float64 represents exactly.
     digest = hashlib.sha256(text.encode()).hexdigest()
     parts = [float(int(digest[i : i + DIGITS], 16)) for i in range(0, len(digest), DIGITS)]
     said = exchange.gather(parts)

@@ -1,18 +1,19 @@
 """Federated training by scalars: clients send projected gradients, the server replays them (arXiv
 2506.03337).
 
-A round: every client starts from the server's weights, takes T local steps of one method with its own run
-seed, and sends its records; the server rebuilds each client's displacement sum_t (-eta_t) sum_i c_ti
-u(seed_ti) from the seeds and moves by the mean over clients. Bytes on the wire: 16 per direction and step,
-whatever the model.
+In a round, every client starts from the server's weights, takes T local steps of one method with its own run
+seed, and sends its records. The server rebuilds each client's displacement sum_t (-eta_t) sum_i c_ti
+u(seed_ti) from the seeds and adds the mean over clients to its weights. Communication: 16 bytes per direction
+and step, and 8 bytes per step, for any model size.
 
 GradIP of a local step is <g_pre, ghat_t>, the inner product of a pre-training gradient with the client's
-estimate, computed by the server from the same scalars. On clients with extremely skewed data it vanishes
-along the path; ``VirtualPath`` finds them and cuts them to one step per round (Meerkat-vp).
+estimate. The server computes it from the same scalars. For clients with extremely skewed data it vanishes
+along the path. ``VirtualPath`` detects these clients, and the server limits them to one step per round
+(Meerkat-vp).
 
-Only methods whose update is theta <- theta - eta * sum_i c_i u_i with directions that are a function of the
-seed and of a static mask (mezo, meerkat, random-mask with interval 0, ...) can be replayed this way; others
-are refused. Cost: T steps of the method per client and round; the server spends no forward.
+Only methods with the update theta <- theta - eta * sum_i c_i u_i can be replayed this way, with directions
+that are a function of the seed and of a static mask (mezo, meerkat, random-mask with interval 0, ...). Others
+are refused. Cost: T steps of the method per client and round; the server needs no forward pass.
 """
 
 from __future__ import annotations
@@ -34,21 +35,22 @@ from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Sgd
 
 WIRE_BYTES = 16
-"""Per direction: a 64-bit seed and a float64 coefficient."""
+"""Bytes per direction: a 64-bit seed and a float64 coefficient."""
 
 REPLAYABLE = ("mezo", "mezo-one-sided", "meerkat", "random-mask", "kerzoo", "zo-sgd-block")
+"""Methods whose path a server can rebuild from the scalars."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """What a client sends for one round: per step its learning rate, seeds and coefficients."""
+    """The message of a client for one round: learning rate, seeds and coefficients of every step."""
 
     client: str
     steps: tuple[tuple[float, tuple[int, ...], tuple[float, ...]], ...]
 
     @property
     def bytes(self) -> int:
-        """Size on the wire."""
+        """Size of the message in bytes: per step a float64 learning rate, then the directions."""
         return sum(8 + WIRE_BYTES * len(seeds) for _, seeds, _ in self.steps)
 
 
@@ -60,15 +62,15 @@ def message(client: str, records: Sequence[StepRecord]) -> Message:
 
 
 def displacement(direction: Direction, sent: Message, name: str) -> torch.Tensor:
-    """What a client's steps add to one tensor: float32 (float64 for float64 weights)."""
+    """The sum of a client's steps on one tensor, float32 (float64 for float64 weights)."""
     seeds = tuple(s for _, group, _ in sent.steps for s in group)
     scales = tuple(-lr * c for lr, _, group in sent.steps for c in group)
     return dense(direction, Estimate(seeds, scales, (), math.nan), name)
 
 
 def gradip(direction: Direction, sent: Message, gradient: Mapping[str, torch.Tensor]) -> list[float]:
-    """<g_pre, ghat_t> of every step of a message; ``gradient`` holds the tuned entries' pre-training
-    gradient."""
+    """<g_pre, ghat_t> for every step of a message. ``gradient`` is the pre-training gradient of the tuned
+    entries."""
     values = []
     for _, seeds, coefficients in sent.steps:
         estimate = Estimate(seeds, coefficients, (), math.nan)
@@ -82,19 +84,19 @@ def gradip(direction: Direction, sent: Message, gradient: Mapping[str, torch.Ten
 
 @dataclass(frozen=True)
 class VirtualPath(Parameters):
-    """When a client's GradIP has vanished: the mean magnitude over the last ``window`` of its virtual path is
-    below ``ratio`` times that over the first ``window``. The paper's thresholds were not found.
+    """The criterion for a vanished GradIP: its mean magnitude over the last ``window`` steps of the client's
+    path is below ``ratio`` times that over the first ``window`` steps. No values were found in the paper.
 
     Attributes:
-        window: local steps at either end.
-        ratio: how small the end must be beside the start.
+        window: number of local steps at either end.
+        ratio: limit for the ratio of the two means.
     """
 
     window: Count = 10
     ratio: Annotated[float, Bounds(gt=0, lt=1)] = 0.1
 
     def vanished(self, path: Sequence[float]) -> bool:
-        """False while the path is shorter than two windows."""
+        """Whether the criterion holds; False if the path is shorter than two windows."""
         if len(path) < 2 * self.window:
             return False
         first, last = (
@@ -106,9 +108,14 @@ class VirtualPath(Parameters):
 
 @dataclass
 class Client:
-    """One client: a name, its objective, and how it sets its next minibatch.
+    """One client.
 
-    The optimizer works on the objective's module; the server hands its weights over before every round.
+    Attributes:
+        name: its name.
+        optimizer: an optimizer on the objective's module; the server's weights are loaded before every round.
+        objective: its loss.
+        next_batch: sets the next minibatch of the objective.
+        path: GradIP of its local steps so far.
     """
 
     name: str
@@ -131,11 +138,15 @@ class Server:
     """Aggregates clients' scalars on its own copy of the weights.
 
     Args:
-        space: the server's space, with the same tensors as the clients'.
+        space: the server's space, with the same tensors as the clients' spaces.
         direction: the direction of the clients' method bound to this space (``method.direction`` of an
             optimizer on it).
-        gradient: pre-training gradient for GradIP; without it no path is kept and no client cut.
-        rule: when a client is cut to one step per round.
+        gradient: pre-training gradient for GradIP. Without it, no path is computed and no client is limited.
+        rule: criterion for limiting a client to one step per round.
+
+    Attributes:
+        stopped: names of the limited clients.
+        received: bytes received so far.
     """
 
     def __init__(
@@ -152,11 +163,10 @@ class Server:
         self.received = 0
 
     def round(self, clients: Sequence[Client], steps: int) -> list[Message]:
-        """One round of ``steps`` local steps (one for cut clients); returns what was sent.
+        """One round of ``steps`` local steps (1 for limited clients). Returns the clients' messages.
 
         Raises:
-            ValueError: no client, a method whose path does not follow from its scalars, or one with weight
-                decay.
+            ValueError: there is no client, or a client's method cannot be replayed (see ``replayable``).
         """
         if not clients:
             raise ValueError("a round needs at least one client")
@@ -185,6 +195,6 @@ def replayable(optimizer: ZerothOrder) -> None:
     name = optimizer.card.name
     interval = getattr(optimizer.config, "interval", 0)
     if name not in REPLAYABLE or interval:
-        raise ValueError(f"{name} cannot be rebuilt by a server; these can: {', '.join(REPLAYABLE)}")
+        raise ValueError(f"{name} cannot be replayed by a server; use one of {', '.join(REPLAYABLE)}")
     if not isinstance(optimizer.updater, Sgd) or optimizer.updater.decay.rate:
-        raise ValueError(f"{name} with weight decay is no sum of its directions; set weight_decay to 0")
+        raise ValueError(f"{name} with weight decay is not a sum of its directions; set weight_decay to 0")

@@ -1,11 +1,11 @@
-"""Low-rank directions: matrices move along A B^T, everything else along a plain Gaussian.
+"""Low-rank directions: A B^T for matrices, plain Gaussian noise for all other tensors.
 
-A tensor with two or more dimensions is read as a matrix of shape[0] rows (m) and all other dimensions as
-columns (n). Tensors of one dimension, matrices of one row or column (``Projected`` takes these), and masked
-tensors (their entries are a list) get N(0, I). A rank that a matrix cannot hold is clipped, see ``size``.
-Bases that outlive a step are functions of (run seed, interval, tensor name): ``refresh(step)`` moves on to
-the interval ``step // interval``, so that perturbation and update of one step always use the same basis,
-those of a refresh step included.
+A tensor with two or more dimensions is treated as a matrix with m = shape[0] rows and n = product of the
+other dimensions as columns. One-dimensional tensors, matrices of one row or column (except in ``Projected``),
+and masked tensors (their entries form a list) get N(0, I). The rank is clipped to what a matrix allows, see
+``size``. Bases that last longer than a step are functions of (run seed, interval, tensor name).
+``refresh(step)`` changes to the interval ``step // interval``, so that perturbation and update of one step
+always use the same basis, also in the first step of an interval.
 
 Scales (E over all draws of <G, u> u for a matrix gradient G, and the size of one entry of u):
 
@@ -19,16 +19,16 @@ class          u                         E[<G, u> u]                 variance pe
 ``Paired``     A B^T / sqrt(r)           G                           1
 ============== ========================= =========================== =================
 
-For all but ``Paired`` this holds averaged over bases only; while a basis stands, the estimate is that of the
-gradient seen through it.
+Except for ``Paired``, this holds on average over bases only. Within one interval, the estimate is that of the
+gradient projected by the basis.
 
 The bits of u do not depend on threads, BLAS or device: factors are multiples of 2^-18 (Gaussian) or 2^-24
-(orthonormal), so that every partial sum of A B^T fits the 53 bits of float64 and the product is exact in any
-order; it is then rounded once. What is left is the QR of the orthonormal bases (float64 LAPACK), whose last
-bits vanish in the rounding but for about one entry in 10^8.
+(orthonormal), so that every partial sum of A B^T fits into the 53 bits of float64. The product is therefore
+exact in any order of summation, and it is then rounded once. The one exception is the QR of the orthonormal
+bases (float64 LAPACK): its last bits disappear in the rounding except for about one entry in 10^8.
 
-Memory: a standing basis is kept in float64 while its interval lasts, 8 r (m + n) bytes per matrix at most.
-It is rebuilt from its seed and is no optimizer state.
+Memory: a basis is stored in float64 during its interval, at most 8 r (m + n) bytes per matrix. It is rebuilt
+from its seed and is not part of the optimizer state.
 """
 
 from __future__ import annotations
@@ -46,18 +46,23 @@ from zobench.zo.source import LegacySource, NoiseSource
 GAUSSIAN_GRID = 2.0**18
 UNIT_GRID = 2.0**24
 ROW_BLOCK = 1 << 18
-"""Entries worked at a time on a CPU: stays in cache, 5 times faster than one large product at rank 2."""
+"""Entries per block of rows on a CPU: a block stays in cache, which is 5 times faster than one large product
+at rank 2."""
 ROW_BLOCK_DEVICE = 1 << 24
+"""Entries per block of rows on other devices."""
 
 
 class LowRank(Direction):
-    """u(seed)[W] = gain A B^T with factors that a subclass names; vectors Gaussian.
+    """u(seed)[W] = gain A B^T with factors defined by a subclass; Gaussian for vectors.
 
     Args:
         source: counter-based noise of the space.
-        seed: run seed, from which standing bases derive.
-        rank: r before clipping per matrix.
-        interval: steps for which a basis is kept; 0: the whole run.
+        seed: run seed, from which bases are derived.
+        rank: r before it is clipped per matrix.
+        interval: number of steps for which a basis is used; 0: the whole run.
+
+    Raises:
+        ValueError: the source is a legacy one.
     """
 
     def __init__(self, source: NoiseSource, *, seed: int, rank: int, interval: int = 0) -> None:
@@ -71,14 +76,14 @@ class LowRank(Direction):
 
     @abstractmethod
     def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """A (m x r) and B (n x r) in float64, on the grids that make A B^T exact."""
+        """A (m x r) and B (n x r) in float64, rounded to the grids that make A B^T exact."""
 
     def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
-        """The factors that stand for an interval; none unless the subclass has some."""
+        """The factors that are constant during an interval; an empty tuple by default."""
         return ()
 
     def gain(self, name: str) -> float:
-        """What A B^T is multiplied by."""
+        """The number by which A B^T is multiplied."""
         return 1.0
 
     def refresh(self, step: int) -> None:
@@ -87,17 +92,17 @@ class LowRank(Direction):
             self.index, self._kept = index, {}
 
     def basis(self, name: str) -> tuple[torch.Tensor, ...]:
-        """The standing factors of the current interval."""
+        """The constant factors of the current interval."""
         if name not in self._kept:
             self._kept[name] = self.basis_at(name, self.index)
         return self._kept[name]
 
     def basis_at(self, name: str, index: int) -> tuple[torch.Tensor, ...]:
-        """The standing factors of any interval, from their seed."""
+        """The constant factors of any interval, computed from their seed."""
         return self.make_basis(name, noise.derive_seed("basis", self.seed, index))
 
     def is_matrix(self, name: str) -> bool:
-        """Whether this tensor gets A B^T."""
+        """Whether this tensor is displaced along A B^T."""
         shape = self.space.shape(name)
         return len(shape) >= 2 and min(shape[0], math.prod(shape[1:])) > 1
 
@@ -133,25 +138,30 @@ class LowRank(Direction):
         return True
 
     def gaussian(self, label: str, shape: tuple[int, ...], seed: int, name: str) -> torch.Tensor:
-        """N(0, 1) noise that belongs to ``name`` and ``label``, on its grid."""
+        """N(0, 1) noise addressed by ``name`` and ``label``, rounded to multiples of 2^-18."""
         device = self.space.tensors[name].device
         return on_grid(self.source.draw(f"{name}/{label}", shape, seed, "gaussian", device), GAUSSIAN_GRID)
 
     def orthonormal(self, label: str, shape: tuple[int, int], seed: int, name: str) -> torch.Tensor:
-        """Haar-distributed orthonormal columns (QR of a Gaussian, signs by diag(R)), on their grid."""
+        """Haar-distributed orthonormal columns (QR of a Gaussian), rounded to multiples of 2^-24."""
+        # LAPACK does not fix the signs of the columns: with the signs of diag(R), Q is unique and Haar.
         q, r = torch.linalg.qr(self.gaussian(label, shape, seed, name))
         signs = torch.where(r.diagonal() < 0, -1.0, 1.0).to(q)
         return on_grid(q * signs, UNIT_GRID)
 
 
 def on_grid(values: torch.Tensor, grid: float) -> torch.Tensor:
-    """Rounded to multiples of 1 / grid, float64."""
+    """``values`` rounded to multiples of 1 / grid, float64."""
     return values.double().mul(grid).round_().div_(grid)
 
 
 def on_own_grid(values: torch.Tensor) -> torch.Tensor:
-    """float64, rounded to 2^-23 of the power of two above the largest magnitude: for factors of any size
-    (momenta, orthogonalized blocks), so that their product with a factor on a fixed grid stays exact."""
+    """``values`` in float64, rounded to multiples of 2^-23 times the power of two above the largest
+    magnitude.
+
+    For factors of any magnitude (momenta, orthogonalized blocks): their product with a factor on a fixed grid
+    is then exact.
+    """
     largest = float(values.abs().max())
     if largest == 0.0 or not math.isfinite(largest):
         return values.double()
@@ -159,8 +169,10 @@ def on_own_grid(values: torch.Tensor) -> torch.Tensor:
 
 
 def add_product_(tensor: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: float) -> None:
-    """``tensor += scale * (a @ b.T)`` in place: the product rounded once, one multiplication, one addition,
-    one rounding to the tensor's dtype; by blocks of rows, so that no float64 copy of a large matrix exists.
+    """``tensor += scale * (a @ b.T)`` in place, with a (m x r) and b (n x r).
+
+    Roundings: the product once, one multiplication, one addition, and one rounding to the tensor's dtype.
+    Blocks of rows are processed one at a time, so that no float64 copy of a large matrix exists.
     """
     wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
     rows = tensor.view(tensor.shape[0], -1) if tensor.is_contiguous() else tensor.flatten(1)
@@ -175,10 +187,10 @@ def add_product_(tensor: torch.Tensor, a: torch.Tensor, b: torch.Tensor, scale: 
 
 
 class LazyRight(LowRank):
-    """U V^T with U (m x r) drawn per seed and V (n x r) standing for an interval, both N(0, 1) (LOZO).
+    """U V^T with U (m x r) drawn per seed and V (n x r) constant during an interval, both N(0, 1) (LOZO).
 
     Args:
-        reciprocal: multiply u by 1 / r on matrices (the update in the paper's scale).
+        reciprocal: multiply u by 1 / r on matrices (the scale of the paper's update).
     """
 
     def __init__(
@@ -204,7 +216,8 @@ class LazyRight(LowRank):
 
 
 class Projected(LowRank):
-    """P Z with P (m x r) orthonormal for an interval and Z (r x n) ~ N(0, 1) per seed (ZO-Muon)."""
+    """P Z with P (m x r) orthonormal and constant during an interval, Z (r x n) ~ N(0, 1) per seed
+    (ZO-Muon)."""
 
     def make_basis(self, name: str, seed: int) -> tuple[torch.Tensor, ...]:
         m, _, r = self.size(name)
@@ -214,7 +227,7 @@ class Projected(LowRank):
         return len(self.space.shape(name)) >= 2
 
     def size(self, name: str) -> tuple[int, int, int]:
-        """Only the row side is projected: r is clipped to m."""
+        """m, n and r; only the rows are projected, so r is clipped to m."""
         shape = self.space.shape(name)
         return shape[0], math.prod(shape[1:]), min(self.rank, shape[0])
 
@@ -228,12 +241,12 @@ class Projected(LowRank):
 
 
 class Sandwiched(LowRank):
-    """sqrt(mn) / r U Z V^T with U (m x r), V (n x r) orthonormal for an interval, Z (r x r) ~ N(0, 1) per
-    seed (SubZero); E ||u||^2 is that of a full Gaussian.
+    """sqrt(mn) / r U Z V^T with U (m x r), V (n x r) orthonormal and constant during an interval, Z (r x r) ~
+    N(0, 1) per seed (SubZero). E ||u||^2 equals that of a full Gaussian.
 
     Args:
-        near_square: factor the matrix in the most nearly square shape its entries allow (for adapters and
-            prompts, whose matrices are thin).
+        near_square: reshape the matrix as close to a square as its number of entries allows before it is
+            factored (for adapters and prompts, whose matrices are thin).
     """
 
     def __init__(
@@ -266,6 +279,7 @@ class Sandwiched(LowRank):
             m, n, _ = self.size(name)
             reshaped = tensor.reshape(m, n)
             super().add_(reshaped, name, seed, scale)
+            # ``reshape`` copied a tensor that is not contiguous.
             if reshaped.data_ptr() != tensor.data_ptr():
                 tensor.copy_(reshaped.view(tensor.shape))
             return
@@ -278,10 +292,11 @@ def _near_square(size: int) -> tuple[int, int]:
 
 
 class Temporal(LowRank):
-    """U diag(tau) V^T with U, V ~ N(0, 1) for the whole run and tau ~ N(0, I_r) per seed (TeZO)."""
+    """U diag(tau) V^T with U (m x r), V (n x r) ~ N(0, 1) for the whole run, tau ~ N(0, I_r) per seed
+    (TeZO)."""
 
     def size(self, name: str) -> tuple[int, int, int]:
-        """r terms of rank one may span more than min(m, n) dimensions: r is clipped to m n."""
+        """m, n and r, clipped to m n: r terms of rank one may span more than min(m, n) dimensions."""
         m, n, _ = super().size(name)
         return m, n, min(self.rank, m * n)
 
@@ -299,8 +314,8 @@ class Temporal(LowRank):
 
 
 class Paired(LowRank):
-    """A B^T / sqrt(r) with A (m x r), B (n x r) ~ N(0, 1), both per seed, A above B in one draw
-    (EGGROLL)."""
+    """A B^T / sqrt(r) with A (m x r), B (n x r) ~ N(0, 1) per seed, drawn as one (m + n) x r matrix with A on
+    top (EGGROLL)."""
 
     def gain(self, name: str) -> float:
         return 1.0 / math.sqrt(self.size(name)[2])

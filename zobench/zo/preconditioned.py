@@ -1,11 +1,11 @@
 """Directions scaled entry by entry, and the diagonal curvature that scales them.
 
-``Scaled``: u(seed) = s * inner(seed) with s a tensor or a number per parameter, given by its owner at the
-time of the call (HiZOO's changes between the probes and the update).
+``Scaled``: u(seed) = s * inner(seed), where s is a tensor or a number per parameter. The owner supplies s at
+the time of the call (in HiZOO it changes between the probes and the update).
 
-``DiagonalCurvature`` keeps a positive diagonal H that starts at 1, as its excess H - 1 in float32 (float64
-for float64 weights), so that increments far below the resolution of 1 still add up; ``factored`` keeps the
-row and column means of every matrix instead, H = 1 + excess ~ rows columns^T / mean.
+``DiagonalCurvature`` stores a positive diagonal H that starts at 1. It stores the excess H - 1 in float32
+(float64 for float64 weights), so that increments far below the resolution of 1 accumulate. With ``factored``
+it stores the row and column means of every matrix instead: H ~ rows columns^T / mean.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ class Scaled(Direction):
     Args:
         inner: the direction that is scaled.
         scale_of: name -> tensor of the shape of the tuned entries, or a number.
+
+    Raises:
+        ValueError: the noise source is a legacy one.
     """
 
     def __init__(self, inner: Direction, scale_of: Callable[[str], torch.Tensor | float]) -> None:
@@ -43,11 +46,11 @@ class Scaled(Direction):
 
 
 class DiagonalCurvature:
-    """H > 0 per entry, 1 at the start, moved by ``blend``.
+    """H > 0 per entry, 1 at the start, updated by ``blend``.
 
     Args:
-        space: whose entries it covers.
-        factored: rows and columns per matrix instead of every entry (where that is smaller).
+        space: the space whose entries it covers.
+        factored: store row and column means of a matrix instead of every entry, if that is smaller.
     """
 
     def __init__(self, space: ParameterSpace, *, factored: bool = False) -> None:
@@ -59,7 +62,7 @@ class DiagonalCurvature:
         return self.factored and len(shape) == 2 and shape[0] + shape[1] < shape[0] * shape[1]
 
     def value(self, name: str) -> torch.Tensor | float:
-        """H of one tensor; 1 before the first ``blend``."""
+        """H of one tensor in the shape of its tuned entries; 1.0 before the first ``blend``."""
         if name not in self.excess:
             return 1.0
         held = self.excess[name] + 1.0
@@ -75,7 +78,7 @@ class DiagonalCurvature:
         return 1.0 if isinstance(value, float) else value.rsqrt()
 
     def blend(self, name: str, sample: torch.Tensor, alpha: float) -> None:
-        """H <- (1 - alpha) H + alpha sample; factored: the same on the means of rows and columns."""
+        """H <- (1 - alpha) H + alpha sample; with ``factored``, the same for the row and column means."""
         if self.is_factored(name):
             wide = sample.double()
             sample = torch.cat([wide.mean(dim=1), wide.mean(dim=0)]).to(sample.dtype)

@@ -1,9 +1,9 @@
 """Detects runs that appear to train but make no progress or optimize the wrong quantity ("traps").
 
 - ``loss-zero``: a queried loss is exactly 0 (a mask that hides every target, a saturated loss). Not reported
-  if the loss is an error rate, which legitimately reaches 0.
-- ``no-difference``: a tie in every direction, so that the estimate is 0 (counted; momentum, moments and
-  decay still move), or no known order where only the order is used.
+  if the loss is an error rate, which may correctly reach 0.
+- ``no-difference``: a tie in every direction, so that the estimate is 0 (momentum, moments and decay still
+  change the weights), or no pair with a known order in methods that use the order only.
 - ``sigma-zero``: the spread that the step is divided by is 0 (FZOO, ZOSA, evolution strategies).
 - ``epsilon-below-resolution``: theta + eps rounds back to theta in the weights' own dtype for more than a
   tenth of the entries, so that the probes measure rounding.
@@ -100,9 +100,10 @@ class SanityWatch:
             self._meet("update-underflow", record.step, f"{share:.1%} of the entries meant to move did")
 
     def note(self, trap: str, detail: str) -> None:
-        """Report what concerns the whole run."""
+        """Report a trap that concerns the whole run."""
         self.found.setdefault(trap, Trap(trap, detail, 1, -1))
 
+    # Reported once with a count: a trap that occurs in every step would otherwise fill the record.
     def _meet(self, trap: str, step: int, detail: str) -> None:
         if trap in self.found:
             self.found[trap].steps += 1
@@ -119,6 +120,7 @@ class SanityWatch:
 
 
 def _all_tied(record: StepRecord) -> bool:
+    """Whether every coefficient is exactly 0."""
     return bool(record.coefficients) and record.extras.get("ties") == len(record.coefficients)
 
 
@@ -128,7 +130,7 @@ def unresolved_share(space: ParameterSpace, epsilon: float) -> float:
     for name in space:
         values = space.entries(name).detach()
         _, exponent = torch.frexp(values.abs().double())
-        # |x| in [2^(e-1), 2^e) has units of eps_dtype * 2^(e-1) in its last place
+        # |x| in [2^(e-1), 2^e) has a unit in the last place of eps_dtype * 2^(e-1).
         half = torch.ldexp(torch.full_like(values, 0.5, dtype=torch.float64), exponent - 1)
         lost += int(((half * torch.finfo(values.dtype).eps > epsilon) & (values != 0)).sum())
     return lost / space.numel

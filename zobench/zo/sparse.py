@@ -1,12 +1,12 @@
 """Masks over a parameter space: which entries a sparse method perturbs and updates.
 
-Every choice here keeps an exact count: ties are broken by position, so the measured share is the requested
-one, rounded to whole entries. Masks are computed from unperturbed values and held by the method; nothing
-here looks at weights while they are displaced.
+Masks have an exact number of entries: ties are broken by position, so that the share equals the requested
+one, rounded to whole entries. Masks are computed from unperturbed values and stored by the method; displaced
+weights are never read.
 
-``Listed`` is a direction on a sorted list of positions per tensor: a draw, a sweep and the stored list cost
-the listed entries only. ``zobench.zo.directions.SparseMask`` (a bool per entry) is the dense counterpart;
-both give the same numbers on the entries they keep.
+``Listed`` is a direction on a sorted list of positions per tensor. Time and memory are proportional to the
+number of listed entries. ``zobench.zo.directions.SparseMask`` (one bool per entry) is its dense counterpart.
+Both give the same numbers on the same entries.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from zobench.zo.space.base import ParameterSpace
 
 
 def counter_only(engine: BoundEngine, what: str) -> None:
-    """``ValueError`` under legacy noise, whose update draws plain full-size Gaussians only."""
+    """``ValueError`` with legacy noise, whose update supports plain full-size Gaussian directions only."""
     if engine.legacy is not None:
-        raise ValueError(f"{what} needs noise 'counter': the legacy update draws plain Gaussians")
+        raise ValueError(f"{what} needs noise 'counter': legacy noise supports plain Gaussian updates only")
 
 
 def smallest(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Bool mask of the ``count`` smallest values, earlier positions first among equals."""
+    """Bool mask of the ``count`` smallest values; among equal values, earlier positions are chosen first."""
     flat = values.reshape(-1)
     if count <= 0:
         return torch.zeros_like(values, dtype=torch.bool)
@@ -45,14 +45,14 @@ def smallest(values: torch.Tensor, count: int) -> torch.Tensor:
 
 
 def kept_count(size: int, sparsity: float) -> int:
-    """Entries kept of ``size`` when a share ``sparsity`` is zeroed; at least one."""
+    """Number of entries out of ``size`` that remain if a share ``sparsity`` is zeroed; at least one."""
     return max(1, round((1.0 - sparsity) * size))
 
 
 def random_masks(
     source: NoiseSource, seed: int, counts: Mapping[str, int], label: str
 ) -> dict[str, torch.Tensor]:
-    """Exactly ``counts[name]`` entries of each tensor, uniformly at random, a function of ``seed``."""
+    """Bool masks of exactly ``counts[name]`` entries of each tensor, uniformly at random by ``seed``."""
     masks = {}
     for name, count in counts.items():
         shape = tuple(source.space.shape(name))
@@ -62,8 +62,8 @@ def random_masks(
 
 
 def largest_positions(scores: Mapping[str, torch.Tensor], count: int) -> dict[str, torch.Tensor]:
-    """Sorted flat positions of the ``count`` largest scores over all tensors together; tensors without any
-    are left out."""
+    """Sorted flat positions of the ``count`` largest scores over all tensors together. Tensors without such
+    entries are omitted. ``ValueError`` for scores that are not finite."""
     names = list(scores)
     flat = torch.cat([scores[n].detach().reshape(-1).float() for n in names])
     if not bool(flat.isfinite().all()):
@@ -80,17 +80,19 @@ def largest_positions(scores: Mapping[str, torch.Tensor], count: int) -> dict[st
 
 
 def share_kept(masks: Mapping[str, torch.Tensor], space: ParameterSpace) -> float:
-    """Share of the space's entries that bool masks keep."""
+    """Share of the space's entries that are True in the masks."""
     return sum(int(mask.sum()) for mask in masks.values()) / space.numel
 
 
 class Listed(Direction):
-    """Standard Gaussians on listed positions of the tuned entries, zero elsewhere: u = m * z.
+    """Standard Gaussian noise at listed positions of the tuned entries, zero elsewhere: u = m * z.
 
     Args:
         source: counter-based noise.
-        positions: sorted flat int64 positions in ``space.entries(name)``; tensors that are left out are
-            untouched.
+        positions: sorted flat int64 positions in ``space.entries(name)``; omitted tensors are not touched.
+
+    Raises:
+        ValueError: a legacy source, or invalid positions (see ``set_positions``).
     """
 
     def __init__(self, source: NoiseSource, positions: Mapping[str, torch.Tensor]) -> None:
@@ -100,7 +102,8 @@ class Listed(Direction):
         self.set_positions(positions)
 
     def set_positions(self, positions: Mapping[str, torch.Tensor]) -> None:
-        """Replace the list. ``ValueError`` for unknown tensors or positions that are unsorted or outside."""
+        """Replace the positions. ``ValueError`` for unknown tensors, or positions that are unsorted or out of
+        range."""
         for name, index in positions.items():
             if name not in self.space.tensors:
                 raise ValueError(f"positions for {name!r}, which is not tuned")
@@ -111,7 +114,7 @@ class Listed(Direction):
 
     @property
     def count(self) -> int:
-        """Listed entries in all."""
+        """Total number of listed entries."""
         return sum(index.numel() for index in self.positions.values())
 
     def touches(self, name: str, seed: int) -> bool:
@@ -119,6 +122,7 @@ class Listed(Direction):
 
     def draw(self, name: str, seed: int) -> torch.Tensor:
         """The float32 values at the listed positions."""
+        # In a masked space positions count tuned entries; the generator is addressed by the unmasked tensor.
         index, own = self.positions[name], self.space.indices(name)
         self.source.drawn += index.numel()
         where = index if own is None else own[index]
@@ -141,7 +145,7 @@ class Listed(Direction):
 
 
 class Entry(Direction):
-    """The coordinate vector e_i of one tuned entry; the seed is its position in the whole space."""
+    """The coordinate vector e_i of one tuned entry; the seed is the position i in the whole space."""
 
     def seed_of(self, number: int) -> int:
         return number % self.space.numel
@@ -155,13 +159,14 @@ class Entry(Direction):
         return self.place(seed)[0] == name
 
     def place(self, seed: int) -> tuple[str, int]:
-        """The tensor and the position in its tuned entries."""
+        """The tensor, and the position in its tuned entries, that this seed selects."""
         return self.space.locate(seed)
 
 
 def parts_of(groups: Sequence[Sequence[str]], count: int) -> list[list[str]]:
-    """``groups`` merged into ``count`` contiguous parts of nearly equal number of groups; their tensors one
-    by one where there are fewer groups, and at most one part per tensor."""
+    """``groups`` merged into ``count`` contiguous parts with nearly equal numbers of groups. If there are
+    fewer groups than ``count``, single tensors are distributed instead, and there are at most as many parts
+    as tensors."""
     units = [list(g) for g in groups]
     if len(units) < count:
         units = [[name] for group in groups for name in group]

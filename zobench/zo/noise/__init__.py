@@ -1,4 +1,4 @@
-"""Noise of the directions: u is a function of (seed, tensor key, element index), equal on every backend.
+"""Noise for the directions: u is a function of (seed, tensor key, element index), equal on every backend.
 
 The generator is Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
 Everything below is exact; "float32 op" means one IEEE 754 operation rounded to nearest even, never fused
@@ -15,24 +15,25 @@ div 4.
 
 **Gaussian.** Element e is read from W = word e. Let m = W mod 2^31 and s = W div 2^31.
 
-1. f = float32(m) + 0.5 (conversion to nearest even, then a float32 op); f / 2^32 is the upper-tail
-   probability.
+1. f = float32(m) + 0.5 (conversion with rounding to nearest even, then a float32 op); f / 2^32 is the
+   upper-tail probability.
 2. b = (bit pattern of f as an integer) - 0x3F000000; i = b div 2^15; t = float32(b mod 2^15) * 2^-15.
 3. z = T[i] + D[i] * t (float32 multiplication, then float32 addition), D[i] = T[i+1] - T[i] in float32.
 4. u = z where s = 0, else z with its sign bit set.
 
-T (``gaussian_table.f32``, 8194 float32, written by ``build_table``) is the upper-tail normal quantile at
-256 knots in each of 32 octaves of probability and zero at the end: the bit pattern of f is at once the
-table index and the position between two knots. |u| <= 6.338; the absolute error against the exact quantile
-of f / 2^32 is below 1e-6 everywhere; f has 24 significant bits, so that values near 0 are 7.5e-8 apart.
+T (``gaussian_table.f32``, 8194 float32 values, written by ``build_table``) is the upper-tail normal quantile
+at 256 knots in each of 32 octaves of probability, followed by zeros. The bit pattern of f gives both the
+table index and the position between two knots. |u| <= 6.338. The absolute error relative to the exact
+quantile of f / 2^32 is below 1e-6 everywhere. f has 24 significant bits, so that values near 0 are 7.5e-8
+apart.
 
-**axpy_.** t + scale * u: ``scale`` to float32, one float32 multiplication, one float32 addition, one
-rounding to the tensor's dtype. Elements e up to 2^60.
+**axpy_.** t + scale * u: ``scale`` is rounded to float32; then one float32 multiplication, one float32
+addition, and one rounding to the tensor's dtype. Elements e up to 2^60.
 
 **Identity between backends** holds for finite, normal results; payloads of NaN are not specified.
 
-``reference`` needs torch alone; ``cpu`` needs numba, ``cuda`` needs triton, both imported on first use.
-``legacy`` draws as the MeZO code base does instead.
+``reference`` needs torch only; ``cpu`` and ``sweeps`` need numba, ``cuda`` needs triton; these are imported
+on first use. ``legacy`` reproduces the random numbers of the MeZO code base instead.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Fill, add and gather counter-based noise; the algorithm is written down in :mod:`zobench.zo.noise`.
+"""Fill, add and gather counter-based noise; the algorithm is specified in :mod:`zobench.zo.noise`.
 
-Large tensors are worked in chunks, so that no call holds more than ``CHUNK`` values of noise. Tensors that
-are not contiguous are handled in C order through one contiguous copy.
+Large tensors are processed in chunks, so that no call stores more than ``CHUNK`` noise values
+(``CHUNK_DEVICE`` on other devices than a CPU). Tensors that are not contiguous are processed in C order
+through one contiguous copy.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def _check_dtype(dtype: torch.dtype) -> None:
 
 @cache
 def _kernels(backend: Backend, dtype: torch.dtype) -> Any:
-    """The kernel module that works on this dtype in one sweep, or None: then noise is made chunk by chunk."""
+    """The kernel module that processes this dtype in one sweep; ``None`` if noise is generated in chunks."""
     if backend == "numba" and dtype == torch.float32:
         return import_module("zobench.zo.noise.cpu")
     if backend == "triton" and dtype != torch.float64:
@@ -50,7 +51,7 @@ def _kernels(backend: Backend, dtype: torch.dtype) -> Any:
 
 
 def _chunks(flat: torch.Tensor, offset: int, **stream: Any) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """(part of the tensor, its float32 noise) in order; the noise buffer is used again by the next part."""
+    """Pairs (part of the tensor, its float32 noise) in order. The next part reuses the noise buffer."""
     kernels = _kernels(backend_for(flat), torch.float32)
     size = CHUNK if flat.device.type == "cpu" else CHUNK_DEVICE
     buffer = torch.empty(min(size, flat.numel()), dtype=torch.float32, device=flat.device)
@@ -97,7 +98,7 @@ def sample(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> torch.Tensor:
-    """A new tensor of this shape holding u(seed, key) from element 0. Raises as :func:`fill`."""
+    """A new tensor of this shape with u(seed, key) from element 0. Raises the errors of :func:`fill`."""
     return fill(torch.empty(tuple(shape), device=device, dtype=dtype), seed=seed, key=key, kind=kind)
 
 
@@ -105,7 +106,7 @@ def sample(
 def axpy_(
     tensor: torch.Tensor, scale: float, *, seed: int, key: int, kind: NoiseKind, offset: int = 0
 ) -> torch.Tensor:
-    """tensor += scale * u(seed, key), in place and without holding u; returns the tensor.
+    """tensor += scale * u(seed, key), in place and without storing u; returns the tensor.
 
     ``scale`` is rounded to float32; then one float32 multiplication, one float32 addition (never fused) to
     the tensor's value read as float32, and one rounding to its dtype. In a float64 tensor u is still
@@ -138,19 +139,19 @@ def axpy_(
 
 @cache
 def fused_sweeps() -> Any:
-    """The module of fused sweeps; it needs numba."""
+    """The module ``zobench.zo.noise.sweeps``, which needs numba."""
     return import_module("zobench.zo.noise.sweeps")
 
 
 ONE_CALL_BELOW = 1 << 18
-"""Tensors of fewer elements are worked by one kernel call together; larger ones each on all threads."""
+"""Tensors with fewer elements are processed by one kernel call together; each larger one uses all threads."""
 
 
 @torch.no_grad()
 def axpy_many_(
     tensors: Sequence[torch.Tensor], scale: float, *, seed: int, keys: Sequence[int], kind: NoiseKind
 ) -> None:
-    """``axpy_`` on each tensor with its key: the bits of a loop, at the cost of one call for the small ones.
+    """``axpy_`` on each tensor with its key: bit-identical to a loop, but one call for all small tensors.
 
     Raises:
         ValueError: as :func:`fill`.
@@ -200,7 +201,7 @@ def words(
 ) -> torch.Tensor:
     """Raw 32-bit words offset .. offset+count of the stream ``bits``, as int64 in [0, 2^32).
 
-    Computed by the reference on every device. Raises as :func:`fill`.
+    Computed by the reference backend on every device. Raises the errors of :func:`fill`.
     """
     _check(seed, key, "uniform", offset, count)
     code = reference.CODES["bits"]

@@ -1,7 +1,7 @@
 """Which implementation computes the noise: ``reference`` (torch), ``numba`` (CPU) or ``triton`` (CUDA).
 
-All give the same bits; the choice is speed alone. The backend is chosen by the tensor's device and by what is
-installed, may be forced with :func:`use_backend`, and its name belongs into the run's record.
+All give the same bits and differ in speed only. The backend is chosen by the tensor's device and by the
+installed packages. It can be forced with :func:`use_backend`. Its name belongs into the run's record.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def use_backend(name: Backend) -> Iterator[None]:
     if name not in get_args(Backend):
         raise ValueError(f"unknown noise backend {name!r}; known: {', '.join(get_args(Backend))}")
     if name != "reference" and not _installed(name):
-        raise ValueError(f"noise backend {name!r} asked for, but the package {name} is not installed")
+        raise ValueError(f"noise backend {name!r} requested, but the package {name} is not installed")
     token = _forced.set(name)
     try:
         yield

@@ -1,10 +1,10 @@
-"""CPU kernels of the noise, compiled by numba on first use and cached on disk where that is possible.
+"""CPU kernels of the noise, compiled by numba on first use and cached on disk if possible.
 
-One signature per kernel, fastmath off: LLVM then neither reorders nor contracts a multiplication and an
-addition. All words are held in uint64 (numba widens uint32 products to uint64 in any case) and masked. Work
-is done in tiles that stay in the first-level cache; kernels release the interpreter lock, so that large
-tensors are split over ``torch.get_num_threads()`` threads. The counter makes the result independent of that
-split.
+Each kernel has one signature and fastmath is off: LLVM then neither reorders operations nor contracts a
+multiplication and an addition. All words are stored in uint64 and masked (numba widens uint32 products to
+uint64 in any case). Data are processed in tiles that stay in the first-level cache. Kernels release the
+interpreter lock, so that large tensors are split over ``torch.get_num_threads()`` threads. The noise is a
+function of the element index, so that the result does not depend on the split.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _words(words: Any, first: Any, stream: Any) -> None:
 
 @_compiled(f"void(uint32[::1], int64[::1], uint64, {_STREAM})")
 def _words_at(words: Any, at: Any, shift: Any, stream: Any) -> None:
-    """Word ``at[i] >> shift`` of the stream into ``words[i]``; branch-free, hence vectorized."""
+    """Word ``at[i] >> shift`` of the stream into ``words[i]``, without branches, so that it is vectorized."""
     for i in range(at.size):
         word = np.uint64(at[i]) >> shift
         c0, c1, c2, c3 = _philox(word >> _TWO, stream)
@@ -92,7 +92,9 @@ def _words_at(words: Any, at: Any, shift: Any, stream: Any) -> None:
 
 @_compiled("void(uint32[::1], int64, float32[::1])")
 def _signs(words: Any, skip: Any, out: Any) -> None:
-    """Signs of the bits skip, skip+1, ... of ``words``: whole words between loose bits at the ends."""
+    """Signs of the bits skip, skip+1, ... of ``words``: single bits at both ends, whole words between
+    them."""
+    # 0x3F800000 is 1.0f; the random bit becomes its sign bit.
     n = out.size
     head = min(n, (32 - skip) & 31)
     body = (n - head) >> 5
@@ -100,7 +102,8 @@ def _signs(words: Any, skip: Any, out: Any) -> None:
         bit = (words[0] >> np.uint32(skip + i)) & _BIT
         out[i] = np.uint32(_ONE_BITS | (bit << _S31)).view(np.float32)
     first = (skip + head) >> 5
-    # 32 where it is used. A count that the compiler knows is unrolled to single operations, not vectorized.
+    # ``lanes`` is 32 wherever it is used. The compiler would unroll a loop with a constant count into single
+    # operations instead of vectorizing it.
     lanes = min(n, 32)
     for j in range(body):
         word, at = words[first + j], np.uint64(head + 32 * j)
@@ -115,7 +118,8 @@ def _signs(words: Any, skip: Any, out: Any) -> None:
 
 @_compiled(f"void(uint32[::1], float32[::1], int64, {_TABLE}, uint32[::1], uint64[::1])")
 def _floats(words: Any, out: Any, code: Any, knots: Any, index: Any, loaded: Any) -> None:
-    """Gaussian or uniform values of ``words``; in three loops, since only the loads cannot be vectorized."""
+    """Gaussian or uniform values of ``words``."""
+    # Three loops, because the table loads cannot be vectorized: the other two loops can.
     n = out.size
     if code != _GAUSSIAN:
         for i in range(n):
@@ -145,7 +149,8 @@ def _tile(
     index: Any,
     loaded: Any,
 ) -> None:
-    """Elements start .. start+out.size (at most TILE)."""
+    """Elements start .. start+out.size (at most TILE) into ``out``."""
+    # Whole Philox blocks are generated (4 words; 128 bits for signs), starting at or before ``start``.
     n = out.size
     if code != _RADEMACHER:
         skip = np.int64(start & _THREE)
@@ -245,7 +250,8 @@ def _axpy_many(
 
 @cache
 def _table() -> np.ndarray:
-    """Knot i in the low and the step from it to the next in the high half of word i: one load for both."""
+    """Word i holds knot i in its low half and the step to knot i + 1 in its high half: one load gives
+    both."""
     cpu = torch.device("cpu")
     steps = table.differences(cpu).numpy().view(np.uint32).astype(np.uint64)
     knots = table.quantiles(cpu).numpy().view(np.uint32)[: steps.size].astype(np.uint64)
@@ -256,7 +262,7 @@ _Common = tuple[int, tuple[np.uint64, ...], np.ndarray, np.ndarray, np.ndarray, 
 
 
 def _common(seed: int, key: int, kind: str) -> _Common:
-    """Kind code, stream words, table and fresh scratch: the arguments every kernel ends with."""
+    """Kind code, stream words, table and new scratch memory: the last arguments of every kernel."""
     code = CODES[kind]
     c1 = code << philox.KIND_SHIFT
     stream = tuple(np.uint64(v) for v in (c1, key & philox.MASK, key >> 32, seed & philox.MASK, seed >> 32))
@@ -265,7 +271,7 @@ def _common(seed: int, key: int, kind: str) -> _Common:
 
 
 def _split(count: int) -> list[tuple[int, int]]:
-    """Ranges of whole tiles, one per thread; one range where the tensor is small."""
+    """Ranges of whole tiles, one per thread; one range if the tensor is small."""
     threads = torch.get_num_threads() if count >= PARALLEL_FROM else 1
     share = -(-count // (threads * TILE)) * TILE
     return [(low, min(low + share, count)) for low in range(0, count, max(share, 1))]
@@ -309,7 +315,7 @@ def axpy_many_(
 ) -> None:
     """``axpy_`` on many contiguous float32 CPU tensors by one call on one thread.
 
-    For models of many small tensors, where the cost of a call outweighs its work.
+    For models with many small tensors, for which the overhead of a call exceeds its work.
     """
     code, _, *rest = _common(seed, 0, kind)
     streams = np.empty((len(targets), 5), np.uint64)

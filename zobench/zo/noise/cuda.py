@@ -1,8 +1,8 @@
 """CUDA kernels of the noise, written in triton; the same bits as the reference.
 
-Integer work is explicit uint32 and uint64. The kernels are compiled with ``enable_fp_fusion=False``,
-without which the interpolation and the axpy would be contracted to fused multiply-adds. Seed, key and first
-block travel as signed 32-bit halves so that no value of theirs selects another compilation. Under
+Integer arithmetic is explicitly uint32 and uint64. The kernels are compiled with ``enable_fp_fusion=False``;
+otherwise the interpolation and the axpy would be contracted to fused multiply-adds. Seed, key and first block
+are passed as signed 32-bit halves, so that all their values use the same compiled kernel. With
 ``TRITON_INTERPRET=1`` the kernels run on the CPU.
 """
 
@@ -73,7 +73,7 @@ def _floats(words, knots, steps, CODE: tl.constexpr):
 
 @triton.jit
 def _round_to_bfloat16(u):
-    """Nearest bfloat16, ties to even, as float32; spelled out because the interpreter's cast truncates."""
+    """Nearest bfloat16, ties to even, as float32. Written out because the interpreter's cast truncates."""
     bits = u.to(tl.uint32, bitcast=True)
     rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
     return tl.where(u == u, rounded, bits).to(tl.float32, bitcast=True)

@@ -1,9 +1,9 @@
-"""Seeds and keys: 64-bit numbers that name a step's direction and a tensor.
+"""Seeds and keys: 64-bit numbers that identify a direction and a tensor.
 
 ``tensor_key`` is the little-endian 64-bit BLAKE2b digest of the tensor's canonical name in UTF-8.
 ``derive_seed`` is the same digest of its parts, each written as ``i<decimal>;`` (integers) or ``s<byte
-length>:<utf-8>;`` (strings), so that neither order nor the split into parts can be confused. Both are equal
-on every machine and Python version.
+length>:<utf-8>;`` (strings), so that different orders or splits into parts give different input. Both are
+equal on every machine and Python version.
 """
 
 from __future__ import annotations

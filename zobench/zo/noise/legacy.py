@@ -1,12 +1,12 @@
-"""Legacy noise: the numbers the MeZO code base draws (2305.17333, princeton-nlp/MeZO), without the global
-generator.
+"""Legacy noise: the random numbers of the MeZO code base (arXiv 2305.17333, princeton-nlp/MeZO), without the
+global generator.
 
-That code seeds torch's global generator once per sweep and walks the tuned parameters in order, calling
-``torch.normal(0, 1, size, device, dtype)`` with each parameter's own device and dtype; the sweep is
-repeated from the same seed for +eps, -2 eps, +eps and the update. Here a private ``torch.Generator`` of
-each device, seeded alike, takes the place of the global one: the same numbers on the same device and torch
-version, and no global state is touched. The numbers differ between devices and may differ between torch
-versions; a parameter's noise depends on all those before.
+That code seeds torch's global generator once per sweep and visits the tuned parameters in order. It calls
+``torch.normal(0, 1, size, device, dtype)`` with each parameter's own device and dtype. The sweep is repeated
+from the same seed for +eps, -2 eps, +eps and the update. Here a private ``torch.Generator`` per device with
+the same seed replaces the global one. The numbers are equal on the same device and torch version, and no
+global state is changed. They differ between devices and may differ between torch versions. The noise of a
+parameter depends on all parameters before it.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import torch
 
 SEED_BOUND = 1_000_000_000
+"""Direction seeds of the MeZO code base are below this number."""
 
 
 class LegacyStream:
     """One sweep from ``seed``: call :meth:`draw` once per parameter, in the order of the model.
 
     Raises:
-        ValueError: seed outside what ``torch.manual_seed`` takes as an unsigned 64-bit integer.
+        ValueError: the seed is not an unsigned 64-bit integer, as ``torch.manual_seed`` requires.
     """
 
     def __init__(self, seed: int) -> None:

@@ -1,7 +1,7 @@
 """Philox4x32-10 (Salmon et al., SC 2011) on torch tensors, and the layout of its counter.
 
-Words are int64 tensors holding values in [0, 2^32). A product of two words may exceed 2^63; int64
-multiplication wraps modulo 2^64, and both halves are then read with shift and mask, which is exact.
+Words are int64 tensors with values in [0, 2^32). A product of two words may exceed 2^63: int64 multiplication
+wraps modulo 2^64, and shift and mask then give both halves exactly.
 
 Layout: the Philox key is the 64-bit seed, low word first. The counter is (B mod 2^32, B div 2^32 + 2^28 *
 kind code, tensor key mod 2^32, tensor key div 2^32) with B the block index, B < 2^58. Word w of a stream is
@@ -26,7 +26,8 @@ def philox4x32(counter: Words, key: tuple[int, int]) -> Words:
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(ROUNDS):
-        # Wraps modulo 2^64 as unsigned words would; the mask after the arithmetic shift drops the sign bits.
+        # int64 products wrap modulo 2^64 as unsigned ones; the mask after the arithmetic shift removes the
+        # copies of the sign bit.
         p0, p1 = c0 * M0, c2 * M1
         c0, c1, c2, c3 = ((p1 >> 32) & MASK) ^ c1 ^ k0, p1 & MASK, ((p0 >> 32) & MASK) ^ c3 ^ k1, p0 & MASK
         k0, k1 = (k0 + W0) & MASK, (k1 + W1) & MASK
@@ -37,7 +38,7 @@ def blocks(index: torch.Tensor, *, seed: int, key: int, code: int) -> Words:
     """The output words of the blocks ``index`` (int64) of the stream (seed, key, kind code)."""
     counter = (
         index & MASK,
-        # B < 2^58 leaves the top bits of this word free for the kind: no two kinds share a counter.
+        # B < 2^58 leaves the top bits of this word for the kind, so that two kinds never share a counter.
         (index >> 32) + (code << KIND_SHIFT),
         torch.full_like(index, key & MASK),
         torch.full_like(index, key >> 32),
@@ -49,7 +50,7 @@ def word_range(
     start: int, count: int, *, seed: int, key: int, code: int, device: torch.device
 ) -> torch.Tensor:
     """Words start .. start+count of a stream."""
-    # Four words a block: round outwards to whole blocks, then cut.
+    # A block has four words: whole blocks that cover the range are computed, then the range is cut out.
     first, last = start >> 2, (start + count + 3) >> 2
     index = torch.arange(first, last, dtype=torch.int64, device=device)
     flat = torch.stack(blocks(index, seed=seed, key=key, code=code), dim=-1).reshape(-1)
@@ -57,6 +58,6 @@ def word_range(
 
 
 def words_at(index: torch.Tensor, *, seed: int, key: int, code: int) -> torch.Tensor:
-    """Words at arbitrary positions of a stream, one block evaluated per position."""
+    """Words at arbitrary positions of a stream. Cost: one block per position."""
     lanes = torch.stack(blocks(index >> 2, seed=seed, key=key, code=code), dim=-1)
     return lanes.gather(-1, (index & 3).unsqueeze(-1)).squeeze(-1)

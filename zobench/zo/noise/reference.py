@@ -1,4 +1,5 @@
-"""Reference backend: the noise in plain torch operations, on any device. The other backends must equal it."""
+"""Reference backend: noise by plain torch operations, on any device. The other backends must give equal
+bits."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ def gaussian_of(words: torch.Tensor) -> torch.Tensor:
 
 
 def uniform_of(words: torch.Tensor) -> torch.Tensor:
-    """Uniform float32 on [0, 1): the upper 24 bits over 2^24, exact."""
+    """Uniform float32 on [0, 1): the upper 24 bits divided by 2^24, exact."""
     return (words >> 8).to(torch.int32).to(torch.float32) * (1.0 / 16777216.0)
 
 

@@ -1,11 +1,12 @@
-"""Fused sweeps over many float32 or bfloat16 CPU tensors, compiled by numba: one read and one write each.
+"""Fused sweeps over many float32 or bfloat16 CPU tensors, compiled by numba: each entry is read and written
+once.
 
 ``displace``: out = base + scale * u(seed, key). ``descend``: theta = factor * theta + sum_k scale_k u(seed_k,
-key), for bfloat16 with the rounding rules of ``zobench.zo.precision`` in the same sweep. Values are those of
-copying, converting and adding one operation at a time: float32 operations in the same order, each rounded,
-and one rounding to the tensor's dtype at the end.
+key); for bfloat16, the rounding rules of ``zobench.zo.precision`` are applied in the same sweep. Results are
+bit-identical to separate copying, conversion and addition: the same float32 operations in the same order,
+each rounded, and one rounding to the tensor's dtype at the end.
 
-A draw is made tile by tile in scratch memory, written to a kept tensor on the way, or read from one.
+A draw is generated tile by tile in scratch memory, or generated into a cached tensor, or read from one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from zobench.zo.noise import philox
 from zobench.zo.noise.cpu import _SCRATCH, _TABLE, PARALLEL_FROM, TILE, _common, _compiled, _pointer, _tile
 
 ANEW, KEEPING, KEPT = 0, 1, 2
-"""The draw of a piece: made in scratch memory, made in the kept tensor, read from it."""
+"""Source of a piece's draw: generated in scratch memory, generated into the cached tensor, read from it."""
 NEAREST, COMPENSATED, MASTER = 0, 1, 2
-"""Rounding rules of ``descend`` on bfloat16."""
+"""Rounding rules of ``descend`` for bfloat16."""
 PIECE = 1 << 20
-"""Entries that one thread takes at a time; a multiple of the tile."""
+"""Entries per piece, the unit that is distributed over threads; a multiple of the tile."""
 
 _U16, _S32 = np.uint32(16), np.uint64(32)
 _MASK, _BELOW_SIGN, _INFINITE = np.uint64(philox.MASK), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
@@ -37,13 +38,15 @@ _DRAW = f"float32[::1], int64, uint64, {_TABLE}, {_SCRATCH}"
 
 @numba.njit(inline="always")
 def _wide(half: Any) -> Any:
-    """A bfloat16, given by its bits, as float32."""
+    """The float32 value of a bfloat16 given by its bits."""
     return np.uint32(np.uint32(half) << _U16).view(np.float32)
 
 
 @numba.njit(inline="always")
 def _narrow(value: Any) -> Any:
     """Bits of the nearest bfloat16, ties to even."""
+    # Adding half a unit minus one, plus the lowest kept bit, and cutting off 16 bits rounds ties to even. It
+    # would overflow for NaN, which is therefore set separately.
     bits = np.float32(value).view(np.uint32)
     rounded = np.uint32(bits + _BELOW_HALF + ((bits >> _U16) & _BIT)) >> _U16
     return np.uint16(_NAN if (bits & _BELOW_SIGN) > _INFINITE else rounded)
@@ -54,7 +57,7 @@ def _drawn(
     kept: Any, how: Any, low: Any, size: Any, start: Any, seed: Any, key: Any,
     noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
 ) -> Any:  # fmt: skip
-    """Entries low .. low+size of a piece that begins at element ``start`` of its tensor."""
+    """The draw for entries low .. low+size of a piece that starts at element ``start`` of its tensor."""
     if how == ANEW:
         u = noise[:size]
     else:
@@ -94,7 +97,8 @@ def _displace(
 
 @_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
 def _open(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> Any:
-    """The float32 values of a tile under a rounding rule into ``work``."""
+    """Write the float32 values of a tile into ``work``: the weights, with the stored rounding error added, or
+    the master copy, depending on the rule."""
     if rule == MASTER:
         master = numba.carray(_pointer(side), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
         for i in range(size):
@@ -111,7 +115,7 @@ def _open(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> An
 
 @_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
 def _close(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> Any:
-    """``work`` rounded into the tile; how many values changed."""
+    """Round ``work`` into the tile and store what the rule needs. Returns the number of changed values."""
     changed = np.uint32(0)
     if rule == COMPENSATED:
         rest = numba.carray(_pointer(side), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
@@ -145,6 +149,7 @@ def _descend(
     for t in range(thetas.size):
         for low in range(0, sizes[t], TILE):
             size = min(TILE, sizes[t] - low)
+            # A negative rule means float32 weights, which are updated in place.
             if rule < 0:
                 work = numba.carray(_pointer(thetas[t]), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
             else:
@@ -168,7 +173,7 @@ def _descend(
 
 
 def serves(*tensors: torch.Tensor) -> bool:
-    """Whether these tensors can be swept: contiguous, in CPU memory, all float32 or all bfloat16."""
+    """Whether the sweeps support these tensors: contiguous, in CPU memory, all float32 or all bfloat16."""
     dtype = tensors[0].dtype
     return dtype in (torch.float32, torch.bfloat16) and all(
         t.dtype == dtype and t.device.type == "cpu" and t.is_contiguous() for t in tensors
@@ -176,11 +181,12 @@ def serves(*tensors: torch.Tensor) -> bool:
 
 
 class Pieces:
-    """Several contiguous tensors cut into pieces that threads share out.
+    """Several contiguous tensors, cut into pieces that are distributed over threads.
 
     Attributes:
-        owner: which tensor a piece belongs to.
-        starts, sizes: where in that tensor it begins and its length, in entries.
+        owner: index of the tensor that a piece belongs to.
+        starts: first entry of a piece in its tensor.
+        sizes: number of entries of a piece.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
@@ -188,13 +194,13 @@ class Pieces:
         self.owner, self.starts, self.sizes = (np.array(c, np.int64) for c in zip(*cut, strict=True))
 
     def addresses(self, tensors: Sequence[torch.Tensor | None]) -> np.ndarray:
-        """Where the pieces of these tensors begin; 0 for ``None``."""
+        """Memory addresses of the pieces of these tensors; 0 for ``None``."""
         first = np.array([0 if t is None else t.data_ptr() for t in tensors], np.uint64)
         width = np.array([0 if t is None else t.element_size() for t in tensors], np.uint64)
         return first[self.owner] + width[self.owner] * self.starts.astype(np.uint64)
 
     def shares(self) -> Iterator[slice]:
-        """One range of pieces for each thread, about equally long."""
+        """One range of pieces per thread, with about equal numbers of entries."""
         threads = torch.get_num_threads() if self.sizes.sum() >= PARALLEL_FROM else 1
         ends = np.searchsorted(self.sizes.cumsum(), np.linspace(0, self.sizes.sum(), threads + 1)[1:])
         low = 0
@@ -225,10 +231,18 @@ def displace(
     how: Sequence[int],
     offsets: Sequence[int] | None = None,
 ) -> None:
-    """out = base + scale u on tensors of one dtype; ``out`` may be ``base``. ``scale`` is a float32.
+    """out = base + scale u on tensors of one dtype; ``out`` may be ``base``.
 
-    ``kept`` holds float32 tensors of the same sizes where ``how`` is not ``ANEW``; the tensors begin at
-    elements ``offsets`` of their streams, 0 if there are none.
+    Args:
+        outs: tensors that are written.
+        bases: tensors that are read.
+        scale: a float32 value.
+        seed: seed of u.
+        keys: key of each tensor.
+        kind: kind of noise.
+        kept: float32 tensors of the same sizes wherever ``how`` is not ``ANEW``.
+        how: for each tensor, ``ANEW``, ``KEEPING`` or ``KEPT``.
+        offsets: for each tensor, the element of its stream at which it starts; all 0 by default.
     """
     pieces = Pieces([t.numel() for t in outs])
     o, b, k = pieces.addresses(outs), pieces.addresses(bases), pieces.addresses(kept)
@@ -260,14 +274,19 @@ def descend(
     kept: Sequence[Sequence[torch.Tensor | None]],
     how: Sequence[Sequence[int]],
 ) -> int:
-    """theta <- factor theta + sum of scale u(seed) over ``moving``, in place; how many values changed.
+    """theta <- factor theta + sum of scale u(seed) over ``moving``, in place. Returns the number of changed
+    values for bfloat16, and 0 for float32.
 
     Args:
-        thetas: float32 tensors, or bfloat16 ones under ``rule``.
-        sides: in bfloat16 what the rule keeps: the rest (bfloat16) or the master copy (float32).
-        factors: of each tensor, float32; 1.0 multiplies nothing.
-        moving: seeds and float32 scales, in the order in which they are added.
-        kept, how: as in ``displace``, for each seed.
+        thetas: float32 tensors, or bfloat16 tensors written under ``rule``.
+        sides: for bfloat16, what the rule stores: the rounding error (bfloat16) or the master copy (float32).
+        rule: ``NEAREST``, ``COMPENSATED`` or ``MASTER``; not used for float32.
+        factors: float32 factor of each tensor; 1.0 skips the multiplication.
+        moving: seeds and float32 scales, in the order of addition.
+        keys: key of each tensor.
+        kind: kind of noise.
+        kept: as in ``displace``, for each seed.
+        how: as in ``displace``, for each seed.
     """
     pieces = Pieces([t.numel() for t in thetas])
     at, beside = pieces.addresses(thetas), pieces.addresses(sides)

@@ -1,4 +1,4 @@
-"""The table of normal quantiles that the Gaussian algorithm reads (written by ``build_table``)."""
+"""The table of normal quantiles for the Gaussian algorithm (written by ``build_table``)."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ ENTRIES = 8194
 @cache
 def _values() -> torch.Tensor:
     values = torch.frombuffer(bytearray(PATH.read_bytes()), dtype=torch.float32)
+    # The file is little-endian.
     if sys.byteorder == "big":
         values = values.view(torch.uint8).reshape(-1, 4).flip(1).contiguous().view(torch.float32).reshape(-1)
     assert values.numel() == ENTRIES
@@ -29,6 +30,7 @@ def quantiles(device: torch.device) -> torch.Tensor:
 
 @cache
 def differences(device: torch.device) -> torch.Tensor:
-    """D[i] = T[i+1] - T[i] in float32 for i = 0..8192, computed once on the CPU."""
+    """D[i] = T[i+1] - T[i] in float32 for i = 0..8192. Computed on the CPU, so that the bits are equal on
+    every device."""
     values = _values()
     return (values[1:] - values[:-1]).to(device)

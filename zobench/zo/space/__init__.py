@@ -1,9 +1,9 @@
-"""Parameter spaces: what is tuned. ``build_space(kind, params, module)`` makes one; ``SPACES`` lists the
-kinds.
+"""Parameter spaces: the tuned parameters. ``build_space(kind, params, module)`` builds one; ``SPACES`` lists
+the kinds.
 
-``base`` holds the space itself, ``catalogue`` the kinds and their typed parameters, ``lora``, ``prefix`` and
-``prompt`` the parameter-efficient ones (own small modules on hooks, so that the model's own parameter names
-never change).
+``base`` defines the space, ``catalogue`` the kinds and their typed parameters. ``lora``, ``prefix``,
+``prompt``, ``quantized`` and ``zerotuning`` are the kinds that add parameters to the model. The first three
+and ``zerotuning`` use hooks, so that the names of the model's own parameters do not change.
 """
 
 from zobench.zo.space.base import ParameterSpace

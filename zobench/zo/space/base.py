@@ -1,11 +1,11 @@
 """The parameter space: named tuned tensors, or listed entries of them, of one module.
 
-Everything a method does goes over ``for name in space``: ``space.entries(name)`` are the tuned values of that
-tensor (the whole tensor, or the 1-D list of the masked entries) and ``space.indices(name)`` says where they
-sit in the unmasked tensor (``None``: everywhere). Names are canonical: those of
-``module.named_parameters()``, a tied tensor once under its first name. A name's key for the noise generator
-is the 64-bit hash of the name, so that directions survive a change of order, of masks and of what else is
-tuned.
+Methods iterate with ``for name in space``. ``space.entries(name)`` are the tuned values of a tensor: the
+whole tensor, or the 1-D list of its masked entries. ``space.indices(name)`` are their positions in the
+unmasked tensor (``None``: all). Names are canonical: those of ``module.named_parameters()``, where a tied
+tensor occurs once, under its first name. The noise generator addresses a tensor by the 64-bit hash of its
+name, so that the directions do not depend on the order of the tensors, on masks, or on the other tuned
+tensors.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from torch import nn
 
 
 class ParameterSpace:
-    """Tuned tensors of ``module``; all other parameters are frozen as far as methods are concerned.
+    """Tuned tensors of ``module``. Methods do not change any other parameter.
 
     Args:
         module: the model that ``Objective`` runs.
         names: canonical parameter names to tune, in any order (kept in the module's order).
         kind: catalogue name of the space, for records and for ``MethodCard.spaces``.
-        indices: for tensors of which only some entries are tuned: sorted unique flat int64 indices by name.
-        remove: undoes what building the space did to the module (adapters, hooks); nothing by default.
+        indices: sorted unique flat int64 indices by name, for tensors with only some tuned entries.
+        remove: undoes the changes to the module made by building the space (adapters, hooks), if any.
 
     Raises:
         ValueError: no tensor, an unknown name, a tensor that is not floating point, or bad indices.
@@ -80,7 +80,7 @@ class ParameterSpace:
 
     @property
     def numel(self) -> int:
-        """Number of tuned entries, tied ones once."""
+        """Number of tuned entries; tied ones count once."""
         return sum(self.size(name) for name in self)
 
     @property
@@ -88,13 +88,13 @@ class ParameterSpace:
         return next(iter(self.tensors.values())).device
 
     def size(self, name: str) -> int:
-        """Tuned entries of this tensor."""
+        """Number of tuned entries of this tensor."""
         index = self._indices.get(name)
         return self.tensors[name].shape.numel() if index is None else index.numel()
 
     def locate(self, position: int) -> tuple[str, int]:
-        """The tensor that holds this position of the whole space, and the position in its tuned entries.
-        ``ValueError`` outside the space."""
+        """The tensor that contains this position of the whole space, and the position in its tuned entries.
+        ``ValueError`` for a position outside the space."""
         if not self._ends:
             self._ends = list(itertools.accumulate(self.size(name) for name in self))
             self._order = list(self)
@@ -104,19 +104,19 @@ class ParameterSpace:
         return self._order[at], position - (self._ends[at - 1] if at else 0)
 
     def shape(self, name: str) -> torch.Size:
-        """Shape of ``entries(name)``: the tensor's own, or ``(entries,)`` where it is masked."""
+        """Shape of ``entries(name)``: the tensor's own, or ``(number of entries,)`` if it is masked."""
         index = self._indices.get(name)
         return self.tensors[name].shape if index is None else index.shape
 
     def indices(self, name: str) -> torch.Tensor | None:
-        """Flat positions of the tuned entries in the unmasked tensor; ``None`` where all are tuned."""
+        """Flat positions of the tuned entries in the unmasked tensor; ``None`` if all are tuned."""
         return self._indices.get(name)
 
     def dtype(self, name: str) -> torch.dtype:
         return self.tensors[name].dtype
 
     def entries(self, name: str) -> torch.Tensor:
-        """The tuned values: the live tensor itself where unmasked, a gathered 1-D copy where masked."""
+        """The tuned values: the parameter's own tensor if unmasked, a gathered 1-D copy if masked."""
         data = self.tensors[name].data
         index = self._indices.get(name)
         return data if index is None else data.reshape(-1)[index]
@@ -131,7 +131,7 @@ class ParameterSpace:
             data.view(-1)[index] = values.to(data.dtype)
 
     def whole(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """A tensor of the parameter's own shape: the live weights with the tuned entries replaced by
+        """A tensor of the parameter's shape: the current weights with the tuned entries replaced by
         ``values``."""
         index = self._indices.get(name)
         if index is None:
@@ -141,7 +141,7 @@ class ParameterSpace:
         return full
 
     def spread(self, name: str, values: torch.Tensor) -> torch.Tensor:
-        """A tensor of the parameter's own shape: ``values`` at the tuned entries and zero elsewhere."""
+        """A tensor of the parameter's shape: ``values`` at the tuned entries, zero elsewhere."""
         index = self._indices.get(name)
         if index is None:
             return values
@@ -154,12 +154,12 @@ class ParameterSpace:
         return {name: self.entries(name).detach().clone() for name in self}
 
     def restore(self, snapshot: Mapping[str, torch.Tensor]) -> None:
-        """Write a snapshot back, to the bit."""
+        """Write a snapshot back; the values are bit-identical."""
         for name in self:
             self.put_(name, snapshot[name])
 
     def digest(self) -> str:
-        """SHA-256 over names, dtypes, shapes and bytes of all tuned values, by sorted name."""
+        """SHA-256 of names, dtypes, shapes and bytes of all tuned values, in the order of sorted names."""
         sha = hashlib.sha256()
         for name in sorted(self):
             values = self.entries(name).detach().cpu().contiguous()
@@ -172,10 +172,10 @@ class ParameterSpace:
         return self.snapshot()
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Write ``state_dict()`` back. ``ValueError`` where names or shapes differ."""
+        """Write ``state_dict()`` back. ``ValueError`` if names or shapes differ."""
         if set(state) != set(self.tensors):
             odd = sorted(set(state) ^ set(self.tensors))[0]
-            raise ValueError(f"state of another space: {odd!r} is on one side only")
+            raise ValueError(f"state of another space: {odd!r} is only in the state or only in the space")
         for name in self:
             if state[name].shape != self.shape(name):
                 raise ValueError(
@@ -184,7 +184,8 @@ class ParameterSpace:
         self.restore(state)
 
     def remove(self) -> None:
-        """Take adapters and hooks of this space off the module; the space is of no use afterwards."""
+        """Remove the adapters and hooks of this space from the module. The space must not be used
+        afterwards."""
         if self._remove is not None:
             self._remove()
             self._remove = None

@@ -1,8 +1,8 @@
 """The kinds of parameter space and their typed parameters: ``build_space("lora", {"r": 8}, module)``.
 
-Each kind is a frozen dataclass with a ``build(module)`` method; the dataclass validates, so that a planner
-can check a
-suite without a model: ``SpaceConfig("lora", {"r": 0}).parsed()`` raises ``ValueError`` naming the field.
+Each kind is a frozen dataclass with a ``build(module)`` method. The dataclass validates its parameters, so
+that a suite can be checked without a model: ``SpaceConfig("lora", {"r": 0}).parsed()`` raises ``ValueError``
+naming the field.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class SpaceKind(Protocol):
 
 
 def matching(names: Iterable[str], include: Sequence[str], exclude: Sequence[str]) -> list[str]:
-    """Names that match any glob pattern of ``include`` (``*`` crosses dots) and none of ``exclude``."""
+    """Names that match a glob pattern of ``include`` (``*`` also matches dots) and no pattern of
+    ``exclude``."""
     return [
         n
         for n in names
@@ -62,8 +63,8 @@ class Names(Parameters):
     """Parameters by name pattern.
 
     Attributes:
-        include: glob patterns (``*`` crosses dots), for instance ``*.layers.3.*``.
-        exclude: glob patterns taken out again.
+        include: glob patterns (``*`` also matches dots), for instance ``*.layers.3.*``.
+        exclude: glob patterns of parameters to leave frozen.
     """
 
     include: Patterns
@@ -90,11 +91,10 @@ class Bias:
 
 @dataclass(frozen=True)
 class LastLayers(Parameters):
-    """The last blocks of the model: parameters whose layer number (first number in the name) is among the
-    highest.
+    """The last blocks of the model: parameters with the highest layer numbers (first number in the name).
 
     Attributes:
-        layers: how many blocks, counted from the end.
+        layers: number of blocks, counted from the end.
     """
 
     layers: Count = 1
@@ -102,17 +102,17 @@ class LastLayers(Parameters):
     def build(self, module: nn.Module) -> ParameterSpace:
         number = {n: int(m.group(1)) for n in _floating(module) if (m := re.search(r"\.?\b(\d+)\.", n))}
         if not number:
-            raise ValueError("space 'last-layer': no parameter name holds a layer number")
+            raise ValueError("space 'last-layer': no parameter name contains a layer number")
         kept = sorted(set(number.values()))[-self.layers :]
         return ParameterSpace(module, [n for n, k in number.items() if k in kept], kind="last-layer")
 
 
 @dataclass(frozen=True)
 class Masked(Parameters):
-    """Listed entries of the module's parameters; or, without a list, a seeded random share of every tensor.
+    """Listed entries of the module's parameters; without a list, a random share of every tensor.
 
     Attributes:
-        indices: flat positions by parameter name (lists or int64 tensors); wins over ``share``.
+        indices: flat positions by parameter name (lists or int64 tensors). If given, ``share`` is not used.
         share: share of the entries of each matched tensor to tune, in (0, 1]; at least one entry per tensor.
         include: glob patterns of the tensors that ``share`` applies to.
         seed: seed of the random choice.
@@ -134,7 +134,7 @@ class Masked(Parameters):
         return ParameterSpace(module, list(index), kind="masked", indices=index)
 
     def _random(self, name: str, size: int) -> torch.Tensor:
-        """The entries with the smallest uniform draw: exactly round(share * size) of them."""
+        """The round(share * size) entries (at least one) with the smallest uniform draw."""
         from zobench.zo import noise
 
         keep = max(1, round(self.share * size))
@@ -159,14 +159,14 @@ SPACES: dict[str, type[SpaceKind]] = {
 
 @dataclass(frozen=True)
 class SpaceConfig:
-    """A space by name with literal parameters, as a suite writes it."""
+    """A space by name with literal parameters, as in a suite file."""
 
     kind: str = "full"
     params: dict[str, Any] = field(default_factory=dict)
 
     def parsed(self) -> SpaceKind:
-        """The validated kind. ``ValueError`` names the nearest valid kind, or the unknown or bad
-        parameter."""
+        """The validated kind. ``ValueError`` names an unknown kind (with the nearest valid one), an unknown
+        parameter or an invalid value."""
         if self.kind not in SPACES:
             raise ValueError(f"unknown parameter space {self.kind!r}; {_valid(self.kind, SPACES)}")
         cls = SPACES[self.kind]
@@ -183,8 +183,8 @@ class SpaceConfig:
 def build_space(
     kind: str, params: Mapping[str, Any] | None = None, module: nn.Module | None = None
 ) -> ParameterSpace:
-    """The space ``kind`` of ``module``. ``ValueError`` for unknown kinds, bad parameters, or a module it
-    cannot take."""
+    """The space ``kind`` of ``module``. ``ValueError`` for unknown kinds, invalid parameters, or a module
+    that the kind does not support."""
     parsed = SpaceConfig(kind, dict(params or {})).parsed()
     if module is None:
         raise ValueError("build_space needs the module whose parameters are tuned")

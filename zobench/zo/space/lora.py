@@ -1,8 +1,8 @@
 """Low-rank adapters on linear layers: y = W x + b + (alpha / r) B A x, A and B tuned (arXiv 2106.09685).
 
-A and B become parameters ``lora_A`` (r x in) and ``lora_B`` (out x r) of the linear layer itself and a
-forward hook adds their product, so that no module is replaced and the base model keeps its parameter names. A
-starts uniform in +-1/sqrt(in) from counter noise, B at zero: the model starts unchanged.
+A and B become parameters ``lora_A`` (r x in) and ``lora_B`` (out x r) of the linear layer, and a forward hook
+adds their product. No module is replaced, and the base model keeps its parameter names. A is initialized
+uniformly in +-1/sqrt(in) from counter noise and B with zeros, so that the initial model is unchanged.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ class Lora(Parameters):
     Attributes:
         r: rank.
         alpha: scale; the product is multiplied by alpha / r.
-        targets: glob patterns against the last part of a linear layer's name (or its whole name).
+        targets: glob patterns that are matched with the last part of a linear layer's name and with the whole
+            name.
         freeze_a: tune B only (LoRA-FA).
-        seed: seed of A's start.
+        seed: seed of the initial A.
     """
 
     r: Count = 8
@@ -87,7 +88,7 @@ class Lora(Parameters):
 
 
 def merged(space: ParameterSpace, alpha_over_r: float) -> dict[str, torch.Tensor]:
-    """Base weights with the adapters added, by base parameter name, for export as a plain model."""
+    """The base weights W + (alpha / r) B A by base parameter name, for export as a plain model."""
     out: dict[str, torch.Tensor] = {}
     for name, linear in space.module.named_modules():
         if isinstance(linear, nn.Linear) and "lora_A" in linear._parameters:

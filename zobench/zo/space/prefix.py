@@ -2,10 +2,10 @@
 2101.00190).
 
 The prefixes are parameters ``prefix_key_<layer>`` and ``prefix_value_<layer>`` (key-value heads x tokens x
-head width) of the model itself. A forward pre-hook puts them in the key-value cache, widens the attention
-mask and shifts positions. As in MeZO's prefix runs (arXiv 2305.17333) they start from the activations of
-random real tokens, without re-parametrization. Needs a Hugging Face causal model with a dynamic cache;
-transformers is imported only here, on use.
+head width) of the model. A forward pre-hook puts them into the key-value cache, widens the attention mask and
+shifts positions. As in MeZO's prefix runs (arXiv 2305.17333), they are initialized with the activations of
+random real tokens, without re-parametrization. The space needs a Hugging Face causal model with a dynamic
+cache. transformers is imported on use only.
 """
 
 from __future__ import annotations
@@ -22,20 +22,29 @@ from zobench.zo.space.base import ParameterSpace
 
 
 def random_tokens(count: int, vocabulary: int, seed: int, device: torch.device) -> torch.Tensor:
-    """(1, count) token ids, a function of the seed alone."""
+    """Token ids of shape (1, count), a function of the seed only."""
     ids = [noise.derive_seed("start token", seed, i) % vocabulary for i in range(count)]
     return torch.tensor([ids], device=device)
 
 
 def given(args: tuple[Any, ...], kwargs: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The call's arguments by keyword; the first positional one is ``input_ids``."""
+    """The arguments of a call by keyword; a positional one is ``input_ids``. ``ValueError`` for further
+    positional arguments."""
     if len(args) > 1:
         raise ValueError(f"space {kind!r}: call the model with keyword arguments")
     return {**({"input_ids": args[0]} if args else {}), **kwargs}
 
 
 def widen(call: dict[str, Any], count: int, rows: int, length: int, device: torch.device) -> None:
-    """Lengthen the attention mask by ``count`` ones on the left (made of ones where there was none)."""
+    """Extend the attention mask by ``count`` ones on the left. A missing mask is created with ones.
+
+    Args:
+        call: the keyword arguments of the call; changed in place.
+        count: number of added positions.
+        rows: batch size.
+        length: number of tokens in this call.
+        device: device of a created mask.
+    """
     mask = call.get("attention_mask")
     if mask is None:
         past = call.get("past_key_values")
@@ -50,7 +59,7 @@ class Prefix(Parameters):
 
     Attributes:
         tokens: prefix length.
-        seed: seed of the random real tokens that the prefix starts from.
+        seed: seed of the random real tokens for the initial prefix.
     """
 
     tokens: Count = 5
@@ -80,7 +89,7 @@ class Prefix(Parameters):
         return ParameterSpace(module, names, kind="prefix", remove=remove)
 
     def _start(self, module: Any) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Keys and values of random real tokens, per layer, shape (1, heads, tokens, width)."""
+        """Keys and values of random real tokens, per layer, of shape (1, heads, tokens, width)."""
         embeddings = module.get_input_embeddings().weight
         ids = random_tokens(self.tokens, embeddings.shape[0], self.seed, embeddings.device)
         with torch.no_grad():
@@ -94,6 +103,7 @@ class Prefix(Parameters):
         inputs = call["inputs_embeds"] if inputs is None else inputs
         rows, length = inputs.shape[:2]
         cache = call.get("past_key_values")
+        # In later calls of a generation the cache contains the prefix already.
         if cache is None or cache.get_seq_length() == 0:
             call["past_key_values"] = self._filled(model, cache, rows, layers)
         widen(call, self.tokens, rows, length, inputs.device)

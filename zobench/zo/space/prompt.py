@@ -1,10 +1,10 @@
 """Prompt tuning: learned input embeddings before the first token (arXiv 2104.08691).
 
-The soft prompt is a parameter ``soft_prompt`` (tokens x width) of the model itself. A forward pre-hook embeds
-the token ids, puts the prompt before them and widens the attention mask; a forward hook drops the prompt's
-positions from the logits, so that losses and tasks see the positions they asked for. It starts from the
-embeddings of random real tokens (as in arXiv 2402.11592: 10 virtual tokens). Works for Hugging Face models
-that take ``inputs_embeds``.
+The soft prompt is a parameter ``soft_prompt`` (tokens x width) of the model. A forward pre-hook embeds the
+token ids, puts the prompt before them and widens the attention mask. A forward hook removes the prompt's
+positions from the logits, so that logits and input tokens correspond. The prompt is initialized with the
+embeddings of random real tokens (as in arXiv 2402.11592: 10 virtual tokens). The space works for Hugging Face
+models that accept ``inputs_embeds``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Prompt(Parameters):
 
     Attributes:
         tokens: number of virtual tokens.
-        seed: seed of the random real tokens that the prompt starts from.
+        seed: seed of the random real tokens for the initial prompt.
     """
 
     tokens: Count = 10
@@ -62,7 +62,8 @@ class Prompt(Parameters):
         return ParameterSpace(module, ["soft_prompt"], kind="prompt", remove=remove)
 
     def _call(self, model: Any, call: dict[str, Any]) -> tuple[dict[str, Any], int]:
-        """The widened call, and its length with the prompt (0 where a cache holds the prompt already)."""
+        """The widened call, and its length including the prompt (0 if a cache contains the prompt
+        already)."""
         embeds = call.get("inputs_embeds")
         if embeds is None:
             embeds = model.get_input_embeddings()(call.pop("input_ids"))
@@ -83,6 +84,7 @@ class Prompt(Parameters):
             call["position_ids"] = torch.cat([first, positions + self.tokens], dim=1)
         if call.get("labels") is not None:
             labels = call["labels"]
+            # The loss ignores positions with label -100.
             call["labels"] = torch.cat([labels.new_full((rows, self.tokens), -100), labels], dim=1)
         return call, length + self.tokens
 

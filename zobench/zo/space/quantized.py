@@ -1,16 +1,17 @@
-"""Quantized linear layers and what is tuned in them: their scales, or weights with quantizer parameters.
+"""Spaces of quantized linear layers: their scales, or their weights and quantizer parameters.
 
 ``scales`` (for QZO): W = scale[o, g] * code[o, i], codes frozen integers in [-(2^(b-1) - 1), 2^(b-1) - 1],
-one scale per output row and group of inputs; only the scales are tuned.
+one scale per output row and group of inputs. Only the scales are tuned.
 
 ``fake-quant`` (for ZeroQAT): y = ((x - shift) / smooth) Q(smooth * W)^T + shift W^T + bias with
 Q(w) = (clamp(round(w / step + zero), 0, 2^b - 1) - zero) * step per output row; weights, smoothing (smooth,
-shift) and quantizer (step, zero) are tuned. The range of the codes is the clipping: it ends at -zero step and
-(2^b - 1 - zero) step, so it is tuned with them. With ``activations`` bits, what enters the product,
-h = (x - shift) / smooth, is quantized in the same way by one tuned act_step and act_zero per layer.
+shift) and quantizer (step, zero) are tuned. Values are clipped to the range of the codes, from -zero step to
+(2^b - 1 - zero) step, so that tuning step and zero also tunes the clipping. With ``activations`` bits, the
+input of the product, h = (x - shift) / smooth, is quantized in the same way by one tuned act_step and
+act_zero per layer.
 
-Both replace linear layers by small modules of their own, in place, until ``space.remove()``. They are for
-experiments with quantized training at any size, not fast kernels: weights are unpacked at every call.
+Both kinds replace linear layers of the model by small modules until ``space.remove()``. They serve
+experiments with quantized training and are not fast: weights are unpacked at every call.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.prefix import random_tokens
 
 FLOOR = 1e-7
+"""Minimum of scales and steps, which keeps divisions by them finite."""
 
 
 class QuantizedLinear(nn.Module):
@@ -57,7 +59,7 @@ class QuantizedLinear(nn.Module):
 
 
 def asymmetric(low: torch.Tensor, high: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Step and zero-point of ``levels`` + 1 codes over [min(low, 0), max(high, 0)]."""
+    """Step and zero-point of ``levels`` + 1 codes over [min(low, 0), max(high, 0)], so that 0 has a code."""
     low, high = low.clamp_max(0), high.clamp_min(0)
     step = ((high - low) / levels).clamp_min(FLOOR)
     return step, (-low / step).round()
@@ -69,13 +71,13 @@ def quantize(values: torch.Tensor, step: torch.Tensor, zero: torch.Tensor, level
 
 
 class FakeQuantLinear(nn.Module):
-    """A linear layer that computes with quantized smoothed weights, all of it tunable.
+    """A linear layer with quantized smoothed weights; weights, smoothing and quantizer are tunable.
 
     Args:
-        linear: the layer that is replaced; its bias stays as it is.
+        linear: the layer that is replaced; its bias is kept and not tuned.
         bits: bits per weight.
         activations: bits per entry of the layer's input; 0: not quantized.
-        reach: (low, high) of the inputs that the activation quantizer starts from.
+        reach: (low, high) of the inputs, for the initial activation quantizer.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class FakeQuantLinear(nn.Module):
 
 
 def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, nn.Linear]:
-    """The linear layers that match; ``ValueError`` where none does."""
+    """The linear layers that match; ``ValueError`` if there is no match."""
     linears = {n: m for n, m in module.named_modules() if n and isinstance(m, nn.Linear)}
     chosen = {
         n: m
@@ -128,8 +130,8 @@ def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, n
 
 
 def _misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
-    """Names the first layer whose inputs do not divide into groups, and the next smaller size that fits all
-    layers; empty where all fit."""
+    """A message with the first layer whose inputs do not divide into groups, and the next smaller size that
+    fits all layers; empty if all layers fit."""
     widths = {name: linear.in_features for name, linear in chosen.items()}
 
     def fits(size: int) -> list[bool]:
@@ -141,14 +143,15 @@ def _misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
     smaller = next(size for size in range(group, 0, -1) if all(fits(size)))
     return (
         f"space 'scales': the {widths[layer]} inputs of {layer!r} do not divide into groups of {group}; "
-        f"groups of {smaller} fit every layer, 0 makes one of each row"
+        f"groups of {smaller} fit every layer, 0 uses one group per output row"
     )
 
 
 def _replace(
     module: nn.Module, chosen: dict[str, nn.Linear], make: Callable[[str, nn.Linear], nn.Module]
 ) -> tuple[list[str], Callable[[], None]]:
-    """Put ``make(name, linear)`` in the place of every chosen layer; names, and how to undo it."""
+    """Replace every chosen layer by ``make(name, linear)``. Returns the names and a function that undoes
+    it."""
     made = {name: make(name, linear) for name, linear in chosen.items()}
     for name, layer in made.items():
         _put(module, name, layer)
@@ -171,8 +174,9 @@ class Scales(Parameters):
 
     Attributes:
         bits: bits per code, 2 to 8.
-        group: inputs that share a scale; 0: the whole row; rows shorter than it have one scale.
-        targets: glob patterns against a linear layer's name or its last part.
+        group: number of inputs that share a scale; 0: all inputs. A layer with fewer inputs has one scale per
+            output row.
+        targets: glob patterns that are matched with a linear layer's name and with its last part.
     """
 
     bits: Annotated[int, Bounds(ge=2, le=8)] = 4
@@ -180,7 +184,7 @@ class Scales(Parameters):
     targets: Patterns = ("*",)
 
     def refusal(self, module: nn.Module) -> str:
-        """Why this module cannot be quantized so; empty if it can. Looks at shapes only."""
+        """Why this module cannot be quantized with these parameters; empty if it can. Uses shapes only."""
         try:
             chosen = _chosen(module, "scales", self.targets)
         except ValueError as error:
@@ -199,15 +203,15 @@ class Scales(Parameters):
 
 @dataclass(frozen=True)
 class FakeQuant(Parameters):
-    """Weights and quantizer parameters of linear layers that compute quantized.
+    """Weights, smoothing and quantizer parameters of quantized linear layers.
 
     Attributes:
         bits: bits per weight, 2 to 8.
-        targets: glob patterns against a linear layer's name or its last part; ZeroQAT's light variant names
-            the query and value projections.
+        targets: glob patterns that are matched with a linear layer's name and with its last part. ZeroQAT's
+            light variant selects the query and value projections.
         activations: bits per activation, 2 to 16; 0: not quantized.
-        act_range: activations from -act_range to act_range have codes at the start; 0: the range that 4 x 16
-            random tokens take at each layer (needs a Hugging Face model).
+        act_range: the initial activation quantizer covers -act_range to act_range; 0: the range of each
+            layer's input for 4 x 16 random tokens (needs a Hugging Face model).
     """
 
     bits: Annotated[int, Bounds(ge=2, le=8)] = 4
@@ -236,11 +240,11 @@ class FakeQuant(Parameters):
         return ParameterSpace(module, tuned, kind="fake-quant", remove=remove)
 
     def _reach(self, module: Any, chosen: dict[str, nn.Linear]) -> dict[str, tuple[float, float]]:
-        """The range of every chosen layer's input that its quantizer starts from."""
+        """The input range of every chosen layer, for its initial quantizer."""
         if self.act_range:
             return dict.fromkeys(chosen, (-self.act_range, self.act_range))
         if not callable(getattr(module, "get_input_embeddings", None)):
-            raise ValueError("space 'fake-quant': give act_range for a model that takes no token ids")
+            raise ValueError("space 'fake-quant': set act_range for a model without token embeddings")
         reach: dict[str, tuple[float, float]] = {}
 
         def watch(name: str) -> Callable[..., None]:

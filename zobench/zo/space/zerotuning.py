@@ -1,14 +1,14 @@
 """ZeroTuning's parameter space: one factor per attention head on the first token's key.
 
-k_0 <- gamma_h k_0 for every head h, gamma = 1 at the start: the logits of all later tokens on the first
-token of the sequence are multiplied by gamma_h, before the softmax. A forward hook on the key projections
-does it, so that it works under any attention kernel; rotary embeddings are linear and commute with it. With
-left padding, the first token is the first one of ``attention_mask`` (taken from the module's keyword
+k_0 <- gamma_h k_0 for every head h, with gamma = 1 at the start: the attention logits of all tokens for the
+first token of the sequence are multiplied by gamma_h before the softmax. This is done by a forward hook on
+the key projections, which works with any attention kernel; rotary embeddings are linear and commute with it.
+With left padding, the first token is the first 1 in ``attention_mask`` (read from the module's keyword
 arguments).
 
 The factors can be tuned by any method of this library. Source: arXiv 2505.11739 (head-wise attention of the
-initial token); its other form multiplies the attention weights and renormalizes, which fused kernels do not
-expose.
+initial token). The paper's other form multiplies the attention weights and renormalizes them; fused kernels
+do not give access to these weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ class ZeroTuning(Parameters):
     Attributes:
         heads: key heads per projection; 0: ``num_key_value_heads`` or ``num_attention_heads`` of the model's
             config, 1 without a config.
-        targets: glob patterns against the name, or its last part, of the key projections (linear layers).
+        targets: glob patterns that are matched with a linear layer's name and with its last part, to select
+            the key projections.
     """
 
     heads: CountOrZero = 0
@@ -76,7 +77,7 @@ def _heads(module: nn.Module) -> int:
 
 
 class _FirstToken:
-    """Where each sequence of the running forward starts, and the scaling of the keys there."""
+    """Positions of the first tokens in the current forward pass, and the scaling of their keys."""
 
     def __init__(self) -> None:
         self.positions: torch.Tensor | None = None
@@ -88,7 +89,7 @@ class _FirstToken:
             self.positions = mask.long().argmax(dim=1)
 
     def scale(self, linear: Any, args: Any, keys: torch.Tensor) -> torch.Tensor:
-        """Keys (batch x tokens x heads * width) with each sequence's first one scaled head by head."""
+        """Keys (batch x tokens x heads * width) with those of each sequence's first token scaled per head."""
         factors = linear.first_token.repeat_interleave(keys.shape[-1] // linear.first_token.shape[0])
         token = torch.arange(keys.shape[-2], device=keys.device)
         here = token == 0 if self.positions is None else token[None, :] == self.positions[:, None]
