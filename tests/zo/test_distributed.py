@@ -131,8 +131,8 @@ def test_ranks_must_start_alike() -> None:
     ("name", "engine", "message"),
     [
         ("mezo", Engine(mode="in-place"), "rounding errors that differ by rank"),
-        ("adamw", None, "asks for more than losses"),
-        ("forward-gradient", None, "asks for more than losses"),
+        ("adamw", None, "uses more than losses"),
+        ("forward-gradient", None, "uses more than losses"),
     ],
 )
 def test_what_cannot_be_spread_is_refused(name: str, engine: Engine | None, message: str) -> None:

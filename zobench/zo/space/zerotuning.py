@@ -1,6 +1,6 @@
 """ZeroTuning's parameter space: one factor per attention head on the first token's key.
 
-k_0 <- gamma_h k_0 for every head h, with gamma = 1 at the start: the attention logits of all tokens for the
+k_0 <- gamma_h k_0 for every head h, with gamma = 1 at the start: the attention logits of all tokens on the
 first token of the sequence are multiplied by gamma_h before the softmax. This is done by a forward hook on
 the key projections, which works with any attention kernel; rotary embeddings are linear and commute with it.
 With left padding, the first token is the first 1 in ``attention_mask`` (read from the module's keyword
