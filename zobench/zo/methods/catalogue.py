@@ -1,4 +1,5 @@
-"""Built-in methods: name -> "module:Class". One line per entry; importing this imports no torch."""
+"""Built-in methods: name -> "module:Class", one line per entry. Importing this module does not import
+torch."""
 
 METHODS: dict[str, str] = {
     "mezo": "zobench.zo.methods.mezo:Mezo",

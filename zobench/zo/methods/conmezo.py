@@ -4,8 +4,8 @@ z = cos(angle) sqrt(d) m / ||m|| + sin(angle) u, u ~ N(0, I);  m_0 ~ N(0, I)
 c = (L(theta + eps z) - L(theta - eps z)) / (2 eps)
 theta <- theta - eta c z,  then  m <- beta m + (1 - beta) c z
 
-2 forwards a step; one float32 buffer per tuned entry, rebuilt by replay. m of a step stands until the step is
-applied, so that the measured cone direction is the applied one.
+2 forward passes per step; one float32 buffer per tuned entry, rebuilt by replay. m changes only after the
+step has been applied, so that the measured direction equals the applied one.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class ConmezoConfig(Parameters):
         angle: half-angle of the cone in radians; pi/2 is MeZO.
         beta: decay of the momentum.
         warmup_beta: decay during the first ``warmup_start`` steps.
-        warmup_start: steps at ``warmup_beta``.
-        warmup_end: step from which ``beta`` holds; in between beta - (beta - warmup_beta) / (1 + 8 p)^3,
-            p = ((t - warmup_start) / (warmup_end - warmup_start))^1.8.
+        warmup_start: number of steps with ``warmup_beta``.
+        warmup_end: first step with ``beta``; in between the decay is beta - (beta - warmup_beta) / (1 + 8
+            p)^3, p = ((t - warmup_start) / (warmup_end - warmup_start))^1.8.
     """
 
     lr: Rate = 1e-7
@@ -62,7 +62,7 @@ class ConmezoConfig(Parameters):
 
 
 class Cone(Direction):
-    """cos(angle) sqrt(d) m / ||m|| + sin(angle) z(seed), for the momentum ``m`` held here."""
+    """cos(angle) sqrt(d) m / ||m|| + sin(angle) z(seed), with the momentum m stored in ``momentum``."""
 
     def __init__(self, inner: Direction, angle: float) -> None:
         super().__init__(inner.source)
@@ -71,8 +71,8 @@ class Cone(Direction):
         self._along = 0.0
 
     def settle(self) -> None:
-        """Take the norm of a momentum that has changed. Sums of fixed pieces: the same on any thread
-        count."""
+        """Compute the norm of a changed momentum. Sums of pieces of fixed size do not depend on the number of
+        threads."""
         squares = [
             float(piece.double().square().sum())
             for m in self.momentum.values()
@@ -99,7 +99,7 @@ class Cone(Direction):
 
 
 class Conmezo(ZerothOrder):
-    """Two-sided SPSA in a cone around momentum."""
+    """Two-sided SPSA with directions from a cone around the momentum."""
 
     Config = ConmezoConfig
     card = MethodCard(
@@ -110,10 +110,10 @@ class Conmezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Warm-up curve and random m_0 by the authors' code (LejsDeen/ConMeZO@fbd895e, read "
-        "2026-11-29), which divides by the expected norm of m (2 % off at d = 350, less with more "
-        "entries); here it is the norm. Their README has beta 0.95, the script 0.99. m does not "
-        "move on a refused step.",
+        notes="Warm-up curve and random m_0 follow the authors' code (LejsDeen/ConMeZO@fbd895e, read "
+        "2026-11-29). It divides by the expected norm of m (error 2 % at d = 350, less with more entries); "
+        "here the actual norm is used. Its README has beta 0.95, its script 0.99. A refused step does not "
+        "change m.",
         revision=2,
     )
 
@@ -153,6 +153,7 @@ class Conmezo(ZerothOrder):
         beta, cone = self.decay(), self.direction
         assert isinstance(cone, Cone)
         for name in self.space:
+            # c z of the applied direction: the old momentum must still be in ``cone`` here.
             g = dense(cone, estimate, name)
             cone.momentum[name] = add_scaled_(g.mul_(1 - beta), cone.momentum[name], beta)
         cone.settle()

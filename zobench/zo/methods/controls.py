@@ -1,6 +1,6 @@
 """Baselines included in every table: no training, and random directions at MeZO's forward-pass cost.
 
-``none`` spends no forward pass and never moves the weights: zero-shot and in-context rows.
+``none`` spends no forward pass and never changes the weights: zero-shot and in-context leaderboard entries.
 ``random-direction`` spends MeZO's forward passes, draws MeZO's directions, and replaces every projected
 gradient by a random number of the same size, so that no gain can come from the loss.
 """
@@ -28,7 +28,7 @@ class NoneConfig:
 
 
 class NoTraining(Method):
-    """The model as it is."""
+    """The unchanged model."""
 
     Config = NoneConfig
     card = MethodCard(
@@ -39,7 +39,7 @@ class NoTraining(Method):
         order="none",
         replay="scalars",
         descent=False,
-        notes="Costs nothing; a step is a record that says so.",
+        notes="Costs no forward pass. Every step is recorded as refused with the reason 'no training'.",
     )
 
     @classmethod
@@ -57,7 +57,7 @@ class NoTraining(Method):
 
 @dataclass(frozen=True)
 class RandomDirectionConfig(Parameters):
-    """Parameters of the random-direction control; MeZO's defaults.
+    """Parameters of the random-direction baseline; MeZO's defaults.
 
     Attributes:
         lr: step size eta.
@@ -73,7 +73,7 @@ class RandomDirectionConfig(Parameters):
 
 
 class RandomDirection(ZerothOrder):
-    """MeZO with the information taken out: same directions, same step lengths, random signs."""
+    """MeZO without information about the loss: same directions, same step lengths, random signs."""
 
     Config = RandomDirectionConfig
     card = MethodCard(
@@ -85,7 +85,7 @@ class RandomDirection(ZerothOrder):
         replay="scalars",
         descent=False,
         in_span=True,
-        notes="A control, not a method: c_i are MeZO's projected gradients, r_i is +-1 or N(0, 1).",
+        notes="A baseline, not a method: c_i are MeZO's projected gradients, r_i is +-1 or N(0, 1).",
     )
 
     @classmethod

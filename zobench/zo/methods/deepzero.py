@@ -1,14 +1,14 @@
-"""DeepZero: coordinate-wise estimation on a sparse active set, chosen by ZO-GraSP (arXiv 2310.02025).
+"""DeepZero: coordinate-wise estimation on a sparse active set, selected by ZO-GraSP (arXiv 2310.02025).
 
 g_i = (L(theta + eps e_i) - L(theta)) / eps for the ``n`` active coordinates, 0 elsewhere
 m <- mu m + g,  theta <- theta - eta m
 
-ZO-GraSP, once: g = RGE at theta, h = RGE at theta + delta g, score = -theta * (h - g) / delta; the entries
-with the smallest scores survive a pruning to ``density``, and each tensor's share of them is its share of
-the active coordinates. Every ``interval`` steps new coordinates are drawn at random within these shares.
-n + 1 forwards a step; the first one 2 (q + 1) more. With ``reuse``, each forward starts at the layer of its
-coordinate (``zobench.zo.reuse``): the same losses to the bit for about half the work, counted as one forward
-each all the same.
+ZO-GraSP, once: g = RGE at theta, h = RGE at theta + delta g, score = -theta * (h - g) / delta. The entries
+with the smallest scores remain after pruning to ``density``. The share of a tensor among them is its share of
+the active coordinates. Every ``interval`` steps new coordinates are drawn at random within these shares. n +
+1 forward passes per step, and 2 (q + 1) more in the first step. With ``reuse``, each forward pass starts at
+the layer of its coordinate (``zobench.zo.reuse``): losses are bit-identical at about half the work, and each
+still counts as one forward pass.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class DeepzeroConfig(Parameters):
     Attributes:
         lr: step size eta.
         epsilon: finite-difference step eps.
-        n: active coordinates, estimated one by one.
+        n: number of active coordinates, estimated one by one.
         momentum: mu.
-        interval: steps between two choices of the active coordinates.
-        density: share of the entries that survives the pruning that sets the shares.
-        pruning: ``grasp`` or ``uniform`` (shares by size; no extra forwards).
-        pruning_queries: directions q of each random estimate of the pruning.
+        interval: number of steps between two selections of the active coordinates.
+        density: share of the entries that remain after the pruning.
+        pruning: ``grasp`` or ``uniform`` (shares by size; no extra forward passes).
+        pruning_queries: number of directions q of each random estimate in the pruning.
         pruning_step: delta, relative to the length of the estimate.
-        reuse: keep the features below a coordinate's layer (modes ``snapshot`` and ``streamed``).
+        reuse: reuse the features below a coordinate's layer (modes ``snapshot`` and ``streamed``).
     """
 
     lr: Rate = 0.1
@@ -64,8 +64,8 @@ class DeepzeroConfig(Parameters):
 
 
 def allotted(shares: Mapping[str, int], sizes: Mapping[str, int], count: int) -> dict[str, int]:
-    """``count`` coordinates divided in proportion to ``shares``, largest remainders first, never more than a
-    tensor has; what does not fit goes to the tensors with room, in order."""
+    """``count`` coordinates distributed in proportion to ``shares`` by largest remainders, at most the size
+    of each tensor. Coordinates that exceed a tensor's size go to the next tensors with free entries."""
     count = min(count, sum(sizes.values()))
     total = sum(shares.values())
     exact = {n: count * shares[n] / total for n in sizes}
@@ -92,9 +92,10 @@ class Deepzero(ZerothOrder):
         order="zeroth",
         replay="scalars",
         notes="n is a number, not a share, so that the cost is known beforehand. A loss that starts at its "
-        "coordinate's layer counts as one forward, so that methods stay comparable. The one-off pruning is "
-        "not in passes_per_step. The authors' RGE leaves out the factor d and normalizes; here plain "
-        "Gaussian directions. Meant for small networks from scratch. Needs an exact mode.",
+        "coordinate's layer counts as one forward pass, so that methods stay comparable. The pruning in the "
+        "first step is not included in passes_per_step. The authors' RGE omits the factor d and normalizes; "
+        "here the directions are plain Gaussian. Intended for small networks trained from scratch. Needs an "
+        "exact mode.",
         revision=2,
     )
 
@@ -134,7 +135,7 @@ class Deepzero(ZerothOrder):
         return Estimate(estimate.seeds, slopes, (*losses, *estimate.losses), estimate.loss)
 
     def active(self, shares: Mapping[str, int]) -> tuple[int, ...]:
-        """Positions of the active coordinates of this interval, distinct, from the run seed."""
+        """Distinct positions of the active coordinates of this interval, derived from the run seed."""
         index = self.t // self.config.interval
         counts = allotted(shares, {n: self.space.size(n) for n in self.space}, self.config.n)
         found, start = [], 0
@@ -149,7 +150,8 @@ class Deepzero(ZerothOrder):
         return tuple(found)
 
     def _grasp(self, objective: Objective) -> tuple[dict[str, int], tuple[float, ...]]:
-        """Entries of every tensor that survive ZO-GraSP, and the losses it took."""
+        """Number of entries of every tensor that remain after ZO-GraSP, and the losses queried for it."""
+        # A source of its own: the draws of the pruning are not part of ``passes_per_step``.
         c, gaussian = self.config, Gaussian(CounterSource(self.space))
         seeds, eps = self.seeds(c.pruning_queries, "pruning"), self.smoothing()
         here = one_sided(self.engine, objective, gaussian, seeds, eps)

@@ -1,5 +1,5 @@
-"""DiZO: MeZO, and every kappa steps the distance of each layer to the start is tuned by ZO (arXiv
-2502.03304).
+"""DiZO: MeZO, where every kappa steps the distance of each layer from its initial weights is tuned by ZO
+(arXiv 2502.03304).
 
 MeZO step:   theta <- theta - eta c z
 projection:  theta_l = theta_l0 + (gamma_l / D_l) (theta_l - theta_l0), D_l = ||theta_l - theta_l0||,
@@ -7,8 +7,8 @@ projection:  theta_l = theta_l0 + (gamma_l / D_l) (theta_l - theta_l0), D_l = ||
              (1 + tau) D_l), w_l ~ N(0, 1) clipped to +-tau D_l / eps_p,
              g = (L(gamma + eps_p w) - L(gamma - eps_p w)) / (2 eps_p)
 
-2 forwards a step and 2 * rounds more in every kappa-th. A projection belongs to the step that follows it:
-all is measured first, then scale and step are written at once.
+2 forward passes per step, and 2 * rounds more in every kappa-th step. A projection is part of the step that
+follows it: all losses are measured first, then scale and step are written together.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class DizoConfig(Parameters):
         rounds: ZO iterations of a projection.
         projection_epsilon: smoothing radius eps_p of the distances gamma, absolute.
         projection_lr: step size of the distances, as a multiple of D_l.
-        tau: largest relative change of a distance.
-        targets: glob patterns of the tensors that are projected; where none matches, all are.
+        tau: maximum relative change of a distance.
+        targets: glob patterns of the projected tensors. If none matches, all tensors are projected.
     """
 
     lr: Rate = 1e-6
@@ -87,11 +87,12 @@ class Dizo(ZerothOrder):
         formula="theta <- theta - eta c z; every kappa steps theta_l <- theta_l0 + s_l (theta_l - theta_l0)",
         order="zeroth",
         replay="scalars",
-        notes="By the authors' code (Skilteee/DiZO, read 2026-11-29): eps_p is absolute and the step "
-        "carries the distance, so that early projections barely move (scales of 1.0000 to 1.0001 at "
-        "lr 1e-4). They take a new minibatch in each round; here all rounds see the step's own. "
-        "Their code projects k_proj and v_proj and freezes the embeddings; freezing is the space's "
-        "business. A tensor that has not moved is not projected. Mode 'in-place' is refused.",
+        notes="Follows the authors' code (Skilteee/DiZO, read 2026-11-29): eps_p is absolute and the step "
+        "is proportional to the distance, so that early projections change little (scales of 1.0000 to "
+        "1.0001 at lr 1e-4). The authors use a new minibatch in each round; here all rounds use the step's "
+        "minibatch. Their code projects k_proj and v_proj and freezes the embeddings; here the parameter "
+        "space decides what is frozen. A tensor that has not moved is not projected. Mode 'in-place' is "
+        "refused.",
         revision=2,
     )
 
@@ -113,7 +114,7 @@ class Dizo(ZerothOrder):
     def measure(self, objective: Objective) -> Estimate:
         if self.engine.mode == "in-place":
             raise ValueError(
-                "dizo scales distances, no seeded direction: use mode 'snapshot', not 'in-place'"
+                "dizo scales distances, not a seeded direction: use mode 'snapshot', not 'in-place'"
             )
         first: list[float] = []
         self.scales = {}
@@ -130,7 +131,7 @@ class Dizo(ZerothOrder):
         )
 
     def _project(self, objective: Objective) -> tuple[dict[str, float], list[float]]:
-        """The scales s_l = gamma_l / D_l after ``rounds`` ZO iterations, and the losses they took."""
+        """The scales s_l = gamma_l / D_l after ``rounds`` ZO iterations, and the losses queried for them."""
         c, far = self.config, self._distances()
         s, losses = [1.0] * len(self.projected), []
         for round_ in range(c.rounds):
@@ -152,15 +153,14 @@ class Dizo(ZerothOrder):
         return dict(zip(self.projected, s, strict=True)), losses
 
     def _distances(self) -> list[float]:
-        """D_l of every projected tensor, from the start; 0 where it has not moved."""
+        """D_l of every projected tensor; 0 if it has not moved."""
         pairs = ((self.space.entries(n).detach().double(), self.anchor[n].double()) for n in self.projected)
-        # Pieces of fixed size: the same sum on any number of threads.
+        # Sums of pieces of fixed size do not depend on the number of threads.
         pieces = [[float(p.square().sum()) for p in (a - b).reshape(-1).split(CHUNK)] for a, b in pairs]
         return [math.sqrt(math.fsum(squares)) for squares in pieces]
 
     def draw(self, round_: int, far: Sequence[float]) -> list[float]:
-        """w of one projection round, one number per projected tensor by its name, clipped so that
-        eps_p |w| <= tau D."""
+        """w of one projection round: one number per projected tensor, clipped so that eps_p |w| <= tau D."""
         limit = self.config.tau / self.config.projection_epsilon
         seed = noise.derive_seed(self.seed, self.t, "projection", round_)
         draws = (

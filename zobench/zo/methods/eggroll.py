@@ -4,8 +4,8 @@ W in R^(m x n): u_i = A_i B_i^T / sqrt(r), A_i (m x r), B_i (n x r) ~ N(0, 1); v
 L_i = L(theta + sigma u_i), i = 1..N, members in pairs +u, -u;  w_i = (L_i - mean) / sqrt(var + guard)
 W <- W - eta sqrt(N) (1/N) sum_i w_i sigma u_i
 
-A single member has rank r, the sum over the population has rank min(N r, m, n). E[u u^T] = I as for full
-noise. N forwards a step.
+A single member has rank r; the sum over the population has rank min(N r, m, n). E[u u^T] = I, as for
+full-rank noise. N forward passes per step.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from zobench.zo.parameters import Bounds, Count, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class EggrollConfig(Parameters):
-    """Parameters of EGGROLL; sigma, guard and pairs of the authors' code, eta is a choice.
+    """Parameters of EGGROLL; sigma, guard and pairs are those of the authors' code, eta is zobench's choice.
 
     Attributes:
         lr: step size eta.
@@ -63,13 +63,13 @@ class Eggroll(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Pairs, guard and the step's sigma sqrt(N) by the authors' code (read 2026-11-29); with "
-        "sigma 1e-3 on a loss the guard outweighs the variance. Groups of members with a mean of "
-        "their own, noise that is reused and frozen vectors are not offered; eta and the population "
-        "of 32 (theirs: 1,024 generations per device) are our choices. No guard is 0, so a tie is a "
-        "step of 0. Mode 'factored' never forms A B^T in linear layers, one member after the other; "
-        "the paper's throughput comes from running the members as one batch besides (mode 'batched' "
-        "does, with formed weights).",
+        notes="Pairs, guard and the factor sigma sqrt(N) of the step follow the authors' code (read "
+        "2026-11-29). With sigma 1e-3 on a loss, the guard exceeds the variance. Groups of members with "
+        "their own mean, reused noise and frozen vectors are not implemented. eta and the population of 32 "
+        "(theirs: 1,024 generations per device) are zobench's choices. The guard is always positive, so "
+        "that a tie gives a step of 0. Mode 'factored' evaluates one member at a time and never forms A B^T "
+        "in linear layers. The paper's throughput also needs all members in one batch (mode 'batched' does "
+        "this, with formed weights).",
         revision=2,
     )
 

@@ -3,8 +3,8 @@
 L_i = L(theta + sigma u_i), u_i ~ N(0, I), i = 1..N;  f_i = -(L_i - mean) / std (z-scored fitness)
 theta <- theta + (eta / N) sum_i f_i u_i
 
-The factor 1 / sigma of the gradient of the smoothed loss is absorbed in eta, and z-scoring makes the step
-independent of the scale of the losses. The loss at theta is never measured: N forwards a step.
+The factor 1 / sigma of the gradient of the smoothed loss is part of eta, and z-scoring makes the step
+independent of the scale of the losses. The loss at theta is not measured. N forward passes per step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class EsConfig(Parameters):
-    """Parameters of ES; the paper's one setting for all models.
+    """Parameters of ES; the paper uses one setting for all models.
 
     Attributes:
         lr: step size eta (the paper's alpha, sigma / 2).
@@ -38,7 +38,7 @@ class EsConfig(Parameters):
 
 
 def z_scored(seeds: Sequence[int], losses: Sequence[float]) -> Estimate:
-    """The estimate with coefficients (L_i - mean) / (N std), std with divisor N; refused where std is 0."""
+    """The estimate with coefficients (L_i - mean) / (N std), std with divisor N; refused if std is 0."""
     std = spread(list(losses), population=True)
     mean = math.fsum(losses) / len(losses) if math.isfinite(std) else math.nan
     scale = len(losses) * std
@@ -66,9 +66,9 @@ class Es(ZerothOrder):
         replay="scalars",
         in_span=True,
         notes="The paper maximizes rewards; here the reward is minus the loss of the minibatch. Its code "
-        "was not read (non-commercial licence); alpha = sigma / 2, population 30 and z-scores with "
-        "1e-8 added to the spread are confirmed (notes of 2026-11-29). The spread is the "
-        "population's (divisor N), without that constant: no spread, no step.",
+        "was not read (non-commercial licence). alpha = sigma / 2, population 30 and z-scores with 1e-8 "
+        "added to the standard deviation are confirmed (notes of 2026-11-29). Here the standard deviation "
+        "has divisor N and no constant; a step with standard deviation 0 is refused.",
     )
 
     @classmethod

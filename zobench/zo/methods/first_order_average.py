@@ -1,14 +1,14 @@
-"""First-order controls for flat minima: averaged weights, and a penalty on curvature.
+"""First-order baselines for flat minima: averaged weights, and a penalty on curvature.
 
-weight-averaging:   Adam on theta; the model is the running mean of the weights seen from ``start`` on, every
-                    ``every``-th step                                                  (arXiv 1803.05407)
+weight-averaging:   Adam on theta; the model is the running mean of the weights of every ``every``-th step,
+                    beginning with step ``start``                                      (arXiv 1803.05407)
 curvature-penalty:  g + rho grad ||H v||, v = g/||g|| held fixed, by three differences of gradients:
                     h(x) = (grad L(x + mu v) - grad L(x - mu v)) / (2 mu) = H(x) v,  w = h/||h||;
                     grad ||H v|| = [g(+mu v, +mu w) - g(+mu v, -mu w) - g(-mu v, +mu w) + g(-mu v, -mu w)]
                     / (4 mu^2), the third derivative in v and w                        (arXiv 1811.09716)
 
-The penalty has a gradient here: in the released unlearning code it enters as a number and has none
-(arXiv 2502.05374 describes both as controls). 3 forwards a step, and 21.
+The gradient of the penalty is included here; in the released unlearning code the penalty is a constant
+without gradient (arXiv 2502.05374 describes both as baselines). 3 and 21 forward passes per step.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class AveragingConfig(AdamConfig):
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
-        start: steps before averaging begins; until then the model is theta itself.
-        every: steps between two snapshots that enter the average.
+        start: number of steps before averaging begins; until then the model is theta itself.
+        every: number of steps between two averaged snapshots.
     """
 
     start: CountOrZero = 100
@@ -66,7 +66,7 @@ class CurvatureConfig(AdamConfig):
 
 
 class WeightAveraging(FirstOrder):
-    """The tuned weights are the mean that a reader sees; the weights that are trained are state."""
+    """Adam with averaged weights. Between steps, the space holds the mean; the trained weights are state."""
 
     Config = AveragingConfig
     config: AveragingConfig
@@ -114,7 +114,7 @@ class WeightAveraging(FirstOrder):
         return record
 
     def _joined(self, mean: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """mean + (theta - mean) / n."""
+        """The running mean after one more snapshot: mean + (theta - mean) / n."""
         return {n: m + ((self.trained[n] - m) / self.seen).to(m.dtype) for n, m in mean.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ class WeightAveraging(FirstOrder):
 
 
 class CurvaturePenalty(FirstOrder):
-    """L + rho ||H v||, whose penalty really has a gradient."""
+    """L + rho ||H v||, including the gradient of the penalty."""
 
     Config = CurvatureConfig
     config: CurvatureConfig
@@ -140,7 +140,7 @@ class CurvaturePenalty(FirstOrder):
         formula="Adam on g + rho grad ||H v||, v = g/||g||",
         order="first",
         replay="checkpoint",
-        notes="Hessian and third derivative by central differences of gradients.",
+        notes="Hessian and third derivative are central differences of gradients.",
         revision=2,
     )
 
@@ -172,7 +172,7 @@ class CurvaturePenalty(FirstOrder):
         return gradient_at(self.space, objective, lambda n: move[n], scale)[1]
 
     def _unit(self, values: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Divided by the length over the tuned entries; zero stays zero."""
+        """``values`` divided by their Euclidean norm over the tuned entries; zero stays zero."""
         squares = (float(t.double().square().sum()) for t in values.values())
         length = math.sqrt(math.fsum(squares))
         scale = 1 / length if length > 0 and math.isfinite(length) else 0.0

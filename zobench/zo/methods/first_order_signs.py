@@ -1,11 +1,12 @@
-"""First-order controls with coarser steps: what of a first-order method's strength is in its precision.
+"""First-order baselines with coarser steps. They show how much a first-order method depends on its precision.
 
 adam:            theta <- theta - eta m_hat / (sqrt(v_hat) + delta)
 sign-sgd:        theta <- theta - eta sign(grad L)                                     (arXiv 1802.04434)
 sign-adam:       m <- beta1 m + (1 - beta1) grad L;  theta <- theta - eta sign(m)
 quantized-adam:  Adam whose first moment is kept at b bits, per block of entries       (arXiv 2110.02861)
 
-The sign of Adam's step is the sign of its first moment: ``sign-adam`` keeps no second one. 3 forwards each.
+The sign of Adam's step is the sign of its first moment, so that ``sign-adam`` needs no second moment. 3
+forward passes per step.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ class QuantizedAdamConfig(AdamConfig):
         beta1: decay of the first moment.
         beta2: decay of the second moment.
         delta: added to the root of the second moment.
-        bits: of the first moment between steps.
-        block: entries that share a scale (2048 in the source).
+        bits: bits per entry of the first moment between steps.
+        block: number of entries that share a scale (2048 in the source).
     """
 
     bits: Annotated[int, Bounds(ge=2, le=8)] = 8
@@ -95,8 +96,8 @@ class SignOfMomentum(Update):
 
 
 def on_grid(values: torch.Tensor, bits: int, block: int) -> torch.Tensor:
-    """Round to 2^(bits-1) - 1 steps on either side of 0, the scale by block of consecutive entries.
-    Idempotent up to rounding of the scale."""
+    """``values`` rounded to 2^(bits-1) - 1 levels on either side of 0, with one scale per block of
+    consecutive entries. Idempotent up to rounding of the scale."""
     top = 2 ** (bits - 1) - 1
     flat = torch.nn.functional.pad(values.reshape(-1), (0, -values.numel() % block)).view(-1, block)
     scale = flat.abs().amax(1, keepdim=True) / top
@@ -106,7 +107,7 @@ def on_grid(values: torch.Tensor, bits: int, block: int) -> torch.Tensor:
 
 
 class CoarseAdam(Adam):
-    """Adam; between steps the first moment is on a grid. Simulated in the moment's own precision."""
+    """Adam whose first moment is quantized after every step. Quantization is simulated in float32."""
 
     def __init__(self, beta1: float, beta2: float, delta: float, bits: int, block: int) -> None:
         super().__init__(beta1, beta2, delta)
@@ -133,7 +134,7 @@ class PlainAdam(FirstOrder):
         formula="theta <- theta - eta * m_hat / (sqrt(v_hat) + delta)",
         order="first",
         replay="checkpoint",
-        notes="AdamW without decay. Forward plus backward counts as 3 forwards.",
+        notes="AdamW without decay. A forward and backward pass together count as 3 forward passes.",
         revision=2,
     )
 
@@ -178,7 +179,8 @@ class SignAdam(FirstOrder):
         formula="m <- ema(grad L); theta <- theta - eta * sign(m)",
         order="first",
         replay="checkpoint",
-        notes="Adam's step at one bit: the second moment does not change a sign and is not kept.",
+        notes="Adam's step with one bit per entry. The second moment has no effect on the sign and is not "
+        "stored.",
     )
 
     @classmethod
@@ -190,7 +192,7 @@ class SignAdam(FirstOrder):
 
 
 class QuantizedAdam(FirstOrder):
-    """Adam with a first moment of few bits."""
+    """Adam with a quantized first moment."""
 
     Config = QuantizedAdamConfig
     card = MethodCard(
@@ -200,8 +202,8 @@ class QuantizedAdam(FirstOrder):
         formula="m <- Q_b(ema(grad L)); theta <- theta - eta * m_hat / (sqrt(v_hat) + delta)",
         order="first",
         replay="checkpoint",
-        notes="Linear rounding per block, where the source's 8-bit optimizer has a dynamic code; the second "
-        "moment stays exact. Simulated: the state takes as much memory as Adam's.",
+        notes="Linear rounding per block; the source's 8-bit optimizer uses a dynamic code. The second "
+        "moment is not quantized. Quantization is simulated: the state needs as much memory as Adam's.",
         revision=2,
     )
 

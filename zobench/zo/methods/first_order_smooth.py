@@ -1,12 +1,13 @@
-"""First-order controls that look around: gradients taken at displaced weights, then Adam's step.
+"""First-order baselines with gradients at displaced weights, followed by Adam's step.
 
 sam:                   grad L(theta + rho g/||g||), g = grad L(theta)                  (arXiv 2010.01412)
 gradient-penalty:      g + rho (grad L(theta + mu g/||g||) - g) / mu: the gradient of L + rho ||grad L||, with
                        the product of Hessian and direction by a finite difference     (arXiv 2202.03599)
-randomized-smoothing:  mean_i grad L(theta + sigma z_i), z_i ~ N(0, I): what a zeroth-order estimator is an
-                       estimate of, so its first-order counterpart                     (arXiv 2502.05374)
+randomized-smoothing:  mean_i grad L(theta + sigma z_i), z_i ~ N(0, I): the quantity that a zeroth-order
+                       estimator estimates, hence its first-order counterpart          (arXiv 2502.05374)
 
-The whole loss is displaced, forget and retain term alike. 6, 6 and 3 n forwards a step.
+All terms of the loss are evaluated at the displaced weights, including forget and retain terms. 6, 6 and 3n
+forward passes per step.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ Taken = Callable[[Objective, ParameterSpace], LossAndGradient]
 
 
 def plain_gradient(objective: Objective, space: ParameterSpace) -> LossAndGradient:
-    """Of the minibatch's loss."""
+    """The minibatch's loss and its gradient at the current weights. Cost: 3 forward passes."""
     return objective.gradient(space.tensors)
 
 
@@ -94,7 +95,8 @@ def gradient_at(
     scale: float,
     taken: Taken = plain_gradient,
 ) -> LossAndGradient:
-    """Loss and gradient at theta + scale * move; the weights are put back to the bit. 3 forwards."""
+    """Loss and gradient at theta + scale * move; the weights are then restored exactly. Cost: 3 forward
+    passes."""
     before = space.snapshot()
     try:
         for name in space:
@@ -105,7 +107,7 @@ def gradient_at(
 
 
 class Looking(FirstOrder):
-    """Adam on a gradient that is not the one at theta."""
+    """Base of methods that apply Adam to a gradient taken at displaced weights."""
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
@@ -129,7 +131,7 @@ class Looking(FirstOrder):
         step: float,
         taken: Taken = plain_gradient,
     ) -> LossAndGradient:
-        """Loss and gradient at theta + step * g/||g||; at theta again where g is zero or not finite."""
+        """Loss and gradient at theta + step * g/||g||; at theta if g is zero or not finite."""
         norm = self.length(grads)
         scale = step / norm if norm > 0 and math.isfinite(norm) else 0.0
         return gradient_at(self.space, objective, lambda n: self.tuned(n, grads[n]), scale, taken)
@@ -159,7 +161,7 @@ class Sam(Looking):
 
 
 class GradientPenalty(Looking):
-    """L + rho ||grad L||, whose penalty really has a gradient."""
+    """L + rho ||grad L||, including the gradient of the penalty."""
 
     Config = GradientPenaltyConfig
     card = MethodCard(
@@ -169,7 +171,7 @@ class GradientPenalty(Looking):
         formula="Adam on g + rho (grad L(theta + mu g/||g||) - g)/mu",
         order="first",
         replay="checkpoint",
-        notes="The Hessian's product with the direction by a one-sided difference of gradients.",
+        notes="The product of Hessian and direction is a one-sided difference of gradients.",
         revision=2,
     )
 
@@ -195,7 +197,7 @@ class RandomizedSmoothing(Looking):
         formula="Adam on mean_i grad L(theta + sigma z_i)",
         order="first",
         replay="checkpoint",
-        notes="The recorded loss is the mean over the displaced weights.",
+        notes="The recorded loss is the mean over the displaced points.",
         revision=2,
     )
 

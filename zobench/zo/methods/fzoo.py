@@ -5,7 +5,8 @@ paper: theta <- theta - eta / (eps N sigma) sum_i (l_i - l_0) u_i,  sigma^2 = su
 code:  theta <- theta - eta / (N sigma) sum_i (l_i - l_0) u_i,      sigma^2 = sum_i (l_i - mean)^2 / N
 
 The authors' code leaves out 1/eps and takes the population spread, so eta_code = eta_paper / eps up to
-sqrt((N-1)/N). N + 1 forwards a step. sigma = 0 (equal losses) refuses the step; their code divides by it.
+sqrt((N-1)/N). N + 1 forward passes per step. sigma = 0 (equal losses) refuses the step; their code divides by
+it.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def spread(losses: list[float], *, population: bool) -> float:
 
 
 class Fzoo(ZerothOrder):
-    """Batched one-sided estimate, normalized by the spread of the losses."""
+    """Batched one-sided estimate, divided by the standard deviation of the losses."""
 
     Config = FzooConfig
     card = MethodCard(
@@ -61,9 +62,9 @@ class Fzoo(ZerothOrder):
         replay="scalars",
         in_span=True,
         unbiased=False,
-        notes="step_size 'paper' has 1/eps and the sample spread, 'code' neither. The code measures "
-        "L(theta) last, "
-        "here it is first; it restores by arithmetic and has no guard for sigma = 0.",
+        notes="step_size 'paper' divides by eps and uses the sample standard deviation; 'code' does "
+        "neither. The authors' code measures L(theta) last; here it is first. Their code restores weights "
+        "by subtraction and does not check for sigma = 0.",
     )
 
     @classmethod

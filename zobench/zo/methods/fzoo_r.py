@@ -5,7 +5,7 @@ sigma = standard deviation of the N/2 losses l_i and the N/2 perturbed losses of
 paper: theta <- theta - eta / (eps (N/2) sigma) sum_i (l_i - l_0) u_i     (divisor of sigma^2: N - 1)
 code:  theta <- theta - eta / ((N/2) sigma) sum_i (l_i - l_0) u_i         (divisor of sigma^2: N)
 
-N/2 + 1 forwards a step. The first step has its own losses only.
+N/2 + 1 forward passes per step. The first step has its own losses only.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""LOZO: two-sided SPSA along U V^T with a lazily redrawn right factor (arXiv 2410.07698).
+"""LOZO: two-sided SPSA along U V^T, whose right factor is redrawn every nu steps (arXiv 2410.07698).
 
 W in R^(m x n): u = U V^T, U (m x r) ~ N(0, 1) per step, V (n x r) ~ N(0, 1) every nu steps
 vectors: u = z ~ N(0, I)
 c = (L(theta + eps u) - L(theta - eps u)) / (2 eps)
 code: W <- W - eta c U V^T      paper: W <- W - (eta / r) c U V^T      vectors: theta <- theta - eta c z
 
-The entries of U V^T have variance r and E[<G, u> u] = r G, so the code's step is r times the paper's: lr
-1e-7 at r = 2 stands for 2e-7 of the paper (the authors, in their issue 1). 2 forwards a step.
+The entries of U V^T have variance r, and E[<G, u> u] = r G, so that the code's step is r times the paper's:
+lr 1e-7 at r = 2 corresponds to 2e-7 in the paper (the authors, in their issue 1). 2 forward passes per step.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class LozoConfig(Parameters):
 
 
 class Lozo(ZerothOrder):
-    """Low-rank SPSA; the basis of a step is the same in both probes and in the update, at every step."""
+    """Low-rank SPSA. In every step, both probes and the update use the same basis."""
 
     Config = LozoConfig
     card = MethodCard(
@@ -53,10 +53,10 @@ class Lozo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="The authors' code redraws V before U in the probes of a refresh step but not in the update, "
-        "which then moves along a U nobody measured (their open issue 3); here U and V have seeds of their "
-        "own. Not unbiased: E[estimate] = r grad ('code'), and only averaged over V. With scale 'paper' "
-        "vectors and matrices are weighted differently, so that a step leaves the span where both are tuned.",
+        notes="In the authors' code, the probes of a refresh step draw V before U but the update does not, "
+        "so that the update uses a U that was not measured (their open issue 3). Here U and V have separate "
+        "seeds. Not unbiased: E[estimate] = r grad ('code'), on average over V. With scale 'paper', vectors "
+        "and matrices have different weights, so that a step leaves the measured span if both are tuned.",
     )
 
     @classmethod

@@ -1,11 +1,12 @@
-"""LOZO-M: momentum held in the left factor of LOZO's directions (arXiv 2410.07698).
+"""LOZO-M: LOZO with momentum of the left factor (arXiv 2410.07698).
 
-c = (L(theta + eps U V^T) - L(theta - eps U V^T)) / (2 eps), as LOZO
+c = (L(theta + eps U V^T) - L(theta - eps U V^T)) / (2 eps), as in LOZO
 N <- beta N + (1 - beta) c U (first step N = c U);  W <- W - eta N V^T
 when V is redrawn, before the step: N <- N V_old^T V_new / n
 vectors: m <- beta m + (1 - beta) c z (first step m = c z);  theta <- theta - eta m
 
-N has the shape of U (m x r), so the momentum of a matrix costs 4 r / n bytes per entry. 2 forwards a step.
+N has the shape of U (m x r), so the momentum of a matrix costs 4 r / n bytes per entry. 2 forward passes per
+step.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class LozoMConfig(Parameters):
 
 
 class LeftMomentum(BasisUpdate[LazyRight]):
-    """N <- beta N + (1 - beta) c U per matrix, moved over to the new V when that changes; vectors: the same
+    """N <- beta N + (1 - beta) c U per matrix, transformed to the new V when V changes. Vectors: the same
     average of c z."""
 
     slots = ("left", "vector")
@@ -66,7 +67,7 @@ class LeftMomentum(BasisUpdate[LazyRight]):
         return product(direction, name, self._averaged("left", name, fresh), right)
 
     def _averaged(self, slot: str, name: str, fresh: torch.Tensor) -> torch.Tensor:
-        """The running mean in this slot; the first value is taken whole. Overwrites ``fresh``."""
+        """The running mean in this slot, initialized with the first value. Overwrites ``fresh``."""
         kept = self.slot(slot, name, fresh)
         if self.count == 1:
             return kept.copy_(fresh)
@@ -74,7 +75,7 @@ class LeftMomentum(BasisUpdate[LazyRight]):
 
 
 class LozoM(ZerothOrder):
-    """LOZO with momentum in U's space."""
+    """LOZO with momentum in the space of U."""
 
     Config = LozoMConfig
     card = MethodCard(
@@ -84,9 +85,9 @@ class LozoM(ZerothOrder):
         formula="N <- beta N + (1 - beta) c U; W <- W - eta N V^T; on a new V: N <- N V_old^T V_new / n",
         order="zeroth",
         replay="scalars",
-        notes="Vectors have momentum as in the authors' RoBERTa trainer (optsuite/LOZO@5d1ade5, read "
-        "2026-11-29). As for LOZO, the U that is applied is the one that was measured, on redraw steps too. "
-        "State is 4 r / n bytes per entry of a matrix; 4 is declared, the case of vectors.",
+        notes="Vectors have momentum, as in the authors' RoBERTa trainer (optsuite/LOZO@5d1ade5, read "
+        "2026-11-29). As in LOZO here, the applied U is always the measured one, also in steps that redraw "
+        "V. State is 4 r / n bytes per entry of a matrix; 4 bytes are declared, the case of vectors.",
         revision=2,
     )
 

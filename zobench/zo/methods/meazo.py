@@ -1,10 +1,12 @@
-"""MEAZO: SPSA whose step size follows one running second moment of the projected gradient (arXiv 2605.03869).
+"""MEAZO: SPSA with a step size adapted by one running second moment of the projected gradient (arXiv
+2605.03869).
 
 c_i = (L(theta + eps u_i) - L(theta - eps u_i)) / (2 eps),  g = (1/n) sum_i c_i
 v <- beta v + (1 - beta) g^2,  v_hat = v / (1 - beta^t)
 theta <- theta - eta / (sqrt(v_hat) + zeta) (1/n) sum_i c_i u_i
 
-2n forwards a step; one number of state. Scale-free in the loss: the first step is eta sign(g) u for n = 1.
+2n forward passes per step; the state is one number and a counter. The step does not depend on the scale of
+the loss: for n = 1 the first step is eta sign(g) u.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive,
 
 @dataclass(frozen=True)
 class MeazoConfig(Parameters):
-    """Parameters of MEAZO; values were not found, eta is of the size of ZO-Adam's.
+    """Parameters of MEAZO. Published values were not found; eta has the magnitude of ZO-Adam's.
 
     Attributes:
         lr: step size eta of the normalized step.
@@ -52,8 +54,8 @@ class Meazo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Known from a secondary note, which divides by 1 - beta^(t-1); read as 1 - beta^t with "
-        "the first step t = 1. A tie counts in v; refused steps leave v alone.",
+        notes="Implemented from a secondary note, which divides by 1 - beta^(t-1); this is interpreted as 1 "
+        "- beta^t with first step t = 1. A tie enters v; refused steps do not change v.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

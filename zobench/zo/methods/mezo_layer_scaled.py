@@ -6,9 +6,10 @@ variance:    theta <- theta - eta c D z    (unbiased for any D; D decides the va
 expectation: theta <- theta - eta c z      (estimates D^-1 grad L: a gradient normalized by layer)
 
 d_l is the norm of the layer's parameters, or a probe of its gradient norm: |L(theta + eps z_l) -
-L(theta - eps z_l)| / (2 eps) with z_l non-zero on that layer alone, 2 forwards per layer. D is brought to
-geometric mean 1 over entries, so that eps and eta keep their meaning, and floored, so that layers of zeros
-are not thrown away. 2 forwards a step, and 2 per layer in the steps that probe.
+L(theta - eps z_l)| / (2 eps) with z_l non-zero on that layer only, at 2 forward passes per layer. D is
+normalized to geometric mean 1 over entries, so that eps and eta keep their meaning. Small d_l are raised to a
+minimum, so that the scales of layers of zeros stay finite. 2 forward passes per step, and 2 per layer in
+steps that probe.
 """
 
 from __future__ import annotations
@@ -29,16 +30,16 @@ from zobench.zo.preconditioned import Scaled
 
 @dataclass(frozen=True)
 class MezoLayerScaledConfig(Parameters):
-    """Parameters of layer-scaled MeZO; eta and eps as MeZO's.
+    """Parameters of layer-scaled MeZO; eta and eps are MeZO's.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         variant: ``variance`` or ``expectation``.
-        norm: ``parameter`` (free) or ``gradient`` (probed by losses).
-        layers: number of layers, needed for ``gradient`` because the cost depends on it.
-        refresh: steps after which D is made anew; 0: never after the first step.
-        floor: least d_l as a share of the largest.
+        norm: ``parameter`` (no extra cost) or ``gradient`` (probed by losses).
+        layers: number of layers; required for ``gradient``, because the cost depends on it.
+        refresh: number of steps after which D is recomputed; 0: never after the first step.
+        floor: minimum d_l as a share of the largest.
     """
 
     lr: Rate = 1e-6
@@ -58,7 +59,7 @@ class MezoLayerScaledConfig(Parameters):
 
 
 class _Only(Direction):
-    """The inner direction on the named tensors alone."""
+    """The inner direction on the named tensors, zero on the others."""
 
     def __init__(self, inner: Direction, names: list[str]) -> None:
         super().__init__(inner.source)
@@ -83,9 +84,10 @@ class MezoLayerScaled(ZerothOrder):
         formula="theta <- theta - eta [(L(theta+eps D^-1 z) - L(theta-eps D^-1 z)) / (2 eps)] (D z or z)",
         order="zeroth",
         replay="scalars",
-        notes="Unbiased in variant 'variance', with another variance than plain SPSA (hence not declared). "
-        "The paper leaves the scale of D open: geometric mean 1 over entries and the floor are ours, as is "
-        "the rule that a layer is what shares its name up to the first number.",
+        notes="Unbiased in variant 'variance', but with a different variance than plain SPSA (hence not "
+        "declared). The paper does not specify the scale of D: geometric mean 1 over entries and the "
+        "minimum are zobench's choices, as is the rule that a layer consists of the tensors whose names "
+        "agree up to the first number.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -107,7 +109,7 @@ class MezoLayerScaled(ZerothOrder):
         return Scaled(self.engine.gaussian(), lambda name: 1.0 / self.scales[name])
 
     def set_norms(self, norms: list[float]) -> None:
-        """d_l from the norms of the layers: floored, geometric mean 1 over entries."""
+        """Set d_l from the norms of the layers: raised to the minimum, geometric mean 1 over entries."""
         self.norms = norms
         largest = max(norms, default=0.0)
         logs = [math.log(max(norm, self.config.floor * largest)) if largest else 0.0 for norm in norms]
@@ -127,7 +129,7 @@ class MezoLayerScaled(ZerothOrder):
         return not any(self.norms) or (self.config.refresh > 0 and self.t % self.config.refresh == 0)
 
     def _probe(self, objective: Objective) -> tuple[float, ...]:
-        """Make the norms anew; the losses that were queried for it."""
+        """Recompute the norms. Returns the losses queried for them."""
         if self.config.norm == "parameter":
             self.set_norms([self._parameter_norm(group) for group in self.groups])
             return ()
@@ -146,7 +148,8 @@ class MezoLayerScaled(ZerothOrder):
         return tuple(losses)
 
     def _parameter_norm(self, names: list[str]) -> float:
-        """Euclidean norm of a layer, to 7 digits: replay must not hang on the order of summation."""
+        """Euclidean norm of a layer, rounded to 7 digits: replay must not depend on the order of
+        summation."""
         squares = (float(self.space.entries(name).double().square().sum()) for name in names)
         return float(f"{math.sqrt(math.fsum(squares)):.6e}")
 

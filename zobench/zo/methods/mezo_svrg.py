@@ -1,10 +1,11 @@
-"""MeZO-SVRG: variance-reduced SPSA with an anchor (arXiv 2404.08080).
+"""MeZO-SVRG: variance-reduced SPSA with an anchor point (arXiv 2404.08080).
 
 every q-th step:  anchor theta_a = theta; g_a = SPSA over the anchor batch; theta <- theta - eta_1 g_a
 other steps:      theta <- theta - eta_2 [ g_B(theta; z) - g_B(theta_a; z) + g_a ], the same z in both
 
-g_B(theta; z) = z (L_B(theta + eps z) - L_B(theta - eps z)) / (2 eps). 4 forwards on minibatch steps, 2 per
-anchor minibatch on anchor steps. g_a is held as seeds and scalars; the anchor is a copy of the tuned values.
+g_B(theta; z) = z (L_B(theta + eps z) - L_B(theta - eps z)) / (2 eps). 4 forward passes in minibatch steps, 2
+per anchor minibatch in anchor steps. g_a is stored as seeds and scalars, the anchor as a copy of the tuned
+values.
 """
 
 from __future__ import annotations
@@ -36,9 +37,9 @@ class MezoSvrgConfig(Parameters):
         anchor_factor: eta_1 / eta_2.
         epsilon: smoothing radius eps.
         q: steps per anchor.
-        anchor_batches: minibatches in the anchor batch; the full batch of the paper is training rows /
-            minibatch size. 1: the minibatch of the anchor step. Above 1 the run supplies them, or
-            ``use_anchor_batches`` does.
+        anchor_batches: number of minibatches in the anchor batch. The paper's full batch corresponds to the
+            number of training examples / minibatch size. With 1, the minibatch of the anchor step is used.
+            Above 1, the minibatches come from ``supply`` or ``use_anchor_batches``.
     """
 
     lr: Rate = 1e-6
@@ -50,7 +51,7 @@ class MezoSvrgConfig(Parameters):
 
 @dataclass(frozen=True)
 class AtAnchor:
-    """The shift from theta to the anchor: the tuned values are the anchor's, to the bit."""
+    """The shift from theta to the anchor: the tuned values become exactly those of the anchor."""
 
     anchor: Mapping[str, torch.Tensor]
 
@@ -74,10 +75,11 @@ class MezoSvrg(ZerothOrder):
         order="zeroth",
         replay="scalars",
         needs=("anchor-batches",),
-        notes="The authors' code aliases the snapshot with the live weights and draws different seeds for "
-        "the two minibatch terms; here the anchor is a copy and z is one. With anchor_batches 1 the anchor "
-        "batch is the minibatch of the anchor step. Not unbiased step by step: g_anchor is shared by q "
-        "steps. The learning-rate annealing of the paper is left out. Mode 'in-place' is refused.",
+        notes="In the authors' code the snapshot shares memory with the current weights, and the two "
+        "minibatch terms use different seeds; here the anchor is a copy and both terms use the same z. With "
+        "anchor_batches 1 the anchor batch is the minibatch of the anchor step. A single step is not "
+        "unbiased, because q steps share g_anchor. The paper's learning-rate annealing is omitted. Mode "
+        "'in-place' is refused.",
     )
 
     def __init__(
@@ -101,14 +103,14 @@ class MezoSvrg(ZerothOrder):
         self._supplies = supplies
 
     def use_anchor_batches(self, batches: Sequence[Part]) -> None:
-        """One anchor batch for all anchors, as ``anchor_batches`` tuples (minibatch, sequences, tokens);
-        ``ValueError`` for another number of them."""
+        """Set one anchor batch for all anchors: ``anchor_batches`` tuples (minibatch, sequences, tokens).
+        ``ValueError`` for another number of tuples."""
         if len(batches) != self.config.anchor_batches:
             raise ValueError(f"{self.config.anchor_batches} anchor batches are declared, got {len(batches)}")
         self._batches = list(batches)
 
     def anchors(self) -> bool:
-        """Whether the coming step makes a new anchor."""
+        """Whether the coming step sets a new anchor."""
         return self.t % self.config.q == 0 or not self.anchor
 
     def learning_rate(self) -> float:
@@ -135,7 +137,7 @@ class MezoSvrg(ZerothOrder):
         )
 
     def _full(self, objective: Objective) -> Estimate:
-        """SPSA of the mean loss over the anchor batch, one direction for all its minibatches."""
+        """SPSA of the mean loss over the anchor batch, with one direction for all its minibatches."""
         count = self.config.anchor_batches
         if count == 1 and not self._batches:
             return two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
@@ -153,7 +155,7 @@ class MezoSvrg(ZerothOrder):
         if objective.recorded:
             return [(None, 1, 0)] * count
         if not self._batches and self._supplies is None:
-            raise ValueError(f"anchor_batches is {count}: give them with supply or use_anchor_batches")
+            raise ValueError(f"anchor_batches is {count}: pass them to supply or use_anchor_batches")
         return self._batches or cast("MethodData", self._supplies).anchor(self.t, count)
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:

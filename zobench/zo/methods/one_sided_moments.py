@@ -1,10 +1,10 @@
-"""What R-AdaZO and ZO-AdaMM share: n one-sided losses, float32 moments rebuilt by replay.
+"""Common base of R-AdaZO and ZO-AdaMM: n one-sided losses, float32 moments rebuilt by replay.
 
 g = (1/n) sum_i [(L(theta + eps u_i) - L(theta)) / eps] u_i,  u_i ~ N(0, I)
 
-n + 1 forwards a step; each moment costs 4 bytes per tuned entry. Both papers draw u from the unit sphere with
-a factor d and radius mu = eps sqrt(d): the same estimate up to the fluctuation of a Gaussian's length, which
-spares the sweep for the norm.
+n + 1 forward passes per step; each moment costs 4 bytes per tuned entry. Both papers draw u from the unit
+sphere with a factor d and radius mu = eps sqrt(d). The estimate is the same up to the fluctuation of the
+length of a Gaussian vector; Gaussian directions save the sweep for the norm.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from zobench.zo.objective import Objective
 
 
 class OneSidedMoments(ZerothOrder):
-    """A one-sided estimate for an update that keeps ``slots`` moments."""
+    """A one-sided estimate for an update with ``slots`` moments."""
 
     slots = 0
 

@@ -2,8 +2,8 @@
 
 c_i = (L(B + eps z_i) - L(B - eps z_i)) / (2 eps),  B <- B - (eta / n) sum_i c_i z_i,  A frozen (LoRA-FA)
 
-The 2n branches (outer: queries, inner: signs) run as one vmapped forward with a B of their own each, where
-the model can be vmapped; ``Engine(mode="snapshot")`` runs them one by one. 2n forwards a step.
+The 2n branches (outer: queries, inner: signs), each with its own B, run in one vmapped forward pass if the
+model supports vmap; ``Engine(mode="snapshot")`` runs them one by one. 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class PRgeConfig(Parameters):
 
 
 class OnlyB(Gaussian):
-    """Standard Gaussians on the ``lora_B`` tensors, nothing on the others."""
+    """Standard Gaussian noise on the ``lora_B`` tensors, zero on the others."""
 
     def touches(self, name: str, seed: int) -> bool:
         return name.rpartition(".")[2] == "lora_B"
@@ -57,10 +57,9 @@ class PRge(ZerothOrder):
         replay="scalars",
         spaces=("lora",),
         in_span=True,
-        notes="Mode 'auto' is 'batched' here. A stays frozen whether or not the space tunes it. The "
-        "published settings: lr 1e-4 "
-        "(LLaMA-2-7B) and 5e-5 (TinyLlama), eps 1e-2, LoRA rank 16 and alpha 32 (readable copy of the code "
-        "jmha02/MobiZO, read 2026-11-29).",
+        notes="Mode 'auto' means 'batched' here. A stays frozen even if the space includes it. Published "
+        "settings: lr 1e-4 (LLaMA-2-7B) and 5e-5 (TinyLlama), eps 1e-2, LoRA rank 16 and alpha 32 (from a "
+        "copy of the code, jmha02/MobiZO, read 2026-11-29).",
     )
 
     def __init__(

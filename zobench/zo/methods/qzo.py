@@ -2,7 +2,7 @@
 
 c = clip((L(s + eps z) - L(s - eps z)) / (2 eps), -clip, clip),  s <- max(s - eta c z, floor)
 
-s are the dequantization scales, the integers stay frozen. 2n forwards a step.
+s are the dequantization scales; the integers are frozen. 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class QzoConfig(Parameters):
         lr: step size eta.
         epsilon: smoothing radius eps.
         n: directions per step.
-        clip: largest magnitude of a directional derivative.
-        floor: smallest scale.
+        clip: maximum magnitude of a directional derivative.
+        floor: minimum scale.
     """
 
     lr: Rate = 1e-7
@@ -49,9 +49,9 @@ class Qzo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         spaces=("scales",),
-        notes="The paper floors at 0, the authors' code at 1e-7. Each of n derivatives is clipped before "
-        "the mean. "
-        "Learning rate 0 applies no floor. The perturbed scales may be negative, as in their code.",
+        notes="The minimum scale is 0 in the paper and 1e-7 in the authors' code. Each of the n derivatives "
+        "is clipped before averaging. With learning rate 0 the minimum is not applied. Perturbed scales may "
+        "be negative, as in their code.",
     )
 
     @classmethod
@@ -62,6 +62,7 @@ class Qzo(ZerothOrder):
         n, limit = self.config.n, self.config.clip
         estimate = two_sided(self.engine, objective, self.direction, self.seeds(n), self.smoothing())
         slopes = [c * n for c in estimate.coefficients]
+        # NaN is passed on, so that the step is refused: min and max would replace it by the limit.
         clipped = tuple(c if c != c else min(max(c, -limit), limit) / n for c in slopes)
         return replace(estimate, coefficients=clipped, extras={f"slope_{i}": c for i, c in enumerate(slopes)})
 

@@ -1,10 +1,10 @@
-"""R-AdaZO: Adam-like steps whose second moment follows the squared first moment (arXiv 2502.01014).
+"""R-AdaZO: Adam-like steps with the second moment of the first moment (arXiv 2502.01014).
 
 g = (1/n) sum_i [(L(theta + eps u_i) - L(theta)) / eps] u_i
 m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) m^2
 theta <- theta - eta m / (sqrt(v) + zeta)   (``root``: or m / sqrt(v + zeta))
 
-n + 1 forwards a step; two float32 moments per tuned entry, rebuilt by replay. No bias correction.
+n + 1 forward passes per step; two float32 moments per tuned entry, rebuilt by replay. No bias correction.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class RAdazoConfig(Parameters):
         n: directions per step (K).
         beta1: decay of the first moment.
         beta2: decay of the second moment.
-        zeta: what keeps the denominator from 0.
-        root: zeta stands ``outside`` the root, as in the author's file, or ``inside``, as in the paper.
+        zeta: constant that keeps the denominator positive.
+        root: zeta is ``outside`` the root, as in the author's file, or ``inside``, as in the paper.
     """
 
     lr: Rate = 1e-5
@@ -72,11 +72,11 @@ class RAdazo(OneSidedMoments):
         formula="m <- ema(g), v <- ema(m^2); theta <- theta - eta m / (sqrt(v) + zeta)",
         order="zeroth",
         replay="scalars",
-        notes="The root, beta2 and n by the author's optimizer file (shuyao95/R-AdaZO@f7c9377, "
-        "2025-07-17, read 2026-11-29). It draws from the unit sphere without the factor d and "
-        "estimates tensor by tensor, 2 n losses each; here N(0, I) moves all tensors together, the "
-        "paper's estimate (sphere with factor d) up to the fluctuation of the length. Its lr 1e-3 "
-        "and mu 5e-3 go with that direction and are not taken over.",
+        notes="The root, beta2 and n follow the author's optimizer file (shuyao95/R-AdaZO@f7c9377, "
+        "2025-07-17, read 2026-11-29). That file draws from the unit sphere without the factor d and "
+        "estimates one tensor at a time with 2n losses each. Here N(0, I) displaces all tensors together, "
+        "which is the paper's estimate (sphere with factor d) up to the fluctuation of the length. The "
+        "file's lr 1e-3 and mu 5e-3 belong to its directions and are not used.",
         revision=2,
     )
 

@@ -6,8 +6,9 @@ m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) m^2
 theta <- theta - eta m / (sqrt(v) + zeta)   (or sqrt(v + zeta), see r-adazo)
 
 The notes on the paper draw u from the unit sphere. Without the factor sqrt(d) the estimate is d times too
-small, which the division by sqrt(v) hides as long as zeta is small against it. 2n forwards a step and 4n
-sweeps, one of them per direction for its length; two float32 moments per tuned entry, rebuilt by replay.
+small; the division by sqrt(v) hides this as long as zeta is small compared with sqrt(v). 2n forward passes
+per step and 4n sweeps, one of them per direction for its length; two float32 moments per tuned entry, rebuilt
+by replay.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class RAdazoSphereConfig(RAdazoConfig):
 
     Attributes:
         lr: step size eta.
-        epsilon: smoothing radius eps per sqrt(d): the loss is asked for at a distance of eps sqrt(d).
+        epsilon: smoothing radius eps; losses are queried at a distance of eps sqrt(d).
         n: directions per step (q).
         beta1: decay of the first moment.
         beta2: decay of the second moment.
-        zeta: what keeps the denominator from 0.
+        zeta: constant that keeps the denominator positive.
         root: zeta ``outside`` or ``inside`` the root.
     """
 
@@ -41,7 +42,7 @@ class RAdazoSphereConfig(RAdazoConfig):
 
 
 class RAdazoSphere(ZerothOrder):
-    """R-AdaZO's update of a central estimate on the sphere."""
+    """R-AdaZO's update with central differences along directions of a sphere."""
 
     Config = RAdazoSphereConfig
     card = MethodCard(
@@ -53,8 +54,8 @@ class RAdazoSphere(ZerothOrder):
         order="zeroth",
         replay="scalars",
         unbiased=True,
-        notes="unbiased speaks of the estimate; the update is R-AdaZO's. The unit sphere of the notes on the "
-        "paper is scaled by sqrt(d), so that E[u u^T] = I.",
+        notes="The gradient estimate is unbiased, the update (R-AdaZO's) is not. The unit sphere in the "
+        "notes on the paper is scaled by sqrt(d), so that E[u u^T] = I.",
         revision=2,
     )
 

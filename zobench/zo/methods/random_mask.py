@@ -3,9 +3,9 @@ sparsity, ``zo-sgd-sparse`` (arXiv 2402.11592).
 
 c = (L(theta + eps m*z) - L(theta - eps m*z)) / (2 eps),  theta <- theta - eta * c * (m * z)
 
-m keeps an exact random share of every tensor. ``random-mask`` uses one share for all tensors;
-``zo-sgd-sparse`` takes each tensor's share from global magnitude pruning of the starting weights and draws
-which entries at random. 2n forwards a step.
+m selects an exact share of every tensor at random. ``random-mask`` uses one share for all tensors.
+``zo-sgd-sparse`` takes each tensor's share from global magnitude pruning of the starting weights and selects
+the entries at random. 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class SparseGradientConfig(RandomMaskConfig):
 
 
 class RandomSubset(SparseMask):
-    """m * z with m redrawn every ``interval`` steps from its own seed, ``counts[name]`` entries per
-    tensor."""
+    """m * z, where m has ``counts[name]`` entries per tensor and is redrawn every ``interval`` steps from its
+    own seed."""
 
     def __init__(self, engine: BoundEngine, seed: int, counts: Mapping[str, int], interval: int) -> None:
         super().__init__(engine.gaussian(), {})
@@ -92,9 +92,9 @@ class RandomMask(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="ZO-Bench's helper thresholds a Gaussian by the ratio, so that 0.1 zeroes 54 %; here the "
-        "count is "
-        "exact. No rescaling: the estimate is that of the gradient on the kept entries.",
+        notes="ZO-Bench's function compares a Gaussian with the ratio, so that 0.1 zeroes 54 %; here the "
+        "number of entries is exact. There is no rescaling: the estimate is that of the gradient on the "
+        "selected entries.",
     )
 
     @classmethod
@@ -106,7 +106,7 @@ class RandomMask(ZerothOrder):
         return RandomSubset(self.engine, self.seed, self.counts(), self.config.interval)
 
     def counts(self) -> dict[str, int]:
-        """Entries kept per tensor."""
+        """Number of selected entries per tensor."""
         return {n: kept_count(self.space.size(n), self.config.sparsity) for n in self.space}
 
     def measure(self, objective: Objective) -> Estimate:
@@ -126,8 +126,9 @@ class SparseGradient(RandomMask):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="The ratios are those of the starting weights; a new mask each step. Both are choices: the "
-        "authors' code has a random mask only. Every tensor keeps at least one entry.",
+        notes="The ratios are those of the starting weights, and each step uses a new mask. Both are "
+        "zobench's choices: the authors' code has a random mask only. Every tensor keeps at least one "
+        "entry.",
     )
 
     def counts(self) -> dict[str, int]:

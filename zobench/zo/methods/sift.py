@@ -1,4 +1,4 @@
-"""SIFT: Muon whose forget and retain momenta are kept apart and made not to interfere. First order only.
+"""SIFT: Muon with separate, non-interfering momenta of the forget and the retain term. A first-order method.
 
 For every matrix W (m x n) with gradients G_f, G_r of the two terms:
 
@@ -7,12 +7,12 @@ For every matrix W (m x n) with gradients G_f, G_r of the two terms:
     P = polar([U_r U_f]),  Q = polar([V_r V_f])                           (nearest orthonormal columns)
     W <- W - eta sqrt(max(1, m / n)) P Q^T
 
-polar(A) = A (A^T A)^(-1/2). Where the two subspaces are orthogonal already, P Q^T is the sum of Muon's two
-directions; where they overlap, the shared directions are split between them instead of counted twice. On a
-loss of one term it is Muon: W <- W - eta sqrt(max(1, m/n)) polar(M). The terms' weights do not matter, since
-only singular vectors are used. Parameters that are not matrices are left unchanged: the published
-runs tune three down-projections. A step costs a gradient for each term and two singular value
-decompositions a matrix.
+polar(A) = A (A^T A)^(-1/2). If the two subspaces are orthogonal, P Q^T is the sum of Muon's two directions.
+If they overlap, the shared directions are split between them instead of counted twice. For a loss of one
+term, the method is Muon: W <- W - eta sqrt(max(1, m/n)) polar(M). The weights of the terms have no effect,
+because only singular vectors are used. Parameters that are not matrices are left unchanged: the published
+runs tune three down-projections. Cost per step: 3 forward passes per term, and two singular value
+decompositions per matrix.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ ORTHOGONALIZE = ("svd", "newton-schulz")
 
 @dataclass(frozen=True)
 class SiftConfig(Parameters):
-    """Parameters of SIFT; the published unlearning runs' values.
+    """Parameters of SIFT; values of the published unlearning runs.
 
     Attributes:
         lr: step size eta.
         beta: decay of both momenta.
-        k: singular directions of each term, cut to half of the smaller side of a matrix.
+        k: number of singular directions of each term, at most half of the smaller side of a matrix.
         orthogonalize: ``svd`` (exact polar factor) or ``newton-schulz`` (five steps, as Muon does).
     """
 
@@ -55,15 +55,18 @@ class SiftConfig(Parameters):
 
 
 def top_directions(matrix: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The first ``k`` left and right singular vectors as columns, those of singular value zero left out."""
+    """The first ``k`` left and right singular vectors as columns, without those of singular value zero."""
     u, s, vh = torch.linalg.svd(matrix.double(), full_matrices=False)
     kept = min(k, int((s > s.max() * SMALLEST).sum())) if s.numel() and s.max() > 0 else 0
     return u[:, :kept], vh[:kept].T
 
 
 def isometry(matrix: torch.Tensor) -> torch.Tensor:
-    """The polar factor on what the matrix spans, and zero elsewhere: where both terms have a direction in
-    common the joined frame has too few, and a full polar factor would fill it up with arbitrary ones."""
+    """The polar factor on the span of the matrix, zero elsewhere.
+
+    If the terms share a direction, the joined frame does not have full rank. A full polar factor would
+    complete it with arbitrary directions.
+    """
     u, v = top_directions(matrix, min(matrix.shape))
     return u @ v.T
 
@@ -74,7 +77,7 @@ def without_interference(
     k: int,
     orthogonalize: Callable[[torch.Tensor], torch.Tensor] = isometry,
 ) -> torch.Tensor:
-    """P Q^T of the module's text, float64; Muon's direction where there is no retain part."""
+    """P Q^T as defined in the module's docstring, float64; Muon's direction without a retain term."""
     if retain is None:
         return orthogonalize(forget)
     cut = max(1, min(k, min(forget.shape) // 2))
@@ -84,7 +87,7 @@ def without_interference(
 
 
 class SeparateMomenta(Update):
-    """Two Nesterov momenta per matrix; the retain gradients of a step are handed over in ``retained``."""
+    """Two Nesterov momenta per matrix. The method stores the step's retain gradients in ``retained``."""
 
     slots = ("forget", "retain")
 
@@ -109,7 +112,7 @@ class SeparateMomenta(Update):
 
 
 class Sift(FirstOrder):
-    """See the module's text."""
+    """Muon with separate momenta of two loss terms; see the module's docstring."""
 
     Config = SiftConfig
     config: SiftConfig
@@ -123,9 +126,9 @@ class Sift(FirstOrder):
         order="first",
         replay="checkpoint",
         needs=("separate-gradients",),
-        notes="The authors also localize where to intervene, by a common subspace or by layer; not here. "
-        "Singular vectors of singular value zero are left out, of the momenta and of the joined frames. What "
-        "is tuned and is no whole matrix stays.",
+        notes="The authors also select where to intervene, by a common subspace or by layer; this is not "
+        "implemented. Singular vectors of singular value zero are omitted, in the momenta and in the joined "
+        "frames. Tuned parameters that are not whole matrices are left unchanged.",
         revision=2,
     )
 

@@ -1,12 +1,11 @@
-"""Sophia-like second order: momentum over a diagonal curvature estimate, clipped entry by entry
-(arXiv 2305.14342).
+"""Sophia-H: momentum divided by a diagonal curvature estimate, clipped entry by entry (arXiv 2305.14342).
 
 m <- beta1 m + (1 - beta1) g
 every k steps:  h <- beta2 h + (1 - beta2) u * Hu,  u in {-1, 1}^d
 theta <- theta - eta clip(m / max(gamma h, zeta), 1)
 
 Hu by a central difference of gradients, (grad L(theta + mu u) - grad L(theta - mu u)) / (2 mu), on the step's
-own minibatch: 3 forwards a step and 6 more every k-th.
+own minibatch. 3 forward passes per step, and 6 more in every k-th step.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ class SophiaConfig(Parameters):
     """Parameters of Sophia-H, values of the paper.
 
     Attributes:
-        lr: step size eta, the largest move of an entry.
+        lr: step size eta, the maximum change of an entry.
         beta1: decay of the momentum.
         beta2: decay of the curvature.
         gamma: weight of the curvature.
-        every: steps between two curvature estimates (k).
-        zeta: smallest denominator.
+        every: number of steps between two curvature estimates (k).
+        zeta: minimum denominator.
         mu: distance of the finite difference.
     """
 
@@ -60,7 +59,7 @@ class Clipped(Update):
         self.config = config
 
     def curve(self, name: str, estimate: torch.Tensor) -> None:
-        """h <- beta2 h + (1 - beta2) * estimate; one that is not finite is left out."""
+        """h <- beta2 h + (1 - beta2) * estimate. An estimate that is not finite is ignored."""
         if bool(estimate.isfinite().all()):
             h = self.slot("curvature", name, estimate)
             add_scaled_(h.mul_(self.config.beta2), estimate, 1.0 - self.config.beta2)
@@ -73,7 +72,7 @@ class Clipped(Update):
 
 
 class Sophia(FirstOrder):
-    """Clipped second-order steps."""
+    """Clipped steps with a diagonal curvature estimate."""
 
     Config = SophiaConfig
     updater: Clipped
@@ -84,8 +83,8 @@ class Sophia(FirstOrder):
         formula="theta <- theta - eta clip(m / max(gamma h, zeta), 1), h <- ema(u * Hu) every k steps",
         order="first",
         replay="checkpoint",
-        notes="Hutchinson's estimate with the Hessian's product by a finite difference of gradients, where "
-        "the authors differentiate twice. Called second order; what it spends are gradients.",
+        notes="Hutchinson's estimate with the Hessian-vector product by a finite difference of gradients; "
+        "the authors differentiate twice. A second-order method whose cost consists of gradients.",
     )
 
     def __init__(

@@ -1,11 +1,11 @@
-"""SPSA with Spall's gain sequences (Spall 1992, 1998; gains as quoted for MeZO's ancestor).
+"""SPSA with Spall's gain sequences (Spall 1992; gains: Spall 1998).
 
 a_k = a / (k + 1 + A)^alpha,  c_k = c / (k + 1)^gamma,  k = 0, 1, ...
 g_hat = (1/n) sum_i [(L(theta + c_k u_i) - L(theta - c_k u_i)) / (2 c_k)] u_i,  u_i in {-1, 1}^d
 theta <- theta - a_k g_hat
 
 alpha = 0.602 and gamma = 0.101 are the smallest exponents for which Spall's convergence theory holds.
-2n forwards a step.
+2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class SpsaConfig(Parameters):
-    """Parameters of SPSA; exponents as Spall's, a and c of the size of MeZO's.
+    """Parameters of SPSA; exponents are Spall's, a and c have the magnitude of MeZO's.
 
     Attributes:
         lr: numerator a of the step size; the first step uses a / (1 + A)^alpha.
         epsilon: numerator c of the smoothing radius.
         n: directions per step.
-        stability: A; Spall advises a tenth of the steps planned.
+        stability: A; Spall recommends a tenth of the planned number of steps.
         alpha: decay exponent of the step size.
         gamma: decay exponent of the smoothing radius.
     """
@@ -42,7 +42,7 @@ class SpsaConfig(Parameters):
 
 
 class Spsa(ZerothOrder):
-    """Classic SPSA: Rademacher directions, decaying gains."""
+    """Classic SPSA with Rademacher directions and decaying gains."""
 
     Config = SpsaConfig
     card = MethodCard(
@@ -54,7 +54,7 @@ class Spsa(ZerothOrder):
         replay="scalars",
         in_span=True,
         unbiased=True,
-        notes="1 / u_i of the original equals u_i for entries +-1. record.lr is a_k.",
+        notes="The original divides by u_i, which equals multiplication for entries +-1. record.lr is a_k.",
     )
 
     @classmethod

@@ -1,11 +1,11 @@
-"""SubZero: two-sided SPSA in a sandwich of orthonormal bases (arXiv 2410.08989).
+"""SubZero: two-sided SPSA with directions between two orthonormal bases (arXiv 2410.08989).
 
 W in R^(m x n): u = sqrt(mn / r^2) U Z V^T, U (m x r) and V (n x r) orthonormal, redrawn every F steps,
 Z (r x r) ~ N(0, 1) per step; vectors: u ~ N(0, I)
 c = (L(theta + eps u) - L(theta - eps u)) / (2 eps),  W <- W - eta c u
 
-The factor makes E ||u||^2 = mn, that of MeZO's direction, so that MeZO's eps and eta can be kept; averaged
-over bases the estimate is unbiased. 2 forwards a step.
+With this factor, E ||u||^2 = mn as for MeZO's direction, so that MeZO's eps and eta can be used. On average
+over bases the estimate is unbiased. 2 forward passes per step.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class SubzeroConfig(Parameters):
         epsilon: smoothing radius eps.
         rank: r, clipped to the smaller side of each matrix.
         interval: steps F for which U and V are kept fixed.
-        near_square: factor each matrix in its most nearly square shape (the authors do so for adapters and
-            prompts).
+        near_square: reshape each matrix as close to a square as possible before it is factored (the authors
+            do so for adapters and prompts).
     """
 
     lr: Rate = 1e-6
@@ -52,8 +52,8 @@ class Subzero(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="The code's own defaults are r = 8, F = 2000; its README uses r = 24, F = 1000. Unbiased only "
-        "averaged over bases: while U and V stand, E[estimate] = (mn / r^2) U U^T G V V^T.",
+        notes="The code's own defaults are r = 8, F = 2000; its README uses r = 24, F = 1000. Unbiased on "
+        "average over bases only: for fixed U and V, E[estimate] = (mn / r^2) U U^T G V V^T.",
     )
 
     @classmethod

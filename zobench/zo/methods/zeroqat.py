@@ -1,12 +1,11 @@
-"""ZeroQAT: quantization-aware training by MeZO on weights and quantizer parameters together (arXiv
-2509.00031).
+"""ZeroQAT: quantization-aware training by MeZO on both weights and quantizer parameters (arXiv 2509.00031).
 
 w = (weights, smoothing scale and shift, steps and zero-points of the quantizers),  z_i ~ N(0, s_i^2)
 c = (L(w + eps z) - L(w - eps z)) / (2 eps) through the quantizer,  w <- w - eta c z
 
-s_i is 1 for weights and ``quantizer_scale`` for the rest, in the probe and in the update alike. Needs the
-parameter space ``fake-quant``, which quantizes weights and, with ``activations`` bits, what they multiply.
-2n forwards a step.
+s_i is 1 for weights and ``quantizer_scale`` for all other parameters, in both probe and update. The method
+needs the parameter space ``fake-quant``, which quantizes weights and, with ``activations`` bits, activations.
+2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -29,14 +28,15 @@ QUANTIZER = ("smooth", "shift", "step", "zero", "act_step", "act_zero")
 
 @dataclass(frozen=True)
 class ZeroqatConfig(Parameters):
-    """Parameters of ZeroQAT; none was found: MeZO's lr and epsilon, and a guess for the quantizer's scale.
+    """Parameters of ZeroQAT. No published values were found: lr and epsilon are MeZO's, the quantizer's scale
+    is a guess.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         n: directions per step.
         quantizer_scale: standard deviation of the direction on quantizer parameters.
-        floor: smallest quantizer step and smoothing scale.
+        floor: minimum of quantizer steps and smoothing scales.
     """
 
     lr: Rate = 1e-6
@@ -47,7 +47,7 @@ class ZeroqatConfig(Parameters):
 
 
 class ByRole(Direction):
-    """Standard noise on weights, ``scale`` times it on quantizer parameters."""
+    """Standard noise on weights, ``scale`` times standard noise on quantizer parameters."""
 
     def __init__(self, inner: Direction, scale: float) -> None:
         super().__init__(inner.source)
@@ -59,7 +59,7 @@ class ByRole(Direction):
 
 
 class Zeroqat(ZerothOrder):
-    """SPSA through a quantizer that is tuned with the weights."""
+    """SPSA through a quantizer that is tuned together with the weights."""
 
     Config = ZeroqatConfig
     card = MethodCard(
@@ -70,11 +70,11 @@ class Zeroqat(ZerothOrder):
         order="zeroth",
         replay="scalars",
         spaces=("fake-quant",),
-        notes="Withdrawn submission, no code, no hyper-parameters found. Clipping is the codes' range, from "
-        "-zero * step to (2^b - 1 - zero) * step, and so tuned with step and zero instead of parameters of "
-        "its own. Activation quantizers are the space's option (off by default), one step and zero-point per "
-        "layer. The light variant is the space's targets. Steps and smoothing scales stay above a floor "
-        "(a choice).",
+        notes="Withdrawn submission; no code and no hyper-parameters were found. Values are clipped to the "
+        "range of the codes, from -zero * step to (2^b - 1 - zero) * step: clipping is tuned through step "
+        "and zero, without parameters of its own. Activation quantizers are an option of the space (off by "
+        "default), with one step and zero-point per layer. The light variant is selected by the space's "
+        "targets. Steps and smoothing scales have a minimum (zobench's choice).",
     )
 
     @classmethod
@@ -90,6 +90,8 @@ class Zeroqat(ZerothOrder):
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         extras = super().update(estimate, lr)
+        # Divisors must stay positive. Tensors without a value below the floor are not opened: writing them
+        # would round half-precision weights once more.
         for name in self.space:
             low = self.space.entries(name) < self.config.floor
             if lr != 0.0 and name.rpartition(".")[2] in POSITIVE and bool(low.any()):

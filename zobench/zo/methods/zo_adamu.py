@@ -1,14 +1,14 @@
-"""ZO-AdaMU: momentum inside the perturbation (arXiv 2312.15184), from the paper.
+"""ZO-AdaMU: momentum inside the perturbation (arXiv 2312.15184), implemented from the paper.
 
 z1 ~ N(0, alpha),  z2 ~ N(m, 1 - alpha)       (variances; m of the step before, 0 at the start)
-m <- beta1 z1 + (1 - beta1) z2                 the perturbation that is measured
+m <- beta1 z1 + (1 - beta1) z2                 the measured perturbation
 v  = beta2 z1^2 + (1 - beta2) z2^2
 c  = (L(theta + eps m) - L(theta - eps m)) / (2 eps),  theta <- theta - eta c m / sqrt(v + delta)
-the remembered momentum is sign(c) m by the authors' code, m by the formula (``remembers``)
+the stored momentum is sign(c) m in the authors' code and m in the formula (``remembers``)
 
-alpha, beta1, beta2 are annealed: 1 for t < warmup (fresh noise only), then
+alpha, beta1, beta2 are annealed: 1 for t < warmup (new noise only), then
 1/2 + 1/2 cos(pi/2 * phi * (t - warmup) / (steps - warmup)) with phi = 1, 0.1, 1.5, and 0.9 from
-``late * steps`` on. 2 forwards a step; one buffer (m), rebuilt by replay.
+``late * steps`` on. 2 forward passes per step; one buffer (m), rebuilt by replay.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ class ZoAdamuConfig(Parameters):
         lr: step size eta.
         epsilon: smoothing radius eps.
         delta: added under the root of v.
-        steps: length of the run, for the annealing.
-        warmup: steps of pure noise.
-        late: share of the run after which alpha and the betas stay at 0.9.
-        remembers: the momentum of the next step is ``signed``, sign(c) m, or ``plain``, m.
+        steps: number of steps of the run, for the annealing.
+        warmup: number of steps with pure noise.
+        late: share of the run after which alpha, beta1 and beta2 are 0.9.
+        remembers: the momentum of the next step: ``signed`` (sign(c) m) or ``plain`` (m).
     """
 
     lr: Rate = 1e-6
@@ -57,8 +57,8 @@ class ZoAdamuConfig(Parameters):
 
 
 class Simulated(Direction):
-    """m(seed) = beta1 z1 + (1 - beta1) z2 around the momentum of the step before, under the annealed values
-    of the current step."""
+    """m(seed) = beta1 z1 + (1 - beta1) z2, with the momentum of the step before as mean of z2 and the
+    annealed values of the current step."""
 
     def __init__(self, inner: Direction, annealed: Callable[[str, int], float]) -> None:
         super().__init__(inner.source)
@@ -109,11 +109,12 @@ class ZoAdamu(ZerothOrder):
         "last m",
         order="zeroth",
         replay="scalars",
-        notes="From the paper: the authors' code perturbs with fixed 0.1/0.9 weights and updates with the "
-        "annealed ones. sqrt(alpha) is read as the standard deviation. v has no memory in the formula (a "
-        "function of the step's two draws), so the state is m alone. The annealing formula is only partly "
-        "verified. Which momentum the paper means was not verified; the default is the code's, sign(c) m "
-        "(MathIsAll/ZO-AdaMU, read 2026-11-29; a tie gives 0). m does not move on a refused step.",
+        notes="Implemented from the paper: the authors' code perturbs with fixed weights 0.1/0.9 and "
+        "updates with the annealed ones. sqrt(alpha) is interpreted as the standard deviation. In the "
+        "formula v is a function of the step's two draws without memory, so that the state is m only. The "
+        "annealing formula is only partly verified. Which momentum the paper means was not verified; the "
+        "default is the code's, sign(c) m (MathIsAll/ZO-AdaMU, read 2026-11-29; a tie gives 0). A refused "
+        "step does not change m.",
         revision=2,
     )
 

@@ -1,4 +1,4 @@
-"""ZO-MOPI: subspace momentum, partly orthogonalized by one power iteration a step (arXiv 2605.09034).
+"""ZO-MOPI: subspace momentum, partly orthogonalized by one power iteration per step (arXiv 2605.09034).
 
 W in R^(m x n): u_i = P Z_i, P (m x r) orthonormal, redrawn every ``interval`` steps, Z_i (r x n) ~ N(0, 1)
 c_i = (L(theta + eps u_i) - L(theta)) / eps, or two-sided;  G = (1/n) sum_i c_i Z_i
@@ -6,8 +6,9 @@ K <- beta K + (1 - beta) G                          (r x n; the first K is G; ke
 V <- QR(K^T (K V)),  U = columns of K V, each divided by its length,  W <- W - eta P U V^T
 vectors: k <- beta k + (1 - beta) (1/n) sum_i c_i z_i (first k unscaled);  theta <- theta - eta vector_scale k
 
-V (n x k) holds the top k right singular directions of K, warm-started from the step before and started anew
-under a new P. n + 1 forwards a step, 2n two-sided.
+V (n x k) approximates the top k right singular directions of K. It starts from the V of the step before, or
+from a fixed orthonormal matrix after a change of P. n + 1 forward passes per step (one-sided) or 2n
+(two-sided).
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class ZoMopiConfig(Parameters):
 
 
 class PowerIterated(BasisUpdate[Projected]):
-    """Momentum K in the subspace and its streamed right singular directions V, both in float64; momentum of
+    """Momentum K in the subspace and its tracked right singular directions V, both in float64; momentum of
     vectors."""
 
     slots = ("momentum", "right", "vector")
@@ -78,14 +79,14 @@ class PowerIterated(BasisUpdate[Projected]):
         return lifted(direction, left @ right.T, name)
 
     def _averaged(self, slot: str, name: str, fresh: torch.Tensor) -> torch.Tensor:
-        """The running mean in this slot; the first value is taken whole. Overwrites ``fresh``."""
+        """The running mean in this slot, initialized with the first value. Overwrites ``fresh``."""
         kept = self.slot(slot, name, fresh)
         if self.count == 1:
             return kept.copy_(fresh)
         return kept.mul_(self.beta).add_(fresh.mul_(1.0 - self.beta))
 
     def _warm(self, direction: Projected, name: str) -> torch.Tensor:
-        """V of the step before, or the run's orthonormal start in the first step under a P."""
+        """V of the step before; in the first step with a P, the run's orthonormal starting matrix."""
         if name in self.state["right"] and not self.moved(direction):
             return self.state["right"][name]
         _, n, r = direction.size(name)
@@ -103,12 +104,12 @@ class ZoMopi(ZerothOrder):
         formula="K <- ema(mean_i c_i Z_i); V <- QR(K^T K V); W <- W - eta P normalize(K V) V^T",
         order="zeroth",
         replay="scalars",
-        notes="By the authors' code (MOFA-LAB/ZO-MOPI@2ba4f71, read 2026-11-29). Its published runs are "
-        "one-sided with N = 8, k = 32, interval 500, beta 0: the defaults here. Its program's own defaults "
-        "are k = 4, beta 0.9, interval 50 and Newton-Schulz in place of the power iteration after 2,000 "
-        "steps; that switch, which the launch script never reaches, is not offered. V starts from the same "
-        "matrix under every P. State is 8 (r + k) / m bytes per entry of a matrix; 16 are declared, the "
-        "worst case r = k = m.",
+        notes="Follows the authors' code (MOFA-LAB/ZO-MOPI@2ba4f71, read 2026-11-29). Its published runs "
+        "are one-sided with N = 8, k = 32, interval 500, beta 0: the defaults here. The program's own "
+        "defaults are k = 4, beta 0.9, interval 50 and Newton-Schulz instead of the power iteration after "
+        "2,000 steps. The launch script never reaches that switch, and it is not implemented. V starts from "
+        "the same matrix for every P. State is 8 (r + k) / m bytes per entry of a matrix; 16 bytes are "
+        "declared, the worst case r = k = m.",
         revision=2,
     )
 

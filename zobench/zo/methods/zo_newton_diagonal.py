@@ -4,7 +4,7 @@ d_hat = (1 / 2n) sum_i q_i (u_i^2 - 1),  q_i = (L(theta + eps u_i) + L(theta - e
 D <- beta D + (1 - beta) d_hat,  D_hat = D / (1 - beta^t)
 theta <- theta - eta g_hat / max(|D_hat|, floor),  g_hat the two-sided estimate from the same losses
 
-2n + 1 forwards a step; one float32 diagonal per tuned entry.
+2n + 1 forward passes per step; one float32 diagonal per tuned entry.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from zobench.zo.updates import Update
 
 @dataclass(frozen=True)
 class ZoNewtonDiagonalConfig(Parameters):
-    """Parameters of the diagonal Newton step; no paper gives them, eta is meant for |D| near its floor.
+    """Parameters of the diagonal Newton step. No paper gives values; eta is chosen for |D| near its floor.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         n: directions per step.
         beta: decay of the running diagonal.
-        floor: least curvature an entry is divided by.
+        floor: minimum curvature by which an entry is divided.
     """
 
     lr: Rate = 1e-6
@@ -62,7 +62,7 @@ class DiagonalNewton(Update):
 
 
 class ZoNewtonDiagonal(ZerothOrder):
-    """Diagonal Newton from losses alone."""
+    """Diagonal Newton steps from losses only."""
 
     Config = ZoNewtonDiagonalConfig
     card = MethodCard(
@@ -74,8 +74,8 @@ class ZoNewtonDiagonal(ZerothOrder):
         replay="scalars",
         unbiased=True,
         notes="The paper gives the estimator, not an optimizer: running mean, bias correction, absolute "
-        "value and floor are ours. unbiased speaks of the gradient estimate. eps is 10 times MeZO's, because "
-        "second differences lose twice the digits.",
+        "value and floor are zobench's choices. The gradient estimate is unbiased, the update is not. eps "
+        "is 10 times MeZO's, because second differences lose twice as many digits.",
         revision=2,
     )
 

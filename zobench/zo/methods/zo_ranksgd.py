@@ -1,12 +1,13 @@
-"""ZO-RankSGD: descent from the ranking of perturbed points alone (arXiv 2303.03751).
+"""ZO-RankSGD: descent using only the ranking of perturbed points (arXiv 2303.03751).
 
-points theta + eps u_i, i = 1..m, u_i ~ N(0, I); the oracle tells the best k of them in order
+points theta + eps u_i, i = 1..m, u_i ~ N(0, I); the oracle returns the best k of them in order
 g = (1/|E|) sum over known pairs (i better than j) of (u_j - u_i),  theta <- theta - eta g
 
-|E| = k (k-1)/2 + k (m-k) without ties, and point of rank r has weight m - 2r + 1 for r <= k, -k else. Only
-comparisons of losses are used: any increasing function of the loss gives the same run. With a line search the
-oracle also ranks theta - eta shrink^j g, the best probed point and theta; if theta stays best, its direction
-is averaged with those of the next steps. m forwards a step, line_search + 1 more with it.
+|E| = k (k-1)/2 + k (m-k) without ties. The point of rank r has weight m - 2r + 1 for r <= k, and -k
+otherwise. Only comparisons of losses are used: any increasing function of the loss gives the same run. With a
+line search the oracle also ranks theta - eta shrink^j g, the best probed point and theta. If theta remains
+the best, the direction is averaged with those of the next steps. m forward passes per step, and line_search +
+1 more with a line search.
 """
 
 from __future__ import annotations
@@ -29,15 +30,15 @@ from zobench.zo.sparse import counter_only
 
 @dataclass(frozen=True)
 class ZoRanksgdConfig(Parameters):
-    """Parameters of ZO-RankSGD; m, k, eta and eps for language models were not found.
+    """Parameters of ZO-RankSGD. Published m, k, eta and eps for language models were not found.
 
     Attributes:
-        lr: step size eta (of a step whose length does not depend on the loss).
+        lr: step size eta (the length of a step does not depend on the loss).
         epsilon: smoothing radius eps.
         n: points per step (m), at least 2.
-        top: how many of the best the oracle ranks (k); 0: all.
-        line_search: step sizes eta shrink^j that are tried, j = 0 .. line_search - 1; 0: no search.
-        shrink: factor between them.
+        top: number of best points that the oracle ranks (k); 0: all.
+        line_search: number of step sizes eta shrink^j that are tried, j = 0 .. line_search - 1; 0: no search.
+        shrink: ratio of consecutive step sizes.
     """
 
     lr: Rate = 1e-6
@@ -54,8 +55,8 @@ class ZoRanksgdConfig(Parameters):
 
 
 def rank_weights(losses: Sequence[float], top: int) -> list[float]:
-    """Known wins minus known losses of every point, over the number of known pairs: a pair is known where the
-    better one is among the best ``top`` and the losses differ. Zeros where all are equal."""
+    """(Known wins - known defeats) / (number of known pairs) for every point. A pair is known if its better
+    point is among the best ``top`` and the losses differ. All zeros if all losses are equal."""
     order = sorted(range(len(losses)), key=lambda i: losses[i])
     weights = [0.0] * len(losses)
     known = 0
@@ -79,11 +80,10 @@ class ZoRanksgd(ZerothOrder):
         formula="theta <- theta - eta (1/|E|) sum_(i better than j) (u_j - u_i)",
         order="zeroth",
         replay="scalars",
-        notes="Weights follow the paper's comparison graph and sum to zero. Equal losses are no "
-        "comparison. The "
-        "estimate is a direction, not a gradient: its length does not depend on the loss. The line search is "
-        "off by default, so that a step costs m; with it the best probed point is offered too, as published "
-        "(read 2026-11-29; extras: choice is then line_search).",
+        notes="Weights follow the paper's comparison graph and sum to zero. Pairs of equal losses are not "
+        "used. The estimate is a direction, not a gradient: its length does not depend on the loss. The "
+        "line search is off by default, so that a step costs m forward passes. With it, the best probed "
+        "point is a candidate too, as published (read 2026-11-29; extras: choice is then line_search).",
         revision=2,
     )
 
@@ -114,8 +114,8 @@ class ZoRanksgd(ZerothOrder):
         return self._search(objective, fresh, losses)
 
     def _search(self, objective: Objective, fresh: list[tuple[int, float]], losses: list[float]) -> Estimate:
-        """The best of theta, the trial points along the mean of this direction and the waiting ones, and the
-        best probed point."""
+        """Select the best of theta, the trial points along the mean of this direction and the stored ones,
+        and the best probed point."""
         c, share = self.config, 1.0 / (self.held + 1)
         pairs = [(s, w * share) for s, w in (*self.waiting, *fresh)]
         reach = [self.learning_rate() * c.shrink**j for j in range(c.line_search)]

@@ -3,7 +3,8 @@
 c = (L(theta + eps z) - L(theta - eps z)) / (2 eps)
 theta <- argmin of L over { theta, theta - eta c z, theta + eta c z }
 
-5 forwards a step: theta, the pair, the two trials. The kept trial is the very point whose loss was measured.
+5 forward passes per step: theta, the pair, the two trials. The accepted point is exactly the one whose loss
+was measured.
 """
 
 from __future__ import annotations
@@ -42,10 +43,9 @@ class ZoSgdConservative(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="ZO-Bench makes the second trial by an optimizer step on -2 g under AdamW, which does not "
-        "land on "
-        "theta + eta g; here all three points are exact. extras: slope c, choice 1 (down), 0 (stay), -1 "
-        "(up).",
+        notes="ZO-Bench computes the second trial by an AdamW step on -2 g, which does not end at theta + "
+        "eta g; here all three points are exact. extras: slope c, choice 1 (theta - eta c z), 0 (theta), -1 "
+        "(theta + eta c z).",
     )
 
     @classmethod

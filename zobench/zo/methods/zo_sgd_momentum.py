@@ -1,8 +1,8 @@
 """ZO-SGD-MMT: heavy-ball momentum on the two-sided SPSA estimate (arXiv 2402.11592).
 
-m <- beta m + (1 - dampening) g_hat (first step m = g_hat, as torch SGD),  theta <- theta - eta m
+m <- beta m + (1 - dampening) g_hat (first step m = g_hat, as in torch.optim.SGD),  theta <- theta - eta m
 
-2n forwards a step; one float32 buffer per tuned entry, rebuilt by replay.
+2n forward passes per step; one float32 buffer per tuned entry, rebuilt by replay.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ZoSgdMomentumConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step.
         momentum: beta.
-        dampening: share of a new estimate that is left out.
+        dampening: share by which a new estimate is reduced.
     """
 
     lr: Rate = 1e-6
@@ -48,7 +48,7 @@ class ZoSgdMomentum(ZerothOrder):
         order="zeroth",
         replay="scalars",
         unbiased=True,
-        notes="Effective step size eta / (1 - beta), as torch SGD.",
+        notes="Effective step size eta / (1 - beta), as in torch.optim.SGD.",
         revision=2,
     )
 

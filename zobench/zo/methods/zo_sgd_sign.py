@@ -1,8 +1,8 @@
-"""ZO-SGD-Sign in both readings (arXiv 2402.11592).
+"""ZO-SGD-Sign in both interpretations (arXiv 2402.11592).
 
-reading ``scalar`` (what ZO-Bench's code does): theta <- theta - eta sum_i sign(c_i) z_i / n; the step is a
+reading ``scalar`` (as in ZO-Bench's code): theta <- theta - eta sum_i sign(c_i) z_i / n; the step is a
 Gaussian vector. reading ``estimate`` (signSGD on the estimate):  theta <- theta - eta sign(sum_i c_i z_i),
-entry by entry. c_i = (L(theta + eps z_i) - L(theta - eps z_i)) / (2 eps n). 2n forwards a step.
+entry by entry. c_i = (L(theta + eps z_i) - L(theta - eps z_i)) / (2 eps n). 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ZoSgdSign(ZerothOrder):
         formula="theta <- theta - eta * sign(c) z   or   theta <- theta - eta * sign(c z)",
         order="zeroth",
         replay="scalars",
-        notes="ZO-Bench's sweeps of this method run under AdamW by the Trainer's default; here it is SGD.",
+        notes="ZO-Bench's sweeps of this method use AdamW, the Trainer's default; here it is SGD.",
     )
 
     @classmethod
