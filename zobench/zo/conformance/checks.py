@@ -1,4 +1,4 @@
-"""Conduct: what a step may and may not do, whatever the method. Each check returns a detail for the table."""
+"""Checks of what a step of any method may and may not do. Each returns a detail for the table."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def moves(subject: Subject) -> str:
-    """The preset as given changes the weights within ten steps (a control that trains nothing must not)."""
+    """The default config changes the weights within ten steps. A baseline of order 'none' must not change
+    them.
+    """
     run = subject.start()
     before = run.space.digest()
     if subject.method.card.order == "none":
@@ -48,7 +50,7 @@ def learning_rate_zero(subject: Subject) -> str:
 
 
 def dtypes(subject: Subject) -> str:
-    """Runs in float32, bfloat16 and float16; weights keep their dtype and stay finite."""
+    """The method runs in float32, bfloat16 and float16; weights keep their dtype and stay finite."""
     shares = []
     for dtype in DTYPES:
         run = subject.start(dtype=dtype)
@@ -65,9 +67,10 @@ def dtypes(subject: Subject) -> str:
 
 
 def forwards(subject: Subject) -> str:
-    """Counted forwards are the declared ones: per step in the mean, at most the declared maximum."""
+    """The counted forward passes have the declared mean per step and do not exceed the declared maximum."""
     cost = subject.method.cost(subject.config)
     run = subject.start()
+    # A constant cost shows in few steps; otherwise whole periods are needed, with one maximal step of slack.
     count = 6 if cost.max_forwards_in_step == cost.forwards_per_step else max(24, cost.period)
     records = run.steps(count)
     spent = [r.forwards for r in records]
@@ -82,7 +85,7 @@ def forwards(subject: Subject) -> str:
 
 
 def passes(subject: Subject) -> str:
-    """Noise sweeps over the tuned entries are at most the declared passes."""
+    """The number of noise sweeps over the tuned entries is at most the declared passes."""
     run = subject.start()
     if not isinstance(run.optimizer, Method) or subject.method.card.order != "zeroth":
         raise Skip("no noise sweeps to count outside zeroth-order methods of this library's template")
@@ -94,7 +97,7 @@ def passes(subject: Subject) -> str:
 
 
 def state_size(subject: Subject) -> str:
-    """Tensors in the optimizer's state are at most the declared bytes per tuned entry (float32 run)."""
+    """The tensors in the optimizer's state have at most the declared bytes per tuned entry (float32 run)."""
     run = subject.start()
     run.steps(3)
     tensors = [v for v in run.optimizer.state_dict().values() if isinstance(v, torch.Tensor)]
@@ -105,7 +108,7 @@ def state_size(subject: Subject) -> str:
 
 
 def budget(subject: Subject) -> str:
-    """A budget that ends inside a step raises BudgetExhausted and leaves the weights as they were."""
+    """A budget that ends within a step raises BudgetExhausted, and this step leaves the weights unchanged."""
     most = subject.method.cost(subject.config).max_forwards_in_step
     if most == 0:
         raise Skip("costs no forwards")
@@ -127,7 +130,7 @@ def budget(subject: Subject) -> str:
 
 
 def global_random_state(subject: Subject) -> str:
-    """A step leaves the random states of torch, numpy and Python as they were."""
+    """A step does not change the global random states of torch, numpy and Python."""
     run = subject.start()
     before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index]
     run.steps(3)
@@ -148,8 +151,8 @@ def _tampered(subject: Subject, kind: str) -> StartedRun:
 
 
 def refusals(subject: Subject) -> str:
-    """NaN, infinite and constant losses from the first step on leave the weights bit-identical; non-finite
-    ones are recorded as refused."""
+    """If all losses are NaN, infinite or constant, the weights stay bit-identical. Steps with non-finite
+    losses are recorded as refused."""
     if subject.method.card.order == "none":
         raise Skip("measures nothing")
     for kind in ("nan", "inf", "constant"):
@@ -164,7 +167,7 @@ def refusals(subject: Subject) -> str:
 
 
 def no_batch(subject: Subject) -> str:
-    """Without a minibatch, or with an empty one, ValueError and no movement."""
+    """Without a minibatch, a step raises ValueError and leaves the weights unchanged."""
     if subject.method.card.order == "none":
         raise Skip("measures nothing")
     run = subject.start()
@@ -179,7 +182,7 @@ def no_batch(subject: Subject) -> str:
 
 
 def determinism(subject: Subject) -> str:
-    """Two runs with the same seed are equal to the bit; another seed gives other directions."""
+    """Two runs with the same seed are bit-identical; another seed gives other directions."""
     first, second = subject.start(), subject.start()
     rows = [[to_row(r) for r in run.steps(4)] for run in (first, second)]
     expect(repr(rows[0]) == repr(rows[1]), "two equal runs have different records")
@@ -191,7 +194,7 @@ def determinism(subject: Subject) -> str:
 
 
 def resume(subject: Subject) -> str:
-    """Saved and loaded in the middle, the run goes on to the bit."""
+    """A run that is saved and loaded after four steps resumes with bit-identical results."""
     whole = subject.start()
     expected = [to_row(r) for r in whole.steps(7)]
     first = subject.start()
@@ -200,6 +203,7 @@ def resume(subject: Subject) -> str:
     held = {t.data_ptr() for t in state.values() if isinstance(t, torch.Tensor) and t.numel()}
     live = {first.space.tensors[n].data_ptr() for n in first.space}
     expect(not held & live, "the saved state shares memory with the weights")
+    # Steps after saving show whether the saved state is a copy.
     first.steps(2)
     second = subject.start()
     second.space.load_state_dict(weights)
@@ -211,8 +215,8 @@ def resume(subject: Subject) -> str:
 
 
 def replays(subject: Subject) -> str:
-    """The recorded scalars, through JSON, rebuild the weights to the bit, on one thread and on two, to any
-    step."""
+    """The recorded scalars, written to and read from JSON, rebuild bit-identical weights of a middle and of
+    the last step, on one and on two threads."""
     if subject.method.card.replay == "checkpoint":
         raise Skip("the card says checkpoint: it reads more than losses")
     run = subject.start()
@@ -243,8 +247,8 @@ def replays(subject: Subject) -> str:
 
 
 def modes(subject: Subject) -> str:
-    """Snapshot and streamed agree to the bit; batched losses, and factored ones of low-rank directions, agree
-    to rounding."""
+    """Modes snapshot and streamed are bit-identical. Losses in mode batched, and in mode factored for
+    low-rank directions, are equal up to rounding."""
     if subject.method.card.order not in ("zeroth", "mixed"):
         raise Skip("displaces no weights")
     reference = subject.start(engine=Engine(mode="snapshot"))
@@ -265,8 +269,8 @@ def modes(subject: Subject) -> str:
 
 
 def drift(subject: Subject) -> str:
-    """Arithmetic restore (mode in-place) drifts by no more than rounding allows; the measured drift is the
-    detail."""
+    """The error of restores in mode in-place is within the bound given by rounding. The detail is the
+    measured error."""
     if subject.method.card.order != "zeroth":
         raise Skip("displaces no weights")
     details = []
@@ -291,7 +295,7 @@ def drift(subject: Subject) -> str:
 
 
 def outside_untouched(subject: Subject) -> str:
-    """In a masked space only the listed entries move; everything else is bit-identical."""
+    """In a masked space only the listed entries change; all others stay bit-identical."""
     if "*" not in subject.method.card.spaces and "masked" not in subject.method.card.spaces:
         raise Skip("the card does not list the space 'masked'")
     if subject.method.card.order == "none":

@@ -1,4 +1,4 @@
-"""``check``: every check on one method, each with its outcome; a skip carries its reason."""
+"""``check`` applies every check to one method and returns the results; a skipped check states its reason."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
 """Name -> check, in the order of the table."""
 
 AS_GIVEN = ("moves", "forwards")
-"""Checks of the preset itself: it must train, and cost what it says."""
+"""Checks of the default config itself: it must train and have the declared cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +44,10 @@ class CheckResult:
 
     Attributes:
         name: key in ``CHECKS``.
-        passed: True where it ran and held.
-        skipped: True where it does not apply; ``reason`` says why.
-        reason: why it was skipped or how it failed.
-        detail: what was measured.
+        passed: True if the check was run and passed.
+        skipped: True if the check does not apply; ``reason`` gives the reason.
+        reason: why the check was skipped, or how it failed.
+        detail: the measured values.
     """
 
     name: str
@@ -60,13 +60,13 @@ class CheckResult:
 def check(
     method: type[Optimizer], config: Any = None, *, only: Iterable[str] | None = None
 ) -> list[CheckResult]:
-    """Every check (or those named in ``only``) on ``method`` under ``config``.
+    """Apply every check, or those named in ``only``, to ``method`` with ``config``.
 
-    Without a config, ``moves`` and ``forwards`` run under the method's defaults, and the others under its
-    defaults with ``method.small_problem``; of the descents, the transformer is tried under the defaults
-    first, and the detail says under what it went down.
+    Without a config, ``moves`` and ``forwards`` use the method's defaults, and the other checks its defaults
+    with ``method.small_problem``. In ``descent``, the transformer is tried with the plain defaults first; the
+    detail states which config reached the required loss.
 
-    An error raised by the method is a failure with that error as its reason, and does not stop the others.
+    An error raised by the method is a failure with that error as its reason. The remaining checks still run.
     """
     preset = Subject(method, method.Config() if config is None else config)
     small = preset
@@ -89,5 +89,5 @@ def _one(name: str, subject: Subject) -> CheckResult:
 
 
 def failures(results: Iterable[CheckResult]) -> list[str]:
-    """``name: reason`` of what neither passed nor was skipped."""
+    """``name: reason`` for every check that neither passed nor was skipped."""
     return [f"{r.name}: {r.reason}" for r in results if not r.passed and not r.skipped]

@@ -1,9 +1,8 @@
-"""Small problems with known answers: a quadratic, a logistic regression, a one-block causal transformer;
-torch only.
+"""Small problems with known answers: a quadratic, a logistic regression, a two-block causal transformer. They
+need torch only.
 
-Each ``Problem`` builds the same module every time (weights are fixed functions of their index, no random
-state) and has a loss that runs the module as it is given, so that functional calls, vmap and forward mode
-work.
+Each ``Problem`` always builds the same module: the weights are fixed functions of their index, without random
+state. Its loss runs the given module, so that functional calls, vmap and forward mode work.
 """
 
 from __future__ import annotations
@@ -20,13 +19,22 @@ from zobench.zo import noise
 
 
 def _fixed(label: str, *shape: int) -> torch.Tensor:
-    """Standard normal numbers that belong to this label, float64."""
+    """Standard normal numbers, a function of the label, float64."""
     return noise.sample(shape, seed=20, key=noise.tensor_key(label), kind="gaussian").double()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """``make(dtype)`` -> module; ``loss(module, batch)``; one minibatch with its size."""
+    """A test problem.
+
+    Attributes:
+        name: its name in messages.
+        make: ``make(dtype)`` -> module.
+        loss: ``loss(module, batch)`` -> scalar tensor.
+        batch: its minibatch.
+        sequences: number of sequences in the minibatch.
+        tokens: number of tokens in the minibatch.
+    """
 
     name: str
     make: Callable[[torch.dtype], nn.Module]
@@ -60,7 +68,7 @@ def target() -> torch.Tensor:
 
 
 class Attention(nn.Module):
-    """One head of causal attention in plain operations (forward mode and vmap work)."""
+    """One head of causal attention in plain operations, which support forward mode and vmap."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,6 +81,7 @@ class Attention(nn.Module):
         length = x.shape[1]
         scores = self.q_proj(x) @ self.k_proj(x).transpose(1, 2) / math.sqrt(x.shape[2])
         future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+        # -1e4 is finite in float16; its softmax is exactly 0.
         return self.o_proj(scores.masked_fill(future, -1e4).softmax(dim=2) @ self.v_proj(x))
 
 
@@ -94,6 +103,7 @@ class Transformer(nn.Module):
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
+        # The layers draw initial weights, which are overwritten below: the global state must not change.
         with torch.random.fork_rng():
             self.embedding = nn.Embedding(11, 8)
             self.layers = nn.ModuleList([Block(8), Block(8)])

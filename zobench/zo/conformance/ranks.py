@@ -1,7 +1,7 @@
-"""A run on two ranks has the bits of a run on one: the ranks are two threads of this process in lockstep.
+"""A run on two ranks is bit-identical to a run on one. The ranks are two threads of this process in lockstep.
 
-Each rank has a module, a space and an optimizer of its own; only one of them computes at any time, so that
-kernels that must not be entered twice are not, and an error on one ends both.
+Each rank has its own module, space and optimizer. Only one rank computes at any time, because some kernels
+must not run twice concurrently. An error on one rank ends both.
 """
 
 from __future__ import annotations
@@ -19,11 +19,18 @@ from zobench.zo.method import Method
 SNAPSHOT = Engine(mode="snapshot")
 
 SECONDS = 120.0
-"""After this long without the other rank the check fails instead of waiting."""
+"""The check fails if a rank has waited this long for the other one."""
 
 
 class Lockstep:
-    """The meeting point of ``size`` threads."""
+    """The state shared by ``size`` threads.
+
+    Attributes:
+        size: number of ranks.
+        turn: lock of the rank that computes.
+        barrier: where ranks wait for each other.
+        said: the values that each rank sent last.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -33,7 +40,7 @@ class Lockstep:
 
 
 class ThreadExchange:
-    """One rank's end of a :class:`Lockstep`; its thread holds ``turn`` except while it waits."""
+    """The exchange of one rank. Its thread holds the lock ``turn`` except while it waits."""
 
     def __init__(self, meeting: Lockstep, rank: int) -> None:
         self.meeting, self.rank, self.size = meeting, rank, meeting.size
@@ -42,6 +49,8 @@ class ThreadExchange:
         meeting = self.meeting
         meeting.said[self.rank] = list(values)
         meeting.turn.release()
+        # First barrier: all values have been written. Second: all ranks have read them, so that the next
+        # gather may overwrite them.
         try:
             meeting.barrier.wait(SECONDS)
             said = [list(part) for part in meeting.said]
@@ -52,7 +61,7 @@ class ThreadExchange:
 
 
 def two_ranks(subject: Subject, steps: int) -> list[tuple[list[StepRecord], str]]:
-    """Records and final digest of each of two ranks."""
+    """Records and final digest of the weights for each of two ranks."""
     meeting = Lockstep(2)
 
     def rank(number: int) -> tuple[list[StepRecord], str]:
@@ -62,6 +71,7 @@ def two_ranks(subject: Subject, steps: int) -> list[tuple[list[StepRecord], str]
                 distribute(run.optimizer, ThreadExchange(meeting, number))
                 return run.steps(steps), run.space.digest()
             except BaseException:
+                # Ends the wait of the other rank.
                 meeting.barrier.abort()
                 raise
 
@@ -70,8 +80,7 @@ def two_ranks(subject: Subject, steps: int) -> list[tuple[list[StepRecord], str]
 
 
 def distributed(subject: Subject) -> str:
-    """Whole perturbations on two ranks, gathered in fixed order: records and weights of a single process, to
-    the bit."""
+    """On two ranks, records and weights are bit-identical to those of a single process."""
     if subject.method.card.order != "zeroth":
         raise Skip(f"order {subject.method.card.order!r}: asks for more than losses, or for none")
     alone = subject.start(engine=SNAPSHOT)

@@ -1,4 +1,4 @@
-"""One method under test: how to start it on a problem, run it, and look at its weights."""
+"""One method under test: starting it on a problem, running it, and reading its weights."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ SEED = 7
 
 
 class Skip(Exception):
-    """The check does not apply to this method; the message says why."""
+    """The check does not apply to this method; the message gives the reason."""
 
 
 class Failed(Exception):
-    """The method does not satisfy the check; the message says how."""
+    """The method does not pass the check; the message states what was wrong."""
 
 
 def expect(condition: bool, message: str) -> None:
+    """Raise ``Failed`` with this message unless the condition holds."""
     if not condition:
         raise Failed(message)
 
@@ -49,8 +50,9 @@ class Subject:
     """A method class and the config it is checked with.
 
     Attributes:
-        method, config: what is checked.
-        preset: the config as given, where ``config`` is its easier form for tiny problems; else ``None``.
+        method: the class under test.
+        config: its config.
+        preset: the original config if ``config`` is its variant for small problems; otherwise ``None``.
     """
 
     method: type[Optimizer]
@@ -59,7 +61,7 @@ class Subject:
 
     @property
     def space_kind(self) -> str:
-        """``full`` where the method takes it, else the first space of its card."""
+        """``full`` if the method supports it, otherwise the first space of its card."""
         spaces = self.method.card.spaces
         return "full" if "*" in spaces or "full" in spaces else spaces[0]
 
@@ -67,14 +69,14 @@ class Subject:
         return key in {f.name for f in fields(self.config)}
 
     def changed(self, **values: Any) -> Subject:
-        """The same method under another config; ``Skip`` where a parameter does not exist."""
+        """The same method with changed parameters; ``Skip`` if a parameter does not exist."""
         for key in values:
             if not self.has(key):
                 raise Skip(f"the config has no parameter {key!r}")
         return Subject(self.method, replace(self.config, **values), self.preset)
 
     def as_given(self) -> Subject | None:
-        """The subject under its own preset, where it is checked under an easier one."""
+        """The subject with its original config if it is checked with a variant; otherwise ``None``."""
         return None if self.preset is None else Subject(self.method, self.preset)
 
     def start(
@@ -88,8 +90,8 @@ class Subject:
         loss: Callable[[nn.Module, Any], Any] | None = None,
         seed: int = SEED,
     ) -> StartedRun:
-        """A fresh module, space, objective and optimizer. ``Skip`` where the space does not exist on the
-        problem."""
+        """A new module, space, objective and optimizer. ``Skip`` if the problem's module does not support the
+        space."""
         problem = problem or transformer()
         module = problem.make(dtype).eval()
         try:
