@@ -1,8 +1,8 @@
-"""First-order and zeroth-order steps in turn: "Downgrade to upgrade" (arXiv 2510.00761).
+"""Alternating first-order and zeroth-order steps: "Downgrade to upgrade" (arXiv 2510.00761).
 
-n_first first-order steps, n_zeroth zeroth-order ones, that ``rounds`` times; then zeroth-order steps only, so
-that a run ends on them however long it is. The paper's setting is Adam and AdaZO (R-AdaZO here), equal parts,
-20 steps quoted. Each part keeps its own state through the other's steps.
+A round consists of n_first first-order and n_zeroth zeroth-order steps. After ``rounds`` rounds there are
+only zeroth-order steps, so that a run of any length ends with them. The paper uses Adam and AdaZO (R-AdaZO
+here) in equal parts of 20 steps. Each part keeps its own state during the steps of the other.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class AlternatingConfig(Parameters):
         zeroth: catalogue name of the zeroth-order method.
         lr: step size of the first-order steps.
         zeroth_factor: step size of the zeroth-order steps, as a multiple of ``lr``.
-        n_first: first-order steps of a round.
-        n_zeroth: zeroth-order steps of a round.
-        rounds: rounds before zeroth-order steps go on alone.
+        n_first: number of first-order steps in a round.
+        n_zeroth: number of zeroth-order steps in a round.
+        rounds: number of rounds; all later steps are zeroth-order.
     """
 
     first: Annotated[str, OneOf(FIRST)] = "adam"
@@ -48,7 +48,7 @@ class AlternatingConfig(Parameters):
 
 
 def part(name: str, lr: float) -> tuple[type[Method], Any]:
-    """The class behind a catalogue name and its config at this step size."""
+    """The class of a catalogue name and its config with this step size."""
     from zobench.zo.methods.catalogue import METHODS
 
     module, _, attribute = METHODS[name].partition(":")
@@ -61,19 +61,21 @@ def parts_of(config: AlternatingConfig) -> tuple[tuple[type[Method], Any], tuple
 
 
 class Alternating(Method):
-    """See the module's text. ``extras["may_stop"]`` of a record is 1 after zeroth-order steps only."""
+    """Alternating first-order and zeroth-order steps; see the module's docstring. ``extras["may_stop"]`` is 1
+    in records of zeroth-order steps and 0 in others."""
 
     Config = AlternatingConfig
     small_problem: ClassVar[Mapping[str, Any]] = {"n_first": 1, "n_zeroth": 1, "rounds": 1000}
     card = MethodCard(
         name="alternating",
-        title="First-order and zeroth-order steps in turn",
+        title="Alternating first-order and zeroth-order steps",
         source="arXiv 2510.00761",
         formula="n steps of Adam, n steps of R-AdaZO, repeated, ending on zeroth-order steps",
         order="mixed",
         replay="checkpoint",
         notes="Step sizes, number of queries and smoothing radius of the paper were not available. The "
-        "declared mean cost is that of a round; what follows the last round costs zeroth-order steps.",
+        "declared mean cost is that of a round; after the last round, steps cost what zeroth-order steps "
+        "cost.",
         revision=2,
     )
 

@@ -1,4 +1,4 @@
-"""First-order controls: AdamW (arXiv 1711.05101) and SGD by backpropagation, at 3 forwards a step.
+"""First-order baselines: AdamW (arXiv 1711.05101) and SGD by backpropagation. 3 forward passes per step.
 
 adamw: theta <- (1 - eta wd) theta - eta m_hat / (sqrt(v_hat) + delta), moments of grad L
 sgd:   m <- mu m + grad L;  theta <- (1 - eta wd) theta - eta m
@@ -62,7 +62,7 @@ class SgdConfig(Parameters):
 
 
 class FirstOrder(Method):
-    """One backpropagated gradient, one update."""
+    """Base of first-order methods: one gradient by backpropagation, one update."""
 
     def __init__(
         self, config: Any, space: ParameterSpace, *, seed: int, engine: Engine | None = None
@@ -72,10 +72,10 @@ class FirstOrder(Method):
 
     @abstractmethod
     def make_update(self) -> Update:
-        """What is done with the gradient."""
+        """The update rule that receives the gradient."""
 
     def measured(self, objective: Objective) -> tuple[float, dict[str, torch.Tensor]]:
-        """Loss and gradient of the coming step by parameter name; variants take it elsewhere."""
+        """Loss and gradient of the coming step, by parameter name. Variants override it."""
         return objective.gradient(self.space.tensors)
 
     @torch.no_grad()
@@ -113,7 +113,7 @@ class Adamw(FirstOrder):
         formula="theta <- (1 - eta wd) theta - eta * m_hat / (sqrt(v_hat) + delta)",
         order="first",
         replay="checkpoint",
-        notes="Moments in float32. Forward plus backward counts as 3 forwards.",
+        notes="Moments in float32. A forward and backward pass together count as 3 forward passes.",
         decay="Decoupled, as in the paper. By default on matrices only, as common trainers do; "
         "torch.optim.AdamW decays every tensor (rule all).",
         revision=2,
@@ -139,7 +139,7 @@ class FirstOrderSgd(FirstOrder):
         formula="m <- mu m + grad; theta <- (1 - eta wd) theta - eta m",
         order="first",
         replay="checkpoint",
-        notes="Forward plus backward counts as 3 forwards.",
+        notes="A forward and backward pass together count as 3 forward passes.",
         decay="Decoupled (SGDW, arXiv 1711.05101), by default on matrices only; torch.optim.SGD adds wd "
         "theta to the gradient, which is the same at mu = 0.",
         revision=2,

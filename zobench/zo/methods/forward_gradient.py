@@ -2,8 +2,9 @@
 
 theta <- theta - (eta / n) sum_i <grad L(theta), z_i> z_i,  z_i ~ N(0, I)
 
-No smoothing radius and no perturbation; one JVP counts as 2 forwards: 2n forwards a step. The control that
-says how much of a zeroth-order method's behaviour is finite differences and how much is random directions.
+There is no smoothing radius and no perturbation. One Jacobian-vector product counts as 2 forward passes: 2n
+forward passes per step. This baseline separates the effect of finite differences from that of random
+directions.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class ForwardGradient(ZerothOrder):
         replay="scalars",
         unbiased=True,
         needs=("forward-derivatives",),
-        notes="Needs a loss with forward derivatives (eager attention). extras hold the derivatives for "
+        notes="Needs a loss with forward derivatives (eager attention). extras contain the derivatives for "
         "replay.",
     )
 

@@ -1,12 +1,12 @@
-"""FZOO: one-sided Rademacher estimate with a step divided by the spread of the losses (arXiv 2506.09034).
+"""FZOO: one-sided Rademacher estimate, divided by the standard deviation of the losses (arXiv 2506.09034).
 
 l_0 = L(theta), l_i = L(theta + eps u_i), u_i in {-1, 1}^d, i = 1..N
 paper: theta <- theta - eta / (eps N sigma) sum_i (l_i - l_0) u_i,  sigma^2 = sum_i (l_i - mean)^2 / (N - 1)
 code:  theta <- theta - eta / (N sigma) sum_i (l_i - l_0) u_i,      sigma^2 = sum_i (l_i - mean)^2 / N
 
-The authors' code leaves out 1/eps and takes the population spread, so eta_code = eta_paper / eps up to
-sqrt((N-1)/N). N + 1 forward passes per step. sigma = 0 (equal losses) refuses the step; their code divides by
-it.
+The authors' code omits 1/eps and uses the population standard deviation: eta_code = eta_paper / eps up to the
+factor sqrt((N-1)/N). A step with sigma = 0 (equal losses) is refused; their code divides by sigma. N + 1
+forward passes per step.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from zobench.zo.parameters import Bounds, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class FzooConfig(Parameters):
-    """Parameters of FZOO; defaults of the authors' script, in whose convention lr is meant.
+    """Parameters of FZOO; defaults of the authors' script, whose convention lr follows.
 
     Attributes:
         lr: step size eta, in the convention of ``step_size``.
         epsilon: smoothing radius eps.
         n: directions per step (N), at least 2.
-        step_size: ``code`` (no 1/eps, population spread) or ``paper``.
+        step_size: ``code`` (no 1/eps, population standard deviation) or ``paper``.
     """
 
     lr: Rate = 1e-5
@@ -41,7 +41,7 @@ class FzooConfig(Parameters):
 
 
 def spread(losses: list[float], *, population: bool) -> float:
-    """Standard deviation with divisor N (population) or N - 1; NaN where a loss is not finite."""
+    """Standard deviation with divisor N (population) or N - 1; NaN if a loss is not finite."""
     if not all(map(math.isfinite, losses)):
         return math.nan
     mean = math.fsum(losses) / len(losses)

@@ -1,11 +1,11 @@
-"""FZOO-R: FZOO with half the perturbations, the spread taken over two steps (arXiv 2506.09034).
+"""FZOO-R: FZOO with half the perturbations and the standard deviation over two steps (arXiv 2506.09034).
 
 l_0 = L(theta_t), l_i = L(theta_t + eps u_i), u_i in {-1, 1}^d, i = 1..N/2
 sigma = standard deviation of the N/2 losses l_i and the N/2 perturbed losses of the step before
 paper: theta <- theta - eta / (eps (N/2) sigma) sum_i (l_i - l_0) u_i     (divisor of sigma^2: N - 1)
 code:  theta <- theta - eta / ((N/2) sigma) sum_i (l_i - l_0) u_i         (divisor of sigma^2: N)
 
-N/2 + 1 forward passes per step. The first step has its own losses only.
+N/2 + 1 forward passes per step. In the first step, sigma uses the losses of this step only.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class FzooRConfig(FzooConfig):
     Attributes:
         lr: step size eta, in the convention of ``step_size``.
         epsilon: smoothing radius eps.
-        n: losses in the spread (N), even and at least 4; half of them are new in each step.
-        step_size: ``code`` (no 1/eps, population spread) or ``paper``.
+        n: number of losses in sigma (N), even and at least 4; half of them are new in each step.
+        step_size: ``code`` (no 1/eps, population standard deviation) or ``paper``.
     """
 
     n: Annotated[int, Bounds(ge=4)] = 8
@@ -44,7 +44,7 @@ class FzooRConfig(FzooConfig):
 
 
 class FzooR(ZerothOrder):
-    """FZOO reusing the losses of the step before."""
+    """FZOO that reuses the losses of the step before."""
 
     Config = FzooRConfig
     card = MethodCard(
@@ -55,9 +55,10 @@ class FzooR(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="In the authors' code the branch never runs (the losses it wants are never stored), so this "
-        "follows the description: sigma over the union of both steps' perturbed losses, raw, hence inflated "
-        "where the minibatch changes. Losses of a step with a non-finite one are not kept.",
+        notes="In the authors' code this branch never runs, because the losses it needs are never stored. "
+        "The implementation follows the description: sigma over the perturbed losses of both steps, without "
+        "centering, hence larger when the minibatch changes. Losses of a step with a non-finite loss are "
+        "not stored.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -5,8 +5,9 @@ l_0 = L(theta), l+ = L(theta + eps p), l- = L(theta - eps p)
 H' = (1 - alpha) H + alpha |l+ + l- - 2 l_0| / (2 eps^2) H z^2      (entry by entry)
 theta <- theta - eta ([(l+ - l-) / (2 eps)] H'^(-1/2) z + wd theta)
 
-As published, the step is measured with H and applied with H'. HiZOO-L keeps row and column means of H per
-matrix, H ~ r c^T / mean(r). 3 forwards a step (the authors' code runs a fourth for the reported loss).
+As published, the step is measured with H and applied with H'. HiZOO-L stores row and column means of H per
+matrix, H ~ r c^T / mean(r). 3 forward passes per step (the authors' code needs a fourth for the reported
+loss).
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from zobench.zo.updates import Decay, DecayRule, Sgd
 
 @dataclass(frozen=True)
 class HizooConfig(Parameters):
-    """Parameters of HiZOO; defaults of the authors' README (their script's alpha of 0 is plain MeZO).
+    """Parameters of HiZOO; defaults of the authors' README (with their script's alpha of 0 it is plain MeZO).
 
     Attributes:
         lr: step size eta.
@@ -56,10 +57,10 @@ class Hizoo(ZerothOrder):
         formula="H <- (1-a) H + a |l+ + l- - 2 l_0|/(2 eps^2) H z^2; theta <- theta - eta c z/sqrt(H)",
         order="zeroth",
         replay="scalars",
-        notes="H is kept as its excess over 1 in float32: the authors keep it in the weights' dtype, where "
-        "float16 rounds nearly all increments at alpha = 1e-8 away, and their script's default alpha "
-        "of 0 never changes it (refused here). No fourth forward. A refused step leaves H as it was. "
-        "By their code (Yanjun-Zhao/HiZOO@4f99055, read 2026-11-29).",
+        notes="H is stored as its excess over 1 in float32. The authors store it in the weights' dtype, "
+        "where float16 loses nearly all increments at alpha = 1e-8; their script's default alpha of 0 never "
+        "changes it (refused here). There is no fourth forward pass. A refused step does not change H. "
+        "Follows their code (Yanjun-Zhao/HiZOO@4f99055, read 2026-11-29).",
         decay="Coupled, theta <- theta - eta (c z / sqrt(H) + wd theta), on every tensor, as in the authors' "
         "code.",
         revision=2,
@@ -89,7 +90,7 @@ class Hizoo(ZerothOrder):
         )
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
-        """H moves on with the measured curvature, then theta along the new H^(-1/2) z."""
+        """Update H with the measured curvature, then theta along the new H^(-1/2) z."""
         self.engine.home()
         half = estimate.extras["curvature"] / 2
         for name in self.space:
@@ -115,8 +116,9 @@ class HizooL(Hizoo):
         formula="as HiZOO with H ~ r c^T / mean(r), r and c the running row and column means per matrix",
         order="zeroth",
         replay="scalars",
-        notes="The factorization is Adafactor's (running means of rows and columns): the authors' exact form "
-        "was not read. State is 4 (m + n) bytes per matrix; 4 per entry are declared, the case of vectors.",
+        notes="The factorization is Adafactor's (running means of rows and columns); the authors' exact "
+        "form was not read. State is 4 (m + n) bytes per matrix; 4 bytes per entry are declared, the case "
+        "of vectors.",
         decay="As HiZOO's.",
         revision=2,
     )

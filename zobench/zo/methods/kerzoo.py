@@ -3,8 +3,8 @@
 r ~ U[-1, 1],  u ~ N(0, I),  K(r) = C (15/4) r (5 - 7 r^2)
 g = K(r) (L(theta + eps r u) - L(theta - eps r u)) / (2 eps) u,  theta <- theta - eta g
 
-E[r K(r)] = C and E[r^3 K(r)] = 0: with C = 1 the estimate is unbiased, its O(eps^2) bias cancels. E[(r K)^2]
-= 6.25 for C = 1, so its variance is 6.25 times MeZO's. 2n forwards a step.
+E[r K(r)] = C and E[r^3 K(r)] = 0: with C = 1 the O(eps^2) bias of the estimate cancels. E[(r K)^2] = 6.25 for
+C = 1, so that its variance is 6.25 times MeZO's. 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from zobench.zo.sparse import counter_only
 
 @dataclass(frozen=True)
 class KerzooConfig(Parameters):
-    """Parameters of KerZOO; lr and epsilon were not found: MeZO's.
+    """Parameters of KerZOO. Published lr and epsilon were not found: they are MeZO's.
 
     Attributes:
         lr: step size eta.
-        epsilon: smoothing radius eps of r = 1.
+        epsilon: smoothing radius eps for r = 1.
         n: directions per step, each with its own radius.
         scale: the kernel's constant C.
     """
@@ -42,7 +42,8 @@ class KerzooConfig(Parameters):
 
 
 class RadiusGaussian(Direction):
-    """Standard Gaussians; the random radius makes the fourth-moment variance formula not apply."""
+    """Standard Gaussian noise without a declared fourth moment: the variance formula does not hold for a
+    random radius."""
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         self.source.add_(tensor, name, seed, scale, "gaussian")
@@ -66,7 +67,8 @@ class Kerzoo(ZerothOrder):
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="The paper's C was not found; 1 makes it unbiased. No code. extras: the radii.",
+        notes="The paper's C was not found; with 1 the estimate is unbiased. No code was found. extras: the "
+        "radii.",
     )
 
     @classmethod

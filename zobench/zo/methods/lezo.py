@@ -2,8 +2,8 @@
 
 c = (L(theta + eps R z) - L(theta - eps R z)) / (2 eps),  theta <- theta - eta * c * R z
 
-R keeps a share 1 - sparsity of the layers, drawn anew for each direction seed. 2n forwards a step; noise and
-memory traffic shrink with the layers that are left out.
+R selects a share 1 - sparsity of the layers, drawn for each direction seed. 2n forward passes per step; noise
+and memory traffic are proportional to the selected layers.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from zobench.zo.sparse import counter_only, kept_count
 
 @dataclass(frozen=True)
 class LezoConfig(Parameters):
-    """Parameters of LeZO; lr, epsilon and sparsity were not found: MeZO's, and three layers of four left
-    out.
+    """Parameters of LeZO. Published values were not found: lr and epsilon are MeZO's, and three of four
+    layers are omitted.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         n: directions per step, each with its own layers.
-        sparsity: share of the layers left out, in [0, 1); at least one layer is kept.
+        sparsity: share of the omitted layers, in [0, 1); at least one layer is selected.
     """
 
     lr: Rate = 1e-6
@@ -45,15 +45,14 @@ class Lezo(ZerothOrder):
         name="lezo",
         title="LeZO",
         source="arXiv 2410.09823",
-        formula="theta <- theta - eta * c * R z, R keeps a random share of the layers",
+        formula="theta <- theta - eta * c * R z, R selects a random share of the layers",
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Layers are name prefixes up to the first number; embeddings, norms and heads outside the "
-        "stack "
-        "are layers of their own and drawn like the others (a choice). No rescaling: averaged over subsets "
-        "the estimate is (1 - sparsity) times the gradient. passes_per_step is the upper bound of a step "
-        "that happens to keep the largest layers.",
+        notes="Layers are name prefixes up to the first number. Embeddings, norms and heads outside the "
+        "stack are separate layers and drawn like the others (zobench's choice). There is no rescaling: on "
+        "average over subsets the estimate is (1 - sparsity) times the gradient. passes_per_step is an "
+        "upper bound, reached if the largest layers are selected.",
     )
 
     @classmethod

@@ -3,9 +3,9 @@
 once:       m = the ``density`` of all entries with the largest mean squared gradient on calibration data
 each step:  c = (L(theta + eps m*z) - L(theta - eps m*z)) / (2 eps),  theta <- theta - eta * c * (m * z)
 
-3 forwards per calibration minibatch before the first step, then 2n a step; noise and updates touch the listed
-entries only. ``zobench.zo.federated`` has the clients that exchange these scalars, GradIP and the virtual
-path early stop.
+3 forward passes per calibration minibatch before the first step, then 2n forward passes per step. Noise and
+updates cover the listed entries only. ``zobench.zo.federated`` implements clients that exchange these
+scalars, GradIP, and the early stop by virtual paths.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from zobench.zo.sparse import Listed, largest_positions
 
 @dataclass(frozen=True)
 class MeerkatConfig(Parameters):
-    """Parameters of Meerkat; density as in the paper, lr and epsilon were not found: MeZO's.
+    """Parameters of Meerkat; density as in the paper. Published lr and epsilon were not found: they are
+    MeZO's.
 
     Attributes:
         lr: step size eta.
@@ -37,9 +38,9 @@ class MeerkatConfig(Parameters):
         n: directions per step.
         density: share of all tuned entries in the mask, in (0, 1].
         scores: ``gradient`` (mean squared gradients of calibration minibatches) or ``magnitude`` (of the
-            starting weights, the paper's weaker baseline; no forwards).
-        calibration_batches: minibatches that ``prepare`` averages the squared gradients over; the paper's
-            number was not found.
+            starting weights, the paper's weaker baseline; no forward pass).
+        calibration_batches: number of minibatches over which ``prepare`` averages the squared gradients; the
+            paper's number was not found.
     """
 
     lr: Rate = 1e-6
@@ -85,10 +86,10 @@ class Meerkat(ZerothOrder):
         replay="scalars+artifacts",
         in_span=True,
         needs=("calibration",),
-        notes="Calibration rows are the run's training rows where the paper takes pre-training text. Without "
-        "prepare() or calibrate() the mask falls back to the largest magnitudes of the starting weights; "
-        "extras say which (calibrated 1 or 0). The count is exact, over all tensors together. No code was "
-        "found.",
+        notes="Calibration uses the run's training examples; the paper uses pre-training text. Without "
+        "prepare() or calibrate() the mask consists of the largest magnitudes of the starting weights; "
+        "extras record which (calibrated 1 or 0). The number of entries over all tensors is exact. No code "
+        "was found.",
     )
 
     def __init__(
@@ -109,12 +110,12 @@ class Meerkat(ZerothOrder):
         self._supplies = supplies
 
     def prepare(self, objective: Objective) -> None:
-        """Choose the mask by squared gradients on the supplied calibration minibatches; nothing for
-        ``magnitude``."""
+        """Select the mask by squared gradients on the supplied calibration minibatches. With ``magnitude``,
+        nothing is done."""
         if self.config.scores == "magnitude":
             return
         if self._supplies is None:
-            raise ValueError("meerkat: give calibration minibatches with supply, or scores with calibrate")
+            raise ValueError("meerkat: pass calibration minibatches to supply, or scores to calibrate")
 
         def gradients() -> Iterator[Mapping[str, torch.Tensor]]:
             for batch, sequences, tokens in supplied:
@@ -128,7 +129,7 @@ class Meerkat(ZerothOrder):
         return Listed(self.engine.source, {})
 
     def calibrate(self, scores: Mapping[str, torch.Tensor]) -> None:
-        """Choose the mask by the largest scores (shapes of the tuned entries), before the first step.
+        """Select the mask by the largest scores (shapes of the tuned entries), before the first step.
 
         Raises:
             ValueError: after the first step, or scores that do not fit the space.

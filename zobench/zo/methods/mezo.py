@@ -3,8 +3,8 @@
 g_i = (L(theta + eps z_i; B) - L(theta - eps z_i; B)) / (2 eps),  z_i ~ N(0, I)
 theta <- theta - eta ( (1/n) sum_i g_i z_i + wd theta )
 
-n-SPSA (``n`` > 1): all n pairs are measured at the same theta on the same minibatch, then applied together
-with weight 1/n each (algorithm 2 of the paper applies eta/n per sample). 2n forwards a step.
+n-SPSA (``n`` > 1): all n pairs are measured at the same theta on the same minibatch and applied together with
+weight 1/n each (algorithm 2 of the paper applies eta/n per sample). 2n forward passes per step.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class MezoConfig(Parameters):
 
 
 class Mezo(ZerothOrder):
-    """Two-sided SPSA with plain SGD; replays from two scalars a step."""
+    """Two-sided SPSA with plain SGD; replays from the recorded losses and seeds."""
 
     Config = MezoConfig
     card = MethodCard(
@@ -52,10 +52,9 @@ class Mezo(ZerothOrder):
         replay="scalars",
         in_span=True,
         unbiased=True,
-        notes="Exact restore instead of the code base's arithmetic one; Engine(mode='in-place') has "
-        "that, and "
-        "Engine(noise='legacy') its draws. The logged loss is the mean of the queried ones, not "
-        "L(theta+eps z).",
+        notes="Weights are restored exactly; the MeZO code base adds and subtracts. Engine(mode='in-place') "
+        "does the same as that code, and Engine(noise='legacy') draws its random numbers. The logged loss "
+        "is the mean of the queried losses, not L(theta+eps z).",
         decay="Coupled, theta <- theta - eta (g z + wd theta). large_models spares names with bias, "
         "layer_norm or layernorm (rule mezo, the default); medium_models decays every tensor (rule "
         "all). Published runs use 0, RoBERTa with LoRA 0.1.",

@@ -2,8 +2,8 @@
 
 c_i = (L(theta + eps z_i) - L(theta)) / (n eps),  theta <- theta - eta sum_i c_i z_i
 
-n + 1 forwards a step: the loss at theta is shared by all n directions. Bias O(eps) where the two-sided form
-has O(eps^2).
+n + 1 forward passes per step, because all n directions share the loss at theta. The bias is O(eps); that of
+the two-sided form is O(eps^2).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from zobench.zo.updates import Decay, Sgd
 
 
 class MezoOneSided(ZerothOrder):
-    """One-sided SPSA with plain SGD; plots L(theta) exactly."""
+    """One-sided SPSA with plain SGD; the plotted loss is L(theta)."""
 
     Config = MezoConfig
     card = MethodCard(

@@ -1,11 +1,11 @@
-"""Part zeroth-order, part first-order: ZO-Bench's hybrid by layer and Addax by length.
+"""Mixed zeroth- and first-order steps: ZO-Bench's hybrid (split by layer) and Addax (split by length).
 
-zo-fo-hybrid (arXiv 2402.11592):  the last layers by backpropagation, everything below by SPSA
+zo-fo-hybrid (arXiv 2402.11592):  the last layers by backpropagation, all layers below by SPSA
 addax (arXiv 2410.06441):         theta <- theta - eta (alpha c z + (1 - alpha) grad L_short)
                                   c = (L_long(theta + eps z) - L_long(theta - eps z)) / (2 eps)
 
-Both parts are measured at the same theta, then written together. 2 forwards for the pair and 3 for the
-gradient. Gradients are not in the record, so both are rebuilt from a checkpoint.
+Both parts are measured at the same theta and then written together. 2 forward passes for the pair and 3 for
+the gradient. Gradients are not recorded, so that both methods need a checkpoint to rebuild the weights.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from zobench.zo.sparse import counter_only
 
 
 class WithGradient(Estimate):
-    """An estimate beside which a gradient waits: a slope of 0, or no slope at all, is no reason to refuse."""
+    """An estimate that accompanies a gradient. A slope of 0 or a missing slope is not a reason to refuse."""
 
     def refusal(self) -> str:
         if not all(math.isfinite(value) for value in (*self.losses, *self.coefficients)):
@@ -53,10 +53,10 @@ class Mixed(ZerothOrder):
 
     @abstractmethod
     def weights(self, name: str) -> tuple[float, float]:
-        """What the zeroth-order estimate and the gradient of this tensor are multiplied by."""
+        """The factors of the zeroth-order estimate and of the gradient for this tensor."""
 
     def combine(self, pair: Estimate, loss: float, grads: Mapping[str, torch.Tensor]) -> Estimate:
-        """The estimate with the gradient's loss appended; the gradients wait for ``update``."""
+        """The estimate with the gradient's loss appended. The gradients are stored for ``update``."""
         self._grads = {n: self.tuned(n, g) for n, g in grads.items()}
         finite = all(bool(g.isfinite().all()) for g in self._grads.values())
         reason = "" if finite else "non-finite gradient"
@@ -86,7 +86,8 @@ class Mixed(ZerothOrder):
 
 @dataclass(frozen=True)
 class HybridConfig(Parameters):
-    """Parameters of the hybrid; the paper's were not verified: MeZO's lr and epsilon, one layer by gradient.
+    """Parameters of the hybrid. The paper's were not verified: lr and epsilon are MeZO's, with one layer by
+    gradient.
 
     Attributes:
         lr: step size eta of the zeroth-order layers.
@@ -102,8 +103,8 @@ class HybridConfig(Parameters):
 
 
 def last_layers(names: list[str], layers: int) -> set[str]:
-    """Tensors of the last ``layers`` numbered layers and of everything after them; the last group of tensors
-    where no name holds a number."""
+    """Tensors of the last ``layers`` numbered layers and all tensors after them. If no name contains a
+    number, the last group of tensors."""
     groups = groups_by_layer(names)
     numbered = [i for i, group in enumerate(groups) if re.search(r"(^|\.)\d+(\.|$)", group[0])]
     start = numbered[max(0, len(numbered) - layers)] if numbered else len(groups) - 1
@@ -111,7 +112,7 @@ def last_layers(names: list[str], layers: int) -> set[str]:
 
 
 class Without(Direction):
-    """An inner direction with some tensors left alone."""
+    """An inner direction that is zero on some tensors."""
 
     def __init__(self, inner: Direction, frozen: set[str]) -> None:
         super().__init__(inner.source)
@@ -126,7 +127,7 @@ class Without(Direction):
 
 
 class ZoFoHybrid(Mixed):
-    """Deep layers by gradient, the rest by SPSA."""
+    """The last layers by gradient, all others by SPSA."""
 
     Config = HybridConfig
     card = MethodCard(
@@ -136,9 +137,9 @@ class ZoFoHybrid(Mixed):
         formula="theta_low <- theta_low - eta c z; theta_high <- theta_high - eta' grad L",
         order="mixed",
         replay="checkpoint",
-        notes="Which layers are which is a choice: the paper's details were not verified. The SPSA pair "
-        "moves the "
-        "zeroth-order tensors only. One pass of backpropagation counts 3 forwards though it stops early.",
+        notes="The assignment of layers is zobench's choice: the paper's details were not verified. The "
+        "SPSA pair displaces the zeroth-order tensors only. Backpropagation counts as 3 forward passes "
+        "although it stops early.",
         revision=2,
     )
 
@@ -169,14 +170,14 @@ class ZoFoHybrid(Mixed):
 
 @dataclass(frozen=True)
 class AddaxConfig(Parameters):
-    """Parameters of Addax; alpha was not found exactly, lr and epsilon are MeZO's.
+    """Parameters of Addax. The exact published alpha was not found; lr and epsilon are MeZO's.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         alpha: weight of the zeroth-order estimate, in [0, 1].
-        length_threshold: rows of more tokens than this get the zeroth-order part, the others the gradient,
-            each part with a minibatch of its own rows; 0: both parts see the step's whole minibatch.
+        length_threshold: examples with more tokens than this are used for the zeroth-order part, the others
+            for the gradient, each part with its own minibatch; 0: both parts use the step's whole minibatch.
     """
 
     lr: Rate = 1e-6
@@ -186,8 +187,8 @@ class AddaxConfig(Parameters):
 
 
 def split_by_length(limit: int) -> Callable[[Mapping[str, torch.Tensor]], tuple[Part | None, Part | None]]:
-    """A divider for batches that are mappings of tensors with an ``attention_mask``: rows longer than
-    ``limit`` tokens to the zeroth-order part, the others to the first-order part, ``None`` for an empty
+    """A function that divides a batch (a mapping of tensors with an ``attention_mask``): examples longer than
+    ``limit`` tokens for the zeroth-order part, the others for the first-order part; ``None`` for an empty
     part."""
 
     def divide(batch: Mapping[str, torch.Tensor]) -> tuple[Part | None, Part | None]:
@@ -203,7 +204,7 @@ def split_by_length(limit: int) -> Callable[[Mapping[str, torch.Tensor]], tuple[
 
 
 class Addax(Mixed):
-    """SPSA on long sequences, gradient on short ones, mixed into one step."""
+    """SPSA on long examples and the gradient on short ones, combined in one step."""
 
     Config = AddaxConfig
     card = MethodCard(
@@ -214,11 +215,12 @@ class Addax(Mixed):
         order="mixed",
         replay="checkpoint",
         needs=("length-split",),
-        notes="With length_threshold 0 both parts see the whole minibatch (the paper's variant without "
-        "assignment); above it, long rows get SPSA and short ones the gradient, each with minibatches of "
-        "their own, and a part without rows is skipped. The paper's threshold is per task and no default "
-        "here. divide_by() splits the step's minibatch instead. The paper's in-place SGD inside the backward "
-        "hook is memory, not arithmetic; here the gradient exists as a whole.",
+        notes="With length_threshold 0 both parts use the whole minibatch (the paper's variant without "
+        "assignment). Above 0, SPSA uses long examples and the gradient short ones, with separate "
+        "minibatches; a part without examples is skipped. The paper sets the threshold per task, so that "
+        "there is no default here. divide_by() splits the step's minibatch instead. The paper's in-place "
+        "SGD in the backward hook saves memory without changing the arithmetic; here the whole gradient is "
+        "stored.",
         revision=2,
     )
 
@@ -237,7 +239,8 @@ class Addax(Mixed):
         self._supplies = supplies
 
     def divide_by(self, divide: Callable[[Any], tuple[Part | None, Part | None]]) -> None:
-        """``divide(batch) -> (long, short)``: see ``split_by_length``."""
+        """Set the function ``divide(batch) -> (long, short)`` that splits the step's minibatch (see
+        ``split_by_length``)."""
         self._divide = divide
 
     def weights(self, name: str) -> tuple[float, float]:
@@ -263,10 +266,11 @@ class Addax(Mixed):
             return self._divide(objective.batch)
         limit = self.config.length_threshold
         if self._supplies is None:
-            raise ValueError(f"length_threshold is {limit}: give the rows with supply or divide_by")
+            raise ValueError(f"length_threshold is {limit}: pass the examples with supply or divide_by")
         return self._supplies.by_length(self.t, limit)
 
     def _pair(self, objective: Objective) -> Estimate:
         estimate = two_sided(self.engine, objective, self.direction, self.seeds(1), self.smoothing())
+        # Mode in-place leaves the weights displaced, but the gradient is measured at theta.
         self.engine.home()
         return estimate

@@ -1,12 +1,12 @@
-"""One forward per step: residual feedback, and the classic one-point form (arXiv 2508.12228, 2006.10820).
+"""One forward pass per step: residual feedback and the classic one-point form (arXiv 2508.12228, 2006.10820).
 
 residual: c_t = (L_t(theta_t + eps u_t) - L_{t-1}(theta_{t-1} + eps u_{t-1})) / eps
 classic:  c_t = L_t(theta_t + eps u_t) / eps     (Flaxman, Kalai, McMahan 2005)
 theta <- theta - eta c_t u_t,  u_t ~ N(0, I)
 
-Both estimate the gradient of the smoothed loss without bias at fixed theta; the classic form's variance holds
-L^2 d / eps^2, the residual form replaces L by a difference. Both losses carry their own minibatch. The first
-residual step only measures.
+For fixed theta, both estimate the gradient of the smoothed loss without bias. The variance of the classic
+form is proportional to L^2 d / eps^2; the residual form replaces L by a difference of losses, each on the
+minibatch of its step. The first residual step only measures.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from zobench.zo.parameters import Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class OnePointConfig(Parameters):
-    """Parameters of the one-point methods; eta at the low end of MeZO's grid and ten times its eps, because
-    the variance falls with eps (the papers' values for language models were not found).
+    """Parameters of the one-point methods. The papers' values for language models were not found: eta is at
+    the low end of MeZO's grid, and eps is ten times MeZO's because the variance decreases with eps.
 
     Attributes:
         lr: step size eta.
@@ -51,9 +51,10 @@ class OnePoint(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Free of bias at fixed theta but not declared so: the variance is not that of independent "
-        "two-point estimates. 2508.12228 was known by its title only; the residual form is that of MeZO's "
-        "appendix. After a non-finite loss the next step only measures. 'classic' moves on a constant loss.",
+        notes="Unbiased for fixed theta, but not declared as such: the variance is not that of independent "
+        "two-point estimates. Only the title of 2508.12228 was available; the residual form is that of "
+        "MeZO's appendix. After a non-finite loss the next step only measures. 'classic' also moves if the "
+        "loss is constant.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

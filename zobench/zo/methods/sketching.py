@@ -1,11 +1,11 @@
-"""ZO-SGD with a random sketch S (d x k) in place of k independent directions (arXiv 2510.10945).
+"""ZO-SGD with a random sketch S (d x k) instead of k independent directions (arXiv 2510.10945).
 
 g = (1/k) sum_j D_j s_j, D_j the finite difference along column s_j,  theta <- theta - eta g, E[S S^T] / k = I
 
 Sketches: ``gaussian``, ``rademacher`` (independent columns), ``coordinate`` (s = sqrt(d) e_i, i uniform),
-``hadamard`` (subsampled randomized Hadamard: s_j = signs * row j of the Hadamard matrix, rows of a step
-distinct and signs shared, so that columns are orthogonal where d is a power of two).
-2k forwards a step two-sided, k + 1 one-sided.
+``hadamard`` (subsampled randomized Hadamard: s_j = signs * row j of the Hadamard matrix, with distinct rows
+and common signs within a step, so that columns are orthogonal if d is a power of two).
+2k forward passes per step (two-sided) or k + 1 (one-sided).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ROW_BITS = 32
 
 @dataclass(frozen=True)
 class SketchingConfig(Parameters):
-    """Parameters of sketched ZO-SGD; the paper's experiments were not found: MeZO's lr and epsilon, k = 4.
+    """Parameters of sketched ZO-SGD. The paper's values were not found: lr and epsilon are MeZO's, k = 4.
 
     Attributes:
         lr: step size eta.
@@ -47,8 +47,8 @@ class SketchingConfig(Parameters):
 
 
 class Hadamard(Direction):
-    """u[p] = sign[p] (-1)^popcount(row & p), p the entry's position in the whole space; the seed's last 32
-    bits are the row, the others seed the signs."""
+    """u[p] = sign[p] (-1)^popcount(row & p), with p the entry's position in the whole space. The lower 32
+    bits of the seed are the row; the upper bits seed the signs."""
 
     def __init__(self, source: NoiseSource) -> None:
         super().__init__(source)
@@ -62,11 +62,12 @@ class Hadamard(Direction):
             start += self.space.size(name)
 
     def columns(self, seed: int, count: int) -> tuple[int, ...]:
-        """Seeds of ``count`` distinct rows under the same signs; ``ValueError`` for more rows than there
-        are."""
+        """Seeds of ``count`` distinct rows with the same signs; ``ValueError`` if there are fewer rows."""
         if count > self.size:
             raise ValueError(f"{count} distinct rows asked of a Hadamard matrix of {self.size}")
         high, low = seed >> ROW_BITS << ROW_BITS, seed & ((1 << ROW_BITS) - 1)
+        # An odd stride is coprime to ``size``, a power of two: the rows are distinct.
+        # An odd stride is coprime to ``size``, a power of two: the rows are distinct.
         stride = (low >> 16) | 1
         return tuple(high | ((low + i * stride) % self.size) for i in range(count))
 
@@ -74,6 +75,8 @@ class Hadamard(Direction):
         row = seed & ((1 << ROW_BITS) - 1)
         start, size = self._start[name], self.space.size(name)
         bits = torch.arange(start, start + size, device=tensor.device) & row
+        # Parity of popcount(row & p) by folding the bits onto the lowest one.
+        # Parity of popcount(row & p) by folding the bits onto the lowest one.
         for fold in (16, 8, 4, 2, 1):
             bits = bits ^ (bits >> fold)
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
@@ -97,8 +100,8 @@ class Sketching(ZerothOrder):
         unbiased=True,
         in_span=True,
         notes="Scaled so that every sketch estimates the gradient itself. Coordinates are drawn with "
-        "replacement. "
-        "Gaussian and Rademacher two-sided are n-SPSA by construction. unbiased speaks of two sides.",
+        "replacement. Two-sided Gaussian and Rademacher sketches are n-SPSA by construction. 'unbiased' "
+        "refers to two sides.",
     )
 
     @classmethod

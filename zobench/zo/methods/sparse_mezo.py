@@ -1,12 +1,13 @@
 """Sparse-MeZO: MeZO on the entries of small magnitude only (arXiv 2402.15751).
 
-before training:  h_l = percentile of |theta| of layer l, so that a share ``sparsity`` lies above it
+before training:  h_l = quantile of |theta| of layer l, so that a share ``sparsity`` is above it
 each step:        m = 1 where |theta| <= h_l (unperturbed theta), c = two-sided slope along m * z
 update:           theta <- theta - eta * c * (m * z)
 
-2n forwards a step. The thresholds are a function of the weights the run starts from; the mask of a step is
-made once, before anything is displaced, and used for both probes and the update: recomputed after +eps it
-would flip around the threshold and update what was not measured.
+2n forward passes per step. The thresholds are a function of the starting weights. The mask of a step is
+computed once, before the weights are displaced, and used for both probes and the update. If it were
+recomputed after +eps, entries near the threshold would change sides and the update would not match the
+measurement.
 """
 
 from __future__ import annotations
@@ -30,16 +31,17 @@ from zobench.zo.sparse import counter_only, kept_count, share_kept
 
 @dataclass(frozen=True)
 class SparseMezoConfig(Parameters):
-    """Parameters of Sparse-MeZO; sparsity 0.8 is the paper's best, lr and epsilon were not found: MeZO's.
+    """Parameters of Sparse-MeZO; sparsity 0.8 is the paper's best. Published lr and epsilon were not found:
+    they are MeZO's.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
         n: directions per step.
         sparsity: share of the entries that is zeroed (the large ones), in [0, 1).
-        groups: what one threshold covers: ``layer`` or ``tensor``.
-        mask: ``dynamic`` (from the weights of each step under fixed thresholds) or ``static`` (from the
-            weights at the start).
+        groups: one threshold per ``layer`` or per ``tensor``.
+        mask: ``dynamic`` (from the weights of each step with fixed thresholds) or ``static`` (from the
+            starting weights).
     """
 
     lr: Rate = 1e-6
@@ -66,14 +68,15 @@ class SparseMezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="sparsity is the share zeroed. Entries equal to the threshold are kept, as in the formula, so "
-        "constant tensors (fresh norms) are kept whole or not at all, and tensors that start at zero (LoRA's "
-        "B) leave a dynamic mask with their first move: use mask 'static' there. A dynamic mask only loses "
-        "entries: one that has grown past the threshold is frozen there, so the kept share falls with the "
-        "path walked. extras: kept_share. Layers are name prefixes up to the first number. The authors' code "
-        "could not be obtained; a public re-implementation of that name masks at random. The conformance kit "
-        "has the transformer learned under these defaults; its quadratic (3 of 17 entries free, which hold "
-        "2 % of the loss) and its logistic regression (weights start at zero) need the easier mask.",
+        notes="sparsity is the share of zeroed entries. Entries equal to the threshold are kept, as in the "
+        "formula. Constant tensors (new norms) are therefore kept completely or not at all, and tensors "
+        "that start at zero (LoRA's B) leave a dynamic mask after their first update: use mask 'static' for "
+        "them. A dynamic mask only loses entries: an entry that exceeds the threshold is no longer updated, "
+        "so that the kept share decreases during a run. extras: kept_share. Layers are name prefixes up to "
+        "the first number. The authors' code could not be obtained; a public re-implementation of this name "
+        "masks at random. In the conformance kit, the transformer is trained with these defaults; the "
+        "quadratic (3 of 17 entries tuned, 2 % of the loss) and the logistic regression (weights start at "
+        "zero) need the config of small_problem.",
     )
 
     def __init__(
@@ -92,7 +95,7 @@ class SparseMezo(ZerothOrder):
         return SparseMask(self.engine.gaussian(), {})
 
     def _thresholds(self) -> dict[str, float]:
-        """h of every tensor's group: the magnitude of the last entry that is kept."""
+        """h of every tensor's group: the largest magnitude that is kept."""
         names = list(self.space)
         groups = groups_by_layer(names) if self.config.groups == "layer" else [[n] for n in names]
         found = {}
@@ -103,7 +106,7 @@ class SparseMezo(ZerothOrder):
         return found
 
     def masks(self) -> dict[str, torch.Tensor]:
-        """m of every tensor from the weights as they are now."""
+        """m of every tensor, from the current weights."""
         return {n: self.space.entries(n).detach().abs().double() <= self.thresholds[n] for n in self.space}
 
     def measure(self, objective: Objective) -> Estimate:

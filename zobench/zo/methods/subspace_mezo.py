@@ -1,10 +1,10 @@
-"""Subspace-MeZO: two-sided SPSA in a row subspace (arXiv 2602.17155, the control of ZO-Muon).
+"""Subspace-MeZO: two-sided SPSA in a row subspace (arXiv 2602.17155, the baseline of ZO-Muon).
 
 W in R^(m x n): u = P Z, P (m x r) Haar-orthonormal, redrawn every ``interval`` steps, Z (r x n) ~ N(0, 1)
 c = (L(theta + eps u) - L(theta - eps u)) / (2 eps),  W <- W - eta c P Z
 vectors: z ~ N(0, I),  theta <- theta - eta vector_scale c z
 
-E[<G, u> u] = P P^T G, which is (r / m) G averaged over P. 2 forwards a step.
+E[<G, u> u] = P P^T G, which is (r / m) G on average over P. 2 forward passes per step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SubspaceMezoConfig(Parameters):
 
 
 class SubspaceMezo(ZerothOrder):
-    """SPSA seen through a random projection of the rows."""
+    """SPSA with a random projection of the rows."""
 
     Config = SubspaceMezoConfig
     card = MethodCard(
@@ -53,9 +53,9 @@ class SubspaceMezo(ZerothOrder):
         formula="W <- W - eta [(L(W+eps P Z) - L(W-eps P Z)) / (2 eps)] P Z",
         order="zeroth",
         replay="scalars",
-        notes="By the authors' code (OPTML-Group/ZO-Muon@166a8f3, its option sgd, read 2026-11-29). Vectors "
-        "take vector_scale * eta (see zo-muon), so a step leaves the measured span where both kinds "
-        "are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
+        notes="Follows the authors' code (OPTML-Group/ZO-Muon@166a8f3, its option sgd, read 2026-11-29). "
+        "The step size of vectors is vector_scale * eta (see zo-muon). A step therefore leaves the measured "
+        "span if both kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
         decay="As zo-muon: coupled; spares names with bias, layer_norm or layernorm; vectors with step size "
         "eta vector_scale.",
         revision=3,

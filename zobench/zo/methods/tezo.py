@@ -1,4 +1,5 @@
-"""TeZO, TeZO-m and TeZO-Adam: directions that differ between steps in an r-vector only (arXiv 2501.19057).
+"""TeZO, TeZO-m and TeZO-Adam: low-rank directions with fixed factors and r random weights per step (arXiv
+2501.19057).
 
 W in R^(m x n): Z_t = U diag(tau_t) V^T = sum_s tau_s u_s v_s^T, U (m x r), V (n x r) ~ N(0, 1) drawn once,
 tau_t ~ N(0, I_r); vectors: z ~ N(0, I)
@@ -8,9 +9,9 @@ tezo-m:     a <- beta1 a + (1 - beta1) kappa tau,  W <- W - eta U diag(a) V^T
 tezo-adam:  b <- beta2 b + (1 - beta2) kappa^2 tau^2,
             W <- W - eta [U diag(a_hat) V^T] / (sqrt((U*U) diag(b_hat) (V*V)^T) + delta)
 
-Moments live on r numbers per matrix: the second keeps the diagonal terms of (sum_s tau_s u_s v_s^T)^2 only,
-whose cross terms have mean 0. Vectors keep moments entry by entry. E[<G, Z> Z] = r G averaged over U and V.
-2 forwards a step.
+The moments of a matrix are r numbers each. The second moment includes the diagonal terms of
+(sum_s tau_s u_s v_s^T)^2 only; the cross terms have mean 0. Vectors have moments entry by entry. E[<G, Z> Z]
+= r G on average over U and V. 2 forward passes per step.
 """
 
 from __future__ import annotations
@@ -29,19 +30,19 @@ from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive,
 from zobench.zo.updates import Update
 
 _UNKNOWN = (
-    "Known from the formulas only: no code, and rank, eta and betas are not in what we have (the paper picks "
-    "ranks per layer from spectra; here it is one number). "
+    "Implemented from the formulas: no code, rank, eta or betas were available (the paper selects ranks per "
+    "layer from spectra; here the rank is one number). "
 )
 
 
 @dataclass(frozen=True)
 class TezoConfig(Parameters):
-    """Parameters of TeZO; the paper's were not found: eta and eps as MeZO's.
+    """Parameters of TeZO. The paper's values were not found: eta is a tenth of MeZO's, eps is MeZO's.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
-        rank: r, clipped to the entries of each matrix.
+        rank: r, clipped to the number of entries of each matrix.
     """
 
     lr: Rate = 1e-7
@@ -65,7 +66,7 @@ class TezoMConfig(TezoConfig):
 
 @dataclass(frozen=True)
 class TezoAdamConfig(TezoMConfig):
-    """Parameters of TeZO-Adam; moments as Adam's.
+    """Parameters of TeZO-Adam; decays of the moments are Adam's.
 
     Attributes:
         lr: step size eta.
@@ -86,7 +87,7 @@ class TemporalMoments(FactoredUpdate[Temporal]):
 
     Args:
         beta1: decay of the first moment.
-        adam: beta2 and delta, or ``None`` for momentum alone.
+        adam: beta2 and delta, or ``None`` for momentum only.
     """
 
     slots = ("first", "second")
@@ -160,7 +161,7 @@ class TezoM(Tezo):
         order="zeroth",
         replay="scalars",
         notes=_UNKNOWN + "State is r numbers per matrix and one per entry of a vector; 4 bytes per entry are "
-        "declared, the case of vectors alone.",
+        "declared, the case of vectors only.",
         revision=2,
     )
 
@@ -183,8 +184,8 @@ class TezoAdam(Tezo):
         formula="W <- W - eta U diag(a) V^T / (sqrt((U*U) diag(b) (V*V)^T) + delta)",
         order="zeroth",
         replay="scalars",
-        notes=_UNKNOWN + "Bias correction as in Adam is our choice. State is 2 r numbers per matrix; 8 bytes "
-        "per entry are declared, the case of vectors alone.",
+        notes=_UNKNOWN + "Bias correction as in Adam is zobench's choice. State is 2 r numbers per matrix; 8 "
+        "bytes per entry are declared, the case of vectors only.",
         revision=2,
     )
 

@@ -4,7 +4,7 @@ g_hat = (1/n) sum_i c_i z_i,  c_i = (L(theta + eps z_i) - L(theta - eps z_i)) / 
 m <- beta1 m + (1-beta1) g_hat,  v <- beta2 v + (1-beta2) g_hat^2
 theta <- theta - eta (m / (1-beta1^t)) / (sqrt(v / (1-beta2^t)) + delta)
 
-2n forwards a step; two float32 moments per tuned entry. Both replay from the scalars.
+2n forward passes per step; two float32 moments per tuned entry, rebuilt by replay.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zobench.zo.updates import Adam, Decay, DecayRule
 
 @dataclass(frozen=True)
 class ZoAdamConfig(Parameters):
-    """Parameters of ZO-Adam; the middle of MeZO-Adam's published grid, moments as in torch.
+    """Parameters of ZO-Adam; lr from the middle of MeZO-Adam's published grid, moments as in torch.
 
     Attributes:
         lr: step size eta.
@@ -45,7 +45,7 @@ class ZoAdamConfig(Parameters):
 
 
 class ZoAdam(ZerothOrder):
-    """Adam on SPSA; moments are rebuilt by replay."""
+    """Adam on the SPSA estimate; moments are rebuilt by replay."""
 
     Config = ZoAdamConfig
     card = MethodCard(
@@ -56,8 +56,8 @@ class ZoAdam(ZerothOrder):
         order="zeroth",
         replay="scalars",
         unbiased=True,
-        notes="unbiased refers to the estimate; the update is Adam's. ZO-Bench steps torch Adam once per "
-        "tensor, with torch's betas and delta.",
+        notes="The gradient estimate is unbiased, the update (Adam's) is not. ZO-Bench calls torch's Adam "
+        "once per tensor, with torch's betas and delta.",
         decay="Decoupled (AdamW), theta <- (1 - eta wd) theta - eta m_hat / (sqrt(v_hat) + delta). MeZO- "
         "Adam runs AdamW and spares names with bias or LayerNorm.weight (rule mezo-roberta; the "
         "default rule mezo spares layer_norm and layernorm instead of the latter). Its published rate "

@@ -4,8 +4,8 @@ g = (1/n) sum_i [(L(theta + eps u_i) - L(theta)) / eps] u_i
 m <- beta1 m + (1 - beta1) g,  v <- beta2 v + (1 - beta2) g^2,  w <- max(w, v)
 theta <- theta - eta m / (sqrt(w) + delta)
 
-n + 1 forwards a step; three float32 tensors per tuned entry, rebuilt by replay. No bias correction. Without
-constraints the paper's projection is the identity.
+n + 1 forward passes per step; three float32 numbers of state per tuned entry, rebuilt by replay. There is no
+bias correction. Without constraints the paper's projection is the identity.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zobench.zo.updates import Update
 
 @dataclass(frozen=True)
 class ZoAdammConfig(Parameters):
-    """Parameters of ZO-AdaMM; values for language models were not found, decays as AMSGrad's.
+    """Parameters of ZO-AdaMM. Published values for language models were not found; decays are AMSGrad's.
 
     Attributes:
         lr: step size eta.
@@ -59,7 +59,7 @@ class AmsGrad(Update):
 
 
 class ZoAdamm(OneSidedMoments):
-    """Adaptive momentum with a second moment that never shrinks."""
+    """Adaptive momentum with a second moment that never decreases."""
 
     Config = ZoAdammConfig
     slots = 3
@@ -70,8 +70,9 @@ class ZoAdamm(OneSidedMoments):
         formula="m <- ema(g), w <- max(w, ema(g^2)); theta <- theta - eta m / (sqrt(w) + delta)",
         order="zeroth",
         replay="scalars",
-        notes="Unconstrained case of a method for constrained black boxes; delta guards entries that were "
-        "never touched. Unit-sphere directions replaced by N(0, I), as in r-adazo.",
+        notes="The unconstrained case of a method for constrained black boxes. delta avoids a division by "
+        "zero for entries without any estimate. Unit-sphere directions are replaced by N(0, I), as in "
+        "r-adazo.",
         revision=2,
     )
 

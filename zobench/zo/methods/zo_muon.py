@@ -1,4 +1,4 @@
-"""ZO-Muon: the estimate in a row subspace, orthogonalized before it is applied (arXiv 2602.17155).
+"""ZO-Muon: an estimate in a row subspace that is orthogonalized before it is applied (arXiv 2602.17155).
 
 W in R^(m x n): u_i = P Z_i, P (m x r) Haar-orthonormal, redrawn every ``interval`` steps,
 Z_i (r x n) ~ N(0, 1)
@@ -8,8 +8,8 @@ vectors: u_i ~ N(0, I),  theta <- theta - eta vector_scale ((1/n) sum_i delta_i 
 
 orthogonalize is the exact polar factor by SVD, or Newton-Schulz: X_0 = R / (||R||_F + 1e-7), transposed if
 tall, then five times X <- a X + (b A + c A^2) X with A = X X^T, (a, b, c) = (3.4445, -4.7750, 2.0315), which
-brings the singular values near 1. The 1e-7 shrinks the step only where ||R||_F is not large against it.
-n + 1 forwards a step.
+brings the singular values close to 1. The constant 1e-7 reduces the step only if ||R||_F is not much larger.
+n + 1 forward passes per step.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class ZoMuonConfig(Parameters):
         epsilon: smoothing radius eps.
         n: directions per step.
         rank: r, clipped to the rows of each matrix.
-        interval: steps for which P is kept fixed.
+        interval: number of steps with the same P.
         orthogonalize: ``newton-schulz`` or ``svd``.
         vector_scale: eta of vectors as a multiple of ``lr`` (their code: 1e-7 at lr 1e-2).
         weight_decay: coupled decay rate wd; biases and layer norms do not decay (rule ``mezo``).
@@ -65,6 +65,8 @@ def newton_schulz(matrix: torch.Tensor, guard: float = 0.0) -> torch.Tensor:
     norm = float(matrix.norm())
     if norm == 0.0:
         return matrix.double()
+    # A tall matrix is transposed, so that the Gram matrix has the size of the smaller side.
+    # A tall matrix is transposed, so that the Gram matrix has the size of the smaller side.
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).double() / (norm + guard)
     a, b, c = NEWTON_SCHULZ
@@ -96,10 +98,12 @@ def reduced(direction: Projected, estimate: Estimate, name: str) -> torch.Tensor
 
 
 def lifted(direction: Projected, inner: torch.Tensor, name: str) -> torch.Tensor:
-    """P ``inner`` in the shape and working dtype of the tensor."""
+    """The product P ``inner`` in the shape and working dtype of the tensor."""
     (rows,) = direction.basis(name)
     wide = working_dtype(direction, name)
     out = torch.zeros(direction.space.shape(name), dtype=wide, device=inner.device)
+    # On a grid the product is exact, so that its bits do not depend on the order of summation.
+    # On a grid the product is exact, so that its bits do not depend on the order of summation.
     factor = on_own_grid(inner) if wide == torch.float32 else inner
     add_product_(out, rows, factor.T, 1.0)
     return out
@@ -127,7 +131,7 @@ class Orthogonalized(FactoredUpdate[Projected]):
 
 
 class ZoMuon(ZerothOrder):
-    """Muon on a subspace estimate."""
+    """Muon with an estimate in a random subspace."""
 
     Config = ZoMuonConfig
     card = MethodCard(
@@ -137,12 +141,12 @@ class ZoMuon(ZerothOrder):
         formula="W <- W - eta P orthogonalize(mean_i [(L(theta+eps P Z_i) - L(theta)) / eps] Z_i)",
         order="zeroth",
         replay="scalars",
-        notes="By the authors' code (OPTML-Group/ZO-Muon@166a8f3, llm/LowDimTrainer.py, read 2026-11-29), "
-        "with these differences. It redraws P inside every probe of a refresh step from that probe's "
-        "seed and applies the last; here P is drawn once per interval from a seed of its own. Its "
-        "step size of vectors is 1e-7 whatever eta is; here it is vector_scale * eta, so that eta = 0 "
-        "moves nothing. It runs Newton-Schulz in the dtype of the weights, here in float64. It stores "
-        "Z_i, here they are redrawn from seeds.",
+        notes="Follows the authors' code (OPTML-Group/ZO-Muon@166a8f3, llm/LowDimTrainer.py, read "
+        "2026-11-29), with these differences. In a refresh step, their code redraws P in every probe from "
+        "the probe's seed and applies the last one; here P is drawn once per interval from a separate seed. "
+        "Their step size for vectors is always 1e-7; here it is vector_scale * eta, so that eta = 0 leaves "
+        "the weights unchanged. They run Newton-Schulz in the dtype of the weights, here it runs in "
+        "float64. They store Z_i, here they are redrawn from seeds.",
         decay="Coupled, W <- W - eta (P O + wd W); vectors with step size eta vector_scale. Spares names "
         "with bias, layer_norm or layernorm, as the authors' code does for matrices and vectors "
         "alike.",

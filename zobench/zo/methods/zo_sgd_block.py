@@ -2,9 +2,9 @@
 
 c_b = (L(theta + eps z_b) - L(theta - eps z_b)) / (2 eps), z_b zero outside block b, b = 1..B
 joint:       theta <- theta - eta * sum_b c_b z_b
-sequential:  block by block, each measured where the blocks before it have already moved
+sequential:  block by block, each measured after the update of the blocks before it
 
-2B forwards a step. Variance falls from d |g|^2 to sum_b d_b |g_b|^2.
+2B forward passes per step. The variance decreases from d |g|^2 to sum_b d_b |g_b|^2.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ BLOCK_BITS = 16
 
 @dataclass(frozen=True)
 class ZoSgdBlockConfig(Parameters):
-    """Parameters of block-wise ZO-SGD; lr and epsilon as MeZO's, the number of blocks is a choice.
+    """Parameters of block-wise ZO-SGD; lr and epsilon are MeZO's, the number of blocks is zobench's choice.
 
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
-        blocks: blocks B the layers are merged into, in the module's order.
-        order: ``joint`` (all measured at theta) or ``sequential`` (each block moves at once).
+        blocks: number B of blocks; layers are merged in the module's order.
+        order: ``joint`` (all measured at theta) or ``sequential`` (each block is updated before the next).
     """
 
     lr: Rate = 1e-6
@@ -44,7 +44,7 @@ class ZoSgdBlockConfig(Parameters):
 
 
 class OneBlock(Direction):
-    """z on one block, zero elsewhere; the seed's last 16 bits are the block's number."""
+    """z on one block, zero elsewhere. The lower 16 bits of the seed are the block's number."""
 
     def __init__(self, inner: Direction, blocks: list[list[str]]) -> None:
         super().__init__(inner.source)
@@ -73,15 +73,15 @@ class ZoSgdBlock(ZerothOrder):
         name="zo-sgd-block",
         title="ZO-SGD, block-wise",
         source="arXiv 2402.11592",
-        formula="theta <- theta - eta * sum_b c_b z_b, c_b the two-sided slope along block b alone",
+        formula="theta <- theta - eta * sum_b c_b z_b, c_b the two-sided slope along block b only",
         order="zeroth",
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="ZO-Bench reuses one seed for all blocks; here each has its own. Sequential order measures all "
-        "blocks before anything is written, at the very points that the update then walks through. With "
-        "fewer tensors than blocks there are fewer blocks and fewer forwards. unbiased speaks of the joint "
-        "order.",
+        notes="ZO-Bench uses one seed for all blocks; here each has its own. Sequential order measures all "
+        "blocks before the weights are written, at exactly the intermediate points of the update. With "
+        "fewer tensors than blocks there are fewer blocks and fewer forward passes. 'unbiased' refers to "
+        "the joint order.",
     )
 
     @classmethod

@@ -6,9 +6,9 @@ ascent:     theta' = theta + rho g / sigma (theta' = theta where sigma = 0)
 at theta':  g', sigma' in the same way with new u'_i
 update:     theta <- theta - eta g' / sigma'
 
-2 (m + 1) forwards a step. g is held as a tensor while losses at theta' are measured (one float32 copy of the
-tuned tensors within a step, none between steps): rebuilt from its seeds, each of those losses would take m
-more noise sweeps.
+2 (m + 1) forward passes per step. While losses at theta' are measured, g is stored as tensors (one float32
+copy of the tuned tensors within a step, none between steps). If g were rebuilt from its seeds, each of these
+losses would need m more noise sweeps.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ from zobench.zo.perturb import Displaced, Shift
 
 @dataclass(frozen=True)
 class ZosaConfig(Parameters):
-    """Parameters of ZOSA; m, rho, eta and eps were not found: FZOO's n and eps, small rho.
+    """Parameters of ZOSA. Published m, rho, eta and eps were not found: n and eps are FZOO's, rho is small.
 
     Attributes:
         lr: step size eta of the normalized step.
         epsilon: smoothing radius eps.
         n: directions per estimate (m), at least 2.
         rho: radius of the ascent, in units of g / sigma.
-        step_scale: spread that divides the step: ``second`` (sigma' at the ascent point) or ``first``.
+        step_scale: standard deviation that divides the step: ``second`` (sigma' at the ascent point) or
+            ``first`` (sigma at theta).
     """
 
     lr: Rate = 1e-8
@@ -59,10 +60,10 @@ class Zosa(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Stage one is the paper's; which spread divides the second estimate is not fully verified "
-        "(step_scale). Full-parameter defaults are guesses: the entries of g / sigma are near "
-        "1 / (eps sqrt(m)), so eta and rho carry that scale. Mode 'in-place' is refused: "
-        "the ascent is no single seed.",
+        notes="The first stage is the paper's. Which standard deviation divides the second estimate is not "
+        "fully verified (step_scale). Defaults for all parameters are guesses: the entries of g / sigma are "
+        "near 1 / (eps sqrt(m)), and eta and rho include that scale. Mode 'in-place' is refused: the ascent "
+        "is not along a single seed.",
     )
 
     @classmethod
@@ -94,7 +95,7 @@ class Zosa(ZerothOrder):
         )
 
     def _ascent(self, first: Estimate, sigma: float, recorded: bool) -> tuple[Shift, ...]:
-        """rho g / sigma as a displacement; none where sigma is 0, a loss is not finite, or on replay."""
+        """rho g / sigma as a displacement; empty if sigma is 0 or a loss is not finite, and in a replay."""
         if recorded or not sigma > 0.0 or self.config.rho == 0.0 or first.refusal():
             return ()
         moves = {name: dense(self.direction, first, name) for name in self.space}
