@@ -1,4 +1,4 @@
-"""Every built-in method passes the kit, and the kit catches planted bugs."""
+"""Every built-in method passes the conformance kit, and the kit detects deliberate bugs."""
 
 from __future__ import annotations
 

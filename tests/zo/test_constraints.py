@@ -1,4 +1,4 @@
-"""Constrained types: what they take, in which words they refuse, and that pydantic takes the same."""
+"""Constrained parameter types: accepted values, messages for refused ones, and agreement with pydantic."""
 
 from __future__ import annotations
 

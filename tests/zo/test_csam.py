@@ -1,4 +1,4 @@
-"""CSAM: the tempered loss, its bound, and that its gradient is the one the method takes."""
+"""CSAM: the tempered loss, its bound, and the use of its gradient by the method."""
 
 from __future__ import annotations
 

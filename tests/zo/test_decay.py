@@ -1,5 +1,5 @@
-"""Weight decay by itself: on a constant loss every update is its decay, so each tensor either shrinks by the
-documented factor or stays as it is."""
+"""Weight decay alone: with a constant loss every update consists of the decay, so that each tensor either
+shrinks by the documented factor or is unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Perturbations spread over processes: the bits of one process, and failures that end all ranks."""
+"""Perturbations distributed over processes: bit-identical to one process; a failure ends all ranks."""
 
 from __future__ import annotations
 
@@ -135,13 +135,15 @@ def test_ranks_must_start_alike() -> None:
         ("forward-gradient", None, "uses more than losses"),
     ],
 )
-def test_what_cannot_be_spread_is_refused(name: str, engine: Engine | None, message: str) -> None:
+def test_methods_that_cannot_be_distributed_are_refused(
+    name: str, engine: Engine | None, message: str
+) -> None:
     method, _, _ = started(name, engine)
     with pytest.raises(ValueError, match=message):
         distribute(method, Scripted())
 
 
-def test_spreading_twice_is_refused() -> None:
+def test_distributing_twice_is_refused() -> None:
     method, _, _ = started()
     distribute(method, Scripted())
     with pytest.raises(ValueError, match="already"):

@@ -1,4 +1,4 @@
-"""Kept draws: the same bits as drawing anew, no more memory than stated, and only where they belong."""
+"""Cached draws: bit-identical to new draws, within the stated memory, and only for supported spaces."""
 
 import pytest
 import torch

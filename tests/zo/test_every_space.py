@@ -1,5 +1,5 @@
-"""What cards say of parameter spaces: every listed pair takes steps on a Hugging Face model, every other is
-refused."""
+"""Parameter spaces listed on the cards: every listed pair of method and space takes steps on a Hugging Face
+model, every other pair is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mode factored: the losses of formed weights, without forming them; what it cannot take is said and made."""
+"""Mode factored: equal losses without forming the weights; unsupported weights are formed and listed."""
 
 from __future__ import annotations
 

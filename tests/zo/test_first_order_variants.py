@@ -1,4 +1,6 @@
-"""First-order controls against closed forms on a quadratic, and the schedule that ends on zeroth order."""
+"""First-order baselines against closed forms on a quadratic, and the schedule that ends with zeroth-order
+steps.
+"""
 
 from __future__ import annotations
 

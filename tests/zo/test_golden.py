@@ -1,4 +1,4 @@
-"""Trajectories against numbers that the authors' own step functions gave on a tiny problem with the same
+"""Trajectories compared with the results of the authors' own step functions on a tiny problem with the same
 directions (``golden/`` of ``ZOBENCH_DATA``, whose README has the tolerances)."""
 
 from __future__ import annotations

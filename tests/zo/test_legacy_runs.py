@@ -1,4 +1,4 @@
-"""Legacy noise follows the MeZO algorithm as published, step by step, to the bit on one machine.
+"""Runs with legacy noise are bit-identical to the published MeZO algorithm on one machine.
 
 The reference here is written from the algorithm's description (specification of arXiv 2305.17333's code
 base): the global generator reseeded before every sweep, perturbations and restore by arithmetic, one update

@@ -1,4 +1,4 @@
-"""Low-rank directions: stated scales, exact products, bases that stand for an interval."""
+"""Low-rank directions: stated scales, exact products, bases that are constant during an interval."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The kit on the options that are not a method's default: conduct, resume and replay hold for each."""
+"""The conformance kit on options other than a method's defaults."""
 
 from __future__ import annotations
 

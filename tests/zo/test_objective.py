@@ -1,4 +1,4 @@
-"""The objective: what is charged, what is refused, and forms of the loss that agree."""
+"""The objective: cost of each query, refusals, and equivalent forms of the loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other oracles, quantized models and their spaces against their definitions."""
+"""Methods with other oracles than losses, and methods on quantized models, against their definitions."""
 
 from __future__ import annotations
 

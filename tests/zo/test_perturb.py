@@ -1,5 +1,4 @@
-"""Perturbation modes: exactness, equality to the bit, drift, fused update, refusals; and half-precision
-updates."""
+"""Perturbation modes: exactness, bit-identity, drift, fused update, refusals; and half-precision updates."""
 
 from __future__ import annotations
 

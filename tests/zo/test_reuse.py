@@ -1,4 +1,4 @@
-"""Feature reuse: the bits of whole forwards, for less of them, wherever a tensor is read."""
+"""Feature reuse: bit-identical to complete forward passes at less work, wherever a tensor is read."""
 
 from __future__ import annotations
 

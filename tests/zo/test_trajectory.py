@@ -1,4 +1,4 @@
-"""The scalar log: rows and back, replay equal to the bit, and a changed log that is found out."""
+"""The scalar log: conversion to rows and back, bit-identical replay, and detection of a modified log."""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ class Direction(ABC):
         self.add_many_(out, seed, scale)
 
     def add_rows_(self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float) -> bool:
-        """``tensor += scale * u(seed)[name][rows]`` for a matrix, bits as ``add_``; False: not done, the
-        whole tensor is needed."""
+        """``tensor += scale * u(seed)[name][rows]`` for a matrix, bit-identical to ``add_``. Returns False
+        and leaves the tensor unchanged if the direction can add to the whole tensor only."""
         if self.kind is None:
             return False
         return self.source.add_rows_(tensor, name, rows, seed, scale, self.kind)

@@ -131,6 +131,7 @@ class LowRank(Direction):
         if not self.is_matrix(name):
             return self._vector.add_rows_(tensor, name, rows, seed, scale)
         a, b = self.factors(name, seed)
+        # Factors of another shape (``Sandwiched`` with ``near_square``) do not have the tensor's rows.
         if (a.shape[0], b.shape[0]) != tuple(self.space.shape(name)):
             return False
         self.source.drawn += tensor.numel()

@@ -104,7 +104,7 @@ class Perturbation:
         yield
 
     def values(self, name: str, point: Point) -> torch.Tensor:
-        """The displaced tuned values of one tensor, as a new tensor. Each shift is added with one
+        """The displaced tuned values of one tensor, in ``buffer`` memory. Each shift is added with one
         rounding."""
         return self.values_of([name], [shift for shift in point if shift.touches(name)])[name]
 
@@ -135,7 +135,7 @@ class Perturbation:
 
     def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
         """Uninitialized memory for the displaced values of this tensor."""
-        # Contiguous, as in ``values``.
+        # Contiguous, because directions write through flat views and noise kernels copy any other layout.
         return torch.empty_like(like, memory_format=torch.contiguous_format)
 
     def touched(self, point: Point) -> list[str]:

@@ -86,8 +86,8 @@ class NoiseSource(ABC):
     def add_rows_(
         self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
     ) -> bool:
-        """``tensor += scale * u(seed)[name][rows]`` in place, bits as ``add_``; False: not done, the whole is
-        needed."""
+        """``tensor += scale * u(seed)[name][rows]`` in place, bit-identical to ``add_``. Returns False and
+        leaves the tensor unchanged if single rows are not supported."""
         return False
 
     def descend_many_(
@@ -163,6 +163,7 @@ class CounterSource(NoiseSource):
         self.drawn, self.generated = self.drawn + tensor.numel(), self.generated + tensor.numel()
         self.swept += tensor.numel()
         if factor != 0.0:
+            # Row r of a matrix with n columns starts at element r n of the tensor's stream.
             keys, offsets = [self.keys[name]] * len(parts), (rows * tensor.shape[1]).tolist()
             given: dict[str, Any] = {"seed": seed, "keys": keys, "kind": kind, "offsets": offsets}
             nothing = [None] * len(parts), [noise.fused_sweeps().ANEW] * len(parts)

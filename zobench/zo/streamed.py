@@ -2,7 +2,7 @@
 
 Mode ``streamed`` is bit-identical to mode ``snapshot`` but needs extra memory for one module only: a module's
 perturbed weights are created when its forward starts and released when it ends. The base weights are never
-written. Of an embedding, only the rows that the minibatch reads are created.
+written. For an embedding, only the rows that the minibatch reads are created.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from zobench.zo.perturb import Along, Perturbation, Point
 from zobench.zo.space.base import ParameterSpace
 
 REUSED_FROM = 1 << 16
-"""Bytes from which the memory of a displaced weight is used again."""
+"""Minimum size in bytes of a displaced weight whose memory is reused."""
 
 
 class _Watch(TorchFunctionMode):
@@ -120,7 +120,7 @@ class Streamed(Perturbation):
             # A module that calls itself is displaced already: saving again would save perturbed weights.
             if id(module) in own:
                 return None
-            # Tensors made in inference mode never count as asking for a gradient: see ``standing``.
+            # torch treats tensors created in inference mode as not requiring a gradient (see ``standing``).
             with torch.inference_mode(False), torch.no_grad(), self._lending(module):
                 moved = self.replaced(module, local, point, args)
             own[id(module)] = {k: module._parameters[k] for k in local}
@@ -148,11 +148,14 @@ class Streamed(Perturbation):
     def _rows(
         self, module: nn.Module, local: dict[str, str], point: Point, args: Any
     ) -> dict[str, torch.Tensor] | None:
-        """The displaced rows of an embedding that its input asks for, to be addressed by ``arguments``; or
-        ``None``: another kind of module, or most rows are asked for."""
+        """The displaced rows of an embedding that its input reads; ``arguments`` gives their positions.
+        ``None`` for other modules, or if more than half of the rows are read."""
         if type(module).forward is not nn.Embedding.forward or len(args) != 1 or set(local) != {"weight"}:
             return None
         assert isinstance(module, nn.Embedding)
+        # The module then looks up positions within the reduced table instead of token ids. ``padding_idx``
+        # must stay valid for it, ``max_norm`` would rescale rows of the table, and masked entries have no
+        # rows.
         rows, places = torch.unique(args[0], return_inverse=True)
         padding = -1 if module.padding_idx is None else module.padding_idx
         few = padding < rows.numel() <= module.num_embeddings // 2
@@ -165,7 +168,7 @@ class Streamed(Perturbation):
         return {"weight": values}
 
     def add_rows(self, values: torch.Tensor, name: str, rows: torch.Tensor, shift: Any) -> bool:
-        """``values`` += these rows of the shift's displacement; False where it can only give the whole."""
+        """``values`` += these rows of the shift's displacement; False if it supports whole tensors only."""
         if not shift.touches(name):
             return True
         return isinstance(shift, Along) and shift.direction.add_rows_(
@@ -173,15 +176,16 @@ class Streamed(Perturbation):
         )
 
     def arguments(self, module: nn.Module, args: Any) -> Any:
-        """What the module is called with in place of ``args``; ``None``: them."""
+        """The arguments that replace ``args`` in the call of the module; ``None`` keeps them."""
         places = self._places.pop(id(module), None)
         return None if places is None else (places,)
 
     @contextmanager
     def _lending(self, module: nn.Module) -> Iterator[None]:
-        """Buffers taken inside the block are the module's until its forward ends, and are then used again:
-        allocating memory anew costs several times as much as filling it. Only for layers of torch's own,
-        whose output never is a view of their weight."""
+        """Buffers taken inside the block belong to the module until its forward ends and are then reused:
+        allocating memory takes several times as long as filling it."""
+        # Only layers of torch itself: the output of another module could be a view of its weight, which would
+        # be overwritten.
         own = type(module).forward in (nn.Linear.forward, nn.Embedding.forward)
         self._taken = [] if own else None
         yield
@@ -200,7 +204,7 @@ class Streamed(Perturbation):
         return memory[:size].view(like.dtype).view(like.shape)
 
     def _memory(self, size: int) -> torch.Tensor:
-        # A buffer that turns out too small for the largest layer is given up for one that holds it.
+        # Buffers that are too small for the largest layer are released before a larger one is allocated.
         self._spare.clear()
         return torch.empty(size, dtype=torch.uint8)
 

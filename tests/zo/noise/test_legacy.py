@@ -1,4 +1,4 @@
-"""Legacy noise equals the seeded global generator of torch and leaves that generator alone."""
+"""Legacy noise equals the seeded global generator of torch and does not change that generator."""
 
 from __future__ import annotations
 

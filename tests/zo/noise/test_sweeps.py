@@ -1,4 +1,4 @@
-"""Fused sweeps: the bits of one operation after the other, in both dtypes, under every rounding rule."""
+"""Fused sweeps: bit-identical to separate operations, in both dtypes, with every rounding rule."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class MezoLayerScaledConfig(Parameters):
         variant: ``variance`` or ``expectation``.
         norm: ``parameter`` (no extra cost) or ``gradient`` (probed by losses).
         layers: number of layers; required for ``gradient``, because the cost depends on it.
-        refresh: number of steps after which D is recomputed; 0: never after the first step.
+        refresh: number of steps after which D is recomputed; 0: D is computed in the first step only.
         floor: minimum d_l as a share of the largest.
     """
 
