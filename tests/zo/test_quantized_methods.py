@@ -115,7 +115,7 @@ def test_activation_quantizers_start_from_the_range_of_random_tokens() -> None:
 
 
 def test_activation_ranges_must_be_given_where_there_are_no_tokens() -> None:
-    with pytest.raises(ValueError, match="give act_range"):
+    with pytest.raises(ValueError, match="set act_range"):
         build_space("fake-quant", {"activations": 8}, nn.Sequential(nn.Linear(4, 4)))
     with pytest.raises(ValueError, match="activations must be 0 or 2 to 16"):
         build_space("fake-quant", {"activations": 1}, nn.Sequential(nn.Linear(4, 4)))
