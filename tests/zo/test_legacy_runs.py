@@ -95,7 +95,7 @@ def test_out_of_order_access_draws_the_same() -> None:
 def test_legacy_refuses_what_it_never_had() -> None:
     space = build_space("full", {}, transformer().make(torch.float32))
     bound = Engine(noise="legacy").bind(space, 0)
-    with pytest.raises(ValueError, match="Gaussian only"):
+    with pytest.raises(ValueError, match="Gaussian directions only"):
         bound.rademacher().tensor(next(iter(space)), 1)
     with pytest.raises(ValueError, match="legacy_seeds need"):
         Engine(legacy_seeds=(1,))
