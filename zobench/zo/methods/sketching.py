@@ -64,9 +64,8 @@ class Hadamard(Direction):
     def columns(self, seed: int, count: int) -> tuple[int, ...]:
         """Seeds of ``count`` distinct rows with the same signs; ``ValueError`` if there are fewer rows."""
         if count > self.size:
-            raise ValueError(f"{count} distinct rows asked of a Hadamard matrix of {self.size}")
+            raise ValueError(f"{count} distinct rows requested of a Hadamard matrix of {self.size}")
         high, low = seed >> ROW_BITS << ROW_BITS, seed & ((1 << ROW_BITS) - 1)
-        # An odd stride is coprime to ``size``, a power of two: the rows are distinct.
         # An odd stride is coprime to ``size``, a power of two: the rows are distinct.
         stride = (low >> 16) | 1
         return tuple(high | ((low + i * stride) % self.size) for i in range(count))
@@ -75,7 +74,6 @@ class Hadamard(Direction):
         row = seed & ((1 << ROW_BITS) - 1)
         start, size = self._start[name], self.space.size(name)
         bits = torch.arange(start, start + size, device=tensor.device) & row
-        # Parity of popcount(row & p) by folding the bits onto the lowest one.
         # Parity of popcount(row & p) by folding the bits onto the lowest one.
         for fold in (16, 8, 4, 2, 1):
             bits = bits ^ (bits >> fold)

@@ -66,7 +66,6 @@ def newton_schulz(matrix: torch.Tensor, guard: float = 0.0) -> torch.Tensor:
     if norm == 0.0:
         return matrix.double()
     # A tall matrix is transposed, so that the Gram matrix has the size of the smaller side.
-    # A tall matrix is transposed, so that the Gram matrix has the size of the smaller side.
     tall = matrix.shape[0] > matrix.shape[1]
     x = (matrix.T if tall else matrix).double() / (norm + guard)
     a, b, c = NEWTON_SCHULZ
@@ -102,7 +101,6 @@ def lifted(direction: Projected, inner: torch.Tensor, name: str) -> torch.Tensor
     (rows,) = direction.basis(name)
     wide = working_dtype(direction, name)
     out = torch.zeros(direction.space.shape(name), dtype=wide, device=inner.device)
-    # On a grid the product is exact, so that its bits do not depend on the order of summation.
     # On a grid the product is exact, so that its bits do not depend on the order of summation.
     factor = on_own_grid(inner) if wide == torch.float32 else inner
     add_product_(out, rows, factor.T, 1.0)
