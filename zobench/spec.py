@@ -288,3 +288,17 @@ class PlannedRun(Frozen):
     spec: RunSpec
     tuning_of: str | None = None
     """For tuning trials: the row whose hyperparameters they choose."""
+    task_name: str = ""
+    """Name of the task's entry in the suite (of the objective's in one of unlearning)."""
+    model_name: str = ""
+    """Name of the model's entry in the suite."""
+
+    @property
+    def shown_task(self) -> str:
+        """The task by the name that its suite gives it, else by the catalogue's."""
+        return self.task_name or self.spec.task.name
+
+    @property
+    def shown_model(self) -> str:
+        """The model by the name that its suite gives it, else as it is loaded."""
+        return self.model_name or self.spec.model.name

@@ -62,7 +62,8 @@ def _runs(plan: Plan) -> Table:
         spec = run.spec
         probes = spec.unlearning.probes if spec.unlearning is not None else ()
         attacks = ", ".join(a.label for a in (*spec.attacks, *probes)) or "-"
-        cells = (spec.model.name, spec.task.name, str(spec.seed), f"{spec.budget.forwards:,}", attacks)
+        named = (run.shown_model, run.shown_task)
+        cells = (*named, str(spec.seed), f"{spec.budget.forwards:,}", attacks)
         table.add_row(str(number), text(run.row), *map(text, cells))
     for study in plan.studies:
         first = number + 1
@@ -77,7 +78,8 @@ def _runs(plan: Plan) -> Table:
     for follower in plan.followers:
         number += 1
         spec, what = follower.template.spec, f"probes, after {follower.row}"
-        cells = (spec.model.name, spec.task.name, str(spec.seed), "0", what)
+        named = (follower.template.shown_model, follower.template.shown_task)
+        cells = (*named, str(spec.seed), "0", what)
         table.add_row(str(number), text(follower.template.row), *map(text, cells))
     return table
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zobench.cli.finding import find_run
-from zobench.cli.results import LeaderboardOption, ResultsOption, RunName
+from zobench.cli.results import EveryOption, LeaderboardOption, ResultsOption, RunName, SuiteOption, wanted_by
 
 
 def replay(
@@ -53,6 +53,8 @@ def export(
     ] = None,
     results: ResultsOption = Path("reports"),
     leaderboard: LeaderboardOption = None,
+    every: EveryOption = False,
+    suite: SuiteOption = None,
 ) -> None:
     """Write a run as a submission, or the tables of a report as Parquet files.
 
@@ -66,7 +68,8 @@ def export(
     if tables is not None:
         from zobench.report.export import write_tables
 
-        for path in write_tables(run, tables, leaderboard):
+        wanted = wanted_by(suite)
+        for path in write_tables(run, tables, leaderboard, every=every, suite=wanted):
             typer.echo(path)
         return
     from zobench.verification import write_submission

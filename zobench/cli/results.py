@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from zobench.cli.finding import find_run
 from zobench.names import printable
+
+if TYPE_CHECKING:
+    from zobench.store.plan_file import Entry
 
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
@@ -17,6 +20,23 @@ ResultsOption = Annotated[Path, typer.Option(help="Where to look for a run that 
 LeaderboardOption = Annotated[
     str | None, typer.Option(help="What is ranked: a shipped leaderboard or a YAML file.")
 ]
+
+EveryOption = Annotated[
+    bool, typer.Option("--all", help="Show runs that the suite no longer wants too, in rows apart.")
+]
+SuiteOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Show what this suite wants, not what was run last.")
+]
+
+
+def wanted_by(suite: Path | None) -> tuple[Entry, ...] | None:
+    """What a suite file wants; ``None`` without one."""
+    if suite is None:
+        return None
+    from zobench.runner.plan_record import entries
+    from zobench.suite import expand, load
+
+    return entries(expand(load(suite)))
 
 
 def report(
@@ -28,24 +48,15 @@ def report(
     ] = None,
     leaderboard: LeaderboardOption = None,
     site: Annotated[bool, typer.Option("--site", help="Also write a page for every run.")] = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="Show runs that the suite no longer wants too, in rows apart.")
-    ] = False,
-    suite: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Show what this suite wants, not what was run last.")
-    ] = None,
+    every: EveryOption = False,
+    suite: SuiteOption = None,
 ) -> None:
     """Write the leaderboard page of one or more results folders: one offline HTML file.
 
     It shows the runs that the suite now wants, and says how many others lie there."""
     from zobench.report.build import build
 
-    wanted = None
-    if suite is not None:
-        from zobench.runner.plan_record import entries
-        from zobench.suite import expand, load
-
-        wanted = entries(expand(load(suite)))
+    wanted = wanted_by(suite)
     target = output or folders[0]
     page = build(folders, target, leaderboard=leaderboard, site=site, every=every, suite=wanted)
     typer.echo(f"leaderboard: {page}")
@@ -90,6 +101,8 @@ def diff(
     before: Annotated[Path, typer.Argument(metavar="A", help="Results folder to compare against.")],
     after: Annotated[Path, typer.Argument(metavar="B", help="Results folder that may be better or worse.")],
     leaderboard: LeaderboardOption = None,
+    every: EveryOption = False,
+    suite: SuiteOption = None,
 ) -> None:
     """Compare two results folders row by row: what changed, and whether the change is more than noise.
 
@@ -99,7 +112,7 @@ def diff(
     from zobench.cli.console import console
     from zobench.report.diff import compare_folders, print_diff
 
-    found = compare_folders(before, after, leaderboard=leaderboard)
+    found = compare_folders(before, after, leaderboard=leaderboard, every=every, suite=wanted_by(suite))
     print_diff(found, console())
     if found.exit_code:
         raise typer.Exit(found.exit_code)

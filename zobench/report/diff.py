@@ -6,6 +6,7 @@ Used by ``zobench diff A B``, whose exit code a continuous integration can act o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +17,11 @@ from rich.text import Text
 
 from zobench.metrics import paired, verdicts
 from zobench.metrics.measures import Bounds, gap_of
+from zobench.report import planned
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.scores import score_runs
 from zobench.report.source import open_results
+from zobench.store.plan_file import Entry
 from zobench.store.reader import Folders
 
 COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dtype", "method_params")
@@ -41,12 +44,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FolderDiff:
-    """``changes`` for the rows that both have, and the rows of one only."""
+    """``changes`` for the rows that both have, the rows of one only, and how many ``others`` of each folder
+    its plan does not want, which are not compared."""
 
     board: Leaderboard
     changes: tuple[Change, ...]
     only_a: tuple[str, ...]
     only_b: tuple[str, ...]
+    others: tuple[int, ...] = (0, 0)
 
     @property
     def exit_code(self) -> int:
@@ -58,10 +63,19 @@ class FolderDiff:
         return 2 if any(c.verdict == "not comparable" for c in self.changes) else 0
 
 
-def compare_folders(a: Folders, b: Folders, *, leaderboard: str | Path | None = None) -> FolderDiff:
-    """Compare results B against results A on a leaderboard's score."""
+def compare_folders(
+    a: Folders,
+    b: Folders,
+    *,
+    leaderboard: str | Path | None = None,
+    every: bool = False,
+    suite: Sequence[Entry] | None = None,
+) -> FolderDiff:
+    """Compare results B against results A on a leaderboard's score; ``every`` and ``suite`` choose the runs
+    of both (:func:`zobench.report.source.open_results`)."""
     board = load(leaderboard)
-    left, right = (score_runs(open_results(x), board) for x in (a, b))
+    sources = [open_results(x, every=every, suite=suite) for x in (a, b)]
+    left, right = (score_runs(source, board) for source in sources)
     common = sorted(set(left["row"]) & set(right["row"]))
     pairs = {row: _pairs(left[left["row"] == row], right[right["row"] == row]) for row in common}
     known = {board.bounds(x["primary_metric"].dropna().unique()) for x in (left, right)}
@@ -82,6 +96,7 @@ def compare_folders(a: Folders, b: Folders, *, leaderboard: str | Path | None = 
         tuple(changes),
         tuple(sorted(set(left["row"]) - set(common))),
         tuple(sorted(set(right["row"]) - set(common))),
+        tuple(source.others for source in sources),
     )
 
 
@@ -150,3 +165,6 @@ def print_diff(diff: FolderDiff, console: Console | None = None) -> None:
     for name, rows in (("A", diff.only_a), ("B", diff.only_b)):
         if rows:
             console.print(Text(f"only in {name}: {', '.join(rows)}"))
+    for name, others in zip("AB", diff.others, strict=True):
+        for sentence in planned.sentences(others, "zobench diff --all"):
+            console.print(Text(f"{name}: {sentence}"))

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from zobench.report.analysis import analyse
 from zobench.report.build import html
+from zobench.store.plan_file import Entry
 
 
 @dataclass(slots=True)
@@ -31,16 +32,22 @@ class PageTable:
 
 
 def write_tables(
-    folders: str | Path | Sequence[str | Path], output: str | Path, leaderboard: str | Path | None = None
+    folders: str | Path | Sequence[str | Path],
+    output: str | Path,
+    leaderboard: str | Path | None = None,
+    *,
+    every: bool = False,
+    suite: Sequence[Entry] | None = None,
 ) -> list[Path]:
     """Write ``output/<name>.parquet`` for every table of the page of these results; returns the paths.
 
-    The head-to-head table of a page depends on the two rows that its reader chooses, so it is not among them.
+    ``every`` and ``suite`` choose the runs (:func:`zobench.report.source.open_results`). The head-to-head
+    table of a page depends on the two rows that its reader chooses, so it is not among them.
     """
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
-    for table in tables(html(analyse(folders, leaderboard))):
+    for table in tables(html(analyse(folders, leaderboard, every=every, suite=suite))):
         name = re.sub(r"[^\w.-]+", "-", table.name).strip("-.")
         path = target / f"{name}.parquet"
         if path in written:

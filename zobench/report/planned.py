@@ -1,6 +1,7 @@
 """Which runs of a folder its suite now wants (``runs/plan.json``): one per row, task, model and seed.
 
-A folder without a plan shows all its runs. What is left out is told on the page."""
+A folder without a plan shows all its runs, and every folder the submissions that were added to it. What is
+left out is told on the page."""
 
 from __future__ import annotations
 
@@ -23,11 +24,13 @@ MOST_LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """Wanted run ids, each with the rows that want it (none where there is no plan)."""
+    """Wanted run ids, each with the rows that want it (none where there is no plan), and the suite's names of
+    their model and task."""
 
     wanted: Mapping[str, tuple[str, ...]]
     total: int
     variants: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def rows(self, runs: pd.DataFrame) -> list[str]:
         """Row names: the recorded one where the plan has it, the plan's otherwise (a renamed row), and one
@@ -45,6 +48,7 @@ class Belonging:
 def belonging(folders: Sequence[str | Path], runs: pd.DataFrame, suite: Sequence[Entry] | None) -> Belonging:
     """Which of ``runs`` are wanted by the plan of a folder that holds them, or by ``suite``."""
     wanted: dict[str, tuple[str, ...]] = {}
+    names: dict[str, tuple[str, str]] = {}
     for folder in folders:
         plan = read_plan(runs_folder(folder))
         here = runs
@@ -54,27 +58,34 @@ def belonging(folders: Sequence[str | Path], runs: pd.DataFrame, suite: Sequence
         if suite is not None:
             entries = with_known_ids(suite, plan)
         found = dict.fromkeys(here["run_id"], ()) if entries is None else _matched(here, entries)
-        for run_id, rows in found.items():
-            wanted[run_id] = (*wanted.get(run_id, ()), *rows)
+        for run_id, asked in found.items():
+            wanted[run_id] = (*wanted.get(run_id, ()), *(e.row for e in asked))
+            if asked:
+                names.setdefault(run_id, (asked[0].model, asked[0].task))
     others = runs[~runs["run_id"].isin(wanted)]
     variants = {i: _variant(text) for i, text in zip(others["run_id"], others["spec"], strict=True)}
-    return Belonging(wanted, len(runs), variants)
+    for run_id, row, environment in others[["run_id", "row", "environment"]].itertuples(
+        index=False, name=None
+    ):
+        if _submitted(environment):
+            wanted[run_id] = (f"{row} (submitted: {variants[run_id]})",)
+    return Belonging(wanted, len(runs), variants, names)
 
 
-def _matched(runs: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, tuple[str, ...]]:
-    by_id: dict[str, tuple[str, ...]] = {}
-    by_spec: dict[str, tuple[str, ...]] = {}
+def _matched(runs: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, tuple[Entry, ...]]:
+    by_id: dict[str, tuple[Entry, ...]] = {}
+    by_spec: dict[str, tuple[Entry, ...]] = {}
     for entry in entries:
         for run_id in entry.run_ids:
-            by_id[run_id] = (*by_id.get(run_id, ()), entry.row)
+            by_id[run_id] = (*by_id.get(run_id, ()), entry)
         for spec in () if entry.run_ids else entry.specs:
-            by_spec[spec] = (*by_spec.get(spec, ()), entry.row)
+            by_spec[spec] = (*by_spec.get(spec, ()), entry)
     found = {i: by_id[i] for i in runs["run_id"] if i in by_id}
     if by_spec:
         for run_id, text in zip(runs["run_id"], runs["spec"], strict=True):
-            rows = by_spec.get(_spec_digest(text))
-            if rows and run_id not in found:
-                found[run_id] = rows
+            asked = by_spec.get(_spec_digest(text))
+            if asked and run_id not in found:
+                found[run_id] = asked
     return found
 
 
@@ -84,6 +95,15 @@ def _spec_digest(text: str) -> str:
         return hashlib.sha256(RunSpec.model_validate_json(text).canonical().encode()).hexdigest()
     except ValidationError:
         return ""
+
+
+def _submitted(environment: str | None) -> bool:
+    """Whether a run is a submission that ``zobench verify --add`` put here: no plan asks for it, and it is
+    shown, in a row of its own."""
+    try:
+        return "verification" in json.loads(environment or "{}")
+    except json.JSONDecodeError:
+        return False
 
 
 def _variant(text: str) -> str:
@@ -115,15 +135,15 @@ def one_run_each(runs: pd.DataFrame) -> None:
     )
 
 
-def sentences(others: int) -> tuple[str, ...]:
-    """What the page says of runs that are left out."""
+def sentences(others: int, shown_by: str = "zobench report --all") -> tuple[str, ...]:
+    """What the page says of runs that are left out, with the command that shows them."""
     if not others:
         return ()
     one = "other run lies in the folder that the suite no longer wants and is"
     several = "other runs lie in the folder that the suite no longer wants and are"
     return (
         f"{others} {one if others == 1 else several} not counted here: "
-        "'zobench report --all' shows, 'zobench prune' lists and removes.",
+        f"'{shown_by}' shows, 'zobench prune' lists and removes.",
     )
 
 

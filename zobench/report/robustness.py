@@ -69,7 +69,7 @@ def attacked_examples(source: Source, rows: list[str]) -> pd.DataFrame:
     source.connection.register("shown_rows", pd.DataFrame({"row": rows}))
     found = source.sql(
         """
-        select r."row", r.task || '|' || coalesce(r.task_params, '{}') || '|' || r.model as block, r.seed,
+        select r."row", r.block, r.seed,
           a.run_id, a.condition, coalesce(a.attack, a.condition) as attack, a.condition_kind as kind,
           a.example_id, a.task = r.task as own, a.task, a.outcome, a.clean_correct, a.final_correct,
           a.source, a.position, a.part_of_speech, a.edits,

@@ -5,7 +5,6 @@ metrics and the details of single runs are loaded as records."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 import pyarrow as pa
 
+from zobench.report.blocks import label_blocks
 from zobench.report.planned import Belonging, belonging, one_run_each
 from zobench.report.superseded import superseded
 from zobench.store import sql
@@ -96,14 +96,15 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
     runs["row"] = found.rows(runs)
     if not wanted.any():
         raise ValueError(f"{', '.join(paths)}: {_none_wanted(found)}")
+    runs["block"], runs["label"] = label_blocks(runs, found.names)
     connection = connect(paths)
-    if not wanted.all() or (runs["row"] != table["row"].to_pandas()).any():
-        kept = table.set_column(table.column_names.index("row"), "row", pa.array(runs["row"], pa.string()))
-        connection.register("runs", kept.filter(pa.array(wanted)))
+    kept = table.set_column(table.column_names.index("row"), "row", pa.array(runs["row"], pa.string()))
+    kept = kept.append_column("block", pa.array(runs["block"], pa.string()))
+    connection.register("runs", kept.filter(pa.array(wanted)))
     others = int((~wanted & ~present).sum())
     left_out = int(present.sum())
     shown = int(runs.loc[wanted, "run_id"].isin(old).sum())
-    runs = plain_text(label_blocks(runs[wanted].reset_index(drop=True)))
+    runs = plain_text(runs[wanted].reset_index(drop=True))
     one_run_each(runs)
     finals = connection.execute(
         "select run_id, task as measured, split, condition_kind, condition, strength, params, metric, value, "
@@ -138,30 +139,6 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
         else:
             sql.view_files(connection, name, files)
     return connection
-
-
-def label_blocks(runs: pd.DataFrame) -> pd.DataFrame:
-    """Add ``block`` and its display ``label``: the task, and whatever else of task and model varies."""
-    out = runs.copy()
-    params = out["task_params"].fillna("{}")
-    out["block"] = out["task"] + "|" + params + "|" + out["model"]
-    several_models = out["model"].nunique() > 1
-    variants = params.groupby(out["task"]).transform("nunique") > 1
-    label = out["task"].copy()
-    label = label.where(~variants, label + " " + params.map(short_params))
-    if several_models:
-        label = label + " · " + out["model"].map(lambda m: str(m).rsplit("/", 1)[-1].rsplit(":", 1)[-1])
-    out["label"] = label
-    return out
-
-
-def short_params(text: str) -> str:
-    """``{"k": 16}`` as ``k=16``."""
-    try:
-        body = json.loads(text)
-    except json.JSONDecodeError:
-        return str(text)
-    return " ".join(f"{k}={v}" for k, v in sorted(body.items())) if isinstance(body, dict) else str(text)
 
 
 def metric_curves(source: Source) -> pd.DataFrame:
@@ -237,7 +214,4 @@ def runs_in(ids: Sequence[str]) -> str:
 
 
 def _blocks() -> str:
-    return (
-        "select run_id, \"row\", task || '|' || coalesce(task_params, '{}') || '|' || model as block, seed, "
-        "primary_metric, budget_forwards from runs"
-    )
+    return 'select run_id, "row", block, seed, primary_metric, budget_forwards from runs'

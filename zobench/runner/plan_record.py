@@ -98,7 +98,7 @@ def _entry(
     specs: tuple[str, ...],
     study: TuningStudy | None = None,
 ) -> Entry:
-    model, task = (runs[0].spec.model.name, runs[0].spec.task.name) if runs else ("", "")
+    model, task = (runs[0].shown_model, runs[0].shown_task) if runs else ("", "")
     if study is not None:
         model, task = study.model, study.task
     seeds = tuple(run.spec.seed for run in runs)

@@ -68,7 +68,7 @@ class Board:
 
     def add(self, jobs: list[Job]) -> None:
         self.jobs += len(jobs)
-        self.models.update(job.planned.spec.model.name for job in jobs)
+        self.models.update(job.planned.shown_model for job in jobs)
         self.expected += sum(_weight(job) for job in jobs)
         self.bar.update(self.task.id, total=self.expected)
 
@@ -128,10 +128,10 @@ def _weight(job: Job) -> int:
 
 def describe(job: Job, *, model: bool = False) -> str:
     """``mezo on sentiment, seed 0``; with ``model``, ``mezo on sentiment, builtin:nano, seed 0``."""
-    spec = job.planned.spec
+    run, spec = job.planned, job.planned.spec
     trial = " (tuning)" if spec.purpose == "tuning" else ""
-    of = f", {spec.model.name}" if model else ""
-    return printable(f"{job.planned.row} on {spec.task.name}{of}, seed {spec.seed}{trial}")
+    of = f", {run.shown_model}" if model else ""
+    return printable(f"{run.row} on {run.shown_task}{of}, seed {spec.seed}{trial}")
 
 
 class Display(Protocol):

@@ -22,6 +22,7 @@ class Entry(BaseModel):
     """What one row wants on one task and model.
 
     Attributes:
+        model, task: their names in the suite (those of the catalogue in plans of an earlier zobench).
         kind: one run; the trials of a search; the runs with what a search chose; a noise control.
         key: SHA-256 of what decides the entry, the search included; equal keys ask for the same runs.
         specs: SHA-256 of the specifications by which a run is recognised while ``run_ids`` is empty.

@@ -98,7 +98,15 @@ def _planned(
     tuning_of = row.name if tuning else None
     told = (entry.note, "" if chosen == wanted else EAGER, _trained_on(entry))
     note = "; ".join(filter(None, told))
-    return PlannedRun(row=row.name, group=entry.group, note=note, spec=spec, tuning_of=tuning_of)
+    return PlannedRun(
+        row=row.name,
+        group=entry.group,
+        note=note,
+        spec=spec,
+        tuning_of=tuning_of,
+        task_name=task,
+        model_name=model,
+    )
 
 
 def _trained_on(entry: MethodEntry) -> str:

@@ -106,6 +106,8 @@ def reference_runs(suite: Suite, model: str, objective: str, seed: int) -> list[
             group="control",
             note=notes[role],
             spec=_measured(suite, model, objective, seed, section_of(suite, role)),
+            task_name=objective,
+            model_name=model,
         )
         for role in roles
     ]
@@ -126,7 +128,14 @@ def noise_followers(
                     section = section_of(suite, "noise", like=row.name)
                     spec = _measured(suite, model, objective, seed, section)
                     note = f"the full model moved at random, as far as {row.name} moved it"
-                    run = PlannedRun(row=noise_row(row.name), group="control", note=note, spec=spec)
+                    run = PlannedRun(
+                        row=noise_row(row.name),
+                        group="control",
+                        note=note,
+                        spec=spec,
+                        task_name=objective,
+                        model_name=model,
+                    )
                     found.append(Follower(row=row.name, template=run))
     return tuple(found)
 
