@@ -71,6 +71,13 @@ def builtin_names(kind: Kind) -> dict[str, str]:
     return names
 
 
+def revision(method: str) -> int | None:
+    """The revision of a built-in method's arithmetic; ``None`` for others. Imports no torch."""
+    catalogue = importlib.import_module(CATALOGUES["methods"])
+    revisions: dict[str, int] = catalogue.REVISIONS
+    return revisions.get(method, 1) if method in catalogue.METHODS else None
+
+
 def points(kind: Kind) -> dict[str, EntryPoint]:
     """The entry points of installed packages, by the name that a suite uses."""
     taken, found = set(builtin_names(kind)), {}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zobench import plugins
 from zobench.store.schema import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def runs_row(study: Study, entry: Entry, task: str, seed: int, run_id: str, stat
         "threads": 1,
         "packages": {"torch": "2.13.0"},
         "command": ["zobench", "run", f"suites/{study.suite}.yaml"],
+        "digests": {"method": str(plugins.revision(entry.name.split()[0]) or 1)},
     }
     return {
         "run_id": run_id,

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from zobench import plugin_code, plugins
+from zobench.runner.environment import plugin_note
+from zobench.runner.replaying import replay
 from zobench.runner.scheduler import run_plan
+from zobench.spec import RunSpec
 from zobench.store import read
 from zobench.suite import expand, load
 
@@ -95,3 +98,25 @@ def test_an_editable_installation_is_known_by_the_files_of_its_module(site: Path
     before = _described()
     (site / "own_plugin.py").write_text(CODE + "    more = 1\n")
     assert _described() != before
+
+
+def test_replay_compares_the_plugin_code_and_names_the_mismatch(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "plugged.yaml").write_text(SUITE)
+    runs = tmp_path / "runs"
+    made = _described()
+    assert run_plan(expand(load(tmp_path / "plugged.yaml")), runs, workers=0, progress=False).done == 2
+    by_row = dict(read([runs]).frame("runs").set_index("row")["run_id"])
+    (own,) = (path.parent for path in runs.rglob(f"{by_row['own']}/environment.json"))
+    (builtin,) = (path.parent for path in runs.rglob(f"{by_row['mezo']}/environment.json"))
+    assert replay(own).plugins == replay(builtin).plugins == ""
+    (site / "own_helper.py").write_text("SCALE = 22\n")
+    now = _described()
+    report = replay(own)
+    assert report.plugins == f"other plugin code: the run was made with {made}, installed is {now}"
+    assert report.plugins in str(report)
+    assert report.matches, "what was edited is not used by the update"
+    assert replay(builtin).plugins == ""
+    spec = RunSpec.model_validate_json(read([runs]).frame("runs").set_index("row").loc["own", "spec"])
+    assert plugin_note({"digests": {}}, spec) == (
+        f"plugin code unknown: the run does not say which code made it, installed is {now}"
+    )

@@ -78,6 +78,8 @@ def plan(
     print_plan(wanted, estimate(wanted))
     for sentence in notes(wanted):
         typer.echo(printable(f"note: {sentence}"))
+    for sentence in _made_otherwise(wanted):
+        typer.echo(printable(f"note: {sentence}"))
     if show_prompts:
         from zobench.suite.shown_prompts import prompts
 
@@ -147,6 +149,14 @@ def _warn_of_devices(plan: Plan) -> None:
 
     for sentence in device_notes(plan):
         typer.echo(printable(f"warning: {sentence}"), err=True)
+
+
+def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
+    """Results in the suite's folder that an earlier revision or unknown plugin code made."""
+    from zobench.report.provenance import notes
+
+    rows = [run.row for run in wanted.runs] + [study.row for study in wanted.studies]
+    return notes(_folder(wanted, None), rows)
 
 
 def _expanded(suite: Path) -> Plan:

@@ -124,7 +124,7 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
             "environment": parsed(r["environment"]),
             "command": command(r, homes.get(r["run_id"], source.folders[0])),
             "steps": steps.get(r["run_id"], {}),
-            "warnings": warnings(r["warnings"]),
+            "warnings": [*warnings(r["warnings"]), *filter(None, [r["flag"]])],
             "metrics": measured.get(r["run_id"], []),
             "diagnostics": diagnosed.get(r["run_id"], []),
             "attacks": attacked.get(r["run_id"], []),

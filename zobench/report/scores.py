@@ -9,7 +9,7 @@ import pandas as pd
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
 from zobench.metrics.measures import higher_is_better
-from zobench.report import forgetting
+from zobench.report import forgetting, provenance
 from zobench.report.cards import Cards, attack_name
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
@@ -18,7 +18,8 @@ RESULTS = ("done", "diverged", "budget")
 
 
 def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
-    """The result runs with columns ``value``, ``usable``, ``flag`` (why the value is not simply measured)."""
+    """The result runs with columns ``value``, ``usable``, ``flag`` (why the value is not simply
+    measured, or not by the arithmetic of today)."""
     runs = source.results.copy()
     for column, allowed in board.where.items():
         runs = runs[runs[column].isin(allowed)]
@@ -34,6 +35,8 @@ def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
         fill = lost & runs["chance"].notna()
         runs.loc[fill, "value"] = runs.loc[fill, "chance"]
         runs.loc[fill, "flag"] = "diverged: counted as chance"
+    told = zip(runs["flag"], provenance.made_by(runs), strict=True)
+    runs["flag"] = ["; ".join(filter(None, pair)) for pair in told]
     runs["usable"] = (
         runs["status"].isin(RESULTS) & runs["value"].notna() & np.isfinite(runs["value"].astype(float))
     )

@@ -14,6 +14,7 @@ from zobench.report import (
     notices,
     overview,
     planned,
+    provenance,
     rank_diagram,
     reaching,
     robustness,
@@ -39,6 +40,7 @@ class OverviewSection(Section):
             *planned.sentences(source.others),
             *notices.ties(source),
             *notices.no_effect(source),
+            *provenance.sentences(results.runs),
         )
         return {
             "title": results.board.title,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import zobench
+from zobench.plugin_code import plugin_digests
 from zobench.spec import RunSpec
 
 _PACKAGES = (
@@ -101,6 +102,24 @@ def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
         f"noise: legacy has the same bits on processors of one level only; recorded at {there or 'unknown'}, "
         f"this is {here}"
     )
+
+
+def plugin_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
+    """How the code of the plugins that a run used differs here from what made it; empty where it does not.
+
+    One part per distribution: ``name version digest``.
+    """
+    made, here = (
+        str(found.get("plugins", "")) for found in (recorded.get("digests", {}), plugin_digests(spec))
+    )
+    if made == here:
+        return ""
+    if not made:
+        return f"plugin code unknown: the run does not say which code made it, installed is {here}"
+    there, now = set(made.split(", ")), set(here.split(", ")) - {""}
+    lacking = ", ".join(sorted(there - now))
+    other = ", ".join(sorted(now - there)) or "no such plugin"
+    return f"other plugin code: the run was made with {lacking}, installed is {other}"
 
 
 def cpu_model() -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.environment import level_note, revision_problem
+from zobench.runner.environment import level_note, plugin_note, revision_problem
 from zobench.runner.factory import DEFAULT, Factory, load_parts
 from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
@@ -42,6 +42,7 @@ class ReplayReport:
     digest: SHA-256 of the tuned weights at that step.
     exported: what was written where; empty without an export.
     note: why the digests may differ although nothing was changed; empty if they may not.
+    plugins: how the code of installed plugins differs from the run's; empty if it does not.
     """
 
     run_id: str
@@ -54,6 +55,7 @@ class ReplayReport:
     digest: str
     exported: str = ""
     note: str = ""
+    plugins: str = ""
 
     @property
     def matches(self) -> bool:
@@ -66,6 +68,8 @@ class ReplayReport:
             f"rebuilt  {self.rebuilt}",
             "equal" if self.matches else "DIFFERENT" + (f" ({self.note})" if self.note else ""),
         ]
+        if self.plugins:
+            lines.append(self.plugins)
         if self.at != self.steps:
             lines.append(f"step {self.at}: {self.digest}")
         return "\n".join([*lines, *([self.exported] if self.exported else [])])
@@ -85,7 +89,6 @@ def replay(
         to: number of steps after which to stand; the whole run by default, 0 for the starting weights.
         export: where to write the model (see :func:`zobench.runner.exporting.export`); nothing is written
             where the digest does not match.
-
         trust_code: run the Python code of the base model's repository, where the run did. Trust is given by
             whoever replays: the record of a run, which may be a stranger's, cannot give it.
 
@@ -130,6 +133,7 @@ def replay(
         digest,
         exported,
         level_note(environment, spec),
+        plugin_note(environment, spec),
     )
 
 
