@@ -45,8 +45,9 @@ def _variants(runs: pd.DataFrame, entry: pd.Series) -> pd.Series:
     rest = specs.map(lambda spec: json.dumps({k: v for k, v in spec.items() if k not in NO_VARIANT}))
     attention = specs.map(lambda spec: str(spec.get("attention", "")))
     usual = attention.groupby([runs["model"], rest, entry.fillna("")]).transform(lambda a: a.mode().iloc[0])
+    read = {each: json.loads(each) for each in rest.unique()}
     body = [
-        {**json.loads(r), "attention": a} if known else json.loads(r)
+        {**read[r], "attention": a} if known else read[r]
         for r, a, known in zip(rest, usual, entry.notna(), strict=True)
     ]
     found = [""] * len(runs)

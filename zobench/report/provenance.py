@@ -7,7 +7,9 @@ run's environment record (``digests``) where they are above 1, or there is a plu
 
 from __future__ import annotations
 
+import functools
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from zobench.store.reader import read, runs_folder
 
 CHOICES = ("classification", "multiple-choice")
 HALF = ("bfloat16", "float16")
+_SEED = re.compile(r'"seed":\s*\d+')
 COLUMNS = ["method", "task", "task_kind", "dtype", "spec", "environment"]
 
 
@@ -48,7 +51,7 @@ def _told(
     choice = kind in CHOICES and task in plugins.builtin_names("tasks")
     if choice and dtype in HALF and "scoring" not in digests:
         found.append("scored by revision 1, where ties went to the first option")
-    if "plugins" not in digests and (names := _plugins(spec)):
+    if "plugins" not in digests and (names := _plugins(_SEED.sub('"seed":0', spec or ""))):
         found.append(f"plugin code unknown ({', '.join(names)})")
     return found
 
@@ -61,10 +64,11 @@ def _digests(environment: str | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _plugins(spec: str | None) -> list[str]:
-    """Names of a run's parts that no built-in catalogue has."""
+@functools.lru_cache(maxsize=4096)
+def _plugins(spec: str) -> list[str]:
+    """Names of a run's parts that no built-in catalogue has; a specification is read once for all seeds."""
     try:
-        parts = plugin_parts(RunSpec.model_validate_json(spec or ""))
+        parts = plugin_parts(RunSpec.model_validate_json(spec))
     except ValidationError:
         return []
     return sorted({name for _, name in parts})
