@@ -19,7 +19,8 @@ DEVIATIONS = 5.0
 """Tolerance of the statistical checks, in standard errors."""
 DESCENT_FORWARDS = 500
 """Forward passes until which a run that descends is continued."""
-LEARNING_RATES = (0.01, 0.03, 0.1, 0.003, 0.3, 0.001, 0.0003, 0.0001)
+LEARNING_RATES = (0.01, 0.03, 0.1, 0.003, 0.3, 0.001, 0.0003, 0.0001, 10.0)
+"""Tried in this order by :func:`descent`. 10 is for steps that carry a factor of the smoothing radius."""
 
 
 def _flat(run: StartedRun) -> torch.Tensor:

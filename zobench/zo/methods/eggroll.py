@@ -25,7 +25,7 @@ from zobench.zo.parameters import Bounds, Count, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class EggrollConfig(Parameters):
-    """Parameters of EGGROLL; sigma, guard and pairs are those of the authors' code, eta is zobench's choice.
+    """Parameters of EGGROLL. sigma, guard, rank and pairs are the authors'; eta and population are choices.
 
     Attributes:
         lr: step size eta.
@@ -53,7 +53,7 @@ class Eggroll(ZerothOrder):
     """Evolution strategies along A B^T / sqrt(r)."""
 
     Config = EggrollConfig
-    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8, "sigma": 0.05}
+    small_problem: ClassVar[Mapping[str, Any]] = {"population": 8}
     card = MethodCard(
         name="eggroll",
         title="EGGROLL",
@@ -63,13 +63,15 @@ class Eggroll(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Pairs, guard and the factor sigma sqrt(N) of the step follow the authors' code (read "
-        "2026-11-29). With sigma 1e-3 on a loss, the guard exceeds the variance. Groups of members with "
-        "their own mean, reused noise and frozen vectors are not implemented. eta and the population of 32 "
-        "(theirs: 1,024 generations per device) are zobench's choices. The guard is always positive, so "
-        "that a tie gives a step of 0. Mode 'factored' evaluates one member at a time and never forms A B^T "
-        "in linear layers. The paper's throughput also needs all members in one batch (mode 'batched' does "
-        "this, with formed weights).",
+        notes="Pairs, guard and the step's sigma sqrt(N) by the authors' code (read 2026-11-29), with sigma "
+        "1e-3 and rank 1. On a loss the guard then outweighs the variance, and the step is about eta "
+        "sqrt(N) sigma^2 / sqrt(guard) times the gradient: the kit's small problems descend under "
+        "sigma 1e-3 with eta 10, not below 1. Not available: groups of members with a mean of their "
+        "own, noise reused over epochs, frozen vectors. The published runs use 1,024 generations per "
+        "device; the default population of 32 and eta are choices made here. guard must be positive, "
+        "so a tie is a step of 0. Mode 'factored' never forms A B^T in linear layers and evaluates "
+        "one member after the other; the paper's throughput also needs the members in one batch (mode "
+        "'batched', with formed weights).",
         revision=2,
     )
 
