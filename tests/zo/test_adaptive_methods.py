@@ -37,9 +37,10 @@ def test_r_adazo(root: str) -> None:
     same(lab.run(STEPS), expected)
 
 
-def test_zo_adamm() -> None:
+@pytest.mark.parametrize("divide_by", ["largest", "latest"])
+def test_zo_adamm(divide_by: str) -> None:
     lr, b1, b2, delta = 0.02, 0.9, 0.5, 1e-6
-    lab = Lab("zo-adamm", lr=lr, epsilon=EPS, n=2, beta1=b1, beta2=b2, delta=delta)
+    lab = Lab("zo-adamm", lr=lr, epsilon=EPS, n=2, beta1=b1, beta2=b2, delta=delta, divide_by=divide_by)
     theta, expected, shrank = lab.theta, [], False
     m = v = w = torch.zeros_like(theta)
     for t in range(STEPS):
@@ -48,7 +49,7 @@ def test_zo_adamm() -> None:
         v = b2 * v + (1 - b2) * g * g
         shrank = shrank or bool((v < w).any())
         w = torch.maximum(w, v)
-        theta = theta - lr * m / (w.sqrt() + delta)
+        theta = theta - lr * m / ((w if divide_by == "largest" else v).sqrt() + delta)
         expected.append(theta)
     same(lab.run(STEPS), expected)
     assert shrank, "the test must see the maximum at work"

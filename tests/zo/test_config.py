@@ -63,3 +63,11 @@ def test_an_unsupported_space_is_refused() -> None:
     space = build_space("full", {}, transformer().make(torch.float32))
     with pytest.raises(ValueError, match="supports the spaces lora, not 'full'"):
         OnlyLora(Mezo.Config(), space, seed=0)
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_card_says_what_is_known(name: str) -> None:
+    """Sources with their dates, or that a value is a choice: not what was searched for and missed."""
+    method = lookup("methods", name)
+    words = f"{method.card.notes} {method.Config.__doc__}".lower()
+    assert not [w for w in ("not found", "from memory", "our choice", "guess", "our own") if w in words]

@@ -84,8 +84,8 @@ def gradip(direction: Direction, sent: Message, gradient: Mapping[str, torch.Ten
 
 @dataclass(frozen=True)
 class VirtualPath(Parameters):
-    """The criterion for a vanished GradIP: its mean magnitude over the last ``window`` steps of the client's
-    path is below ``ratio`` times that over the first ``window`` steps. No values were found in the paper.
+    """When a client's GradIP has vanished: the mean magnitude over the last ``window`` of its virtual path is
+    below ``ratio`` times that over the first ``window``. The paper's thresholds are not known.
 
     Attributes:
         window: number of local steps at either end.

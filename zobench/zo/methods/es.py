@@ -66,9 +66,10 @@ class Es(ZerothOrder):
         replay="scalars",
         in_span=True,
         notes="The paper maximizes rewards; here the reward is minus the loss of the minibatch. Its code "
-        "was not read (non-commercial licence). alpha = sigma / 2, population 30 and z-scores with 1e-8 "
-        "added to the standard deviation are confirmed (notes of 2026-11-29). Here the standard deviation "
-        "has divisor N and no constant; a step with standard deviation 0 is refused.",
+        "was not read (non-commercial licence); alpha = sigma / 2, population 30 and z-scores with "
+        "1e-8 added to the spread are known from notes on it (2026-11-29). The spread is the "
+        "population's (divisor N). The 1e-8 is left out, which changes a step by a share of 1e-8 / "
+        "spread; with no spread there is no step.",
     )
 
     @classmethod

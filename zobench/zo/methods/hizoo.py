@@ -116,9 +116,8 @@ class HizooL(Hizoo):
         formula="as HiZOO with H ~ r c^T / mean(r), r and c the running row and column means per matrix",
         order="zeroth",
         replay="scalars",
-        notes="The factorization is Adafactor's (running means of rows and columns); the authors' exact "
-        "form was not read. State is 4 (m + n) bytes per matrix; 4 bytes per entry are declared, the case "
-        "of vectors.",
+        notes="The factorization is Adafactor's (running means of rows and columns): the authors' exact form "
+        "is not known. State is 4 (m + n) bytes per matrix; 4 per entry are declared, the case of vectors.",
         decay="As HiZOO's.",
         revision=2,
     )

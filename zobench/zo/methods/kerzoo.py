@@ -26,7 +26,7 @@ from zobench.zo.sparse import counter_only
 
 @dataclass(frozen=True)
 class KerzooConfig(Parameters):
-    """Parameters of KerZOO. Published lr and epsilon were not found: they are MeZO's.
+    """Parameters of KerZOO; lr and epsilon are MeZO's. The paper's values are not known.
 
     Attributes:
         lr: step size eta.
@@ -67,7 +67,9 @@ class Kerzoo(ZerothOrder):
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="The paper's C was not found; with 1 the estimate is unbiased. No code was found. extras: the "
+        notes="By a formula note on the paper (2026-11-29); no code is public. The formula has a constant C "
+        "whose value the note does not give; C = 1 makes the estimate unbiased. The paper's other "
+        "kernels, 3 C r and C (195/64) r (99 r^4 - 126 r^2 + 35), are not available here. extras: the "
         "radii.",
     )
 

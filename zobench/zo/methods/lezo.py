@@ -21,8 +21,7 @@ from zobench.zo.sparse import counter_only, kept_count
 
 @dataclass(frozen=True)
 class LezoConfig(Parameters):
-    """Parameters of LeZO. Published values were not found: lr and epsilon are MeZO's, and three of four
-    layers are omitted.
+    """Parameters of LeZO; lr and epsilon are MeZO's, sparsity is a choice. The paper's values are not known.
 
     Attributes:
         lr: step size eta.
@@ -49,10 +48,12 @@ class Lezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Layers are name prefixes up to the first number. Embeddings, norms and heads outside the "
-        "stack are separate layers and drawn like the others (zobench's choice). There is no rescaling: on "
-        "average over subsets the estimate is (1 - sparsity) times the gradient. passes_per_step is an "
-        "upper bound, reached if the largest layers are selected.",
+        notes="Known from the paper's abstract and a formula note (2026-11-29); the authors' repository "
+        "(WangFei-2019/LeZO@0be125e) holds only a README. Layers are name prefixes up to the first "
+        "number; embeddings, norms and heads outside the stack are layers of their own and drawn like "
+        "the others, which the sources leave open. No rescaling: averaged over subsets the estimate "
+        "is (1 - sparsity) times the gradient. passes_per_step is the upper bound, for a step that "
+        "keeps the largest layers.",
     )
 
     @classmethod

@@ -25,7 +25,7 @@ from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive,
 
 @dataclass(frozen=True)
 class MeazoConfig(Parameters):
-    """Parameters of MEAZO. Published values were not found; eta has the magnitude of ZO-Adam's.
+    """Parameters of MEAZO; eta is of the size of ZO-Adam's, n the paper's. Its other values are not known.
 
     Attributes:
         lr: step size eta of the normalized step.
@@ -54,8 +54,9 @@ class Meazo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="Implemented from a secondary note, which divides by 1 - beta^(t-1); this is interpreted as 1 "
-        "- beta^t with first step t = 1. A tie enters v; refused steps do not change v.",
+        notes="By a formula note on the paper (2026-11-29), which divides by 1 - beta^(t-1); that is 0 at "
+        "t = 1, so it is read as 1 - beta^t with the first step t = 1. A tie counts in v; refused steps "
+        "leave v unchanged.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

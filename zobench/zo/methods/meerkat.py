@@ -29,8 +29,7 @@ from zobench.zo.sparse import Listed, largest_positions
 
 @dataclass(frozen=True)
 class MeerkatConfig(Parameters):
-    """Parameters of Meerkat; density as in the paper. Published lr and epsilon were not found: they are
-    MeZO's.
+    """Parameters of Meerkat; density as in the paper, lr and epsilon are MeZO's (the paper's are not known).
 
     Attributes:
         lr: step size eta.
@@ -38,9 +37,8 @@ class MeerkatConfig(Parameters):
         n: directions per step.
         density: share of all tuned entries in the mask, in (0, 1].
         scores: ``gradient`` (mean squared gradients of calibration minibatches) or ``magnitude`` (of the
-            starting weights, the paper's weaker baseline; no forward pass).
-        calibration_batches: number of minibatches over which ``prepare`` averages the squared gradients; the
-            paper's number was not found.
+            starting weights, the paper's weaker baseline; no forwards).
+        calibration_batches: minibatches over which ``prepare`` averages the squared gradients (a choice).
     """
 
     lr: Rate = 1e-6
@@ -86,10 +84,10 @@ class Meerkat(ZerothOrder):
         replay="scalars+artifacts",
         in_span=True,
         needs=("calibration",),
-        notes="Calibration uses the run's training examples; the paper uses pre-training text. Without "
-        "prepare() or calibrate() the mask consists of the largest magnitudes of the starting weights; "
-        "extras record which (calibrated 1 or 0). The number of entries over all tensors is exact. No code "
-        "was found.",
+        notes="By notes on the paper's text (2026-11-22); no code is public. The paper scores entries once "
+        "on pre-training text (C4); here calibration rows are the run's training rows. Without "
+        "prepare() or calibrate() the mask is that of the largest magnitudes of the starting weights; "
+        "extras say which (calibrated 1 or 0). The count is exact, over all tensors together.",
     )
 
     def __init__(

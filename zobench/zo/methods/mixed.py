@@ -86,8 +86,8 @@ class Mixed(ZerothOrder):
 
 @dataclass(frozen=True)
 class HybridConfig(Parameters):
-    """Parameters of the hybrid. The paper's were not verified: lr and epsilon are MeZO's, with one layer by
-    gradient.
+    """Parameters of the hybrid; lr and epsilon are MeZO's, the number of layers is a choice. The paper's
+    values are not known.
 
     Attributes:
         lr: step size eta of the zeroth-order layers.
@@ -137,9 +137,10 @@ class ZoFoHybrid(Mixed):
         formula="theta_low <- theta_low - eta c z; theta_high <- theta_high - eta' grad L",
         order="mixed",
         replay="checkpoint",
-        notes="The assignment of layers is zobench's choice: the paper's details were not verified. The "
-        "SPSA pair displaces the zeroth-order tensors only. Backpropagation counts as 3 forward passes "
-        "although it stops early.",
+        notes="ZO-Bench trains some layers by backpropagation and the rest by SPSA; which layers is not "
+        "known from the notes on it (2026-11-22). Here they are the last, so that backpropagation "
+        "stops early. The SPSA pair moves the zeroth-order tensors only. One pass of backpropagation "
+        "counts 3 forwards though it stops early.",
         revision=2,
     )
 
@@ -170,7 +171,8 @@ class ZoFoHybrid(Mixed):
 
 @dataclass(frozen=True)
 class AddaxConfig(Parameters):
-    """Parameters of Addax. The exact published alpha was not found; lr and epsilon are MeZO's.
+    """Parameters of Addax; lr and epsilon are MeZO's. The paper takes alpha from a small grid that is not
+    known exactly; 1e-3 is a choice.
 
     Attributes:
         lr: step size eta.
@@ -215,12 +217,13 @@ class Addax(Mixed):
         order="mixed",
         replay="checkpoint",
         needs=("length-split",),
-        notes="With length_threshold 0 both parts use the whole minibatch (the paper's variant without "
-        "assignment). Above 0, SPSA uses long examples and the gradient short ones, with separate "
-        "minibatches; a part without examples is skipped. The paper sets the threshold per task, so that "
-        "there is no default here. divide_by() splits the step's minibatch instead. The paper's in-place "
-        "SGD in the backward hook saves memory without changing the arithmetic; here the whole gradient is "
-        "stored.",
+        notes="By the paper's formula (notes of 2026-11-22); the authors' repository holds only a README. "
+        "With length_threshold 0 both parts see the whole minibatch (the paper's variant without "
+        "assignment); above it, long rows get SPSA and short ones the gradient, each with minibatches "
+        "of their own, and a part without rows is skipped. The paper's threshold is set per task; "
+        "there is no default here. divide_by() splits the step's minibatch instead. The paper's "
+        "in-place SGD inside the backward hook saves memory and does not change the arithmetic; here the "
+        "whole gradient exists at once.",
         revision=2,
     )
 

@@ -29,7 +29,7 @@ class PRgeConfig(Parameters):
     Attributes:
         lr: step size eta.
         epsilon: smoothing radius eps.
-        n: queries per step; published 1, 4, 16 at batch 16, 4, 1.
+        n: queries per step; published 1, 4, 16 with minibatches of 16, 4, 1, so that a step costs as much.
     """
 
     lr: Rate = 5e-5
@@ -57,9 +57,11 @@ class PRge(ZerothOrder):
         replay="scalars",
         spaces=("lora",),
         in_span=True,
-        notes="Mode 'auto' means 'batched' here. A stays frozen even if the space includes it. Published "
-        "settings: lr 1e-4 (LLaMA-2-7B) and 5e-5 (TinyLlama), eps 1e-2, LoRA rank 16 and alpha 32 (from a "
-        "copy of the code, jmha02/MobiZO, read 2026-11-29).",
+        notes="Mode 'auto' is 'batched' here. A stays frozen whether or not the space tunes it. By the "
+        "scripts of a readable copy of the code (jmha02/MobiZO@3b9e3eb, read 2026-11-29): eps 1e-2, "
+        "LoRA rank 16, alpha 32, 20,000 steps; lr 5e-5 on TinyLlama for n = 1, 4 and 16; on "
+        "LLaMA-2-7B 1e-4 for n = 1 and 4, 5e-5 for n = 16. The minibatch is the run's (batch_size), "
+        "which n does not change.",
     )
 
     def __init__(

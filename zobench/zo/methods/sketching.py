@@ -29,7 +29,8 @@ ROW_BITS = 32
 
 @dataclass(frozen=True)
 class SketchingConfig(Parameters):
-    """Parameters of sketched ZO-SGD. The paper's values were not found: lr and epsilon are MeZO's, k = 4.
+    """Parameters of sketched ZO-SGD; lr and epsilon are MeZO's, k = 4. The paper gives theory and experiments
+    on quadratics and logistic regression, no values for language models.
 
     Attributes:
         lr: step size eta.
@@ -97,9 +98,11 @@ class Sketching(ZerothOrder):
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="Scaled so that every sketch estimates the gradient itself. Coordinates are drawn with "
-        "replacement. Two-sided Gaussian and Rademacher sketches are n-SPSA by construction. 'unbiased' "
-        "refers to two sides.",
+        notes="The paper (abstract and theory read through notes of 2026-11-22) unifies finite differences "
+        "as S times the differences along the columns of an oblivious sketch S; which families its "
+        "experiments use is not known. The four here are scaled so that each estimates the gradient "
+        "itself. Coordinates are drawn with replacement. Gaussian and Rademacher with two sides are "
+        "n-SPSA by construction. unbiased refers to two sides.",
     )
 
     @classmethod

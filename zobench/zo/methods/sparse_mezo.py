@@ -31,8 +31,8 @@ from zobench.zo.sparse import counter_only, kept_count, share_kept
 
 @dataclass(frozen=True)
 class SparseMezoConfig(Parameters):
-    """Parameters of Sparse-MeZO; sparsity 0.8 is the paper's best. Published lr and epsilon were not found:
-    they are MeZO's.
+    """Parameters of Sparse-MeZO; sparsity 0.8 is the paper's best, lr and epsilon are MeZO's, whose setting
+    the paper follows (it speaks of larger learning rates without naming them).
 
     Attributes:
         lr: step size eta.
@@ -68,15 +68,17 @@ class SparseMezo(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="sparsity is the share of zeroed entries. Entries equal to the threshold are kept, as in the "
-        "formula. Constant tensors (new norms) are therefore kept completely or not at all, and tensors "
-        "that start at zero (LoRA's B) leave a dynamic mask after their first update: use mask 'static' for "
-        "them. A dynamic mask only loses entries: an entry that exceeds the threshold is no longer updated, "
-        "so that the kept share decreases during a run. extras: kept_share. Layers are name prefixes up to "
-        "the first number. The authors' code could not be obtained; a public re-implementation of this name "
-        "masks at random. In the conformance kit, the transformer is trained with these defaults; the "
-        "quadratic (3 of 17 entries tuned, 2 % of the loss) and the logistic regression (weights start at "
-        "zero) need the config of small_problem.",
+        notes="By the paper's text (read 2026-11-29); the authors' code could not be obtained, and a public "
+        "re-implementation of that name masks at random. sparsity is the share zeroed. The paper's "
+        "algorithm compares theta itself with the threshold where its text says magnitude; here "
+        "|theta|. Entries equal to the threshold are kept, as in the formula, so constant tensors "
+        "(fresh norms) are kept whole or not at all, and tensors that start at zero (LoRA's B) leave "
+        "a dynamic mask with their first move: use mask 'static' there. Under a dynamic mask (the "
+        "paper's choice) an entry that has grown past the threshold stays frozen, so the kept share "
+        "falls during the run (extras: kept_share). Layers are name prefixes up to the first number. "
+        "The conformance kit has the transformer learned under these defaults; its quadratic (3 of 17 "
+        "entries free, which hold 2 % of the loss) and its logistic regression (weights start at "
+        "zero) need the easier mask.",
     )
 
     def __init__(

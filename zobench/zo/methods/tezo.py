@@ -30,14 +30,14 @@ from zobench.zo.parameters import Count, FractionBelowOne, Parameters, Positive,
 from zobench.zo.updates import Update
 
 _UNKNOWN = (
-    "Implemented from the formulas: no code, rank, eta or betas were available (the paper selects ranks per "
-    "layer from spectra; here the rank is one number). "
+    "By formula notes on the paper (2026-11-29); no code is public. The values of rank, eta and betas are "
+    "not known; the paper chooses ranks per layer from spectra, here it is one number. "
 )
 
 
 @dataclass(frozen=True)
 class TezoConfig(Parameters):
-    """Parameters of TeZO. The paper's values were not found: eta is a tenth of MeZO's, eps is MeZO's.
+    """Parameters of TeZO; eta and eps are MeZO's, the rank is a choice. The paper's values are not known.
 
     Attributes:
         lr: step size eta.
@@ -184,8 +184,9 @@ class TezoAdam(Tezo):
         formula="W <- W - eta U diag(a) V^T / (sqrt((U*U) diag(b) (V*V)^T) + delta)",
         order="zeroth",
         replay="scalars",
-        notes=_UNKNOWN + "Bias correction as in Adam is zobench's choice. State is 2 r numbers per matrix; 8 "
-        "bytes per entry are declared, the case of vectors only.",
+        notes=_UNKNOWN
+        + "Bias correction as in Adam, which the notes do not settle. State is 2 r numbers per matrix; "
+        "8 bytes per entry are declared, the case of vectors alone.",
         revision=2,
     )
 

@@ -28,8 +28,8 @@ QUANTIZER = ("smooth", "shift", "step", "zero", "act_step", "act_zero")
 
 @dataclass(frozen=True)
 class ZeroqatConfig(Parameters):
-    """Parameters of ZeroQAT. No published values were found: lr and epsilon are MeZO's, the quantizer's scale
-    is a guess.
+    """Parameters of ZeroQAT; lr and epsilon are MeZO's, the quantizer's scale is a choice. The paper's values
+    are not known.
 
     Attributes:
         lr: step size eta.

@@ -109,12 +109,13 @@ class ZoAdamu(ZerothOrder):
         "last m",
         order="zeroth",
         replay="scalars",
-        notes="Implemented from the paper: the authors' code perturbs with fixed weights 0.1/0.9 and "
-        "updates with the annealed ones. sqrt(alpha) is interpreted as the standard deviation. In the "
-        "formula v is a function of the step's two draws without memory, so that the state is m only. The "
-        "annealing formula is only partly verified. Which momentum the paper means was not verified; the "
-        "default is the code's, sign(c) m (MathIsAll/ZO-AdaMU, read 2026-11-29; a tie gives 0). A refused "
-        "step does not change m.",
+        notes="By the paper's formula: the authors' code (MathIsAll/ZO-AdaMU@d5f7de2, read 2026-11-29) "
+        "perturbs with fixed 0.1/0.9 weights and updates with the annealed ones, so that what is "
+        "measured is not applied. It remembers sign(c) m, the default here; which momentum the paper "
+        "means is not settled (remembers: plain for m). sqrt(alpha) is read as the standard "
+        "deviation. v has no memory in the formula (a function of the step's two draws), so the state "
+        "is m alone. The annealing formula is only partly known. A tie remembers 0; m does not move "
+        "on a refused step.",
         revision=2,
     )
 

@@ -30,7 +30,7 @@ from zobench.zo.sparse import counter_only
 
 @dataclass(frozen=True)
 class ZoRanksgdConfig(Parameters):
-    """Parameters of ZO-RankSGD. Published m, k, eta and eps for language models were not found.
+    """Parameters of ZO-RankSGD; choices: the paper ranks images and gives no values for language models.
 
     Attributes:
         lr: step size eta (the length of a step does not depend on the loss).

@@ -28,7 +28,8 @@ BLOCK_BITS = 16
 
 @dataclass(frozen=True)
 class ZoSgdBlockConfig(Parameters):
-    """Parameters of block-wise ZO-SGD; lr and epsilon are MeZO's, the number of blocks is zobench's choice.
+    """Parameters of block-wise ZO-SGD; lr and epsilon as MeZO's. ZO-Bench takes each module as a block; here
+    the number of blocks is set, so that the cost does not depend on the model.
 
     Attributes:
         lr: step size eta.
@@ -78,10 +79,11 @@ class ZoSgdBlock(ZerothOrder):
         replay="scalars",
         unbiased=True,
         in_span=True,
-        notes="ZO-Bench uses one seed for all blocks; here each has its own. Sequential order measures all "
-        "blocks before the weights are written, at exactly the intermediate points of the update. With "
-        "fewer tensors than blocks there are fewer blocks and fewer forward passes. 'unbiased' refers to "
-        "the joint order.",
+        notes="By notes on ZO-Bench's code (ZO-Bench/ZO-LLM@bf210fa, 2026-11-22), which has both orders. It "
+        "draws every block from one seed, so that blocks of equal shapes get equal noise; here each "
+        "block has its own. Sequential order measures all blocks before anything is written, at the "
+        "same points that the update then passes. With fewer tensors than blocks there are fewer "
+        "blocks and fewer forwards. unbiased refers to the joint order.",
     )
 
     @classmethod

@@ -29,7 +29,7 @@ from zobench.zo.perturb import Displaced, Shift
 
 @dataclass(frozen=True)
 class ZosaConfig(Parameters):
-    """Parameters of ZOSA. Published m, rho, eta and eps were not found: n and eps are FZOO's, rho is small.
+    """Parameters of ZOSA; n and eps are FZOO's, lr and rho are choices. The paper's values are not known.
 
     Attributes:
         lr: step size eta of the normalized step.
@@ -60,10 +60,12 @@ class Zosa(ZerothOrder):
         order="zeroth",
         replay="scalars",
         in_span=True,
-        notes="The first stage is the paper's. Which standard deviation divides the second estimate is not "
-        "fully verified (step_scale). Defaults for all parameters are guesses: the entries of g / sigma are "
-        "near 1 / (eps sqrt(m)), and eta and rho include that scale. Mode 'in-place' is refused: the ascent "
-        "is not along a single seed.",
+        notes="Stage one and the ascent are the paper's (notes and a review of it, 2026-11-29; no code is "
+        "public). The step is divided by a spread of the losses; whether by that of the first or of "
+        "the second estimate is not settled by the sources: a review names the first for the learning "
+        "rate as well (step_scale: first). lr and rho for full-parameter runs are choices: the "
+        "entries of g / sigma are near 1 / (eps sqrt(m)), so both carry that scale. Mode 'in-place' "
+        "is refused: the ascent is not a single seed.",
     )
 
     @classmethod
