@@ -1,8 +1,7 @@
-"""zobench: benchmark and evaluation harness for zeroth-order optimizers and the robustness of what they
-train.
+"""zobench: benchmark for zeroth-order optimizers and for the robustness of the models that they train.
 
-``run``, ``compare``, ``read`` and ``fit`` are those of :mod:`zobench.api`. Importing this package imports no
-torch; rooms (``zobench.zo``, ``zobench.tasks`` …) are imported when used.
+``run``, ``compare``, ``read`` and ``fit`` are those of :mod:`zobench.api`. Importing this package does not
+import torch. Import the subpackage that is needed (``zobench.zo``, ``zobench.tasks`` …).
 """
 
 from __future__ import annotations

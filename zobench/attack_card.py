@@ -1,8 +1,8 @@
-"""What an attack says of itself to whoever shows its results, and how runs carry it.
+"""Attack cards: how the results of an attack are displayed, declared by the attack and stored with each run.
 
-An attack class declares an :class:`AttackCard`; the runner writes the cards of a suite's attacks into each
-run (column ``attack_cards`` of the runs table), and the report reads them there. So no room between them
-knows an attack by name, and an attack from a package gets its metrics onto the page like a built-in one.
+An attack class declares an :class:`AttackCard`. The runner writes the cards of a suite's attacks into each
+run (column ``attack_cards`` of the runs table), and the report reads them from there. The runner, the store
+and the report therefore treat attacks from plugins exactly like built-in ones.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Form = Literal["percent", "number", "count"]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of an attack's table: which metric, its heading, how it is written and taken over runs."""
+    """A column of an attack's table: metric, heading, number format and aggregation over runs."""
 
     metric: str
-    """Name of the metric; where the table has a ``key``, what stands before the colon of its metrics."""
+    """Name of the metric. If the table has a ``key``: the part of the metric's name before the colon."""
     label: str
     form: Form = "percent"
     over_runs: Literal["mean", "sum"] = "mean"
@@ -35,11 +35,11 @@ class Table:
     """An additional table for one attack, in the page's robustness section.
 
     Attributes:
-        name: told from other tables by it: letters, digits and hyphens.
-        title, text: heading, and what the numbers are.
-        key: heading of a column with the part behind the colon where metrics are named ``METRIC:KEY``: one
-            line for each. Empty: one line without.
-        lines: what a line is about besides its task; what is left out is aggregated over.
+        name: identifies the table; letters, digits and hyphens.
+        title, text: heading, and an explanation of the numbers.
+        key: for metrics named ``METRIC:KEY``: heading of the column that shows KEY, with one line for each
+            key. Empty: metrics have no key.
+        lines: what distinguishes the lines besides the task; the table aggregates over the others.
     """
 
     name: str
@@ -52,11 +52,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Two settings of one parameter to be compared example by example, all other parameters equal.
+    """Paired comparison of two values of one parameter, example by example, all other parameters equal.
 
     Attributes:
-        parameter, first, second: the attack's parameter and its two values; the difference shown is accuracy
-            under ``first`` minus accuracy under ``second``.
+        parameter, first, second: the attack's parameter and its two values. The difference shown is the
+            accuracy under ``first`` minus the accuracy under ``second``.
         first_label, second_label: headings of the two accuracies.
     """
 
@@ -72,15 +72,15 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class AttackCard:
-    """What of an attack matters where its results are shown; the defaults suit an attack on words.
+    """How the results of an attack are displayed. The defaults suit an attack on words.
 
     Attributes:
-        position: what the ``position`` of its edits counts. Words are shown by tenths of the text, anything
-            else by number.
-        keeps_answer: whether the gold answer is still the right one afterwards; else the attack is kept out
-            of what is called robust accuracy.
-        titled_by: parameters whose values stand in the titles of its drawings.
-        tables, contrasts: its own on the page.
+        position: unit of the ``position`` of its edits. Positions of words are shown by tenths of the text,
+            those of any other unit by number.
+        keeps_answer: whether the gold answer remains correct after the edit. If False, the attack is left out
+            of robust accuracy.
+        titled_by: parameters whose values are shown in the titles of its charts.
+        tables, contrasts: additional tables and comparisons on the page.
     """
 
     position: str = "word"
@@ -96,7 +96,7 @@ _CARDS = TypeAdapter(dict[str, AttackCard])
 
 
 def to_json(cards: Mapping[str, AttackCard]) -> str:
-    """Cards by condition as one JSON text; what a card leaves at its default is left out."""
+    """Cards by condition as one JSON text; fields with their default value are omitted."""
     told = {name: _changed(card) for name, card in cards.items()}
     return json.dumps(told, sort_keys=True)
 
@@ -109,7 +109,7 @@ def _changed(card: AttackCard) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=1024)
 def from_json(text: str) -> Mapping[str, AttackCard]:
-    """Cards by condition; none where the text is not one that :func:`to_json` writes."""
+    """Cards by condition; empty if the text is not valid output of :func:`to_json`."""
     try:
         return _CARDS.validate_json(text)
     except ValidationError:
@@ -118,5 +118,6 @@ def from_json(text: str) -> Mapping[str, AttackCard]:
 
 @functools.cache
 def earlier() -> Mapping[str, AttackCard]:
-    """By catalogue name, the cards of runs from before runs carried them. Closed: no attack is added."""
+    """Cards for runs stored before runs carried cards, by catalogue name. The list is closed: later attacks
+    declare their own card."""
     return _CARDS.validate_json((Path(__file__).parent / "attack_cards_earlier.json").read_bytes())

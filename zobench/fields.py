@@ -1,8 +1,8 @@
-"""What is known of a field of a specification besides its type, written where the field is written.
+"""Metadata of the fields of a specification, written in the field's annotation.
 
-``Annotated[int | None, FieldMeta(since=3, unlearning=False)] = None`` says that the field came with version 3
-of the specification and that a suite of unlearning has no use for it; no other list needs an entry. Whoever
-needs a list of such fields asks here."""
+``Annotated[int | None, FieldMeta(since=3, unlearning=False)] = None`` declares that the field was added in
+version 3 of the specification and is not valid in an unlearning suite. There are no separate lists of such
+fields: the functions of this module derive them from the annotations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from pydantic.fields import FieldInfo
 class FieldMeta:
     """
     Attributes:
-        since: version of the specification that brought the field. A field that is younger than what holds
-            it counts in the identity of a run only where it is set, so that runs from before keep theirs.
-        identity: False where the field is display only: its default counts, whatever it is set to.
-        unlearning: False where the field has no meaning in a suite of unlearning, which then refuses it.
+        since: version of the specification that added the field. A field that is newer than the model that
+            contains it enters a run's identity only if it is set, so that older runs keep their ids.
+        identity: False if the field is for display only: its default enters the identity, not its value.
+        unlearning: False if the field has no meaning in an unlearning suite, which then rejects it.
     """
 
     since: int = 1
@@ -32,28 +32,28 @@ _PLAIN = FieldMeta()
 
 
 def meta_of(info: FieldInfo) -> FieldMeta:
-    """What the field says of itself; the defaults where it says nothing."""
+    """The metadata of a field; the defaults if it declares none."""
     return next((m for m in info.metadata if isinstance(m, FieldMeta)), _PLAIN)
 
 
 def without_meaning_in_unlearning(model: type[BaseModel]) -> tuple[str, ...]:
-    """Fields that a suite of unlearning refuses, in the order in which they are written."""
+    """Fields that an unlearning suite rejects, in the order of their declaration."""
     return tuple(name for name, info in model.model_fields.items() if not meta_of(info).unlearning)
 
 
 def shared(base: type[BaseModel], model: BaseModel) -> dict[str, Any]:
-    """Values of the fields that ``model`` has from ``base``, by name."""
+    """Values of the fields that ``model`` inherits from ``base``, by name."""
     return {name: getattr(model, name) for name in base.model_fields}
 
 
 def identity(model: BaseModel, *, display: bool = False) -> dict[str, Any]:
-    """The JSON values of ``model`` that decide its identity, nested models included; with ``display`` as if
-    what is display only counted as well."""
+    """The JSON values of ``model`` that determine its identity, nested models included. ``display``: include
+    the fields that are for display only."""
     return _kept(model, model.model_dump(mode="json"), 1, display)
 
 
 def _kept(model: BaseModel, dumped: dict[str, Any], since: int, display: bool) -> dict[str, Any]:
-    """``dumped`` without fields that are unset and younger than ``since``, the version of what holds them."""
+    """``dumped`` without unset fields that are newer than ``since``, the version of the containing model."""
     body = {}
     for name, info in type(model).model_fields.items():
         meta, value = meta_of(info), getattr(model, name)

@@ -1,4 +1,4 @@
-"""Names that somebody else wrote: the valid ones near a misspelt one, and how they are shown."""
+"""Names from user input: suggestions for misspelt names, and safe display of untrusted text."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Iterable
 
 
 def printable(value: object, *, lines: bool = False) -> str:
-    """Text without control, escape and direction characters: terminals obey those. ``lines`` keeps line
-    ends and tabs."""
+    """Text without control, escape and direction characters, which a terminal would interpret. ``lines``:
+    keep line ends and tabs."""
     kept = "\n\t" if lines else ""
     return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in str(value))
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """``"; did you mean 'a' or 'b'?"``, or the list of valid names where nothing is near."""
+    """``"; did you mean 'a' or 'b'?"``, or the list of valid names if none is similar."""
     names = sorted(valid)
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     if close:
@@ -23,5 +23,5 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 
 def suggestion(name: str, valid: Iterable[str]) -> str:
-    """The hint for a name that is not known: the nearest valid ones, or all of them."""
+    """Hint for an unknown name: the most similar valid names, or all of them."""
     return nearest(str(name), [str(v) for v in valid]).removeprefix("; ")

@@ -1,9 +1,9 @@
 """Parameters of methods, tasks and attacks, checked against the frozen dataclass ``Config`` of their class.
 
-pydantic checks each value against the annotation of its field as strict JSON: a list may fill a tuple, a
-whole number a float, and nothing else is converted. Constraints are part of the annotation: their types are
-those of :mod:`zobench.zo.parameters`, and the rooms beside ``zo`` take them from here. The dataclass's own
-``__post_init__`` has the last word.
+pydantic checks each value against the annotation of its field as strict JSON. Only two conversions are made:
+a list to a tuple and a whole number to a float. Constraints are part of the annotation. Their types are
+defined in :mod:`zobench.zo.parameters`; packages other than ``zo`` import them from here. The dataclass's own
+``__post_init__`` runs last and may reject the parameters as well.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _is_file(hint: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ParameterProblem:
-    """``parameter`` is ``None`` where the mistake belongs to several together."""
+    """``parameter`` is ``None`` if the problem concerns several parameters together."""
 
     parameter: str | None
     message: str
@@ -104,7 +104,7 @@ def fields(config: type) -> dict[str, dataclasses.Field[Any]]:
 
 
 def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
-    """What is wrong with one parameter by itself; ``None`` if nothing is."""
+    """The problem with a single parameter, or ``None`` if it is valid."""
     known = fields(config)
     if name not in known:
         return ParameterProblem(name, "unknown parameter", suggestion(name, known) or "it takes none")
@@ -124,8 +124,8 @@ def check_one(config: type, name: str, value: Any) -> ParameterProblem | None:
 
 
 def check(config: type, params: Mapping[str, Any]) -> list[ParameterProblem]:
-    """Everything that is wrong with ``params``: unknown names, types and constraints, missing ones, then the
-    dataclass's own check."""
+    """All problems with ``params``: unknown names, wrong types, violated constraints and missing parameters.
+    The dataclass's own check runs only if there are none of these."""
     found = [p for name, value in params.items() if (p := check_one(config, name, value))]
     for name, spec in fields(config).items():
         required = spec.default is dataclasses.MISSING and spec.default_factory is dataclasses.MISSING
@@ -142,10 +142,10 @@ def check(config: type, params: Mapping[str, Any]) -> list[ParameterProblem]:
 
 
 def configure(config: type, params: Mapping[str, Any]) -> Any:
-    """``config(**params)`` with JSON values brought to the annotated types (lists to tuples).
+    """``config(**params)`` with JSON values converted to the annotated types (lists to tuples).
 
     Raises:
-        ValueError: from the dataclass's own check, or naming an unknown or bad parameter.
+        ValueError: a parameter is unknown or invalid, or the dataclass's own check fails.
     """
     known = fields(config)
     for name in params:
@@ -191,6 +191,6 @@ def _takes_list(hint: Any) -> bool:
 
 
 def _blamed(message: str, params: Mapping[str, Any]) -> str | None:
-    """The one parameter that a ``__post_init__`` message begins with, if the user gave it."""
+    """The parameter that a ``__post_init__`` message begins with, if the user set it."""
     first = message.replace("'", " ").replace(":", " ").split()
     return first[0] if first and first[0] in params else None

@@ -1,7 +1,8 @@
-"""Which code stands behind the parts of a run that come from installed packages.
+"""Identifies the code of the components of a run that come from plugins (installed packages).
 
-A built-in part is known by zobench's own version and its revision. A plugin has neither, so its distribution,
-version and a digest of its code enter the identity of the runs that use it: an edited plugin makes new runs.
+Built-in components are identified by zobench's own version and revision. For a plugin, the distribution, its
+version and a digest of its code enter the identity of the runs that use it, so that runs are repeated after
+the plugin has been edited.
 """
 
 from __future__ import annotations
@@ -50,14 +51,14 @@ def _tasks(task: Component) -> Iterator[tuple[Kind, str]]:
 
 
 def _point(kind: Kind, name: str) -> EntryPoint | None:
-    """The entry point behind a name; ``None`` for parts that a test or a study brings itself."""
+    """The entry point of a name; ``None`` for components that a test or a study supplies directly."""
     return points(kind).get(name)
 
 
 @functools.cache
 def described(point: EntryPoint) -> str:
-    """Distribution, version and code digest, as they were when this process first asked: what it imports
-    does not change afterwards."""
+    """Distribution, version and code digest. They are computed once per process, because modules that are
+    already imported do not change when their files do."""
     dist = point.dist
     name, version = (dist.name, dist.version) if dist is not None else ("unknown", "unknown")
     digest = hashlib.sha256()
@@ -67,7 +68,7 @@ def described(point: EntryPoint) -> str:
 
 
 def code_files(point: EntryPoint) -> list[tuple[str, Path]]:
-    """Name and place of the Python and compiled files of the distribution; where those do not hold the entry
+    """Name and path of the Python and compiled files of the distribution. If they do not include the entry
     point's module (an editable installation), the files of its top-level module instead.
 
     Raises:
@@ -91,13 +92,13 @@ def _installed_files(dist: Distribution) -> list[tuple[str, Path]]:
 
 
 def _module_files(top: str) -> list[tuple[str, Path]]:
-    """The code of a top-level module or package, which is not imported for this."""
+    """The files of a top-level module or package, found without importing it."""
     from importlib.util import find_spec
 
-    PathFinder.invalidate_caches()
+    PathFinder.invalidate_caches()  # a package installed since this process started must be found
     try:
         spec = find_spec(top)
-    except ValueError:  # a module without a specification, made by hand
+    except ValueError:  # the module is in sys.modules with __spec__ None, for instance one made by a test
         spec = None
     if spec is None:
         return []

@@ -1,8 +1,8 @@
-"""Where names in a suite come from: built-in catalogues, and packages that declare entry points.
+"""Resolves the names in a suite: built-in catalogues, and packages that declare entry points.
 
-A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names imports no torch.
-Plugins use the entry-point groups below. A plugin that fails to import is named with its error and does not
-stop the others.
+A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names does not import torch.
+Plugins use the entry-point groups below. If a plugin fails to import, its name and error are reported; other
+plugins still work.
 """
 
 from __future__ import annotations
@@ -40,15 +40,18 @@ CATALOGUES: dict[Kind, str] = {
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One name that a suite may use. ``target`` is ``module:attribute``; ``origin`` is ``builtin`` or the
-    package."""
+    name of the package."""
 
     name: str
     target: str
     origin: str
 
     def load(self) -> Any:
-        """The class behind the name; ``ValueError`` names the plugin and its own error if it cannot be
-        imported."""
+        """The class of this name.
+
+        Raises:
+            ValueError: the class cannot be imported; the message names the plugin and its error.
+        """
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
@@ -57,8 +60,8 @@ class Entry:
 
 
 def entries(kind: Kind) -> dict[str, Entry]:
-    """All names of a kind, built-in first; a plugin may not take a built-in name (it is listed as
-    ``package.name``)."""
+    """All names of a kind, built-in ones first. A plugin with the name of a built-in component is listed as
+    ``package.name``."""
     found = {name: Entry(name, target, "builtin") for name, target in builtin_names(kind).items()}
     plugged = {name: Entry(name, point.value, _origin(point)) for name, point in points(kind).items()}
     return {**found, **plugged}
@@ -93,7 +96,7 @@ def _origin(point: EntryPoint) -> str:
 
 
 def lookup(kind: Kind, name: str) -> Any:
-    """The class for ``name``, or ``ValueError`` with the nearest valid names."""
+    """The class for ``name``; ``ValueError`` with the most similar valid names if there is none."""
     known = entries(kind)
     if name not in known:
         raise ValueError(f"unknown {kind[:-1]} {name!r}{nearest(name, known)}")

@@ -1,12 +1,12 @@
-"""The resolved specification of one run: what a suite expands to, what a run folder is named after.
+"""The resolved specification of one run. A suite expands to these; run folders are named after them.
 
-A :class:`RunSpec` holds literal values only (no grids, no defaults left open). Its identity is the SHA-256
-of its canonical JSON together with model, data and schema digests; the row name, display settings and the
-executor are not part of it, so that two suites that ask for the same run share it.
+A :class:`RunSpec` contains literal values only: grids are expanded and defaults filled in. Its identity is
+the SHA-256 of its canonical JSON together with the model, data and schema digests. The row name, display
+settings and the executor are not part of the identity, so that two suites that ask for the same run share it.
 
-What else is known of a field (since when it exists, whether it counts in the identity, whether a suite of
-unlearning may set it) stands at the field, as a :class:`~zobench.fields.FieldMeta`. What a suite file says in
-the same words as the specification is written once, here, and the entry of the file derives from it.
+A field's :class:`~zobench.fields.FieldMeta` states since when the field exists, whether it enters the
+identity, and whether an unlearning suite may set it. Settings that have the same form in the suite file and
+in the specification are declared once, here; the classes of the suite file inherit from these.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from zobench.fields import FieldMeta, identity
 
 SPEC_VERSION = 4
-"""Version that brought the newest field: the next one carries ``since=4``, and this becomes 4 with it."""
+"""Version that added the newest field. The next new field gets ``since=5``, and this constant becomes 5."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
-"""What is hashed as version of the specification and of the store's schema, whatever these have become: never
-to be changed, as every identity would change with it."""
+"""Hashed in place of the current versions of the specification and of the store's schema. Never change these
+two: the identity of every run would change."""
 
 PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored"]
-"""How the loss at displaced weights is obtained; see ``zobench.zo.engine``."""
+"""How the loss at perturbed weights is computed; see ``zobench.zo.engine``."""
 
 Precision = Literal["auto", "nearest", "stochastic", "compensated", "master"]
 """How updates of half-precision weights are rounded; see ``zobench.zo.precision``."""
@@ -54,16 +54,16 @@ class ModelRef(Frozen):
     architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
     trust_remote_code: bool = False
     attention: Literal["auto", "eager", "sdpa"] = "auto"
-    """``auto``: ``sdpa`` where the model has it, else ``eager``; a plan holds what it came to."""
+    """``auto``: ``sdpa`` if the model supports it, else ``eager``; a plan contains the resolved value."""
     max_length: Annotated[int | None, FieldMeta(since=2)] = Field(default=None, ge=8)
-    """Rows are cut to so many tokens; ``None``: to what the model takes."""
+    """Inputs are truncated to this many tokens; ``None``: to the longest input of the model."""
 
 
 class Component(Frozen):
     """A task, attack or method by catalogue name with its literal parameters.
 
-    ``alias`` is an attack's name in the suite where that is not the catalogue name: the same attack may stand
-    in a suite several times with other parameters, and its rows carry the alias.
+    ``alias`` is an attack's name in the suite if that differs from its catalogue name. A suite may contain
+    the same attack several times with different parameters; its results carry the alias.
     """
 
     name: str
@@ -78,37 +78,37 @@ class Component(Frozen):
 
 
 class SpaceRef(Frozen):
-    """The parameter space that is tuned: ``full``, ``lora``, ``prefix``, ``prompt``, ``names`` ... with
-    parameters."""
+    """The space of trained parameters (``full``, ``lora``, ``prefix``, ``prompt``, ``names`` ...) and its
+    settings."""
 
     kind: str = "full"
     params: dict[str, Any] = Field(default_factory=dict)
 
 
 class Budget(Frozen):
-    """``forwards`` is the budget of training: passes of one minibatch of ``batch_size`` examples."""
+    """``forwards`` is the training budget in forward passes of one minibatch of ``batch_size`` examples."""
 
     forwards: int = Field(ge=0)
     batch_size: int = Field(default=16, ge=1)
 
 
 Count = Annotated[int, Field(ge=1)] | None
-"""A cap; ``None``: all."""
+"""A maximum number; ``None``: all."""
 Points = tuple[Annotated[int, Field(ge=0)], ...]
-"""Budgets in forwards."""
+"""Budgets in forward passes."""
 ON_TASKS = FieldMeta(unlearning=False)
-"""A field that is about tasks, which a suite of unlearning does not have."""
+"""For fields that concern tasks, which an unlearning suite does not have."""
 
 
 class Evaluation(Frozen):
-    """When and on what a run is measured.
+    """When a run is evaluated, and on which examples.
 
-    ``at`` are budgets in forwards; the point b is measured at the last state that spent no more than b. The
-    final state is always measured. ``test_items`` and ``validation_items`` cap the rows (``None``: all).
-    ``attacks_at`` are points at which attacks run as well, besides the final state: those named in
-    ``attacks_along``, all where it is empty. ``lm_eval_attack`` names, per lm-eval task, the text column of
-    its rows that the attacks edit. ``attack_similarity`` names the sentence encoder by which successful edits
-    are compared with their originals where the attack itself computed no similarity.
+    ``at`` are budgets in forward passes. The evaluation at budget b uses the last state that spent at most b
+    forward passes. The final state is always evaluated. ``test_items`` and ``validation_items`` limit the
+    number of examples (``None``: all). ``attacks_at`` are budgets at which attacks run in addition to the
+    final state: the attacks named in ``attacks_along``, or all if it is empty. ``lm_eval_attack`` gives, per
+    lm-eval task, the text column that the attacks edit. ``attack_similarity`` names the sentence encoder that
+    compares successful edits with their originals if the attack itself computed no similarity.
     """
 
     at: Points = ()
@@ -130,8 +130,9 @@ class Evaluation(Frozen):
 class Pair(Frozen):
     """A full model and its retain-only oracle, trained on the data of the suite when they are first needed.
 
-    ``models`` and ``oracle`` name them ``pair:full`` and ``pair:oracle``; weights are kept by the digest of
-    these settings and the data. Steps of AdamW on minibatches of ``batch`` rows with a one-cycle rate.
+    ``models`` and ``oracle`` refer to them as ``pair:full`` and ``pair:oracle``. Weights are cached by the
+    digest of these settings and the data. Both are trained with AdamW on minibatches of ``batch`` examples
+    with a one-cycle learning rate.
     """
 
     width: int = Field(default=96, ge=8)
@@ -146,11 +147,12 @@ class Pair(Frozen):
 
 
 class ForgetSet(Frozen):
-    """What the optimizer sees of the forget set; scores are always on facts of the whole.
+    """The part of the forget set that the optimizer sees. Scores always cover the facts of the whole set.
 
-    ``share`` below 1 is a random coreset, ``keywords`` a chosen one; ``noise`` changes ``noise_share`` of the
-    rows (``incomplete``, ``rewritten``, ``watermarked``); ``requests`` above 1 asks for parts one after the
-    other (``nested``: each with those before it), the budget shared equally.
+    ``share`` below 1 selects a random coreset, ``keywords`` the examples that contain one of them. ``noise``
+    alters ``noise_share`` of the examples (``incomplete``, ``rewritten``, ``watermarked``). ``requests``
+    above 1 splits the set into requests that are handled one after the other, each with an equal share of the
+    budget; ``nested``: each request includes the earlier ones.
     """
 
     share: float = Field(default=1.0, gt=0, le=1)
@@ -162,10 +164,10 @@ class ForgetSet(Frozen):
 
 
 class UnlearningSettings(Frozen):
-    """What the section of the suite file and that of the specification have in common.
+    """Unlearning settings that the suite file and the specification have in common.
 
-    ``check_every``: steps between two looks of the stop rule (0: spend the budget). ``scored_retain``: share
-    of the retained facts that is scored.
+    ``check_every``: number of steps between two checks of the stop rule (0: no stop rule, the whole budget is
+    spent). ``scored_retain``: share of the retained facts that is scored.
     """
 
     pair: Pair | None = None
@@ -174,18 +176,18 @@ class UnlearningSettings(Frozen):
     scored_retain: float = Field(default=0.1, gt=0, le=1)
     truth: bool = True
     generate: Annotated[int | None, FieldMeta(since=3)] = Field(default=None, ge=1)
-    """Most tokens of a generated answer; ``None``: nothing is generated."""
+    """Maximum number of tokens of a generated answer; ``None``: no answers are generated."""
     scored_other: Annotated[float | None, FieldMeta(since=3)] = Field(default=None, gt=0, le=1)
-    """Share of the further domains' rows that is scored; ``None``: all."""
+    """Share of the examples of the further domains that is scored; ``None``: all."""
 
 
 class Unlearning(UnlearningSettings):
-    """What makes a run one of unlearning; its objective stands where other runs have their task.
+    """Settings of an unlearning run. In such a run ``RunSpec.task`` is the unlearning objective.
 
-    ``role``: ``unlearn``; ``full`` and ``oracle`` measure the two references; ``noise`` measures the full
-    model moved by ``distance`` in a random direction, as far as a run of another row moved it.
-    ``match_forget``: S at which forgetting is matched; ``match_retain``: share of the full model's retained
-    score at which retention is matched; ``None``: not.
+    ``role``: ``unlearn`` trains; ``full`` and ``oracle`` measure the two reference models; ``noise`` measures
+    the full model moved by ``distance`` in a random direction, where ``distance`` is how far a run of another
+    row moved it. ``match_forget``: recovery rate at which forgetting is matched. ``match_retain``: share of
+    the full model's retained score at which retention is matched. ``None``: no matching.
     """
 
     role: Literal["unlearn", "full", "oracle", "noise"] = "unlearn"
@@ -196,14 +198,14 @@ class Unlearning(UnlearningSettings):
     match_retain: float | None = None
     distance: float | None = None
     like: Annotated[str | None, FieldMeta(identity=False)] = None
-    """Row whose distance a ``noise`` run moves; display only, beside ``distance``."""
+    """Row that a ``noise`` run takes its distance from. For display only: ``distance`` has the value."""
 
 
 class Diagnostics(Frozen):
-    """What is read at every ``every``-th step besides its record (``zobench.zo.diagnostics``).
+    """Additional measurements at every ``every``-th step (``zobench.zo.diagnostics``).
 
-    ``directions`` and ``radius`` (smoothing radius) are those of its own probes; their forward passes do not
-    count towards the budget."""
+    ``directions`` (number) and ``radius`` (smoothing radius) belong to the diagnostics' own random
+    directions. Their forward passes do not count towards the budget."""
 
     measure: tuple[
         Literal["gradient-cosine", "variance", "effective-rank", "sharpness", "gradip", "probe-losses"], ...
@@ -218,7 +220,7 @@ def _text_of_true(value: Any) -> Any:
 
 
 class RowSettings(Frozen):
-    """What a leaderboard row of the suite file and a run's specification have in common."""
+    """Settings that a row of the suite file and the specification of a run have in common."""
 
     labels: Annotated[Literal["true", "shuffled"], BeforeValidator(_text_of_true), ON_TASKS] = "true"
     shots: Annotated[int, ON_TASKS] = Field(default=0, ge=0)
@@ -230,7 +232,7 @@ class RowSettings(Frozen):
 
 
 class RunSpec(RowSettings):
-    """Everything that determines the outcome of one run."""
+    """All settings that determine the outcome of one run."""
 
     model: ModelRef
     task: Component
@@ -246,13 +248,13 @@ class RunSpec(RowSettings):
     diagnostics: Annotated[Diagnostics | None, FieldMeta(since=2)] = None
 
     def canonical(self, *, display: bool = False) -> str:
-        """Canonical JSON of what decides the run's identity: sorted keys, no spaces, floats as Python prints
-        them. ``display``: with what is display only, which counted in an earlier zobench."""
+        """Canonical JSON of the fields that determine the run's identity: sorted keys, no spaces, floats as
+        Python prints them. ``display``: include display-only fields, as earlier versions of zobench did."""
         body = {"spec_version": HASHED_VERSION, **identity(self, display=display)}
         for name in self.task.files:
             del body["task"]["params"][name]
         for model in (body["model"], (body.get("unlearning") or {}).get("oracle", {})):
-            if model.get("attention") == "auto":  # what nearly every model resolves it to
+            if model.get("attention") == "auto":  # nearly every model resolves it to sdpa: one id for both
                 model["attention"] = "sdpa"
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
@@ -262,13 +264,14 @@ class RunSpec(RowSettings):
         return _digest(self.canonical(), digests)
 
     def superseded_by(self, run_id: str, digests: dict[str, str]) -> str | None:
-        """The id of today for a run that is named as an earlier zobench named it; ``None`` for any other."""
+        """The current id of a run whose ``run_id`` follows the rule of an earlier version of zobench;
+        ``None`` for any other run."""
         today, earlier = self.run_id(digests), _digest(self.canonical(display=True), digests)
         return today if run_id == earlier != today else None
 
 
 def identifying(model: str, data: str) -> dict[str, str]:
-    """The digests that :meth:`RunSpec.run_id` takes, from those of the model and the data."""
+    """The ``digests`` argument of :meth:`RunSpec.run_id` from the digests of the model and the data."""
     return {"model": model, "data": data, "schema": HASHED_SCHEMA}
 
 
@@ -278,27 +281,27 @@ def _digest(canonical: str, digests: dict[str, str]) -> str:
 
 
 class PlannedRun(Frozen):
-    """A run in a plan, with what is only for display: the row it belongs to and why it is there."""
+    """A run in a plan, with its display settings: row, group and note."""
 
     row: str
-    """Leaderboard row, for instance ``mezo`` or ``mezo lr=0.001``; the unit that is averaged over seeds."""
+    """Leaderboard entry, for instance ``mezo`` or ``mezo lr=0.001``; results are averaged over its seeds."""
     group: Literal["method", "control"] = "method"
     note: str = ""
     """Shown on the page, for instance ``learning rate from docs/results/tuning.json``."""
     spec: RunSpec
     tuning_of: str | None = None
-    """For tuning trials: the row whose hyperparameters they choose."""
+    """For tuning trials: the row whose hyperparameters are tuned."""
     task_name: str = ""
-    """Name of the task's entry in the suite (of the objective's in one of unlearning)."""
+    """Name of the task's entry in the suite (in an unlearning suite, of the objective's entry)."""
     model_name: str = ""
     """Name of the model's entry in the suite."""
 
     @property
     def shown_task(self) -> str:
-        """The task by the name that its suite gives it, else by the catalogue's."""
+        """The suite's name of the task, otherwise the name in the catalogue."""
         return self.task_name or self.spec.task.name
 
     @property
     def shown_model(self) -> str:
-        """The model by the name that its suite gives it, else as it is loaded."""
+        """The suite's name of the model, otherwise the name by which it is loaded."""
         return self.model_name or self.spec.model.name

@@ -91,7 +91,10 @@ def test_plan_shows_every_run_and_the_total(cli: CliRunner, suite_file: Path) ->
     found = cli.invoke(app, ["plan", str(suite_file)])
     assert found.exit_code == 0, found.output
     assert found.output.count("mezo lr=0.001") == 3
-    assert "6 runs, 400 training forwards, 100 test rows to evaluate, 120 rows to attack" in found.output
+    assert (
+        "6 runs, 400 forward passes of training, 100 test examples to evaluate, 120 examples to attack"
+        in found.output
+    )
 
 
 def test_plan_as_json(cli: CliRunner, suite_file: Path) -> None:
@@ -127,7 +130,7 @@ class FakeSummary:
     [
         ({}, 0, ""),
         ({"failed": [("mezo on x, seed 1", "boom")]}, 1, "failed: mezo on x, seed 1: boom"),
-        ({"interrupted": True}, 130, "interrupted; go on with: zobench run"),
+        ({"interrupted": True}, 130, "interrupted; resume with: zobench run"),
     ],
 )
 def test_run_passes_its_options_on_and_reports_how_it_ended(
@@ -277,7 +280,7 @@ def test_doctor_counts_the_files_of_real_data(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("ZOBENCH_DATA", str(tmp_path))
     assert diagnosis.real_data() == f"{tmp_path}: sst (1 file)"
     monkeypatch.setenv("ZOBENCH_DATA", str(tmp_path / "none"))
-    assert "which is no folder" in diagnosis.real_data()
+    assert "which is not a folder" in diagnosis.real_data()
 
 
 def test_doctor_finds_wordnet_in_nltk_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def test_show_an_unfinished_run(cli: CliRunner, results: Path) -> None:
     found = cli.invoke(app, ["show", str(run)])
     assert found.exit_code == 0, found.output
     assert "unfinished" in found.output
-    assert "training loss from 2 to 3, against forwards up to 4" in found.output
+    assert "training loss from 2 to 3, against forward passes up to 4" in found.output
 
 
 def test_show_an_unknown_or_ambiguous_run(cli: CliRunner, results: Path) -> None:
@@ -123,7 +123,7 @@ def test_show_an_unknown_or_ambiguous_run(cli: CliRunner, results: Path) -> None
     everything = cli.invoke(app, ["show", "", "--results", str(results)])
     assert everything.exit_code == 2
     no_run = cli.invoke(app, ["show", str(results)])
-    assert "is no run folder" in no_run.stderr
+    assert "is not a run folder" in no_run.stderr
 
 
 def test_diff_has_the_exit_code_of_the_comparison(cli: CliRunner, results: Path, tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def test_a_changed_learning_rate_replaces_its_past(tmp_path: Path, compacted: bo
     found = analyse(tmp_path / "results")
     mezo = found.runs[found.runs["row"] == "mezo"]
     assert [json.loads(p)["lr"] for p in mezo["method_params"]] == [0.01, 0.01]
-    assert "2 other runs lie in the folder that the suite no longer wants" in said
-    assert "2 other runs lie in the folder that the suite no longer wants" in html(found)
+    assert "2 other runs in the folder are not in the current suite" in said
+    assert "2 other runs in the folder are not in the current suite" in html(found)
     everything = analyse(tmp_path / "results", every=True)
     assert sorted(everything.runs.groupby("row").size()) == [2, 2, 2]
 
@@ -92,7 +92,7 @@ def test_without_a_plan_several_runs_are_listed_and_a_suite_chooses(tmp_path: Pa
     command = ["report", str(results), "--suite", str(tmp_path / "suite.yaml"), "--output", str(page)]
     found = COMMAND.invoke(app, command)
     assert found.exit_code == 0, found.output
-    assert "2 other runs lie in the folder that the suite no longer wants" in page.read_text()
+    assert "2 other runs in the folder are not in the current suite" in page.read_text()
 
 
 @pytest.mark.parametrize("compacted", [False, True])
@@ -103,7 +103,7 @@ def test_prune_lists_and_with_yes_removes(tmp_path: Path, compacted: bool) -> No
     if compacted:
         compact(results)
     found = COMMAND.invoke(app, ["prune", str(results)])
-    assert "2 runs that the suite does not want" in found.output
+    assert "2 runs that are not in the suite" in found.output
     assert len(read(results).runs) == 6
     wanted = set(analyse(results).runs["run_id"])
     found = COMMAND.invoke(app, ["prune", str(results), "--yes"])

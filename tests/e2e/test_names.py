@@ -120,7 +120,7 @@ def test_diff_compares_what_the_plan_wants(tmp_path: Path) -> None:
     assert mezo.comparison is not None
     assert mezo.comparison.pairs == 2, "not four over two settings"
     said = called("diff", a, b)
-    assert "B: 2 other runs lie in the folder that the suite no longer wants" in " ".join(said.output.split())
+    assert "B: 2 other runs in the folder are not in the current suite" in " ".join(said.output.split())
     old = called("diff", a, b, "--suite", tmp_path / "a" / "suite.yaml")
     assert old.exit_code == 0
     assert "identical" in old.output

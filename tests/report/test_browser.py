@@ -253,8 +253,8 @@ def test_head_to_head_shows_the_tests_of_examples(page_file, open_page):
     page = open_page(page_file).page
     heads = page.eval_on_selector_all("#t-heads thead th", "hs => hs.map(h => h.innerText.trim())")
     assert heads[-4:] == [
-        "Only this right",
-        "Only other right",
+        "Only this correct",
+        "Only other correct",
         "McNemar p by seed",
         "Interval over seeds and examples",
     ]

@@ -230,7 +230,7 @@ def test_run_page_holds_all_there_is_about_a_run(page_of, analysis, open_page):
     page.wait_for_selector("#run .scatterlayer .trace")
     heads = page.eval_on_selector_all("#run h3", "hs => hs.map((h) => h.innerText)")
     assert heads == [
-        "Final measurements", "Diagnostics", "Worst edits", "Run it again", "Specification", "Environment",
+        "Final measurements", "Diagnostics", "Worst edits", "Commands", "Specification", "Environment",
     ]  # fmt: skip
     run_id = page.evaluate("new URLSearchParams(location.hash.slice(1)).get('run')")
     run = analysis.runs.set_index("run_id").loc[run_id]

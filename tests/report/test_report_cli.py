@@ -55,7 +55,7 @@ def test_diff_says_what_changed_by_its_exit_code(three, tmp_path):
     )
     other = run("diff", three / "a", more)
     assert other.exit_code == 2
-    assert "other budget forwards" in " ".join(other.output.split())
+    assert "different budget forwards" in " ".join(other.output.split())
 
 
 @pytest.mark.parametrize("board", ["tuned", "self-tuned", "forwards-to-target", "memory"])

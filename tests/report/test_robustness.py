@@ -243,10 +243,10 @@ def test_the_page_shows_it_and_escapes_it(found):
     text = html(found)
     for heading in (
         "Before and after",
-        "Robust accuracy along training",
+        "Robust accuracy during training",
         "Numbers against no numbers",
         "Intensity",
-        "What the defences certify",
+        "Certified defences",
     ):
         assert f"<h3>{heading}</h3>" in text
     assert HOSTILE not in text

@@ -163,7 +163,7 @@ def test_diff_names_missing_rows_and_other_budgets(tmp_path):
     found = compare_folders(one, two)
     assert found.only_a == ("gone",)
     assert found.changes[0].verdict == "not comparable"
-    assert found.changes[0].reasons == ("other budget forwards",)
+    assert found.changes[0].reasons == ("different budget forwards",)
     assert compare_folders(two, one).exit_code == 2
 
 
@@ -279,5 +279,5 @@ def test_site_writes_a_page_for_every_result_run(folder, tmp_path):
     pages = list((tmp_path / "pages").glob("*.html"))
     assert len(pages) == len(analyse(folder).runs)
     text = (tmp_path / "pages" / pages[0].name).read_text(encoding="utf-8")
-    assert "Run it again" in text
+    assert "<h2>Commands</h2>" in text
     assert "<script" not in text

@@ -101,7 +101,7 @@ def default(tmp_path_factory):
 
 def test_rows_that_differ_are_apart_with_the_reason(default):
     assert not standing(default, "mezo 1200").ranked
-    assert "1200 forwards instead of 600 forwards" in standing(default, "mezo 1200").reasons[0]
+    assert "1200 forward passes instead of 600 forward passes" in standing(default, "mezo 1200").reasons[0]
     assert any("without seed 1" in r for r in standing(default, "broken").reasons)
     assert {s.row for s in default.ranking.ranked} == {"fzoo", "mezo", "zo-adam", "conmezo"}
 
@@ -124,10 +124,10 @@ def test_diverged_run_counts_as_chance_and_says_so(default):
     ("fields", "reason"),
     [
         ({"git_dirty": True}, "uncommitted changes"),
-        ({"git_commit": "f" * 40}, "made by other code: 0.1.0 ffffffffff"),
-        ({"data_digest": "0" * 64}, "other data: 00000000 instead of"),
-        ({"model_digest": "sha256:" + "cd" * 32}, "other model weights: cdcdcdcd instead of abababab"),
-        ({"batch_size": 32}, "other batch size: 32 instead of 16"),
+        ({"git_commit": "f" * 40}, "different code: 0.1.0 ffffffffff"),
+        ({"data_digest": "0" * 64}, "different data: 00000000 instead of"),
+        ({"model_digest": "sha256:" + "cd" * 32}, "different model weights: cdcdcdcd instead of abababab"),
+        ({"batch_size": 32}, "different batch size: 32 instead of 16"),
     ],
 )
 def test_every_difference_is_named(tmp_path, fields, reason):
@@ -173,7 +173,7 @@ def test_all_dirty_is_a_warning_for_the_whole_page(tmp_path):
     entries = [Entry("a", fields={"git_dirty": True}), Entry("b", fields={"git_dirty": True})]
     folder = make_synthetic(tmp_path, Study(entries, examples=0, attacks=()), compact=True)
     text = build(folder, tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "nobody can check that code" in text
+    assert "so the code cannot be checked" in text
     assert len(analyse(folder).ranking.ranked) == 2
 
 

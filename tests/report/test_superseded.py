@@ -74,7 +74,7 @@ def test_an_old_folder_reads_and_says_that_its_runs_are_superseded(tmp_path) -> 
     found = open_results(tmp_path)
     assert found.superseded == (1, 0)
     assert found.finals["value"].tolist() == [0.25]
-    assert "Superseded runs: 1. An earlier zobench" in html(analyse(tmp_path, "fewshot"))
+    assert "Superseded runs: 1. In an earlier version" in html(analyse(tmp_path, "fewshot"))
     out = io.StringIO()
     print_run(find_run(EARLIER, tmp_path), Console(file=out, width=200))
     assert f"done, superseded by {TODAY}" in out.getvalue()

@@ -37,7 +37,7 @@ KNOWN = (5, 1, 9, 2)
 
 
 def test_no_rows():
-    with pytest.raises(ValueError, match="no training rows"):
+    with pytest.raises(ValueError, match="no training examples"):
         minibatch_rows(0, "t", 0, 4, 0)
 
 

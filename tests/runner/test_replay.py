@@ -50,7 +50,7 @@ def test_a_record_cannot_have_code_run(make_run, bench, tmp_path, monkeypatch):
     tables["runs"][0]["spec"] = json.dumps(spec)
     RunFolder(tmp_path / outcome.run_id).finish("done", tables)
     before = FakeParts.loads
-    with pytest.raises(ValueError, match=r"wants the Python code of model .* --trust-code"):
+    with pytest.raises(ValueError, match=r"needs to execute Python code of model .* --trust-code"):
         replay(tmp_path / outcome.run_id, parts=PARTS)
     assert FakeParts.loads == before
     assert replay(tmp_path / outcome.run_id, trust_code=True, parts=PARTS).matches

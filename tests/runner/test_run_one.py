@@ -94,7 +94,7 @@ def test_the_environment_holds_what_the_probe_of_the_model_saw(do, make_run):
 def test_demonstrations_beyond_those_of_the_task(do, make_run):
     outcome, tables = do(make_run(shots=5))
     assert outcome.status == "failed"
-    assert "5 shots asked, it has 4" in tables["runs"][0]["error"]
+    assert "5 shots requested, but it has only 4" in tables["runs"][0]["error"]
 
 
 def test_tuning_reads_validation_only(do, make_run):

@@ -283,13 +283,13 @@ def test_headline_counts_and_the_bar_goes_by_forwards(make_run):
     board.hear(job.key, {"forwards": 30, "loss": 0.5})
     stream = io.StringIO()
     Lines(board, stream).stop()
-    assert "0/2 done, 1 running, 0 failed, 30 forwards spent" in stream.getvalue()
+    assert "0/2 done, 1 running, 0 failed, 30 forward passes spent" in stream.getvalue()
     assert (board.task.completed, board.task.total) == (30, 2 * (budget + 50))
     board.end(job, Outcome("a", "done", fresh=True, forwards=budget))
     assert board.task.percentage == 50
     board.end(other, Outcome("b", "done", fresh=False))
     assert board.task.finished
-    assert board.headline() == f"2/2 done (1 kept), 0 running, 0 failed, {budget} forwards spent"
+    assert board.headline() == f"2/2 done (1 kept), 0 running, 0 failed, {budget} forward passes spent"
 
 
 def test_an_interrupted_run_is_neither_failed_nor_made(make_run):
@@ -298,7 +298,7 @@ def test_an_interrupted_run_is_neither_failed_nor_made(make_run):
     board.add([job])
     board.begin(job)
     board.end(job, Outcome("a", "interrupted", fresh=True, forwards=30))
-    assert board.headline() == "0/1 done, 0 running, 0 failed, 1 interrupted, 30 forwards spent"
+    assert board.headline() == "0/1 done, 0 running, 0 failed, 1 interrupted, 30 forward passes spent"
     assert (board.task.completed, board.task.finished) == (30, False)
 
 

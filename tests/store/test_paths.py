@@ -94,7 +94,7 @@ def test_compaction_removes_no_folder_that_a_parquet_file_names(
 
 def test_a_run_folder_holds_its_own_rows_only(tmp_path: Path, victim: Path) -> None:
     write(tmp_path, "a", "../victim")
-    with pytest.raises(ValueError, match="holds rows of run"):
+    with pytest.raises(ValueError, match="contains records of run"):
         compact(tmp_path)
     assert (victim / "keep.txt").exists()
 
@@ -128,7 +128,7 @@ PLACES: dict[str, Callable[[Path, object], object]] = {
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", [n for n in OUTSIDE if n != "a" * 65], ids=repr)
 def test_every_door_refuses_what_is_not_its_kind(tmp_path: Path, place: str, name: object) -> None:
-    with pytest.raises(ValueError, match=r"not a valid|no table|is no table's file"):
+    with pytest.raises(ValueError, match=r"not a valid|no table|is not a table's file"):
         PLACES[place](tmp_path, name)
 
 

@@ -14,7 +14,7 @@ from zobench.metrics.verdicts import judge, rule
 from zobench.studies import claims, committed
 from zobench.studies.rate_edges import rate_edges
 
-MARGINS = "2 points of accuracy, or a factor of 1.25 in forwards"
+MARGINS = "2 points of accuracy, or a factor of 1.25 in forward passes"
 
 
 def curve(
@@ -94,7 +94,7 @@ def test_a_published_factor_is_looked_for_in_the_interval(ratio: float | None, s
 
 def test_the_page_states_its_rule_and_that_its_words_changed() -> None:
     text = committed.page("claims")
-    assert rule("the 23 methods below, accuracy and forwards each by itself", MARGINS) in " ".join(
+    assert rule("the 23 methods below, separately for accuracy and forward passes", MARGINS) in " ".join(
         text.split()
     )
     head = text.partition("\n## ")[0]

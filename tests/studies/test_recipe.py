@@ -72,9 +72,7 @@ def done(folder: Path, *arguments: str) -> str:
 
 def test_following_contributing_adds_a_method_and_every_test_passes(tmp_path: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    recipe = (
-        text.split("## Add an optimizer\n")[1].split("In a package of your own")[0].replace("<name>", NAME)
-    )
+    recipe = text.split("## Add an optimizer\n")[1].split("In your own package")[0].replace("<name>", NAME)
     method, catalogue, test = re.findall(r"^\d\. .*?`((?:zobench|tests)/\S+\.py)`", recipe, re.MULTILINE)
     check, conformance = re.findall(rf"^\d\. `((?:zobench|python) [^`]*{NAME})`", recipe, re.MULTILINE)
 

@@ -69,7 +69,7 @@ def test_verdicts_follow_the_printed_rule():
     assert "**worse**" in lines["0"]
     assert "+20.0 [+16.8, +23.2] | 9 : 1" in lines["0"]
     assert "**undecided**" in lines["1"]
-    assert "Accuracy is worse than under the null: `harms`." in text, "not the attack that does less than it"
+    assert "Worse than the random baseline: `harms`." in text, "not the attack that does less than it"
     assert "| mezo | 55.0 [8.6, 94.1] |" in text
     assert "code abcdefg." in text
 

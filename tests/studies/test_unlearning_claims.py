@@ -54,7 +54,10 @@ def test_statements_compare_the_worst_settings_of_rows_of_different_grades() -> 
     told = {(s.split, s.about): s for s in statements.statements(study()) if s.price is not None}
     assert set(told) == {(m, a) for m in statements.MATCHED for a in ("relearning", statements.ANY)}
     one = told["matched-forget", "relearning"]
-    assert one.says == "after relearning, less of the forgotten is found in `zo-adam` than in `adam`"
+    assert (
+        one.says
+        == "after relearning, less of the forgotten facts is recovered from `zo-adam` than from `adam`"
+    )
     assert one.effect.difference.value == pytest.approx(0.55 - 0.75)
     assert one.price.difference.value == pytest.approx(0.8 - 0.95)
     assert one.effect.pairs == 6
@@ -94,7 +97,7 @@ def test_less_that_comes_back_is_better_and_keeping_less_is_said() -> None:
 
 def test_the_page_says_what_holds_and_names_rates_on_an_edge() -> None:
     text = unlearning_claims.page(study())
-    claim = "after relearning, less of the forgotten is found in `zo-adam` than in `adam`"
+    claim = "after relearning, less of the forgotten facts is recovered from `zo-adam` than from `adam`"
     short = next(line for line in text.splitlines() if line.startswith(f"- {claim}"))
     assert "**better** (-20.0 points [" in short
     assert short.endswith("; keeps less)")

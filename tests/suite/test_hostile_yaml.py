@@ -21,7 +21,7 @@ ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (ALIASES, "every alias written out"),
+        (ALIASES, "every alias expanded"),
         ("a: " + "[" * (MOST_LEVELS + 2) + "]" * (MOST_LEVELS + 2), "levels deep"),
         ("a: " + "[" * 3000 + "]" * 3000, "levels deep"),
     ],

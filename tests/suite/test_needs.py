@@ -45,7 +45,8 @@ def test_calibration_is_in_the_estimate_of_a_plan(tmp_path: Path) -> None:
 
 def test_a_budget_that_calibration_uses_up_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        SuiteError, match="a budget of 16 forwards holds no step of 'meerkat', which costs 17"
+        SuiteError,
+        match="16 forward passes is too small for one step of 'meerkat', which costs 17",
     ):
         load(written(tmp_path, SUITE.replace("21", "16")))
 

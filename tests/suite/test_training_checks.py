@@ -43,11 +43,11 @@ def refusal(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("method", "reason"),
     [
-        ("adamw", "goes along gradients, and accuracy has no gradient"),
-        ("sophia", "goes along gradients, and accuracy has no gradient"),
-        ("addax", "goes along gradients in part of its step"),
-        ("zo-fo-hybrid", "goes along gradients in part of its step"),
-        ("forward-gradient", "takes derivatives in forward mode"),
+        ("adamw", "uses gradients, and accuracy has no gradient"),
+        ("sophia", "uses gradients, and accuracy has no gradient"),
+        ("addax", "uses gradients in part of its step"),
+        ("zo-fo-hybrid", "uses gradients in part of its step"),
+        ("forward-gradient", "computes derivatives in forward mode"),
         ("none", "takes no steps"),
         ("meerkat", "scores entries by gradients before its first step"),
     ],
@@ -67,7 +67,7 @@ def test_meerkat_trains_on_a_score_with_another_mask(tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", ["gradient-cosine", "gradip"])
 def test_diagnostics_that_read_a_gradient_are_refused(tmp_path: Path, key: str) -> None:
     text = SUITE.format(method="mezo", score="accuracy", more="") + f"diagnostics: {{measure: [{key}]}}\n"
-    assert f"diagnostic '{key}' reads a gradient" in refusal(tmp_path, text)
+    assert f"diagnostic '{key}' needs a gradient" in refusal(tmp_path, text)
     read(tmp_path, text.replace(key, "sharpness"))
 
 

@@ -289,8 +289,8 @@ def test_a_method_brings_its_own_search_space(tmp_path: Path) -> None:
     [
         ("tuned", "{seeds: [1]}", ""),
         ("self-tuned", "{seeds: [1]}", "ruleset self-tuned: methods run with their defaults"),
-        ("open", HALVED.replace("seeds", "sampler: tpe, seeds"), "does not go with tpe"),
-        ("open", HALVED.replace("rungs: 2", "rungs: 9"), "nothing is halved"),
+        ("open", HALVED.replace("seeds", "sampler: tpe, seeds"), "cannot be combined with tpe"),
+        ("open", HALVED.replace("rungs: 2", "rungs: 9"), "which must decrease"),
         ("fair", "{seeds: [1]}", "ruleset"),
     ],
 )

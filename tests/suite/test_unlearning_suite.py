@@ -101,7 +101,7 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ", tasks: [npo]", ""
     )
     said = problems(write(text))
-    assert "methods.mezo: mezo uses forward passes and 'blur' (blur) cannot be run with them" in said
+    assert "methods.mezo: mezo uses forward passes only; 'blur' (blur) cannot be run with it" in said
     assert "orthogonal to the forget gradient" in said
     assert "tasks: [npo]" in said
     assert "adamw" not in said
@@ -126,9 +126,13 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         (
             "objectives:\n    npo: {params: {beta: 0.5}}\n    grad-diff: {}",
             "data: {source: muse}\n  objectives:\n    npo: {}\n    r2mu: {}",
-            "needs traces and general, which the data of 'muse' does not hold",
+            "needs traces and general, which the data of 'muse' does not contain",
         ),
-        ("  adamw:", "  oracle: {method: adamw}\n  adamw:", "row 'oracle' is made by every unlearning suite"),
+        (
+            "  adamw:",
+            "  oracle: {method: adamw}\n  adamw:",
+            "row name 'oracle' is reserved in unlearning suites",
+        ),
         ("  adamw:", "  none: {}\n  adamw:", "takes no steps"),
         ("  objectives:", "  data: {source: nano-fact}\n  objectives:", "did you mean 'nano-facts'?"),
         (
@@ -136,10 +140,10 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
             "  data: {params: {percent: 7}}\n  objectives:",
             "percent: must be one of 1, 5, 10, not 7",
         ),
-        ("  objectives:", "  pair: {steps: 5}\n  objectives:", "no model is named 'pair:full'"),
+        ("  objectives:", "  pair: {steps: 5}\n  objectives:", "is unused: no model 'pair:full'"),
         ("builtin:nano-facts-oracle", "pair:oracle", "needs unlearning.pair"),
         ("  objectives:", "  chek_every: 5\n  objectives:", "did you mean 'check_every'?"),
-        ("seeds:", "tasks: {nano-topic: {}}\nseeds:", "tasks: does not go with 'unlearning'"),
+        ("seeds:", "tasks: {nano-topic: {}}\nseeds:", "tasks: cannot be combined with 'unlearning'"),
         ("seeds:", "evaluation: {test_items: 5}\nseeds:", "has no meaning in an unlearning suite"),
         ("lr: 1e-4}", "lr: 1e-4}, labels: shuffled", "methods.mezo.labels: has no meaning"),
         ("lr: 1e-4}", "lr: 1e-4}, space: {kind: prefix}", "probes need a plain model"),

@@ -92,7 +92,7 @@ def test_a_tracker_that_fails_is_named_once_and_the_run_goes_on(plugged, tmp_pat
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 2
     assert "unknown tracker 'unknown-one'" in told[0]
-    assert f"tracker 'clumsy' is off for run {outcome.run_id}" in told[1]
+    assert f"tracker 'clumsy' is disabled for run {outcome.run_id}" in told[1]
     assert sum(c[0] == "step" for c in tracker_fakes.Heard.calls) == 4
     assert tracker_fakes.Clumsy.steps == 3
 
@@ -189,5 +189,5 @@ def test_wandb_writes_offline(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WANDB_SILENT", "true")
     outcome = done(tmp_path, "wandb")
     assert outcome.status == "done"
-    assert "is off for run" not in capsys.readouterr().err
+    assert "is disabled for run" not in capsys.readouterr().err
     assert list(tmp_path.glob(f"wandb/offline-run-*-{outcome.run_id}/*.wandb"))

@@ -132,7 +132,7 @@ def test_sift_is_planned_with_two_gradients_a_step(write):
 
 def test_forward_passes_are_refused_for_sift_with_the_reason(write):
     said = problems(write(SUITE.replace("methods:\n", "methods:\n  mezo: {params: {lr: 1e-4}}\n")))
-    assert "methods.mezo: mezo uses forward passes and 'sift' (sift) cannot be run with them" in said
+    assert "methods.mezo: mezo uses forward passes only; 'sift' (sift) cannot be run with it" in said
     assert "singular vectors of the forget gradient and of the retain gradient" in said
 
 
@@ -166,7 +166,7 @@ def test_what_an_unlearning_run_does_not_supply_is_refused_where_it_is_written(w
     )
     said = problems(write(text))
     assert where in said
-    assert "draws minibatches of its own then, which an unlearning run does not supply" in said
+    assert "would need further minibatches, which an unlearning run does not supply" in said
     assert "forget.yaml:8: " in said, "file and line"
 
 

@@ -230,7 +230,7 @@ def test_a_run_that_fails_is_recorded_and_takes_its_control_alone(make, tmp_path
     summary = run_plan(plan, tmp_path, workers=0, progress=False, parts="unlearning_runs:PARTS")
     assert summary.done == 1
     assert ["layer 9" in m for _, m in summary.failed] == [True, False]
-    assert "without a distance" in summary.failed[1][1]
+    assert "needs the distance" in summary.failed[1][1]
     rows = read(tmp_path / "runs", ["runs"]).runs.set_index("row")
     assert rows["status"].to_dict() == {"rmu": "failed", "adamw": "done", "noise as far as rmu": "failed"}
 

@@ -1,7 +1,7 @@
-"""Command line: ``zobench COMMAND``. Each command reads its arguments and calls one function of another room.
+"""Command line: ``zobench COMMAND``. Each command parses its arguments and calls a function of another
+package.
 
-Nothing heavy is imported at the top of these modules: ``zobench --help`` and shell completion import no
-torch.
+Heavy imports are inside the functions, so that ``zobench --help`` and shell completion do not import torch.
 """
 
 from __future__ import annotations

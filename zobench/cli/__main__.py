@@ -1,4 +1,4 @@
-"""``python -m zobench.cli`` is the console script without its installation."""
+"""``python -m zobench.cli``: the command line without an installed console script."""
 
 from zobench.cli import main
 

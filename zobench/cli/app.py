@@ -1,8 +1,8 @@
-"""The commands of the console script, and how mistakes reach the user.
+"""The commands of the console script, and how errors are reported.
 
-A mistake of the user (``ValueError``, a file that cannot be read) is one message on standard error and exit
-code 2; ``--debug``, anywhere on the line, shows the traceback instead. Exit code 1 means that the command
-ran and something in it failed; anything else that goes wrong is a defect and shows its traceback.
+A user error (``ValueError``, a file that cannot be read) prints one message on standard error and exits with
+code 2; ``--debug``, anywhere on the command line, shows the traceback instead. Exit code 1 means that the
+command ran and something in it failed. Any other exception is a defect of zobench and shows its traceback.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryEr
 
 
 class Commands(TyperGroup):
-    """A group that turns users' mistakes into messages."""
+    """A command group that reports user errors as messages."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--debug" in args:
+        if "--debug" in args:  # click accepts an option of the group only before the command's name
             args = ["--debug", *(a for a in args if a != "--debug")]
         return super().parse_args(ctx, args)
 
@@ -64,7 +64,7 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Options that every command takes."""
+    """Options of the group itself; ``--debug`` is read by :class:`Commands`."""
 
 
 model = typer.Typer(

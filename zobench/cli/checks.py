@@ -1,4 +1,4 @@
-"""``zobench check``: the conformance kit."""
+"""``zobench check`` runs the conformance kit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import typer
 
 
 def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
-    """Run the conformance kit on an optimizer and show what holds, fails or was skipped, with reasons."""
+    """Run the conformance kit on an optimizer; show which checks passed, failed or were skipped, and why."""
     from rich.table import Table
 
     from zobench.cli.console import console, text

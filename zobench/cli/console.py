@@ -1,4 +1,4 @@
-"""The console that commands print tables on."""
+"""The console on which commands print tables."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _FILE_WIDTH = 160
-"""Columns when the output is a file or a pipe and COLUMNS says nothing."""
+"""Width in columns if the output is a file or a pipe and COLUMNS is not set."""
 
 
 def console() -> Console:
-    """As wide as the terminal; wide enough for whole tables elsewhere."""
+    """A console as wide as the terminal, or ``_FILE_WIDTH`` columns wide for a file or a pipe."""
     from rich.console import Console
 
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
@@ -26,7 +26,7 @@ def console() -> Console:
 
 
 def text(value: object, style: str = "") -> Text:
-    """Text from data for a table or a line: neither markup nor control characters."""
+    """Untrusted text for a table or a line, without markup and control characters."""
     from rich.text import Text
 
     return Text(printable(value), style=style)

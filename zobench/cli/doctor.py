@@ -1,5 +1,5 @@
-"""``zobench doctor``: what is installed and reachable, or how one model is run. It reports; only a model that
-is refused ends it with an error."""
+"""``zobench doctor``: what is installed and reachable, or how one model is run. It only reports; the exit
+code is not 0 only if the given model is rejected."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EXTRAS = {
     "mlflow": ("mlflow",),
     "bitsandbytes": ("bitsandbytes",),
 }
-"""Extra of zobench -> the distributions it brings."""
+"""Optional extra of zobench -> the distributions it installs."""
 
 _HUB_SECONDS = 3.0
 _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
@@ -47,15 +47,15 @@ _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 def doctor(
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Folder, builtin:NAME or hub id: say how this model is run."),
+        typer.Option(metavar="NAME", help="Folder, builtin:NAME or hub id: show how this model is run."),
     ] = None,
     architecture: Annotated[
-        Literal["auto", "causal", "masked", "encoder"], typer.Option(help="What it is loaded as.")
+        Literal["auto", "causal", "masked", "encoder"], typer.Option(help="How it is loaded.")
     ] = "auto",
 ) -> None:
-    """Show what is installed, and whether a GPU, the model hub, real data and WordNet are at hand.
+    """Show what is installed, and whether a GPU, the model hub, real data and WordNet are available.
 
-    With --model: load that model, try it on two short rows, and show what was found and how it is run.
+    With --model: load that model, run it on two short inputs, and show its properties and how it is run.
     """
     from rich.table import Table
 
@@ -90,7 +90,8 @@ def examination() -> list[tuple[str, str]]:
 def model_examination(
     name: str, architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
 ) -> list[tuple[str, str]]:
-    """What a model is and what its probe found, as (subject, text); ``ValueError`` where it is refused."""
+    """Properties of a model and the results of its trial run, as (subject, text); ``ValueError`` if the model
+    is rejected."""
     from zobench.models.loading import load
     from zobench.spec import ModelRef
 
@@ -102,7 +103,7 @@ def model_examination(
             "model",
             f"{name}: {type(lm.module).__name__} as {lm.architecture}, {lm.identity.parameters:,} weights",
         ),
-        ("longest row", f"{lm.max_length} tokens"),
+        ("longest input", f"{lm.max_length} tokens"),
         ("rounding", f"{lm.probed.rounding:.2g} in logits of up to {lm.probed.scale:.2g}"),
         *(("trial", trial) for trial in trials),
         ("run", str(lm.way)),
@@ -110,7 +111,7 @@ def model_examination(
 
 
 def installed(name: str) -> str | None:
-    """Version of a distribution, ``None`` where it is not installed."""
+    """Version of a distribution; ``None`` if it is not installed."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -120,7 +121,7 @@ def installed(name: str) -> str | None:
 
 
 def extra_state(extra: str) -> str:
-    """Versions of what an extra brings, or the command that installs it."""
+    """Versions of the packages of an extra, or the command that installs them."""
     found = {name: installed(name) for name in EXTRAS[extra]}
     if all(found.values()):
         return ", ".join(f"{name} {v}" for name, v in found.items())
@@ -140,7 +141,7 @@ def gpu() -> str:
 
 
 def hub() -> str:
-    """Whether the model hub answers within three seconds; not asked where HF_HUB_OFFLINE forbids it."""
+    """Whether the model hub answers within three seconds; no request is sent if HF_HUB_OFFLINE is set."""
     import urllib.error
     import urllib.request
 
@@ -159,13 +160,13 @@ def hub() -> str:
 
 
 def real_data() -> str:
-    """The folder named by ZOBENCH_DATA and what lies in it."""
+    """The folder named by ZOBENCH_DATA and its contents."""
     named = os.environ.get("ZOBENCH_DATA")
     if not named:
         return "ZOBENCH_DATA is not set: tasks on real local files are not available"
     folder = Path(named)
     if not folder.is_dir():
-        return f"ZOBENCH_DATA names {named!r}, which is no folder"
+        return f"ZOBENCH_DATA names {named!r}, which is not a folder"
     found = [f"{p.name} ({_files(p)})" for p in sorted(folder.iterdir()) if p.is_dir()]
     return f"{named}: " + (", ".join(found) or "empty")
 
@@ -176,7 +177,7 @@ def _files(folder: Path) -> str:
 
 
 def wordnet() -> str:
-    """Where WordNet's dictionary lies: NLTK's data folders or the system's package."""
+    """Path of WordNet's dictionary: in NLTK's data folders or the system's package."""
     for place in _wordnet_folders():
         if (place / "data.noun").is_file():
             return str(place)
@@ -195,7 +196,7 @@ def _wordnet_folders() -> list[Path]:
 
 
 def threads() -> str:
-    """Processors that this process may use, and the limits that are set."""
+    """Number of processors that this process may use, and the thread limits set in the environment."""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     limits = [
         f"{name}={os.environ[name]}" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS") if name in os.environ

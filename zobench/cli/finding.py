@@ -10,7 +10,7 @@ from zobench.names import nearest
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run in a ``runs`` folder; ``status`` is ``None`` while it is unfinished."""
+    """A run in a ``runs`` folder; ``status`` is ``None`` if it is unfinished."""
 
     folder: Path
     run_id: str
@@ -18,7 +18,7 @@ class FoundRun:
 
     @property
     def path(self) -> Path:
-        """The run's own folder, which a compacted run no longer has."""
+        """The run's own folder. It does not exist if the run was compacted."""
         from zobench.store.paths import run_folder
 
         return run_folder(self.folder, self.run_id)
@@ -30,7 +30,7 @@ def find_run(name: str, results: Path) -> FoundRun:
     if (path / "spec.json").is_file():
         return _found(path.parent, path.name)
     if path.is_dir():
-        raise ValueError(f"{name} is no run folder: it has no spec.json")
+        raise ValueError(f"{name} is not a run folder: it has no spec.json")
     folders = [path.parent] if len(path.parts) > 1 else sorted(results.glob("**/runs"))
     known = [(folder, run_id) for folder in folders if folder.is_dir() for run_id in _run_ids(folder)]
     fitting = [(folder, run_id) for folder, run_id in known if run_id.startswith(path.name)]

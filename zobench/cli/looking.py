@@ -1,4 +1,4 @@
-"""``zobench list``: what a suite may name."""
+"""``zobench list``: the names that a suite may use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class What(str, Enum):  # noqa: UP042 - mypy knows the values of this form as literals, not those of StrEnum
-    """Kinds of names."""
+    """Kind of names to list."""
 
     methods = "methods"
     tasks = "tasks"

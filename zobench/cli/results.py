@@ -22,15 +22,15 @@ LeaderboardOption = Annotated[
 ]
 
 EveryOption = Annotated[
-    bool, typer.Option("--all", help="Show runs that the suite no longer wants too, in rows apart.")
+    bool, typer.Option("--all", help="Also show runs that are no longer in the suite, in separate rows.")
 ]
 SuiteOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Show what this suite wants, not what was run last.")
+    Path | None, typer.Option(metavar="FILE", help="Suite whose runs are shown; default: the one run last.")
 ]
 
 
 def wanted_by(suite: Path | None) -> tuple[Entry, ...] | None:
-    """What a suite file wants; ``None`` without one."""
+    """The plan entries of a suite file; ``None`` without one."""
     if suite is None:
         return None
     from zobench.runner.plan_record import entries
@@ -53,7 +53,7 @@ def report(
 ) -> None:
     """Write the leaderboard page of one or more results folders: one offline HTML file.
 
-    It shows the runs that the suite now wants, and says how many others lie there."""
+    It shows the runs of the current suite, and states how many other runs the folders contain."""
     from zobench.report.build import build
 
     wanted = wanted_by(suite)
@@ -80,10 +80,10 @@ def query(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,
     allow_files: Annotated[
-        bool, typer.Option("--allow-files", help="Any statement, which may read and write any file.")
+        bool, typer.Option("--allow-files", help="Allow any statement; it may read and write any file.")
     ] = False,
 ) -> None:
-    """Run SQL (DuckDB) over the parquet tables of results folders; it reads these and nothing else."""
+    """Run SQL (DuckDB) over the parquet tables of results folders; no other file can be read."""
     import duckdb
 
     from zobench.store import query as ask
@@ -104,10 +104,10 @@ def diff(
     every: EveryOption = False,
     suite: SuiteOption = None,
 ) -> None:
-    """Compare two results folders row by row: what changed, and whether the change is more than noise.
+    """Compare two results folders row by row: what changed, and whether the change is significant.
 
-    Exit code 0: nothing got worse. 1: a row is significantly worse, or is missing from B. 2: a row cannot be
-    compared (another budget, data, model ...).
+    Exit code 0: no row is worse. 1: a row is significantly worse, or is missing from B. 2: a row cannot be
+    compared (different budget, data, model ...).
     """
     from zobench.cli.console import console
     from zobench.report.diff import compare_folders, print_diff
@@ -139,7 +139,7 @@ def prune(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
     yes: Annotated[bool, typer.Option("--yes", help="Remove them.")] = False,
 ) -> None:
-    """List finished runs that the plan of their folder does not want; with --yes remove them."""
+    """List finished runs that are not in the plan of their folder; with --yes remove them."""
     from zobench.report.planned import unwanted
     from zobench.store.removal import remove_runs
 
@@ -151,15 +151,15 @@ def prune(
             removed = remove_runs(folder, [run_id for run_id, _, _ in found])
             typer.echo(f"{folder}: {removed} runs removed")
         else:
-            typer.echo(f"{folder}: {len(found)} runs that the suite does not want; --yes removes them")
+            typer.echo(f"{folder}: {len(found)} runs that are not in the suite; --yes removes them")
 
 
 def compact(
     folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
 ) -> None:
-    """Move finished runs into one parquet file per table, so that many runs are few files.
+    """Move finished runs into one parquet file per table, so that many runs take few files.
 
-    Everything reads compacted runs as before. This is done automatically when a plan ends with more than a
+    All commands read compacted runs as before. This is done automatically when a plan ends with more than a
     thousand finished runs."""
     from zobench.store import compact as move
 

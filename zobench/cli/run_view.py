@@ -17,7 +17,7 @@ _WIDTH, _HEIGHT = 64, 8
 
 
 def print_run(run: FoundRun, out: Console | None = None) -> None:
-    """Specification, status, metrics of the final state, loss and accuracy curves."""
+    """Print the status, specification, metrics of the final state, and curves of loss and accuracy."""
     out = out or console()
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
     out.print(text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
@@ -82,7 +82,7 @@ def _pairs(facts: dict[str, Any]) -> Table:
 
 
 def _warnings(traps: list[dict[str, Any]]) -> Table:
-    """One line per trap that training met."""
+    """One line per sanity check that training failed."""
     table = Table.grid(padding=(0, 2))
     for trap in traps:
         first = "before step 0" if trap["first_step"] < 0 else f"step {trap['first_step']}"
@@ -124,7 +124,7 @@ def _test_curve(metrics: list[dict[str, Any]], facts: dict[str, Any]) -> list[tu
 
 
 def _curve(out: Console, title: str, points: list[tuple[int, float]]) -> None:
-    """A curve of at most ``_WIDTH`` columns, each the mean of the points that fall into it."""
+    """Print a curve of at most ``_WIDTH`` columns; each shows the mean of the points that fall into it."""
     finite = [(x, y) for x, y in points if y is not None and math.isfinite(y)]
     if len(finite) < 2:
         return
@@ -136,13 +136,16 @@ def _curve(out: Console, title: str, points: list[tuple[int, float]]) -> None:
     means = [sum(c) / len(c) if c else None for c in columns]
     known = [m for m in means if m is not None]
     low, high = min(known), max(known)
-    out.print(text(f"{title} from {low:.4g} to {high:.4g}, against forwards up to {last:,}", style="bold"))
+    out.print(
+        text(f"{title} from {low:.4g} to {high:.4g}, against forward passes up to {last:,}", style="bold")
+    )
     for line in _plot(means, low, high):
         out.print(text(line))
 
 
 def _plot(means: list[float | None], low: float, high: float) -> list[str]:
-    """Bars of eighths, the topmost line first; a column without points is empty."""
+    """Lines of a bar chart, the topmost first, with a resolution of an eighth of a line. A column without
+    points is empty."""
     span = (high - low) or 1.0
     eighths = [None if m is None else 1 + round((m - low) / span * (8 * _HEIGHT - 1)) for m in means]
     lines = []

@@ -21,7 +21,7 @@ Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes; 0: all in this one; default: the suite's, else one per core."),
 ]
-Only = Annotated[str | None, typer.Option(metavar="ROW", help="Do this leaderboard row only.")]
+Only = Annotated[str | None, typer.Option(metavar="ROW", help="Only this leaderboard row.")]
 
 
 def run(
@@ -31,9 +31,9 @@ def run(
     only: Only = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
 ) -> None:
-    """Do every run of a suite that is not done yet, then write the leaderboard page.
+    """Execute every run of a suite that is not finished yet, then write the leaderboard page.
 
-    Running the same command again resumes: finished runs are kept, unfinished ones resume from their
+    The same command resumes an interrupted suite: finished runs are kept, unfinished ones resume from their
     checkpoint."""
     from zobench.cli.console import console
     from zobench.runner import run_plan
@@ -88,9 +88,10 @@ def plan(
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
-    """Do only the tuning trials of a suite and write what they chose to tuning.json in the results folder.
+    """Execute only the tuning trials of a suite and write the selected settings to tuning.json in the results
+    folder.
 
-    Trials are kept like any other run: 'zobench run' of the same suite uses them.
+    Trials are stored like any other run: 'zobench run' of the same suite uses them.
     """
     from zobench.cli.tuned import print_selections, selections
     from zobench.runner import run_plan
@@ -172,11 +173,11 @@ def _folder(plan: Plan, output: Path | None) -> Path:
 
 
 def _finish(failed: list[tuple[str, str]], interrupted: bool, again: str) -> None:
-    """Say what failed and leave with exit code 1; 130 after an interruption."""
+    """Report failed runs and exit with code 1, or with 130 after an interruption."""
     for run_name, message in failed:
         typer.echo(printable(f"failed: {run_name}: {message}", lines=True), err=True)
     if interrupted:
-        typer.echo(f"interrupted; go on with: {again}", err=True)
+        typer.echo(f"interrupted; resume with: {again}", err=True)
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)

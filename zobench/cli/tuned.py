@@ -1,5 +1,5 @@
-"""What the tuning trials in a results folder chose: the same arithmetic as in ``zobench run``, from the
-stored scores."""
+"""The settings selected by the tuning trials in a results folder, computed from the stored scores by the same
+code as in ``zobench run``."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ where r.purpose = 'tuning'
 
 
 def selections(plan: Plan, folder: Path) -> list[dict[str, Any]]:
-    """Every study of the plan with its trials, scores, winner, flags and forwards spent; plain JSON
-    values."""
+    """Every tuning study of the plan with its trials, scores, winner, flags and forward passes spent, as
+    plain JSON values."""
     from zobench.store import query
 
     scores: dict[str, dict[str, float]] = {}
@@ -37,7 +37,7 @@ def selections(plan: Plan, folder: Path) -> list[dict[str, Any]]:
             named = scores.setdefault(key, {})
             named[row["metric"]] = row["value"]
             if row["metric"] == row["primary_metric"]:
-                named[""] = row["value"]
+                named[""] = row["value"]  # the study asks for "" where it names no metric
     return [_selected(study, scores, forwards) for study in plan.studies]
 
 
@@ -72,7 +72,7 @@ def _selected(
 
 
 def print_selections(found: list[dict[str, Any]], out: Console | None = None) -> None:
-    """One line per study."""
+    """Print one line per tuning study."""
     header = ("row", "model", "task", "chosen", "score", "trials", "forwards", "remarks")
     table = Table(*header, box=None, pad_edge=False)
     for study in found:

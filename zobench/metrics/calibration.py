@@ -4,7 +4,7 @@ All functions take natural-log probabilities of shape (examples, classes), each 
 exponentiation, and gold class indices of shape (examples,). Rows of different length (multiple choice) are
 padded with ``-inf``. NumPy only; no forward passes.
 
-Conventions differ between papers, so every one is named here (``Calibration.describe`` prints it with the
+Conventions differ between papers, so they are stated here (``Calibration.describe`` prints them with the
 number):
 
 * expected calibration error (Guo et al., arXiv 1706.04599, eq. 3): sum over bins b of (n_b / N) |accuracy_b -
@@ -35,7 +35,7 @@ class Calibration:
     Attributes:
         value: expected calibration error in [0, 1].
         worst: the largest bin's |accuracy - confidence| (maximum calibration error).
-        bins: number of bins asked for; ``occupied`` is how many hold at least one example.
+        bins: number of bins requested; ``occupied`` is the number of bins with at least one example.
         scheme: how bin edges were chosen.
         n: number of examples.
     """
@@ -64,8 +64,8 @@ def calibration(log_probs: Any, labels: Any, bins: int = 15, scheme: Scheme = "e
     """Expected and maximum calibration error.
 
     ``equal-width`` bins are (i/bins, (i+1)/bins] on [0, 1], as in the paper (confidence 0 falls into the
-    first); ``equal-mass`` bins hold the examples sorted by confidence in ``bins`` groups of as equal a size
-    as can be (examples of equal confidence may be split between neighbours).
+    first); ``equal-mass`` bins divide the examples, sorted by confidence, into ``bins`` groups whose sizes
+    differ by at most one (examples of equal confidence may be in neighbouring bins).
     """
     p, gold = _checked(log_probs, labels)
     if bins < 1:
@@ -103,7 +103,7 @@ def brier(log_probs: Any, labels: Any) -> float:
 
 
 def nll(log_probs: Any, labels: Any) -> float:
-    """Mean of -log p_gold in nats; infinite where a gold class has probability 0."""
+    """Mean of -log p_gold in nats; infinite if a gold class has probability 0."""
     logs = _matrix(log_probs)
     _, gold = _checked(logs, labels)
     return float(-logs[np.arange(len(gold)), gold].mean())

@@ -1,7 +1,7 @@
-"""Curves of a metric against a budget (forwards, tokens, seconds): area, time to target.
+"""Curves of a metric against a budget (forward passes, tokens, seconds): area, time to target.
 
-A curve is two equal-length sequences, ``x`` increasing. What lies between two measurements is unknown; every
-function says which reading it takes.
+A curve is two equal-length sequences, ``x`` increasing. The values between two measurements are unknown; each
+function states its assumption.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def area_under_curve(x: Sequence[float], y: Sequence[float], limit: float | None
     """Mean height of the curve from its first measurement to ``limit``, by trapezoids: (1/(b - a)) integral
     y dx.
 
-    Normalized, so that an accuracy curve gives an accuracy. Past the last measurement its value is carried
-    on.
+    Normalized, so that an accuracy curve gives an accuracy. After the last measurement the value is assumed
+    constant.
     """
     xs, ys = _curve(x, y)
     end = float(xs[-1]) if limit is None else float(limit)
@@ -55,11 +55,11 @@ def time_to_target(
     """First budget at which the target is met by ``hold`` measurements in a row, right-censored at the last
     budget.
 
-    ``last`` reads out the measurement itself (a multiple of the evaluation interval, never optimistic);
-    ``linear`` the crossing between it and the one before.
+    ``last`` returns the budget of the measurement itself (a multiple of the evaluation interval, never
+    optimistic); ``linear`` the interpolated crossing between it and the measurement before.
     """
     xs, ys = _curve(x, y)
-    # A target computed from means may miss the value that it stands for by its last bit.
+    # A target computed from means may differ in its last bit from the value that it represents.
     gap = np.round(ys - target, 12)
     met = gap >= 0 if higher else gap <= 0
     run = 0
@@ -75,7 +75,7 @@ def time_to_target(
 
 
 def median_time(times: Sequence[TimeToTarget]) -> float:
-    """Kaplan-Meier median of censored times; ``inf`` where the survival curve never falls to one half."""
+    """Kaplan-Meier median of censored times; ``inf`` if the survival curve never falls to one half."""
     if not times:
         raise ValueError("median_time needs at least one run")
     spent = stats.CensoredData.right_censored([t.time for t in times], [not t.reached for t in times])
@@ -85,8 +85,8 @@ def median_time(times: Sequence[TimeToTarget]) -> float:
 
 
 def restricted_mean_time(times: Sequence[TimeToTarget], limit: float) -> float:
-    """Mean of min(time, limit), misses counted as the limit: a lower bound of the mean time, the same for
-    all rows.
+    """Mean of min(time, limit), where runs that missed the target count as the limit: a lower bound of the
+    mean time.
 
     Every run must have been observed up to ``limit`` or have reached the target before it.
     """

@@ -1,12 +1,12 @@
 """Intervals for means of runs: Wilson, exact, stratified t over tasks, interquartile mean.
 
 The unit of replication is the seed (one trained model); examples are clustered within it, so test examples
-never count as replicates of a method. Tasks are fixed strata: intervals speak about these tasks, not about
-tasks in general.
+never count as replicates of a method. Tasks are fixed strata: intervals apply to these tasks, not to tasks in
+general.
 
 Stratified t interval over T tasks with n_t seeds each: estimate (1/T) sum_t mean_t, variance (1/T^2) sum_t
 s_t^2/n_t, degrees of freedom by Welch-Satterthwaite. With one task it is the ordinary t interval,
-mean +/- t_{n-1} s / sqrt(n). It takes runs on different tasks as independent given the task.
+mean +/- t_{n-1} s / sqrt(n). Runs on different tasks are assumed to be independent given the task.
 
 The mean of shares lies in [0, 1], and so does its interval (:meth:`Interval.within`): t on the scale of
 logits. Of differences the interval is cut (:meth:`Interval.cut`), so that it still excludes 0 exactly where
@@ -51,7 +51,7 @@ class Interval:
 
     @property
     def half(self) -> float:
-        """Half the width; ``nan`` where there is no interval."""
+        """Half the width; ``nan`` if there is no interval."""
         return (self.high - self.low) / 2
 
     def within(self, bounds: Bounds | None) -> Interval:
@@ -89,8 +89,8 @@ def bounded_ends(mean: Any, half: Any, bounds: Bounds) -> tuple[Floats, Floats]:
 
 
 def wilson(successes: int, n: int, level: float = 0.95) -> Interval:
-    """Wilson score interval of a proportion: for the examples of one trained model, or the seeds that
-    succeeded.
+    """Wilson score interval of a proportion, for instance of correct examples of one trained model, or of
+    successful seeds.
     """
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"wilson needs 0 <= successes <= n and n >= 1, not {successes} of {n}")

@@ -1,9 +1,9 @@
 """Comparisons of two methods on common seeds and common examples.
 
-Differences are taken within (task, seed), where both methods saw the same data, so the variance the seeds
-share drops out. Every test names its unit: a run (``compare``, ``permutation``), an example of one pair of
-runs (``mcnemar``), or runs and examples in two stages (``paired_bootstrap_groups``). Conventions: a
-difference is a - b; p-values are two-sided.
+Differences are taken within (task, seed), where both methods saw the same data, so that the variance due to
+the seed cancels. The unit of each test is a run (``compare``, ``permutation``), an example of one pair of
+runs (``mcnemar``), or both in two stages (``paired_bootstrap_groups``). Conventions: a difference is a - b;
+p-values are two-sided.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from zobench.metrics.intervals import Interval, stratified_error, stratified_gro
 
 EXACT_PAIRS = 12
 ENTRIES_AT_ONCE = 4_000_000
-"""Of a bootstrap's drawn examples; beyond that a seed at a time."""
+"""Largest number of examples that a bootstrap draws at once; if more are needed, it draws seed by seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two methods, a minus b, over the runs they have in common.
+    """Comparison of two methods, a minus b, over the runs that they have in common.
 
     Attributes:
         difference: mean over tasks of the mean paired difference, with its interval.
-        p: two-sided p-value of the stratified paired t test (of the sign-flip test where differences have no
-            spread); ``nan`` with one seed.
+        p: two-sided p-value of the stratified paired t test (of the sign-flip test if the differences do not
+            vary); ``nan`` with one seed.
         permutation_p: exact sign-flip p-value, which assumes no normality; ``nan`` past 12 pairs.
         effect: Hedges' g of the paired differences (mean over pooled within-task standard deviation,
-            small-sample corrected); ``nan`` where they do not vary.
+            small-sample corrected); ``nan`` if they do not vary.
         improvement: probability that a run of a beats a run of b on the same task, ties counted half.
-        tasks, pairs: how many of each; dropped: runs of either that had no partner.
+        tasks, pairs: number of each; dropped: number of runs of either without partner.
     """
 
     difference: Interval
@@ -57,7 +57,8 @@ def paired_differences(
     on: Sequence[str] = ("task", "seed"),
     value: str = "value",
 ) -> pd.DataFrame:
-    """One line per common key with columns ``*on, a, b, difference``; doubled runs of a row are an error."""
+    """One record per common key with columns ``*on, a, b, difference``; ``ValueError`` if a row has two runs
+    for a key."""
     columns = [*on, value]
     left, right = (frame.loc[frame[row] == name, columns] for name in (a, b))
     for name, side in ((a, left), (b, right)):
@@ -92,15 +93,16 @@ def compare(
 def compare_groups(
     a: Sequence[Floats], b: Sequence[Floats], *, level: float = 0.95, dropped: int = 0
 ) -> Comparison:
-    """The same on arrays, one per task: element i of both is the same seed. The permutation p is given where
-    it is exact (12 pairs or fewer), else ``nan``; see :func:`permutation` for a sampled one.
+    """The comparison of two lists of arrays, one array per task; element i of both is the same seed. The
+    permutation p is computed if it is exact (12 pairs or fewer), else ``nan``; :func:`permutation` has a
+    sampled version.
     """
     groups = [settled(x - y) for x, y in zip(a, b, strict=True)]
     pairs = sum(map(len, groups))
     difference = stratified_groups(groups, level)
     p = _t_test(difference.value, difference.stderr, difference.df)
     if np.isnan(p) and pairs > len(groups):
-        # no spread at all (a deterministic quantity such as memory): the sign-flip test still stands
+        # Differences do not vary (a deterministic quantity such as memory): the sign-flip test still applies.
         p = permutation(groups)
     return Comparison(
         difference=difference,
@@ -117,7 +119,7 @@ def compare_groups(
 def compare_many(a: Floats, b: Floats, *, level: float = 0.95) -> list[Comparison]:
     """:func:`compare_groups` for many pairs of rows at once: shapes (pairs, tasks, seeds), the same seeds.
 
-    Pairs whose differences have no spread, and all where the permutation test is exact, go through
+    Pairs whose differences do not vary, and all pairs if the permutation test is exact, are passed to
     :func:`compare_groups` one by one.
     """
     difference = settled(a - b)
@@ -148,7 +150,7 @@ def compare_many(a: Floats, b: Floats, *, level: float = 0.95) -> list[Compariso
 
 
 def _stacked(a: Sequence[Floats], b: Sequence[Floats]) -> list[tuple[Floats, Floats]]:
-    """One pair of arrays (tasks, seeds) where all tasks have as many seeds, else one pair per task."""
+    """One pair of arrays (tasks, seeds) if all tasks have equally many seeds, else one pair per task."""
     if len({len(x) for x in (*a, *b)}) == 1:
         return [(np.stack(a), np.stack(b))]
     return list(zip(a, b, strict=True))
@@ -157,9 +159,9 @@ def _stacked(a: Sequence[Floats], b: Sequence[Floats]) -> list[tuple[Floats, Flo
 def paired_t(groups: Sequence[Floats]) -> float:
     """Stratified paired t test of mean difference 0; one array of paired differences per task.
 
-    With one task it is the ordinary paired t test. Differences that are all equal (to rounding,
-    :func:`~zobench.metrics.arrays.settled`) have no spread to test against: p is 1 if they are zero and
-    ``nan`` otherwise.
+    With one task it is the ordinary paired t test. If all differences are equal (up to rounding,
+    :func:`~zobench.metrics.arrays.settled`), the t test does not apply: p is 1 if they are zero and ``nan``
+    otherwise.
     """
     groups = [settled(g) for g in groups]
     mean = float(np.mean([np.mean(g) for g in groups]))
@@ -192,7 +194,7 @@ def permutation(groups: Sequence[Floats], resamples: int = 20_000, rng: int = 0)
 def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> tuple[int, int, float]:
     """Exact McNemar test on the same examples: (only a right, only b right, two-sided binomial p).
 
-    The examples of one pair of trained models: it says whether these two models differ, not whether the
+    The test concerns one pair of trained models: it shows whether these two models differ, not whether the
     methods do.
     """
     a, b = np.asarray(a_correct, dtype=bool), np.asarray(b_correct, dtype=bool)
@@ -207,7 +209,7 @@ def mcnemar(a_correct: Sequence[bool], b_correct: Sequence[bool]) -> tuple[int, 
 def mcnemar_p(only_a: int, only_b: int) -> float:
     """Two-sided binomial p of the discordant counts: 2 P(X <= min) with X ~ B(n, 1/2), at most 1."""
     n = only_a + only_b
-    # stats.binomtest gives the same p in a hundred times the time; a page asks for thousands.
+    # stats.binomtest gives the same p but takes a hundred times as long; a page needs thousands.
     return min(1.0, 2.0 * float(special.bdtr(min(only_a, only_b), n, 0.5))) if n else 1.0
 
 
@@ -217,8 +219,8 @@ def paired_bootstrap_groups(
     """Two-stage bootstrap of the mean paired difference: seeds, then examples within the drawn seed.
 
     ``groups`` has one array per seed: the differences of its examples (for accuracy -1, 0 or 1). The first
-    stage's deviations are scaled by sqrt(n/(n-1)); ends are estimate +/- t_{n-1} * standard error. Seeds are
-    weighted alike. One seed gives an interval over its examples only, and says so.
+    stage's deviations are scaled by sqrt(n/(n-1)); ends are estimate +/- t_{n-1} * standard error. All seeds
+    have the same weight. With one seed the interval is over its examples only, as its ``method`` states.
     """
     if not groups:
         raise ValueError("paired_bootstrap_groups needs at least one seed")
@@ -277,6 +279,6 @@ def hedges_g(groups: Sequence[Floats]) -> float:
 
 
 def _beats(x: Floats, y: Floats) -> float:
-    """Share of (run of x, run of y) that x wins, ties half; seeds are the last axis."""
+    """Share of pairs (run of x, run of y) in which x is larger, ties counted half; the last axis is seeds."""
     gaps = np.round(x[..., :, None] - y[..., None, :], 12)
     return float(0.5 + 0.5 * np.sign(gaps).mean())

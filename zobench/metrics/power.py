@@ -1,8 +1,8 @@
-"""How many seeds a claim needs: power of the stratified paired t test, from the differences seen so far.
+"""Number of seeds that a claim needs: power of the stratified paired t test, from the observed differences.
 
 With V = sum_t s_t^2 / T^2 (variance of the mean over T tasks with one seed each) and n seeds per task, the
 test statistic is noncentral t with noncentrality |d| sqrt(n / V) and Satterthwaite degrees of freedom. A
-plan from observed differences inherits their noise: it is a guide, not a promise, and the page says so.
+plan from observed differences is as uncertain as these are: it is only a guide, and the page says so.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from zobench.metrics.arrays import Floats, settled, variance
 
 @dataclass(frozen=True, slots=True)
 class Power:
-    """Power now with ``seeds`` per task, and how many ``more`` would give ``target`` (``None``: more than
-    ``limit``).
+    """Power with the current ``seeds`` per task, and the number of additional seeds, ``more``, for the power
+    ``target`` (``None``: more than ``limit``).
     """
 
     power: float
@@ -55,8 +55,8 @@ def seeds_to_separate(
 ) -> Power:
     """Seeds per task that would separate two methods whose true difference is the one observed.
 
-    ``groups`` holds the paired differences of each task. ``alpha`` should be the level the pair has to pass
-    (divided by the number of pairs for a Bonferroni-safe plan under Holm's correction).
+    ``groups``: the paired differences of each task. ``alpha``: the level of the test of this pair; divided by
+    the number of pairs it gives a conservative (Bonferroni) plan for Holm's correction.
     """
     arrays = [settled(g) for g in groups]
     if not arrays or min(len(g) for g in arrays) < 2:

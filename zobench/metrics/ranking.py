@@ -1,6 +1,6 @@
 """Ranks with their uncertainty: rank sets, tie groups, mean ranks, performance profiles.
 
-Frames are long: columns ``row`` (method), ``task``, ``seed``, ``value``. Higher is better unless told
+Frames are long: columns ``row`` (method), ``task``, ``seed``, ``value``. Higher is better unless stated
 otherwise.
 """
 
@@ -33,7 +33,7 @@ def rank_sets(order: Sequence[str], better: Mapping[tuple[str, str], bool]) -> d
 
 
 def tie_groups(order: Sequence[str], different: Mapping[tuple[str, str], bool]) -> list[list[str]]:
-    """Maximal sets of rows of which no two were told apart, best first (insert-and-absorb; Piepho 2004).
+    """Maximal sets of rows of which no two were found different, best first (insert-and-absorb; Piepho 2004).
 
     ``order`` is best to worst; ``different[(a, b)]`` (either order) marks pairs found different. Every pair
     not marked shares at least one group, and no marked pair shares any.
@@ -51,14 +51,14 @@ def tie_groups(order: Sequence[str], different: Mapping[tuple[str, str], bool]) 
 
 
 def _absorbed(group: set[str], index: int, groups: Sequence[set[str]]) -> bool:
-    """Whether another group contains this one (of equal groups the first stays)."""
+    """Whether another group contains this one; of equal groups the first is kept."""
     return any(group < g or (group == g and j < index) for j, g in enumerate(groups) if j != index)
 
 
 def mean_ranks(values: Mapping[str, Mapping[str, float]], *, higher: bool = True) -> dict[str, float]:
-    """Mean over tasks of each row's rank by its mean over seeds, best first; rows that tie share a rank.
+    """Mean over tasks of each row's rank by its mean over seeds, best first; tied rows share a rank.
 
-    ``values[row][task]``; only tasks that every row has count. A seed is no block of its own: the seeds of a
+    ``values[row][task]``; only tasks that every row has count. A seed is not a separate block: the seeds of a
     task are replicates of the same comparison.
     """
     common = sorted(set.intersection(*(set(by_task) for by_task in values.values()))) if values else []
@@ -76,10 +76,10 @@ def performance_profile(values: Sequence[float] | Floats, thresholds: Sequence[f
 
 
 def ratio_profile(times: pd.DataFrame, ratios: Sequence[float] | Floats) -> pd.DataFrame:
-    """Dolan-More profile: share of blocks where a row needs at most tau times the block's fastest.
+    """Dolan-More profile: share of blocks on which a row needs at most tau times the time of the fastest row.
 
-    ``times`` has blocks as index and rows as columns, infinite where the target was missed (never counted as
-    reached). Blocks that no row solved count against all.
+    ``times`` has blocks as index and rows as columns; infinite if the target was missed, which never counts
+    as reached. Blocks on which no row reached the target count for none of them.
     """
     values = times.to_numpy(dtype=float)
     best = values.min(axis=1, keepdims=True)

@@ -1,6 +1,6 @@
-"""How well a score tells two groups apart: area under the curve, true-positive rate at a false-positive rate.
+"""Separation of two groups by a score: area under the ROC curve, true-positive rate at a false-positive rate.
 
-Scores are higher where an item is *less* likely one of the members.
+Convention: a higher score means that an item is *less* likely to be a member.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def vector(values: Any, name: str) -> Floats:
 
 
 def auc(members: Any, others: Any) -> float:
-    """P(score of another > score of a member) + P(equal)/2."""
+    """P(score of a non-member > score of a member) + P(equal)/2."""
     a, b = vector(members, "members"), vector(others, "others")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("membership scores must be finite")
@@ -32,13 +32,13 @@ def auc(members: Any, others: Any) -> float:
 
 
 def tpr_at_fpr(members: Any, others: Any, fpr: float) -> float:
-    """Share of members found by the lowest threshold's rule that takes at most ``fpr`` of the others for one.
+    """True-positive rate of the threshold whose false-positive rate is at most ``fpr``.
 
-    Scores are higher where the text is less likely a member, so a text is called one below the threshold; the
-    threshold is the largest score at which at most floor(fpr * n) of the n others lie below it.
+    A text with a score below the threshold is classified as a member. The threshold is the largest score of a
+    non-member such that at most floor(fpr * n) of the n non-members are below it.
 
     Raises:
-        ValueError: fewer than 1/fpr others, of which not one may be mistaken: the rate cannot be told from 0.
+        ValueError: there are fewer than 1/fpr non-members, so that no false positive would be allowed.
     """
     a, b = vector(members, "members"), vector(others, "others")
     if not 0 < fpr < 1:

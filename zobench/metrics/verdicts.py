@@ -1,14 +1,15 @@
-"""What may be said of a difference, in four words, and the one correction for saying it of many.
+"""The four verdicts on a difference, and the correction for many comparisons.
 
-Of two compared values a - b with an estimate d, its standard error s, its degrees of freedom and a margin:
+For a difference a - b with an estimate d, its standard error s, its degrees of freedom and a margin:
 
 - ``better`` or ``worse``: the two-sided test of no difference is significant;
 - ``equivalent``: it is not, and two one-sided t tests (Schuirmann 1987, doi 10.1007/BF01068419) show
   -margin < a - b < margin, p = T_df(-(margin - |d|) / s), the larger of the two;
 - ``undecided``: neither; this is not evidence of equality.
 
-Both kinds of p-values are corrected by Holm over the comparisons that are judged together (the family), so
-that at most a share ``alpha`` of families holds any false difference, and any false equivalence.
+Both kinds of p-values are corrected by Holm over the comparisons that are judged together (the family). The
+probability of one or more false differences in a family is at most ``alpha``, and likewise that of false
+equivalences.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from zobench.metrics.paired import holm
 Word = Literal["better", "worse", "equivalent", "undecided"]
 DECIDED: tuple[Word, Word] = ("better", "worse")
 TURNED: dict[Word, Word] = {"better": "worse", "worse": "better"}
-"""The same verdict on b against a; the other words stay."""
+"""The verdict on b against a from that on a against b; the other verdicts are symmetric."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A word with the corrected p-values behind it: of no difference, and of a difference beyond the margin
-    (``nan`` where no test can be made or there is no margin)."""
+    """A verdict with the corrected p-values of its tests: of no difference, and of a difference beyond the
+    margin (``nan`` if no test is possible or there is no margin)."""
 
     word: Word
     p: float
@@ -41,7 +42,7 @@ class Verdict:
 
 
 def verdict(p: float, p_equivalent: float, a_is_better: bool, *, alpha: float = 0.05) -> Word:
-    """The word for corrected p-values of the test of no difference and of the test of equivalence."""
+    """The verdict for the corrected p-values of the test of no difference and of the test of equivalence."""
     if p < alpha:
         return "better" if a_is_better else "worse"
     return "equivalent" if p_equivalent < alpha else "undecided"
@@ -58,8 +59,8 @@ def judge(
     """The verdicts on a family of differences a - b with their uncorrected two-sided p-values.
 
     Args:
-        margin: largest difference that does not matter, in units of the values, one for all or one each; 0
-            never gives ``equivalent``.
+        margin: largest difference that does not matter, in units of the values; one for all or one for each.
+            With 0 the verdict is never ``equivalent``.
         higher: whether the larger value is the better one.
     """
     adjusted, equivalent = holm(p_values), holm(equivalence_p(differences, margin))
@@ -70,9 +71,9 @@ def judge(
 
 
 def equivalence_p(differences: Sequence[Interval], margin: float | Sequence[float]) -> NDArray[np.float64]:
-    """Uncorrected p-values of both one-sided tests; ``nan`` without a margin or without an interval.
+    """Uncorrected p-values of the equivalence test; ``nan`` without a margin or without an interval.
 
-    Differences without any spread are inside the margin (p = 0) or outside (p = 1).
+    Differences that do not vary are inside the margin (p = 0) or outside (p = 1).
     """
     numbers = np.array([(d.value, d.stderr, d.df) for d in differences], dtype=float).reshape(-1, 3)
     value, stderr, df = numbers.T
@@ -84,7 +85,7 @@ def equivalence_p(differences: Sequence[Interval], margin: float | Sequence[floa
 
 
 def rule(family: str, margin: str, alpha: float = 0.05) -> str:
-    """The rule in words for the page that uses it: the same on every page."""
+    """The rule as text; every page that shows verdicts uses this text."""
     alike = f"Equivalent: it is not, and both one-sided tests put it within {margin}."
     if not margin:
         alike = "Equivalent is never said, as no margin is set."

@@ -1,4 +1,4 @@
-"""Results as something to look at; reads only the store.
+"""Displays results; reads only the store.
 
 * :func:`zobench.report.build.build`: leaderboard page (and a page per run);
 * :func:`zobench.report.terminal.summary`: one-screen table;

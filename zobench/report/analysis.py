@@ -1,4 +1,4 @@
-"""``analyse``: results folders in, everything that a page, a terminal table or a comparison shows out."""
+"""``analyse``: computes from results folders all that a page, a terminal table or a comparison shows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zobench.store.plan_file import Entry
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Everything a page, a terminal table or a comparison needs about a leaderboard."""
+    """The analysis of results for a leaderboard, for use by a page, a terminal table or a comparison."""
 
     source: Source
     board: Leaderboard
@@ -34,8 +34,8 @@ def analyse(
     every: bool = False,
     suite: Sequence[Entry] | None = None,
 ) -> Analysis:
-    """Read results and rank them; ``ValueError`` where there is nothing or the leaderboard is unknown.
-    ``every`` and ``suite`` choose runs (:func:`zobench.report.source.open_results`)."""
+    """Read results and rank them; ``ValueError`` if there are no results or the leaderboard is unknown.
+    ``every`` and ``suite`` select runs (:func:`zobench.report.source.open_results`)."""
     source = open_results(folders, every=every, suite=suite)
     if leaderboard is None and forgetting.is_unlearning(source):
         leaderboard = forgetting.KIND

@@ -1,4 +1,4 @@
-"""``build``: results folders in, one offline HTML file out."""
+"""``build``: writes one offline HTML file from results folders."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def build(
 
     Args:
         folders: one or more results folders; a run found in several is read once.
-        output: an ``.html`` file, or a folder that gets an ``index.html``; ``NAME.html`` where a leaderboard
-            is named, so that it does not replace the page of another.
-        leaderboard: name of a shipped leaderboard or path of a YAML file; by default few-shot accuracy, or
-            ``unlearning`` where all runs are of that kind.
+        output: an ``.html`` file, or a folder for ``index.html``. If a leaderboard is given, the file is
+            ``NAME.html``, so that it does not replace the page of another leaderboard.
+        leaderboard: name of a shipped leaderboard or path of a YAML file; default: few-shot accuracy, or
+            ``unlearning`` if all runs are unlearning runs.
         site: also write a page for every run, in ``pages/`` beside the page.
-        every, suite: which runs (:func:`zobench.report.source.open_results`).
+        every, suite: select runs (:func:`zobench.report.source.open_results`).
     """
     found = analyse(folders, leaderboard, every=every, suite=suite)
     target = Path(output)

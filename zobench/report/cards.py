@@ -1,4 +1,4 @@
-"""The cards of the attacks in results: what each run carries of them (:mod:`zobench.attack_card`)."""
+"""Reads the attack cards that are stored with the runs (:mod:`zobench.attack_card`)."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from zobench.report.source import Source
 
 
 class Cards:
-    """Looks up the card of an attack by run and condition; runs from before cards by catalogue name."""
+    """Looks up the card of an attack by run and condition; for runs without cards by catalogue name."""
 
     def __init__(self, source: Source) -> None:
         stored = source.runs.set_index("run_id")["attack_cards"].dropna()
         self._runs = {str(run): from_json(str(text)) for run, text in stored.items()}
 
     def of(self, run_id: str, condition: str, name: str) -> AttackCard:
-        """The card; the plain one where the run says nothing of this attack."""
+        """The card; the default card if the run has none for this attack."""
         known = self._runs.get(run_id)
         return earlier().get(name, PLAIN) if known is None else known.get(condition, PLAIN)
 
 
 def params_of(text: Any) -> dict[str, Any]:
-    """Parameters of a metric row; empty where they cannot be read."""
+    """Parameters of a metric record; empty if they cannot be parsed."""
     try:
         body = json.loads(str(text))
     except json.JSONDecodeError:
@@ -32,5 +32,5 @@ def params_of(text: Any) -> dict[str, Any]:
 
 
 def attack_name(condition: str, params: Any) -> str:
-    """Catalogue name of an attack from its name in the suite and its metric row's parameters."""
+    """Catalogue name of an attack from its name in the suite and the parameters of its metric record."""
     return str(params_of(params).get("attack", condition))

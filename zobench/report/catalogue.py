@@ -1,4 +1,4 @@
-"""Built-in sections of the page in its order: name -> "module:Class"; importing this imports nothing else."""
+"""Built-in sections of the page in their order: name -> "module:Class". This module imports no other."""
 
 SECTIONS: dict[str, str] = {
     "overview": "zobench.report.sections:OverviewSection",
@@ -15,4 +15,4 @@ SECTIONS: dict[str, str] = {
     "glossary": "zobench.report.sections:Glossary",
 }
 LAST = ("glossary",)
-"""Sections that stand behind those of packages."""
+"""Built-in sections that come after those of plugins."""

@@ -1,4 +1,4 @@
-"""The type of what a template gets for one cell or line of a table."""
+"""The type of the value that a template gets for one cell or line of a table."""
 
 from __future__ import annotations
 

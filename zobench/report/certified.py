@@ -1,7 +1,9 @@
-"""What the defences certify: accuracy against the radius, success of the vote against the suffix's frailty.
+"""Curves of certified defences: accuracy against the radius; success of the vote against the number of
+changed characters that break the adversarial suffix.
 
-Tasks report such curves as metrics named ``certified_accuracy_at_R`` and ``defence_success_at_K``; the point
-at radius 0 is the accuracy, because examples without a certificate are answered by none and count as wrong.
+Tasks report such curves as metrics named ``certified_accuracy_at_R`` and ``defence_success_at_K``. The point
+at radius 0 is the accuracy, because on examples without a certificate the defence abstains, which counts as
+wrong.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which rows may be ranked together, and why the others may not.
+"""Determines which rows may be ranked together, and why others may not.
 
-For every block (task) the reference is what most ranked rows have: the budget, the data digest of each seed,
-the model digest, the code. A row that differs anywhere is shown apart with the reason; it is never ranked.
+For every block (task) the reference is the value that most rows have: budget, data digest of each seed, model
+digest, code. A row that differs from it is shown separately with the reason and is not ranked.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAMES = {
 
 
 def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str]]:
-    """Reasons by row, for rows that differ; ``runs`` are the result runs of the rows that would be ranked.
+    """Reasons by row, for rows that are not comparable; ``runs``: result runs of all rows to be ranked.
 
     A row that differs from the majority in any of ``board.same`` on any block is listed with one sentence
     for each difference.
@@ -47,8 +47,8 @@ def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str
 
 
 def _ruleset(runs: pd.DataFrame, ruleset: str) -> list[tuple[str, str]]:
-    """Rows whose parameters were not had as the ruleset asks, by what each run recorded of itself; under
-    every ruleset but ``self-tuned`` also rows that were tuned with other trials than most."""
+    """Rows whose parameters were not chosen as the ruleset requires, according to their records; under every
+    ruleset except ``self-tuned`` also rows with a different number of tuning trials or seeds than most."""
     if runs.empty:
         return []
     told = runs[["row", "label"]].assign(had=[parameters_from(e) for e in runs["environment"]])
@@ -66,7 +66,7 @@ def _ruleset(runs: pd.DataFrame, ruleset: str) -> list[tuple[str, str]]:
 
 
 def _other_trials(tuned: pd.DataFrame) -> list[tuple[str, str]]:
-    """One sentence for each row that was tuned with other trials than most."""
+    """One sentence for each row with a different number of tuning trials or seeds than most."""
     if tuned.empty:
         return []
     each = tuned.drop_duplicates()
@@ -88,7 +88,7 @@ RULES = {
 
 def parameters_from(environment: Any) -> str:
     """``defaults``, ``suite`` or ``tuning 8 trials on 2 seeds``, from a run's environment record; ``suite``
-    where it does not say."""
+    if it is not recorded."""
     try:
         body = json.loads(environment)
     except (TypeError, json.JSONDecodeError):
@@ -114,7 +114,7 @@ def _column(runs: pd.DataFrame, column: str) -> list[tuple[str, str]]:
             places.setdefault((str(row), *_shown(column, value, usual)), []).append(place)
     name = NAMES.get(column, column)
     return [
-        (row, f"other {name}: {value} instead of {usual} on {listed(where)}")
+        (row, f"different {name}: {value} instead of {usual} on {listed(where)}")
         for (row, value, usual), where in _merged(places, column).items()
     ]
 
@@ -122,7 +122,7 @@ def _column(runs: pd.DataFrame, column: str) -> list[tuple[str, str]]:
 def _merged(
     places: dict[tuple[str, str, str], list[str]], column: str
 ) -> dict[tuple[str, str, str], list[str]]:
-    """Digests differ by seed: one line per row is enough, with the first pair as the example."""
+    """For data digests, which differ by seed, one entry per row, with the first pair as an example."""
     if column != "data_digest":
         return places
     by_row: dict[str, tuple[str, str, str]] = {}
@@ -135,7 +135,7 @@ def _merged(
 def _shown(column: str, value: Any, usual: Any) -> tuple[str, str]:
     if column.endswith("_digest"):
         return short(value), short(usual)
-    unit = " forwards" if column == "budget_forwards" else ""
+    unit = " forward passes" if column == "budget_forwards" else ""
     return f"{value}{unit}", f"{usual}{unit}"
 
 
@@ -146,7 +146,8 @@ def listed(places: Sequence[str], most: int = 4) -> str:
 
 
 def _code(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Dirty code where others are clean, or another commit or version than most."""
+    """Rows with uncommitted changes in the code while others have none, or with another commit or version
+    than most."""
     found = []
     dirty = runs["git_dirty"].fillna(False).astype(bool)
     if dirty.any() and not dirty.all():
@@ -155,12 +156,12 @@ def _code(runs: pd.DataFrame) -> list[tuple[str, str]]:
     usual = _usual([s for _, s in sorted(set(zip(runs["row"], state, strict=True)))])
     for row, text in sorted(set(zip(runs["row"], state, strict=True))):
         if text != usual:
-            found.append((str(row), f"made by other code: {text.strip()} instead of {usual.strip()}"))
+            found.append((str(row), f"different code: {text.strip()} instead of {usual.strip()}"))
     return found
 
 
 def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
-    """Rows whose usable seeds differ from the usual set on some block, or that miss a block altogether."""
+    """Rows whose usable seeds differ from the most common set on a block, or that have no result on it."""
     found = []
     usable = runs[runs["usable"]]
     for label in sorted(set(runs["label"])):
@@ -171,7 +172,7 @@ def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
             if have != usual:
                 found.append((str(row), _seed_sentence(label, have, usual)))
             elif len(have) < minimum:
-                found.append((str(row), f"{len(have)} seeds on {label}, at least {minimum} are asked"))
+                found.append((str(row), f"{len(have)} seeds on {label}, at least {minimum} are required"))
     return found
 
 
@@ -186,11 +187,12 @@ def _seed_sentence(label: str, have: frozenset[int], usual: frozenset[int]) -> s
         parts.append(
             "with seed" + ("s " if len(extra) > 1 else " ") + ", ".join(map(str, extra)) + " in addition"
         )
-    return f"other seeds on {label}: " + " and ".join(parts)
+    return f"different seeds on {label}: " + " and ".join(parts)
 
 
 def _usual(values: Sequence[Any]) -> Any:
-    """The most common value, ties to the smallest as text; an empty set if there is none."""
+    """The most common value; of equally common ones the largest set or the first as text. An empty set if
+    there is none."""
     if not values:
         return frozenset()
     counts = Counter(values)

@@ -1,4 +1,4 @@
-"""Two settings of an attack compared example by example, where its card asks for it."""
+"""Compares two settings of an attack example by example, as declared by its card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ About = dict[tuple[str, str], tuple[dict[str, Any], AttackCard]]
 
 def contrasts(own: pd.DataFrame, about: About, names: dict[str, str]) -> list[Cell]:
     """``contrast`` and its ``lines``: accuracy under the first setting minus accuracy under the second, over
-    the same examples, seeds and draws, for each row, task and pair of attacks that differ in it alone."""
+    the same examples, seeds and repeats, for each row, task and pair of attacks that differ only in the
+    contrast's parameter."""
     found: dict[Contrast, list[Cell]] = {}
     parts: Any = own.groupby(["row", "block"], sort=True)
     for (row, block), part in parts:
@@ -56,7 +57,7 @@ def _line(part: pd.DataFrame, first: str, second: str) -> Cell | None:
 
 
 def _partner(contrast: Contrast, params: dict[str, Any], here: dict[str, dict[str, Any]]) -> str | None:
-    """The attack that differs in nothing but the contrast's parameter."""
+    """The attack that differs only in the contrast's parameter."""
     if str(params.get(contrast.parameter)) != contrast.first:
         return None
     wanted = {**params, contrast.parameter: contrast.second}

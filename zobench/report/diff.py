@@ -1,7 +1,7 @@
-"""Two results folders side by side: what changed, and whether the change is more than noise.
+"""Compares two results folders: what changed, and whether the change is significant.
 
-Rows are matched by name and block, runs by seed; the differences are paired and Holm-corrected over rows.
-Used by ``zobench diff A B``, whose exit code a continuous integration can act on.
+Rows are matched by name and block, runs by seed; the tests are paired and Holm-corrected over rows. Used by
+``zobench diff A B``, whose exit code can be used in continuous integration.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dty
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row: B minus A over common tasks and seeds.
+    """The change of one row: B minus A over common tasks and seeds.
 
     ``verdict`` is ``identical`` (same weights or same value in every run), ``better``, ``worse``,
     ``equivalent``, ``undecided``, or ``not comparable`` with the reason in ``reasons``.
@@ -44,8 +44,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class FolderDiff:
-    """``changes`` for the rows that both have, the rows of one only, and how many ``others`` of each folder
-    its plan does not want, which are not compared."""
+    """``changes`` of the rows in both folders, the names of rows in only one of them, and the number of
+    ``others``: runs of each folder that are not in its plan and are not compared."""
 
     board: Leaderboard
     changes: tuple[Change, ...]
@@ -55,9 +55,7 @@ class FolderDiff:
 
     @property
     def exit_code(self) -> int:
-        """1 where some row became significantly worse, or is missing in B; 2 where a row is not comparable;
-        else 0.
-        """
+        """1 if a row is significantly worse or missing in B; else 2 if a row is not comparable; else 0."""
         if self.only_a or any(c.verdict == "worse" for c in self.changes):
             return 1
         return 2 if any(c.verdict == "not comparable" for c in self.changes) else 0
@@ -71,7 +69,7 @@ def compare_folders(
     every: bool = False,
     suite: Sequence[Entry] | None = None,
 ) -> FolderDiff:
-    """Compare results B against results A on a leaderboard's score; ``every`` and ``suite`` choose the runs
+    """Compare results B with results A on the score of a leaderboard; ``every`` and ``suite`` select the runs
     of both (:func:`zobench.report.source.open_results`)."""
     board = load(leaderboard)
     sources = [open_results(x, every=every, suite=suite) for x in (a, b)]
@@ -123,7 +121,7 @@ def _change(
     if found is None or said is None:
         return Change(row, "not comparable", None, float("nan"), ("no run in common",))
     reasons = tuple(
-        f"other {c.replace('_', ' ')}" for c in COMPARED if _differs(pairs[f"{c}_a"], pairs[f"{c}_b"])
+        f"different {c.replace('_', ' ')}" for c in COMPARED if _differs(pairs[f"{c}_a"], pairs[f"{c}_b"])
     )
     hard = tuple(r for r in reasons if "method" not in r)
     if hard:
@@ -131,7 +129,7 @@ def _change(
     if (pairs["value_a"] == pairs["value_b"]).all():
         same = (pairs["weights_digest_a"].fillna("a") == pairs["weights_digest_b"].fillna("b")).all()
         return Change(
-            row, "identical", found, said.p, reasons or (() if same else ("other weights, same scores",))
+            row, "identical", found, said.p, reasons or (() if same else ("different weights, same scores",))
         )
     return Change(row, said.word, found, said.p, reasons)
 

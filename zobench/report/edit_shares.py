@@ -1,4 +1,4 @@
-"""Which edits win: by source, place and part of speech; accuracy against intensity; an attack's contrasts."""
+"""Successful edits by source, position and part of speech; accuracy against intensity; contrasts."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def collect(source: Source, cards: Cards, details: pd.DataFrame, rows: list[str]
 
 
 def _conditions(source: Source, cards: Cards) -> tuple[About, dict[tuple[str, str], float]]:
-    """By (run, condition): its attack's parameters and card, and its strength where it has one."""
+    """By (run, condition): the attack's parameters and card, and its strength if it has one."""
     attacked = source.finals[source.finals["condition_kind"] == "attack"]
     about: About = {}
     strengths: dict[tuple[str, str], float] = {}
@@ -54,7 +54,8 @@ def _conditions(source: Source, cards: Cards) -> tuple[About, dict[tuple[str, st
 
 
 def shares(own: pd.DataFrame) -> list[Cell]:
-    """Per attack: winning edits by source, place and part of speech, with Wilson intervals of their share."""
+    """Per attack: successful edits by source, position and part of speech, with Wilson intervals of their
+    share."""
     out = []
     won = own[own["outcome"] == "success"]
     for condition, part in won.groupby("condition", sort=True):
@@ -95,7 +96,7 @@ def intensity(
     names: dict[str, str],
     rows: list[str],
 ) -> list[Cell]:
-    """Accuracy against the strength of attacks that stand in the suite at several: one drawing per task and
+    """Accuracy against strength for attacks that the suite has at several strengths: one chart per task and
     family (same attack, all other parameters equal), one line per row."""
     frame = own.copy()
     places = list(zip(frame["run_id"], frame["condition"], strict=True))
@@ -124,7 +125,7 @@ def intensity(
 
 
 def _family(attack: str, params: dict[str, Any]) -> str:
-    """What two strengths of one attack have in common."""
+    """Key that is equal for attacks that differ only in strength."""
     own = {params.get("intensity"), "intensity", "attack", "at"}
     return json.dumps([attack, {k: v for k, v in params.items() if k not in own}], sort_keys=True)
 

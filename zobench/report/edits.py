@@ -1,4 +1,4 @@
-"""What changed between two texts, in words: for the most damaging edits of the attacks."""
+"""Word-level differences between two texts, for the table of the most damaging edits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ LONGEST = 600
 
 
 def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict[str, Any]]:
-    """Successful attacks with the fewest changed words and queries, at most a few of each row and attack. The
-    same change of words is shown once, with the other rows it broke in ``also``."""
+    """Successful attacks with the fewest changed words and queries, at most three for each row and attack.
+    The same change of words is listed once; ``also`` lists the other rows on which it succeeded."""
     found = source.sql(
         f"""
         with r as (select run_id, "row", seed from runs where purpose is distinct from 'tuning')
@@ -44,7 +44,8 @@ def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict
 
 
 def parts(before: str, after: str) -> list[tuple[str, str]]:
-    """Segments ``(kind, text)`` with kind ``same``, ``del`` or ``ins``; joined they give both texts back."""
+    """Segments ``(kind, text)`` with kind ``same``, ``del`` or ``ins``; both texts can be restored by joining
+    them."""
     a, b = _tokens(before), _tokens(after)
     out: list[tuple[str, str]] = []
     for tag, i1, i2, j1, j2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
@@ -59,7 +60,7 @@ def parts(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def _tokens(text: str) -> list[str]:
-    """Words, runs of space and single signs; a very long text is cut."""
+    """Words, runs of white space and single signs; a very long text is truncated."""
     short = text if len(text) <= LONGEST else text[:LONGEST] + " …"
     return re.findall(r"\w+|\s+|[^\w\s]", short)
 

@@ -1,4 +1,4 @@
-"""Per-example outcomes for the head-to-head view: what one row gets right and another wrong."""
+"""Per-example outcomes for the head-to-head view: examples that one row answers correctly and another not."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ import pandas as pd
 from zobench.report.source import Source
 
 MOST_EXAMPLES, MOST_CELLS = 1200, 16_000
-"""Of each block, and times its rows; a cell is one character, outputs are sent once and by index."""
+"""Largest number of examples per block, and of examples times rows. A cell is one character; the page
+contains each output once and refers to it by index."""
 LONGEST = 80
 
 
 def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:
-    """One entry per block: example ids with seed, gold and text, distinct outputs, and for each row its
-    outcomes.
+    """One entry per block: example ids with seed, gold answer and text, distinct outputs, and the outcomes of
+    each row.
 
-    ``right[row]`` is a string over the examples: ``1`` right, ``0`` wrong, ``-`` not measured; ``said[row]``
-    the index of its output in ``outputs``.
+    ``right[row]`` is a string with one character per example: ``1`` correct, ``0`` wrong, ``-`` not measured;
+    ``said[row]`` has the indices of its outputs in ``outputs``.
     """
     usable = runs[runs["usable"] & runs["row"].isin(names)]
     if usable.empty:
@@ -33,7 +34,7 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[s
 
 
 def _predictions(source: Source, about: pd.DataFrame) -> pd.DataFrame:
-    """Predictions of these runs on the first examples of every seed, as many as fit in each block."""
+    """Predictions of these runs on the first examples of every seed, within the limits of each block."""
     counts = about.groupby("block")[["row", "seed"]].nunique()
     most = np.minimum(MOST_EXAMPLES, MOST_CELLS // counts["row"]) // counts["seed"]
     source.connection.register("shown_answers", about.assign(most=about["block"].map(most)))
@@ -70,7 +71,7 @@ def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dic
 
 
 def _texts(source: Source) -> dict[str, str]:
-    """The start of each example's text, where an attack recorded it."""
+    """The beginning of each example's text, if an attack recorded it."""
     found = source.sql(
         "select example_id, any_value(left(original, 160)) as original from attacks "
         "group by example_id limit 5000"

@@ -1,4 +1,4 @@
-"""The tables of a page as Parquet files: all columns, nothing filtered out, numbers in full."""
+"""The tables of a page as Parquet files: all columns, unfiltered, numbers at full precision."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from zobench.store.plan_file import Entry
 
 @dataclass(slots=True)
 class PageTable:
-    """One ``<table data-name=...>`` of a page. Values are the texts that the page's CSV gives."""
+    """One ``<table data-name=...>`` of a page. Values are the same texts as in the page's CSV."""
 
     name: str
     columns: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
 
     def arrow(self) -> pa.Table:
-        """Columns of float64 where every known value is a number, else of text; empty and "–" become null."""
+        """Columns are float64 if every known value is a number, else text; empty and "–" become null."""
         values = {name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)}
         assert len(values) == len(self.columns), f"columns of {self.name} share a name"
         return pa.table({name: _column(texts) for name, texts in values.items()})
@@ -41,8 +41,8 @@ def write_tables(
 ) -> list[Path]:
     """Write ``output/<name>.parquet`` for every table of the page of these results; returns the paths.
 
-    ``every`` and ``suite`` choose the runs (:func:`zobench.report.source.open_results`). The head-to-head
-    table of a page depends on the two rows that its reader chooses, so it is not among them.
+    ``every`` and ``suite`` select the runs (:func:`zobench.report.source.open_results`). The head-to-head
+    table is not included, because it depends on the two rows that the reader selects.
     """
     target = Path(output)
     target.mkdir(parents=True, exist_ok=True)
@@ -74,7 +74,8 @@ def _column(texts: list[str]) -> pa.Array:
 
 
 class _Reader(HTMLParser):
-    """Collects cells as ``cellText`` of ``tables.js`` does: data-text, else data-sort, else what is shown."""
+    """Collects cells like ``cellText`` of ``tables.js``: data-text, else data-sort, else the displayed
+    text."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

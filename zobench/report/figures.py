@@ -1,7 +1,8 @@
-"""What all interactive charts of a page share, built as a plotly template.
+"""Common layout of all interactive charts of a page, as a plotly template.
 
 plotly's Python package checks every name and value of it against the schema of plotly.js, the library that
-draws the charts. Colours are not in it: they come from the style sheet, which knows light, dark and print.
+draws the charts. Colours are not part of it: they come from the style sheet, which has light, dark and print
+colours.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 
 def template() -> dict[str, Any]:
-    """Layout defaults of every chart, as plain JSON for the ``template`` key of a plotly layout."""
+    """Layout defaults of all charts, as plain JSON for the ``template`` key of a plotly layout."""
     from plotly import graph_objects as go
 
     clear = "rgba(0,0,0,0)"

@@ -1,12 +1,13 @@
-"""How much of what was forgotten comes back: the numbers of an unlearning study.
+"""Results of an unlearning study: how much of the forgotten knowledge probes recover.
 
-Recovery rate: s = (m - m_oracle) / (m_full - m_oracle) of the forget score m after a probe, against oracle
-and full model after the same probe with the same seed: 0 is a model that never knew, 1 one that was never
-unlearned. It is missing where the two references are closer than ``SMALLEST_SPAN``. A run's score is its
-worst case: the highest recovery rate over all probes, strengths and settings.
+Recovery rate: s = (m - m_oracle) / (m_full - m_oracle) of the forget score m after a probe, relative to the
+oracle and the full model after the same probe with the same seed: 0 for a model that never knew the facts, 1
+for one that was never unlearned. It is missing if the two reference models differ by less than
+``SMALLEST_SPAN``. A run's score is its worst case: the highest recovery rate over all probes, strengths and
+settings.
 
-The three comparisons differ in the model that is probed (column ``split``): the final state, the point of the
-line back to the original with as much forgetting, and the one with as much retention.
+The three comparisons differ in the model that is probed (column ``split``): the final state, and the points
+on the line back to the original model with equal forgetting and with equal retention.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from zobench.report.ranking import Ranking, rank
 from zobench.report.source import Source
 
 SMALLEST_SPAN = 0.1
-"""Of a forget score between 0 and 1: a probe that destroys the full model as well (two bits, say) is
-uninformative, because the recovery rate would divide noise by noise."""
+"""In units of the forget score, between 0 and 1. A probe that destroys the full model as well (for instance
+quantization to two bits) is uninformative, because the recovery rate would divide noise by noise."""
 MEASURES = {
     "forget_value_accuracy": "Values right",
     "forget_choice_accuracy": "Choices right",
@@ -38,30 +39,30 @@ MEASURES = {
     "retain_knowmem": "KnowMem, retained",
     "utility": "Model utility",
 }
-"""Clean scores between 0 and 1 shown beside the forget score, in this order, where they were measured."""
+"""Clean scores between 0 and 1 that are shown with the forget score, in this order, if measured."""
 KIND = "unlearning"
 REFERENCES = ("full", "oracle")
 SPLITS = {
     "test": (
         "Equal forward passes",
-        "The model each row ended with: the first that forgot as much as the oracle, or what the budget "
-        "gave.",
+        "The final model of each row: the first that forgot as much as the oracle, or the one at the end of "
+        "the budget.",
     ),
     "matched-retain": (
         "Matched retention",
-        "Every model moved back towards the original until it keeps the same share of the retained facts.",
+        "Every model is moved back towards the original until it keeps the same share of the retained facts.",
     ),
     "matched-forget": (
         "Matched forgetting",
-        "Every model moved back towards the original until it has forgotten equally much. Rows that never "
-        "forgot as much cannot be matched and are not ranked.",
+        "Every model is moved back towards the original until all have forgotten equally much. Rows that "
+        "never forgot as much cannot be matched and are not ranked.",
     ),
 }
 _SAME_PROBE = ["block", "seed", "condition", "strength", "params"]
 
 
 def is_unlearning(source: Source) -> bool:
-    """Whether every result run is one of unlearning."""
+    """Whether all result runs are unlearning runs."""
     kinds = set(source.results["task_kind"].dropna())
     return kinds == {KIND}
 
@@ -97,7 +98,7 @@ def probed(source: Source) -> pd.DataFrame:
 
 
 def of_split(frame: pd.DataFrame, split: str) -> pd.DataFrame:
-    """Records of one comparison; those of the references are the same in all comparisons."""
+    """Records of one comparison; those of the reference models are the same in all comparisons."""
     return frame[(frame["split"] == split) | frame["role"].isin(REFERENCES)]
 
 
@@ -118,7 +119,7 @@ class ForgettingComparison:
 
 
 def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[ForgettingComparison]:
-    """The comparisons that the runs hold; rows that lack some of their runs are apart with the reason."""
+    """The comparisons that the runs allow; rows that lack some of their runs are not ranked, with reasons."""
     frame, found = probed(source), []
     for split, (title, text) in SPLITS.items():
         part = of_split(frame, split)
@@ -136,8 +137,8 @@ def compare(source: Source, runs: pd.DataFrame, board: Leaderboard) -> list[Forg
 
 
 def by_probe(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
-    """Rows of the table of probes: per row and probe the mean worst S and the mean of the least retained
-    score, over runs."""
+    """Lines of the table of probes: for each row and probe the mean over runs of the worst recovery rate and
+    of the lowest retained score."""
     part = of_split(frame, split)
     worst = part.groupby(["row", "group", "condition", "run_id"]).agg(
         s=("s", "max"), kept=("retained", "min")
@@ -154,8 +155,8 @@ def by_probe(frame: pd.DataFrame, split: str) -> list[dict[str, Any]]:
 
 
 def training_curves(frame: pd.DataFrame, split: str) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Recovery rate against steps for probes that train (their settings name a learning rate): probe -> row
-    -> points, the worst learning rate of every run, averaged over runs."""
+    """Recovery rate against steps for probes that train (their settings include a learning rate): probe ->
+    row -> points. Each is the mean over runs for the worst learning rate of each run."""
     part = of_split(frame, split)
     part = part[part["params"].str.contains('"lr"')]
     worst = part.groupby(["condition", "row", "strength", "run_id"])["s"].max()
@@ -167,8 +168,8 @@ def training_curves(frame: pd.DataFrame, split: str) -> dict[str, dict[str, list
 
 
 def by_measure(source: Source, runs: pd.DataFrame) -> dict[str, Any]:
-    """Other measures of the same models before any probe: ``names`` of those that were taken, and a row's
-    mean over runs of each in ``lines``."""
+    """Other measures of the same models before any probe: ``names`` of the measures, and in ``lines`` their
+    means over the runs of each row."""
     finals = source.finals[(source.finals["condition_kind"] == "clean") & (source.finals["split"] == "test")]
     taken = finals[finals["metric"].isin(MEASURES) & finals["run_id"].isin(runs["run_id"])]
     names = [name for name in MEASURES if (taken["metric"] == name).any()]
@@ -181,8 +182,8 @@ def by_measure(source: Source, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Mean cost of a run by row: forwards, backwards, seconds, peak memory; how far it moved, whether it
-    reached the oracle's level."""
+    """Mean cost of a run by row: forward and backward passes, seconds, peak memory; also the distance moved
+    and whether the oracle's level was reached."""
     finals = source.finals[(source.finals["condition_kind"] == "clean") & (source.finals["split"] == "test")]
     wide = finals[finals["metric"].isin(("backwards", "distance", "reached", "privleak"))]
     wide = wide.pivot_table(index="run_id", columns="metric", values="value", aggfunc="mean")
@@ -197,14 +198,14 @@ def costs(source: Source, runs: pd.DataFrame) -> list[dict[str, Any]]:
     for r in mean.to_dict("records"):
         line = {"row": r["row"], "group": r["group"], **{n: _number(r[n]) for n in names}}
         if r["group"] == "control":
-            line["reached"] = None  # no rule stopped it
+            line["reached"] = None  # baselines have no stop rule
         lines.append(line)
     return sorted(lines, key=lambda x: (x["group"] != "method", x["row"]))
 
 
 def _in_steps(finals: pd.DataFrame) -> pd.Series:
-    """By run id: median |dW| of the final model in steps of four bits, the mean over groupings; only
-    quantization that knows the original model measures it."""
+    """By run id: median |dW| of the final model in steps of 4-bit quantization, the mean over groupings. Only
+    quantization probes that know the original model measure it."""
     bits = finals["params"].fillna("").str.contains(r'"bits": 4\b', regex=True)
     mine = finals[bits & (finals["metric"] == "moved_steps") & (finals["split"] == "test")]
     return mine.groupby("run_id")["value"].mean()

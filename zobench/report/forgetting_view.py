@@ -1,4 +1,4 @@
-"""The section of the page on unlearning: comparisons with their sentences, probes, curves, costs."""
+"""The section of the page on unlearning: comparisons with verdicts, probes, curves, costs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MARKS = (0.0, 0.5, 1.0)
 
 
 def section(source: Source, runs: pd.DataFrame, board: Leaderboard) -> dict[str, Any] | None:
-    """Values for the template; ``None`` where the page is not about unlearning."""
+    """Values for the template; ``None`` if the page is not about unlearning."""
     if not forgetting.is_unlearning(source):
         return None
     frame = forgetting.probed(source)
@@ -67,7 +67,7 @@ def _comparison(found: ForgettingComparison) -> dict[str, Any]:
 
 
 def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]], methods: list[str]) -> Markup:
-    """Recovery rate against training steps, a line per row: methods in colours, the others thin and grey."""
+    """Recovery rate against training steps, one line per row: methods in colours, baselines thin and grey."""
     drawn = [
         Line(
             name,

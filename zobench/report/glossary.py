@@ -1,4 +1,4 @@
-"""The glossary at the end of every page. Its only source is ``docs/glossary.md``, carried in the wheel."""
+"""The glossary at the end of every page, read from ``docs/glossary.md``, which the wheel contains as well."""
 
 from __future__ import annotations
 

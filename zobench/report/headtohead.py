@@ -1,8 +1,8 @@
-"""Two rows example by example: who is right where the other is wrong, and whether that is more than chance.
+"""Compares two rows example by example, and tests whether the differences are significant.
 
-McNemar's exact test is about one pair of trained models, so it is made per seed and corrected (Holm) over the
-seeds of a task. What it cannot say, whether the methods differ, is said by the two-stage bootstrap over seeds
-and examples and by the sign-flip test over runs.
+McNemar's exact test concerns one pair of trained models, so it is applied per seed and corrected (Holm) over
+the seeds of a task. Whether the methods differ is tested by the two-stage bootstrap over seeds and examples
+and by the sign-flip test over runs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from zobench.report.ranking import Ranking, Values
 from zobench.report.source import Source
 
 MOST_ROWS = 10
-"""Of the standings; every pair of them is tested example by example."""
+"""Number of leading rows whose pairs are all tested example by example."""
 RESAMPLES = 600
 FLIPS = 4000
 
 RightByRow = dict[str, NDArray[np.float64]]
-"""Row -> 1 right, 0 wrong, NaN not measured, over the examples of a task in order of seed."""
+"""Row -> 1 correct, 0 wrong, NaN not measured, over the examples of a task in order of seed."""
 
 
 def collect(source: Source, ranking: Ranking, runs: pd.DataFrame, names: list[str]) -> list[dict[str, Any]]:
-    """One entry for each pair ``a``, ``o`` (places in ``names``): ``flips``, the p-value of the sign-flip
-    test over runs, and ``blocks`` with ``b``, ``seeds`` (seed, only a right, only o right, McNemar p after
-    Holm), the ends ``low``, ``high`` of the interval over seeds and examples, and the number ``n`` of
+    """One entry for each pair ``a``, ``o`` (indices in ``names``): ``flips``, the p-value of the sign-flip
+    test over runs, and ``blocks`` with ``b``, ``seeds`` (seed, only a correct, only o correct, McNemar p
+    after Holm), the ends ``low``, ``high`` of the interval over seeds and examples, and the number ``n`` of
     answers.
     """
     rows = [s.row for s in ranking.standings[:MOST_ROWS]]
@@ -48,7 +48,7 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame, names: list[st
 
 
 def sign_flips(values: Values, a: str, b: str) -> float | None:
-    """Permutation p over common tasks, for rows with the same seeds on each of them; ``None`` otherwise."""
+    """Permutation p over common tasks, if the rows have the same seeds on each of them; else ``None``."""
     common = sorted(set(values.get(a, {})) & set(values.get(b, {})))
     if not common or any(len(values[a][k]) != len(values[b][k]) for k in common):
         return None
@@ -59,7 +59,7 @@ def sign_flips(values: Values, a: str, b: str) -> float | None:
 def examples_of(
     seeds: NDArray[np.int64], a: NDArray[np.float64] | None, b: NDArray[np.float64] | None
 ) -> dict[str, Any]:
-    """Discordant examples of one task by seed, with their tests; empty where the rows share no example."""
+    """Discordant examples of one task by seed, with their tests; empty if the rows share no example."""
     if a is None or b is None:
         return {}
     difference = a - b

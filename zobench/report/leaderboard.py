@@ -1,4 +1,4 @@
-"""What a leaderboard ranks: a YAML file with the score, its direction, filters and comparability rules.
+"""Leaderboard files: a YAML file with the score, its direction, filters and comparability rules.
 
 Example::
 
@@ -9,8 +9,8 @@ Example::
     where: {task_kind: [classification]}
     same: [budget_forwards, data_digest, code]
 
-Unknown keys are errors, with the file and the key. Files that ship with zobench are found by name; anything
-that ends in ``.yaml`` is a path.
+Unknown keys are errors that name the file and the key. Files that ship with zobench are found by name;
+anything that ends in ``.yaml`` is a path.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Strict(BaseModel):
 
 
 class Score(Strict):
-    """One number per run.
+    """The score of a run.
 
     Attributes:
         source: ``metric`` reads the metrics table at the end of training; ``run`` a numeric column of the
@@ -60,15 +60,15 @@ class Score(Strict):
             ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
             curve.
         metric: metric name, ``primary`` for the task's own; or the column, for ``run``.
-        kind, condition: which condition the metric was measured under; an empty condition means all of the
-            kind.
-        reduce: what to make of several conditions (``worst`` is the smallest where higher is better).
+        kind, condition: the condition under which the metric was measured; an empty condition means all of
+            the kind.
+        reduce: how several conditions are combined (``worst`` is the smallest if higher is better).
         net: subtract the budget-matched random baseline (null) of the same condition.
-        without: catalogue names of attacks that do not count.
-        keeps_answer: only attacks after which the gold answer is still the right one, by their own word.
-        per_root_forward: divide by the square root of the forwards of one step. The cosine of an average of k
-            directions grows like sqrt(k) while k is far below the number of parameters, so that rows whose
-            steps cost differently can be compared at equal forwards.
+        without: catalogue names of attacks that are excluded.
+        keeps_answer: only attacks whose card says that the gold answer remains correct.
+        per_root_forward: divide by the square root of the forward passes of one step. The cosine of an
+            average of k directions grows like sqrt(k) as long as k is far below the number of parameters, so
+            this compares rows with different costs per step at equal forward passes.
         target: for the ``*_to_target`` sources, in units of the metric; ``None`` takes, per task, nine tenths
             of the way to the best final mean, from chance, or from the first measurement where less of the
             metric is better.
@@ -99,18 +99,18 @@ class Leaderboard(Strict):
     """A leaderboard file.
 
     Attributes:
-        where: only runs whose column has one of these values. same: what must agree before rows are ranked
-            together.
-        margin: largest difference that does not matter, in units of the score: rows shown to differ by less
-            are called equivalent; 0 never.
+        where: only runs whose column has one of these values.
+        same: properties that must agree for rows to be ranked together.
+        margin: largest difference that does not matter, in units of the score. Rows shown to differ by less
+            are called equivalent; with 0 no rows are.
         scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.
-        ruleset: ``tuned`` ranks rows whose parameters were chosen in the suite, all with as many trials;
-            ``self-tuned`` those that ran with their defaults; ``open`` asks nothing (the rulesets are
+        ruleset: ``tuned`` ranks rows whose parameters were tuned in the suite, all with equally many trials;
+            ``self-tuned`` those that ran with their defaults; ``open`` has no requirement (the rulesets are
             AlgoPerf's).
-        diverged: a diverged run without a final score counts as ``chance``, or takes its row ``apart``.
-        columns: the columns shown beside the score by default; the reader can show the others (``tuned`` is
-        tuned
-            parameters, ``first`` the share of resamples in which a row leads).
+        diverged: a diverged run without a final score gets the ``chance`` level, or its row is not ranked
+            (``apart``).
+        columns: the columns shown by default in addition to the score; the reader can show the others
+            (``tuned``: number of tuned parameters, ``first``: share of resamples in which a row is best).
     """
 
     name: str = ""
@@ -173,7 +173,7 @@ class Leaderboard(Strict):
 
 
 def load(name: str | Path | None = None) -> Leaderboard:
-    """A shipped leaderboard by name, a file by path, or the few-shot one; ``ValueError`` names file and
+    """A shipped leaderboard by name, a file by path, by default ``fewshot``; ``ValueError`` names file and
     key.
     """
     text = str(name or "fewshot")
@@ -195,7 +195,7 @@ def load(name: str | Path | None = None) -> Leaderboard:
 
 
 def shipped_folder() -> Path:
-    """Where the shipped files are: inside an installed package, or beside it in a checkout."""
+    """Folder of the shipped files: inside an installed package, beside the package in a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "leaderboards"
     return inside if inside.is_dir() else package.parent / "leaderboards"

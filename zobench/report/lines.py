@@ -1,4 +1,4 @@
-"""Line charts drawn at build time: accuracy under attack, training after unlearning, curves of one run."""
+"""Static line charts: accuracy under attack, training after unlearning, curves of one run."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Size of a chart in pixels, its margins, the range of y with the values that get a number, and the room
-    for names at the ends of the lines: pixels between them and letters of each.
+    """Size of a chart in pixels, its margins, the range of y with its labelled values, and the space for the
+    names at the ends of the lines: pixels between them and letters of each.
     """
 
     width: int
@@ -58,7 +58,7 @@ class Frame:
 
 
 SHARES = Frame(380, 190, 34, 96, 0.0, 1.0, ((0.0, "0"), (0.5, "50"), (1.0, "100")))
-"""The frame of accuracies: percent from 0 to 100, common to all drawings."""
+"""The frame of all charts of accuracy: percent from 0 to 100."""
 
 
 def chart(lines: Sequence[Line], title: str) -> Markup:

@@ -1,5 +1,5 @@
-"""The plain sentences on top of the page: what was compared, what holds, what does not. Numbers from the
-tests only.
+"""The sentences at the top of the page: what was compared, what was found, what is undecided. All numbers are
+from the statistical tests.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, RowPair
 
 MOST = 6
-"""At most so many findings of a kind are written out; the rest are counted."""
+"""Largest number of findings of a kind that are written out; the others are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +45,13 @@ def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[str] 
 
 
 def headline(ranking: Ranking) -> str:
-    """One sentence: who leads, and whether that is more than chance."""
+    """One sentence: which row is best, and whether its lead is significant."""
     rows = ranking.ranked
     if not rows:
         return "No row can be ranked."
     best = rows[0]
     if len(rows) == 1:
-        return f"{best.row} is the only comparable row; there is nothing to rank it against."
+        return f"{best.row} is the only comparable row, so there is no ranking."
     rivals = [p for p in ranking.pairs if best.row in (p.a, p.b)]
     beaten = [p for p in rivals if p.verdict == "better"]
     if len(beaten) == len(rivals):
@@ -84,7 +84,7 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
 
 
 def findings(ranking: Ranking) -> tuple[str, ...]:
-    """Differences beyond chance, and equivalence, which is a finding too."""
+    """Significant differences and equivalences."""
     board = ranking.board
     sure = [p for p in ranking.pairs if p.verdict in DECIDED]
     sure.sort(key=lambda p: -abs(p.comparison.difference.value))
@@ -103,7 +103,7 @@ def findings(ranking: Ranking) -> tuple[str, ...]:
 
 
 def undecided(ranking: Ranking) -> tuple[str, ...]:
-    """Undecided pairs, and how many seeds would be needed to separate them."""
+    """Undecided pairs, and the number of seeds needed to separate them."""
     board = ranking.board
     pairs = [p for p in ranking.pairs if p.verdict == "undecided"]
     told = [f"{p.a} against {p.b}: {_interval(p, board)}, {_p(p)}. {plan(p)}" for p in pairs[:MOST]]
@@ -113,11 +113,9 @@ def undecided(ranking: Ranking) -> tuple[str, ...]:
 
 
 def plan(pair: RowPair) -> str:
-    """The power estimate as a sentence; empty where none can be made."""
+    """The power estimate as a sentence; empty if none is possible."""
     if pair.power is None:
-        return (
-            "With one seed each there is no spread to judge by." if pair.comparison.difference.df == 0 else ""
-        )
+        return "With one seed each, no test is possible." if pair.comparison.difference.df == 0 else ""
     if pair.power.more is None:
         return f"Not even {pair.power.limit:,} seeds would separate a difference of this size."
     more = max(1, pair.power.more)
@@ -143,7 +141,8 @@ def controls(ranking: Ranking) -> tuple[str, ...]:
 
 
 def notes(runs: pd.DataFrame) -> list[tuple[str, str]]:
-    """Where parameters come from, as the suite says; rows with the same note are listed together."""
+    """Notes of the suite, for instance on the source of parameters; rows with the same note are listed
+    together."""
     known = runs.loc[runs["note"].fillna("") != "", ["row", "note"]].drop_duplicates()
     rows: dict[str, list[str]] = {}
     for row, note in known.itertuples(index=False):
@@ -152,17 +151,17 @@ def notes(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 
 def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
-    """What a reader must know before believing the table."""
+    """Limitations that a reader of the table must know."""
     told = []
     if runs["git_dirty"].fillna(False).astype(bool).all():
-        told.append("All runs were made from code with uncommitted changes: nobody can check that code.")
+        told.append("All runs were made from code with uncommitted changes, so the code cannot be checked.")
     if runs["git_commit"].isna().all() and runs["zobench_version"].nunique() == 1:
         told.append(f"Made by an installed zobench {runs['zobench_version'].iloc[0]}, outside a repository.")
     ranked = [s.row for s in ranking.ranked]
     seeds = runs[runs["row"].isin(ranked)].groupby(["row", "block"])["seed"].nunique()
     if len(seeds) and seeds.min() < 5:
         told.append(
-            f"{_count(int(seeds.min()), 'seed')} per row: only large differences can be told apart; "
+            f"{_count(int(seeds.min()), 'seed')} per row: only large differences can be detected; "
             "undecided is no evidence of equality."
         )
     apart = [s.row for s in ranking.standings if s.reasons]
@@ -199,12 +198,12 @@ def _p(p: RowPair) -> str:
 
 
 def rule(board: Leaderboard) -> str:
-    """What the verdicts of a board mean, for its page."""
+    """The meaning of the verdicts of a leaderboard, for its page."""
     return verdicts.rule("all pairs of ranked rows", margin_of(board), board.alpha)
 
 
 def margin_of(board: Leaderboard) -> str:
-    """The margin in the units shown; empty where the board has none."""
+    """The margin in display units; empty if the leaderboard has none."""
     return f"{board.show(board.margin)} {_points(board)}" if board.margin else ""
 
 

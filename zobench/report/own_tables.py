@@ -1,4 +1,4 @@
-"""Tables that attacks bring for their own numbers: their cards say which metrics, and how they are shown."""
+"""Additional tables of attacks: their cards declare the metrics and how they are shown."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from zobench.report.source import Source
 
 
 def own_tables(source: Source, cards: Cards, rows: list[str], names: dict[str, str]) -> list[Cell]:
-    """``table`` and its ``lines``, for every table of a card that has numbers in these rows; a line has
-    ``label`` (the task), ``condition``, ``row``, ``key`` as far as the table wants them, and ``values`` in
-    the order of its columns."""
+    """``table`` and its ``lines``, for every table of a card that has values for these rows. A line has
+    ``label`` (the task), those of ``condition``, ``row`` and ``key`` that the table declares, and ``values``
+    in the order of its columns."""
     finals = source.finals
     own = finals[(finals["condition_kind"] == "attack") & finals["row"].isin(rows)]
     own = own[own["purpose"] != "tuning"]

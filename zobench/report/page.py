@@ -1,8 +1,8 @@
-"""From sections and payload to one offline HTML text.
+"""Renders sections and data as one offline HTML text.
 
-What is hostile is escaped where it is written: HTML by jinja's autoescape, JSON inside ``<script>`` by
-replacing ``< > &`` and the two line separators of JavaScript, and in the browser every name is set as text.
-Behind that stands a Content-Security-Policy without network and without any script but the page's own (by
+Untrusted text is escaped where it is written: HTML by jinja's autoescape, JSON inside ``<script>`` by
+replacing ``< > &`` and the two line separators of JavaScript, and scripts insert names only as text. As a
+second safeguard, a Content-Security-Policy forbids network access and all scripts except the page's own (by
 SHA-256).
 """
 
@@ -62,7 +62,7 @@ def render_plain(template: str, body: dict[str, Any]) -> str:
 
 
 def section(template: str, folder: Path, values: dict[str, Any]) -> Markup:
-    """A section's HTML from the text of a template, or from an ``.html`` file of ``folder``."""
+    """A section's HTML from the text of a template or from an ``.html`` file in ``folder``."""
     env = environment(folder)
     named = template.endswith(".html") and "\n" not in template
     return Markup((env.get_template(template) if named else env.from_string(template)).render(**values))
@@ -70,7 +70,8 @@ def section(template: str, folder: Path, values: dict[str, Any]) -> Markup:
 
 @functools.cache
 def environment(folder: Path = HERE / "templates") -> Environment:
-    """Templates of a folder, then the page's own, with autoescape on and every unknown name an error."""
+    """Environment with the templates of ``folder``, then the page's own; autoescape is on, and undefined
+    names are errors."""
     env = Environment(
         loader=FileSystemLoader([folder, HERE / "templates"]),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -91,7 +92,7 @@ def environment(folder: Path = HERE / "templates") -> Environment:
 
 @functools.cache
 def asset(name: str) -> str:
-    """A hand-written style sheet or script; it must not be able to end the element that holds it."""
+    """A hand-written style sheet or script. It must not contain the end tag of its HTML element."""
     text = (HERE / "assets" / name).read_text(encoding="utf-8")
     assert "</script" not in text.lower(), name
     assert "</style" not in text.lower(), name
@@ -100,14 +101,14 @@ def asset(name: str) -> str:
 
 @functools.cache
 def plotly() -> str:
-    """The smallest bundle of plotly.js with all trace types of a page; its origin: ``vendor/plotly.json``."""
+    """The smallest bundle of plotly.js with all trace types of a page; origin: ``vendor/plotly.json``."""
     text = (HERE / "vendor" / "plotly-basic.min.js").read_text(encoding="utf-8")
     assert "</script" not in text.lower(), "plotly.js cannot be inlined"
     return text
 
 
 def json_for_script(data: Any) -> str:
-    """JSON that cannot leave its ``<script type="application/json">``; NaN and infinity are errors."""
+    """JSON that cannot end its ``<script type="application/json">``; NaN and infinity are errors."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -115,8 +116,8 @@ def json_for_script(data: Any) -> str:
 
 
 def policy(scripts: list[str]) -> str:
-    """No network, no plug-ins, no forms; only the given inline scripts. Styles are inline because plotly
-    sets some.
+    """Content-Security-Policy: no network, no plug-ins, no forms; only the given inline scripts. Inline
+    styles are allowed because plotly sets some.
     """
     hashes = " ".join(f"'sha256-{_digest(s)}'" for s in scripts) or "'none'"
     return (
@@ -140,14 +141,14 @@ def count(value: float | None) -> str:
 
 
 def own(value: float | None, form: str) -> str:
-    """A number of an attack's own in the form that its card names."""
+    """A value of an attack's own metric in the format that its card declares."""
     if form == "percent":
         return percent(value) or "–"
     return "–" if value is None else f"{value:,.0f}" if form == "count" else f"{value:.3g}"
 
 
 def exact(value: float | None) -> Markup:
-    """Attribute of a table cell that shows a rounded number: sorting, CSV and export take all its digits."""
+    """Attribute of a table cell with the unrounded number, which sorting, CSV and export use."""
     known = value is not None and value == value
     return Markup(' data-sort="{}"').format(repr(float(value)) if known and value is not None else "")
 

@@ -1,5 +1,5 @@
-"""The page's data as JSON: curves, final values, pairs, examples, runs, tuning trials. Names are sent once,
-by index.
+"""The page's data as JSON: curves, final values, pairs, examples, runs, tuning trials. Names are stored once
+and referred to by index.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIGITS = 5
 
 
 def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50) -> dict[str, Any]:
-    """Everything the scripts draw; plain lists, numbers and strings."""
+    """All data for the scripts, as plain lists, numbers and strings."""
     names = [s.row for s in ranking.standings]
     blocks = list(ranking.blocks)
     shown = labels(source)
@@ -60,8 +60,8 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
 
 
 def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:
-    """One entry per (row, block, what): the three axes, mean and half width of the 95 % t interval over
-    seeds.
+    """One entry per (row, block, kind, condition, metric): the three axes, the mean and the half width of the
+    95 % t interval over seeds.
     """
     training = loss_curves(source).assign(kind="train", condition="", metric="training loss")
     row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
@@ -95,7 +95,7 @@ def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str
 
 
 def finals(runs: pd.DataFrame, names: list[str], blocks: list[str]) -> list[list[list[Any]]]:
-    """``finals[row][block]`` is a list of ``[seed, value]``: what the paired differences are taken of."""
+    """``finals[row][block]`` is a list of ``[seed, value]``, from which paired differences are computed."""
     out: list[list[list[Any]]] = [[[] for _ in blocks] for _ in names]
     row, block = {n: i for i, n in enumerate(names)}, {b: i for i, b in enumerate(blocks)}
     usable = runs[runs["usable"]].sort_values("seed")
@@ -140,7 +140,7 @@ def pairs(ranking: Ranking, names: list[str]) -> list[list[Any]]:
 
 
 def number(value: Any) -> float | None:
-    """A finite number cut to five significant digits, else ``None``."""
+    """A finite number rounded to five significant digits, else ``None``."""
     if value is None or not math.isfinite(value):
         return None
     return float(f"{value:.{DIGITS}g}")

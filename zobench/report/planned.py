@@ -1,7 +1,8 @@
-"""Which runs of a folder its suite now wants (``runs/plan.json``): one per row, task, model and seed.
+"""Selects the runs of a folder that are in its plan (``runs/plan.json``): one per row, task, model and seed.
 
-A folder without a plan shows all its runs, and every folder the submissions that were added to it. What is
-left out is told on the page."""
+If a folder has no plan, all its runs are shown. Submissions that were added to a folder are always shown. The
+page states how many runs were left out.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ MOST_LISTED = 8
 
 @dataclass(frozen=True, slots=True)
 class Belonging:
-    """Wanted run ids, each with the rows that want it (none where there is no plan), and the suite's names of
-    their model and task."""
+    """Ids of the runs in the plan, each with its rows (none if there is no plan) and the suite's names of its
+    model and task."""
 
     wanted: Mapping[str, tuple[str, ...]]
     total: int
@@ -33,8 +34,8 @@ class Belonging:
     names: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def rows(self, runs: pd.DataFrame) -> list[str]:
-        """Row names: the recorded one where the plan has it, the plan's otherwise (a renamed row), and one
-        that says so for runs that are not wanted."""
+        """Row names: the recorded name if the plan has it, otherwise the plan's (of a renamed row). Runs that
+        are not in the plan get a name that says so."""
         out = []
         for run_id, row in zip(runs["run_id"], runs["row"], strict=True):
             names = self.wanted.get(run_id)
@@ -46,7 +47,7 @@ class Belonging:
 
 
 def belonging(folders: Sequence[str | Path], runs: pd.DataFrame, suite: Sequence[Entry] | None) -> Belonging:
-    """Which of ``runs`` are wanted by the plan of a folder that holds them, or by ``suite``."""
+    """Which of ``runs`` are in ``suite`` or, without it, in the plan of their folder."""
     wanted: dict[str, tuple[str, ...]] = {}
     names: dict[str, tuple[str, str]] = {}
     for folder in folders:
@@ -90,7 +91,7 @@ def _matched(runs: pd.DataFrame, entries: Sequence[Entry]) -> dict[str, tuple[En
 
 
 def _spec_digest(text: str) -> str:
-    """SHA-256 of a recorded specification; empty where this zobench does not know its kind."""
+    """SHA-256 of a recorded specification; empty if this version of zobench cannot parse it."""
     try:
         return hashlib.sha256(RunSpec.model_validate_json(text).canonical().encode()).hexdigest()
     except ValidationError:
@@ -98,8 +99,8 @@ def _spec_digest(text: str) -> str:
 
 
 def _submitted(environment: str | None) -> bool:
-    """Whether a run is a submission that ``zobench verify --add`` put here: no plan asks for it, and it is
-    shown, in a row of its own."""
+    """Whether a run is a submission that ``zobench verify --add`` put here. It is in no plan and is shown in
+    a separate row."""
     try:
         return "verification" in json.loads(environment or "{}")
     except json.JSONDecodeError:
@@ -107,15 +108,15 @@ def _submitted(environment: str | None) -> bool:
 
 
 def _variant(text: str) -> str:
-    """Six digits for what a specification asks for besides its seed."""
+    """Six hexadecimal digits that identify a specification without its seed."""
     body = json.loads(text) if text else {}
     body.pop("seed", None)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:6]
 
 
 def one_run_each(runs: pd.DataFrame) -> None:
-    """``ValueError`` that lists them where one row, task, model and seed has several results: their mean
-    would be a mean over settings."""
+    """Raise a ``ValueError`` with a list if a row, task, model and seed has several results, because their
+    mean would be a mean over different settings."""
     results = runs[(runs["purpose"] != "tuning") & runs["status"].isin(FINAL_STATUSES)]
     double = results[results.duplicated(["row", "block", "seed"], keep=False)]
     if double.empty:
@@ -123,7 +124,7 @@ def one_run_each(runs: pd.DataFrame) -> None:
     double = double.sort_values(["row", "block", "seed"])
     columns = ["run_id", "row", "label", "seed", "budget_forwards", "method_params"]
     lines = [
-        f"  {run_id}  {row}, {label}, seed {seed}: {budget} forwards, {params}"
+        f"  {run_id}  {row}, {label}, seed {seed}: {budget} forward passes, {params}"
         for run_id, row, label, seed, budget, params in double[columns].itertuples(index=False, name=None)
     ]
     rest = len(lines) - MOST_LISTED
@@ -131,27 +132,27 @@ def one_run_each(runs: pd.DataFrame) -> None:
     raise ValueError(
         "several runs of one row, task, model and seed, which are not averaged:\n"
         + "\n".join([*lines[:MOST_LISTED], *more])
-        + "\nname the suite whose runs are meant with --suite FILE"
+        + "\nselect the runs of one suite with --suite FILE"
     )
 
 
 def sentences(others: int, shown_by: str = "zobench report --all") -> tuple[str, ...]:
-    """What the page says of runs that are left out, with the command that shows them."""
+    """The statement of the page about runs that are left out, with the command that shows them."""
     if not others:
         return ()
-    one = "other run lies in the folder that the suite no longer wants and is"
-    several = "other runs lie in the folder that the suite no longer wants and are"
+    one = "other run in the folder is not in the current suite and is"
+    several = "other runs in the folder are not in the current suite and are"
     return (
-        f"{others} {one if others == 1 else several} not counted here: "
-        f"'{shown_by}' shows, 'zobench prune' lists and removes.",
+        f"{others} {one if others == 1 else several} not shown: "
+        f"'{shown_by}' shows them, 'zobench prune' lists and removes them.",
     )
 
 
 def unwanted(folder: str | Path) -> list[tuple[str, str, str]]:
-    """Run id, row and status of every recorded run that the folder's plan does not want; ``ValueError``
-    without a plan."""
+    """Run id, row and status of every finished run that is not in the folder's plan; ``ValueError`` if there
+    is no plan."""
     if read_plan(runs_folder(folder)) is None:
-        raise ValueError(f"{folder} has no plan to go by; 'zobench run SUITE' writes one")
+        raise ValueError(f"{folder} has no plan; 'zobench run SUITE' writes one")
     runs = read([folder], ["runs"]).runs
     found = belonging([folder], runs, None)
     others = runs[~runs["run_id"].isin(found.wanted)]

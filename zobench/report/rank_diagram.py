@@ -1,7 +1,8 @@
 """The diagram of mean ranks over tasks: rows on an axis, and a bar for each letter of the ranking.
 
 The bars are the groups of the ranking's own tests (over seeds, corrected over all pairs), so that diagram and
-table cannot contradict each other."""
+table cannot contradict each other.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ from zobench.report.ranking import Ranking
 
 WIDTH, MARGIN, TOP, ROOM, STEP = 720, 210, 40, 22, 12
 FEWEST, MOST = 3, 30
-"""Numbers of rows between which the diagram can be read."""
+"""Smallest and largest number of rows for which the diagram is readable."""
 
 
 def diagram(ranks: Mapping[str, float], groups: Sequence[Sequence[str]] = ()) -> Markup:
-    """Rows on an axis of their mean ranks; for every group of more than one row a bar with a dot at each of
-    its rows. Empty where there are too few or too many rows.
+    """Rows on an axis of their mean ranks. Each group of more than one row has a bar with a dot at each of
+    its rows. Empty if there are too few or too many rows.
     """
     if not FEWEST <= len(ranks) <= MOST:
         return Markup("")

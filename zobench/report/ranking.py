@@ -1,9 +1,9 @@
-"""The statistics of a leaderboard: every pair of comparable rows compared, ranks with intervals, tie groups.
+"""The statistics of a leaderboard: comparison of every pair of comparable rows, rank intervals, tie groups.
 
-Values per row are arrays by block over the same seeds (comparability has seen to that). Pairs are tested by
+Values per row are arrays by block over the same seeds (ensured by :mod:`.comparability`). Pairs are tested by
 the stratified paired t test over seeds and judged together (:mod:`zobench.metrics.verdicts`, Holm over all
-pairs of the board); rank intervals and tie groups follow from these tests, so the page cannot
-contradict itself.
+pairs of the leaderboard). Rank intervals and tie groups are derived from these tests, so that all parts of
+the page are consistent.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from zobench.report.leaderboard import Leaderboard
 
 Values = dict[str, dict[str, Floats]]
 MOST_PLANNED_ROWS = 40
-"""Power is planned for pairs of so many leading rows: those that the page reports."""
+"""Power is computed for pairs of this many leading rows, which are those that the page reports."""
 MOST_TIED_ROWS = 40
-"""Beyond this many rows tie groups are not drawn (their number may explode); rank intervals say the same."""
+"""With more rows no tie groups are computed, as their number can explode; rank intervals show the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowPair:
-    """Row a against row b: the comparison, its Holm-adjusted p, the verdict, and the seeds it would take."""
+    """Row a against row b: the comparison, its Holm-adjusted p, the verdict, and the power estimate."""
 
     a: str
     b: str
@@ -42,7 +42,7 @@ class RowPair:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One row of the table. ``interval`` is over seeds; ``blocks`` the same for each block by itself."""
+    """One row of the table. ``interval`` is over seeds and blocks; ``blocks`` has one for each block."""
 
     row: str
     group: str
@@ -59,9 +59,9 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """A leaderboard's outcome. ``standings``: ranked rows best first, then baselines, then rows that are
-    apart. ``mean_ranks``: over tasks, of the ranked rows, where there are several tasks. ``bounds``: between
-    what a score lies, where that is known.
+    """The result of a leaderboard. ``standings``: ranked rows, best first, then baselines, then rows that are
+    apart. ``mean_ranks``: mean over tasks, for the ranked rows, if there are several tasks. ``bounds``: the
+    lower and upper limit of a score, if known.
     """
 
     board: Leaderboard
@@ -78,12 +78,12 @@ class Ranking:
         return [s for s in self.standings if s.ranked]
 
     def pair(self, a: str, b: str) -> RowPair | None:
-        """The pair in either order (look at ``Pair.a`` for its direction)."""
+        """The pair in either order; ``RowPair.a`` gives its direction."""
         return next((p for p in self.pairs if {p.a, p.b} == {a, b}), None)
 
 
 def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]]) -> Ranking:
-    """Rank scored result runs (see :func:`scores.score_runs`); ``apart`` are the reasons of rows not
+    """Rank scored result runs (see :func:`scores.score_runs`); ``apart``: reasons of rows that are not
     comparable.
     """
     usable = runs[runs["usable"]]
@@ -93,7 +93,7 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
     groups = runs.groupby("row")["group"].first()
     names = [r for r in values if groups[r] == "method" and r not in apart]
     sign = -1.0 if board.higher else 1.0
-    # Equal totals of other values have means that differ in their last bit: they share a rank.
+    # Means of different values with equal totals can differ in the last bit; rounded they share a rank.
     score = {r: sign * comparable(_mean(values[r])) for r in names}
     order = sorted(names, key=lambda r: (score[r], r))
     pairs = compare_all(values, order, board, bounds)
@@ -131,8 +131,8 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
 def compare_all(
     values: Values, order: list[str], board: Leaderboard, bounds: Bounds | None = None
 ) -> tuple[RowPair, ...]:
-    """Every pair of ``order``, ``a`` ranked before ``b``; verdicts are in terms of better scores, not
-    larger ones.
+    """Every pair of ``order``, ``a`` ranked before ``b``. Verdicts refer to better scores, which are not
+    always the larger ones.
     """
     made = [replace(c, difference=c.difference.cut(gap_of(bounds))) for c in _comparisons(values, order)]
     found = list(zip(combinations(order, 2), made, strict=True))
@@ -157,7 +157,7 @@ def compare_all(
 
 
 def _comparisons(values: Values, order: list[str]) -> list[paired.Comparison]:
-    """Every pair of ``order`` on its common blocks; all at once where rows have the same blocks and seeds."""
+    """Every pair of ``order`` on its common blocks; vectorized if all rows have the same blocks and seeds."""
     blocks = sorted(values[order[0]]) if order else []
     sizes = {len(array) for r in order for array in values[r].values()}
     if len(sizes) == 1 and all(sorted(values[r]) == blocks for r in order):
@@ -172,8 +172,8 @@ def _comparisons(values: Values, order: list[str]) -> list[paired.Comparison]:
 
 
 def first_shares(values: Values, order: list[str], higher: bool, resamples: int = 2000) -> dict[str, float]:
-    """Share of bootstrap resamples of seeds in which a row has the best mean, divided among rows that tie;
-    the same seeds are drawn for all rows.
+    """Share of bootstrap resamples of seeds in which a row has the best mean; rows that tie divide it. The
+    same seeds are drawn for all rows.
     """
     if len(order) < 2:
         return {}
@@ -212,7 +212,7 @@ def _standing(
 
 
 def _arrays(usable: pd.DataFrame) -> Values:
-    """Values by row and block in order of seed, both in order of name."""
+    """Values by row and block in order of seed; rows and blocks are sorted by name."""
     ordered = usable[["row", "block", "seed", "value"]].sort_values(["row", "block", "seed"], kind="stable")
     numbers = ordered["value"].to_numpy(dtype=float)
     found: Values = {}

@@ -32,12 +32,13 @@ THRESHOLDS = 61
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """One row against the targets, over all its runs and tasks.
+    """Results of one row with respect to the targets, over all its runs and tasks.
 
     Attributes:
-        reached, runs: runs that met their task's target, of how many with a curve.
-        median: Kaplan-Meier median by axis; infinite where fewer than half of the runs got there.
-        restricted: mean forwards with misses counted as the smallest budget of the row's runs: a lower bound.
+        reached, runs: number of runs that met their task's target, and of all runs with a curve.
+        median: Kaplan-Meier median by axis; infinite if fewer than half of the runs met the target.
+        restricted: mean forward passes, where runs that missed the target count as the smallest budget of the
+            row's runs: a lower bound.
         area: mean height of the test curves up to the budget, with its interval over seeds; ``None`` without
             curves.
     """
@@ -52,8 +53,8 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Reaching:
-    """``targets`` by block; ``rows`` in the order of the ranking; ``times`` to target in forwards by block
-    and seed (index) and row (columns), infinite where the target was missed."""
+    """``targets`` by block; ``rows`` in the order of the ranking; ``times`` to target in forward passes by
+    block and seed (index) and row (columns), infinite if the target was missed."""
 
     targets: dict[str, Target]
     rows: tuple[Reached, ...]
@@ -61,7 +62,7 @@ class Reaching:
 
 
 def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
-    """Every row with test curves of more than one point."""
+    """Results of every row with test curves of more than one point."""
     names = [s.row for s in ranking.standings][:MOST_ROWS]
     trained = runs[(runs["budget_forwards"].fillna(0) > 0) & runs["row"].isin(names)]
     curves = seed_curves(source)
@@ -126,7 +127,7 @@ def _known(time: TimeToTarget) -> bool:
 
 
 def _times(runs: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Blocks that every row with a curve has; empty where there are none."""
+    """Times on the blocks and seeds that all rows with curves have; empty if there are none."""
     if not runs:
         return pd.DataFrame()
     frame = pd.DataFrame(
@@ -141,11 +142,11 @@ def _finite_or_missed(time: TimeToTarget) -> float:
 
 
 def profiles(reaching: Reaching, ranking: Ranking) -> dict[str, Any]:
-    """Both profiles of the ranked rows, ready to draw: place of the row, shares, ends of their band.
+    """Both profiles of the ranked rows for the scripts: index of the row, shares, ends of their band.
 
     ``scores``: share of a row's runs with a better score than each threshold. ``reach``: share of (task,
-    seed) on which a row needs at most so many times the forwards of the fastest (Dolan and More). Bands hold
-    at each threshold by itself with 95 % (:func:`zobench.metrics.intervals.exact_shares`).
+    seed) on which a row needs at most so many times the forward passes of the fastest row (Dolan and More).
+    Bands are pointwise, with 95 % confidence (:func:`zobench.metrics.intervals.exact_shares`).
     """
     names = [s.row for s in ranking.standings]
     ranked = [s.row for s in ranking.ranked][:MOST_ROWS]

@@ -20,7 +20,7 @@ RightByExample = NDArray[np.bool_]
 
 
 def tests_of(part: pd.DataFrame) -> Cell:
-    """Intervals and p-values of one row, task and attack from its examples."""
+    """Intervals and p-values of one row, task and attack, from its examples."""
     kind, seeds = part["kind"].to_numpy(dtype=object), part["seed"].to_numpy()
     clean, final = (part[c].to_numpy(dtype=bool) for c in ("clean_correct", "final_correct"))
     empty: Cell = {
@@ -54,7 +54,7 @@ def tests_of(part: pd.DataFrame) -> Cell:
 
 
 def _by_seed(seeds: Any, a: RightByExample, b: RightByExample) -> list[tuple[int, int, float]]:
-    """McNemar's test of the examples of each seed."""
+    """McNemar's test on the examples of each seed."""
     return [mcnemar(a[seeds == s].tolist(), b[seeds == s].tolist()) for s in np.unique(seeds)]
 
 

@@ -1,10 +1,11 @@
-"""The robustness section: before and after each attack, tests example by example, accuracy along training.
+"""The robustness section: accuracy before and after each attack, paired tests on examples, accuracy during
+training.
 
-Before and after are the same examples on the same trained model. After an attack no example can become right
-(wrong ones are not attacked), so McNemar's test before against after has an empty cell and says only how many
-successes there were; the attack against its null has both cells, and is the test of the attack's idea. Both
-are made per seed and the largest p-value is shown; the intervals are two-stage bootstraps over seeds and
-examples.
+Before and after refer to the same examples and the same trained model. An attack cannot make an example
+correct (wrong ones are not attacked), so McNemar's test of before against after has an empty cell and
+reflects only the number of successes. The test of the attack against its budget-matched random baseline has
+both cells and tests whether the attack's strategy has an effect. Both are made per seed, and the largest
+p-value is shown. Intervals are two-stage bootstraps over seeds and examples.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ MEANS = (
     "tokens_after",
     "length_ratio",
 )
-"""Metrics shown as means over runs; the counts below are sums."""
+"""Metrics shown as means over runs; the counts in ``SUMS`` are summed."""
 SUMS = ("queries_total", "queries_unique", "cache_hits")
 
 
 def collect(source: Source, ranking: Ranking) -> Cell:
-    """Everything of the section beyond the first table; empty lists where nothing was attacked."""
+    """All of the section except the first table; empty lists if nothing was attacked."""
     rows = [s.row for s in ranking.standings][:MOST_ROWS]
     details, cards = attacked_examples(source, rows), Cards(source)
     return {
@@ -65,7 +66,7 @@ def collect(source: Source, ranking: Ranking) -> Cell:
 
 
 def attacked_examples(source: Source, rows: list[str]) -> pd.DataFrame:
-    """One line per attacked example of the shown rows, attacks and nulls, without the texts."""
+    """One record per attacked example of the shown rows, attacks and random baselines, without the texts."""
     source.connection.register("shown_rows", pd.DataFrame({"row": rows}))
     found = source.sql(
         """
@@ -121,8 +122,8 @@ def _pivot(finals: pd.DataFrame, metrics: tuple[str, ...], how: str) -> pd.DataF
 
 
 def along(source: Source, rows: list[str]) -> list[Cell]:
-    """Robust accuracy along training: one drawing per task and attack that was measured at several points,
-    with a line for each row and its clean accuracy as the first drawing of the task.
+    """Robust accuracy during training: one chart per task and attack that was measured at several points,
+    with a line for each row; the first chart of each task shows the clean accuracy.
     """
     curves = metric_curves(source)
     curves = curves[curves["row"].isin(rows) & ~curves["metric"].isin(["loss", "nll"])]

@@ -1,4 +1,4 @@
-"""Single runs: spec, environment, cost, curve and the command that makes the run again."""
+"""Details of single runs: specification, environment, cost, curve and the command that rebuilds the run."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ FACTS = (
 
 
 def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> list[dict[str, Any]]:
-    """The first ``top`` runs: rows in the order of the ranking, one seed of each task first, then the next
-    seed.
+    """Details of the first ``top`` runs: rows in the order of the ranking, first one seed of each task, then
+    the next seed.
     """
     place = {n: i for i, n in enumerate(names)}
     ordered = runs.assign(
@@ -134,7 +134,7 @@ def describe(source: Source, runs: pd.DataFrame, place: dict[str, int]) -> list[
 
 
 def command(run: dict[Any, Any], folder: str) -> str:
-    """What was typed, and what rebuilds or shows this one run of the results folder ``folder``."""
+    """The command line of the run, and the command that rebuilds or shows it from the folder."""
     environment = parsed(run["environment"])
     typed = environment.get("command") if isinstance(environment, dict) else None
     replays = not _missing(run["replay"]) and run["replay"] != "checkpoint"
@@ -175,7 +175,7 @@ def _steps(source: Source, ids: list[str]) -> dict[str, dict[str, Any]]:
 
 
 def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
-    """Every measured number of the final state, and the curve of the primary metric."""
+    """All metrics of the final state, and the curve of the primary metric."""
     found = source.sql(
         f"""
         select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final
@@ -192,7 +192,7 @@ def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
 
 
 def _diagnostics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
-    """Per diagnostic and metric: how many readings, the first, the last and their mean."""
+    """Per diagnostic and metric: number of readings, the first, the last and their mean."""
     found = source.sql(
         f"""
         select run_id, condition, metric, count(value) as readings, arg_min(value, step) as first,
@@ -210,7 +210,7 @@ def _diagnostics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
 
 
 def warnings(text: Any) -> list[str]:
-    """The traps that a run met (``zobench.zo.sanity_checks``), one line each."""
+    """The sanity checks that a run failed (``zobench.zo.sanity_checks``), one line each."""
     traps = parsed(text)
     if not isinstance(traps, list):
         return []
@@ -244,7 +244,7 @@ def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[di
 
 
 def parsed(text: Any) -> Any:
-    """JSON text as values; anything else as it is."""
+    """The value of a JSON text; other texts unchanged."""
     try:
         return json.loads(text)
     except (TypeError, json.JSONDecodeError):
@@ -252,7 +252,7 @@ def parsed(text: Any) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A value that JSON can hold."""
+    """The value as a JSON value; missing values as ``None``."""
     if _missing(value):
         return None
     if isinstance(value, str | bool):

@@ -1,4 +1,4 @@
-"""From runs to one number per run: what a leaderboard ranks, under its rules for misses and divergence."""
+"""Computes the score of each run for a leaderboard, with its rules for missed targets and divergence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ RESULTS = ("done", "diverged", "budget")
 
 
 def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
-    """The result runs with columns ``value``, ``usable``, ``flag`` (why the value is not simply
-    measured, or not by the arithmetic of today)."""
+    """The result runs with columns ``value``, ``usable``, ``flag`` (set if the value is not the measured one,
+    or was measured by an earlier revision)."""
     runs = source.results.copy()
     for column, allowed in board.where.items():
         runs = runs[runs[column].isin(allowed)]
@@ -30,7 +30,7 @@ def score_runs(source: Source, board: Leaderboard) -> pd.DataFrame:
     counted = (
         board.score.source == "metric" and board.score.metric == "primary" and board.score.kind == "clean"
     )
-    # Where less is better, chance may be the best there is: a diverged run must not gain by it.
+    # If lower is better, chance may be the best value: a diverged run must not benefit from it.
     if board.diverged == "chance" and counted and board.higher:
         fill = lost & runs["chance"].notna()
         runs.loc[fill, "value"] = runs.loc[fill, "chance"]
@@ -60,7 +60,7 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
 
 
 def _counts(source: Source, chosen: pd.DataFrame, score: Score) -> list[bool]:
-    """Which of these attacked rows count, by the catalogue name of their attack and by its card."""
+    """Which of these attack records count, by the catalogue name of their attack and by its card."""
     if not (score.without or score.keeps_answer):
         return [True] * len(chosen)
     cards, told = Cards(source), []
@@ -74,7 +74,7 @@ def _counts(source: Source, chosen: pd.DataFrame, score: Score) -> list[bool]:
 
 
 def final_metric(source: Source, score: Score, higher: bool) -> pd.DataFrame:
-    """One final number per run: the chosen metric under the chosen conditions, reduced over them."""
+    """One final value per run: the score's metric, reduced over the score's conditions."""
     rows = source.finals[source.finals["purpose"] != "tuning"]
     wanted = rows["primary_metric"] if score.metric == "primary" else score.metric
     rows = rows[(rows["metric"] == wanted) & (rows["split"] == score.split)]
@@ -103,7 +103,8 @@ def final_metric(source: Source, score: Score, higher: bool) -> pd.DataFrame:
 
 
 def readings(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
-    """Mean of a diagnostic's finite readings of each run, over the root of a step's forwards if asked."""
+    """Mean of a diagnostic's finite readings of each run, divided by the root of the forward passes per step
+    if ``per_root_forward``."""
     found = source.connection.execute(
         "select run_id, avg(value) as value from metrics "
         "where condition_kind = 'diagnostic' and metric = ? and isfinite(value) group by run_id",
@@ -118,7 +119,7 @@ def readings(source: Source, runs: pd.DataFrame, score: Score) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A value of a block's primary metric, and whether a curve meets it from below (``higher``) or above."""
+    """A target value of a block's primary metric; ``higher``: whether larger values meet it."""
 
     value: float
     higher: bool
@@ -127,8 +128,8 @@ class Target:
 def targets(curves: pd.DataFrame, runs: pd.DataFrame, board: Leaderboard) -> dict[str, Target]:
     """Target by block: the given one, or nine tenths of the way to the best row's final mean.
 
-    The way starts at chance, or, where less is better, at the mean of the first measurements: what guessing
-    gives says nothing of a loss, and to be forgotten means to fall to chance.
+    The way starts at chance or, if lower is better, at the mean of the first measurements: chance is not a
+    meaningful start for a loss, and in unlearning it is the goal.
     """
     given, higher = board.score.target, directions(curves, board)
     if given is not None:
@@ -147,8 +148,8 @@ def targets(curves: pd.DataFrame, runs: pd.DataFrame, board: Leaderboard) -> dic
 
 
 def directions(curves: pd.DataFrame, board: Leaderboard) -> dict[str, bool]:
-    """By block, whether more of its primary metric is better: as the board says where it ranks that metric,
-    by its name otherwise."""
+    """By block, whether higher values of its primary metric are better: from the leaderboard if it ranks that
+    metric, otherwise from the metric's name."""
     score = board.score
     ranked = score.source == "metric" and score.metric == "primary" and score.kind == "clean"
     metric = curves.groupby("block")["metric"].first()
@@ -156,7 +157,7 @@ def directions(curves: pd.DataFrame, board: Leaderboard) -> dict[str, bool]:
 
 
 def times_to_target(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFrame:
-    """Budget at which each run met the target; a miss counts as the run's last budget and is flagged."""
+    """Budget at which each run met the target. Runs that missed it get their last budget and a flag."""
     axis = board.score.source.removesuffix("_to_target")
     curves = seed_curves(source)
     goal = targets(curves, runs, board)

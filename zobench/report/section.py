@@ -1,8 +1,8 @@
-"""A section of the page: a query over the results, a picture of its answer, a template for both.
+"""Sections of the page: a query over the results, a picture and a template.
 
-Built-in sections (:mod:`zobench.report.catalogue`) and those of packages (entry points ``zobench.sections``)
-are made alike. One that comes from a package and fails is named on the page with its error, in its place; the
-rest of the page does not change.
+Built-in sections (:mod:`zobench.report.catalogue`) and those of plugins (entry points ``zobench.sections``)
+have the same interface. If a plugin's section fails, the page shows its error in its place; the rest of the
+page does not change.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ TOP_RUNS = 50
 
 
 class PageResults:
-    """What a section may ask: the analysis of the page, and what several sections need, made once.
+    """The results that a section can use: the analysis of the page, and values that several sections need,
+    each computed once.
 
     Attributes:
-        source: the store's tables: ``source.sql("select … from metrics")`` gives a data frame.
-        runs: the result runs of the leaderboard with their scores (``value``); ranking: of their rows.
-        attacks: one line per row and attack.
+        source: the store's tables: ``source.sql("select … from metrics")`` returns a data frame.
+        runs: the result runs of the leaderboard with their scores (``value``).
+        ranking: the ranking of their rows.
+        attacks: one record per row and attack.
     """
 
     def __init__(self, found: Analysis, *, site: bool = False) -> None:
@@ -59,12 +61,12 @@ class PageResults:
 
     @functools.cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """The rows of the ranking table: ranked, baselines, apart."""
+        """The rows of the ranking table: ranked rows, baselines, rows that are not comparable."""
         return tables.ranking_rows(self.ranking, self.runs, self.attacks)
 
     @functools.cached_property
     def counts(self) -> dict[str, int]:
-        """Runs of the leaderboard, and tuning trials."""
+        """Number of runs of the leaderboard, and of tuning trials."""
         return {"runs": len(self.runs), "tuning": int((self.source.runs["purpose"] == "tuning").sum())}
 
     @functools.cached_property
@@ -74,11 +76,11 @@ class PageResults:
 
     @functools.cached_property
     def drawn(self) -> dict[str, Any]:
-        """What the page's scripts draw."""
+        """Data for the page's scripts."""
         return payload.payload(self.source, self.ranking, self.runs, TOP_RUNS)
 
     def data(self) -> dict[str, Any]:
-        """The JSON of the page: ``drawn`` with what is said once for several runs."""
+        """The JSON data of the page: ``drawn``, with values that several runs share stored once."""
         runs, shared = runpages.shared(self.drawn["runs"])
         return {
             **self.drawn,
@@ -94,9 +96,9 @@ class Section(ABC):
     """One section. ``name`` is its anchor, ``title`` its name in the navigation; ``template`` is the text of
     a Jinja template, or the name of an ``.html`` file in the folder ``templates`` beside the class's module.
 
-    The template writes ``<section id="{{ section.name }}">`` and what is in it. It sees the values of
-    ``query`` by name, ``picture``, ``section`` and ``board``. Everything is escaped but ``Markup``; a name
-    that nobody gave is an error.
+    The template writes ``<section id="{{ section.name }}">`` and its contents. It can use the values of
+    ``query`` by name, ``picture``, ``section`` and ``board``. All values except ``Markup`` are escaped; an
+    undefined name is an error.
     """
 
     name: ClassVar[str]
@@ -108,11 +110,11 @@ class Section(ABC):
         """Values for the template, by name: data frames, lists, numbers."""
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        """Whether there is anything to show; else the section and its link are left out."""
+        """Whether the section has contents; if not, the section and its link are omitted."""
         return True
 
     def picture(self, values: Mapping[str, Any]) -> Markup | str:
-        """An inline drawing (``zobench.report.lines``, ``zobench.report.svg``); a plain string is escaped."""
+        """An inline chart (``zobench.report.lines``, ``zobench.report.svg``); a plain string is escaped."""
         return ""
 
 
@@ -126,7 +128,7 @@ class Shown:
 
 
 def shown(results: PageResults) -> list[Shown]:
-    """All sections that have something to show: built-in ones, those of packages, the glossary."""
+    """All sections that have contents: built-in ones, those of plugins, the glossary."""
     out: list[Shown] = []
     taken = dict.fromkeys(SECTIONS, "zobench")
     for entry in sorted(entries("sections").values(), key=lambda e: e.name in LAST):
@@ -141,7 +143,7 @@ def shown(results: PageResults) -> list[Shown]:
 
 
 def rendered(section: Section, results: PageResults) -> Shown | None:
-    """One section; ``None`` where it has nothing to show."""
+    """One section; ``None`` if it has no contents."""
     values = section.query(results)
     if not section.applies(values):
         return None
@@ -154,13 +156,13 @@ def rendered(section: Section, results: PageResults) -> Shown | None:
 
 
 def _guarded(entry: Entry, results: PageResults, taken: Mapping[str, str]) -> Shown | None:
-    """A package's section, or its error where it has one."""
+    """A plugin's section; if it fails, a section with its error."""
     try:
         section: Section = entry.load()()
         if section.name in taken:
             raise ValueError(f"the page has a section {section.name!r} already, from {taken[section.name]}")
         return rendered(section, results)
-    except Exception as error:  # noqa: BLE001 - a package's code may raise anything; the page names it
+    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the page shows the error
         told = {"name": entry.name, "origin": entry.origin, "error": f"{type(error).__name__}: {error}"}
         anchor = f"failed-{len(taken) - len(SECTIONS) + 1}"
         body = page.section("failed_section.html", page.HERE / "templates", {**told, "anchor": anchor})

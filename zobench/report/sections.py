@@ -1,4 +1,4 @@
-"""The built-in sections of the page, in its order; their templates lie in ``templates``."""
+"""The built-in sections of the page, in their order; their templates are in ``templates``."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SectionValues = Mapping[str, Any]
 
 
 class OverviewSection(Section):
-    """Who leads, what holds, what is open."""
+    """Which row is best, what was found, what is undecided."""
 
     name: ClassVar[str] = "overview"
     title: ClassVar[str] = "Overview"
@@ -51,7 +51,7 @@ class OverviewSection(Section):
 
 
 class UnlearningSection(Section):
-    """What comes back of what was to be forgotten; where all runs are about that."""
+    """How much of the forgotten knowledge probes recover; shown if all runs are unlearning runs."""
 
     name: ClassVar[str] = "unlearning"
     title: ClassVar[str] = "Unlearning"
@@ -65,7 +65,7 @@ class UnlearningSection(Section):
 
 
 class RankingTable(Section):
-    """Every row with its score, rank and costs; the diagram of mean ranks is its picture."""
+    """Every row with its score, rank and costs; its picture is the diagram of mean ranks."""
 
     name: ClassVar[str] = "ranking"
     title: ClassVar[str] = "Ranking"
@@ -87,7 +87,7 @@ class RankingTable(Section):
 
 
 class Curves(Section):
-    """Measurements against what was spent; drawn by the page's scripts."""
+    """Measurements against cost; drawn by the page's scripts."""
 
     name: ClassVar[str] = "curves"
     title: ClassVar[str] = "Curves"
@@ -98,7 +98,7 @@ class Curves(Section):
 
 
 class Targets(Section):
-    """What rows spend until they meet the target of a task."""
+    """Cost of each row until it meets the target of a task."""
 
     name: ClassVar[str] = "targets"
     title: ClassVar[str] = "Targets"
@@ -135,7 +135,7 @@ class Tasks(Section):
 
 
 class HeadToHead(Section):
-    """Any two rows on what they have in common; drawn by the page's scripts."""
+    """Comparison of any two rows on common seeds and examples; drawn by the page's scripts."""
 
     name: ClassVar[str] = "pairs"
     title: ClassVar[str] = "Head to head"
@@ -146,7 +146,7 @@ class HeadToHead(Section):
 
 
 class Robustness(Section):
-    """Accuracy under attacks, where a suite has any."""
+    """Accuracy under attacks, if there are any."""
 
     name: ClassVar[str] = "robustness"
     title: ClassVar[str] = "Robustness"
@@ -165,7 +165,7 @@ class Robustness(Section):
 
 
 class Tuning(Section):
-    """Every trial of the searches."""
+    """All tuning trials."""
 
     name: ClassVar[str] = "tuning"
     title: ClassVar[str] = "Tuning"
@@ -179,7 +179,7 @@ class Tuning(Section):
 
 
 class Runs(Section):
-    """Single runs, and those without a full result."""
+    """Single runs, and runs without a full result."""
 
     name: ClassVar[str] = "runs"
     title: ClassVar[str] = "Runs"
@@ -195,7 +195,7 @@ class Runs(Section):
 
 
 class Glossary(Section):
-    """What the words of the page mean."""
+    """Definitions of the terms of the page."""
 
     name: ClassVar[str] = "glossary"
     title: ClassVar[str] = "Glossary"

@@ -1,4 +1,4 @@
-"""A folder instead of one file: a small page for every run beside the leaderboard page."""
+"""Writes a small page for every run, in addition to the leaderboard page."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write_run_pages(found: Analysis, folder: Path) -> list[Path]:
 
 
 def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
-    """One run as a separate page: no script, its curves as drawings."""
+    """One run as a separate page without scripts; its curves are static charts."""
     body = {
         "run": run,
         "name": name,
@@ -46,7 +46,7 @@ def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
 
 
 def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
-    """A run's numbers against forward passes as a drawing with its caption; ``None`` with fewer than two."""
+    """A run's values against forward passes as a chart with its caption; ``None`` with fewer than two."""
     known = [
         (float(a), float(b), math.nan, math.nan)
         for a, b in zip(x, y, strict=True)
@@ -61,7 +61,7 @@ def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
 
 
 def _primary(run: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Forwards and values of the run's main test metric (the first one that is a curve)."""
+    """Forward passes and values of the run's main test metric (accuracy, else the first by name)."""
     clean = [m for m in run["metrics"] if m[0] == "test" and m[1] == "clean"]
     names = sorted({m[3] for m in clean}, key=lambda n: (n != "accuracy", n))
     by_point = {m[4]: m[5] for m in clean if names and m[3] == names[0]}

@@ -1,4 +1,4 @@
-"""What the page needs from the store, as aggregates: the only module of the report that reads results.
+"""Reads results for the page, as aggregates; the other modules of the report read no results.
 
 Large tables (steps, metrics, predictions, attacks) are reduced in DuckDB; only the runs table, the final
 metrics and the details of single runs are loaded as records."""
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     import duckdb
 
 MANY_FILES = 16
-"""Runs that were not compacted are a file each: with at least this many, a table is read into memory once
+"""Runs that were not compacted have one file each. With at least this many, a table is read into memory once
 instead of being scanned on disk by every query."""
 IN_MEMORY_BYTES = 256 * 2**20
 """Tables larger than this on disk are never read whole."""
 
 CURVE_BINS = 60
-"""Training-loss curves are averaged into this many bins of forwards."""
+"""Training-loss curves are averaged in this many bins of forward passes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class Source:
     """Results folders with their runs and final metrics in memory.
 
     Attributes:
-        found: answers that were asked for :meth:`once`.
-        runs: the runs table with the columns ``block`` (task, with parameters and model where they vary:
-            what rows are compared on) and ``label`` (its display name).
+        found: cached results of :meth:`once`.
+        runs: the runs table with the columns ``block`` (task with its parameters and the model; rows are
+            compared on each block) and ``label`` (its display name).
         finals: final metrics of all runs, with ``row``, ``block`` and ``seed``.
-        superseded: how many of the runs an earlier zobench named otherwise, and how many more of these are
-            left out because the run of today's name is here.
-        others: how many further runs are left out because the folder's plan does not want them.
+        superseded: number of runs whose id follows the rule of an earlier version of zobench, and number of
+            such runs that are left out because the run with the current id exists.
+        others: number of further runs that are left out because they are not in the folder's plan.
     """
 
     folders: tuple[str, ...]
@@ -57,7 +57,7 @@ class Source:
     others: int = 0
 
     def once(self, text: str) -> pd.DataFrame:
-        """``sql`` for what several sections ask alike; the answer is not to be changed."""
+        """``sql`` with a cache, for queries that several sections share; do not modify the result."""
         if text not in self.found:
             self.found[text] = self.sql(text)
         return self.found[text]
@@ -73,15 +73,15 @@ class Source:
 
 
 def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry] | None = None) -> Source:
-    """Read runs and final metrics: those that each folder's plan wants, or all where it has no plan.
+    """Read runs and final metrics: those in each folder's plan, or all if it has no plan.
 
     Args:
         folders: results folders.
-        every: read runs that the plan does not want as well, under row names that say so.
-        suite: what to show instead of the folders' plans.
+        every: also read runs that are not in the plan, under row names that say so.
+        suite: entries to use instead of the folders' plans.
 
     Raises:
-        ValueError: there is no such run, or several of one row, task, model and seed.
+        ValueError: there is no such run, or several for one row, task, model and seed.
     """
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     paths = tuple(str(f) for f in given)
@@ -116,17 +116,17 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
 
 
 def _none_wanted(found: Belonging) -> str:
-    return f"none of the {found.total} runs is one that the suite now wants; --all shows them"
+    return f"none of the {found.total} runs is in the current suite; --all shows them"
 
 
 def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Text columns as Python objects: the many small selections of a report are several times faster on them
-    than on Arrow strings."""
+    """Text columns as Python objects: the many small selections of a report are several times faster than
+    with Arrow strings."""
     return frame.astype({c: object for c in frame.columns if isinstance(frame[c].dtype, pd.StringDtype)})
 
 
 def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view per table: the files, or what was read of many small ones."""
+    """A DuckDB connection with one view per table, on the files or on a table in memory read from them."""
     connection = sql.connect()
     for name in TABLES:
         found = locate([runs_folder(f) for f in folders], [name])
@@ -183,8 +183,8 @@ def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
 
 
 def loss_curves(source: Source) -> pd.DataFrame:
-    """Training loss by row and block in bins of forwards: row, block, at, mean, sd (over seeds), n, tokens,
-    seconds.
+    """Training loss by row and block in bins of forward passes: row, block, bin, mean, sd (over seeds), n,
+    forwards, tokens, seconds.
     """
     return source.sql(
         f"""
@@ -206,7 +206,7 @@ def loss_curves(source: Source) -> pd.DataFrame:
 
 
 def runs_in(ids: Sequence[str]) -> str:
-    """A SQL list of run ids; they are hexadecimal, anything else is refused."""
+    """A SQL list of run ids; ``ValueError`` for ids with characters other than letters, digits, - and _."""
     for run_id in ids:
         if not run_id.replace("-", "").replace("_", "").isalnum():
             raise ValueError(f"not a run id: {run_id!r}")

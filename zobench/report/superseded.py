@@ -1,7 +1,8 @@
-"""Runs that an earlier zobench named by more than decides their outcome, and that `zobench run` makes again.
+"""Superseded runs: runs whose id, made by an earlier version of zobench, included display settings. `zobench
+run` executes them again.
 
-The name of a row was part of the id of its noise controls. Such a run is read as before. It is shown until
-the run with the current id is in one of the folders; from then on it is left out."""
+The id of a noise baseline included the name of its row. Such runs can still be read. They are shown until the
+run with the current id is in one of the folders, and left out afterwards."""
 
 from __future__ import annotations
 
@@ -11,11 +12,11 @@ from pydantic import ValidationError
 from zobench.spec import RunSpec, identifying
 
 NAMED_AFTER_A_ROW = '"like":"'
-"""In the specification of every such run, and of few others."""
+"""Text in the specification of every such run and of few others, for a fast preselection."""
 
 
 def superseded(runs: pd.DataFrame) -> dict[str, str]:
-    """Run id -> the id of today, of every run of the table that is superseded."""
+    """Run id -> current id, for every superseded run of the table."""
     found = {}
     held = runs["spec"].fillna("").str.contains(NAMED_AFTER_A_ROW, regex=False) & runs["model_digest"].notna()
     columns = ["run_id", "spec", "model_digest", "data_digest"]
@@ -27,8 +28,8 @@ def superseded(runs: pd.DataFrame) -> dict[str, str]:
 
 
 def today_of(run_id: str, spec: str, model: str, data: str) -> str | None:
-    """The id of today of a superseded run; ``None`` for others, and where the specification is of a kind that
-    this zobench does not know."""
+    """The current id of a superseded run; ``None`` for others, and if the specification cannot be parsed by
+    this version of zobench."""
     try:
         return RunSpec.model_validate_json(spec).superseded_by(run_id, identifying(model, data))
     except ValidationError:
@@ -36,12 +37,12 @@ def today_of(run_id: str, spec: str, model: str, data: str) -> str | None:
 
 
 def sentences(shown: int, left_out: int) -> tuple[str, ...]:
-    """What the page says of them, among its warnings."""
+    """The warnings of the page about superseded runs."""
     told = []
     if shown:
         told.append(
-            f"Superseded runs: {shown}. An earlier zobench named noise controls after their row; they are "
-            "shown until the suite is run again."
+            f"Superseded runs: {shown}. In an earlier version of zobench the ids of noise baselines included "
+            "their row's name. These runs are shown until the suite is run again."
         )
     if left_out:
         told.append(f"Superseded runs: {left_out}, left out because the suite was run again.")

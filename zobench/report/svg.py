@@ -1,7 +1,7 @@
-"""Static drawings made at build time: the shapes that all of them consist of, and the whisker of the tables.
+"""Static charts: their basic shapes, and the interval plot of the tables (``whisker``).
 
-A drawing needs no script, prints well and has a text alternative. Colours come from CSS classes. Names are
-escaped here. Line charts are in :mod:`zobench.report.lines`, the diagram of mean ranks is in
+These charts need no script, can be printed and have a text alternative. Colours come from CSS classes. Names
+are escaped here. Line charts are in :mod:`zobench.report.lines`, the diagram of mean ranks is in
 :mod:`zobench.report.rank_diagram`.
 """
 
@@ -18,7 +18,7 @@ from zobench.metrics.intervals import Interval
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Linear map of values in [low, high] to pixels in [start, end]; values outside are put on the ends."""
+    """Linear map of values in [low, high] to pixels in [start, end]; values outside are clipped."""
 
     low: float
     high: float
@@ -31,7 +31,7 @@ class Scale:
 
 
 def drawing(style: str, label: str, width: float, height: float, parts: Iterable[Markup]) -> Markup:
-    """An ``<svg>`` with a text alternative that scales to the width that CSS gives it."""
+    """An ``<svg>`` with a text alternative; it scales to the width set by CSS."""
     return Markup('<svg class="{}" role="img" aria-label="{}" viewBox="0 0 {} {}">{}</svg>').format(
         style, label, width, height, Markup("").join(parts)
     )
@@ -56,14 +56,14 @@ def dot(style: str, x: float, y: float, radius: float) -> Markup:
 
 
 def text(style: str, x: float, y: float, content: str, anchor: str = "start") -> Markup:
-    """Text at a point; ``anchor`` is start, middle or end. ``Markup`` may hold ``<tspan>``."""
+    """Text at a point; ``anchor`` is start, middle or end. ``Markup`` may contain ``<tspan>``."""
     return Markup('<text class="{}" x="{}" y="{}" text-anchor="{}">{}</text>').format(
         style, x, y, anchor, content
     )
 
 
 def apart(wanted: Sequence[float], room: float, bottom: float) -> list[float]:
-    """Heights near the wanted ones, at least ``room`` from each other and none below ``bottom``."""
+    """Heights close to the ``wanted`` ones, at least ``room`` apart and not below ``bottom``."""
     order = sorted(range(len(wanted)), key=wanted.__getitem__)
     found = list(wanted)
     for before, i in pairwise(order):

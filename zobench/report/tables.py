@@ -1,4 +1,4 @@
-"""Rows of the page's tables as plain values: ranking, heat map, robustness, runs, what is apart."""
+"""Lines of the page's tables as plain values: ranking, heat map, robustness, runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COSTS = (
     "tuning_forwards",
 )
 MOST_IQM, IQM_RESAMPLES = 20, 500
-"""Interquartile means get intervals for so many rows, from so many resamples each."""
+"""Number of rows whose interquartile means get intervals, and number of bootstrap resamples of each."""
 
 
 def labels(source: Source) -> dict[str, str]:
@@ -31,7 +31,7 @@ def labels(source: Source) -> dict[str, str]:
 
 
 def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) -> list[Cell]:
-    """One dict per standing: what the ranking table shows, costs and robustness included."""
+    """One dict per standing with the cells of the ranking table, including costs and robustness."""
     board = ranking.board
     low, high = _scale(ranking)
     kept = attacks[attacks["keeps_answer"].astype(bool)]
@@ -65,7 +65,7 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
 
 
 def iqm_spread(ranking: Ranking, row: str) -> str:
-    """The stratified bootstrap interval of the interquartile mean over a row's runs; empty without one."""
+    """The stratified bootstrap interval of the interquartile mean over a row's runs; empty if undefined."""
     rows = [(block, v) for block, array in ranking.values.get(row, {}).items() for v in array]
     if not rows:
         return ""
@@ -74,7 +74,7 @@ def iqm_spread(ranking: Ranking, row: str) -> str:
 
 
 def verified(runs: pd.DataFrame) -> str:
-    """``3 of 9 runs verified``, from the marks that ``zobench verify --add`` leaves; empty without any."""
+    """``3 of 9 runs verified``, from the marks that ``zobench verify --add`` sets; empty if there is none."""
     marked = int(runs["note"].fillna("").str.contains("verified: ", regex=False).sum())
     return f"{marked} of {len(runs)} runs verified" if marked else ""
 
@@ -109,9 +109,9 @@ def spoken(interval: Interval | None, board: Leaderboard) -> str:
 
 
 def heat(ranking: Ranking) -> list[Cell]:
-    """Row x block: difference to the best ranked row on that block, and whether its paired test says so.
+    """Row x block: difference to the best ranked row on that block, and whether it is significant.
 
-    The p-value is uncorrected within a cell; the mark is set after Holm over all cells of the map.
+    ``p`` is uncorrected; ``sure`` is set after Holm's correction over all cells of the map.
     """
     from zobench.metrics.paired import holm, paired_t
 
@@ -146,8 +146,9 @@ def heat(ranking: Ranking) -> list[Cell]:
 
 
 def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
-    """Per row and attack, over runs: clean, robust and null accuracy, success rates, net success, queries,
-    n runs; ``keeps_answer`` as the attack's card has it.
+    """Per row and attack, means over runs: accuracy without attack (``clean``), after it (``robust``) and
+    after its budget-matched random baseline (``null``), success rates, net success, queries; the number of
+    runs; ``keeps_answer`` from the attack's card.
     """
     finals = source.finals[(source.finals["purpose"] != "tuning") & (source.finals["split"] == "test")]
     primary = finals[finals["metric"] == finals["primary_metric"]]
@@ -196,7 +197,7 @@ def broken_runs(source: Source) -> list[Cell]:
 
 
 def _scale(ranking: Ranking) -> tuple[float, float]:
-    """Common axis of the whiskers: from the ranked rows and baselines; very wide intervals are clipped."""
+    """Common axis of the interval plots of all rows; very wide intervals are clipped."""
     shown = [s.interval for s in ranking.standings if s.interval is not None]
     values = [i.value for i in shown]
     if not values:

@@ -1,4 +1,4 @@
-"""The one-screen table that a suite ends with."""
+"""The table in the terminal that is printed at the end of a suite."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from zobench.report.tables import costs, labels, status_text
 MOST_TASKS = 5
 MOST_ROWS = 40
 MOST_ATTACKS = 3
-"""Attacks that fit beside the ranking; more are printed in a separate table, one line each."""
+"""Largest number of attacks shown in the table of the ranking; more are printed in a separate table."""
 
 
 def summary(
@@ -38,7 +38,7 @@ def summary(
 
 
 def show(found: Analysis, console: Console | None = None) -> None:
-    """The same for results that were analysed already."""
+    """Print the summary of results that were already analysed."""
     console = console or Console()
     console.print(table(found))
     if len(attack_columns(found)) > MOST_ATTACKS:
@@ -109,7 +109,7 @@ def attack_columns(found: Analysis) -> dict[str, dict[str, str]]:
 
 
 def _value(interval: Interval | None, board: Leaderboard) -> str:
-    """``81.7 80–84``: ends of a share in whole points, rounded outwards, so that a table fits a screen."""
+    """``81.7 80–84``: the ends of intervals of shares are rounded outwards to whole points to save space."""
     if interval is None:
         return "–"
     spread = board.spread(interval)

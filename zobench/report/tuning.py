@@ -1,9 +1,8 @@
-"""The search behind a row: every trial with its validation score, sensitivity, and flags for a search cut
-short.
+"""The tuning of a row: trials with their validation scores, sensitivity, and flags for insufficient searches.
 
-A row is tuned separately on every task, so there is one entry per row and task; trials are shown by the
-metric that the search used, which may differ from the primary metric. With successive halving a setting
-stands once for every budget it was tried at, and only those at the largest can be the choice."""
+A row is tuned separately on every task, so there is one entry per row and task. Trials show the metric that
+the search used, which may differ from the primary metric. With successive halving a setting is listed once
+for every budget at which it was tried, and only settings at the largest budget can be selected."""
 
 from __future__ import annotations
 
@@ -18,11 +17,11 @@ from zobench.metrics.measures import bounds, higher_is_better
 from zobench.report.source import Source
 
 SELECTION = "selection_score"
-"""What trials of unlearning are compared by unless the suite says otherwise, for searches without results."""
+"""Default metric of tuning in unlearning, used for searches whose results do not record the metric."""
 
 
 def collect(source: Source) -> list[dict[str, Any]]:
-    """One entry per tuned row and task: trials best first, the parameters that varied, flags, forwards
+    """One entry per tuned row and task: trials, best first, the parameters that varied, flags, forward passes
     spent."""
     runs = source.runs[source.runs["purpose"] == "tuning"]
     if runs.empty:
@@ -48,8 +47,8 @@ def collect(source: Source) -> list[dict[str, Any]]:
 
 
 def _asked(results: pd.DataFrame) -> dict[tuple[str, str], tuple[str | None, str | None]]:
-    """What the search of a row on a task went by, as its runs record it: metric (``None``: the primary one)
-    and goal."""
+    """Metric (``None``: the primary one) and goal of the search of a row on a task, as recorded by its
+    runs."""
     found: dict[tuple[str, str], tuple[str | None, str | None]] = {}
     first = results[["row", "label", "environment"]].drop_duplicates(["row", "label"])
     for row, label, text in first.itertuples(index=False):
@@ -104,8 +103,8 @@ def _row(name: str, label: str, runs: pd.DataFrame, metric: str | None, goal: st
 
 
 def flags(trials: list[dict[str, Any]], varied: list[str]) -> list[str]:
-    """Reasons to doubt the choice: best value on the edge of its range, or a lead smaller than its noise (one
-    standard error of the paired difference over the tuning seeds, as in the choice itself)."""
+    """Reasons to doubt the selection: the best value is on the edge of its range, or its lead is smaller than
+    one standard error of the paired difference over the tuning seeds (as in the selection itself)."""
     whole = max((t["budget"] for t in trials), default=0)
     scored = [t for t in trials if t["mean"] is not None and not t["lost"] and t["budget"] == whole]
     if not scored:

@@ -1,7 +1,7 @@
-"""One run = load, train, evaluate, attack, record; and the executors that do many of them.
+"""Executes runs (load, train, evaluate, attack, record), and distributes the runs of a plan over executors.
 
-``run_plan(plan, output)`` does what is missing of a plan; ``run_one`` is the body of a worker;
-``replay(run_dir)`` rebuilds a run's weights from its scalars. Importing this imports no torch.
+``run_plan(plan, output)`` executes the unfinished runs of a plan; ``run_one`` executes one run in a worker;
+``replay(run_dir)`` rebuilds a run's weights from its scalars. Importing this package does not import torch.
 """
 
 from __future__ import annotations

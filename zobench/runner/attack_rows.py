@@ -1,9 +1,10 @@
-"""Table rows of attacks: one per attacked example, and the metrics of each attack and each null.
+"""Table records of attacks: one per attacked example, and the metrics of each attack and of its
+budget-matched random baseline (``null``).
 
-Every attack has the numbers of :mod:`zobench.attacks.metrics`. A metric with no examples is left out, not
-written as 0. ``strength`` is the value of the parameter that says how strong an attack is, and ``params``
-names it under ``intensity``. An attack's own numbers (:class:`zobench.attacks.base.Measure`) stand in the
-same place."""
+Every attack has the metrics of :mod:`zobench.attacks.metrics`. A metric without examples is omitted, not
+written as 0. ``strength`` is the value of the parameter that sets how strong an attack is; ``params`` names
+that parameter under ``intensity``. An attack's own metrics (:class:`zobench.attacks.base.Measure`) have the
+same form."""
 
 from __future__ import annotations
 
@@ -22,14 +23,14 @@ from zobench.spec import Component
 
 
 def condition_of(task: str, component: Component, kind: str) -> Row:
-    """The columns that say which attack this is: ``kind`` is ``attack`` or ``null``."""
+    """The columns that identify an attack; ``kind`` is ``attack``, or ``null`` for its random baseline."""
     return {"task": task, "condition_kind": kind, "condition": component.label}
 
 
 def metric_rows_of(
     about: Row, component: Component, attack: Attack, records: Sequence[AttackRecord], queries: Queries
 ) -> list[Row]:
-    """Every metric of one attack, or of one null."""
+    """All metrics of one attack, or of one random baseline."""
     place = _metric_place(about, component, attack)
     rows = [{**place, **row} for row in [*_metrics(records), *_counts(records, queries)]]
     return rows + rows_of(about, component, attack, attack.measures(records) if records else ())
@@ -42,7 +43,7 @@ def net_row(
     records: Sequence[AttackRecord],
     null: Sequence[AttackRecord],
 ) -> list[Row]:
-    """``net_success_rate``, where both rates are defined."""
+    """``net_success_rate`` if both rates are defined, else nothing."""
     net = net_success_rate(records, null)
     if net is None:
         return []
@@ -51,19 +52,19 @@ def net_row(
 
 
 def rows_of(about: Row, component: Component, attack: Attack, found: Sequence[Measure]) -> list[Row]:
-    """An attack's own numbers, at its place."""
+    """Records of an attack's own metrics."""
     return [_measured(_metric_place(about, component, attack), m) for m in found]
 
 
 def rows_across(task: str, name: str, found: Sequence[Measure]) -> list[Row]:
-    """Metrics over several attacks of one catalogue name, stored under that name."""
+    """Records of metrics over several attacks of one catalogue name, stored under that name."""
     place = {**condition_of(task, Component(name=name), "attack"), "split": "test", "strength": None}
     return [_measured({**place, "params": params_json({})}, m) for m in found]
 
 
 def cards_json(components: Sequence[Component], attacks: Sequence[Attack]) -> str | None:
-    """The cards of a run's attacks, by their names in the suite and (for numbers across several) in the
-    catalogue; ``None`` without attacks."""
+    """The cards of a run's attacks as JSON, by their names in the suite and (for metrics over several
+    attacks) in the catalogue; ``None`` without attacks."""
     by_name = {c.name: type(a).card for c, a in zip(components, attacks, strict=True)}
     by_label = {c.label: type(a).card for c, a in zip(components, attacks, strict=True)}
     return to_json({**by_name, **by_label}) if by_label else None
@@ -112,7 +113,7 @@ def _metrics(records: Sequence[AttackRecord]) -> list[Row]:
 
 
 def _strict(records: Sequence[AttackRecord]) -> list[Row]:
-    """Accuracy by the strict extractor, where the task has one: the attack's goal is the robust verdict."""
+    """Accuracy by the strict answer extractor, if the task has one. Attacks target the robust extractor."""
     known = [r for r in records if r.clean.strict_correct is not None]
     return [
         proportion("strict_accuracy_before", sum(bool(r.clean.strict_correct) for r in known), len(known)),
@@ -133,7 +134,7 @@ def _counts(records: Sequence[AttackRecord], queries: Queries) -> list[Row]:
 
 
 def record_row(about: Row, component: Component, example: Example, r: AttackRecord) -> Row:
-    """One attacked example of the attacks table."""
+    """The record of one attacked example for the attacks table."""
     return {
         **about,
         "attack": component.name,

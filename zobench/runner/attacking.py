@@ -1,11 +1,11 @@
-"""The attacks of a run on a model as it is, each beside its null with the same query budget.
+"""Runs the attacks of a run on the current model, each together with its budget-matched random baseline
+(``null``).
 
-What is over what: ``accuracy_before``, ``accuracy`` (after), ``drop`` and ``pdr`` are over all attacked rows;
-``success_rate`` is over the rows that were right before and held something to edit (see
-:func:`zobench.attacks.metrics.summarize`, the one definition); ``net_success_rate`` = success rate of the
-attack minus its null's, what the attack's idea adds to asking as often without it. Queries are counted once:
-``queries`` per attacked row, ``queries_total`` and ``queries_unique`` in all, their difference as
-``cache_hits``.
+Denominators: ``accuracy_before``, ``accuracy`` (after the attack), ``drop`` and ``pdr`` are over all examples
+given to the attack. ``success_rate`` is over the examples that were answered correctly before and contain
+something to edit (defined in :func:`zobench.attacks.metrics.summarize`). ``net_success_rate`` is the success
+rate of the attack minus that of its random baseline. ``queries`` is per attacked example, ``queries_total``
+and ``queries_unique`` are sums; their difference is ``cache_hits``.
 """
 
 from __future__ import annotations
@@ -41,16 +41,18 @@ if TYPE_CHECKING:
     from zobench.tasks.base import Task
 
 ANSWERS = "ZOBENCH_ANSWERS"
-"""Names a folder where victims' answers are kept between runs (see :mod:`zobench.attacks.answers`)."""
+"""Environment variable with a folder in which answers are cached between runs (see
+:mod:`zobench.attacks.answers`)."""
 
 Predict = Callable[[Sequence[Example]], list[Prediction]]
 
 
 class CleanKnown:
-    """The task's predictions, with those on the clean rows taken from the evaluation of the same state.
+    """The task's predictions; those on clean examples are taken from the evaluation of the same state.
 
-    Nothing else is remembered here: an attack that asks a winning text again gets a fresh answer. Queries are
-    counted by each attack's victim all the same; ``computed`` are the predictions that cost anything.
+    Other predictions are not cached here: an attack that queries a successful text again gets a new answer.
+    Each attack's victim counts its queries in any case; ``computed`` counts the predictions that were
+    computed.
     """
 
     def __init__(self, predict: Predict, known: Iterable[tuple[Example, Prediction]] = ()) -> None:
@@ -65,7 +67,7 @@ class CleanKnown:
         return [self._known[c] if (c := _content(e)) in self._known else next(answers) for e in examples]
 
     def counting(self, predict: Predict) -> Predict:
-        """Another way of answering whose predictions are counted here too."""
+        """``predict`` with its predictions added to ``computed``."""
 
         def counted(examples: Sequence[Example]) -> list[Prediction]:
             self.computed += len(examples)
@@ -80,11 +82,11 @@ def _content(example: Example) -> tuple[object, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What is attacked: a task's name, its rows, how the model answers them, and what attacks may read.
+    """The target of attacks: a task's name, its examples, how the model answers them, what attacks may use.
 
-    ``members`` are rows that the model was trained on, ``tokens`` what scores their tokens;
-    ``sampled`` makes a way of answering from (temperature, seed); ``scope`` is what an answer depends on
-    besides the tuned weights and the row, for answers that are kept.
+    ``members``: examples that the model was trained on. ``tokens``: task and model that score their tokens.
+    ``sampled``: returns a prediction function for a temperature and a seed. ``scope``: everything that an
+    answer depends on besides the trained weights and the example, as a key for cached answers.
     """
 
     task: str
@@ -100,7 +102,7 @@ class Target:
 
 
 def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Measured) -> Target:
-    """The run's own task: its first test rows, their clean answers known from ``measured``."""
+    """The run's own task: its first test examples, with their clean answers from ``measured``."""
     shown = demonstrations_of(spec, data)
     scoring = data.task.revision(lm)
     return Target(
@@ -136,9 +138,9 @@ def _sampled(
 
 
 def harness_target(spec: RunSpec, lm: LanguageModel, name: str, column: str) -> Target:
-    """An lm-eval task: its rows with ``column`` to edit, answered and scored by the harness.
+    """An lm-eval task, answered and scored by the harness; attacks edit the text in ``column``.
 
-    At most ``attack_items`` rows (else ``lm_eval_limit``); the rows after them are the pool.
+    At most ``attack_items`` examples (else ``lm_eval_limit``); the examples after them are the pool.
     """
     from zobench.tasks.lm_eval_rows import HarnessRows
 
@@ -157,8 +159,8 @@ def attack_all(
     digest: str,
     only: Sequence[str] = (),
 ) -> AttackResult:
-    """Run the attacks of ``spec`` (those named in ``only``, where it names any), each beside its null, on the
-    model as it is (weights digest ``digest``).
+    """Run the attacks of ``spec`` (only those named in ``only``, unless it is empty), each with its
+    budget-matched random baseline, on the current model, whose weights have the digest ``digest``.
     """
     result = AttackResult()
     predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)
@@ -177,6 +179,7 @@ def attack_all(
             if spec.evaluation.attack_similarity:
                 records[kind] = compared(records[kind], spec.evaluation.attack_similarity)
             about = condition_of(target.task, component, kind)
+            # Repeats of an attack return its records one repeat after the other, over the same examples.
             pairs = zip(cycle(target.examples), records[kind], strict=False)
             result.rows += [record_row(about, component, e, r) for e, r in pairs]
             result.metrics += metric_rows_of(about, component, attack, records[kind], queries)
@@ -195,7 +198,7 @@ def attack_all(
 
 
 def _trained(target: Target, predict: CleanKnown, digest: str, context: AttackContext) -> Trained:
-    """What the target's model was trained on beside what is attacked."""
+    """The examples that the model was trained on together with the attacked ones."""
     tokens = target.tokens
 
     def scores(rows: Sequence[Example]) -> Mapping[str, Sequence[float]]:
@@ -206,8 +209,8 @@ def _trained(target: Target, predict: CleanKnown, digest: str, context: AttackCo
 
 
 def _kept_answers(target: Target, digest: str) -> Answers:
-    """Answers that these attacks share; on disk where ``ANSWERS`` names a folder and the target says what its
-    answers depend on."""
+    """Cache of answers that these attacks share; on disk if ``ANSWERS`` is set and the target has a
+    ``scope``."""
     folder = os.environ.get(ANSWERS, "")
     if folder and target.scope:
         return AnswerStore(folder, digest, target.scope)
@@ -217,7 +220,8 @@ def _kept_answers(target: Target, digest: str) -> Answers:
 def _victims(
     target: Target, predict: CleanKnown, digest: str, budget: int | None, kept: Answers
 ) -> Callable[[float, int], Victim]:
-    """Makes a victim for a temperature and a seed; a greedy one reads the kept answers."""
+    """Returns a function that creates a victim for a temperature and a seed. Only greedy victims use the
+    cached answers: sampled answers differ between queries."""
 
     def make(temperature: float, seed: int) -> Victim:
         if not temperature:
@@ -231,6 +235,6 @@ def _victims(
 
 
 def query_budget(attack: Attack) -> int | None:
-    """The attack's own ``budget`` parameter, where it has one: the queries that one example may cost."""
+    """Maximum number of queries per example: the attack's ``budget`` parameter; ``None`` if it has none."""
     names = {f.name for f in dataclasses.fields(attack.config)} if attack.config is not None else set()
     return attack.config.budget if "budget" in names else None

@@ -21,7 +21,7 @@ _MARK = "__tensor__"
 
 @dataclass(slots=True)
 class Progress:
-    """Everything of the position that is not weights or method state; JSON in the checkpoint."""
+    """The position of a run besides weights and method state; stored as JSON in the checkpoint."""
 
     step: int = 0
     seconds: float = 0.0
@@ -31,7 +31,7 @@ class Progress:
     evaluation_seconds: float = 0.0
     curve: list[Row] = field(default_factory=list)
     points: list[int] = field(default_factory=list)
-    """Budget points that are measured already."""
+    """Budget points that were already measured."""
     prepared: bool = False
     diagnostic_forwards: int = 0
     traps: list[dict[str, Any]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Progress:
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def take(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state()``; whoever holds this object sees it."""
+        """Restore from ``state()`` in place, because other objects hold references to this one."""
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -54,7 +54,7 @@ class Progress:
 def pack(
     weights: Mapping[str, torch.Tensor], state: Mapping[str, Any], position: Mapping[str, Any]
 ) -> Checkpoint:
-    """One checkpoint. Tensors are not copied: write it before anything moves."""
+    """One checkpoint. The weights are not copied: write it before they change."""
     tensors = {f"weights/{name}": value.detach() for name, value in weights.items()}
     body = {**position, "state": _flatten(state, "state", tensors)}
     return Checkpoint(tensors, body)

@@ -1,9 +1,10 @@
-"""Which rows a minibatch holds, and what a shuffled-label control learns from.
+"""Order of the training examples, and the training set of the shuffled-labels baseline.
 
-Minibatch i is a function of (seed, task, number of rows, batch size, i) and of nothing else: no method, no
-earlier minibatch, no global random state. All methods of a comparison therefore see the same data in the same
-order, and a resumed run needs to remember only i. Epoch e is a fresh permutation of the rows; an epoch's last
-rows and the next one's first may share a minibatch, so every row is seen equally often.
+Minibatch i depends only on (seed, task, number of examples, batch size, i): not on the method, on earlier
+minibatches or on a global random state. All methods of a comparison therefore see the same data in the same
+order, and a resumed run needs to know only i. Each epoch is a new permutation of the examples. The last
+examples of an epoch and the first of the next may share a minibatch, so that all examples are seen equally
+often.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from zobench.data.example import Example
 
 
 def stream(*parts: object) -> np.random.Generator:
-    """A random generator that is a function of its arguments: Philox keyed by their SHA-256."""
+    """A random generator that depends only on its arguments: Philox keyed by their SHA-256."""
     digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
 
@@ -31,21 +32,20 @@ def _epoch(seed: int, task: str, rows: int, epoch: int) -> tuple[int, ...]:
 
 
 def minibatch_rows(seed: int, task: str, rows: int, batch_size: int, index: int) -> tuple[int, ...]:
-    """Row numbers of minibatch ``index``. ``task`` is the task's canonical name with its parameters.
+    """Indices of the examples in minibatch ``index``. ``task``: the task's canonical name and parameters.
 
-    A batch larger than the data holds rows more than once. ``ValueError`` where there are no rows.
+    A minibatch larger than the data contains examples more than once. ``ValueError`` if there is no example.
     """
     if rows < 1:
-        raise ValueError(f"task {task}: no training rows")
+        raise ValueError(f"task {task}: no training examples")
     positions = range(index * batch_size, (index + 1) * batch_size)
     return tuple(_epoch(seed, task, rows, p // rows)[p % rows] for p in positions)
 
 
 def shuffle_labels(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The same rows with their gold labels (or answers) permuted among them: how often each occurs is
-    unchanged.
+    """The same examples with their gold labels (or answers) permuted; label frequencies do not change.
 
-    Rows that have candidates of their own exchange labels only with rows of as many candidates.
+    Examples with their own candidates exchange labels only with examples of the same number of candidates.
     """
     groups: dict[int, list[int]] = defaultdict(list)
     for position, example in enumerate(examples):

@@ -1,8 +1,9 @@
-"""Diagnostics of a run: what ``zobench.zo.diagnostics`` reads at every k-th step, as rows of the metrics.
+"""Diagnostics of a run: measurements of ``zobench.zo.diagnostics`` at every k-th step, stored as metrics.
 
-Rows have split ``train``, condition kind ``diagnostic`` and the name of the diagnostic as condition; ``step``
-and ``forwards`` say where in training they stand, before that step's update. Their own forwards go to
-``diagnostic_forwards`` and their seconds nowhere near the run's; the run keeps its bits.
+Records have split ``train``, condition kind ``diagnostic`` and the name of the diagnostic as condition;
+``step`` and ``forwards`` give the position in training before the update of that step. The forward passes of
+diagnostics are counted as ``diagnostic_forwards``, and their time is excluded from the run's. Diagnostics do
+not change the results of the run by a single bit.
 """
 
 from __future__ import annotations
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from zobench.zo.space import ParameterSpace
 
 CALIBRATION_BATCHES = 4
-"""Minibatches that the pre-training gradient of GradIP is the mean over."""
+"""Number of minibatches over which GradIP averages the gradient at the starting weights."""
 
 
 class Diagnosis:
-    """The diagnostics of one run. ``before`` and ``after`` frame a step; nothing happens at steps in between.
+    """The diagnostics of one run. ``before`` and ``after`` are called around every step and measure only at
+    every k-th step.
 
     Attributes:
-        seconds: spent inside the last step, to be taken off its time.
+        seconds: time spent inside the last step, to be subtracted from the step's time.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class Diagnosis:
         optimizer: Optimizer,
         objective: Objective,
     ) -> None:
-        """``objective`` has a separate meter: what diagnostics cost."""
+        """``objective`` has a separate meter, which counts the cost of diagnostics."""
         assert spec.diagnostics is not None
         self.spec, self.bench, self.space, self.optimizer = spec, bench, space, optimizer
         self.wanted: Diagnostics = spec.diagnostics
@@ -63,12 +65,12 @@ class Diagnosis:
         return name in self.wanted.measure
 
     def forwards(self) -> int:
-        """Spent since the last call."""
+        """Forward passes spent since the last call."""
         spent, self.objective.meter.forwards = self.objective.meter.forwards, 0
         return spent
 
     def begin(self) -> None:
-        """The gradient at the starting weights, for GradIP; before a checkpoint is loaded."""
+        """Compute the gradient at the starting weights for GradIP. Call before a checkpoint is loaded."""
         if not self.asked("gradip"):
             return
         sums: dict[str, torch.Tensor] = {}
@@ -80,7 +82,7 @@ class Diagnosis:
 
     @torch.no_grad()
     def before(self, step: int, batch: Any) -> None:
-        """Get ready to look at this step if it is one to look at."""
+        """Prepare the measurements of this step if it is a k-th step."""
         self.seconds, self._theta, self._found = 0.0, None, {}
         if isinstance(self.optimizer, ZerothOrder):
             self.optimizer.watch = None
@@ -106,7 +108,7 @@ class Diagnosis:
             self.optimizer.watch = self._watch
 
     def _watch(self, estimate: Estimate) -> None:
-        """Look at the estimate while its directions are those it was measured with."""
+        """Measure the estimate inside the step, while its directions can still be drawn."""
         started = time.perf_counter()
         assert isinstance(self.optimizer, ZerothOrder)
         assert self._probe is not None
@@ -130,7 +132,7 @@ class Diagnosis:
             self._found["gradip"] = [Reading("gradip", zo.inner(g, self._pretrained))]
 
     def after(self, record: StepRecord, spent: Spent) -> list[Row]:
-        """Rows of the step just taken; ``spent`` is what training had spent before it."""
+        """Records of the step just taken; ``spent`` is the cost of training before it."""
         if self._theta is None:
             return []
         assert self._probe is not None

@@ -1,6 +1,6 @@
-"""Divergence criterion: its losses are not numbers, or many times what they were at the start.
+"""Divergence criterion: losses that are not finite, or many times as large as at the start.
 
-A diverged run stops, is measured where it stands and counts in every average; it is never dropped.
+A diverged run stops, is evaluated at its current state and enters every average; it is never dropped.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ EXPLOSION = 10.0
 
 @dataclass(slots=True)
 class DivergenceGuard:
-    """Watches the loss of each step.
+    """Monitors the loss of each step.
 
-    Diverged means: ``NON_FINITE_IN_A_ROW`` steps in a row with a loss that is not finite, or a mean over the
-    last ``WINDOW`` finite losses above ``EXPLOSION`` times max(1, the first finite loss).
+    A run has diverged after ``NON_FINITE_IN_A_ROW`` consecutive steps with a loss that is not finite, or if
+    the mean of the last ``WINDOW`` finite losses exceeds ``EXPLOSION`` times max(1, first finite loss).
     """
 
     first: float | None = None
@@ -28,7 +28,7 @@ class DivergenceGuard:
     recent: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
     def see(self, loss: float) -> str:
-        """Book one step's loss; the reason for stopping, or an empty string."""
+        """Record one step's loss and return the reason for stopping, or an empty string."""
         if not math.isfinite(loss):
             self.streak += 1
             return f"{self.streak} losses in a row not finite" if self.streak >= NON_FINITE_IN_A_ROW else ""

@@ -1,5 +1,5 @@
-"""What a record says about where it was made: versions, processor, threads, code state. No host or user
-name."""
+"""The environment of a run, for its record: versions, processor, threads, state of the code. Host and user
+names are not recorded."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def _installed(name: str) -> str | None:
 
 
 def revision_problem(recorded: Mapping[str, Any], name: str, revision: int) -> str | None:
-    """Why a run's steps cannot be followed by this version of its method; ``None`` if they can.
+    """Why a run's steps cannot be replayed with the installed version of its method; ``None`` if they can.
 
     Args:
         recorded: the run's environment record.
-        name, revision: the method and its revision here.
+        name, revision: the method and its revision in the installed version.
     """
     made_by = str(recorded.get("digests", {}).get("method", "1"))
     if made_by == str(revision):
@@ -81,16 +81,16 @@ def revision_problem(recorded: Mapping[str, Any], name: str, revision: int) -> s
     version, commit = recorded.get("zobench", "unknown"), recorded.get("git_commit")
     with_commit = f" at commit {str(commit)[:12]}" if commit else ""
     return (
-        f"made by revision {made_by} of {name}, this is revision {revision}: use the zobench that made it, "
-        f"version {version}{with_commit}"
+        f"made by revision {made_by} of {name}, this is revision {revision}: use the version of zobench that "
+        f"made it, {version}{with_commit}"
     )
 
 
 def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
-    """Why weights rebuilt here may differ in their last bits from the recorded ones; empty where they may
-    not.
+    """Why weights rebuilt on this machine may differ from the recorded ones in their last bits; empty if they
+    cannot.
 
-    ``noise: legacy`` draws by torch's own generator, whose normal numbers depend on the level of the
+    ``noise: legacy`` uses torch's own generator, whose normal numbers depend on the instruction set of the
     processor that torch uses (AVX-512, AVX2, neither).
     """
     import torch
@@ -99,8 +99,8 @@ def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
     if spec.noise != "legacy" or here == there:
         return ""
     return (
-        f"noise: legacy has the same bits on processors of one level only; recorded at {there or 'unknown'}, "
-        f"this is {here}"
+        f"noise: legacy gives the same bits only with the same processor instructions; recorded with "
+        f"{there or 'unknown'}, this is {here}"
     )
 
 
@@ -123,7 +123,7 @@ def plugin_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
 
 
 def cpu_model() -> str:
-    """The processor's name as the operating system gives it."""
+    """The processor's name as reported by the operating system."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:
@@ -133,10 +133,10 @@ def cpu_model() -> str:
 
 
 def git_state(package: Path) -> tuple[str | None, bool | None]:
-    """Commit and dirty flag of the checkout that the package runs from; ``(None, None)`` outside one.
+    """Commit and dirty flag of the checkout that the package runs from; ``(None, None)`` outside a checkout.
 
-    An installed copy inside some other project's checkout is not that project: the checkout counts only if
-    its root holds the package.
+    The checkout counts only if its root contains the package: an installed copy may lie inside the checkout
+    of another project.
     """
     root = package.parent
     try:
@@ -154,23 +154,24 @@ def git_state(package: Path) -> tuple[str | None, bool | None]:
 
 
 def reset_peak_memory(device: str) -> None:
-    """Start measuring peak memory anew: the device's allocator on a GPU, resident size of the process on
-    Linux."""
+    """Reset the measurement of peak memory: of the device's allocator on a GPU, else of the resident size of
+    the process (Linux only)."""
     if device.startswith("cuda"):
         import torch
 
-        # Without a usable device there is nothing to measure; loading the model says what is wrong.
+        # Without a usable device there is nothing to measure; loading the model will report the error.
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats(torch.device(device))
         return
     try:
+        # "5" resets VmHWM, the peak resident size (proc(5)).
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except OSError:
         return
 
 
 def peak_memory_bytes(device: str) -> int | None:
-    """Peak since :func:`reset_peak_memory`; on the CPU it is the whole process, libraries included."""
+    """Peak since :func:`reset_peak_memory`; on the CPU that of the whole process, libraries included."""
     if device.startswith("cuda"):
         import torch
 

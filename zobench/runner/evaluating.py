@@ -1,8 +1,8 @@
-"""What is measured of a run's current state: metrics, attacks, lm-eval tasks; its time and passes are booked
-apart from training.
+"""Evaluates a run's current state: metrics, attacks, lm-eval tasks. Time and forward passes of evaluation are
+counted separately from training.
 
-The untouched model is measured and attacked once per process for all methods that start from it, and counted
-for each.
+The model before training is evaluated and attacked once per process for all methods that start from it; the
+cost is counted for each of them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from zobench.zo.space import ParameterSpace
 
 LM_EVAL_SPLIT = "lm-eval"
-"""Split of metrics of attacks on lm-eval tasks: not to be mistaken for those on the run's own task."""
+"""Split of metrics of attacks on lm-eval tasks, which distinguishes them from attacks on the run's task."""
 
 
 class Evaluator:
-    """Looks at one run wherever it stands. ``synchronize`` waits for the device, so that seconds are its
-    own."""
+    """Evaluates one run at its current state. ``synchronize`` waits for the device, so that measured times
+    are complete."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class Evaluator:
 
     @property
     def data(self) -> TaskData:
-        """The run's task and rows."""
+        """The run's task and examples."""
         return self.bench.data(self.spec)
 
     def measured(self) -> Measured:
@@ -68,14 +68,15 @@ class Evaluator:
         return result
 
     def _untouched(self) -> tuple[object, ...]:
-        """What the predictions of the model as loaded depend on besides the task's rows; first part empty
-        where the model has been changed or has an adapter."""
+        """Key for caching results of the model before training: all that its predictions depend on besides
+        the task's examples. The first part is empty, which means not to cache, if the model has been trained
+        or has an adapter."""
         as_loaded = self.progress.step == 0 and self.space.kind == "full"
         evaluation = (self.spec.evaluation.test_items, self.spec.evaluation.validation_items)
         return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *evaluation)
 
     def lm_eval_rows(self, spent: Spent) -> list[Row]:
-        """Metrics of lm-eval tasks on the current state, in their own order."""
+        """Metrics of lm-eval tasks on the current state, in the order of the suite."""
         evaluation, rows = self.spec.evaluation, []
         for name in evaluation.lm_eval:
             from zobench.tasks.lm_eval_adapter import evaluate
@@ -91,8 +92,8 @@ class Evaluator:
         return rows
 
     def attacked(self, measured: Measured, *, along: bool = False) -> AttackResult:
-        """Every attack of the run on the current state, each beside its null; ``along``: only those asked for
-        along the curve."""
+        """All attacks of the run on the current state, each with its random baseline. ``along``: only those
+        that are run during training."""
         if not self.spec.attacks:
             return AttackResult()
         started = time.perf_counter()
@@ -109,7 +110,7 @@ class Evaluator:
         return result
 
     def lm_eval_attacked(self) -> AttackResult:
-        """Every attack of the run on the lm-eval tasks that name a column to edit, on the current state."""
+        """All attacks of the run on the current state, on lm-eval tasks with a column to edit."""
         evaluation, found = self.spec.evaluation, AttackResult()
         for name, column in evaluation.lm_eval_attack.items():
             started = time.perf_counter()
@@ -121,20 +122,20 @@ class Evaluator:
         return found
 
     def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:
-        """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""
+        """Metrics of the attacks during training, for those of ``points`` at which attacks are to run."""
         wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
         result = self.attacked(measured, along=True) if wanted else AttackResult()
         return [row for b in wanted for row in result.placed(Place(spent, b))[1]]
 
     def attack_cards(self) -> str | None:
-        """What the run's attacks say of themselves, for the runs table."""
+        """The cards of the run's attacks as JSON, for the runs table."""
         return cards_json(self.spec.attacks, self._attacks())
 
     def _attacks(self) -> list[Any]:
         return [self.bench.parts.attack(c) for c in self.spec.attacks]
 
     def book(self, predictions: int, started: float) -> None:
-        """Count these predictions, and the time since ``started``, as evaluation."""
+        """Count ``predictions`` and the time since ``started`` as evaluation."""
         self.progress.evaluation_forwards += forwards_for(predictions, self.spec.budget.batch_size)
         self._synchronize()
         self.progress.evaluation_seconds += time.perf_counter() - started

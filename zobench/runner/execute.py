@@ -1,8 +1,8 @@
-"""One run from its plan to its status, in its own folder and behind its own lock.
+"""Executes one run from its plan to its status, in its own folder and under its own lock.
 
-Whatever happens is recorded: a run that raises is ``failed`` with its traceback, one that does not fit is
-``out_of_memory``, one that explodes is ``diverged`` and measured all the same. A killed run leaves a log and
-a checkpoint; the next call resumes from them and produces bit-identical results."""
+Every outcome is recorded: a run that raises is ``failed`` with its traceback, one that needs too much memory
+is ``out_of_memory``, one whose loss explodes is ``diverged`` and evaluated nevertheless. A killed run leaves
+a log and a checkpoint; the next call resumes from them and produces bit-identical results."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Callbacks from a run, and the means to stop it."""
+    """Callbacks of a run: ``listener`` receives its events, ``should_stop`` can stop it."""
 
     listener: Listener = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
 
 
 def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None = None) -> Outcome:
-    """Do one run under ``runs`` unless it is finished already; never raises for what the run does.
+    """Execute one run under ``runs`` unless it is finished already. Errors of the run are recorded, not
+    raised.
 
-    Returns ``busy`` where another process is at it. A failed or interrupted run is tried again.
+    The outcome is ``busy`` if another process executes the run. A failed or interrupted run is tried again.
     """
     control = control or Control()
     spec = job.planned.spec
-    placeholder = spec.run_id({"unresolved": "true"})
+    placeholder = spec.run_id({"unresolved": "true"})  # the digests in an id need a model that can be loaded
     try:
         digests = digests_of(spec, bench)
     except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
@@ -75,9 +76,11 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
 
 
 def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
-    """What decides a run's identity besides its specification: digests of model, data and schema, the
-    revisions of the method, of how the model is run and of how its rows are scored, where above 1, and the
-    code of parts that come from plugins."""
+    """What determines a run's identity besides its specification: digests of model, data and schema;
+    revisions of the method, of how the model is run and of how examples are scored; and the code of plugins.
+
+    Revisions enter only if above 1, so that ids from before revisions existed stay valid.
+    """
     if spec.unlearning is not None and spec.unlearning.pair is not None:
         from zobench.runner.pairs import ensure
 
@@ -117,7 +120,7 @@ def _attempt(run: Run, control: Control) -> Outcome:
 
 def _perform(run: Run, control: Control) -> Outcome:
     spec, bench = run.job.planned.spec, run.bench
-    assert bench is not None, "only a run that could be identified is performed"
+    assert bench is not None, "only a run with a known identity is executed"
     lm = bench.model(spec.model)
     space = bench.parts.space(spec.space, lm.module)
     try:
@@ -142,7 +145,7 @@ def _perform(run: Run, control: Control) -> Outcome:
 
 
 def training_for(spec: RunSpec) -> type[Training]:
-    """The loop of a run: unlearning has its own."""
+    """The class of a run's training loop; unlearning has its own."""
     if spec.unlearning is None:
         return Training
     from zobench.runner.unlearning import UnlearningTraining
@@ -151,7 +154,7 @@ def training_for(spec: RunSpec) -> type[Training]:
 
 
 def _stop(run: Run, status: str, error: str) -> Outcome:
-    """Record a run that did not end well; its log and checkpoint stay."""
+    """Record a run that failed or was interrupted; its log and checkpoint are kept."""
     run.folder.close_log()
     steps = run.readable_step_rows()
     run.folder.finish(status, {"runs": [failure_row(run, status, error)], "steps": steps}, error)
@@ -161,7 +164,7 @@ def _stop(run: Run, status: str, error: str) -> Outcome:
 
 
 def record_lost(job: Job, runs: Path, message: str) -> None:
-    """Record a run whose worker was lost, or that could not be planned."""
+    """Record a run whose worker process was lost, or that could not be planned."""
     _record_failure(job, runs, job.planned.spec.run_id({"unresolved": "true"}), RuntimeError(message))
 
 

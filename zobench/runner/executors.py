@@ -1,6 +1,6 @@
-"""What an executor is, and the simplest one: in this process, one run after the other.
+"""The interface of executors, and the simplest one, which executes runs one after the other in this process.
 
-An executor accepts jobs at any time and reports events about them; it never raises for what a run does. The
+An executor accepts jobs at any time and reports events about them. It does not raise errors of runs. The
 others are :class:`zobench.runner.pool.ProcessPool` and :class:`zobench.runner.ray_executor.RayExecutor`."""
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A job was taken up."""
+    """A job has started."""
 
     job: Job
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """A job is over."""
+    """A job has ended."""
 
     job: Job
     outcome: Outcome
@@ -39,36 +39,36 @@ News = Started | Ended
 
 
 class Executor(Protocol):
-    """Runs jobs. Progress of a running job goes to the ``on_event`` that it was built with."""
+    """Executes jobs. Events of a running job go to the callback ``on_event`` given at construction."""
 
     def submit(self, job: Job) -> None: ...
 
     def news(self) -> Iterator[News | None]:
-        """What happens, until every submitted job is over; ``None`` now and then when nothing does."""
+        """Events until all submitted jobs have ended. Yields ``None`` from time to time if there are none, so
+        that the caller keeps control."""
         ...
 
     def request_stop(self) -> None:
-        """Let running jobs write a checkpoint and stop; waiting ones are dropped. Callable from a signal
+        """Let running jobs write a checkpoint and stop, and drop waiting ones. May be called from a signal
         handler."""
         ...
 
     def close(self) -> None: ...
 
     def kill(self) -> None:
-        """End everything at once; runs stay resumable."""
+        """Terminate all jobs at once; their runs can be resumed."""
         ...
 
 
 def set_threads(threads: int) -> None:
-    """This many threads for every numeric library; to be called before torch is imported, and harmless
-    after."""
+    """Set the number of threads of every numeric library. Only effective before torch is imported."""
     for name in THREAD_VARIABLES:
         os.environ[name] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Inline:
-    """Everything in this process; the numeric libraries get ``threads`` threads while it is open."""
+    """Executes jobs in this process; torch uses ``threads`` threads while it is open."""
 
     def __init__(self, runs: Path, parts: str, threads: int, on_event: OnEvent) -> None:
         import torch

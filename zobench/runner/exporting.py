@@ -1,9 +1,9 @@
-"""Rebuilt weights as files that other programs read: safetensors, or a Hugging Face model folder.
+"""Exports rebuilt weights to files for other programs: safetensors, or a Hugging Face model folder.
 
-A target that ends in ``.safetensors`` gets the tuned tensors alone. Any other target is a new folder: the
-whole model by ``save_pretrained`` with its tokenizer where the space can be written into it (low-rank
-adapters are merged, ``W + alpha/r B A``); prefixes and prompts have no place in the model's own files, so
-only their tuned tensors are written. ``zobench.json`` says what the files are and where they belong.
+For a target that ends in ``.safetensors``, only the trained tensors are written. Any other target is a new
+folder with the whole model (``save_pretrained``) and its tokenizer if the trained parameters can be written
+into the model (low-rank adapters are merged, ``W + alpha/r B A``). Prefixes and prompts cannot, so only their
+trained tensors are written. ``zobench.json`` describes the origin of the files.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _BESIDE_THE_MODEL = ("prefix", "prompt")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where exported weights come from. ``digest`` is that of the tuned values."""
+    """Origin of exported weights. ``digest`` is that of the trained values."""
 
     run_id: str
     row: str
@@ -50,7 +50,8 @@ class Origin:
 
 
 def export(target: Path, lm: LanguageModel, space: ParameterSpace, origin: Origin) -> str:
-    """Write the model as it stands and say what was written. The space may be taken off the module by this.
+    """Write the current model and return a description of what was written. The parameter space may be
+    removed from the module.
 
     Raises:
         ValueError: the target exists and is not an empty folder.
@@ -72,7 +73,7 @@ def export(target: Path, lm: LanguageModel, space: ParameterSpace, origin: Origi
 
 
 def _merge(space: ParameterSpace, spec: RunSpec) -> None:
-    """Add the adapters to the base weights and take them off."""
+    """Add the adapters to the base weights and remove them from the module."""
     import torch
 
     from zobench.zo.space.lora import Lora, merged

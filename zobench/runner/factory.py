@@ -1,7 +1,7 @@
-"""Where the runner gets models, tasks, methods, spaces and attacks: the catalogues, or a test's own small
-ones.
+"""Creates models, tasks, methods, spaces and attacks for the runner: from the catalogues, or from small ones
+that a test supplies.
 
-Workers are fresh processes, so a set of parts crosses to them by name, ``"module:attribute"``.
+Workers are new processes, so a factory is passed to them by name, ``"module:attribute"``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DEFAULT = "zobench.runner.factory:CATALOGUE"
 
 
 class Factory(Protocol):
-    """What a run is put together from."""
+    """Creates the parts of a run."""
 
     def load_model(self, ref: ModelRef) -> LanguageModel: ...
 
@@ -43,7 +43,7 @@ class Factory(Protocol):
 
 
 class CatalogueFactory:
-    """Parts by catalogue or plugin name."""
+    """Creates parts by catalogue or plugin name."""
 
     def load_model(self, ref: ModelRef) -> LanguageModel:
         from zobench.models.loading import load
@@ -83,13 +83,13 @@ CATALOGUE = CatalogueFactory()
 
 
 def configured(kind: Kind, component: Component) -> Any:
-    """An instance of the named class with its typed parameters."""
+    """An instance of the named class with its checked parameters."""
     found = lookup(kind, component.name)
     return found(configure(found.Config, component.params))
 
 
 def load_parts(name: str) -> Factory:
-    """The parts behind ``"module:attribute"``."""
+    """The factory named ``"module:attribute"``."""
     module, _, attribute = name.partition(":")
     parts: Factory = getattr(importlib.import_module(module), attribute)
     return parts

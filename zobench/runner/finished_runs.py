@@ -1,10 +1,10 @@
-"""Which planned runs are results already, found without loading a model or drawing data.
+"""Finds the planned runs that are already finished, without loading a model or data.
 
-The name of a run needs the digests of its model and its data. Those that workers computed are remembered
-in ``runs/digests.json``, each with a stamp of the files it came from: names, sizes and modification times of
-the code that makes models or rows, of the model's folder, of the data folder. Where the stamp has changed, or
-none can be taken (hub models, hub data, plugins), nothing is remembered and a worker is asked, as for any new
-run.
+A run's id needs the digests of its model and its data. Digests that workers computed are cached in
+``runs/digests.json``, each with a stamp of the files that it depends on: names, sizes and modification times
+of the code that creates models or examples, of the model's folder and of the data folder. If the stamp has
+changed, or if there is none (hub models, hub data, plugins), the cache is not used and a worker computes the
+digests, as for a new run.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from zobench.tasks.catalogue import TASKS
 
 FILE = "digests.json"
 Remembered = dict[str, list[str]]
-"""What was digested -> its stamp and its digest."""
+"""Key of a model, data set or set of revisions -> its stamp and its digest."""
 
 
 class FinishedRuns:
-    """The results under ``runs`` that a plan need not make again."""
+    """The finished runs under ``runs``, which a plan need not execute again."""
 
     def __init__(self, runs: Path, parts: str = DEFAULT) -> None:
-        tree_stamp.cache_clear()
+        tree_stamp.cache_clear()  # files may have changed since an earlier plan in this process
         self._path = runs / FILE
         self._trusted = parts == DEFAULT
         self._digests = _load(self._path) if self._trusted else {}
@@ -46,7 +46,8 @@ class FinishedRuns:
     def outcome(self, job: Job) -> Outcome | None:
         """The outcome of a run that is finished; ``None`` if it is not, or if this cannot be determined."""
         spec = job.planned.spec
-        stamps = [model_stamp(spec.model), data_stamp(spec.task)]  # as things are before anything runs
+        # Taken before anything runs: a file that changes during the plan must not get the digest of the old.
+        stamps = [model_stamp(spec.model), data_stamp(spec.task)]
         model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
         more = self._digests.get(revisions_key(spec))
         if model is None or data is None or more is None or stamps != [model[0], data[0]]:
@@ -56,7 +57,7 @@ class FinishedRuns:
         return self._outcomes.get(spec.run_id({**identifying(model[1], data[1]), **json.loads(more[1])}))
 
     def learn(self, spec: RunSpec, digests: dict[str, str]) -> None:
-        """Keep what a worker computed for a run of ``spec``."""
+        """Record the digests that a worker computed for a run of ``spec``."""
         if not (self._trusted and digests):
             return
         more = {k: v for k, v in digests.items() if k not in ("model", "data", "schema")}
@@ -69,7 +70,7 @@ class FinishedRuns:
                 self._new[key] = [stamp, digest]
 
     def save(self) -> None:
-        """Add what was learned to the file, which another process may have written meanwhile."""
+        """Add the new digests to the file, which another process may have written meanwhile."""
         if self._new:
             body = {**_load(self._path), **self._new}
             files.write_atomic(self._path, sealed(body))
@@ -77,7 +78,7 @@ class FinishedRuns:
 
 
 def results(runs: Path) -> dict[str, Outcome]:
-    """Every result under ``runs``, loose or compacted, as the outcome of a run that was finished before."""
+    """All finished runs under ``runs``, compacted or not, as outcomes by run id."""
     found = read(runs, ["runs", "metrics"])
     table, metrics = found.runs, found.metrics
     final = metrics[metrics["final"] & (metrics["condition_kind"] == "clean")]
@@ -105,23 +106,23 @@ def revisions_key(spec: RunSpec) -> str:
 
 
 def revisions_stamp(spec: RunSpec) -> str | None:
-    """Stamp of what decides which revisions a run is made by, beside model and data; ``None`` for runs with a
-    part of a plugin, whose code is part of their identity."""
+    """Stamp of the code that determines the revisions in a run's identity; ``None`` for runs that use a
+    plugin, whose code is itself part of the identity."""
     if plugin_parts(spec) or (model := model_stamp(spec.model)) is None:
         return None
     return f"{model} {code_stamp('zo', 'tasks')}"
 
 
 def model_stamp(ref: ModelRef) -> str | None:
-    """Stamp of the files a model's digest depends on; ``None`` for hub models, installed packages and GGUF
-    files."""
+    """Stamp of the files that a model's digest depends on; ``None`` for hub models, installed packages and
+    GGUF files."""
     if ref.name.startswith("builtin:"):
         return code_stamp("models")
     return f"{code_stamp('models')} {tree_stamp(Path(ref.name))}" if Path(ref.name).is_dir() else None
 
 
 def data_stamp(task: Component) -> str | None:
-    """Stamp of what the rows of a task depend on; ``None`` for hub data and for tasks of plugins."""
+    """Stamp of the files that a task's examples depend on; ``None`` for hub data and tasks of plugins."""
     if task.name not in TASKS:
         return None
     if task.files:
@@ -146,13 +147,13 @@ def _files_stamp(task: Component) -> str | None:
 
 
 def code_stamp(*rooms: str) -> str:
-    """Stamp of those folders of this package."""
+    """Stamp of these subpackages of zobench."""
     return " ".join(tree_stamp(Path(zobench.__file__).parent / room) for room in rooms)
 
 
 @functools.lru_cache(maxsize=16)
 def tree_stamp(folder: Path) -> str:
-    """Names, sizes and modification times of all files below a folder, taken once per process."""
+    """Digest of names, sizes and modification times of all files below a folder, computed once per plan."""
     found = hashlib.sha256()
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name != "__pycache__")
@@ -164,7 +165,7 @@ def tree_stamp(folder: Path) -> str:
 
 
 def _load(path: Path) -> Remembered:
-    """What the file remembers; empty if there is no file or it is damaged."""
+    """Contents of the file; empty if it is missing or damaged."""
     try:
         body = read_sealed(path)
     except (FileNotFoundError, DamagedFile):

@@ -1,4 +1,4 @@
-"""What crosses between the process that plans and those that run: plain picklable records."""
+"""Records that are exchanged between the planning process and the workers; all can be pickled."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from zobench.spec import PlannedRun
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One planned run with what its record needs besides its specification.
+    """One planned run with the information that its record needs besides the specification.
 
     Attributes:
         suite: name of the suite.
-        tuning: how the run's parameters were chosen, as JSON values; empty where they were given.
-        tuning_forwards: forwards spent on choosing them.
-        command: the command line, recorded.
+        tuning: how the run's parameters were selected, as JSON values; empty if they were given.
+        tuning_forwards: forward passes spent on selecting them.
+        command: the command line, for the record.
         checkpoint_every: steps between two checkpoints.
         trackers: names of the trackers that receive the run's events.
     """
@@ -38,13 +38,13 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job.
+    """The outcome of a job.
 
     Attributes:
-        status: a status of the store, or ``busy`` where another process holds the run.
-        fresh: False where the run was finished before.
-        error: last line of what went wrong.
-        primary: value of the task's primary metric on the final state, where there is one.
+        status: a status of the store, or ``busy`` if another process executes the run.
+        fresh: False if the run was already finished.
+        error: last line of the error.
+        primary: value of the task's primary metric on the final state, if there is one.
         metrics: all clean metrics of the final state.
         forwards: training forwards spent.
         digests: of model, data and schema, where they were computed for this outcome.

@@ -1,5 +1,5 @@
-"""What a run minimizes: its task's loss, or 1 minus a score of the minibatch where the suite says
-``train_on: accuracy`` or ``f1``."""
+"""The training objective of a run: its task's loss, or 1 minus a score of the minibatch if the suite sets
+``train_on`` to ``accuracy`` or ``f1``."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ def items_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
 
 
 def differentiable(spec: RunSpec) -> bool:
-    """Whether what the run minimizes has a gradient."""
+    """Whether the training objective of the run has a gradient."""
     return spec.train_on == "loss"

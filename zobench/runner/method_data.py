@@ -1,8 +1,9 @@
-"""What the runner gives a method besides the step's minibatch, from the run's own training rows.
+"""Additional minibatches for methods that need more than the minibatch of the step, from the run's training
+examples.
 
-Every minibatch is a function of (seed, task, rows, batch size, stream, index) as those of training are
-(:mod:`.data_order`), in streams of its own: a resumed run, a replay and a verifier draw the same ones, and
-methods that ask for none see the same training minibatches as ever.
+Like those of training (:mod:`.data_order`), every minibatch depends only on (seed, task, examples, batch
+size, stream, index). They have their own streams, so that a resumed run, a replay and a verifier draw the
+same ones, and the training minibatches do not depend on whether a method uses them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class RunMethodData:
     def __init__(self, spec: RunSpec, bench: ProcessCache) -> None:
         self.spec, self.bench = spec, bench
         if spec.unlearning is not None:
-            raise ValueError("an unlearning run has no rows to draw anchors, lengths or calibration from")
+            raise ValueError("an unlearning run has no examples for anchors, length splits or calibration")
         self._long: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
 
     def anchor(self, step: int, count: int) -> Sequence[Part]:
@@ -37,13 +38,13 @@ class RunMethodData:
         return [_part(self.bench.minibatch(self.spec, i, stream="calibration")) for i in range(count)]
 
     def by_length(self, step: int, limit: int) -> tuple[Part | None, Part | None]:
-        """Minibatch ``step`` of the long rows and of the short ones, of as many rows as the run's minibatches
-        where there are so many."""
+        """Minibatch ``step`` of the long examples and of the short ones, each of the run's batch size or of
+        all such examples if they are fewer; ``None`` if there are none."""
         long, short = self._split(limit)
         return self._among(f"longer than {limit}", long, step), self._among(f"up to {limit}", short, step)
 
     def _split(self, limit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Row numbers above and up to ``limit`` tokens, tokenized once."""
+        """Indices of the examples with more than ``limit`` tokens and of the others; computed once."""
         if self._long is None or self._long[0] != limit:
             lengths = self.bench.row_tokens(self.spec)
             long = tuple(i for i, n in enumerate(lengths) if n > limit)

@@ -1,9 +1,10 @@
-"""Full model and retain-only oracle trained on a suite's own facts, once, and kept by the digest of how.
+"""Trains the full model and the retain-only oracle on a suite's facts, once, and caches them by the digest of
+their settings.
 
-Both start from the same weights and walk through the same minibatches; the oracle's leave out the rows of the
-forget set. AdamW without decay on the token-mean loss of the answers, one-cycle rate, a fresh wording of the
-question each time. Weights lie under ``$ZOBENCH_CACHE/pairs`` (``~/.cache/zobench`` where that is not set),
-in the Hugging Face format.
+Both start from the same weights and see the same minibatches, except that the oracle's do not contain the
+examples of the forget set. AdamW without weight decay on the token-mean loss of the answers, one-cycle
+learning rate, a new wording of the question each time. Weights are stored under ``$ZOBENCH_CACHE/pairs``
+(default ``~/.cache/zobench``) in the Hugging Face format.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _POLL_SECONDS = 0.5
 
 
 def ensure(spec: RunSpec) -> None:
-    """Train the pair that a run names, unless it is there; waits while another process trains it."""
+    """Train the pair that a run names, unless it exists; wait while another process trains it."""
     section = spec.unlearning
     if section is None or section.pair is None:
         return
@@ -45,15 +46,16 @@ def ensure(spec: RunSpec) -> None:
             time.sleep(_POLL_SECONDS)
             continue
         with lock:
-            if not (folder / DONE).is_file():
+            if not (folder / DONE).is_file():  # again: another process may have trained it meanwhile
                 from zobench.runner.unlearning_cache import splits_of
 
                 record = train_pair(section.pair, splits_of(section), folder)
+                # Last: this file says that the weights are complete.
                 files.write_atomic(folder / DONE, json.dumps(record, indent=1).encode())
 
 
 def train_pair(pair: Pair, splits: FactSplits, folder: Path) -> dict[str, Any]:
-    """Train and save both; returns their last losses and seconds."""
+    """Train and save both models; returns their final losses and training times."""
     from zobench.models.nano import architecture, tokenizer
 
     kept = [*splits.retain, *(r for rows in splits.other.values() for r in rows)]
@@ -85,7 +87,7 @@ def _texts(rows: Sequence[FactRow], splits: FactSplits) -> list[str]:
 
 
 def fit(model: Any, batches: Sequence[Tokens], pair: Pair) -> float:
-    """Train in place; the mean loss of the last tenth of the steps."""
+    """Train in place and return the mean loss of the last tenth of the steps."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=pair.lr, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, pair.lr, total_steps=pair.steps + 1, pct_start=WARMUP, cycle_momentum=False

@@ -1,4 +1,4 @@
-"""Writes down, beside the results, every run that a suite wants: before anything runs, and with ids after."""
+"""Records all runs of a suite in the results folder: before anything runs, and with their ids as they end."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ EntryKind = Literal["run", "trials", "finals", "noise control"]
 class PlanRecord:
     """The plan file of one results folder while its suite is run.
 
-    Ids that the file knew stay for entries that are asked for unchanged, so that a call that does one row
-    (``--only``) keeps the others; an entry's first outcome in this call replaces what was known of it."""
+    Known ids are kept for entries that did not change, so that a call for one row (``--only``) keeps those of
+    the others. An entry's first outcome in this call replaces its known ids."""
 
     def __init__(self, plan: Plan, runs: Path) -> None:
         self._plan, self._runs = plan, runs
@@ -28,11 +28,11 @@ class PlanRecord:
         self._fresh: set[tuple[str, str, str]] = set()
 
     def expect(self, entry: Entry, job: str) -> None:
-        """This job (by its key) makes a run of ``entry``."""
+        """Register that the job with this key executes a run of ``entry``."""
         self._of_job[job] = (entry.kind, entry.row, entry.key)
 
     def ended(self, job: str, run_id: str) -> None:
-        """The job's run has this id."""
+        """Record the run id of a job."""
         key = self._of_job.get(job)
         if not run_id or key is None or key not in self._entries:
             return
@@ -44,13 +44,13 @@ class PlanRecord:
         self._entries[key] = entry.model_copy(update={"run_ids": known})
 
     def save(self) -> None:
-        """Replace the file."""
+        """Write the file."""
         wanted = tuple(self._entries.values())
         write_plan(self._runs, PlanFile(suite=self._plan.suite, path=self._plan.path, entries=wanted))
 
 
 def entries(plan: Plan) -> tuple[Entry, ...]:
-    """Everything that a plan wants; ids are not known yet."""
+    """All entries of a plan, without run ids."""
     out = [run_entry(run) for run in plan.runs]
     for study in plan.studies:
         out += [trials_entry(study), finals_entry(study)]
@@ -85,7 +85,7 @@ def noise_entry(follower: Follower) -> Entry:
 
 
 def _search(study: TuningStudy) -> list[Any]:
-    """What decides a search: its settings, and the trials without their open parameters."""
+    """What determines a search: its settings, and the trials without their tuned parameters."""
     settings = study.model_dump(mode="json", exclude={"row", "trial_templates", "final_templates"})
     return [settings, [run.spec.canonical() for run in study.trial_templates]]
 

@@ -1,9 +1,9 @@
-"""Executor of warm worker processes that outlive their runs, and survive each other.
+"""Executor with a pool of worker processes, each of which executes many runs.
 
-Each worker is a fresh interpreter that keeps torch, the models and the tokenized data. A worker that is
-killed (the kernel's out-of-memory killer, a segmentation fault) takes only its own run with it: that run is
-tried once more in a new worker, from its checkpoint, and then recorded as failed. Workers die with their
-parent, so that a killed suite leaves no process behind to hold its locks.
+Each worker is a new interpreter that keeps torch, the models and the tokenized data in memory. If a worker is
+killed (the kernel's out-of-memory killer, a segmentation fault), only its current run is affected: it is
+tried once more in a new worker, from its checkpoint, and then recorded as failed. Workers exit when their
+parent does, so that a killed suite leaves no process that holds its locks.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ EVENT_SECONDS = 0.4
 
 
 def worker_main(connection: Connection, runs: str, parts: str, threads: int, stop: Any) -> None:
-    """Body of a worker: run jobs as they come until the connection closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Main function of a worker: execute jobs from the connection until it closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     _die_with_parent()
     set_threads(threads)
     import torch
@@ -52,7 +52,7 @@ def worker_main(connection: Connection, runs: str, parts: str, threads: int, sto
 
 
 def _tell(connection: Connection, message: tuple[str, Any]) -> None:
-    """Send to the parent; without one there is nobody to work for (and the run must not be called failed)."""
+    """Send to the parent. If it is gone, exit at once, without recording the run as failed."""
     try:
         connection.send(message)
     except OSError:
@@ -60,7 +60,7 @@ def _tell(connection: Connection, message: tuple[str, Any]) -> None:
 
 
 class Throttled:
-    """Passes on events at most every ``EVENT_SECONDS``, merged; those with a metric at once."""
+    """Forwards events at most every ``EVENT_SECONDS``, merged; events with a metric at once."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
@@ -81,7 +81,7 @@ def _die_with_parent() -> None:
 
     def watch() -> None:
         wait([parent.sentinel])
-        os._exit(1)
+        os._exit(1)  # sys.exit in a thread would end only the thread
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -94,12 +94,13 @@ class _Worker:
 
 
 class ProcessPool:
-    """Warm workers. ``submit`` jobs at any time; ``news`` yields what happens until all submitted jobs are
-    over."""
+    """A pool of workers. ``submit`` accepts jobs at any time; ``news`` yields events until all submitted jobs
+    have ended."""
 
     def __init__(self, runs: Path, parts: str, workers: int, threads: int, on_event: OnEvent) -> None:
+        # Not "fork": torch's threads and CUDA contexts do not survive it.
         self._context = multiprocessing.get_context("spawn")
-        # Without a lock: a worker killed while it holds one would hang all the others.
+        # Without a lock: a worker killed while it holds one would block all others forever.
         self._stop = self._context.RawValue("b", 0)
         self._on_event = on_event
         self._runs, self._parts, self._threads, self._size = runs, parts, threads, workers
@@ -111,12 +112,12 @@ class ProcessPool:
         self._waiting.append(job)
 
     def request_stop(self) -> None:
-        """Let running jobs write a checkpoint and stop; waiting ones are dropped."""
+        """Let running jobs write a checkpoint and stop; drop waiting ones."""
         self._waiting.clear()
         self._stop.value = 1
 
     def news(self, timeout: float = 0.5) -> Iterator[News | None]:
-        """Everything that happens, and ``None`` when nothing did for ``timeout`` seconds."""
+        """Events of the jobs, and ``None`` after ``timeout`` seconds without one."""
         while True:
             yield from self._dispatch()
             busy = [w for w in self._workers if w.job is not None]
@@ -129,7 +130,7 @@ class ProcessPool:
                 yield None
 
     def close(self) -> None:
-        """Shut down the workers; those that do not go are killed."""
+        """Shut down the workers; kill any that do not exit within 5 s."""
         for worker in self._workers:
             worker.connection.close()
         for worker in self._workers:
@@ -140,7 +141,7 @@ class ProcessPool:
         self._workers.clear()
 
     def kill(self) -> None:
-        """End all workers at once; their runs stay resumable."""
+        """Kill all workers at once; their runs can be resumed."""
         for worker in self._workers:
             worker.process.kill()
         self.close()
@@ -155,7 +156,7 @@ class ProcessPool:
             worker.job = self._waiting.popleft()
             try:
                 worker.connection.send(worker.job)
-            except OSError:
+            except OSError:  # the worker died while idle: give its job to another
                 self._waiting.appendleft(worker.job)
                 worker.job = None
                 self._dismiss(worker)
@@ -167,7 +168,8 @@ class ProcessPool:
         arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop)
         process = self._context.Process(target=worker_main, args=arguments, daemon=True)
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-        set_threads(self._threads)  # the child imports numeric libraries before it reaches its own first line
+        # In the environment that the child inherits: it imports numeric libraries before worker_main starts.
+        set_threads(self._threads)
         try:
             process.start()
         finally:
@@ -176,7 +178,7 @@ class ProcessPool:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
-        theirs.close()
+        theirs.close()  # else receiving from a dead worker would wait forever instead of raising EOFError
         worker = _Worker(process, ours)
         self._workers.append(worker)
         return worker
@@ -195,7 +197,7 @@ class ProcessPool:
         yield Ended(job, body)
 
     def _lost(self, worker: _Worker) -> Iterator[News]:
-        """A worker died under its job."""
+        """Handle the death of a worker during its job: try the job once more, or report it as failed."""
         job = worker.job
         assert job is not None
         code = self._dismiss(worker)

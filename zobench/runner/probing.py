@@ -1,9 +1,9 @@
-"""Rows of the metrics table of an unlearning run: clean scores, cost, probes, and the matched comparisons.
+"""Records of the metrics table of an unlearning run: clean scores, cost, probes, and the matched comparisons.
 
-``split`` says which model a row is about: ``test`` the final state, ``matched-forget`` and ``matched-retain``
-the point of the line theta_0 + a (theta_u - theta_0) whose *measured* score meets the suite's level. A run
-that never forgets as much has no ``matched-forget`` rows. Probe rows have ``condition_kind`` ``probe``, the
-probe's name (``none`` without one), its strength, and what else it varies in ``params``.
+``split`` identifies the model: ``test`` the final state, ``matched-forget`` and ``matched-retain`` the point
+on the line theta_0 + a (theta_u - theta_0) whose *measured* score meets the suite's level. A run that does
+not forget as much has no ``matched-forget`` records. Records of probes have ``condition_kind`` ``probe``, the
+probe's name (``none`` without a probe), its strength, and its other varied settings in ``params``.
 """
 
 from __future__ import annotations
@@ -29,20 +29,21 @@ from zobench.unlearning.probes.interpolate import between
 from zobench.unlearning.rows import FactRow, tokenize
 
 NO_PROBE = "none"
-"""Condition of what is measured without a probe; the final state's numbers also stand as clean."""
+"""Condition of measurements without a probe. Those of the final state are stored as ``clean`` as well."""
 CHOICES = 7
-"""Answers scored for a row of six options: the given one besides."""
+"""Number of answers scored for an example with six options: the options and the given answer."""
 Asked = Mapping[str, Sequence[FactRow]]
 Probed = tuple[list[Row], int]
-"""Rows of a probe, and how many answers were scored for them."""
+"""Records of a probe, and the number of answers that were scored for them."""
 MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
-"""What a probe says about the model rather than about itself: metrics, not parameters."""
+"""Values reported by probes that are measurements of the model: stored as metrics, not as parameters."""
 
 
 def values_of(
     facts: UnlearningCache, found: Mapping[str, float], measured: MeasuredFacts
 ) -> dict[str, MetricValue]:
-    """Scores with the number of rows each is over, the retained score under one name for all data."""
+    """Scores with the number of examples of each. The retained score is added under the name ``retained``,
+    which is the same for all data."""
     sizes = {name: len(part.rows) for name, part in measured.parts.items()}
     values = {}
     for name, value in found.items():
@@ -54,8 +55,8 @@ def values_of(
 
 
 def clean_values(facts: UnlearningCache, module: nn.Module, *, tuning: bool) -> dict[str, MetricValue]:
-    """Everything that is scored without a probe: also what compares with the oracle's outputs, and what
-    tuning goes by."""
+    """All scores without a probe, including the comparison with the oracle's outputs and, for tuning trials,
+    the selection score."""
     generate = facts.generator(module)
     found = measure(module, facts.tokenizer, facts.with_holdout(tuning), generate, truth=facts.truth)
     numbers = {**scores(found), **against_oracle(found, facts.oracle_measured(tuning))}
@@ -67,8 +68,8 @@ def clean_values(facts: UnlearningCache, module: nn.Module, *, tuning: bool) -> 
 
 
 def _lens(facts: UnlearningCache, module: nn.Module, tuning: bool) -> dict[str, float]:
-    """Share of the forget answers' tokens (of the facts' own, where known) that each block decodes to; none
-    for models that are not built like a Llama."""
+    """Logit lens: share of the tokens of forget answers (of the facts themselves, if known) that each block
+    decodes to; empty for models without the structure of Llama."""
     if "model.norm" not in dict(module.named_modules()):
         return {}
     device = next(module.parameters()).device
@@ -79,7 +80,8 @@ def _lens(facts: UnlearningCache, module: nn.Module, tuning: bool) -> dict[str, 
 
 @dataclass(frozen=True, slots=True)
 class ProbedModel:
-    """A model to probe and the split its rows go under; ``position`` on the line to the full model."""
+    """A model to probe, the split of its records, and its position a on the line from the full model (0) to
+    the unlearned one (1)."""
 
     split: str
     module: nn.Module
@@ -91,12 +93,12 @@ class Finished:
     """The parts of a trained unlearning run that probing needs.
 
     Attributes:
-        spent: where in training its final state lies.
-        costs: further clean numbers, each a number of this run: distance, backward passes ...
-        clean: scores of the final state; measured anew where that is probed with its adapters ``merged``.
-        progress: is charged the seconds of finding the matched points.
-        probed: probes that were done before the run was interrupted, by split, probe and parameters.
-        done: takes the key, rows, answers scored and starting time of each probe.
+        spent: cost of training up to the final state.
+        costs: further clean values of this run: distance, backward passes ...
+        clean: scores of the final state; they are measured again if it is probed with ``merged`` adapters.
+        progress: the time of finding the matched points is added to it.
+        probed: results of probes from before an interruption, by split, probe and parameters.
+        done: called with the key, records, number of scored answers and starting time of each probe.
     """
 
     spec: RunSpec
@@ -116,7 +118,7 @@ class Finished:
 
 
 def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
-    """All rows of a finished run beyond its clean scores."""
+    """All records of a finished run other than its clean scores."""
     rows = [_row(run, "test", "clean", "", 0.0, {}, n, MetricValue(v, 1)) for n, v in run.costs.items()]
     if run.spec.purpose == "tuning":
         return rows
@@ -124,7 +126,7 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
     for subject in subjects:
         rows += _clean_rows(run, subject)
     for subject in subjects:
-        if subject.split != "test" and subject.position == 1.0:
+        if subject.split != "test" and subject.position == 1.0:  # the final state itself: same results
             rows += [{**row, "split": subject.split} for row in rows if _of_final_probe(row)]
             continue
         for component in run.section.probes:
@@ -133,7 +135,7 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
 
 
 def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> list[Row]:
-    """Rows of a probe, from the checkpoint where they were made before; a reference is probed once per
+    """Records of a probe, from the checkpoint if they exist there. A reference model is probed once per
     process for all objectives of a seed."""
     key = f"{subject.split} {component.label} {params_json(component.params)}"
     started = time.perf_counter()
@@ -152,12 +154,12 @@ def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> li
 
 
 def _of_final_probe(row: Row) -> bool:
-    """Rows that a matched point at the unlearned model itself shares with it."""
+    """Whether a record of the final state also holds for a matched point at position 1."""
     return row["split"] == "test" and row["condition_kind"] == "probe" and row["condition"] != NO_PROBE
 
 
 def _matched(run: Finished, module: nn.Module) -> Iterator[ProbedModel]:
-    """The model brought to the suite's levels; none for the references."""
+    """The models at the suite's matching levels; empty for the reference models."""
     facts, section = run.facts, run.section
     if section.role in ("full", "oracle"):
         return
@@ -187,7 +189,7 @@ def _clean_rows(run: Finished, subject: ProbedModel) -> list[Row]:
 
 
 def _probe(run: Finished, subject: ProbedModel, component: Component) -> tuple[list[Row], int]:
-    """Rows of one probe on one model, and how many answers were scored."""
+    """Records of one probe on one model, and the number of answers that were scored."""
     facts, cls, name = run.facts, lookup("probes", component.name), component.label
     probe = cls(configure(cls.Config, component.params))
     parts, predictions = facts.parts(), 0
@@ -212,9 +214,7 @@ def _probe(run: Finished, subject: ProbedModel, component: Component) -> tuple[l
     if isinstance(probe, InputProbe):
         taken = {n: [row for row in rs if probe.takes(row)] for n, rs in parts.items()}
         if not taken["forget"]:
-            raise ValueError(
-                f"probe {name!r} can change none of the forget rows of {run.section.data.name!r}"
-            )
+            raise ValueError(f"probe {name!r} cannot change any forget example of {run.section.data.name!r}")
         for setting, asked in facts.asked(probe, taken, run.spec.seed):
             scored(subject.module, asked, setting.strength, dict(setting.params))
     else:

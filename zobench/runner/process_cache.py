@@ -1,8 +1,7 @@
-"""What one process keeps between runs: loaded models, drawn splits, tokenized minibatches.
+"""Cache of one process for use by many runs: loaded models, drawn splits, tokenized minibatches.
 
-Loading and tokenizing are paid once per process. A model is put back to the bit after every run; whatever a
-run did to it (an adapter left on, a weight changed) is checked, and a model that cannot be put back is loaded
-again.
+Models are loaded and data is tokenized once per process. After every run the model is restored bit by bit. A
+model that cannot be restored (for instance with an adapter left in place) is loaded again.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _BATCHES_KEPT = 20_000
 
 @dataclass(slots=True)
 class PristineModel:
-    """A loaded model and a copy of its tensors as they were loaded."""
+    """A loaded model and a copy of its tensors as loaded."""
 
     lm: LanguageModel
     copy: dict[str, torch.Tensor]
@@ -43,7 +42,7 @@ class PristineModel:
         return cls(lm, {n: t.detach().clone() for n, t in lm.module.state_dict().items()})
 
     def put_back(self) -> bool:
-        """Write every tensor as loaded; False where the module is no longer the one that was loaded."""
+        """Restore every tensor; False if the module no longer has the tensors that were loaded."""
         current = self.lm.module.state_dict()
         if current.keys() != self.copy.keys():
             return False
@@ -58,7 +57,7 @@ class PristineModel:
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What a record says about a run's task, or about the facts of an unlearning run."""
+    """Properties of a run's task, or of the facts of an unlearning run, for its record."""
 
     kind: str
     primary_metric: str
@@ -76,7 +75,7 @@ class ProcessCache:
         self._facts: OrderedDict[tuple[object, ...], UnlearningCache] = OrderedDict()
 
     def model(self, ref: ModelRef) -> LanguageModel:
-        """The model of ``ref`` as loaded; the same object at every call until it is dropped."""
+        """The model of ``ref`` as loaded; the same object at every call until it is evicted."""
         if ref not in self._models:
             while len(self._models) >= _MODELS_KEPT:
                 self._models.popitem(last=False)
@@ -85,7 +84,7 @@ class ProcessCache:
         return self._models[ref].lm
 
     def put_back(self, ref: ModelRef) -> None:
-        """Undo whatever a run did to the model, or forget it so that the next run loads it again."""
+        """Restore the model after a run; if that is impossible, evict it so that the next run loads it."""
         pristine = self._models.get(ref)
         if pristine is not None and not pristine.put_back():
             del self._models[ref]
@@ -99,8 +98,8 @@ class ProcessCache:
         return About(data.task.kind, data.task.primary_metric, data.task.chance, data.digest)
 
     def facts(self, spec: RunSpec) -> UnlearningCache:
-        """What runs of unlearning on the same models and data share. To be asked for first while the model
-        is as loaded: the bench keeps a copy."""
+        """The data shared by unlearning runs on the same models and data. The first call must happen before
+        the model is trained, because the cache keeps a copy of the model as reference."""
         from zobench.runner.unlearning_cache import facts_key, open_facts
 
         key = facts_key(spec)
@@ -112,7 +111,7 @@ class ProcessCache:
         return self._facts[key]
 
     def data(self, spec: RunSpec) -> TaskData:
-        """The run's task and rows; drawn once per (task with parameters, seed)."""
+        """The run's task and examples; drawn once per (task with parameters, seed)."""
         key = (component_key(spec.task), spec.seed)
         if key not in self._data:
             while len(self._data) >= _DATA_KEPT:
@@ -128,13 +127,14 @@ class ProcessCache:
     def minibatch(
         self, spec: RunSpec, index: int, *, stream: str = "", among: Sequence[int] | None = None
     ) -> Batch:
-        """Minibatch ``index`` of a run, tokenized; the same object for every method that sees it.
+        """Minibatch ``index`` of a run, tokenized; the same object for all methods.
 
-        ``stream`` names another order than that of training; ``among`` are the row numbers it draws from (a
-        function of the stream's name), with smaller minibatches where they are fewer.
+        ``stream`` names an order other than that of training. ``among``: indices of the examples that it
+        draws from, which must depend only on the stream's name; the minibatch is smaller if they are fewer.
         """
         data = self.data(spec)
         scored = spec.train_on != "loss"
+        # Task and seed are already fixed by `data`, and `among` by `stream`; the method must not matter.
         key = (spec.model, spec.labels, spec.budget.batch_size, stream, index, scored)
         if key not in data.batches:
             while len(data.batches) >= _BATCHES_KEPT:
@@ -150,7 +150,8 @@ class ProcessCache:
         return data.batches[key]
 
     def row_tokens(self, spec: RunSpec) -> tuple[float, ...]:
-        """Tokens of every training row as a training minibatch holds it, the mean over its candidates."""
+        """Number of tokens of every training example as in a training minibatch; the mean over its
+        candidates."""
         data, lm = self.data(spec), self.model(spec.model)
         if spec.model not in data.row_tokens:
             alone = (data.task.batch(lm, [row]) for row in data.splits.train)

@@ -1,6 +1,6 @@
-"""What a person sees while a plan runs: a live table in a terminal, plain lines elsewhere.
+"""Display of progress while a plan runs: a live table in a terminal, plain lines elsewhere.
 
-Bar and time left are ``rich.progress``'s, in forward passes of the runs still to be made.
+``rich.progress`` computes the bar and the remaining time from the forward passes of the unfinished runs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from zobench.runner.jobs import Job, Outcome
 
 _GOOD = ("done", "diverged", "budget")
 _STOPPED = "interrupted"
-"""A run that was asked to stop neither failed nor is done: the next call goes on with it."""
+"""Status of a run that was asked to stop: neither failed nor finished; the next call resumes it."""
 
 
 @dataclass(slots=True)
@@ -37,15 +37,15 @@ class Watched:
 
 
 def _bar() -> Progress:
-    # Runs differ in pace: the estimate goes by the whole plan, not by the last half minute.
+    # Runs differ in speed, so the speed is estimated over the whole plan, not over the last 30 seconds.
     columns = (BarColumn(40), TaskProgressColumn(), TimeElapsedColumn())
     return Progress(*columns, speed_estimate_period=math.inf)
 
 
 @dataclass(slots=True)
 class Board:
-    """Counts of a plan. ``expected`` and ``made`` are forwards of the jobs that were not kept; tuning jobs
-    are added as they appear."""
+    """Counts of a plan. ``expected`` and ``made`` are forward passes of the jobs that were not already
+    finished. Tuning jobs are added as they appear."""
 
     jobs: int = 0
     expected: int = 0
@@ -95,34 +95,36 @@ class Board:
             self.made += outcome.forwards if outcome.status == _STOPPED else _weight(job)
         else:
             self.expected -= _weight(job)
-            # Not by update(), which would forget the pace so far.
+            # Not with update(), which would discard the speed measured so far.
             self.task.total = self.expected
         self._update()
 
     def _update(self) -> None:
+        # A copy of the values: the live display reads them in a thread of its own.
         made = self.made + sum(w.forwards for w in list(self.running.values()))
         self.bar.update(self.task.id, completed=made)
 
     def name(self, job: Job) -> str:
-        """The job as its lines call it: with its model where the plan has several."""
+        """Name of a job in the output; includes the model if the plan has several."""
         return describe(job, model=len(self.models) > 1)
 
     def headline(self) -> str:
-        """Counts, and the time left once the pace is known."""
+        """Counts, and the remaining time as soon as it can be estimated."""
         spent = self.spent + sum(w.forwards for w in list(self.running.values()))
         parts = [
             f"{self.done}/{self.jobs} done" + (f" ({self.kept} kept)" if self.kept else ""),
             f"{len(self.running)} running",
             f"{self.failed} failed",
             *([f"{self.interrupted} interrupted"] if self.interrupted else []),
-            f"{spent} forwards spent",
+            f"{spent} forward passes spent",
         ]
         left = self.task.time_remaining
         return ", ".join([*parts, f"{timedelta(seconds=round(left))} left"] if left else parts)
 
 
 def _weight(job: Job) -> int:
-    """Forwards of a job for the estimate of time; measuring counts as some even where nothing is trained."""
+    """Forward passes of a job for the estimate of time, with a constant for its evaluation, which takes time
+    even without training."""
     return job.planned.spec.budget.forwards + 50
 
 
@@ -151,7 +153,7 @@ class Display(Protocol):
 
 
 def display_for(board: Board, wanted: bool, stream: TextIO | None = None) -> Display:
-    """Live in a terminal, lines otherwise, nothing when not wanted."""
+    """A live display in a terminal, lines otherwise, no display if not ``wanted``."""
     out = stream or sys.stdout
     if not wanted:
         return Silent()
@@ -173,7 +175,7 @@ class Silent:
 
 
 class Lines:
-    """One line per finished run and a headline now and then: for logs."""
+    """One line per finished run and a regular summary line, for logs."""
 
     EVERY_SECONDS = 30.0
 
@@ -232,7 +234,7 @@ class Live:
         self._console.print(Text(printable(text), style="yellow"))
 
     def refresh(self) -> None:
-        """Redrawn by its own thread."""
+        """Does nothing: rich redraws the display in a thread of its own."""
 
     def stop(self) -> None:
         self._live.stop()

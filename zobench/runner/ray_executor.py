@@ -1,7 +1,7 @@
-"""Executor on a Ray cluster: one remote task per run, all writing to one shared results folder.
+"""Executor on a Ray cluster: one remote task per run; all write to one shared results folder.
 
-Ray is an extra (``pip install 'zobench[ray]'``). A local cluster is started unless an address is given. A
-task that Ray lost is tried once more by Ray itself; the run resumes from its checkpoint."""
+Ray is an optional extra (``pip install 'zobench[ray]'``). A local cluster is started unless an address is
+given. Ray itself retries a lost task once; the run resumes from its checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zobench.runner.jobs import Job, Outcome
 
 
 def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
-    """Body of a task. Ray reuses its workers, so models and data stay loaded between tasks."""
+    """Executes one run as a Ray task. Ray reuses workers, so models and data stay loaded between tasks."""
     from zobench.runner.execute import run_one
 
     set_threads(threads)
@@ -38,7 +38,7 @@ _BENCHES: dict[str, Any] = {}
 
 
 class RayExecutor:
-    """See the module. ``gpus`` per task is what the run's device asks for: one where it is a CUDA device."""
+    """See the module. A task gets one GPU if the run's device is a CUDA device, else none."""
 
     def __init__(self, runs: Path, parts: str, workers: int, threads: int, address: str | None) -> None:
         try:
@@ -66,7 +66,7 @@ class RayExecutor:
                 yield None
 
     def request_stop(self) -> None:
-        """Running tasks are cancelled; they go on from their checkpoint next time."""
+        """Cancel running tasks and drop waiting ones; the next call resumes them from their checkpoints."""
         self._waiting.clear()
         for reference in list(self._running):
             self._ray.cancel(reference, force=True)

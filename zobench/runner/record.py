@@ -1,4 +1,4 @@
-"""What is written about a run: its JSON files at the start and its table rows at the end."""
+"""The record of a run: its JSON files at the start and its table records at the end."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ Tables = dict[str, list[Row]]
 
 @dataclass(slots=True)
 class Run:
-    """A run being made: its folder, where it lies, and what is known about it so far.
+    """A run in progress: its job, folder, identity, and the information for its record.
 
-    ``bench`` is ``None`` where the model or the data could not be had.
+    ``bench`` is ``None`` if the model or the data could not be loaded.
     """
 
     job: Job
@@ -84,7 +84,7 @@ class Run:
             return utc_now()
 
     def describe(self, space: ParameterSpace, optimizer: Optimizer) -> None:
-        """What is known once the parts are put together."""
+        """Add the information that is available once space and optimizer exist."""
         assert self.bench is not None
         spec = self.job.planned.spec
         lm, data = self.bench.model(spec.model), self.bench.about(spec)
@@ -119,7 +119,7 @@ class Run:
         return [{**r, "run_id": self.run_id, "extras": json.dumps(r["extras"])} for r in steps]
 
     def row(self, status: str, error: str = "", **more: Any) -> Row:
-        """The run's row of the runs table."""
+        """The run's record of the runs table."""
         job, planned, spec = self.job, self.job.planned, self.job.planned.spec
         damage = {"damage": self.folder.damage} if self.folder.damage else {}
         return {
@@ -162,7 +162,7 @@ class Run:
 
 
 def tables_of(run: Run, training: Training, status: str) -> Tables:
-    """Measure and attack the final state, and put everything into rows."""
+    """Evaluate and attack the final state, and return the records of all tables."""
     spec, spent = run.job.planned.spec, training.spent()
     result = training.measured()
     metrics = list(training.progress.curve)
@@ -211,12 +211,12 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
 
 
 def failure_row(run: Run, status: str, error: str) -> Row:
-    """The row of a run that gave no result."""
+    """The record of a run without result."""
     return run.row(status, error)
 
 
 def noise_backend(kind: str, space: ParameterSpace) -> str:
-    """Which noise, and which implementation of it drew: ``counter numba``, ``legacy torch``."""
+    """The kind of noise and the implementation that generated it: ``counter numba``, ``legacy torch``."""
     from zobench.zo.noise.backend import backend_for
 
     tensor = space.entries(next(iter(space)))

@@ -1,11 +1,12 @@
-"""Verify a run by rebuilding its weights from the base model and its scalars alone: no forward pass is spent.
+"""Verifies a run by rebuilding its weights from the base model and its recorded scalars, without forward
+passes.
 
-For methods that replay from scalars the recorded losses take the place of the model; the same steps happen
-and the digest of the tuned weights must come out equal to the one in the record. A replay *to* a step still
-replays the whole run, so that the digest covers every step, and then restores the weights of that step.
+For methods that can be replayed from scalars, the recorded losses replace the evaluations of the model. The
+same steps are taken, and the digest of the trained weights must equal the recorded one. A replay *to* a step
+still replays the whole run, so that the digest covers every step, and then restores the weights of that step.
 
-Methods whose card says ``scalars+artifacts`` start with the artifacts of the run, found by their digest among
-the results.
+Methods whose card says ``scalars+artifacts`` additionally load the artifacts of the run, which are found by
+their digest in the results folder.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class ReplayReport:
     """Attributes:
-    run_id, row, method: which run.
-    steps: steps replayed.
-    recorded, rebuilt: SHA-256 of the tuned weights after the last step, as recorded and as rebuilt.
-    at: steps taken by the weights that were asked for; ``steps`` unless a replay to a step was.
-    digest: SHA-256 of the tuned weights at that step.
-    exported: what was written where; empty without an export.
-    note: why the digests may differ although nothing was changed; empty if they may not.
+    run_id, row, method: the run.
+    steps: number of steps replayed.
+    recorded, rebuilt: SHA-256 of the trained weights after the last step, as recorded and as rebuilt.
+    at: the step whose weights were requested; equals ``steps`` unless ``to`` was given.
+    digest: SHA-256 of the trained weights at that step.
+    exported: description of the exported files; empty without an export.
+    note: why the digests may differ although nothing was changed; empty if they should not.
     plugins: how the code of installed plugins differs from the run's; empty if it does not.
     """
 
@@ -86,16 +87,17 @@ def replay(
     """Rebuild the weights of the finished run ``run_dir`` (``.../runs/<run_id>``, compacted or not).
 
     Args:
-        to: number of steps after which to stand; the whole run by default, 0 for the starting weights.
-        export: where to write the model (see :func:`zobench.runner.exporting.export`); nothing is written
-            where the digest does not match.
-        trust_code: run the Python code of the base model's repository, where the run did. Trust is given by
-            whoever replays: the record of a run, which may be a stranger's, cannot give it.
+        to: number of steps after which the weights are returned; default: the whole run; 0: the starting
+            weights.
+        export: target of the exported model (see :func:`zobench.runner.exporting.export`); nothing is
+            written if the digest does not match.
+        trust_code: allow running the Python code of the base model's repository, if the run did. The record
+            of the run cannot give this permission, because it may come from somebody else.
 
     Raises:
-        ValueError: no such finished run, a model that brings code and no trust in it, another base model
-            than recorded, a method that does not replay from scalars, a step that comes out different from
-            its record, a step beyond the run.
+        ValueError: there is no such finished run; the model needs code that is not trusted; the base model
+            differs from the recorded one; the method cannot be replayed from scalars; a step differs from
+            its record; ``to`` is beyond the last step.
     """
     path = Path(run_dir)
     tables = {name: t.to_pylist() for name, t in read_run(path.parent, path.name).items()}
@@ -146,31 +148,29 @@ def _exported(
 
 
 def _base_model(workshop: Factory, spec: RunSpec, row: dict[str, Any], ref: ModelRef) -> LanguageModel:
-    """The model that the run started from; ``ValueError`` if that is another one here, or the method has
-    another revision."""
+    """The model that the run started from; ``ValueError`` if the available model or the method's revision
+    differs."""
     card = workshop.method(spec.method.name).card
     if problem := revision_problem(json.loads(row["environment"] or "{}"), card.name, card.revision):
         raise ValueError(f"run {row['run_id']} cannot be replayed: {problem}")
     lm = workshop.load_model(ref)
     if lm.identity.digest != row["model_digest"]:
-        raise ValueError(
-            f"model {spec.model.name!r} is not the one of the run: its weights have another digest"
-        )
+        raise ValueError(f"model {spec.model.name!r} differs from the run's: its weights have another digest")
     return lm
 
 
 def _trusted(model: ModelRef, run: Path, trust_code: bool) -> ModelRef:
-    """The model as it may be loaded here."""
+    """The model reference, if it may be loaded; ``ValueError`` if it needs code that is not trusted."""
     if model.trust_remote_code and not trust_code:
         raise ValueError(
-            f"run {run.name} in {run.parent} wants the Python code of model {model.name!r} to be run on this "
-            "machine; look at that code, then replay with --trust-code"
+            f"run {run.name} in {run.parent} needs to execute Python code of model {model.name!r} on this "
+            "machine; inspect that code, then replay with --trust-code"
         )
     return model
 
 
 def _follow(optimizer: Optimizer, records: Sequence[StepRecord], at: int) -> dict[str, torch.Tensor]:
-    """Take every step; the tuned values after ``at`` of them."""
+    """Replay every step; return the trained values after ``at`` steps."""
     from zobench.zo.trajectory import Replayer
 
     replayer = Replayer(optimizer)
@@ -183,7 +183,7 @@ def _follow(optimizer: Optimizer, records: Sequence[StepRecord], at: int) -> dic
 
 
 def step_record(row: dict[str, Any]) -> StepRecord:
-    """A row of the steps table as a step record; its cumulative counts do not matter to a replay."""
+    """A record of the steps table as ``StepRecord``; a replay does not use its cumulative counts."""
     from zobench.zo.trajectory import from_row
 
     return from_row(

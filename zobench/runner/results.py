@@ -1,7 +1,8 @@
-"""The records that the files of a run pass to each other: where a state lies, what it gave, rows of tables.
+"""Data types shared by the modules of the runner: cost at a state, results of evaluation, table records.
 
-Evaluation passes are counted apart from training: one prediction of ``batch_size`` examples counts as one
-forward (generated answers run the model once per token, which this count does not show; seconds do).
+Forward passes of evaluation are counted separately from training: predictions of ``batch_size`` examples
+count as one forward pass. For generated answers the model runs once per token; this count does not show that,
+but the seconds do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Where in training a state lies."""
+    """Cost of training up to a state."""
 
     step: int
     forwards: int
@@ -43,7 +44,7 @@ class Spent:
 
 @dataclass(slots=True)
 class Measured:
-    """What one evaluation gave."""
+    """Result of one evaluation."""
 
     split: str
     examples: Sequence[Example]
@@ -52,7 +53,7 @@ class Measured:
 
 
 def gold_of(example: Example) -> str:
-    """The gold answer as text: the answer where there is one, else the class index."""
+    """The gold answer as text: the answer if there is one, else the class index."""
     return example.answer if example.answer is not None else str(example.label)
 
 
@@ -67,7 +68,7 @@ def proportion(metric: str, hits: int, n: int) -> Row:
 
 
 def forwards_for(examples: int, batch_size: int) -> int:
-    """Evaluation forwards: examples over the suite's minibatch size, rounded up."""
+    """Forward passes of evaluation: number of examples divided by the suite's batch size, rounded up."""
     return -(-examples // batch_size)
 
 
@@ -87,7 +88,7 @@ def params_json(params: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class TaskData:
-    """A task drawn with one seed: its rows, their digest, and minibatches tokenized so far by model."""
+    """A task drawn with one seed: its examples, their digest, and the minibatches tokenized so far."""
 
     task: Task
     key: str
@@ -97,20 +98,20 @@ class TaskData:
     shuffled: list[Example] | None = None
     row_tokens: dict[ModelRef, tuple[float, ...]] = field(default_factory=dict)
     measured: dict[tuple[object, ...], Measured] = field(default_factory=dict)
-    """Evaluations of models as loaded, by model and rows."""
+    """Evaluations of models before training, by model and examples."""
     attacked: dict[tuple[object, ...], AttackResult] = field(default_factory=dict)
-    """Attacks on models as loaded, likewise."""
+    """Attacks on models before training, likewise."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in training an attacked state lies; ``at`` is the point it stands for, ``None`` for the end."""
+    """Position of an attacked state in training; ``at``: its budget point, ``None`` for the final state."""
 
     spent: Spent
     at: int | None = None
 
     def of(self, row: Row) -> Row:
-        """A metric row at this place."""
+        """A metric record with this position."""
         found = {**self.spent.as_row(), **row, "final": self.at is None}
         if self.at is not None:
             found["params"] = params_json({**json.loads(row["params"]), "at": self.at})
@@ -119,9 +120,10 @@ class Place:
 
 @dataclass(slots=True)
 class AttackResult:
-    """Rows for the attacks and metrics tables without their place in training, and the predictions computed.
+    """Records for the attacks and metrics tables without position in training, and the number of predictions.
 
-    The rows of one attack depend on the weights, not on where in training they were met: see :meth:`placed`.
+    The results of an attack depend only on the weights, so that runs that start from the same model share
+    them; :meth:`placed` adds the position in training.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -129,6 +131,6 @@ class AttackResult:
     predictions: int = 0
 
     def placed(self, place: Place) -> tuple[list[Row], list[Row]]:
-        """Details and metrics of this state; metrics carry where it lies and, before the end, its point."""
+        """Records of the attacks and the metrics tables at this position."""
         details = [{**row, "forwards": place.spent.forwards} for row in self.rows]
         return details, [place.of(row) for row in self.metrics]

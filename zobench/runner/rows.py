@@ -1,4 +1,4 @@
-"""Rows for the metrics and predictions tables: what is measured at one state of the weights."""
+"""Records for the metrics and predictions tables: measurements at one state of the weights."""
 
 from __future__ import annotations
 
@@ -15,32 +15,31 @@ if TYPE_CHECKING:
 
 
 def evaluation_rows_of(spec: RunSpec, data: TaskData) -> tuple[str, Sequence[Example]]:
-    """Split and rows that a run is measured on: test for a result, validation for a tuning trial."""
+    """Split and examples on which a run is evaluated: test for a result, validation for a tuning trial."""
     if spec.purpose == "tuning":
         return "validation", data.splits.validation[: spec.evaluation.validation_items]
     return "test", data.splits.test[: spec.evaluation.test_items]
 
 
 def demonstrations_of(spec: RunSpec, data: TaskData) -> Sequence[Example]:
-    """In-context demonstrations: the first ``shots`` of the task's own, or ``ValueError`` where it has
-    fewer."""
+    """In-context demonstrations: the first ``shots`` of the task's; ``ValueError`` if it has fewer."""
     if spec.shots > len(data.splits.demonstrations):
         raise ValueError(
-            f"task {data.key}: {spec.shots} shots asked, it has {len(data.splits.demonstrations)} "
-            "demonstrations"
+            f"task {data.key}: {spec.shots} shots requested, but it has only "
+            f"{len(data.splits.demonstrations)} demonstrations"
         )
     return data.splits.demonstrations[: spec.shots]
 
 
 def measure(spec: RunSpec, lm: LanguageModel, data: TaskData) -> Measured:
-    """Predict the run's evaluation rows with the model as it is."""
+    """Evaluate the current model on the run's evaluation examples."""
     split, examples = evaluation_rows_of(spec, data)
     predictions = data.task.predict(lm, examples, demonstrations_of(spec, data))
     return Measured(split, examples, predictions, data.task.metrics(examples, predictions))
 
 
 def metric_rows(spec: RunSpec, spent: Spent, measured: Measured, *, at: int, final: bool) -> list[Row]:
-    """One row per metric. ``params`` holds the budget point ``at`` that the state stands for."""
+    """One record per metric. ``params`` contains the budget point ``at`` of the state."""
     return [
         {
             **spent.as_row(),
@@ -57,7 +56,7 @@ def metric_rows(spec: RunSpec, spent: Spent, measured: Measured, *, at: int, fin
 
 
 def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row]:
-    """One row per example of the final state."""
+    """One record per example of the final state."""
     return [
         {
             "step": spent.step,

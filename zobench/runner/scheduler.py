@@ -1,8 +1,8 @@
-"""Do what is missing of a plan, and show how it goes.
+"""Executes the unfinished runs of a plan and shows the progress.
 
-Runs that are finished are kept, unfinished ones go on, failed ones are tried again, and runs that another
-process is making are waited for. Ctrl-C lets running ones write a checkpoint; a second one, like ``kill -9``,
-ends at once and loses nothing but the steps since the last checkpoint.
+Finished runs are kept, unfinished ones resumed and failed ones tried again. The scheduler waits for runs that
+another process is executing. At Ctrl-C running ones write a checkpoint and stop. A second Ctrl-C, like ``kill
+-9``, ends at once; only the steps since the last checkpoint are lost.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from zobench.store.plan_file import Entry
 from zobench.suite.plan import Follower, Plan
 
 COMPACT_ABOVE = 1000
-"""Finished run folders beyond which a plan's end compacts them."""
+"""Runs are compacted at the end of a plan if more than this number are finished."""
 _BUSY_SECONDS = 0.5
 
 
 @dataclass(slots=True)
 class Summary:
-    """What ``run_plan`` did.
+    """Summary of ``run_plan``.
 
     Attributes:
         runs: folder of the run folders.
@@ -75,20 +75,19 @@ def run_plan(
     checkpoint_every: int | None = None,
     whole: Plan | None = None,
 ) -> Summary:
-    """Do every run of ``plan`` that ``output`` lacks.
+    """Execute every run of ``plan`` that is not finished in ``output``.
 
     Args:
-        output: results folder; runs go to ``output/runs``.
-        workers: processes; 0 runs everything in this one. ``None``: the suite's number, else one per
-        processor (one
-            in all where a run wants a GPU).
+        output: results folder; runs are stored in ``output/runs``.
+        workers: number of worker processes; 0: execute everything in this process. ``None``: the suite's
+            number, else one per processor (a single one if a run uses a GPU).
         progress: show progress on standard output.
-        only: do one row of the plan.
+        only: execute only this row of the plan.
         fail_fast: stop cleanly at the first run that fails.
-        parts: ``module:attribute`` of the parts that runs are made of.
-        address: of an existing Ray cluster, for ``executor: ray``.
+        parts: ``module:attribute`` of the factory that creates the parts of runs.
+        address: address of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
-        whole: what the suite wants, where ``plan`` is a part of it; written to ``output/runs/plan.json``.
+        whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan if only is None else plan.only(only)
     runs = Path(output) / "runs"
@@ -144,7 +143,7 @@ class _Conductor:
             self.display.note(f"damaged: {line}")
 
     def run(self) -> Summary:
-        self.record.save()
+        self.record.save()  # before any run, so that the report can show what is still missing
         for planned in self.plan.runs:
             self._submit([self._job(planned)], run_entry(planned))
         for driver in self.drivers:
@@ -179,6 +178,7 @@ class _Conductor:
             if outcome is None:
                 self.executor.submit(job)
             else:
+                # Handled by the loop: the outcome may submit further jobs, while _submit still iterates.
                 self.found.append((job, outcome))
 
     def _loop(self) -> None:
@@ -195,6 +195,7 @@ class _Conductor:
                 continue
             if not self.busy or self.stopping:
                 return
+            # Only runs that other processes hold are left: try them again until those have finished.
             time.sleep(_BUSY_SECONDS)
             waiting, self.busy = self.busy, []
             for job in waiting:
@@ -205,7 +206,7 @@ class _Conductor:
             self.board.running.pop(job.key, None)
             self.busy.append(job)
             return
-        if outcome.status == "failed" and not outcome.run_id:
+        if outcome.status == "failed" and not outcome.run_id:  # its worker died and left no record
             self._record_failure(job, outcome.error)
         self.board.end(job, outcome)
         self.found_damage(f"{self.board.name(job)}: {line}" for line in outcome.damage)
@@ -226,7 +227,7 @@ class _Conductor:
         self.executor.request_stop()
 
     def _follow(self, job: Job, outcome: Outcome) -> None:
-        """What a finished run leads to: more trials, the row's own runs, its noise control."""
+        """Submit the runs that depend on a finished one: trials, the row's runs, its noise baseline."""
         for follower in self.plan.followers:
             if follower.follows(job.planned):
                 self._noise_control(follower, outcome)
@@ -239,12 +240,13 @@ class _Conductor:
                 self._finals(driver)
 
     def _noise_control(self, follower: Follower, outcome: Outcome) -> None:
-        """Submit the control with the distance that the run moved; without one there is nothing to follow."""
+        """Submit the noise baseline with the distance that the run moved; if the run has none, record a
+        failure."""
         distance = outcome.metrics.get("distance", math.nan)
         if math.isfinite(distance):
             self._submit([self._job(follower.filled(distance))], noise_entry(follower))
             return
-        message = f"a run of {follower.row!r} ended {outcome.status} without a distance to follow"
+        message = f"needs the distance that a run of {follower.row!r} moved, but it ended {outcome.status}"
         job = self._job(follower.template)
         self.summary.failed.append((self.board.name(job), message))
         self._record_failure(job, message)
@@ -268,7 +270,7 @@ class _Conductor:
     @contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
         """First Ctrl-C (or SIGTERM): a clean stop. Second: ``KeyboardInterrupt``."""
-        if threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():  # Python allows handlers only there
             yield
             return
 
@@ -287,13 +289,13 @@ class _Conductor:
 
 
 def worker_count(plan: Plan, asked: int | None) -> int:
-    """Processes to use: as asked, as the suite says, else one per processor that this process may use."""
+    """Number of worker processes: as requested, else the suite's number, else one per usable processor."""
     wanted = asked or plan.executor.workers
     if wanted is not None:
         return wanted
     runs = [*plan.runs, *(t for s in plan.studies for t in s.trial_templates)]
     if any(run.spec.model.device.startswith("cuda") for run in runs):
-        return 1
+        return 1  # several would compete for one GPU's memory
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(processors, len(runs)))
 

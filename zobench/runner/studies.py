@@ -1,8 +1,9 @@
-"""Tuning inside a plan: trials on validation data, the choice, and what it cost.
+"""Tuning inside a plan: trials on validation data, selection, and tuning cost.
 
-A study asks :class:`zobench.suite.tuning.Tuner` for settings, turns each into one trial run per tuning seed,
-tells the scores in the order asked, and when the tuner has no more gives the row's runs with the winner.
-Every forward of every trial is charged to the row, and the whole search is recorded with its warnings.
+A study requests settings from :class:`zobench.suite.tuning.Tuner`, turns each into one trial run per tuning
+seed and reports the scores in the order of the requests. When the search is complete, it returns the row's
+runs with the selected parameters. Every forward pass of every trial counts as tuning cost of the row, and the
+whole search is recorded with its warnings.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class _Setting:
 
 
 class StudyDriver:
-    """One study at work. Feed it outcomes; it gives back what to run next."""
+    """Drives one study: takes outcomes of trials and returns the runs to execute next."""
 
     def __init__(self, study: TuningStudy) -> None:
         self.study = study
@@ -38,18 +39,19 @@ class StudyDriver:
         self.over = False
 
     def start(self) -> list[PlannedRun]:
-        """The first trials: all of them where they are known beforehand, one setting's where each depends on
-        the last."""
+        """The first trials: all of them if they are known in advance, those of one setting if each setting
+        depends on earlier scores."""
         return self._ask()
 
     def owns(self, key: str) -> bool:
         return key in self._keys
 
     def hear(self, key: str, outcome: Outcome) -> list[PlannedRun]:
-        """Book one trial; further trials that follow from it."""
+        """Record the outcome of one trial and return the trials to execute next."""
         self._keys.pop(key).outcomes[key] = outcome
         self._forwards += outcome.forwards
         told = False
+        # Trials end in any order, but the tuner must get scores in the order of its settings.
         while self._open and self._open[0].complete():
             setting = self._open.pop(0)
             scores = [self._score(setting.outcomes[trial_key(t)]) for t in setting.trials]
@@ -58,8 +60,8 @@ class StudyDriver:
         return self._ask() if told else []
 
     def finals(self) -> tuple[list[PlannedRun], dict[str, Any], int]:
-        """The row's runs with the winner, the record of the search, and its forwards; ``ValueError`` without
-        a winner."""
+        """The row's runs with the selected setting, the record of the search, and its cost in forward passes;
+        ``ValueError`` if no setting can be selected."""
         selection = self._tuner.selection
         record = {
             "sampler": self.study.sampler,

@@ -1,4 +1,4 @@
-"""Token scores of a task's gold answers under a model, for attacks that ask what it was trained on."""
+"""Token scores of a task's gold answers under a model, for attacks that infer what it was trained on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def token_scores(task: Task, lm: LanguageModel, rows: Sequence[Example]) -> dict[str, list[float]]:
-    """Loss, zlib, min-k and min-k++ of each row's gold answer; empty where they cannot be computed."""
+    """Loss, zlib, min-k and min-k++ scores of each gold answer; empty if they cannot be computed."""
     answers = [_answer(task, e) for e in rows]
     usual = lm.architecture == "causal" and lm.way.first_position == 0
     if not usual or None in answers or not takes_packs(lm.module):

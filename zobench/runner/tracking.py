@@ -1,6 +1,6 @@
-"""Sends a run's events to its trackers, in the process that executes it.
+"""Sends a run's events to its trackers, in the process that executes the run.
 
-A tracker that raises is named on standard error and receives no further events of this run; the run
+A tracker that raises is reported on standard error and receives no further events of this run; the run
 continues."""
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class Tracking:
     """The trackers of one run.
 
     Args:
-        names: trackers of the suite; unknown ones and those that cannot be made are named and left out.
-        runs: folder of the run folders; trackers write beside it.
+        names: trackers of the suite; unknown ones and those that cannot be created are reported and skipped.
+        runs: folder of the run folders; trackers write to its parent folder.
     """
 
     def __init__(self, names: Sequence[str], runs: Path, job: Job, run_id: str) -> None:
@@ -55,7 +55,7 @@ class Tracking:
         self._sinks[name] = tracker
 
     def listening(self, listener: Listener) -> Listener:
-        """``listener``, and the trackers beside it."""
+        """A listener that passes events to ``listener`` and to the trackers."""
         if not self._sinks:
             return listener
 
@@ -91,6 +91,6 @@ class Tracking:
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - a sink's trouble is never the run's
+        except Exception as error:  # noqa: BLE001 - an error of a tracker must not fail the run
             self._sinks.pop(name, None)
-            print(f"tracker {name!r} is off for run {self._run_id}: {error!r}", file=sys.stderr)
+            print(f"tracker {name!r} is disabled for run {self._run_id}: {error!r}", file=sys.stderr)

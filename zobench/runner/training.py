@@ -1,10 +1,9 @@
-"""The training loop: steps within the budget, a log line each, evaluation at budget points, checkpoints
-between.
+"""The training loop: steps within the budget, a log line per step, evaluation at budget points, checkpoints.
 
-A budget point b is measured at the last state that spent no more than b forwards. A method whose every step
-costs the same is measured before the step that would pass b; one whose steps differ is measured afterwards on
-a copy of that state. Points at or beyond the last state, a diverged run's among them, stand on the final
-state.
+The evaluation at a budget point b uses the last state that spent at most b forward passes. If all steps of a
+method cost the same, it is evaluated before the step that would exceed b. If the costs of steps differ, a
+copy of the state is evaluated after a step has exceeded b. Points at or beyond the last state, also of a
+diverged run, are evaluated on the final state.
 """
 
 from __future__ import annotations
@@ -43,12 +42,11 @@ if TYPE_CHECKING:
 
 
 class Stopped(Exception):
-    """A clean stop was asked for; the checkpoint is written."""
+    """Raised at a requested stop, after the checkpoint was written."""
 
 
 class Training:
-    """One run between its first and its last step; its model, space and optimizer are built and owned by the
-    caller."""
+    """The training of one run. The caller creates and owns its model, space and optimizer."""
 
     def __init__(
         self,
@@ -79,7 +77,7 @@ class Training:
 
     @functools.cached_property
     def data(self) -> TaskData:
-        """The run's task and rows."""
+        """The run's task and examples."""
         return self.bench.data(self.spec)
 
     def note_of_data(self) -> None:
@@ -91,8 +89,8 @@ class Training:
             )
 
     def make_objective(self) -> Objective:
-        """What the optimizer minimizes. Without gradients from it, in inference mode: a module that keeps a
-        tensor of one forward for the next could not be differentiated afterwards."""
+        """The training objective. It runs in inference mode only if no gradient is ever needed: a tensor that
+        a module keeps from a forward pass in inference mode could not be differentiated later."""
         return Objective(
             self.lm.module,
             loss_of(self.spec, self.lm, self.data.task),
@@ -103,25 +101,25 @@ class Training:
         )
 
     def minibatch(self) -> Any:
-        """The coming step's minibatch, with ``sequences`` and ``tokens``."""
+        """The minibatch of the next step, with ``sequences`` and ``tokens``."""
         return self.bench.minibatch(self.spec, self.progress.step)
 
     def after_step(self, batch: Any, record: StepRecord) -> None:
-        """Whatever follows a step besides its record."""
+        """Hook of subclasses after each step."""
 
     def further_rows(self) -> list[Row]:
-        """Rows of the metrics table beyond evaluation and attacks, measured on the final state."""
+        """Further records of the metrics table, measured on the final state; a hook of subclasses."""
         return []
 
     def own_position(self) -> dict[str, Any]:
-        """Further JSON for the checkpoint."""
+        """Further JSON values for the checkpoint; a hook of subclasses."""
         return {}
 
     def take_position(self, position: dict[str, Any]) -> None:
-        """Go on from ``own_position()``."""
+        """Restore from ``own_position()``."""
 
     def run(self, should_stop: Callable[[], bool]) -> str:
-        """Train to the end of the budget; the status that this earns. Raises :class:`Stopped` on a clean
+        """Train until the budget is spent and return the status. Raises :class:`Stopped` at a requested
         stop."""
         if self.diagnosis is not None:
             self.diagnosis.begin()
@@ -139,6 +137,7 @@ class Training:
             self._advance()
             if self.progress.step % self._every == 0:
                 self._checkpoint()
+        # Evaluation may take long: a kill during it must not cost the last steps of a long run.
         if self.progress.step % self._every and self.progress.step >= self._every:
             self._checkpoint()
         if self.diverged:
@@ -167,8 +166,8 @@ class Training:
             self.traps.note(*found)
 
     def _prepare(self) -> None:
-        """Once before step 0: what the method computes beforehand, out of the budget. The weights stay, so
-        budget points that it passes are measured on them."""
+        """Run the method's preparation before step 0, which counts towards the budget. It does not change the
+        weights, so budget points that it exceeds are evaluated on the initial weights."""
         if self.progress.prepared or not self._next_fits():
             return
         if passed := [b for b in self.open_points() if b < self.cost.preparation_forwards]:
@@ -180,7 +179,8 @@ class Training:
         self.progress.prepared = True
 
     def kept_artifacts(self) -> str | None:
-        """Digest of what a replay needs beside the scalars, kept with the runs; ``None`` where nothing is."""
+        """Store the tensors that a replay needs besides the scalars; return their digest, ``None`` if there
+        are none."""
         artifacts = self.optimizer.artifacts() if isinstance(self.optimizer, Method) else {}
         return keep_artifacts(self.folder.path.parent, artifacts) if artifacts else None
 
@@ -188,15 +188,14 @@ class Training:
         return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
 
     def measured(self) -> Measured:
-        """Metrics and predictions of the current state; its time and passes are booked apart from
-        training."""
+        """Metrics and predictions of the current state; time and forward passes are counted as evaluation."""
         result = self.evaluator.measured()
         primary = result.values.get(self.data.task.primary_metric)
         self._tell({"metric": None if primary is None else primary.value})
         return result
 
     def open_points(self) -> list[int]:
-        """Budget points below the budget that are not measured yet; the budget itself is the final state."""
+        """Points below the budget that were not measured yet; the budget itself is the final state."""
         done, evaluation = set(self.progress.points), self.spec.evaluation
         wanted = sorted({*evaluation.at, *evaluation.attacks_at})
         return [b for b in wanted if b < self.spec.budget.forwards and b not in done]
@@ -261,6 +260,7 @@ class Training:
             self.progress.curve += self.diagnosis.after(record, before)
             self.progress.diagnostic_forwards += self.diagnosis.forwards()
         self.traps.after(record)
+        # The step counts before its line is logged: a checkpoint's step is the number of lines to keep.
         self.progress.step += 1
         self.progress.refused += not record.moved
         self.progress.tied += record.extras.get("ties", 0.0) > 0

@@ -1,13 +1,13 @@
-"""A run of unlearning: the training loop on an objective of two models, its stop rule, and its probes.
+"""An unlearning run: the training loop on an objective of two models, its stop rule, and its probes.
 
-The loop is that of every run (budget, checkpoints, evaluation points, divergence); what differs is here. A
-step's minibatch is prepared first, and that is charged. Every ``check_every`` steps the forget score on the
-half that is not reported is compared with the oracle's (or chance, where the oracle lies below it): the first
-state at or below ends the run. A method that has to end in a certain phase says in its record's extras
-whether it ``may_stop``. Looking is evaluation and is booked as such.
+The loop is that of every run (budget, checkpoints, evaluation points, divergence); this module contains the
+differences. The preparation of a step's minibatch counts towards the budget. Every ``check_every`` steps the
+forget score on the half that is not reported is compared with the oracle's (or with chance, if the oracle is
+below it); the run ends at the first state whose score is not above. A method that must end in a certain phase
+sets ``may_stop`` in the extras of its record. These checks count as evaluation.
 
-Roles without steps measure a reference (``full``, ``oracle``) or a noise control: the full model moved in a
-random direction.
+Roles without steps measure a reference model (``full``, ``oracle``) or a noise baseline: the full model moved
+in a random direction.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ if TYPE_CHECKING:
     from zobench.zo.base import StepRecord
 
 SECONDS_BETWEEN_CHECKPOINTS = 30.0
-"""Of probing, between two probes."""
+"""Minimum time between two checkpoints while probing."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where an unlearning run stands besides what every run has; JSON in the checkpoint."""
+    """The additional state of an unlearning run; JSON in the checkpoint."""
 
     reached: bool = False
     backwards: int = 0
     reference_forwards: int = 0
     objective: dict[str, float] = field(default_factory=dict)
     probed: dict[str, Probed] = field(default_factory=dict)
-    """Rows of the probes that are done, by split and probe, and how many answers each scored."""
+    """Results of finished probes, by split and probe: records and number of scored answers."""
 
 
 class UnlearningTraining(Training):
-    """One run of unlearning; see the module's text."""
+    """One unlearning run; see the module's docstring."""
 
     objective: Counted
 
@@ -70,9 +70,9 @@ class UnlearningTraining(Training):
         self._should_stop: Callable[[], bool] = lambda: False
         self._saved = time.monotonic()
         self.clean: dict[str, MetricValue] = {}
-        """What was measured last; on the final state once training is over."""
+        """The latest clean scores; after training those of the final state."""
         self._trained: int | None = None
-        """Evaluation forwards when training was over."""
+        """Forward passes of evaluation at the end of training."""
 
     def make_objective(self) -> Counted:
         found = lookup("objectives", self.spec.task.name)
@@ -108,11 +108,11 @@ class UnlearningTraining(Training):
 
     @torch.no_grad()
     def _take_role(self) -> None:
-        """The oracle's weights, or the full model's moved at random, in the place of the model's own."""
+        """Replace the model's weights by the oracle's, or move them in a random direction."""
         if self.section.role == "oracle":
             write(self.lm.module, state(self.facts.oracle))
         elif self.section.role == "noise":
-            assert self.section.distance is not None, "filled in when the run it follows is done"
+            assert self.section.distance is not None, "set when the run that it depends on has ended"
             add_noise_of_norm_(self.lm.module, self.section.distance, seed=self.spec.seed)
 
     @torch.no_grad()
@@ -121,7 +121,7 @@ class UnlearningTraining(Training):
         write(self.lm.module, state(changed))
 
     def subject(self) -> nn.Module:
-        """The model as a plain module that probes may copy: adapters are merged."""
+        """The model as a plain module that probes may copy, with adapters merged."""
         if self.space.kind != "lora":
             return self.lm.module
         from zobench.zo.space.lora import Lora, merged
@@ -131,8 +131,7 @@ class UnlearningTraining(Training):
         return plain
 
     def minibatch(self) -> Batch:
-        """The step's minibatch with what the objective computes beforehand; charged and timed with the
-        step."""
+        """The step's minibatch, prepared by the objective; cost and time count towards the step."""
         started = time.perf_counter()
         share = self.meter.forwards / max(1, self.spec.budget.forwards)
         raw = self.facts.minibatch(self.spec, self.progress.step, self.target.parts(), share)
@@ -145,7 +144,7 @@ class UnlearningTraining(Training):
         return ready
 
     def after_step(self, batch: Any, record: StepRecord) -> None:
-        """Dual ascent, then the stop rule where it is time to look."""
+        """Dual ascent of the objective, then the stop rule at every ``check_every``-th step."""
         self.target.advance(batch)
         every, step = self.section.check_every, self.progress.step
         if not every or step % every or not record.extras.get("may_stop", 1.0) or self.vector is not None:
@@ -159,7 +158,7 @@ class UnlearningTraining(Training):
         return not self.position.reached and super()._next_fits()
 
     def measured(self) -> Measured:
-        """Every clean score of the current state."""
+        """All clean scores of the current state."""
         started = time.perf_counter()
         values = clean_values(self.facts, self.lm.module, tuning=self.tuning)
         if len(self.facts.requests) > 1:
@@ -171,15 +170,15 @@ class UnlearningTraining(Training):
         return Measured("validation" if self.tuning else "test", (), [], values)
 
     def requests_served(self) -> float:
-        """How many of the suite's forget requests the budget spent so far has served, the present one
-        included; none before the first step. Scores over it are MUSE's scalability where requests are
-        nested, and sustainability where they are disjoint."""
+        """Number of forget requests served with the budget spent so far, including the current one; 0 before
+        the first step. Scores as a function of it are MUSE's scalability if requests are nested, and
+        sustainability if they are disjoint."""
         share = self.meter.forwards / max(1, self.spec.budget.forwards)
         asked = len(self.facts.requests)
         return min(float(asked), math.ceil(share * asked))
 
     def further_rows(self) -> list[Row]:
-        """Cost and distance, and the probes of the final state and of its matched points."""
+        """Cost, distance, and the probes of the final state and of its matched points."""
         subject = self.subject()
         costs = {
             "distance": distance(self.facts.reference, subject),
@@ -201,14 +200,15 @@ class UnlearningTraining(Training):
         return probing_rows(finished, subject)
 
     def _checkpoint(self) -> None:
-        """Costs recorded after training are recorded again by a resumed run: it is not kept."""
+        """Write a checkpoint without the evaluation cost counted since the end of training: a resumed run
+        counts it again."""
         booked = self.progress.evaluation_forwards
         self.progress.evaluation_forwards = booked if self._trained is None else self._trained
         super()._checkpoint()
         self.progress.evaluation_forwards = booked
 
     def probe_done(self, key: str, rows: list[Row], predictions: int, started: float) -> None:
-        """Keep a probe's records, so that a run that is stopped while probing resumes after this probe."""
+        """Store a probe's results, so that a run stopped during probing resumes after this probe."""
         self.position.probed[key] = (rows, predictions)
         self.evaluator.book(predictions, started)
         if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS and self.progress.step:

@@ -1,8 +1,8 @@
-"""What a process keeps between runs of unlearning: the facts, full model and oracle, tokenized minibatches,
-and what the references score.
+"""Cache of one process for unlearning runs: facts, full model and oracle, tokenized minibatches, and the
+scores of the reference models.
 
-The forget facts come in two halves that share no attribute. Relearning trains on one, and the stop rule and
-tuning look at it; the other is scored and reported, and nothing chooses by it.
+The forget facts are split into two halves that share no attribute. One half is used for relearning, the stop
+rule and tuning. The other is scored and reported, and is not used for any selection.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _BATCHES_KEPT = 4000
 
 
 def splits_of(section: Unlearning) -> FactSplits:
-    """The facts that a run's section names."""
+    """The facts of a run's data source."""
     found: FactSplits = configure(SOURCES[section.data.name], section.data.params).load()
     return found
 
 
 def digest_of(splits: FactSplits) -> str:
-    """SHA-256 over every row of every part: the data revision of a run."""
+    """SHA-256 over every example of every part; identifies the data of a run."""
     h = hashlib.sha256()
     for name, rows in _named(splits).items():
         for row in rows:
@@ -61,7 +61,7 @@ def digest_of(splits: FactSplits) -> str:
 
 
 def _named(splits: FactSplits) -> dict[str, Sequence[FactRow]]:
-    """Rows by part. Traces that a template derives from other records are not separate data."""
+    """Examples by part. Traces derived from other examples by a template are not separate data."""
     own = {"forget": splits.forget, "retain": splits.retain, "holdout": splits.holdout}
     found = {**own, **{f"other {k}": v for k, v in sorted(splits.other.items())}}
     written = {row.id for rows in found.values() for row in rows}
@@ -71,7 +71,7 @@ def _named(splits: FactSplits) -> dict[str, Sequence[FactRow]]:
 
 
 def asked_for(rows: Sequence[FactRow], chosen: ForgetSet) -> list[tuple[FactRow, ...]]:
-    """The forget requests that the optimizer sees, in order; one unless the suite asks for several."""
+    """The forget requests that the optimizer sees, in order; a single one unless the suite has several."""
     kept: Sequence[FactRow] = keyword_coreset(rows, chosen.keywords) if chosen.keywords else rows
     if chosen.share < 1:
         kept = random_coreset(kept, chosen.share, seed=0)
@@ -82,10 +82,11 @@ def asked_for(rows: Sequence[FactRow], chosen: ForgetSet) -> list[tuple[FactRow,
 
 @dataclass
 class UnlearningCache:
-    """The bench of all runs on the same models and data.
+    """Data shared by all runs on the same models and data.
 
     Attributes:
-        reference: frozen copy of the full model; oracle: the model that never saw the forget set.
+        reference: frozen copy of the full model.
+        oracle: the model trained without the forget set.
         scored: share of the retained facts that is scored.
     """
 
@@ -98,15 +99,15 @@ class UnlearningCache:
     truth: bool
     digest: str
     lm: LanguageModel
-    """The full model as it was opened, for what generating needs besides a module."""
+    """The full model as loaded; it has what generation needs besides a module."""
     generate: int | None = None
     scored_other: float | None = None
     longest: int = 1 << 20
-    """Tokens that both models take, the end token included."""
+    """Maximum number of tokens for both models, including the end token."""
     split: Halves = field(init=False)
     requests: list[tuple[FactRow, ...]] = field(init=False)
     kept: dict[tuple[object, ...], Any] = field(default_factory=dict)
-    """Measurements of the references, and minibatches of probes."""
+    """Measurements of the reference models, and minibatches of probes."""
     batches: OrderedDict[tuple[object, ...], Batch] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -115,7 +116,7 @@ class UnlearningCache:
 
     @property
     def has_values(self) -> bool:
-        """Whether answers say which of their words is the fact, so that scores can be on those alone."""
+        """Whether answers mark the words that state the fact, so that scores can be restricted to them."""
         return any(row.value for row in self.splits.forget)
 
     @property
@@ -127,11 +128,11 @@ class UnlearningCache:
         return "retain_value_accuracy" if self.has_values else "retain_probability"
 
     def forget_rows(self, tuning: bool) -> tuple[FactRow, ...]:
-        """The half that is scored; tuning trials are scored on the other one."""
+        """The forget half that is scored; for tuning trials the other half."""
         return self.split.relearn if tuning else self.split.scored
 
     def parts(self, tuning: bool = False) -> dict[str, Sequence[FactRow]]:
-        """Rows that are scored, by part."""
+        """Examples that are scored, by part."""
         kept = random_coreset(self.splits.retain, self.scored, seed=0)
         share = self.scored_other or 1.0
         other = {n: random_coreset(rows, share, seed=0) for n, rows in self.splits.other.items() if rows}
@@ -139,8 +140,8 @@ class UnlearningCache:
         return {name: rows for name, rows in found.items() if rows}
 
     def minibatch(self, spec: RunSpec, step: int, parts: Sequence[str], share: float) -> Batch:
-        """Minibatch ``step``, the same for every optimizer and objective of a seed. ``share`` of the budget
-        that is spent says which forget request is being served."""
+        """Minibatch ``step``, the same for all optimizers and objectives of a seed. ``share``: part of the
+        budget spent so far, which determines the current forget request."""
         asked = min(int(share * len(self.requests)), len(self.requests) - 1)
         key = (spec.seed, spec.budget.batch_size, step, tuple(parts), asked)
         if key not in self.batches:
@@ -158,7 +159,7 @@ class UnlearningCache:
         return self.batches[key]
 
     def material(self, spec: RunSpec) -> Material:
-        """What probes of the model may use: facts that are not scored, retained facts, other domains."""
+        """Data that probes of the model may use: facts that are not scored, retained facts, other domains."""
         key = ("material", spec.seed, spec.budget.batch_size)
         if key not in self.kept:
             device = next(self.reference.parameters()).device
@@ -186,8 +187,9 @@ class UnlearningCache:
     def asked(
         self, probe: InputProbe, parts: Mapping[str, Sequence[FactRow]], seed: int
     ) -> Iterator[tuple[Setting, dict[str, list[FactRow]]]]:
-        """Rows as a probe of the input changes them, for each of its settings; the same for every model, so
-        made once. ``ValueError`` for a row that it makes longer than the models take."""
+        """Examples as changed by a probe of the input, for each of its settings. They are the same for every
+        model, so they are computed once. ``ValueError`` if the probe makes an example longer than the models'
+        maximum."""
         given = InputMaterial(self.splits.retain, seed, self.reference, self.tokenizer)
         for setting in probe.settings():
             key = ("asked", probe.name, probe.config, setting.strength, tuple(setting.params.items()), seed)
@@ -200,8 +202,8 @@ class UnlearningCache:
             yield setting, self.kept[key]
 
     def check_read(self, parts: Sequence[str]) -> None:
-        """``ValueError`` where an objective that reads these parts of a minibatch meets reasoning that is
-        longer than the models take."""
+        """``ValueError`` if one of these parts of a minibatch, which an objective reads, contains reasoning
+        traces longer than the models' maximum."""
         for name, rows in (("traces", self.splits.traces), ("general", self.splits.general)):
             if name in parts:
                 self._refuse_longer(rows, f"{name}: ")
@@ -213,7 +215,8 @@ class UnlearningCache:
             raise ValueError(f"{where}{error}") from error
 
     def forget_score(self, module: nn.Module, *, scored: bool = False) -> float:
-        """The score that stop rule and matching go by; on the half that is not reported unless ``scored``."""
+        """The forget score: on the half that is not reported (for the stop rule), or on the reported one if
+        ``scored`` (for matching)."""
         rows = self.forget_rows(tuning=not scored)
         return scores(measure(module, self.tokenizer, {"forget": rows}, truth=False))[self.forget_metric]
 
@@ -222,14 +225,14 @@ class UnlearningCache:
         return scores(measure(module, self.tokenizer, parts, truth=False))[self.retain_metric]
 
     def stop_level(self) -> float:
-        """The oracle's score on the half that is not reported, or chance where the oracle is confidently
-        wrong and lies below it."""
+        """The oracle's score on the half that is not reported, or chance if the oracle is below it, because
+        it is confidently wrong."""
         return max(
             self._once("oracle forget", lambda: self.forget_score(self.oracle)), self.splits.chance or 0.0
         )
 
     def forget_level(self, normalized: float) -> float:
-        """The reported score at which S has this value."""
+        """The reported score at which the recovery rate has this value."""
         low = self._once("oracle scored", lambda: self.forget_score(self.oracle, scored=True))
         high = self._once("full scored", lambda: self.forget_score(self.reference, scored=True))
         return low + normalized * (high - low)
@@ -239,7 +242,8 @@ class UnlearningCache:
         return share * self._once("full retained", lambda: self.retain_score(self.reference))
 
     def generator(self, module: nn.Module) -> GenerateAnswers | None:
-        """Greedy answers of a module, cut at the line's end; ``None`` where the suite asks for none."""
+        """Function that generates greedy answers up to the end of the line; ``None`` if the suite does not
+        generate answers."""
         if self.generate is None:
             return None
         lm, most = self.lm, self.generate
@@ -247,7 +251,7 @@ class UnlearningCache:
         return lambda prompts: speaker.generate(prompts, max_new_tokens=most, stop=("\n",))
 
     def oracle_measured(self, tuning: bool) -> MeasuredFacts:
-        """Per-item numbers of the oracle on everything that is scored, holdout included."""
+        """Per-example measurements of the oracle on all scored examples, holdout included."""
         key = ("oracle measured", tuning)
         if key not in self.kept:
             self.kept[key] = measure(self.oracle, self.tokenizer, self.with_holdout(tuning), truth=self.truth)
@@ -266,7 +270,7 @@ class UnlearningCache:
 
 
 def facts_key(spec: RunSpec) -> tuple[object, ...]:
-    """Which runs share a bench."""
+    """Key of the cache: runs with equal keys share an ``UnlearningCache``."""
     s = spec.unlearning
     assert s is not None
     scored = (s.scored_retain, s.truth, s.generate, s.scored_other)
@@ -274,7 +278,7 @@ def facts_key(spec: RunSpec) -> tuple[object, ...]:
 
 
 def open_facts(spec: RunSpec, lm: LanguageModel, parts: Factory) -> UnlearningCache:
-    """The bench of a run; ``lm`` is the full model as loaded."""
+    """The ``UnlearningCache`` of a run; ``lm`` is the full model as loaded."""
     s = spec.unlearning
     assert s is not None
     oracle = parts.load_model(s.oracle)
@@ -286,7 +290,7 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Factory) -> UnlearningCa
     ours = {n: p.shape for n, p in reference.named_parameters()}
     if ours != theirs:
         raise ValueError(
-            f"oracle {s.oracle.name!r} is built differently from the full model {spec.model.name!r}"
+            f"oracle {s.oracle.name!r} and the full model {spec.model.name!r} have different parameters"
         )
     if not lm.way.right:
         raise ValueError(f"model {spec.model.name!r}: padding changes its logits, so it cannot be unlearned")

@@ -1,11 +1,11 @@
-"""Where results lie: run folders while they are made, parquet tables afterwards.
+"""Storage of results: a folder per run while it is executed, parquet tables afterwards.
 
 One writer (:mod:`.writer`), one reader (:mod:`.reader`), one schema (:mod:`.schema`). Layout of a results
 folder::
 
-    runs/<run_id>/spec.json          what was asked (the resolved RunSpec and its display row)
-    runs/<run_id>/environment.json   where it ran
-    runs/<run_id>/steps.jsonl        append-only log, one line per step; a torn last line is dropped
+    runs/<run_id>/spec.json          the resolved RunSpec and the display settings of its row
+    runs/<run_id>/environment.json   hardware and software that it ran on
+    runs/<run_id>/steps.jsonl        append-only log, one line per step; an incomplete last line is dropped
     runs/<run_id>/checkpoint.safetensors   weights, method state and position; replaced atomically
     runs/<run_id>/checkpoint-earlier.safetensors   the one before, for when the last is damaged
     runs/<run_id>/<table>.parquet    written when the run ends

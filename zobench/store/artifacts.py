@@ -1,7 +1,7 @@
-"""Tensors that a replay needs beside the scalars (masks, bases, anchors), kept once under their digest.
+"""Tensors that a replay needs besides the scalars (masks, bases, anchors), stored once under their digest.
 
-``<runs>/artifacts/<sha256>.safetensors``: runs that share a mask share the file, compaction leaves it where
-it is, and a file whose bytes are not those of its name is refused.
+``<runs>/artifacts/<sha256>.safetensors``: runs with the same mask share the file. Compaction does not move
+it. A file whose content does not match the digest in its name is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def artifact_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """The tensors as one safetensors file; the same tensors give the same bytes."""
+    """The tensors as one safetensors file; equal tensors give equal bytes."""
     from safetensors.torch import save
 
     return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
@@ -43,12 +43,12 @@ def keep_artifacts(runs: Path, tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def read_artifacts(runs: Path, digest: str) -> dict[str, torch.Tensor]:
-    """The tensors of ``digest``; ``ValueError`` where the file is gone or holds something else."""
+    """The tensors of ``digest``; ``ValueError`` if the file is missing or its content has another digest."""
     from safetensors.torch import load
 
     path = artifact_file(runs, digest)
     if not path.exists():
-        raise ValueError(f"{path}: the artifacts that this run replays with are gone")
+        raise ValueError(f"{path} is missing: this run cannot be replayed without its artifacts")
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != digest:
         raise DamagedFile(path, "its bytes are not those of its name")

@@ -1,8 +1,8 @@
-"""Move finished runs into one parquet file per table: ten thousand runs must not be forty thousand files.
+"""Moves finished runs into one parquet file per table: ten thousand runs must not take forty thousand files.
 
-The next generation of files is written beside the old one; replacing the manifest is the single moment at
-which it counts. Before that moment the run folders are what is read, after it they are ignored and deleted. A
-crash anywhere leaves every run readable exactly once, and the next compaction removes what is left over.
+The new generation of files is written beside the old one and becomes valid at one moment, when the manifest
+is replaced. Before that moment the run folders are read; afterwards they are ignored and deleted. After a
+crash at any point every run can still be read, exactly once, and the next compaction removes the leftovers.
 """
 
 from __future__ import annotations
@@ -38,11 +38,10 @@ _RUNS_AT_A_TIME = 256
 
 
 def compact(folder: str | Path) -> int:
-    """Compact every run of ``folder`` that is a result; runs that failed or were interrupted stay as they
-    are.
+    """Compact every finished run of ``folder``; runs that failed or were interrupted are not changed.
 
-    Returns how many runs were moved. Doing it again moves nothing. Two compactions at once: the second
-    returns 0.
+    Returns the number of runs moved. A second call moves nothing. If another compaction is in progress, 0 is
+    returned.
     """
     runs = runs_folder(folder)
     lock = FolderLock.acquire(runs / COMPACT)
@@ -53,7 +52,7 @@ def compact(folder: str | Path) -> int:
         old = manifest(runs)
         known = set(compacted_statuses(runs))
         for run_id in known:
-            run_folder(runs, run_id)  # before anything is written: a stranger's file may name any path
+            run_folder(runs, run_id)  # validates ids from the file before anything is written or removed
         loose = {i: s for i, s in loose_runs(runs).items() if s["status"] in FINAL_STATUSES}
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
@@ -63,8 +62,8 @@ def compact(folder: str | Path) -> int:
 
 
 def drop_compacted(runs: Path, run_ids: set[str]) -> int:
-    """Write the next generation without these runs; returns how many it dropped. ``ValueError`` while
-    another process compacts."""
+    """Write the next generation without these runs; returns the number of runs dropped. ``ValueError`` if
+    another process is compacting."""
     dropped = run_ids & set(compacted_statuses(runs))
     if not dropped:
         return 0
@@ -99,7 +98,8 @@ def _write_generation(
 
 
 def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
-    """Stream the parts into one file; False, and no file, if there are no records."""
+    """Write the parts into one file one after the other; if there are no records, write no file and return
+    False."""
     temporary = files.temporary_name(target)
     rows = 0
     with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:
@@ -116,7 +116,7 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
 def _parts(
     runs: Path, name: str, old: dict[str, Any], fresh: dict[str, dict[str, Any]], without: Collection[str]
 ) -> Iterator[pa.Table]:
-    """The old generation's row groups, then the fresh runs some hundreds at a time: memory stays bounded."""
+    """The row groups of the old generation, then the new runs in batches, so that memory stays bounded."""
     if name in old["files"]:
         stream = pq.ParquetFile(compacted_table(runs, old, name))
         for group in range(stream.num_row_groups):
@@ -136,15 +136,17 @@ def _own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.
     table = read_parquet(path, name)
     others = set(table["run_id"].unique().to_pylist()) - {run_id}
     if others:
-        raise ValueError(f"{path}: holds rows of run {sorted(map(str, others))[0]!r}; nothing was compacted")
+        raise ValueError(
+            f"{path}: contains records of run {sorted(map(str, others))[0]!r}; nothing was compacted"
+        )
     return table
 
 
 def _remove_leftovers(runs: Path, compacted: set[str]) -> None:
     """Delete the folders of compacted runs and the files of older generations.
 
-    A folder that another process has locked is left for the next time: that process is about to find out that
-    the run is finished.
+    A folder that another process has locked is left for the next compaction; that process will notice that
+    the run is already finished.
     """
     for run_id in sorted(compacted):
         folder = run_folder(runs, run_id)

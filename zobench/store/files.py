@@ -1,8 +1,8 @@
-"""File operations that survive a kill at any moment: every change of a results folder goes through here.
+"""File operations that are safe against a kill at any moment. Every change of a results folder uses them.
 
-A file is written under a temporary name and renamed, so a reader sees the old content
-or the new one, never a part. Temporary names start with ``.tmp-`` and are ignored by readers and removed by
-the next owner.
+A file is written under a temporary name and renamed, so that a reader sees either the old or the new content,
+never a part. Temporary names start with ``.tmp-``; readers ignore them, and the next owner of the folder
+removes them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ TEMPORARY = ".tmp-"
 
 
 def temporary_name(path: Path) -> Path:
-    """A fresh name beside ``path``, on the same file system."""
+    """A new name in the folder of ``path``: a rename is atomic only within one file system."""
     return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: bool = False) -> None:
-    """Replace ``path`` by ``data``: a killed process leaves the old content or the new.
+    """Replace the content of ``path`` by ``data``. After a kill it is either the old or the new content.
 
-    ``sync`` pushes the content to disk before the name points to it, so that a power cut leaves no empty
-    file; ``sync_entry`` pushes the name as well. Each costs a disk synchronization (milliseconds).
+    ``sync`` flushes the content to disk before the rename, so that a power cut leaves no empty file;
+    ``sync_entry`` flushes the rename as well. Each costs one disk synchronization (milliseconds).
     """
     os.replace(_written(path, [data], sync), path)
     if sync_entry:
@@ -64,7 +64,7 @@ def _written(path: Path, parts: Sequence[bytes | memoryview], sync: bool) -> Pat
 
 
 def commit(temporary: Path, path: Path) -> None:
-    """Give a finished temporary file its name, both on disk."""
+    """Rename a finished temporary file to ``path`` and flush its content and the rename to disk."""
     sync_file(temporary)
     os.replace(temporary, path)
     sync_folder(path.parent)
@@ -83,7 +83,7 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Push a file's content to disk."""
+    """Flush a file's content to disk."""
     fd = os.open(path, os.O_RDONLY)
     try:
         os.fsync(fd)
@@ -92,12 +92,12 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Push a folder's entries (renames) to disk."""
+    """Flush a folder's entries (renames) to disk."""
     sync_file(folder)
 
 
 def remove_file(path: Path) -> None:
-    """Delete a file that may be gone already."""
+    """Delete a file if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:
@@ -105,7 +105,8 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder and what is in it; anything of it may be gone already. A link loses only itself."""
+    """Delete a folder and its contents, any of which may be missing already. Of a symbolic link only the link
+    is deleted."""
     if folder.is_symlink():
         remove_file(folder)
         return
@@ -125,6 +126,6 @@ def remove_tree(folder: Path) -> None:
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Delete what a killed writer left half written. Call only while holding the folder's lock."""
+    """Delete the temporary files of a killed writer. Call only while holding the folder's lock."""
     for path in folder.glob(f"{TEMPORARY}*"):
         remove_file(path)

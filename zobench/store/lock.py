@@ -1,9 +1,9 @@
-"""One owner per folder, also across processes: an advisory lock that dies with its owner.
+"""An advisory lock that gives a folder one owner, also across processes, and ends with its owner.
 
-The operating system releases the lock of a killed process at once, so there is no stale lock to judge by age
-and no moment at which two processes both take one over. The file holds the owner's process id for whoever
-looks. The lock is ``filelock``'s native one: flock(2) on POSIX, where a network file system must support it
-(NFSv4 does), LockFileEx on Windows.
+The operating system releases the lock of a killed process at once, so there are no stale locks whose age must
+be judged, and two processes cannot take over the same one. The lock file contains the owner's process id, for
+information only. The lock is ``filelock``'s native one: flock(2) on POSIX, where a network file system must
+support it (NFSv4 does), LockFileEx on Windows.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LOCK_NAME = "lock"
 
 
 class FolderLock:
-    """Held lock on a folder; release it with ``release`` or as a context manager."""
+    """A held lock on a folder. Release it with ``release`` or use it as a context manager."""
 
     def __init__(self, path: Path, lock: FileLock) -> None:
         self.path = path
@@ -25,10 +25,11 @@ class FolderLock:
 
     @classmethod
     def acquire(cls, folder: Path) -> FolderLock | None:
-        """Take the lock of ``folder`` (made if missing) without waiting; ``None`` if another process, or this
-        one, holds it."""
+        """Take the lock of ``folder`` (created if missing) without waiting; ``None`` if another process, or
+        this one, holds it."""
         path = folder / LOCK_NAME
-        # A soft lock would survive a killed owner; an unlinked file would let two owners in.
+        # A soft lock would remain after its owner was killed. If the lock file were unlinked on release, two
+        # processes could hold locks on different files of that name.
         lock = FileLock(
             path,
             thread_local=False,
@@ -41,17 +42,17 @@ class FolderLock:
                 folder.mkdir(parents=True, exist_ok=True)
                 lock.acquire(blocking=False)
             except (FileNotFoundError, FileExistsError):
-                # The folder was deleted by a compaction between two calls; mkdir itself makes two.
+                # A compaction deleted the folder between mkdir and acquire, or within mkdir: try again.
                 if folder.is_file():
                     raise
             except Timeout:
                 if path.exists():
-                    return None
+                    return None  # else the owner has just deleted the folder with its lock file: try again
             else:
                 return cls(path, lock)
 
     def release(self) -> None:
-        """Give the lock back; the file stays, since unlinking it could split owners."""
+        """Release the lock. The lock file stays (see ``acquire``)."""
         self._lock.release()
 
     def __enter__(self) -> FolderLock:

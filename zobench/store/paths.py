@@ -1,8 +1,9 @@
-"""Names that come from data (run ids, digests, table and file names, suites, boards) as paths, or a refusal.
+"""Converts names from data (run ids, digests, table and file names, suites, leaderboards) to paths, or
+rejects them.
 
-A results folder may have been made by somebody else: a run id such as ``../../x`` must not decide what is
-read, written or removed. Every name that was read from a file becomes a path here, by its kind, and nowhere
-else.
+A results folder may come from somebody else, and a run id such as ``../../x`` must not determine what is
+read, written or removed. Every name that was read from a file is converted to a path by a function of this
+module and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ _PLAIN = re.compile(r"[^\W_][\w .+()=,@-]{0,119}")
 
 
 def run_folder(runs: Path, run_id: str) -> Path:
-    """Folder of a run: the id is up to 64 letters, digits, ``-`` and ``_``, and not one of the folder's own
-    names; the folder is no link.
+    """Folder of a run. The id must consist of up to 64 letters, digits, ``-`` and ``_`` and must not be a
+    reserved name of the store; the folder must not be a symbolic link.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the id or the folder is invalid.
     """
     _check("run id", run_id, _RUN_ID, runs)
     if run_id in STORE_FOLDERS:
         raise ValueError(f"{runs}: {run_id!r} is not a run id but a folder of the store itself")
     folder = runs / run_id
     if folder.is_symlink():
-        raise ValueError(f"{folder} is a link: a run's folder must stand in its results folder itself")
+        raise ValueError(f"{folder} is a link: a run's folder must be inside its results folder")
     return folder
 
 
@@ -46,31 +47,31 @@ def run_file(folder: Path, name: str) -> Path:
 
 
 def artifact_file(runs: Path, digest: str) -> Path:
-    """File of a kept artifact: 64 hexadecimal digits."""
+    """File of a stored artifact; the digest must be 64 hexadecimal digits."""
     return runs / ARTIFACTS / f"{_check('artifact digest', digest, _DIGEST, runs)}.safetensors"
 
 
 def compacted_file(runs: Path, name: str) -> Path:
-    """A compacted table, by the file name that the manifest gives: ``TABLE-NUMBER.parquet``."""
+    """File of a compacted table, by its name in the manifest: ``TABLE-NUMBER.parquet``."""
     match = _COMPACTED.fullmatch(name) if isinstance(name, str) else None
     if match is None:
-        raise ValueError(f"{runs / COMPACT}: the manifest names {_shown(name)}, which is no table's file")
+        raise ValueError(f"{runs / COMPACT}: the manifest names {_shown(name)}, which is not a table's file")
     _table(match[1], runs / COMPACT)
     return runs / COMPACT / name
 
 
 def run_page_file(folder: Path, run_id: str) -> Path:
-    """Page of a run in a site."""
+    """File of a run's page in a site."""
     return folder / f"{_check('run id', run_id, _RUN_ID, folder)}.html"
 
 
 def board_page_file(folder: Path, board: str) -> Path:
-    """Page of a leaderboard that was asked for by name."""
+    """File of the page of a leaderboard, by the leaderboard's name."""
     return folder / f"{_check('leaderboard name', board, _PLAIN, folder)}.html"
 
 
 def results_folder(parent: Path, suite: str) -> Path:
-    """Folder of a suite's results below ``parent``, by the suite's name."""
+    """Folder of a suite's results in ``parent``, by the suite's name."""
     return parent / _check("suite name", suite, _PLAIN, parent)
 
 
@@ -80,8 +81,8 @@ def is_run_id(name: str) -> bool:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a suite may have this name: letters, digits, space and ``. _ - + ( ) = , @``, beginning with a
-    letter or digit, at most 120, neither dot nor space at its end."""
+    """Whether a suite may have this name: at most 120 letters, digits, spaces and ``. _ - + ( ) = , @``,
+    beginning with a letter or digit and not ending with a dot or space."""
     return _PLAIN.fullmatch(name) is not None and not name.endswith((".", " "))
 
 

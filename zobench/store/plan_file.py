@@ -1,8 +1,8 @@
-"""``runs/plan.json``: what the suite that was run last in a results folder wants, replaced atomically.
+"""``runs/plan.json``: the runs of the suite that was run last in a results folder; replaced atomically.
 
-A run's id needs the digests of its model and data, which are known once a worker has loaded them. Until then
-an entry is recognised by the digest of its specification; from then on by the id alone, so that a run on data
-that changed is another run."""
+A run's id needs the digests of its model and data, which are known only after a worker has loaded them. Until
+then an entry is identified by the digest of its specification, afterwards by the id alone, so that a run on
+changed data is a different run."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ FILE = "plan.json"
 
 
 class Entry(BaseModel):
-    """What one row wants on one task and model.
+    """Runs of one row on one task and model.
 
     Attributes:
-        model, task: their names in the suite (those of the catalogue in plans of an earlier zobench).
-        kind: one run; the trials of a search; the runs with what a search chose; a noise control.
-        key: SHA-256 of what decides the entry, the search included; equal keys ask for the same runs.
-        specs: SHA-256 of the specifications by which a run is recognised while ``run_ids`` is empty.
+        model, task: their names in the suite (in plans of earlier versions: in the catalogue).
+        kind: one run; the trials of a search; the runs with the selected parameters; a noise baseline.
+        key: SHA-256 of everything that determines the entry, including the search; equal keys mean the same
+            runs.
+        specs: SHA-256 of the specifications, which identify the runs while ``run_ids`` is empty.
         seeds: seeds of the runs.
-        run_ids: the runs, once known.
+        run_ids: ids of the runs, as soon as they are known.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -62,13 +63,13 @@ def read_plan(runs: Path) -> PlanFile | None:
 
 
 def write_plan(runs: Path, plan: PlanFile) -> None:
-    """Replace the plan: a reader sees the old one or the new."""
+    """Replace the plan atomically."""
     body: dict[str, Any] = plan.model_dump(mode="json")
     files.write_atomic(runs / FILE, sealed(body))
 
 
 def with_known_ids(entries: Sequence[Entry], before: PlanFile | None) -> tuple[Entry, ...]:
-    """``entries`` with the ids that an earlier plan knew for the same row and key."""
+    """``entries`` with the run ids that an earlier plan has for the same row and key."""
     known = {(e.row, e.kind, e.key): e.run_ids for e in before.entries} if before else {}
     return tuple(
         e.model_copy(update={"run_ids": known.get((e.row, e.kind, e.key), e.run_ids)}) for e in entries

@@ -1,5 +1,5 @@
-"""The only reader: run folders and compacted files of any number of results folders, as tables
-(:mod:`.sql` reads the same files through DuckDB).
+"""Reads run folders and compacted files of any number of results folders as tables (:mod:`.sql` reads the
+same files with DuckDB).
 
 A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
 Reading is safe while runs are written and while a compaction is going on: folders are listed before the
@@ -35,18 +35,18 @@ Folders = str | Path | Iterable[str | Path]
 
 
 class SchemaVersionError(ValueError):
-    """A file was written under a schema version that this zobench does not read: a later one, or none."""
+    """A file has no schema version or a later one than this version of zobench can read."""
 
     def __init__(self, path: Path, found: object) -> None:
         super().__init__(
-            f"{path}: schema version {found}, this zobench reads versions up to {SCHEMA_VERSION}; "
+            f"{path}: schema version {found}; this version of zobench reads up to {SCHEMA_VERSION}; "
             "read it with the zobench version that wrote it, or run the suite again"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """All rows of all tables. ``tables`` are Arrow; the properties are pandas data frames."""
+    """All records of all tables. ``tables`` are Arrow tables; the properties are pandas data frames."""
 
     tables: dict[str, pa.Table]
 
@@ -78,8 +78,9 @@ class Results:
 
     @property
     def finals(self) -> pd.DataFrame:
-        """What result runs scored at the end of training, on clean test examples (:data:`.schema.FINALS`):
-        one record per run and metric, with row, group, task, model, method, seed and status.
+        """Scores of result runs (not tuning trials) at the end of training on clean test examples
+        (:data:`.schema.FINALS`): one record per run and metric, with row, group, task, model, method, seed
+        and status.
 
         The score of a leaderboard entry is the mean of its tasks' means, each over the seeds.
         """
@@ -93,15 +94,15 @@ class Results:
 
 @dataclass(frozen=True, slots=True)
 class LocatedFiles:
-    """Parquet files to read, by table, after each run was assigned to exactly one place."""
+    """Parquet files to read, by table, with each run assigned to exactly one file per table."""
 
     files: dict[str, list[Path]]
     skip: dict[Path, frozenset[str]]
-    """For a compacted file: run ids that were already read elsewhere."""
+    """For a compacted file: ids of runs that are read from another file."""
 
 
 def runs_folder(folder: str | Path) -> Path:
-    """The ``runs`` folder of a results folder, or the folder itself where it is one."""
+    """The ``runs`` folder of a results folder; the folder itself if it has no ``runs`` folder."""
     path = Path(folder)
     return path / "runs" if (path / "runs").is_dir() else path
 
@@ -124,6 +125,7 @@ def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
 def finished(folder: str | Path, run_id: str) -> str | None:
     """The status of a run if it is a result (done, diverged, budget), in its folder or compacted; else
     ``None``."""
+    # The folder first, as a compaction deletes it only after the manifest lists the run.
     runs = runs_folder(folder)
     status = read_status(run_folder(runs, run_id))
     if status is not None and status["status"] in FINAL_STATUSES:
@@ -132,7 +134,7 @@ def finished(folder: str | Path, run_id: str) -> str | None:
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
-    """What ``status.json`` says; ``None`` while the run is unfinished.
+    """Contents of ``status.json``; ``None`` if the run is unfinished.
 
     Nothing is synchronized to disk when a run ends: where a power cut left a file short, it is damaged.
 
@@ -228,7 +230,7 @@ def compacted_statuses(runs: Path) -> dict[str, str]:
 
 
 def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
-    """Run folders that have a status, by run id, in order of name."""
+    """Statuses of the run folders that have one, by run id, sorted by name."""
     found = {}
     for path in sorted(p for p in runs.iterdir() if p.is_dir() and p.name not in STORE_FOLDERS):
         status = read_status(path)
@@ -238,12 +240,12 @@ def loose_runs(runs: Path) -> dict[str, dict[str, Any]]:
 
 
 def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
-    """Decide from which file each run is read: compacted before loose, earlier results folder before
-    later."""
+    """Decide from which file each run is read: compacted files take precedence over run folders, earlier
+    results folders over later ones."""
     source = LocatedFiles({name: [] for name in tables}, {})
     seen: set[str] = set()
     for runs in folders:
-        loose = loose_runs(runs)
+        loose = loose_runs(runs)  # before the manifest: see the module's docstring
         body = manifest(runs)
         ids = frozenset(compacted_statuses(runs))
         for name in tables:
@@ -262,7 +264,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
 
 def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
     """All tables of one finished run, from its folder or from the compacted files; ``ValueError`` if there is
-    none."""
+    no such run."""
     runs = runs_folder(folder)
     return steadily(lambda: _run_tables(runs, run_id))
 
@@ -312,14 +314,14 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
 
 
 def to_schema(table: pa.Table, name: str) -> pa.Table:
-    """The columns in the schema's order; those that the file lacks are null."""
+    """The table with its columns in the schema's order; missing columns are null."""
     for column in sorted(set(TABLES[name].names) - set(table.column_names)):
         table = table.append_column(column, pa.nulls(table.num_rows, TABLES[name].field(column).type))
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
 
 
 def load(source: LocatedFiles, name: str) -> pa.Table:
-    """One table of what :func:`locate` found."""
+    """One table, read from the files that :func:`locate` found."""
     parts = []
     for path in source.files[name]:
         table = read_parquet(path, name)

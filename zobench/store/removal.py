@@ -1,4 +1,4 @@
-"""Finished runs removed for good, loose or compacted."""
+"""Removes finished runs permanently, from run folders and from compacted files."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from zobench.store.writer import STATUS
 
 
 def remove_runs(folder: str | Path, run_ids: Sequence[str]) -> int:
-    """Remove these runs of a results folder; returns how many there were. One that a process holds is left.
+    """Remove these runs from a results folder and return the number of runs removed. A run whose folder is
+    locked by another process is not removed.
 
     Raises:
-        ValueError: an id is none (before anything is removed), or another process is compacting.
+        ValueError: an id is not valid (raised before anything is removed), or another process is compacting.
     """
     runs = runs_folder(folder)
-    places = [run_folder(runs, run_id) for run_id in run_ids]
+    places = [run_folder(runs, run_id) for run_id in run_ids]  # validates all ids before the first removal
     removed = 0
     for place in places:
         if not place.is_dir() or (lock := FolderLock.acquire(place)) is None:

@@ -1,9 +1,9 @@
-"""The parquet schema: long, named tables, versioned. The only definition; the writer and the reader both use
-it.
+"""The versioned parquet schema of the tables, used by both the writer and the reader.
 
-A new column or status raises :data:`SCHEMA_VERSION` and changes no run id. Older files are read: columns that
-they lack are null. Every table carries ``run_id``. Counts are forwards of one minibatch; seconds exclude
-evaluation. Text columns may hold attack texts: hostile input for whoever displays them.
+A new column or status raises :data:`SCHEMA_VERSION` and changes no run id. Older files can be read: columns
+that they lack are null. Every table has the column ``run_id``. ``forwards`` columns count forward passes of
+one minibatch; seconds exclude evaluation. Text columns may contain attack texts: code that displays them must
+treat them as hostile input.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from __future__ import annotations
 import pyarrow as pa
 
 SCHEMA_VERSION = 2
-"""2: ``attack_cards`` of the runs table."""
+"""Version 2 added ``attack_cards`` to the runs table."""
 
 
 def readable(version: object) -> bool:
-    """Whether files of that schema version are read: this one and every earlier one."""
+    """Whether files of that schema version can be read: the current one and every earlier one."""
     return str(version).isdecimal() and int(str(version)) <= SCHEMA_VERSION
 
 
 STATUSES = ("done", "failed", "diverged", "out_of_memory", "interrupted", "budget")
-"""Closed list. ``budget``: stopped because not even one step fits; ``interrupted`` is written only by a clean
-stop."""
+"""All statuses. ``budget``: the budget does not cover a single step. ``interrupted``: stopped by the user; a
+killed run has no status."""
 
 _s, _i, _f, _b = pa.string(), pa.int64(), pa.float64(), pa.bool_()
 
@@ -87,11 +87,12 @@ RUNS = pa.schema(
         ("tied_steps", _i),
     ]
 )
-"""One row per run. ``spec``, ``environment``, ``warnings`` (a list of objects with ``trap``, ``detail``,
-``steps``, ``first_step``) and ``attack_cards`` (:mod:`zobench.attack_card`) are JSON. ``tuning_forwards``
-were spent choosing its parameters, ``diagnostic_forwards`` on diagnostics, beside the budget;
-``artifacts_digest`` names what a replay needs beside the scalars. ``tied_steps``: steps that were taken and
-in which at least one measured slope was exactly 0 (null in runs from before the column)."""
+"""One record per run. ``spec``, ``environment``, ``warnings`` (a list of objects with ``trap``, ``detail``,
+``steps``, ``first_step``) and ``attack_cards`` (:mod:`zobench.attack_card`) are JSON. ``tuning_forwards`` are
+the forward passes spent on selecting its parameters, ``diagnostic_forwards`` those spent on diagnostics; both
+are outside the budget. ``artifacts_digest``: digest of the tensors that a replay needs besides scalars.
+``tied_steps``: number of steps taken in which at least one measured slope was exactly 0 (null in runs that
+are older than the column)."""
 
 STEPS = pa.schema(
     [
@@ -110,7 +111,7 @@ STEPS = pa.schema(
         ("extras", _s),
     ]
 )
-"""One row per step; ``forwards``, ``tokens`` and ``seconds`` are cumulative, ``extras`` is JSON."""
+"""One record per step; ``forwards``, ``tokens`` and ``seconds`` are cumulative, ``extras`` is JSON."""
 
 METRICS = pa.schema(
     [
@@ -132,9 +133,9 @@ METRICS = pa.schema(
         ("final", _b),
     ]
 )
-"""One row per measured number. ``condition`` is the attack's or probe's name, empty for clean; a null carries
-the name of the attack it belongs to and ``condition_kind`` ``null``. ``final`` marks the state at the end of
-training."""
+"""One record per measured number. ``condition`` is the name of the attack or probe, empty for clean data. The
+budget-matched random baseline of an attack has the attack's name and ``condition_kind`` ``null``. ``final``
+marks the state at the end of training."""
 
 PREDICTIONS = pa.schema(
     [
@@ -156,7 +157,7 @@ PREDICTIONS = pa.schema(
         ("tokens", _i),
     ]
 )
-"""One row per example of the final state (clean): what paired tests need."""
+"""One record per clean example of the final state, for paired tests."""
 
 _EDIT = (("source", _s), ("position", _i), ("part_of_speech", _s), ("before", _s), ("after", _s))
 
@@ -193,8 +194,9 @@ ATTACKS = pa.schema(
         ("final_strict", _b),
     ]
 )
-"""One row per attacked example of the final state. ``condition`` is the attack's name in the suite,
-``attack`` its catalogue name; ``edits`` lists what stands in the edited text; ``size`` are its unit edits."""
+"""One record per attacked example of the final state. ``condition`` is the attack's name in the suite,
+``attack`` its catalogue name; ``edits`` lists the edits in the edited text; ``size`` is the number of unit
+edits."""
 
 TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,
@@ -220,6 +222,6 @@ where r.purpose = 'result' and r.status = 'diverged' and r.chance is not null
   and r.task_kind is distinct from 'unlearning'
   and not exists (select 1 from scored s where s.run_id = r.run_id and s.metric = r.primary_metric)
 """
-"""DuckDB SQL of the view ``finals`` over ``runs`` and ``metrics``. A plain average over ``metrics`` would
-mix clean values with attacked ones and the points of a curve with its end. As on the leaderboards, a
-diverged run without a final score counts as chance, but not where chance is what was to be reached."""
+"""DuckDB SQL of the view ``finals`` over ``runs`` and ``metrics``. A plain average over ``metrics`` would mix
+clean values with attacked ones, and intermediate evaluations with the final one. As on the leaderboards, a
+diverged run without a final score gets the chance level; not in unlearning, where chance is the goal."""

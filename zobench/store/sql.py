@@ -1,9 +1,8 @@
-"""SQL over results: DuckDB with one view per table, which reads these files and nothing else.
+"""SQL over results: DuckDB with one view per table, restricted to the files of these tables.
 
-Two facts of DuckDB (2.0) decide how a connection is made. A parquet file's row-group statistics leave NaN
-out, and DuckDB takes them at their word: ``isnan(loss)`` finds nothing in a file whose loss is NaN. And a
-list of files is a list of patterns, in which ``*``, ``?`` and ``[`` of a folder's name would stand for
-something else.
+Two properties of DuckDB (2.0) need special treatment. First, the row-group statistics of a parquet file
+ignore NaN, and DuckDB relies on them: ``isnan(loss)`` finds nothing in a file whose losses are NaN. Second,
+DuckDB interprets file names as patterns, so ``*``, ``?`` and ``[`` in a folder's name must be escaped.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A connection whose answers count NaN rows as rows."""
+    """A connection that handles NaN correctly (see the module's docstring)."""
     import duckdb
 
     connection = duckdb.connect(config={"disabled_optimizers": "statistics_propagation"})
@@ -34,10 +33,10 @@ def connect() -> duckdb.DuckDBPyConnection:
 
 
 def frame(table: pa.Table) -> pd.DataFrame:
-    """An Arrow table as a data frame with the types that :func:`zobench.store.read` gives the same columns.
+    """An Arrow table as a data frame with the same column types as :func:`zobench.store.read`.
 
-    DuckDB's sums of whole numbers are decimals of 38 digits: they become 64-bit integers, other decimals
-    floats.
+    DuckDB's sums of integers are decimals of 38 digits. Decimals without fraction are converted to 64-bit
+    integers, others to floats.
     """
     for place, field in enumerate(table.schema):
         if pa.types.is_decimal(field.type):
@@ -47,12 +46,12 @@ def frame(table: pa.Table) -> pd.DataFrame:
 
 
 def view_files(connection: Any, name: str, paths: Sequence[Path]) -> None:
-    """Register parquet files, scanned in place, as the view ``name``."""
+    """Register parquet files as the view ``name``; queries scan them in place."""
     connection.read_parquet([literal(p) for p in paths], union_by_name=True).create_view(name)
 
 
 def literal(path: Path) -> str:
-    """The path as a pattern that only it matches."""
+    """The path as a pattern that matches only this path."""
     return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))
 
 
@@ -62,12 +61,12 @@ def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFr
     'accuracy' group by row", "reports/x")``.
 
     Args:
-        allow_files: let the statement be any, and read and write any file. By default it is one SELECT, WITH,
-            DESCRIBE or EXPLAIN, and DuckDB opens the files of the tables only.
+        allow_files: allow any statement, which may read and write any file. By default only one SELECT, WITH,
+            DESCRIBE or EXPLAIN statement is allowed, and DuckDB can open only the files of the tables.
 
     Raises:
         ValueError: a folder does not exist, or the statement is not of these kinds.
-        duckdb.Error: what DuckDB says of the statement.
+        duckdb.Error: DuckDB rejects the statement.
     """
     import duckdb
 
@@ -94,23 +93,24 @@ def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFr
 
 
 def _check_statement(connection: Any, sql: str) -> None:
-    """One reading statement, by DuckDB's own parser."""
+    """Check, with DuckDB's own parser, that ``sql`` is one statement that only reads."""
     import duckdb
 
     kinds = [statement.type for statement in connection.extract_statements(sql)]
     if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         found = ", ".join(kind.name for kind in kinds) or "nothing"
         raise ValueError(
-            f"a query is one SELECT, WITH, DESCRIBE or EXPLAIN statement, not {found}; --allow-files lets "
-            "any statement run, which may then read and write files"
+            f"a query must be one SELECT, WITH, DESCRIBE or EXPLAIN statement, not {found}; --allow-files "
+            "allows any statement, which may then read and write files"
         )
 
 
 def _close(connection: Any, paths: Sequence[Path]) -> None:
-    """Allow the tables' files alone, then no other file, variable of this process or setting."""
+    """Allow only the tables' files; block other files, Python variables of this process and settings."""
+    # DuckDB compares both the pattern and the file that it matched with the list.
     allowed = sorted({form for p in paths for form in (str(p), literal(p))})
     quoted = ", ".join("'" + form.replace("'", "''") + "'" for form in allowed)
-    # In this order: with external access off the views themselves could not be read.
+    # allowed_paths first: it cannot be set once external access is off, and the views need it.
     connection.execute(f"set allowed_paths = [{quoted}]")
     connection.execute("set python_enable_replacements = false")
     connection.execute("set enable_external_access = false")
@@ -118,8 +118,8 @@ def _close(connection: Any, paths: Sequence[Path]) -> None:
 
 
 def _view(connection: Any, source: LocatedFiles, name: str) -> None:
-    """Register a table: files are scanned in place, except where a run must be left out or there is no
-    file."""
+    """Register a table. Its files are scanned in place; they are loaded into memory only if runs must be left
+    out, a file lacks columns, or there is no file."""
     paths = source.files[name]
     if not paths or any(source.skip.get(p) or not has_all_columns(p, name) for p in paths):
         connection.register(name, load(source, name))

@@ -1,4 +1,4 @@
-"""The only writer: one run's folder from its first file to its status.
+"""Writes the folder of one run, from its first file to its status.
 
 Order of writes is the contract. ``spec.json`` and ``environment.json`` come first, each step is one appended
 line, the checkpoint is one file replaced atomically (so weights, method state and position can never
@@ -25,7 +25,8 @@ from zobench.store.step_log import STEPS_LOG, StepLog
 
 VERSION_KEY = b"zobench.schema_version"
 FINAL_STATUSES = ("done", "diverged", "budget")
-"""Statuses that are results. The others are visible, but the same suite run again tries them once more."""
+"""Statuses of runs that are results. Runs with another status are shown, but executed again when the suite is
+run again."""
 
 SPEC, ENVIRONMENT, STATUS = "spec.json", "environment.json", "status.json"
 
@@ -36,7 +37,7 @@ def versioned(schema: pa.Schema) -> pa.Schema:
 
 
 def to_table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows as an Arrow table of the named schema; missing columns are null, an unknown one is a
+    """Records as an Arrow table of the named schema; missing columns are null, an unknown column is a
     ``ValueError``."""
     schema = TABLES[name]
     known = set(schema.names)
@@ -120,13 +121,13 @@ class RunFolder:
         checkpoints are deleted, having done their work.
 
         Args:
-            status: one of the closed list; ``ValueError`` otherwise.
-            tables: rows by table name; ``runs`` must hold exactly one.
+            status: one of ``STATUSES``; ``ValueError`` otherwise.
+            tables: records by table name; ``runs`` must have exactly one.
             error: message or traceback of a run that failed.
         """
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}; valid: {', '.join(STATUSES)}")
-        assert len(tables["runs"]) == 1, "a run has one row"
+        assert len(tables["runs"]) == 1, "a run has one record"
         self.close_log()
         written = {name: self.write_table(name, rows) for name, rows in tables.items()}
         sizes = {name: size for name, size in written.items() if size}
@@ -142,9 +143,9 @@ class RunFolder:
         files.remove_file(self.path / STEPS_LOG)
 
     def reopen(self) -> None:
-        """Make a run that failed or was interrupted unfinished again: its status and tables go, its progress
-        stays."""
-        files.remove_file(self.path / STATUS)
+        """Mark a run that failed or was interrupted as unfinished again: delete its status and tables, keep
+        its log and checkpoint."""
+        files.remove_file(self.path / STATUS)  # first: the status asserts that the tables are complete
         for name in TABLES:
             files.remove_file(run_file(self.path, name))
         files.remove_temporaries(self.path)

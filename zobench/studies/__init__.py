@@ -1,5 +1,6 @@
 """Studies: each reads committed results (or a results folder) and writes one page of ``docs/``.
 
-Every module is a command, run from a checkout: ``python -m zobench.studies.claims``. A study reads the store
-through the report, and nothing imports a study. The results are in ``docs/results`` and in no wheel.
+Every module is a command that is run in a checkout: ``python -m zobench.studies.claims``. Studies read the
+store through the report; no other package imports them. The results are in ``docs/results``; wheels do not
+contain them.
 """

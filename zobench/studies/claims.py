@@ -1,11 +1,11 @@
-"""Which published claims appear at the scale of the built-in model: writes ``docs/claims.md`` from kept runs.
+"""Tests published claims at the scale of the built-in model: writes ``docs/claims.md`` from stored runs.
 
-    python -m zobench.studies.claims --from RESULTS NAME   # compact the results of suite NAME, then the page
-    python -m zobench.studies.claims                       # the page alone, from docs/results/*.parquet
+    python -m zobench.studies.claims --from RESULTS NAME   # compact the results of suite NAME, write the page
+    python -m zobench.studies.claims                       # only write the page, from docs/results/*.parquet
 
-``docs/results/NAME.parquet`` holds one line per run and evaluation point: task, row, group, parameters
-chosen, seed, forwards, test accuracy. Everything on the page is computed from it; verdicts follow the
-rule printed there.
+``docs/results/NAME.parquet`` has one record per run and evaluation point: task, row, group, selected
+parameters, seed, forward passes, test accuracy. The whole page is computed from it; verdicts follow the rule
+printed there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ SUITE, REAL = "queries-to-target", "fewshot-real"
 REFERENCE = "mezo"
 SHARE = 0.9
 MARGIN, FACTOR = 0.02, 1.25
-"""Differences that do not matter: of an accuracy, and of forward passes (the bounds of bioequivalence)."""
+"""Largest differences that do not matter: of an accuracy, and as a factor of forward passes (the bounds used
+for bioequivalence)."""
 CLAIMED = {"fewer": "better", "higher": "better", "lower": "worse", "no gain": "not better"}
 
 
@@ -40,9 +41,9 @@ class Claim:
     """A published statement about a row against MeZO.
 
     Attributes:
-        kind: ``fewer`` forwards to the same accuracy; ``higher`` or ``lower`` accuracy at equal forwards;
-            ``no gain``: no higher accuracy at equal forwards.
-        ratio: the published ratio of forwards, where there is one.
+        kind: ``fewer`` forward passes to the same accuracy; ``higher`` or ``lower`` accuracy at equal forward
+            passes; ``no gain``: no higher accuracy at equal forward passes.
+        ratio: the published ratio of forward passes, if there is one.
     """
 
     row: str
@@ -54,15 +55,19 @@ class Claim:
 
 CLAIMS = (
     Claim(
-        "fzoo", "fewer", "the accuracy of MeZO with 3 times fewer forwards (11 tasks)", "2506.09034", 1 / 3
+        "fzoo",
+        "fewer",
+        "the accuracy of MeZO with 3 times fewer forward passes (11 tasks)",
+        "2506.09034",
+        1 / 3,
     ),
-    Claim("fzoo", "fewer", "18 times fewer forwards (RoBERTa-large)", "2506.09034", 1 / 18),
+    Claim("fzoo", "fewer", "18 times fewer forward passes (RoBERTa-large)", "2506.09034", 1 / 18),
     Claim("fzoo", "higher", "3 % more accurate on average", "2506.09034"),
     Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
-    Claim("mezo n=4", "no gain", "n > 1 gives no consistent gain at equal forwards", "2305.17333"),
+    Claim("mezo n=4", "no gain", "n > 1 gives no consistent gain at equal forward passes", "2305.17333"),
     Claim("sparse-mezo", "higher", "3.7 points more accurate (LLaMA-7B, average)", "2402.15751"),
     Claim("sparse-mezo", "fewer", "3.5 times fewer steps to the same accuracy (RTE)", "2402.15751", 1 / 3.5),
-    Claim("one-point", "lower", "one-point below two-point at equal forwards", "2305.17333, table 11"),
+    Claim("one-point", "lower", "one-point below two-point at equal forward passes", "2305.17333, table 11"),
     Claim("conmezo", "fewer", "about twice as fast to the same loss", "2511.02757", 0.5),
     Claim(
         "hizoo", "higher", "higher on RoBERTa-large (70.9 against 67.4)", "2402.15173 as quoted in 2506.09034"
@@ -73,7 +78,7 @@ CLAIMS = (
 
 
 def finals(points: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy at the end of every run, as ``value``."""
+    """Final accuracy of every run, as ``value``."""
     last = points.sort_values("forwards").groupby(["task", "row", "seed"], as_index=False).tail(1)
     return last.rename(columns={"accuracy": "value"})
 
@@ -86,7 +91,8 @@ def targets(points: pd.DataFrame) -> dict[str, float]:
 
 
 def times(points: pd.DataFrame) -> pd.DataFrame:
-    """Forwards until the target is first met; a miss counts as the budget (``reached`` False)."""
+    """Forward passes until the target is first met; a run that misses it counts as its budget (``reached``
+    False)."""
     goal = targets(points)
     lines = []
     for (task, row, seed), run in points.groupby(["task", "row", "seed"]):
@@ -99,8 +105,8 @@ def times(points: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Against:
-    """A row against MeZO on common tasks and seeds: accuracy difference, and geometric mean ratio of forwards
-    to target with its interval; each with its verdict, corrected over all rows."""
+    """A row against MeZO on common tasks and seeds: accuracy difference, and geometric mean ratio of forward
+    passes to target with its interval; each with its verdict, corrected over all rows."""
 
     row: str
     accuracy: Comparison
@@ -112,7 +118,7 @@ class Against:
 
 
 def against_reference(points: pd.DataFrame) -> list[Against]:
-    """Every method but MeZO, best final accuracy first."""
+    """Comparisons of all other methods with MeZO, best final accuracy first."""
     points = points[points["group"] == "method"]
     last, spent = finals(points), times(points)
     logs = spent.assign(value=np.log(spent["time"]))
@@ -140,12 +146,12 @@ def _ratio(log: Interval) -> tuple[float, float, float]:
 
 
 def verdict(claim: Claim, found: Against) -> Verdict:
-    """That of the measure which the claim is about."""
+    """The verdict on the measure that the claim concerns."""
     return found.on_forwards if claim.kind == "fewer" else found.on_accuracy
 
 
 def factor(claim: Claim, found: Against) -> str:
-    """Where the published ratio of forwards lies: ``inside`` or ``outside`` the measured interval."""
+    """Whether the published ratio of forward passes is ``inside`` or ``outside`` the measured interval."""
     if claim.ratio is None:
         return ""
     _, low, high = found.ratio
@@ -154,7 +160,7 @@ def factor(claim: Claim, found: Against) -> str:
 
 def measured(claim: Claim, found: Against) -> str:
     if claim.kind == "fewer":
-        return "{:.2f} × MeZO's forwards [{:.2f}, {:.2f}]".format(*found.ratio)
+        return "{:.2f} × MeZO's forward passes [{:.2f}, {:.2f}]".format(*found.ratio)
     d = found.accuracy.difference
     return f"{100 * d.value:+.1f} points [{100 * d.low:+.1f}, {100 * d.high:+.1f}]"
 
@@ -171,8 +177,8 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, real: pd.DataFrame) -> str:
         goal=goal,
         commits=markdown.commits(points),
         rule=markdown.rule(
-            f"the {len(found)} methods below, accuracy and forwards each by itself",
-            f"{100 * MARGIN:g} points of accuracy, or a factor of {FACTOR:g} in forwards",
+            f"the {len(found)} methods below, separately for accuracy and forward passes",
+            f"{100 * MARGIN:g} points of accuracy, or a factor of {FACTOR:g} in forward passes",
         ),
     )
     lines = [head, *_claims({a.row: a for a in found}), "", "## Every method against MeZO", "", TABLE_HEAD]
@@ -203,7 +209,7 @@ def _methods(points: pd.DataFrame, trials: pd.DataFrame, found: list[Against]) -
         accuracy = [markdown.percent(means.get((row, t))) for t in tasks]
         edge = ", ".join(t.removeprefix("nano-") for t in edges.get(row, []))
         lines.append([f"`{row}`", *accuracy, *by_row.get(row, [markdown.NOTHING] * 7), edge])
-    head = ["row", *tasks, "difference", "p", "verdict", "forwards ratio", "p", "verdict", "reached", "edge"]
+    head = ["row", *tasks, "difference", "p", "verdict", "cost ratio", "p", "verdict", "reached", "edge"]
     return markdown.table(head, lines)
 
 
@@ -224,38 +230,40 @@ def _real_table(real: pd.DataFrame) -> list[str]:
     return markdown.table(["row", "accuracy", "difference from MeZO", "runs", "code"], lines)
 
 
-HEAD = """# Which published claims appear at this scale
+HEAD = """# Published claims tested at this scale
 
 {earlier}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page, and
-p-values corrected by Holm decide it. Before, uncorrected intervals decided between "appears", "contradicted"
-and "not shown"; the row `kerzoo`, contradicted then, is undecided now. No number changed.
+is determined by p-values corrected by Holm. Before, uncorrected intervals decided between "appears",
+"contradicted" and "not shown"; the row `kerzoo` was contradicted then and is undecided now. The sentences
+were made plainer. No number changed.
 
 Written by `python -m zobench.studies.claims` from `docs/results/queries-to-target.parquet`, the runs of
-`zobench run suites/queries-to-target.yaml`: {tasks} on the built-in model of about a million
-parameters, all weights tuned, {budget} forwards a run, {seeds} seeds, code {commits}. Every method chose its
-learning rate among five, half a decade apart, on validation examples of another data seed
-(`docs/results/queries-to-target-trials.parquet`); the grids' centres come from one pilot for all
-(`benchmarks/rate_pilot.py`). Other parameters: each paper's defaults. What holds at a million parameters,
-{budget} forwards and two classification tasks need not hold at seven billion and forty thousand, nor the
-other way round: a verdict here is about this scale.
+`zobench run suites/queries-to-target.yaml`: {tasks} on the built-in model with about a million
+parameters, all weights tuned, {budget} forward passes per run, {seeds} seeds, code {commits}. The learning
+rate of every method was selected from five values, half a decade apart, on validation examples of another
+data seed (`docs/results/queries-to-target-trials.parquet`). The centres of the grids come from one pilot
+experiment for all methods (`benchmarks/rate_pilot.py`). Other parameters are each paper's defaults. Verdicts
+apply to this scale: results with a million parameters, {budget} forward passes and two classification tasks
+need not hold with seven billion parameters and forty thousand forward passes, and vice versa.
 
 *Rule.* A row is compared with `mezo` on common tasks and seeds: final test accuracy (mean over tasks of
-paired differences, 95 % t interval), and forwards until nine tenths of the way from chance to MeZO's mean
-final accuracy ({goal}), as geometric mean of paired ratios; a run that misses counts as its whole budget,
-which draws ratios towards 1. More accuracy and fewer forwards are better: compare "claimed"
-with "verdict". "Published factor": whether the published ratio of forwards lies in the interval.
+paired differences, 95 % t interval), and forward passes until nine tenths of the way from chance to MeZO's
+mean final accuracy ({goal}), as geometric mean of paired ratios. A run that misses the target counts as its
+whole budget, which moves ratios towards 1. Higher accuracy and fewer forward passes are better: compare
+"claimed" with "verdict". "Published factor": whether the published ratio of forward passes lies in the
+interval.
 
 {rule}
 """
-TABLE_HEAD = """Mean final test accuracy (%) per task; difference from MeZO in points; ratio of forwards to
-target; p-values by paired t test after Holm, and verdicts; runs that reached the target; tasks whose
-chosen learning rate lies on the edge of its grid, where a wider grid might have given more.
+TABLE_HEAD = """Mean final test accuracy (%) per task; difference from MeZO in points; ratio of forward passes
+to target; p-values by paired t test after Holm, and verdicts; runs that reached the target; tasks on which
+the selected learning rate is at the edge of its grid, so that a wider grid might give better results.
 """
 REAL_HEAD = """## Real data: SST-2 on a sentence encoder
 
 `zobench run suites/fewshot-real.yaml`: all-MiniLM-L6-v2, at most 32 tokens, the classification head tuned;
-final test accuracy in per cent on 500 rows, difference in points with 95 % t interval over paired seeds.
+final test accuracy in per cent on 500 examples, difference in points with 95 % t interval over paired seeds.
 """
 
 

@@ -1,8 +1,8 @@
-"""Two small files from the results of a suite that compares methods, for ``zobench.studies.claims``.
+"""Extracts two small files from the results of a suite that compares methods, for ``zobench.studies.claims``.
 
-``docs/results/NAME.parquet`` holds one line per run and evaluation point: task, row, group, parameters
-chosen, seed, forward passes, test accuracy. ``NAME-trials.parquet`` holds one line per tuning trial: task,
-row, parameters, seed, validation score, cost.
+``docs/results/NAME.parquet`` has one record per run and evaluation point: task, row, group, selected
+parameters, seed, forward passes, test accuracy. ``NAME-trials.parquet`` has one record per tuning trial:
+task, row, parameters, seed, validation score, cost.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _points(runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def _trials(runs: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
-    """Every trial of the tuning."""
+    """All tuning trials."""
     scored = metrics[(metrics["split"] == "validation") & metrics["final"]]
     scored = scored[["run_id", "metric", "value"]].rename(columns={"value": "validation"})
     runs = runs[runs["purpose"] == "tuning"].drop(columns="row")

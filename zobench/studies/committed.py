@@ -1,4 +1,4 @@
-"""Where a checkout keeps its pages and the small result files that they are computed from."""
+"""The pages in a checkout and the small result files from which they are computed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import zobench
 
 BEFORE_REVISION_2 = """\
 *Made before revision 2* (2026-11-29): since then updates with momentum, moments or gradients round products
-before they are added (CHANGELOG.md lists the methods), and generated answers are read by `robust/2`. The runs
-below were not made again.
+before they are added (CHANGELOG.md lists the methods), and generated answers are extracted by `robust/2`. The
+runs below were not repeated.
 """
-"""Line of every page whose runs are older."""
+"""Note on every page whose runs are older."""
 
 
 def docs() -> Path:
-    """The ``docs`` folder beside the package; ``ValueError`` where the package is not in a checkout."""
+    """The ``docs`` folder beside the package; ``ValueError`` if the package is not in a checkout."""
     folder = Path(zobench.__file__).resolve().parents[1] / "docs"
     if not (folder / "results").is_dir():
         raise ValueError(
             f"{folder} is not the docs folder of a checkout: studies read the files in docs/results, "
-            "which no wheel has; run them with a zobench installed from a checkout (pip install -e .)"
+            "which wheels do not contain; install zobench from a checkout (pip install -e .)"
         )
     return folder
 
@@ -37,7 +37,7 @@ def read(name: str) -> pd.DataFrame:
 
 
 def keep(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as compressed Parquet: the same table gives the same bytes."""
+    """Write a table as compressed Parquet; equal tables give equal bytes."""
     table.to_parquet(path, index=False, compression="zstd")
 
 

@@ -1,11 +1,11 @@
-"""Runs the conformance kit on every built-in method and writes ``docs/methods.md`` from what came out.
+"""Runs the conformance kit on every built-in method and writes ``docs/methods.md`` from the results.
 
-    python -m zobench.studies.conformance                # methods that have no result yet, then the page
-    python -m zobench.studies.conformance mezo fzoo      # these again
-    python -m zobench.studies.conformance --render       # the page alone, from docs/results/conformance.json
+    python -m zobench.studies.conformance                # check methods without result, write the page
+    python -m zobench.studies.conformance mezo fzoo      # check these methods again, write the page
+    python -m zobench.studies.conformance --render       # write the page, from docs/results/conformance.json
 
-A result is kept per method as soon as it is there, so an interrupted run goes on where it stopped. Nothing is
-written that was not run.
+The result of each method is stored as soon as it is available, so an interrupted run continues where it
+stopped. The page contains only results of checks that were run.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from zobench.zo.conformance import CHECKS, CheckResult, check
 COLUMNS = ("method", "source", "forwards/step", "passes", "state B/param", "spaces", "replay")
 HEAD = """# Methods
 
-Every built-in zeroth-order method and control of `zobench list methods`: its card, its declared cost under
-its own defaults, and what a run of the conformance kit found (`zobench check NAME`).
-Written by `python -m zobench.studies.conformance`; a test holds the page to the catalogue.
+Every built-in zeroth-order method and baseline of `zobench list methods`: its card, its declared cost with
+its defaults, and the results of the conformance kit (`zobench check NAME`).
+Written by `python -m zobench.studies.conformance`; a test checks that the page matches the catalogue.
 
-- **forwards/step**: mean over a long run, of one minibatch each (forward plus backward is 3, a
-  Jacobian-vector product 2); a number after `+` is spent once before the first step.
+- **forwards/step**: mean number of forward passes of one minibatch over a long run (a forward and a backward
+  pass count as 3, a Jacobian-vector product as 2); a number after `+` is spent once before the first step.
 - **passes**: sweeps over the tuned parameters per step.
-- **state**: bytes kept per tuned parameter between steps.
-- **spaces**: parameter spaces that the method supports; `*` is any. Others are refused at planning.
-- **replay**: what rebuilds the weights: the scalars of its steps, scalars and artifacts kept by digest, or
-  only a checkpoint.
+- **state**: bytes stored per tuned parameter between steps.
+- **spaces**: parameter spaces that the method supports; `*` is any. Others are rejected at planning.
+- **replay**: data from which the weights can be rebuilt: the scalars of its steps, scalars and artifacts
+  (stored by digest), or only a checkpoint.
 """
 
 DECAY = """Methods with a `weight_decay` parameter (0 by default): coupling, tensors that are spared, and
@@ -42,27 +42,27 @@ what the authors' code does. Values of `decay_rule` (case counts): `mezo` spares
 tensors of fewer than two dimensions; `all` spares none. The other methods have no decay."""
 
 TRAPS = (
-    ("the direction that was measured is applied, refresh steps included", "measured-is-applied"),
-    ("restore is exact, or drifts by rounding only", "learning-rate-zero, drift; test_perturb.py"),
-    ("the estimate is unbiased, with the variance that theory gives", "unbiased"),
-    ("n directions average n single ones", "unbiased (n and 4 n); test_definitions.py"),
+    ("the update uses the direction that was measured, also in refresh steps", "measured-is-applied"),
+    ("weights are restored exactly or up to rounding", "learning-rate-zero, drift; test_perturb.py"),
+    ("the estimate is unbiased, with the theoretical variance", "unbiased"),
+    ("n directions give the average of n single estimates", "unbiased (n and 4 n); test_definitions.py"),
     ("measured sparsity is the requested one", "test_sparse_methods.py"),
-    ("masks do not see the perturbation", "test_sparse_methods.py"),
-    ("no spread, no difference, NaN: no step, and counted", "refusals"),
+    ("masks are computed from unperturbed weights", "test_sparse_methods.py"),
+    ("steps without difference, without variance or with NaN are refused and counted", "refusals"),
     ("snapshots and saved state share no memory with the weights", "resume; test_history_methods.py"),
-    ("the default preset trains", "moves"),
+    ("training works with the default parameters", "moves"),
     (
-        "the global random state and the order of the data are untouched",
+        "the global random state and the order of the data do not change",
         "global-random-state; test_data_order.py",
     ),
     ("replay of the scalars gives the same bits", "replay"),
-    ("counted forwards are the declared ones", "forwards"),
-    ("the fused update is the two-pass update", "test_perturb.py"),
-    ("other ways to the losses give the same losses", "modes, distributed"),
-    ("which tensors decay is said and kept", "test_definitions.py"),
+    ("counted forward passes are the declared ones", "forwards"),
+    ("the fused update equals the two-pass update", "test_perturb.py"),
+    ("all perturbation modes give the same losses", "modes, distributed"),
+    ("the set of tensors with weight decay is declared and used", "test_definitions.py"),
 )
-"""The traps of published implementations, in the order of the project's survey of them, and what shows that
-this library avoids each: checks of the kit, files of ``tests/zo`` and ``tests/runner``."""
+"""Properties that published implementations violate, in the order of the project's survey of them, and the
+checks of the kit or files of ``tests/zo`` and ``tests/runner`` that test each for this library."""
 
 
 def builtin() -> list[str]:
@@ -71,7 +71,7 @@ def builtin() -> list[str]:
 
 
 def run(name: str) -> dict[str, Any]:
-    """Outcome and detail of every check, and how long it took."""
+    """Outcome and detail of every check, and the time that they took."""
     started = time.process_time()
     results = check(lookup("methods", name))
     body = {r.name: [outcome(r), r.detail or r.reason] for r in results}
@@ -83,7 +83,7 @@ def outcome(result: CheckResult) -> str:
 
 
 def stale(body: dict[str, Any] | None) -> bool:
-    """Whether a method has no result, or one of another list of checks."""
+    """Whether a method has no result, or one with a different list of checks."""
     return body is None or set(body["checks"]) != set(CHECKS)
 
 
@@ -92,7 +92,7 @@ def results_file() -> Path:
 
 
 def kept() -> dict[str, Any]:
-    """Method -> its result, as committed."""
+    """Method -> its committed result."""
     file = results_file()
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
@@ -120,7 +120,7 @@ def decays(names: list[str]) -> list[list[str]]:
 
 
 def page(found: dict[str, Any]) -> str:
-    """The whole page from the kept results; a method without any is said to be without."""
+    """The whole page from the stored results; it lists methods without results."""
     names = builtin()
     lines = [HEAD, "## Cards", "", *markdown.table(COLUMNS, map(card_row, names)), "", "## Update rules", ""]
     for name in names:
@@ -129,13 +129,13 @@ def page(found: dict[str, Any]) -> str:
     lines += ["", "## Weight decay", "", DECAY, "", *markdown.table(("method", "decay"), decays(names))]
     lines += ["", "## Conformance", "", *summary(found, names), ""]
     lines += markdown.table(("method", *CHECKS), matrix(found, names))
-    lines += ["", "### What each check asks", ""]
+    lines += ["", "### Checks", ""]
     lines += [f"- **{name}**: {asked(name)}" for name in CHECKS]
-    lines += ["", "### The traps of published code", ""]
-    lines += markdown.table(("what must hold", "shown by"), TRAPS)
+    lines += ["", "### Errors of published implementations", ""]
+    lines += markdown.table(("required property", "tested by"), TRAPS)
     lines += [
         "",
-        "### Skips, with their reasons",
+        "### Skipped checks and their reasons",
         "",
         *markdown.table(("check", "reason", "methods"), skips(found)),
         "",
@@ -150,7 +150,7 @@ def asked(name: str) -> str:
 
 
 def summary(found: dict[str, Any], names: list[str]) -> list[str]:
-    """How much was run and what came out."""
+    """Number of methods and checks, and counts of their outcomes."""
     outcomes = [o for body in found.values() for o, _ in body["checks"].values()]
     counts = {kind: outcomes.count(kind) for kind in ("pass", "skip", "FAIL")}
     minutes = sum(body["cpu_seconds"] for body in found.values()) / 60
@@ -175,7 +175,7 @@ def matrix(found: dict[str, Any], names: list[str]) -> list[list[str]]:
 
 
 def skips(found: dict[str, Any]) -> list[list[str]]:
-    """Rows (check, reason, methods) of everything that was skipped or failed."""
+    """(check, reason, methods) of all checks that were skipped or failed."""
     reasons: dict[tuple[str, str], list[str]] = {}
     for name, body in found.items():
         for key, (kind, reason) in body["checks"].items():

@@ -38,10 +38,10 @@ def p_value(p: float, digits: int = 3) -> str:
 
 
 def rule(family: str, margin: str) -> str:
-    """The paragraph on verdicts that every page carries."""
+    """The paragraph on verdicts, the same on every page."""
     return textwrap.fill(f"*Verdicts.* {verdicts.rule(family, margin)}", 108, break_on_hyphens=False)
 
 
 def commits(runs: pd.DataFrame) -> str:
-    """Short names of the commits that made the runs."""
+    """Abbreviated commits with which the runs were made."""
     return ", ".join(sorted({str(c)[:7] for c in runs["commit"].dropna()}))

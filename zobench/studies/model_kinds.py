@@ -1,9 +1,9 @@
-"""Probe tiny models of many kinds and write docs/model_kinds.md.
+"""Probes tiny models of many kinds and writes docs/model_kinds.md.
 
     python -m zobench.studies.model_kinds
 
-Each model is made from transformers' configuration of its kind with small sizes and random weights (seed 0),
-so nothing is downloaded. The page says what the probe found on each and how zobench runs it.
+Each model is created from transformers' configuration of its kind with small sizes and random weights (seed
+0), so nothing is downloaded. The page states what the probe found and how zobench runs each kind.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ SIZES: dict[str, Any] = {
     "initializer_range": 0.3,
     "init_std": 0.3,
 }
-"""Set where a kind's configuration has the key."""
+"""Values for all configurations that have the key."""
 
 _LINEAR = {"layer_types": ["linear_attention", "full_attention"]}
 _MAMBA2 = {"mamba_n_heads": 8, "mamba_d_head": 8, "mamba_d_state": 8, "mamba_n_groups": 1}
@@ -138,7 +138,7 @@ ENCODER = _words("""
 
 @dataclass(frozen=True)
 class ModelKind:
-    """A model type under one of the three architectures; ``changes`` to its configuration."""
+    """A model type with one of the three architectures; ``changes``: changes of its configuration."""
 
     name: str
     architecture: Architecture
@@ -150,7 +150,7 @@ class ModelKind:
 
 
 def kinds() -> Iterator[ModelKind]:
-    """Every kind of the page, in its order. Models of the BERT family are causal only with ``is_decoder``."""
+    """All kinds in the order of the page. Models of the BERT family are causal only with ``is_decoder``."""
     for name in CAUSAL:
         decoder = "is_decoder" in config(name).to_dict()
         yield ModelKind(name, "causal", (("is_decoder", True),) if decoder else ())
@@ -169,8 +169,8 @@ def config(name: str, **changes: Any) -> Any:
 
 
 def tiny(kind: ModelKind) -> torch.nn.Module:
-    """A random model of the kind, in eval mode; vectors are moved off 0 and 1, and rows of padding off 0, as
-    training moves them."""
+    """A random model of the kind, in eval mode. Vectors are moved away from 0 and 1, and embeddings of
+    padding away from 0, as they would be after training."""
     with preserved_random_state():
         torch.manual_seed(0)
         made = config(kind.name, **dict(kind.changes))

@@ -1,10 +1,10 @@
-"""Make the pictures of the README and the docs: screenshots of a results page in headless Chromium.
+"""Creates the pictures of the README and the docs: screenshots of a results page in headless Chromium.
 
     python -m zobench.studies.pictures reports/fewshot/index.html docs/pictures
 
 The top of the page and one section at desktop and at phone width in both colour schemes, a picture of each
-other section that the page has, and of a run's page. Nothing is written where the page reports an error.
-Needs the ``test`` extra (playwright) and Debian's ``chromium``; nothing is fetched.
+other section of the page, and one of a run. If the page reports an error, no picture is written. Needs the
+``test`` extra (playwright) and Debian's ``chromium``; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ SECTIONS = {
     "tuning": ("#tuning", 1280, "light"),
 }
 RUNS = {"run": (1280, 900, "light"), "run-phone": (390, 844, "dark")}
-"""The page of the first run, opened in its dialog."""
+"""The dialog with the first run."""
 MOST_HIGH = 1000
-"""Taller sections are cut here: a picture shows what there is, not all of it."""
+"""Maximum height of a picture; taller sections are cropped."""
 
 
 def main(page_file: str, folder: str) -> None:
-    """Write the pictures into ``folder``; ``RuntimeError`` where the page reports an error."""
+    """Write the pictures into ``folder``; ``RuntimeError`` if the page reports an error."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     address = Path(page_file).resolve().as_uri()
@@ -70,7 +70,7 @@ def main(page_file: str, folder: str) -> None:
 
 
 def opened(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
-    """The page from disk, without network, its header not in the way of pictures further down."""
+    """The page, opened from disk without network; ``RuntimeError`` if it reports an error."""
     context = browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme=scheme,
@@ -89,8 +89,9 @@ def opened(browser: Any, address: str, width: int, height: int, scheme: str) -> 
 
 
 def save_section(page: Any, selector: str, path: Path) -> None:
-    """The section from its heading on, its charts drawn."""
+    """Save a picture of the section after its charts were drawn."""
     section = page.locator(selector).first
+    # The sticky header would cover the top of the section.
     page.evaluate("document.querySelector('.top').style.position = 'static'")
     section.scroll_into_view_if_needed()
     charts = f"{selector} .chart"

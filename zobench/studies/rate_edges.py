@@ -1,4 +1,4 @@
-"""Rows whose tuned learning rate is an end of the grid that was searched: a wider grid might give more."""
+"""Finds rows whose tuned learning rate is at an end of the grid, so that a wider grid might be better."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def rate_edges(chosen: pd.DataFrame, trials: pd.DataFrame, task: str = "task") -> dict[str, list[str]]:
-    """Row -> tasks where the chosen ``lr`` is the smallest or the largest that was tried.
+    """Row -> tasks on which the selected ``lr`` is the smallest or the largest that was tried.
 
     Both frames have columns ``row``, ``params`` (JSON) and the one named by ``task``.
     """

@@ -1,4 +1,4 @@
-"""The full robustness suite on one page: ``docs/robustness-full.md``.
+"""Writes the results of the full robustness suite as one page, ``docs/robustness-full.md``.
 
 python -m zobench.studies.robustness_results RESULTS   # first: docs/results/robustness-full*.parquet
 python -m zobench.studies.robustness
@@ -22,7 +22,7 @@ from zobench.studies import committed, markdown
 from zobench.studies.robustness_results import ENDINGS, NAME, SHARES
 
 MARGIN = 0.02
-"""Of an accuracy: a difference that does not matter."""
+"""Largest difference of accuracies that does not matter."""
 BASE = "zero-shot"
 SHOWN = ("zero-shot", "mezo", "fzoo", "zo-adam", "zosa", "sam", "csam")
 ALONG = ("mscr-controlled", "no-number", "typos 2", "deepwordbug-like", "option-order")
@@ -31,7 +31,7 @@ DEFENDED = ("nano-topic", "smoothllm", "denoised-smoothing", "denoised-smoothing
 
 @dataclass(frozen=True, slots=True)
 class RobustnessStudy:
-    """What the page is computed from: the three files."""
+    """The data of the page: three files."""
 
     attacks: pd.DataFrame
     numbers: pd.DataFrame
@@ -61,23 +61,26 @@ def _head(s: RobustnessStudy) -> str:
 
 {committed.BEFORE_REVISION_2}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
-Before, "shown" stood for better or worse, and "not shown" for the rest. No number changed.
+Before, "shown" stood for better or worse, and "not shown" for the others. The sentences were made plainer. No
+number changed.
 
 Written by `python -m zobench.studies.robustness` from `docs/results/robustness-full*.parquet`:
-{len(runs)} runs of `zobench run suites/robustness-full.yaml`, {seeds} seeds, code {commits}. A model of a
-million parameters that learned generated text: nothing here is about large models.
+{len(runs)} runs of `zobench run suites/robustness-full.yaml`, {seeds} seeds, code {commits}. The model has a
+million parameters and was trained on generated text, so nothing here applies to large models.
 
 *Rule.* Differences are means over examples and seeds with their two-stage 95 % interval (seeds, then
-examples); p is of the t test over seeds that the interval belongs to. More accuracy is better.
-"Net loss": accuracy under the null (as many texts of as large meaning-preserving edits,
-see [attacks.md](attacks.md)) minus accuracy under the attack, in points: what the attack's idea adds. The
-published preset `mscr` samples its answers, and its null is the same text asked again, without any edit.
+examples); p is from the t test over seeds that corresponds to the interval. Higher accuracy is better.
+"Net loss": accuracy under the budget-matched random baseline (equally many texts with equally large
+meaning-preserving edits, see [attacks.md](attacks.md)) minus accuracy under the attack, in points: the effect
+of the attack's strategy. The published preset `mscr` samples its answers; its random baseline queries the
+same text again, without any edit.
 
 {said}"""
 
 
 def judged(table: pd.DataFrame, name: str, seeds: pd.Series[int]) -> list[Verdict]:
-    """Verdicts on less accuracy, a family of one table: columns ``name`` with ``_low``, ``_high``, ``_p``."""
+    """Verdicts on the decrease of accuracy in columns ``name``, ``_low``, ``_high``, ``_p``. The table is one
+    family of comparisons."""
     columns = (name, f"{name}_low", f"{name}_high")
     ends = zip(*(table[c] for c in columns), seeds, strict=True)
     differences = [stored_interval(*numbers) for numbers in ends]
@@ -85,8 +88,9 @@ def judged(table: pd.DataFrame, name: str, seeds: pd.Series[int]) -> list[Verdic
 
 
 def stored_interval(value: float, low: float, high: float, seeds: int) -> Interval:
-    """The two-stage interval again, whose standard error is not in the file: half its width is t times it,
-    with seeds - 1 degrees of freedom (normal with one seed). One end may have been cut at -1 or 1."""
+    """The two-stage interval with its standard error, which the file does not contain: half the width is t
+    times the standard error, with seeds - 1 degrees of freedom (normal with one seed). One end may have been
+    cut at -1 or 1."""
     df = seeds - 1 if seeds > 1 else np.inf
     half = max(high - value, value - low)
     stderr = 0.0 if half <= ABSOLUTE else half / float(special.stdtrit(df, 0.975))
@@ -113,8 +117,9 @@ def _numbers(s: RobustnessStudy) -> str:
     head = ["row", "task", "sentences", "without", "with", "difference", "discordant", "p", "with numbers"]
     return f"""## Numbers against no numbers
 
-The same irrelevant sentences at the same places, without and with their numbers; accuracy in %; a positive
-difference means that numbers harm. **With numbers, accuracy is {counts}, of {len(words)} comparisons**, mean
+The same irrelevant sentences at the same positions, without and with their numbers; accuracy in %; a positive
+difference means that numbers lower the accuracy.
+**With numbers, accuracy is {counts}, of {len(words)} comparisons**, mean
 difference {100 * s.numbers["gap"].mean():+.1f} points.
 
 {_lines(head, lines)}"""
@@ -125,8 +130,8 @@ def _attacks(s: RobustnessStudy) -> Iterator[str]:
     seeds = s.finals[s.finals["row"] == BASE].groupby("task")["seed"].nunique()
     verdicts = judged(base, "beyond_null", base["task"].map(seeds))
     base = base.assign(p=[v.p for v in verdicts], word=[v.word for v in verdicts])
-    yield "## What each attack does to the base model"
-    head = ["attack", "before", "after", "success", "null", "net loss", "p", "against the null"]
+    yield "## Attacks on the base model"
+    head = ["attack", "before", "after", "success", "random", "net loss", "p", "against random"]
     head += ["queries", "similarity"]
     for task, part in base.groupby("task", sort=True):
         lines = [
@@ -143,7 +148,7 @@ def _attacks(s: RobustnessStudy) -> Iterator[str]:
         ]
         harmful = [f"`{r['attack']}`" for r in _records(part) if r["word"] == "worse"]
         named = ", ".join(harmful) or "no attack"
-        yield f"### {task}\n\nAccuracy is worse than under the null: {named}.\n\n{_lines(head, lines)}"
+        yield f"### {task}\n\nWorse than the random baseline: {named}.\n\n{_lines(head, lines)}"
 
 
 def _after_tuning(s: RobustnessStudy) -> str:
@@ -155,7 +160,7 @@ def _after_tuning(s: RobustnessStudy) -> str:
             lines.append([str(task), row, markdown.percent(mine["accuracy_before"].max()), *cells])
     return f"""## After tuning
 
-Accuracy of the attacked rows before and after attacks that several tasks have, in %.
+Accuracy on the attacked examples before and after attacks that several tasks have, in %.
 
 {_lines(["task", "row", "before", *ALONG], lines)}"""
 
@@ -170,8 +175,8 @@ def _membership(s: RobustnessStudy) -> str:
     ]
     return f"""## Membership inference
 
-Area under the curve in %, mean over seeds with its 95 % interval, none where they agree; 50 is chance.
-`{BASE}` was trained on none of the rows.
+Area under the ROC curve in %, mean over seeds with its 95 % interval, which is omitted if all seeds agree; 50
+is chance. `{BASE}` was not trained on any of the examples.
 
 {_lines(["row", *(f"`{n.removeprefix('auc:')}`" for n in names)], lines)}"""
 
@@ -192,9 +197,9 @@ def _defences(s: RobustnessStudy) -> str:
     head += [f"vote against {m.rsplit('_', 1)[1]}" for m in votes] + ["typos 2", "deepwordbug-like"]
     return f"""## Defences of the topic task
 
-Accuracy of all test rows, certified accuracy by radius, success of SmoothLLM's vote against a suffix that
-breaks when so many characters are changed, mean with its 95 % interval over seeds; accuracy of the attacked
-rows under two attacks. In %.
+Accuracy on all test examples, certified accuracy by radius, success of SmoothLLM's vote against a suffix that
+breaks if that many characters are changed, mean with its 95 % interval over seeds; accuracy on the attacked
+examples under two attacks. In %.
 
 {_lines(head, lines)}"""
 

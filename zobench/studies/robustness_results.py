@@ -1,10 +1,10 @@
-"""Three small files from the results of the full robustness suite, for ``zobench.studies.robustness``.
+"""Extracts three small files from the results of the full robustness suite for :mod:`.robustness`.
 
     python -m zobench.studies.robustness_results RESULTS
 
-``docs/results/robustness-full.parquet``: one line per row, task and attack, means over seeds, as on the
+``docs/results/robustness-full.parquet``: one record per row, task and attack, means over seeds, as on the
 leaderboard page. ``-numbers.parquet``: numbers against no numbers in the same sentence. ``-finals.parquet``:
-final measurements of every run without an attack, and areas of membership inference.
+final measurements of every run without attack, and areas under the ROC curve of membership inference.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _attack(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(robust: dict[str, Any]) -> list[dict[str, Any]]:
-    """The lines of the contrast that asks what a number in the irrelevant sentence costs."""
+    """The lines of the contrast that measures the effect of numbers in the irrelevant sentence."""
     return [
         line for part in robust["contrasts"] if part["contrast"].name == "numbers" for line in part["lines"]
     ]
@@ -81,7 +81,7 @@ def _finals(source: Source) -> pd.DataFrame:
 
 
 def flat(name: str, interval: Interval | None) -> dict[str, float]:
-    """Value, ends and the p-value of the t test that the interval belongs to."""
+    """Value and ends of the interval, and the p-value of the corresponding t test."""
     if interval is None:
         return {f"{name}{e}": float("nan") for e in ("", "_low", "_high", "_p")}
     t = abs(interval.value) / interval.stderr if interval.stderr > 0 else float("nan")

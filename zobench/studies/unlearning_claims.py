@@ -1,4 +1,4 @@
-"""Does the grade of the optimizer decide how robust forgetting is? Writes ``docs/unlearning-claims.md``.
+"""Does the order of the optimizer determine how robust forgetting is? Writes ``docs/unlearning-claims.md``.
 
     python -m zobench.studies.unlearning_results RESULTS   # first: docs/results/unlearning-full*.parquet
     python -m zobench.studies.unlearning_claims
@@ -28,12 +28,12 @@ from zobench.studies.unlearning_statements import (
 TITLES = {
     "matched-forget": "At matched forgetting",
     "matched-retain": "At matched retention",
-    "test": "At equal forwards",
+    "test": "At equal forward passes",
 }
 
 
 def edges(study: Study) -> dict[str, list[str]]:
-    """Rows whose chosen rate is an end of its grid, with the objectives."""
+    """Rows whose selected learning rate is at an end of its grid, with the objectives."""
     return rate_edges(study.runs[study.runs["role"] == "unlearn"], study.trials, "objective")
 
 
@@ -52,10 +52,10 @@ def page(study: Study) -> str:
         margin=f"{100 * MARGIN:g}",
         rule=markdown.rule(
             f"all {len(told)} statements of this page",
-            f"{100 * MARGIN:g} points of S, or {CORRELATION_MARGIN:g} of a rank correlation",
+            f"{100 * MARGIN:g} points of recovery rate, or {CORRELATION_MARGIN:g} of a rank correlation",
         ),
     )
-    lines = [head, "## In short", "", *_short(told), "", "## The rows", "", ROWS_HEAD, *_overview(study)]
+    lines = [head, "## Summary", "", *_short(told), "", "## Rows", "", ROWS_HEAD, *_overview(study)]
     for split in MATCHED:
         mine = [s for s in told if s.split == split]
         lines += ["", f"## {TITLES[split]}", "", SPLIT_HEAD[split], *_means(study, split), ""]
@@ -65,13 +65,13 @@ def page(study: Study) -> str:
 
 
 def _short(told: list[Statement]) -> list[str]:
-    """Counts by way of matching, then every statement that chance does not explain."""
+    """Counts of verdicts for each comparison, then all significant statements."""
     lines = []
     for split, title in TITLES.items():
         mine = [s for s in told if s.split == split]
         said = [s.said.word for s in mine]
         counts = ", ".join(f"{said.count(v)} {v}" for v in sorted(set(said)))
-        where = " (where rows differ without a probe too)" if split == "matched-retain" else ""
+        where = " (rows also differ without a probe)" if split == "matched-retain" else ""
         lines += [f"**{title}**{where}: {counts or 'no statement'}.", ""]
         sure = [s for s in mine if s.said.word in DECIDED]
         lines += [
@@ -99,28 +99,28 @@ def _table(told: list[Statement]) -> list[str]:
         price = "" if s.price is None else f"{100 * s.price.difference.value:+.1f}{_kept(s)}"
         p = (markdown.p_value(s.effect.p), markdown.p_value(s.said.p))
         lines.append([s.says, _effect(s), *p, price, str(s.effect.pairs), f"**{s.said.word}**"])
-    head = ["statement", "difference of S", "p", "corrected", "retained", "pairs", "verdict"]
+    head = ["statement", "difference", "p", "corrected", "retained", "pairs", "verdict"]
     return markdown.table(head, lines)
 
 
 def _matrix(told: list[Statement]) -> list[str]:
-    """Differences at a glance: a line per pair of rows, a column per kind of probe."""
+    """Overview of the differences: a line per pair of rows, a column per kind of probe."""
     columns = [*FAMILIES, ANY]
     cells: dict[str, dict[str, str]] = {}
     for s in told:
         if s.price is not None:
             text = f"{100 * s.effect.difference.value:+.0f}"
-            pair = s.says.split(" is found in ")[1].replace(" than in ", " − ")
+            pair = s.says.split(" is recovered from ")[1].replace(" than from ", " − ")
             cells.setdefault(pair, {})[s.about] = f"**{text}**" if s.said.word in DECIDED else text
     lines = [[pair, *(c.get(x, markdown.NOTHING) for x in columns)] for pair, c in cells.items()]
-    return markdown.table(["S of a minus S of b, points", *columns], lines)
+    return markdown.table(["recovery rate of a minus that of b, points", *columns], lines)
 
 
 def _overview(study: Study) -> list[str]:
     edge, own = edges(study), study.runs[study.runs["role"] == "unlearn"]
     s, kept = before(study.points, "test", "s"), before(study.points, "test", "retained")
     lines = [
-        "| row | grade | forwards | backwards | seconds | peak MiB | ‖Δθ‖ | reached | S | retained | edge |",
+        "| row | order | forwards | backwards | seconds | MiB | ‖Δθ‖ | reached | rate | retained | edge |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in study.rows():
@@ -135,7 +135,7 @@ def _overview(study: Study) -> list[str]:
 
 
 def _means(study: Study, split: str) -> list[str]:
-    """Mean S of every row before and after each kind of probe."""
+    """Mean recovery rate of every row before and after each kind of probe."""
     kept, plain = before(study.points, split, "retained"), before(study.points, split, "s")
     columns = {about: worst(study.points, split, c) for about, c in (*FAMILIES.items(), (ANY, None))}
     lines = [
@@ -149,51 +149,52 @@ def _means(study: Study, split: str) -> list[str]:
     return lines
 
 
-HEAD = """# Does the grade of the optimizer decide how robust forgetting is?
+HEAD = """# Does the order of the optimizer determine how robust forgetting is?
 
 {earlier}
 *Words changed on 2026-11-29*: a verdict is one of better, worse, equivalent, undecided, as on every page.
 Before, "supported" stood for better, "contradicted" for worse, "not supported" and "cannot be tested" for
-undecided. No number changed.
+undecided. "Order" stood as "grade", "recovery rate" as "S". No number changed.
 
 Written by `python -m zobench.studies.unlearning_claims` from `docs/results/unlearning-full*.parquet`:
 the {runs} unlearned models of `zobench run suites/unlearning-full.yaml`. Objectives:
-{objectives}. Rows and their grades:
-{rows}. {seeds} seeds, {budget} forwards at most, code {commits}. A model of 0.45 M parameters, invented
-facts: nothing here is about large models.
+{objectives}. Rows and the order of their optimizer:
+{rows}. {seeds} seeds, at most {budget} forward passes, code {commits}. The model has 0.45 M parameters and
+the facts are invented, so nothing here applies to large models.
 
-S is 0 as in the oracle that never saw the facts and 1 as in the full model, both after the same probe; a
-statement is about the worst setting of its probe. The published thesis (arXiv 2510.00761, known here
-second-hand) is that the lower the grade of the optimizer, the less comes back. The statements say so of
-every pair of rows of different grades, every kind of probe and both ways of matching; none was left out
-for its outcome.
+The recovery rate is 0 as in the oracle, which never saw the facts, and 1 as in the full model, both after the
+same probe. A statement refers to the worst setting of its probe. The published thesis (arXiv 2510.00761,
+which was not read in the original) is that less is recovered the lower the order of the optimizer. The
+statements cover every pair of rows of different order, every kind of probe and both kinds of matching; none
+was omitted because of its outcome.
 
 *Rule.* Difference: mean over objectives of paired differences over seeds, 95 % t interval, paired t test.
-A statement claims a lower number, so lower is better: **better** says that the statement holds here,
-**worse** that its opposite does. "Keeps less": the 95 % interval of the difference in retained facts, before
-the probe, lies below -{margin} points, so that what looks robust may be damage.
+Every statement claims a lower value, so lower is better: **better** means that the statement holds here,
+**worse** that its opposite holds. "Keeps less": the 95 % interval of the difference in retained facts, before
+the probe, lies below -{margin} points, so that apparent robustness may be damage of the model.
 
 {rule}
 """
-ROWS_HEAD = """At equal forwards, mean over runs; S and retained facts in %; reached: runs that came down to
-the oracle's level; edge: objectives whose tuned rate is an end of its grid, so that a wider one might have
-given more. The two zeroth-order rows tune one matrix, the others all weights.
+ROWS_HEAD = """At equal forward passes, mean over runs; rate: recovery rate; rate and retained facts in %;
+reached: runs that reached the oracle's level; edge: objectives whose tuned learning rate is at an end of its
+grid, so that a wider grid might be better. The two zeroth-order rows tune one matrix, the others all weights.
 """
 SPLIT_HEAD = {
-    "matched-forget": """Every model moved back towards the original until S without a probe is 50 %; runs
-that never forgot as much are not here. Mean S in %, worst setting:
+    "matched-forget": """Every model is moved back towards the original until its recovery rate without a
+probe is 50 %; runs that never forgot as much are left out. Mean recovery rate in %, worst setting:
 """,
-    "matched-retain": """Every model moved back towards the original until it keeps the same share of the
-retained facts. Rows then differ in how much they have forgotten, without a probe too. Mean S in %, worst
-setting:
+    "matched-retain": """Every model is moved back towards the original until it keeps the same share of the
+retained facts. Rows then also differ without a probe in how much they have forgotten. Mean recovery rate in
+%, worst setting:
 """,
 }
-MATRIX_HEAD = """Differences at a glance, the row of lower grade first; bold: corrected p below 0.05.
+MATRIX_HEAD = """Overview of the differences, the row of lower order first; bold: corrected p below 0.05.
 """
-STATEMENTS_HEAD = """Statement by statement; retained: difference in retained facts before the probe, points.
+STATEMENTS_HEAD = """All statements; retained: difference in retained facts before the probe, points.
 """
-NOISE_HEAD = """S minus the retained score (0 to 1) without a probe, against the full model moved at random as
-far as the row moved it: a move that destroys the model forgets everything and is not selective.
+NOISE_HEAD = """Recovery rate minus the retained score (0 to 1) without a probe, compared with the full model
+moved by the same distance in a random direction: a move that destroys the model forgets everything but is not
+selective.
 """
 
 

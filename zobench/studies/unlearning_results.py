@@ -1,10 +1,11 @@
-"""Three small files from the results of the whole unlearning grid, for ``zobench.studies.unlearning_claims``.
+"""Extracts three small files from the results of the full unlearning suite, for
+``zobench.studies.unlearning_claims``.
 
     python -m zobench.studies.unlearning_results RESULTS
 
-``docs/results/unlearning-full.parquet`` holds one line per run, model probed (``split``), probe and setting:
-forget score, retained score, S. ``unlearning-full-runs.parquet`` holds one line per run: parameters, cost,
-distance, other measures. ``unlearning-full-trials.parquet`` holds every tuning trial.
+``docs/results/unlearning-full.parquet`` has one record per run, probed model (``split``), probe and setting:
+forget score, retained score, recovery rate (``s``). ``unlearning-full-runs.parquet`` has one record per run:
+parameters, cost, distance, other measures. ``unlearning-full-trials.parquet`` has all tuning trials.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def compact(folder: Path, to: Path | None = None, name: str = "unlearning-full")
 
 
 def _wide(source: Source, kind: str, split: str, names: tuple[str, ...]) -> pd.DataFrame:
-    """Final numbers without a probe by run id."""
+    """Final metrics without a probe by run id."""
     f = source.finals
     mine = f[(f["condition_kind"] == kind) & (f["split"] == split) & f["metric"].isin(names)]
     mine = mine[mine["condition"].fillna("").isin(("", "none"))]
@@ -48,7 +49,7 @@ def _wide(source: Source, kind: str, split: str, names: tuple[str, ...]) -> pd.D
 
 
 def _runs(source: Source) -> pd.DataFrame:
-    """One line per result run."""
+    """One record per result run."""
     runs = source.results.rename(
         columns={"task": "objective", "method_params": "params", "git_commit": "commit"}
     )
@@ -65,7 +66,7 @@ def _runs(source: Source) -> pd.DataFrame:
 
 
 def _trials(source: Source) -> pd.DataFrame:
-    """One line per tuning trial: what was chosen by (``selection``) stands beside the forget score."""
+    """One record per tuning trial, with the score used for selection (``selection``) and the forget score."""
     trials = source.runs[source.runs["purpose"] == "tuning"].drop(columns="row")
     trials = trials.rename(columns={"task": "objective", "method_params": "params", "tuning_of": "row"})
     f = source.finals[

@@ -1,6 +1,6 @@
-"""Statements on whether the grade of the optimizer decides how robust forgetting is, from compact results.
+"""Statements on whether the order of the optimizer determines how robust forgetting is, from compact results.
 
-Statements are made for all pairs of rows of different grades, none chosen by its outcome.
+Statements are made for all pairs of rows of different order; none was selected by its outcome.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from zobench.metrics.paired import Comparison, compare, compare_groups
 from zobench.metrics.verdicts import Verdict, judge
 
 MARGIN, CORRELATION_MARGIN = 0.02, 0.1
-"""Differences that do not matter: of S and of the retained score (0 to 1), and of a rank correlation."""
+"""Largest differences that do not matter: of the recovery rate and of the retained score (0 to 1), and of a
+rank correlation."""
 UNJUDGED = Verdict("undecided", float("nan"), float("nan"))
 KEYS = ["objective", "row", "seed"]
 GRADES = {
@@ -42,23 +43,23 @@ MATCHED = ("matched-forget", "matched-retain")
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """What the page is computed from: the three files."""
+    """The data of the page: three files."""
 
     points: pd.DataFrame
     runs: pd.DataFrame
     trials: pd.DataFrame
 
     def rows(self) -> list[str]:
-        """Rows that unlearn, by grade."""
+        """Rows that unlearn, sorted by the order of their optimizer."""
         found = set(self.runs.loc[self.runs["role"] == "unlearn", "row"])
         return [r for grade in ORDER for r in GRADES if GRADES[r] == grade and r in found]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """``says`` claims a negative ``effect``; ``price``: difference of the retained scores of the same models
-    before the probe, where the statement compares two rows; ``said``: the verdict, corrected over all of the
-    page."""
+    """``says`` claims a negative ``effect``. ``price``: difference of the retained scores of the same models
+    before the probe, if the statement compares two rows. ``said``: the verdict, corrected over all statements
+    of the page."""
 
     split: str
     about: str
@@ -70,20 +71,21 @@ class Statement:
 
     @property
     def keeps_less(self) -> bool:
-        """Whether the interval of ``price`` lies below minus the margin: what looks robust may be damage."""
+        """Whether the interval of ``price`` lies below minus the margin, so that apparent robustness may be
+        damage of the model."""
         return self.price is not None and self.price.difference.high < -MARGIN
 
 
 def worst(points: pd.DataFrame, split: str, conditions: tuple[str, ...] | None) -> pd.DataFrame:
-    """Per unlearned model the highest S over settings of these probes (of all, where ``None``): columns
-    ``task, row, seed, value``."""
+    """The highest recovery rate of each unlearned model over settings of these probes (``None``: of all
+    probes); columns ``task, row, seed, value``."""
     part = points[(points["split"] == split) & (points["role"] == "unlearn") & points["s"].notna()]
     wanted = part["condition"] != "none" if conditions is None else part["condition"].isin(conditions)
     return _named(part[wanted].groupby(KEYS)["s"].max())
 
 
 def before(points: pd.DataFrame, split: str, column: str, role: str = "unlearn") -> pd.DataFrame:
-    """The same without a probe, of S or of the retained score."""
+    """The recovery rate or the retained score without a probe, in the same form."""
     part = points[(points["split"] == split) & (points["role"] == role) & (points["condition"] == "none")]
     return _named(part.groupby(KEYS)[column].mean())
 
@@ -93,7 +95,7 @@ def _named(values: pd.Series) -> pd.DataFrame:
 
 
 def statements(study: Study) -> list[Statement]:
-    """Every statement that the runs can speak to, judged together; a lower number is better."""
+    """All statements that the runs can test, judged together; a lower value is better."""
     found = [*_of_grades(study), *_of_distance(study), *_of_noise(study)]
     margins = [CORRELATION_MARGIN if s.correlates else MARGIN for s in found]
     differences, p_values = [s.effect.difference for s in found], [s.effect.p for s in found]
@@ -102,7 +104,7 @@ def statements(study: Study) -> list[Statement]:
 
 
 def pairs(rows: list[str]) -> list[tuple[str, str]]:
-    """The row of the lower grade first; rows of one grade are not compared."""
+    """Pairs of rows, the one of lower order first; rows of the same order are not compared."""
     rank = {r: ORDER.index(GRADES[r]) for r in rows}
     return [(a, b) for a in rows for b in rows if rank[a] < rank[b]]
 
@@ -115,12 +117,14 @@ def _of_grades(study: Study) -> Iterator[Statement]:
             for a, b in pairs(study.rows()):
                 effect = compare(values, a, b)
                 if effect is not None:
-                    says = f"after {about}, less of the forgotten is found in `{a}` than in `{b}`"
+                    says = (
+                        f"after {about}, less of the forgotten facts is recovered from `{a}` than from `{b}`"
+                    )
                     yield Statement(split, about, says, effect, compare(kept, a, b))
 
 
 def _of_distance(study: Study) -> Iterator[Statement]:
-    """Rank correlation over rows, one for each objective and seed, against none."""
+    """Rank correlation over rows, one for each objective and seed, compared with 0."""
     split = "matched-forget"
     moved = study.runs[study.runs["role"] == "unlearn"].assign(moved=lambda d: d["distance"] * d[split])
     moved = moved[[*KEYS, "moved"]].rename(columns={"objective": "task"})
@@ -132,9 +136,7 @@ def _of_distance(study: Study) -> Iterator[Statement]:
                 groups.setdefault(str(task), []).append(float(stats.spearmanr(own["moved"], own["value"])[0]))
         if groups:
             found = [np.array(g) for g in groups.values()]
-            says = (
-                f"the farther a row moved the weights, the less comes back after {about} (rank correlation)"
-            )
+            says = f"the farther a row moved the weights, the less is recovered by {about} (rank correlation)"
             yield Statement(
                 split, about, says, compare_groups(found, [0 * g for g in found]), correlates=True
             )
@@ -145,12 +147,12 @@ def _of_noise(study: Study) -> Iterator[Statement]:
     for row in study.rows():
         effect = compare(both, row, f"noise as far as {row}")
         if effect is not None:
-            says = f"`{row}` forgets more selectively than a random move as far as its own"
+            says = f"`{row}` forgets more selectively than a random move of the same distance"
             yield Statement("test", "", says, effect)
 
 
 def _selectivity(study: Study, role: str) -> pd.DataFrame:
-    """S minus the retained score without a probe: what is left of the forgotten, against what is kept."""
+    """Recovery rate minus the retained score, without a probe: lower means more selective forgetting."""
     s, kept = (before(study.points, "test", column, role) for column in ("s", "retained"))
     both = s.merge(kept, on=["task", "row", "seed"], suffixes=("", "_kept"))
     return both.assign(value=both["value"] - both["value_kept"]).drop(columns="value_kept")

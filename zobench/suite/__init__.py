@@ -1,6 +1,6 @@
-"""Suites: YAML file -> validated schema -> plan, the full list of runs with content-addressed ids.
+"""Suites: YAML file -> validated schema -> plan (the full list of runs with literal specifications).
 
-``load(path)`` and ``expand(suite)`` are re-exported lazily: importing this package imports nothing heavy.
+``load(path)`` and ``expand(suite)`` are re-exported lazily, so that importing this package stays cheap.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Second pass over a suite file: names, parameters of their classes, grids, budgets, parameter spaces.
+"""Second pass of validation of a suite file: names, parameters, grids, budgets, parameter spaces.
 
-Method, task and attack classes are loaded here, so this pass needs torch. It sees only entries that passed
-the first.
+This pass loads method, task and attack classes, so it needs torch. It sees only entries that passed the first
+pass (:mod:`zobench.suite.structure`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def run(document: Document, draft: Draft) -> None:
-    """Report everything that is wrong with the entries of ``draft``."""
+    """Report all problems of the entries of ``draft``."""
     classes = Classes(document)
     _check_name(document, draft)
     _check_seeds(document, draft)
@@ -58,11 +58,11 @@ def run(document: Document, draft: Draft) -> None:
 
 
 def _check_name(document: Document, draft: Draft) -> None:
-    """The suite's name becomes the name of its results folder."""
+    """The suite's name is used as the name of its results folder, so it must be a valid folder name."""
     name = draft.parts.get("suite")
     if isinstance(name, str) and not is_plain(name):
         message = f"must be a plain name (letters, digits, space, . _ - + ( ) = , @), not {name!r}"
-        document.report(("suite",), message, "for another results folder write 'output:'")
+        document.report(("suite",), message, "to choose another results folder, set 'output:'")
 
 
 def _check_seeds(document: Document, draft: Draft) -> None:
@@ -88,19 +88,21 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
         report_duplicates(document, ("evaluation", key), "evaluation point", points)
         for index, point in enumerate(points):
             if budget is not None and point > budget.forwards:
-                message = f"evaluation point {point} lies beyond the budget of {budget.forwards} forwards"
+                message = f"evaluation point {point} exceeds the budget of {budget.forwards} forward passes"
                 document.report(("evaluation", key, index), message)
     _check_named(document, "attacks_along", evaluation.attacks_along, "attack", draft.entries("attacks"))
     _check_named(document, "lm_eval_attack", evaluation.lm_eval_attack, "lm-eval task", evaluation.lm_eval)
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
-        document.report(("evaluation", "lm_eval_include"), f"no folder {include!r} (seen from here)")
+        document.report(
+            ("evaluation", "lm_eval_include"), f"no folder {include!r} (from the working directory)"
+        )
 
 
 def _check_lm_eval(document: Document, draft: Draft) -> None:
-    """Names of harness tasks: a typo would otherwise be met after the training of every run."""
+    """Check the names of lm-eval tasks now: otherwise a typo would be reported only after training."""
     evaluation = draft.parts.get("evaluation")
-    # The harness's index takes many seconds to build, so it is looked at in a suite without other mistakes.
+    # Building the harness's task index takes many seconds, so this runs only if there are no other problems.
     if evaluation is None or not evaluation.lm_eval or document.problems:
         return
     from zobench.tasks.lm_eval_adapter import check_name
@@ -121,11 +123,11 @@ def _check_attacked_tasks(
             at = ("attacks", attack, "tasks", index)
             document.report(at, f"no task {task!r} in this suite", suggestion(task, known))
     if tasks == ():
-        document.report(("attacks", attack, "tasks"), "is empty: leave it out for all")
+        document.report(("attacks", attack, "tasks"), "is empty: omit it to attack all tasks")
 
 
 def _check_named(document: Document, key: str, names: Iterable[str], what: str, known: Iterable[str]) -> None:
-    """Names under ``evaluation`` that must stand elsewhere in the suite."""
+    """Check names under ``evaluation`` that must be defined elsewhere in the suite."""
     known = list(known)
     for index, name in enumerate(names):
         if name not in known:

@@ -1,5 +1,4 @@
-"""What can be wrong with one method entry: its names, parameters, sweep, tuning, parameter space and
-budget."""
+"""Checks one method entry: names, parameters, sweep, tuning, parameter space and budget."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ class _Context:
 
 
 def check_method(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
-    """Report everything that is wrong with ``methods.<name>``."""
+    """Report every problem of ``methods.<name>``."""
     context = _Context(document, draft, ("methods", name), entry, name)
     _check_names(context)
     _check_grids(context)
@@ -56,7 +55,7 @@ def _check_names(c: _Context) -> None:
             continue
         known = _known(c.document, section)
         if not chosen and key != "attacks":
-            c.report(key, message="is empty: leave it out for all")
+            c.report(key, message="is empty: omit it for all")
         for index, one in enumerate(chosen):
             if one not in known:
                 message = f"no {section[:-1]} {one!r} in this suite"
@@ -72,7 +71,7 @@ def _check_names(c: _Context) -> None:
 
 
 def _known(document: Document, section: str) -> dict[str, Any]:
-    """Entries of a section as written; the objectives of an unlearning suite stand where tasks do."""
+    """Entries of a section as written; for ``tasks`` of an unlearning suite, its objectives."""
     known = document.value.get(section)
     if section == "tasks" and isinstance(document.value.get("unlearning"), dict):
         known = document.value["unlearning"].get("objectives")
@@ -90,13 +89,13 @@ def _check_grids(c: _Context) -> None:
         return
     tune = c.entry.tune
     if not tune.space:
-        c.report("tune", "space", message="is empty: nothing to choose")
+        c.report("tune", "space", message="is empty: there is nothing to tune")
     for parameter, domain in tune.space.items():
         if isinstance(domain, list):
             _check_values(c, ("tune", "space", parameter), domain)
         elif tune.sampler == "grid":
             hint = "list the values, or use sampler: random or tpe"
-            c.report("tune", "space", parameter, message="a range has no grid", hint=hint)
+            c.report("tune", "space", parameter, message="a range cannot be searched as a grid", hint=hint)
         if parameter in literal or parameter in c.entry.sweep:
             message = "is also given in params or sweep: write it in one place"
             c.report("tune", "space", parameter, message=message)
@@ -127,10 +126,10 @@ def _check_trials(c: _Context) -> None:
             return
         points *= len(domain)
     if tune.trials is not None and tune.trials != points and tune.sampler == "grid":
-        hint = "leave trials out, or use sampler: random"
+        hint = "omit trials, or use sampler: random"
         c.report("tune", "trials", message=f"the grid has {points} settings, not {tune.trials}", hint=hint)
     elif tune.trials is not None and tune.trials > points:
-        message = f"{tune.trials} trials asked of a space of {points} different settings"
+        message = f"{tune.trials} trials requested, but the space has only {points} different settings"
         c.report("tune", "trials", message=message)
 
 
@@ -153,7 +152,7 @@ def _check_pair(c: _Context, card: Any) -> None:
 
 
 def _given(c: _Context) -> Iterator[tuple[tuple[str, ...], str, Any]]:
-    """Every single value of a parameter in the entry: where it stands, its name, the value."""
+    """Every parameter value in the entry: key path, name, value."""
     for name, value in c.entry.params.items():
         yield ("params",), name, value
     for task, params in c.entry.task_params.items():
@@ -169,13 +168,13 @@ def _given(c: _Context) -> Iterator[tuple[tuple[str, ...], str, Any]]:
 
 
 def corners(domain: list[Any] | Range) -> list[Any]:
-    """The values of a list, or the ends of a range."""
+    """The values of a list, or both ends of a range."""
     return domain if isinstance(domain, list) else [domain.low, domain.high]
 
 
 def _check_parameters(c: _Context, config: type) -> bool:
-    """First each value by itself, then, if all are right, each row's values together with the class's own
-    check."""
+    """Check each value by itself. If all are valid, check each row's values together, including the class's
+    own check."""
     alone = [(key, p) for key, name, value in _given(c) if (p := check_one(config, name, value))]
     for key, problem in alone:
         c.report_parameter(problem, *key)
@@ -190,8 +189,8 @@ def _check_parameters(c: _Context, config: type) -> bool:
 
 
 def _settings(c: _Context) -> Iterator[tuple[SuiteRow, str, dict[str, Any]]]:
-    """Parameters that runs will have: every row on every task, tuned parameters at each value or end in
-    turn."""
+    """Parameters that runs can have: every row on every task. Tuned parameters are varied one at a time: each
+    value of a list, both ends of a range."""
     tasks = [*c.entry.task_params, ""] if c.entry.tasks is None else list(c.entry.tasks)
     for row in rows_of(c.name, c.entry):
         for task in tasks:
@@ -231,6 +230,9 @@ def _check_budget(c: _Context, method: Any) -> None:
         cost = method.cost(configure(method.Config, params))
         dearest = cost.max_forwards_in_step + cost.preparation_forwards
         if 0 < forwards < dearest or (forwards == 0 and dearest > 0):
-            message = f"a budget of {forwards} forwards holds no step of {row.name!r}, which costs {dearest}"
+            message = (
+                f"a budget of {forwards} forward passes is too small for one step of {row.name!r}, "
+                f"which costs {dearest}"
+            )
             c.report(*at, message=message)
             return

@@ -1,5 +1,5 @@
-"""What can be wrong with what a method trains on or is tuned by, and with quantization groups beside the
-model's layers."""
+"""Checks what a method trains on, the metric of its tuning, and quantization groups against the model's
+layers."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 
 _GRADIENTS = {
-    "first": "goes along gradients",
-    "mixed": "goes along gradients in part of its step",
-    "forward-mode": "takes derivatives in forward mode",
+    "first": "uses gradients",
+    "mixed": "uses gradients in part of its step",
+    "forward-mode": "computes derivatives in forward mode",
     "none": "takes no steps",
 }
 """Why a method of that order cannot train on a score."""
 _READ_GRADIENTS = ("gradient-cosine", "gradip")
-"""Diagnostics that look at a gradient of what is minimized."""
+"""Diagnostics that compute a gradient of the training objective."""
 
 
 def check_training(document: Document, draft: Draft, classes: Classes) -> None:
-    """Report scores and metrics that a row's tasks do not have, and groups of scales that do not fit its
+    """Report scores and metrics that a row's tasks do not have, and quantization groups that do not fit its
     models."""
     on_tasks = draft.parts.get("unlearning") is None
     for name, entry in draft.entries("methods").items():
@@ -40,7 +40,7 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
 
 
 def _check_metric(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
-    """The metric that a search goes by is one of every task that the row runs on."""
+    """Every task that the row runs on must have the metric that tuning optimizes."""
     at: KeyPath = ("methods", name, "tune", "metric")
     assert entry.tune is not None
     assert entry.tune.metric is not None
@@ -54,8 +54,7 @@ def _check_metric(document: Document, draft: Draft, classes: Classes, name: str,
 def _tasks_of(
     document: Document, draft: Draft, classes: Classes, entry: MethodEntry
 ) -> Iterator[tuple[str, Any, dict[str, Any]]]:
-    """Name in the suite, class and parameters of the tasks that a row runs on and that are without
-    mistakes."""
+    """Name in the suite, class and parameters of each valid task that a row runs on."""
     for task, chosen in draft.entries("tasks").items():
         name = chosen.task or task
         if (entry.tasks is not None and task not in entry.tasks) or name not in classes.names("tasks"):
@@ -80,11 +79,11 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
     diagnostics = draft.parts.get("diagnostics")
     for key in _READ_GRADIENTS:
         if diagnostics is not None and key in diagnostics.measure:
-            document.report(at, f"diagnostic {key!r} reads a gradient, and {entry.train_on} has none")
+            document.report(at, f"diagnostic {key!r} needs a gradient; {entry.train_on} has none")
 
 
 def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
-    """Why the method cannot do without gradients, and what to do instead."""
+    """Why the method needs gradients, and what to use instead; ``None`` if it does not need them."""
     order = method.card.order
     if order in _GRADIENTS:
         return _GRADIENTS[order], "use a zeroth-order method, or train_on: loss"
@@ -96,7 +95,7 @@ def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
 
 
 def _check_groups(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
-    """Only models whose files are here: the modules of others are not known before they are fetched."""
+    """Check models whose files are on this machine; the modules of others are unknown until downloaded."""
     from zobench.models.loading import skeleton
 
     config = spaces.space_config("scales")

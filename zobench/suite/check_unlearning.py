@@ -1,5 +1,5 @@
-"""Second pass over the ``unlearning`` section: data, oracle, objectives, probes, and which optimizer can
-minimize what."""
+"""Second pass of validation of the ``unlearning`` section: data, oracle, objectives, probes, and which
+optimizer can minimize which objective."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from zobench.suite.structure import Draft
 from zobench.suite.unlearning_rows import FULL, ORACLE, noise_row
 
 UNSUPPLIED = {
-    "anchor-batches": ("anchor_batches", 1, "anchors are the minibatches of their steps"),
-    "length-split": ("length_threshold", 0, "minibatches come in parts, not by their rows' lengths"),
+    "anchor-batches": ("anchor_batches", 1, "an anchor uses the minibatch of its step"),
+    "length-split": ("length_threshold", 0, "minibatches are not split by the lengths of their examples"),
 }
-"""Needs of methods that an unlearning run leaves open: the parameter, the most it may be, and why."""
+"""Needs of methods that an unlearning run does not supply: parameter, largest valid value, reason."""
 
 
 SPACES = ("full", "names", "bias", "last-layer", "masked", "lora")
-"""Spaces that leave a plain model behind, which probes can copy; adapters are merged."""
+"""Spaces whose result is a plain model, which probes can copy; adapters are merged."""
 
 
 def check_unlearning(document: Document, draft: Draft, classes: Classes) -> None:
-    """Report everything that is wrong with the section and with how methods go with it."""
+    """Report every problem of the section and of its combination with the methods."""
     section = draft.parts.get("unlearning")
     if section is None:
         return
@@ -48,8 +48,8 @@ def check_unlearning(document: Document, draft: Draft, classes: Classes) -> None
 def _check_other_keys(document: Document) -> None:
     for key in ("tasks", "attacks"):
         if key in document.value:
-            hint = "unlearning.objectives take the place of tasks, unlearning.probes that of attacks"
-            document.report((key,), "does not go with 'unlearning'", hint)
+            hint = "use unlearning.objectives in place of tasks, unlearning.probes in place of attacks"
+            document.report((key,), "cannot be combined with 'unlearning'", hint)
     _check_meaningless(document, EvaluationEntry, ("evaluation",), document.value.get("evaluation"))
     methods = document.value.get("methods")
     for name, given in methods.items() if isinstance(methods, dict) else ():
@@ -57,10 +57,10 @@ def _check_other_keys(document: Document) -> None:
 
 
 def _check_meaningless(document: Document, kind: type[BaseModel], path: KeyPath, given: Any) -> None:
-    """Keys are refused wherever they stand, also with the value that they have when they are left out."""
+    """Reject keys without meaning even if their value equals the default."""
     for key in without_meaning_in_unlearning(kind):
         if isinstance(given, dict) and key in given:
-            document.report((*path, key), "has no meaning in an unlearning suite", "leave it out")
+            document.report((*path, key), "has no meaning in an unlearning suite", "remove it")
 
 
 def _check_data(document: Document, section: UnlearningEntry) -> None:
@@ -81,18 +81,18 @@ def _check_pair(document: Document, draft: Draft, section: UnlearningEntry) -> N
     names += [(("models", k, "name"), ref.name) for k, ref in draft.entries("models").items()]
     for path, name in names:
         if name.startswith("pair:") and section.pair is None:
-            document.report(path, f"{name!r} needs unlearning.pair: how the two models are trained")
+            document.report(path, f"{name!r} needs unlearning.pair, which says how the pair is trained")
         if name.startswith("pair:") and name not in ("pair:full", "pair:oracle"):
             document.report(path, f"unknown model {name!r}", "valid: pair:full, pair:oracle")
     used = any(name.startswith("pair:") for _, name in names)
     if section.pair is not None and not used:
-        document.report(("unlearning", "pair"), "no model is named 'pair:full' and no oracle 'pair:oracle'")
+        document.report(("unlearning", "pair"), "is unused: no model 'pair:full', no oracle 'pair:oracle'")
 
 
 def _check_components(
     document: Document, classes: Classes, kind: Any, section: UnlearningEntry
 ) -> dict[str, Any]:
-    """Classes by entry name, of the entries whose names and parameters are right."""
+    """Classes by entry name, for entries whose name and parameters are valid."""
     key, found = kind.removesuffix("s"), {}
     entries = getattr(section, kind)
     if not entries and kind == "objectives":
@@ -124,9 +124,9 @@ def _check_parts(document: Document, section: UnlearningEntry, objectives: dict[
         lacking = [p for p in target_of(cls, config).parts() if p in ("traces", "general")]
         if lacking:
             message = (
-                f"needs {' and '.join(lacking)}, which the data of {section.data.source!r} does not hold"
+                f"needs {' and '.join(lacking)}, which the data of {section.data.source!r} does not contain"
             )
-            hint = "reasoning: the source 'files' takes 'traces' and 'general'"
+            hint = "for reasoning traces use the source 'files' with 'traces' and 'general'"
             document.report(("unlearning", "objectives", name), message, hint)
 
 
@@ -144,9 +144,9 @@ def _check_method(
 ) -> None:
     path: KeyPath = ("methods", name)
     if name in (FULL, ORACLE, noise_row("")) or name.startswith(noise_row("")):
-        document.report(path, f"row {name!r} is made by every unlearning suite; choose another name")
+        document.report(path, f"row name {name!r} is reserved in unlearning suites; choose another name")
     if entry.space.kind not in SPACES:
-        message = f"probes need a plain model, which the space {entry.space.kind!r} does not leave behind"
+        message = f"probes need a plain model, which the space {entry.space.kind!r} does not produce"
         document.report((*path, "space", "kind"), message, "valid: " + ", ".join(SPACES))
     target = entry.method or name
     method = classes.get("methods", target, path) if target in classes.names("methods") else None
@@ -165,9 +165,9 @@ def _check_method(
         cls = objectives.get(objective)
         if cls is None or method.card.order == "first" or not cls.card.zo_refusal:
             continue
-        message = f"{target} uses forward passes and {objective!r} ({cls.card.name}) cannot be run with them"
+        message = f"{target} uses forward passes only; {objective!r} ({cls.card.name}) cannot be run with it"
         others = [o for o in section.objectives if o != objective]
-        hint = f"{cls.card.zo_refusal}; leave it out with 'tasks: [{', '.join(others)}]'"
+        hint = f"{cls.card.zo_refusal}; exclude it with 'tasks: [{', '.join(others)}]'"
         document.report(path, message, hint)
     _check_terms(
         document, path, section, method.card, {n: objectives.get(n) for n in _objectives_of(section, entry)}
@@ -175,20 +175,18 @@ def _check_method(
 
 
 def _check_supplies(document: Document, path: KeyPath, target: str, card: Any, entry: MethodEntry) -> None:
-    """What a method would draw from training rows, wherever the suite sets it."""
+    """Report parameters that would make a method draw further minibatches of training examples."""
     for need, (parameter, most, why) in UNSUPPLIED.items():
         if need not in card.needs:
             continue
         for at, values in _given(entry, parameter):
             if any(isinstance(v, int | float) and v > most for v in values):
-                message = (
-                    f"{target} draws minibatches of its own then, which an unlearning run does not supply"
-                )
+                message = f"{target} would need further minibatches, which an unlearning run does not supply"
                 document.report((*path, *at), message, f"{why}: at most {most} here")
 
 
 def _given(entry: MethodEntry, parameter: str) -> Iterator[tuple[KeyPath, list[Any]]]:
-    """Places of an entry that set a parameter, with the values they give it."""
+    """Key paths at which an entry sets a parameter, with the values."""
     if parameter in entry.params:
         yield ("params", parameter), [entry.params[parameter]]
     for task, params in entry.task_params.items():
@@ -204,7 +202,7 @@ def _given(entry: MethodEntry, parameter: str) -> Iterator[tuple[KeyPath, list[A
 def _check_terms(
     document: Document, path: KeyPath, section: UnlearningEntry, card: Any, objectives: dict[str, Any]
 ) -> None:
-    """Objectives of one optimizer, and optimizers of two terms."""
+    """Check objectives that need one particular optimizer, and optimizers that need two terms."""
     from zobench.unlearning.metered import apart, target_of, two_terms
 
     for name, cls in objectives.items():
@@ -212,7 +210,9 @@ def _check_terms(
             continue
         only = cls.card.optimizer
         if only and card.order == "first" and card.name != only:
-            message = f"{card.name} cannot run {name!r} ({cls.card.name}): it joins the two gradients itself"
+            message = (
+                f"{card.name} cannot run {name!r} ({cls.card.name}), which combines two gradients itself"
+            )
             document.report(path, message, f"its optimizer is {only!r}")
         target = target_of(cls, configure(cls.Config, section.objectives[name].params))
         if apart(card) and not two_terms(target):
@@ -230,7 +230,7 @@ def _check_trials(document: Document, draft: Draft) -> None:
         first = next(iter(sizes.values()), None)
         if sizes and size not in sizes:
             message = f"{size} tuning trials, but {first!r} has {next(iter(sizes))}"
-            hint = "every row of an unlearning suite gets as many trials"
+            hint = "every row of an unlearning suite must have the same number of trials"
             document.report(("methods", name, "tune"), message, hint)
         sizes.setdefault(size, name)
 

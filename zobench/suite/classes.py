@@ -1,5 +1,5 @@
-"""Looks up method, task and attack classes for the checks, and reports each name that cannot be had once per
-place."""
+"""Looks up method, task and attack classes for the checks, and reports names that cannot be resolved, once
+for each place in the file."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from zobench.suite.source import Document
 
 
 class Classes:
-    """Classes by kind and catalogue name; a plugin that fails to import is a problem of the suite that names
-    it."""
+    """Classes by kind and catalogue name. A plugin that fails to import is reported as a problem of the suite
+    that names it."""
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -22,13 +22,13 @@ class Classes:
         self._loaded: dict[tuple[Kind, str], Any] = {}
 
     def names(self, kind: Kind) -> dict[str, plugins.Entry]:
-        """Everything of that kind that a suite may name."""
+        """All names of that kind that a suite may use."""
         if kind not in self._entries:
             self._entries[kind] = plugins.entries(kind)
         return self._entries[kind]
 
     def get(self, kind: Kind, name: str, path: KeyPath) -> Any | None:
-        """The class, or ``None`` after reporting at ``path`` why there is none."""
+        """The class; ``None`` if it cannot be loaded, after reporting the reason at ``path``."""
         known = self.names(kind)
         if name not in known:
             self._document.report(path, f"unknown {kind[:-1]} {name!r}", suggestion(name, known))

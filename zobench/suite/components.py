@@ -1,4 +1,4 @@
-"""Components of a suite with every parameter spelled out."""
+"""Components of a suite with all parameters, defaults included."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zobench.suite.schema import Suite
 
 
 def task_of(suite: Suite, name: str) -> Component:
-    """The task of that entry with its parameters, or the objective of an unlearning suite."""
+    """The task of that entry with all its parameters; in an unlearning suite, the objective."""
     if suite.unlearning is None:
         return resolved("tasks", suite.tasks[name].task or name, suite.tasks[name].params)
     entry = suite.unlearning.objectives[name]
@@ -22,7 +22,7 @@ def task_of(suite: Suite, name: str) -> Component:
 
 
 def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
-    """A component with every parameter spelled out, defaults included."""
+    """A component with all parameters, defaults included."""
     config = plugins.lookup(kind, name).Config
     spelled = json.loads(_spelled_out(config, json.dumps(params, sort_keys=True)))
     return Component(name=name, params=spelled, files=data_files(config))
@@ -30,5 +30,5 @@ def resolved(kind: Kind, name: str, params: dict[str, Any]) -> Component:
 
 @functools.lru_cache(maxsize=4096)
 def _spelled_out(config: type, params: str) -> str:
-    """All parameters as JSON; a suite asks for the same attack in every one of its runs."""
+    """All parameters as JSON. Cached, because every run of a suite resolves the same components again."""
     return json.dumps(literal(configure(config, json.loads(params))))

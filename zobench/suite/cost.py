@@ -1,9 +1,10 @@
-"""What a plan will cost, from the methods' declared costs: forwards, evaluated and attacked rows. Nothing is
-run.
+"""Estimates the cost of a plan from the methods' declared costs: forward passes, evaluated examples and
+attacked examples. Nothing is run.
 
-A run of budget b takes as many steps as fit: a step starts only while the maximum cost of any single step
-still fits. Evaluation is counted in test rows (one row at one measured state), attacks in attacked rows, the
-null attacks included; how many queries an attack asks per row is known only when it runs."""
+A run with budget b takes steps as long as the remaining budget covers the maximum cost of any single step.
+Evaluation is counted in test examples (one example at one measured state), attacks in attacked examples,
+including those of the budget-matched random baselines. The number of queries of an attack per example is
+known only when it runs."""
 
 from __future__ import annotations
 
@@ -23,11 +24,13 @@ class RowCost:
     """Cost of one row, over all its runs.
 
     Attributes:
-        budget: forwards a run may spend; steps: how many it will take; both of the most expensive run.
-        forwards: training forwards of all runs; tuning_forwards: those of the trials that choose its
-        parameters. test_rows: test rows evaluated, ``None`` if a run evaluates all rows of its task.
-        attacked_rows: rows attacked, nulls included, ``None`` likewise.
-        state_bytes: optimizer state in bytes per tuned parameter.
+        budget: forward passes that a run may spend, of the most expensive run.
+        steps: number of steps, of the most expensive run.
+        forwards: forward passes of training of all runs.
+        tuning_forwards: forward passes of the tuning trials.
+        test_rows: number of test examples evaluated; ``None`` if a run evaluates all examples of its task.
+        attacked_rows: number of examples attacked, random baselines included; ``None`` likewise.
+        state_bytes: optimizer state in bytes per trained parameter.
     """
 
     row: str
@@ -52,7 +55,7 @@ class Estimate:
     rows: tuple[RowCost, ...]
 
     def total(self, column: str) -> int | None:
-        """Sum of a column; ``None`` if any row's is unknown."""
+        """Sum of a column; ``None`` if a row's value is unknown."""
         values = [getattr(row, column) for row in self.rows]
         return None if any(v is None for v in values) else sum(values)
 
@@ -63,7 +66,7 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Cost of every row of the plan, tuned rows with any one of their settings."""
+    """Cost of every row of the plan; for tuned rows, with one arbitrary setting of the search."""
     by_row: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
     tuning: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
     for run in plan.runs:
@@ -77,15 +80,15 @@ def estimate(plan: Plan) -> Estimate:
 
 
 def example(study: TuningStudy) -> dict[str, Any]:
-    """Any one setting of a study: its first candidate, or the lower ends of its ranges."""
+    """One setting of a study: its first candidate, or the lower ends of its ranges."""
     if study.candidates:
         return study.candidates[0]
     return {name: d.low if isinstance(d, Range) else d[0] for name, d in study.space.items()}
 
 
 def steps_and_forwards(run: PlannedRun) -> tuple[int, int]:
-    """Steps a run takes within its budget and the forwards they cost, from the method's declared mean per
-    step."""
+    """Number of steps within the budget of a run and their cost in forward passes, from the method's declared
+    mean cost per step."""
     cost = _declared(run)
     budget = run.spec.budget.forwards
     first = cost.preparation_forwards + cost.max_forwards_in_step
@@ -108,7 +111,7 @@ def _declared(run: PlannedRun) -> Any:
 
 
 def _trials(study: TuningStudy) -> list[PlannedRun]:
-    """Trial runs of every rung; which settings climb is not known, what they cost is."""
+    """Trial runs of every rung. Which settings reach the next rung is unknown, but they cost the same."""
     known = study.candidates or (example(study),) * study.size
     return [
         run
@@ -150,7 +153,7 @@ def _attacked_rows(run: PlannedRun) -> int | None:
     items = spec.attack_items or spec.evaluation.test_items
     early = sum(point < spec.budget.forwards for point in spec.evaluation.attacks_at)
     often = sum(1 + (early if not along or a.label in along else 0) for a in spec.attacks)
-    return None if items is None else 2 * items * often
+    return None if items is None else 2 * items * often  # twice: the attack and its random baseline
 
 
 def _sum(values: Iterable[int | None]) -> int | None:

@@ -1,4 +1,4 @@
-"""From a validated suite to its plan: literal specifications, grids expanded, defaults spelled out."""
+"""Expands a validated suite to its plan: literal specifications with all defaults filled in."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from zobench.suite.unlearning_rows import (
 )
 
 EAGER = "model loaded with attention: eager, as fused attention has no forward derivative"
-"""Note of rows whose model was changed by :func:`fit_for`."""
+"""Note of rows whose model reference was changed by :func:`fit_for`."""
 
 
 def expand(suite: Suite) -> Plan:
-    """Every run of the suite. Seeds change slowest and methods fastest, so that the first results of all
-    rows on the first task come first. Rows with ``tune:`` become studies, one for each model and task."""
+    """The plan with every run of the suite. Seeds vary slowest and methods fastest, so that all rows have a
+    result on the first task early. Rows with ``tune:`` become tuning studies, one for each model and task."""
     cells = list(itertools.product(suite.models, suite.blocks))
     rows = [row for name, entry in suite.methods.items() for row in rows_of(name, entry)]
     runs, studies = [], []
@@ -72,7 +72,8 @@ def _planned(
     tuned: tuple[str, ...],
     tuning: bool = False,
 ) -> PlannedRun:
-    """One run; with ``tuned`` parameters still open, the method's component holds only what was written."""
+    """One run. If ``tuned`` names parameters that are still open, the method's component contains only the
+    parameters written in the file."""
     entry = suite.methods[row.entry]
     params = row.params(entry, task)
     method = Component(name=row.method, params=params) if tuned else resolved("methods", row.method, params)
@@ -110,13 +111,13 @@ def _planned(
 
 
 def _trained_on(entry: MethodEntry) -> str:
-    """What the row's note says of a training objective other than the loss."""
+    """Note of a row with a training objective other than the loss."""
     return "" if entry.train_on == "loss" else f"trained on {entry.train_on}, without a gradient"
 
 
 def fit_for(method: str, model: ModelRef) -> ModelRef:
-    """The model as this method can use it: fused attention has no forward derivative, so a method that needs
-    one has it written out (``attention: eager``), and its specification says so."""
+    """The model reference for this method. Fused attention has no forward derivative, so a method that needs
+    one gets ``attention: eager`` in its specification."""
     needs = plugins.lookup("methods", method).card.needs
     if "forward-derivatives" not in needs or model.attention == "eager":
         return model
@@ -124,7 +125,7 @@ def fit_for(method: str, model: ModelRef) -> ModelRef:
 
 
 def _budget(suite: Suite, entry: MethodEntry, method: str) -> Budget:
-    """The suite's budget with the entry's changes; nothing for a method that takes no steps."""
+    """The suite's budget with the entry's changes; 0 for a method that takes no steps."""
     if plugins.lookup("methods", method).card.order == "none":
         return Budget(forwards=0, batch_size=suite.budget.batch_size)
     given = entry.budget.model_dump(exclude_none=True)
@@ -132,7 +133,7 @@ def _budget(suite: Suite, entry: MethodEntry, method: str) -> Budget:
 
 
 def _evaluation(entry: EvaluationEntry, budget: Budget, *, tuning: bool) -> Evaluation:
-    """Tuning trials are measured at their end, on validation rows only."""
+    """Evaluation of a run. Tuning trials are evaluated at their end, on validation examples only."""
     if tuning:
         return Evaluation(validation_items=entry.validation_items)
     points = {name: _within(getattr(entry, name), budget) for name in ("at", "attacks_at")}
@@ -188,9 +189,9 @@ def _more_is_better(suite: Suite, task: str, metric: str | None) -> bool:
 
 
 def _points(tune: Tune) -> int:
-    """Number of different settings of a space of lists."""
+    """Number of different settings of a space that consists of lists."""
     points = 1
     for domain in tune.space.values():
-        assert isinstance(domain, list), "a range needs trials; the checks see to it"
+        assert isinstance(domain, list), "a range needs trials; the checks ensure it"
         points *= len(domain)
     return points

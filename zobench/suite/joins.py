@@ -1,8 +1,9 @@
-"""Places where one token would span the prompt and the answer: said at planning, as scores then leave part of
-the answer out or count part of the prompt.
+"""Finds label words whose first token would span the end of the prompt and the start of the answer. Planning
+warns of them, because scores then omit part of the answer or include part of the prompt.
 
-An option is what a text with it has more tokens than the prompt alone. Where the tokenizer merges the last
-characters of the prompt with the first ones of the option, the two texts part before the prompt's end.
+An answer option is scored on the tokens that follow the tokens of the prompt alone. If the tokenizer merges
+the last characters of the prompt with the first ones of the option, the tokens of prompt + option differ from
+those of the prompt before the prompt's end.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from zobench.tasks.prompts import Prompt
 
 
 def joins(plan: Plan) -> list[str]:
-    """One sentence for each model, task and label word where a token spans the join; models whose tokenizer
-    does not lie on this machine are left out, as are answers that only the rows know."""
+    """One sentence for each model, task and label word where a token spans the boundary. Not checked: models
+    whose tokenizer is not on this machine, and tasks whose answer options differ between examples."""
     from zobench.models.inspection import tokenizer_of
 
     told: list[str] = []

@@ -1,4 +1,4 @@
-"""Loads a suite file, or says everything that is wrong with it."""
+"""Loads a suite file, or reports all its problems."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def load(path: Path | str) -> Suite:
 
     Raises:
         SuiteError: a ``ValueError`` with every problem of the file and its includes: file, line, key,
-        message, hint.
+            message, hint.
     """
     return _checked(source.read(path))
 

@@ -1,4 +1,4 @@
-"""What is wrong with a suite file, all of it at once: file, line, key, message, nearest valid name."""
+"""Problems of a suite file, reported together: file, line, key, message, hint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 KeyPath = tuple[str | int, ...]
-"""Where a value stands in the document: ``("methods", "mezo", "params", "lr")``; integers index lists."""
+"""Path of a value in the document: ``("methods", "mezo", "params", "lr")``; integers index lists."""
 
 
 def dotted(path: KeyPath) -> str:
@@ -27,7 +27,7 @@ class SourcePlace:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake. ``hint`` is what to write instead, empty where nothing is near."""
+    """One problem. ``hint``: what to write instead; empty if there is no suggestion."""
 
     file: str
     line: int
@@ -42,7 +42,7 @@ class Problem:
 
 
 class SuiteError(ValueError):
-    """All problems of a suite, in the order of their lines; ``problems`` holds them one by one."""
+    """All problems of a suite in the order of their lines; ``problems`` is the list."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         assert problems, "a SuiteError names at least one problem"

@@ -1,4 +1,4 @@
-"""From a method entry to its leaderboard rows: literal parameters, and one row per point of a sweep."""
+"""Leaderboard rows of a method entry: one row per point of its sweep, with literal parameters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SuiteRow:
 
 
 def rows_of(name: str, entry: MethodEntry) -> Iterator[SuiteRow]:
-    """Rows in the order of the file, the last swept parameter fastest. Without a sweep there is one."""
+    """Rows in the order of the file; the last swept parameter varies fastest. One row if nothing is swept."""
     method = entry.method or name
     for values in itertools.product(*entry.sweep.values()):
         point = dict(zip(entry.sweep, values, strict=True))
@@ -45,12 +45,12 @@ def tasks_of(suite: Suite, entry: MethodEntry) -> list[str]:
 
 
 def models_of(suite: Suite, entry: MethodEntry) -> list[str]:
-    """Names of the suite's models that a method tunes, in the order of the suite."""
+    """Names of the suite's models that a method trains, in the order of the suite."""
     return [m for m in suite.models if entry.models is None or m in entry.models]
 
 
 def attacks_of(suite: Suite, entry: MethodEntry, task: str) -> list[str]:
-    """Names of the suite's attacks that a method's runs on one task are put to."""
+    """Names of the suite's attacks that are applied to a method's runs on one task."""
     if isinstance(entry.attacks, bool):
         chosen = list(suite.attacks) if entry.attacks else []
     else:

@@ -1,7 +1,7 @@
-"""The suite file as types: what a user may write, before names are looked up and grids expanded.
+"""Types of the suite file: what a user may write, before names are looked up and grids expanded.
 
-Strict: an unknown key and a wrong type are errors, nothing is converted. The reference for users is
-``docs/suite.md``; :mod:`zobench.spec` has what a suite expands to.
+Strict: unknown keys and wrong types are errors, and no value is converted. ``docs/suite.md`` is the reference
+for users; :mod:`zobench.spec` defines what a suite expands to.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class AttackEntry(Frozen):
 
 
 class Range(Frozen):
-    """An interval to draw from; whole numbers at both ends mean whole draws. ``log``: uniform in the
+    """An interval to sample from. If both ends are integers, samples are integers. ``log``: uniform in the
     logarithm."""
 
     low: Number
@@ -73,16 +73,16 @@ Domain = Annotated[
 
 class Halving(Frozen):
     """Successive halving: all settings at a small budget, the best ``1/factor`` of them at ``factor`` times
-    as much, and so on over ``rungs`` up to the whole budget. Every rung trains from the base model and is
-    charged."""
+    that budget, and so on over ``rungs`` up to the whole budget. Every rung trains from the base model again,
+    and its cost counts as tuning cost."""
 
     factor: int = Field(default=2, ge=2)
     rungs: int = Field(default=3, ge=2)
 
 
 class Tune(Frozen):
-    """One row selected on validation data: ``trials`` settings from ``space`` (empty: the method's own), each
-    on every one of ``seeds``."""
+    """One row whose parameters are selected on validation data: ``trials`` settings from ``space`` (empty:
+    the method's own), each with every one of ``seeds``."""
 
     space: dict[str, Domain] = Field(default_factory=dict)
     seeds: tuple[Annotated[int, Field(ge=0)], ...]
@@ -96,14 +96,14 @@ class Tune(Frozen):
 
 
 class SpaceEntry(Frozen):
-    """The parameter space that is tuned."""
+    """The space of trained parameters."""
 
     kind: str = "full"
     params: Params = Field(default_factory=dict)
 
 
 class BudgetOverride(Frozen):
-    """Parts of the suite's budget that one method changes."""
+    """Parts of the suite's budget that one method overrides."""
 
     forwards: int | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
@@ -127,14 +127,15 @@ class MethodEntry(RowSettings):
 
 
 class EvaluationEntry(Evaluation):
-    """When and on what every run is measured; ``attack_items`` caps the attacked test rows."""
+    """When and on which examples every run is evaluated; ``attack_items``: maximum number of attacked test
+    examples."""
 
     attack_items: Annotated[Count, ON_TASKS] = None
 
 
 class ExecutorSettings(Frozen):
-    """How runs are spread; no part of a run's identity. ``threads`` per worker; ``None`` lets the runner
-    choose."""
+    """How runs are distributed; not part of a run's identity. ``threads``: per worker; ``None``: chosen by
+    the runner."""
 
     kind: Literal["process", "inline", "ray"] = "process"
     workers: int | None = Field(default=None, ge=1)
@@ -142,7 +143,7 @@ class ExecutorSettings(Frozen):
 
 
 class CheckpointSettings(Frozen):
-    """Steps between two atomic checkpoints of a run."""
+    """Number of steps between two checkpoints of a run."""
 
     every_steps: int = Field(default=50, ge=1)
 
@@ -162,23 +163,23 @@ class ProbeEntry(Frozen):
 
 
 class DataEntry(Frozen):
-    """Where the facts come from."""
+    """Source of the facts."""
 
     source: str = "nano-facts"
     params: Params = Field(default_factory=dict)
 
 
 class Match(Frozen):
-    """Levels of the matched comparisons: ``forget`` as S (0 oracle, 1 full model), ``retain`` as a share of
-    the full model's retained score; ``null``: none."""
+    """Levels of the matched comparisons: ``forget`` as recovery rate (0 oracle, 1 full model), ``retain`` as
+    a share of the full model's retained score; YAML's ``null``: no matching."""
 
     forget: float | None = Field(default=0.5, gt=0, lt=1)
     retain: float | None = Field(default=0.95, gt=0, lt=1)
 
 
 class UnlearningEntry(UnlearningSettings):
-    """Makes a suite one of unlearning: its objectives take the place of tasks, and every model goes through
-    the probes. ``noise``: a noise control of equal norm for every row."""
+    """Section that makes a suite an unlearning suite: objectives replace tasks, and every model is measured
+    under the probes. ``noise``: add a noise baseline of equal norm for every row."""
 
     oracle: ModelRef
     data: DataEntry = DataEntry()
@@ -189,7 +190,7 @@ class UnlearningEntry(UnlearningSettings):
 
 
 class Suite(Frozen):
-    """A whole validated suite. ``path`` is the file it came from."""
+    """A validated suite. ``path`` is its file."""
 
     path: str
     suite: str
@@ -211,7 +212,7 @@ class Suite(Frozen):
 
     @property
     def blocks(self) -> tuple[str, ...]:
-        """What rows are compared on: the tasks, or the objectives of an unlearning suite."""
+        """The tasks, or the objectives of an unlearning suite; rows are compared on each of them."""
         return tuple(self.tasks if self.unlearning is None else self.unlearning.objectives)
 
 
@@ -227,7 +228,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "checkpoint": (CheckpointSettings, False),
     "diagnostics": (Diagnostics, False),
 }
-"""Sections of the file: their type, and whether they map names to entries of that type."""
+"""Sections of the file: type, and whether the section maps names to entries of that type."""
 
 REQUIRED = ("suite", "models", "tasks", "methods", "seeds", "budget")
-"""``tasks`` only where there is no ``unlearning``."""
+"""``tasks`` only if there is no ``unlearning``."""

@@ -1,12 +1,12 @@
 """Reads a suite file: YAML 1.2, safe, with the line of every key; follows ``include:``.
 
 YAML 1.2 means that ``1e-3`` is a number, and that ``on``, ``yes`` and ``2024-01-01`` are text. Duplicate
-keys, keys that are not text, tags and numbers that are not finite are problems, as are numbers that would be
-read as others than are written: ``1_000`` and ``0b11`` (no numbers of YAML 1.2), ``1e-400`` (0 in double
-precision), whole numbers beyond 64 bits. Anchors and aliases work; merge keys (``<<``) are not part of YAML
-1.2. An include is another plain YAML file, relative to the file
-that names it: its top-level mappings are merged entry by entry, a local entry replaces the included one as a
-    whole, a later include wins over an earlier.
+keys, keys that are not text, tags and numbers that are not finite are problems. So are numbers whose value
+would differ from their written form: ``1_000`` and ``0b11`` (not numbers in YAML 1.2), ``1e-400`` (0 in
+double precision), whole numbers beyond 64 bits. Anchors and aliases work; merge keys (``<<``) are not part of
+YAML 1.2. An include is another plain YAML file, relative to the file that names it. Its top-level mappings
+are merged entry by entry: a local entry replaces the included one as a whole, and a later include takes
+precedence over an earlier one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "flo
 
 @dataclass(slots=True)
 class Document:
-    """Plain values of a suite with its includes merged, and where each key stands."""
+    """Plain values of a suite with its includes merged, and the file and line of each key."""
 
     file: str
     value: dict[str, Any] = field(default_factory=dict)
@@ -47,13 +47,13 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
 
     def place(self, path: KeyPath) -> SourcePlace:
-        """The line of ``path``, or of its nearest ancestor that stands in a file."""
+        """The line of ``path``, or of its nearest ancestor that is in a file."""
         while path and path not in self.places:
             path = path[:-1]
         return self.places.get(path, SourcePlace(self.file, 1))
 
     def report(self, path: KeyPath, message: str, hint: str = "") -> None:
-        """Remember one problem at ``path``."""
+        """Record one problem at ``path``."""
         place = self.place(path)
         problem = Problem(place.file, place.line, dotted(path), message, hint)
         if problem not in self.problems:
@@ -98,7 +98,7 @@ def _compose(path: Path) -> Node | None:
 
 
 def _refuse_verbatim_tags(path: Path, text: str) -> None:
-    """``!<tag:yaml.org,2002:int> 1``: once composed, such a tag looks like none."""
+    """``!<tag:yaml.org,2002:int> 1``: in the composed tree such a tag can no longer be seen."""
     if "!<" not in text:
         return
     for token in YAML(typ="safe", pure=True).scan(text):
@@ -111,8 +111,8 @@ def _tagged(tag: object) -> tuple[str, str]:
 
 
 def _check_size(root: Node | None, path: Path) -> None:
-    """Refuse what is too deep or, with every alias written out, too large: a few nested aliases stand for
-    billions of values."""
+    """Reject files that are nested too deeply or too large with every alias expanded: a few nested aliases
+    can expand to billions of values."""
     sizes: dict[int, int] = {}
 
     def size(node: Node, depth: int) -> int:
@@ -120,7 +120,7 @@ def _check_size(root: Node | None, path: Path) -> None:
             raise SuiteError([Problem(str(path), node.start_mark.line + 1, "", _TOO_DEEP)])
         if id(node) in sizes:
             return sizes[id(node)]
-        sizes[id(node)] = 1  # an alias inside itself is reported where values are made
+        sizes[id(node)] = 1  # ends the recursion for an alias that contains itself; _value reports it
         children: list[Node] = []
         if isinstance(node, MappingNode):
             children = [child for pair in node.value for child in pair]
@@ -128,7 +128,7 @@ def _check_size(root: Node | None, path: Path) -> None:
             children = node.value
         sizes[id(node)] = total = 1 + sum(size(child, depth + 1) for child in children)
         if total > MOST_VALUES:
-            message = f"more than {MOST_VALUES:,} values with every alias written out"
+            message = f"more than {MOST_VALUES:,} values with every alias expanded"
             raise SuiteError([Problem(str(path), node.start_mark.line + 1, "", message)])
         return total
 
@@ -191,7 +191,9 @@ def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
     try:
         value = YAML(typ="safe", pure=True).constructor.construct_object(node)
     except (ValueError, KeyError, IndexError, YAMLError):
-        document.report(path, f"{node.value[:40]!r} is no {tag.rpartition(':')[2]}", "write a plain value")
+        document.report(
+            path, f"{node.value[:40]!r} is not a valid {tag.rpartition(':')[2]}", "write a plain value"
+        )
         return None
     if (
         isinstance(value, int | float)
@@ -245,7 +247,8 @@ def _with_includes(document: Document, path: Path, chain: tuple[Path, ...]) -> D
 
 
 def _merge(into: Document, other: Document) -> None:
-    """Entries of ``other`` replace those of ``into``, one level below the top where both are mappings."""
+    """Merge ``other`` into ``into``: values of ``other`` replace those of ``into``. If both are mappings,
+    this applies to each of their entries."""
     for top, value in other.value.items():
         mine = into.value.get(top)
         if isinstance(mine, dict) and isinstance(value, dict):

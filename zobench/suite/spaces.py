@@ -1,4 +1,4 @@
-"""The kinds of parameter space a suite may name, with the frozen dataclass of each kind's parameters."""
+"""The kinds of parameter space that a suite may use, with the frozen dataclass of each kind's parameters."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""First pass over a suite file: keys and types, entry by entry, so that one bad entry does not hide the
-next."""
+"""First pass of validation of a suite file: keys and types. Every entry is checked by itself, so that an
+invalid entry does not hide the problems of others."""
 
 from __future__ import annotations
 
@@ -34,22 +34,23 @@ _YAML_11 = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 @dataclass(slots=True)
 class Draft:
-    """The parts of a suite whose keys and types are right; what is missing had problems."""
+    """The parts of a suite whose keys and types are valid. Parts with problems are left out."""
 
     parts: dict[str, Any] = field(default_factory=dict)
 
     def entries(self, section: str) -> dict[str, Any]:
-        """Entries of ``models``, ``tasks``, ``methods`` or ``attacks`` that passed."""
+        """Valid entries of ``models``, ``tasks``, ``methods`` or ``attacks``."""
         found: dict[str, Any] = self.parts.get(section, {})
         return found
 
     def suite(self, path: str) -> Suite:
-        """The suite, once no problem was found."""
+        """The suite. Call this only if no problem was found."""
+        # Every part was validated by itself already; validating the whole would reject nothing more.
         return Suite.model_construct(path=path, **self.parts)
 
 
 def build(document: Document) -> Draft:
-    """Validate every part; problems go to the document."""
+    """Validate every part; problems are reported to the document."""
     draft = Draft()
     known = [*_SCALARS, *SECTIONS, "include"]
     for key in document.value:
@@ -88,7 +89,7 @@ def _entries(document: Document, section: str, kind: type[BaseModel]) -> dict[st
 
 def _as_mapping(value: Any) -> str:
     if isinstance(value, list) and value and isinstance(value[0], str):
-        return f"write '{value[0]}: {{}}' on a line of its own for each"
+        return f"write '{value[0]}: {{}}', one such line for each"
     return ""
 
 
@@ -116,7 +117,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _lists_as_tuples(kind: type[BaseModel], value: Any) -> Any:
-    """YAML has lists only; the frozen models hold tuples."""
+    """Convert lists to tuples where the model has a tuple: YAML has lists only, and validation is strict."""
     if not isinstance(value, dict):
         return value
     changed = dict(value)
@@ -136,12 +137,12 @@ def _nested(annotation: Any) -> list[type[BaseModel]]:
 
 
 def _explain(document: Document, kind: type[BaseModel] | None, base: KeyPath, detail: ErrorDetails) -> None:
-    """One pydantic error in the words of the suite file, at the deepest key that stands in the file."""
+    """Report one pydantic error in terms of the suite file, at the deepest key that exists in the file."""
     path, models, value = base, [kind] if kind else [], _at(document.value, base)
     for part in detail["loc"]:
         inside = isinstance(value, dict) and part in value
         inside = inside or (isinstance(value, list) and isinstance(part, int) and part < len(value))
-        if not inside:
+        if not inside:  # pydantic also names branches of unions, which are not keys of the file
             continue
         path, value = (*path, part), value[part]
         fields = [m.model_fields[part] for m in models if isinstance(part, str) and part in m.model_fields]

@@ -1,12 +1,12 @@
-"""Tuning: which settings are tried, and which one wins.
+"""Tuning: which settings are tried, and which one is selected.
 
 ``grid`` tries every combination once, in the order of the file. ``random`` and ``tpe`` are Optuna's samplers
-with the suite's fixed seed: ``RandomSampler`` draws different settings, ``TPESampler`` lets each draw depend
-on the scores before it. A setting's score is the mean of the validation metric over the tuning seeds; a trial
-that failed or diverged makes its setting ineligible.
+with the suite's fixed seed: ``RandomSampler`` draws different settings, ``TPESampler`` makes each draw depend
+on earlier scores. A setting's score is the mean of the validation metric over the tuning seeds. A trial that
+failed or diverged makes its setting ineligible.
 
 With successive halving all settings are tried at a small budget, the best of them again at a larger one, and
-so on; only those that were tried at the whole budget can win.
+so on. Only settings that were tried at the whole budget can be selected.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     import optuna
 
 _DRAWS_PER_TRIAL = 50
-"""Draws after which a random search gives up looking for a setting it has not seen."""
+"""Maximum number of draws per trial in the search for settings that were not drawn before."""
 
 
 def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
-    """Settings that are known beforehand: all of a grid, the draws of a random search, none for ``tpe``."""
+    """Settings that are known in advance: all of a grid, the draws of a random search; empty for ``tpe``."""
     if tune.sampler == "tpe":
         return ()
     lists = {name: d for name, d in tune.space.items() if isinstance(d, list)}
@@ -38,7 +38,7 @@ def candidates(tune: Tune) -> tuple[dict[str, Any], ...]:
     points = math.prod(len(domain) for domain in lists.values())
     if tune.sampler == "grid" or (finite and (tune.trials is None or tune.trials >= points)):
         return _grid(lists)
-    assert tune.trials is not None, "a random search has trials; the checks see to it"
+    assert tune.trials is not None, "a random search has trials; the checks ensure it"
     search = _study(_sampler("random", tune.sampler_seed))
     found: dict[str, dict[str, Any]] = {}
     for _ in range(_DRAWS_PER_TRIAL * tune.trials):
@@ -55,24 +55,24 @@ def setting_key(params: dict[str, Any]) -> str:
 
 
 def _grid(lists: dict[str, list[Any]]) -> tuple[dict[str, Any], ...]:
-    """Every combination once, in the order of the file, the last parameter fastest."""
+    """Every combination once, in the order of the file; the last parameter varies fastest."""
     return tuple(dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values()))
 
 
 def rungs(settings: int, forwards: int, halving: Halving | None) -> tuple[tuple[int, int], ...]:
-    """Settings and forwards of every rung: a share 1/factor, at least two, goes on to factor times the
-    budget."""
+    """(Number of settings, budget in forward passes) of every rung. Of each rung's settings a share 1/factor,
+    but at least two, is tried again at factor times the budget."""
     if halving is None:
         return ()
     shares = [halving.factor**r for r in range(halving.rungs)]
-    counts = [min(settings, max(2, -(-settings // share))) for share in shares]
+    counts = [min(settings, max(2, -(-settings // share))) for share in shares]  # -(-a // b): rounded up
     return tuple(zip(counts, [forwards // share for share in reversed(shares)], strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One setting with its validation score per tuning seed; ``None`` where the run failed or diverged.
-    ``forwards`` is the budget of its rung (``None``: the whole)."""
+    """One setting with its validation score per tuning seed; ``None`` if the run failed or diverged.
+    ``forwards`` is the budget of its rung (``None``: the whole budget)."""
 
     params: dict[str, Any]
     scores: tuple[float | None, ...]
@@ -90,10 +90,10 @@ class Selection:
     """The outcome of a study.
 
     Attributes:
-        winner: the setting with the best score; the earlier one where two are equal.
-        trials: everything that was tried, in order.
-        on_edge: numeric parameters whose winning value is the smallest or largest of those offered, so that
-            a better one may lie outside; for a range, within 5 % of its (log-)length from an end.
+        winner: the setting with the best score; of equal ones the earliest.
+        trials: all trials, in order.
+        on_edge: numeric parameters whose selected value is the smallest or largest of the list, so that a
+            better one may lie outside; for a range, within 5 % of its (log-)length from an end.
         within_noise: whether the runner-up is closer than one standard error of the difference over the
             tuning seeds; ``None`` with fewer than two seeds or two eligible settings.
     """
@@ -105,11 +105,13 @@ class Selection:
 
 
 class Tuner:
-    """Serves one study: ``ask`` for a setting until ``None``, ``tell`` its scores, then read ``selection``.
+    """Search of one study, in the ask-and-tell style of Optuna: call ``ask`` for settings until it returns
+    ``None``, report their scores with ``tell``, then read ``selection``.
 
     Scores must be reported in the order in which settings were requested. For ``grid`` and ``random`` several
-    may be asked before the first is told; with halving ``None`` may also mean that a rung has to be told
-    whole before the next. ``forwards`` is the budget of the setting last asked (``None``: the whole)."""
+    settings may be requested before the first score is reported. With halving ``None`` may also mean that all
+    scores of the current rung must be reported before the next rung starts. ``forwards`` is the budget of the
+    setting requested last (``None``: the whole budget)."""
 
     def __init__(self, study: TuningStudy) -> None:
         self._study = study
@@ -139,7 +141,7 @@ class Tuner:
         return params
 
     def _climb(self) -> bool:
-        """Open the next rung with the best settings of this one, once all its scores are known."""
+        """Start the next rung with the best settings of the current one, if all its scores are known."""
         schedule = self._study.schedule
         if self._rung + 1 >= len(schedule) or len(self._trials) < len(self._asked):
             return False
@@ -150,10 +152,10 @@ class Tuner:
         return bool(self._waiting)
 
     def _ranked(self, forwards: int | None) -> list[Trial]:
-        """Trials at this budget with a score, best first, the earlier of two equals first."""
+        """Trials at this budget that have a score, best first; of equal ones the earlier first."""
         sign = 1.0 if self._study.goal == "max" else -1.0
         eligible = [t for t in self._trials if t.score is not None and t.forwards == forwards]
-        # Equal totals of other scores have means that differ in their last bit: they are equal here.
+        # Means of different scores with equal totals can differ in the last bit; rounding makes them equal.
         return sorted(eligible, key=lambda t: -sign * round(t.score or 0.0, 12))
 
     def tell(self, params: dict[str, Any], scores: Sequence[float | None]) -> None:
@@ -174,9 +176,8 @@ class Tuner:
 
     @property
     def selection(self) -> Selection:
-        """The best setting among those scored at the full budget; ``ValueError`` if no setting finished there
-        on
-        every tuning seed."""
+        """The best setting among those scored at the whole budget; ``ValueError`` if no setting finished
+        there with every tuning seed."""
         ranked = self._ranked(self._study.schedule[-1][1])
         if not ranked:
             raise ValueError(f"tuning of {self._study.row!r} on {self._study.task!r}: no trial finished")
@@ -217,7 +218,8 @@ def _study(sampler: optuna.samplers.BaseSampler, goal: str = "max") -> optuna.St
 
 
 def _draw(trial: optuna.trial.Trial, space: dict[str, Any]) -> dict[str, Any]:
-    """One value for each parameter. Listed values are drawn by index, as they may be of any type."""
+    """One value for each parameter. List values are drawn by index, because Optuna's categorical values may
+    not be of every type."""
     drawn: dict[str, Any] = {}
     for name, domain in space.items():
         if isinstance(domain, list):

@@ -1,9 +1,10 @@
-"""Fair tuning as rules of a suite: default search spaces, successive halving, and the two rulesets.
+"""Rules of fair tuning: default search spaces, successive halving, and the rulesets.
 
 ``ruleset: tuned``: every row of group ``method`` is tuned in the suite, all with the same number of trials,
-tuning seeds and rungs. ``ruleset: self-tuned``: none is, and none has a parameter of its own: methods as they
-ship. ``open`` (the default): a row may be tuned, given or left at its defaults, but those that are tuned are
-tuned alike. Controls are free under all three. What each row had is recorded.
+tuning seeds and rungs. ``ruleset: self-tuned``: no row is tuned or sets parameters; all methods run with
+their defaults. ``open`` (the default): a row may be tuned, have given parameters or its defaults, but all
+tuned rows have the same number of trials, tuning seeds and rungs. Baselines (group ``control``) are exempt
+from all three. The tuning of each row is recorded.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from zobench.suite.structure import Draft
 from zobench.suite.tuning import rungs
 
 STEPS = (0.1, 0.3, 1.0, 3.0, 10.0)
-"""Default grid of a learning rate: these times the method's own default, a decade to either side."""
+"""Default grid of a learning rate: these factors times the method's default, a decade to either side."""
 
 
 def with_default_spaces(draft: Draft) -> None:
-    """Give every ``tune:`` without ``space`` that of its method, where the method can be had and has one."""
+    """Set the space of every ``tune:`` without ``space`` to the method's default search space."""
     methods = draft.entries("methods")
     for name, entry in methods.items():
         if entry.tune is not None and "space" not in entry.tune.model_fields_set:
@@ -33,8 +34,8 @@ def with_default_spaces(draft: Draft) -> None:
 
 
 def default_space(method: str) -> dict[str, list[Any]]:
-    """The search space that ships with a method: its own ``search_space``, else learning rates around its
-    default; empty for an unknown method and for one without learning rate."""
+    """The default search space of a method: its ``search_space``, else learning rates around its default
+    rate; empty for an unknown method and for one without a learning rate."""
     known = plugins.entries("methods")
     if method not in known:
         return {}
@@ -47,7 +48,7 @@ def default_space(method: str) -> dict[str, list[Any]]:
 
 
 def check_rules(document: Document, draft: Draft) -> None:
-    """Report halving that cannot be done, and every row that breaks the suite's ruleset."""
+    """Report impossible successive halving, and every row that violates the suite's ruleset."""
     methods: dict[str, MethodEntry] = draft.entries("methods")
     for name, entry in methods.items():
         if entry.tune is not None and entry.tune.halving is not None:
@@ -58,7 +59,7 @@ def check_rules(document: Document, draft: Draft) -> None:
         _check_self_tuned(document, ranked)
     elif ruleset == "tuned":
         _check_tuned(document, ranked)
-    if "unlearning" not in document.value:  # there it is checked for controls too
+    if "unlearning" not in document.value:  # check_unlearning has its own check, which includes baselines
         _check_alike(document, ranked)
 
 
@@ -66,7 +67,7 @@ def _check_halving(document: Document, draft: Draft, at: KeyPath, entry: MethodE
     assert entry.tune is not None
     if entry.tune.sampler == "tpe":
         hint = "use sampler: grid or random"
-        document.report(at, "does not go with tpe, whose next setting depends on the last", hint)
+        document.report(at, "cannot be combined with tpe, whose settings depend on earlier scores", hint)
         return
     budget = draft.parts.get("budget")
     forwards = entry.budget.forwards or (budget.forwards if budget is not None else None)
@@ -76,12 +77,14 @@ def _check_halving(document: Document, draft: Draft, at: KeyPath, entry: MethodE
     counts = [count for count, _ in rungs(settings, forwards, entry.tune.halving)]
     if settings < 3 or len(set(counts)) < len(counts):
         listed = ", ".join(map(str, counts))
-        document.report(at, f"{settings} settings give rungs of {listed}: nothing is halved", "fewer rungs")
+        document.report(
+            at, f"{settings} settings give rungs of {listed}, which must decrease", "use fewer rungs"
+        )
     first = rungs(settings, forwards, entry.tune.halving)[0][1]
     dearest = _dearest_step(entry, str(at[1]))
     if first < dearest:
-        message = f"the first rung of {first} forwards holds no step, which costs {dearest}"
-        document.report(at, message, "fewer rungs, or a smaller factor")
+        message = f"the first rung of {first} forward passes is too small for one step, which costs {dearest}"
+        document.report(at, message, "use fewer rungs, or a smaller factor")
 
 
 def _dearest_step(entry: MethodEntry, name: str) -> int:
@@ -94,7 +97,7 @@ def _dearest_step(entry: MethodEntry, name: str) -> int:
 
 
 def trials_of(tune: Tune) -> int | None:
-    """Settings that are tried; ``None`` where ranges leave it open."""
+    """Number of settings that are tried; ``None`` if a range leaves it undetermined."""
     if tune.trials is not None:
         return tune.trials
     points = 1
@@ -115,7 +118,7 @@ def _check_self_tuned(document: Document, ranked: dict[str, MethodEntry]) -> Non
         for key in ("params", "task_params", "sweep", "tune"):
             if getattr(entry, key):
                 message = "ruleset self-tuned: methods run with their defaults"
-                document.report(("methods", name, key), message, "leave it out, or make the row a control")
+                document.report(("methods", name, key), message, "remove it, or set 'group: control'")
 
 
 def _check_tuned(document: Document, ranked: dict[str, MethodEntry]) -> None:
@@ -126,7 +129,7 @@ def _check_tuned(document: Document, ranked: dict[str, MethodEntry]) -> None:
 
 
 def _check_alike(document: Document, ranked: dict[str, MethodEntry]) -> None:
-    """Under every ruleset: a row that was tuned harder than another is not compared with it."""
+    """Check that all tuned rows have the same tuning budget; this applies under every ruleset."""
     usual: tuple[str, tuple[Any, ...]] | None = None
     for name, entry in ranked.items():
         if entry.tune is None:
@@ -138,7 +141,7 @@ def _check_alike(document: Document, ranked: dict[str, MethodEntry]) -> None:
             document.report(
                 ("methods", name, "tune"),
                 message,
-                "every method gets as many trials; 'group: control' is free",
+                "all methods need the same tuning budget; rows with 'group: control' are exempt",
             )
 
 

@@ -1,5 +1,5 @@
-"""What an unlearning suite expands to besides its own rows: the two references, and a noise control of equal
-norm for every row."""
+"""Rows that an unlearning suite adds to its own: the two reference models, and a noise baseline of equal norm
+for every row."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ from zobench.suite.schema import Suite
 
 FULL, ORACLE = "full model", "oracle"
 SELECTION = "selection_score"
-"""What tuning maximizes on the validation half by default."""
+"""Metric that tuning maximizes on the validation half by default."""
 PAIR_VERSION = 1
 Role = Literal["unlearn", "full", "oracle", "noise"]
 
 
 def noise_row(row: str) -> str:
-    """Name of the noise control of a row."""
+    """Name of the noise baseline of a row."""
     return f"noise as far as {row}"
 
 
 def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
-    """The literal section of a run in that role."""
+    """The literal unlearning settings of a run in that role."""
     entry = suite.unlearning
-    assert entry is not None, "asked of unlearning suites only"
+    assert entry is not None, "called for unlearning suites only"
     return Unlearning(
         role=role,
         data=data_of(suite),
@@ -57,13 +57,13 @@ def section_of(suite: Suite, role: Role, like: str | None = None) -> Unlearning:
 
 
 def data_of(suite: Suite) -> Component:
-    """The data source with every parameter spelled out."""
+    """The data source with all parameters, defaults included."""
     from zobench.unlearning.sources import SOURCES
 
     assert suite.unlearning is not None
     given = suite.unlearning.data
     params = literal(configure(SOURCES[given.source], given.params))
-    # What came later counts only where it is set: runs from before keep their identity.
+    # Parameters added later default to None and count only if set, so that older runs keep their identity.
     kept = {k: v for k, v in params.items() if v is not None or k in given.params}
     return Component(name=given.source, params=kept)
 
@@ -79,8 +79,8 @@ def _with_attention(ref: ModelRef) -> ModelRef:
 
 
 def model_of(suite: Suite, ref: ModelRef) -> ModelRef:
-    """The reference with its attention resolved; ``pair:full`` and ``pair:oracle`` with the digest of how
-    they are made."""
+    """The reference with its attention resolved. The names ``pair:full`` and ``pair:oracle`` get a digest of
+    the settings with which the pair is trained."""
     ref = _with_attention(ref)
     if suite.unlearning is None or suite.unlearning.pair is None or not ref.name.startswith("pair:"):
         return ref
@@ -94,7 +94,7 @@ def model_of(suite: Suite, ref: ModelRef) -> ModelRef:
 
 
 def reference_runs(suite: Suite, model: str, objective: str, seed: int) -> list[PlannedRun]:
-    """Full model and oracle on one block; none for a suite that is not one of unlearning."""
+    """Runs of the full model and the oracle on one objective; empty if this is not an unlearning suite."""
     if suite.unlearning is None:
         return []
     notes = {"full": "the model before unlearning", "oracle": "trained without the forget set"}
@@ -116,7 +116,7 @@ def reference_runs(suite: Suite, model: str, objective: str, seed: int) -> list[
 def noise_followers(
     suite: Suite, rows: Sequence[SuiteRow], cells: Sequence[tuple[str, str]]
 ) -> tuple[Follower, ...]:
-    """A noise control for every run that unlearns, tuned rows included."""
+    """A noise baseline for every run that unlearns, tuned rows included."""
     if suite.unlearning is None or not suite.unlearning.noise:
         return ()
     found = []

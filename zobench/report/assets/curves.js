@@ -1,4 +1,4 @@
-// Curves against forward passes, tokens or seconds, final values against memory, and what each row spends to reach a target.
+// Curves against forward passes, tokens or seconds, final values against memory, and the cost of each row to reach a target.
 const CURVE = { task: 0, what: 0, axis: 0, logx: false, logy: false, target: null, off: new Set(), whats: [] };
 
 function whatOf(c) { return c.kind + "|" + c.condition + "|" + c.metric; }
@@ -70,7 +70,7 @@ function readCurveControls() {
   drawCurves();
 }
 
-// one row's curve, on one task or averaged over tasks at the points that all of them have
+// the curve of a row, on one task or averaged over tasks at the points that all tasks have
 function rowCurve(row, axis = CURVE.axis) {
   const mine = DATA.curves.filter((c) => c.r === row && whatOf(c) === CURVE.what && (CURVE.task < 0 || c.b === CURVE.task));
   if (!mine.length) return null;
@@ -87,7 +87,7 @@ function rowCurve(row, axis = CURVE.axis) {
   return { x, y, h };
 }
 
-// peak memory does not grow along a curve: a row is one point, its last value at the memory it took
+// peak memory does not change along a curve: a row is one point, its last value at its peak memory
 function memoryPoint(row) {
   const c = rowCurve(row, 0);
   if (!c) return null;
@@ -120,6 +120,7 @@ function drawCurves() {
     if (!c || CURVE.off.has(i)) return;
     const colour = colourOf(i), y = c.y.map((v) => v * scale);
     const complete = c.h.every((v) => v !== null);
+    // without training there is a single value: a horizontal line on a hidden second axis, which leaves the range of the first alone
     if (y.length === 1 || Math.max(...c.x) === 0) {
       traces.push({ x: [0, 1], y: [y[y.length - 1], y[y.length - 1]], xaxis: "x2", mode: "lines", line: { color: colour, dash: dashOf(i), width: 1.5 }, name: plotText(row.name), hovertemplate: "%{fullData.name}: %{y:.3~f}<extra></extra>" });
       return;
@@ -152,7 +153,7 @@ function ends(what, v, h) {
 }
 function colourInk() { return getComputedStyle(document.documentElement).getPropertyValue("--ink").trim(); }
 
-// the first measured point that meets the target: never more optimistic than what was measured
+// the first measured point that meets the target; not interpolated, so never optimistic
 function crossing(x, y, target, lower) {
   for (let i = 0; i < y.length; i++) if (lower ? y[i] <= target : y[i] >= target) return x[i];
   return null;

@@ -1,8 +1,8 @@
 "use strict";
-// The page's data, read once. Everything in it is untrusted text or numbers.
+// The page's data, parsed once. All its texts are untrusted.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
-// Numbers in the board's display units.
+// A number in the leaderboard's display units.
 function shown(value, signed = false) {
   if (value === null || value === undefined) return "–";
   const x = value * DATA.board.factor;

@@ -1,4 +1,4 @@
-// Elements are made from text only: no string of the data is ever parsed as HTML.
+// Elements are created from text only: no string of the data is ever parsed as HTML.
 function make(tag, attributes = {}, ...children) {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {

@@ -1,4 +1,4 @@
-// Head to head: the pair's test, its paired differences, and the examples that only one of the two gets right.
+// Head to head: the pair's test, its paired differences, and the examples that only one of the two answers correctly.
 function setUpHeads() {
   const names = DATA.rows.map((r) => r.name), places = [...names.keys()];
   for (const id of ["h-a", "h-b"]) {
@@ -34,7 +34,7 @@ function headDifferences(a, b) {
   });
 }
 
-// what is known of the pair example by example, turned so that it speaks of a
+// the example-level results of the pair, with signs and order as seen from row a
 function headDetail(a, b) {
   const found = DATA.heads.find((h) => (h.a === a && h.o === b) || (h.a === b && h.o === a));
   if (!found || found.a === a) return found;
@@ -54,7 +54,7 @@ function headSentence(a, b) {
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
   if (a === b) return "Choose two different rows.";
   const found = DATA.pairs.find((p) => (p[0] === a && p[1] === b) || (p[0] === b && p[1] === a));
-  if (!found) return `${A} and ${B} are not both ranked, so no test is made between them; their differences are shown as they are.`;
+  if (!found) return `${A} and ${B} are not both ranked, so they are not tested; the differences below are descriptive.`;
   const turned = found[0] !== a, sign = turned ? -1 : 1;
   const [, , d, lo, hi, p, adjusted, exact, effect, better, said, more] = found;
   const verdict = said === "better" || said === "worse" ? ((said === "better") !== turned ? `${A} is better than ${B}` : `${B} is better than ${A}`) : said === "equivalent" ? `${A} and ${B} are equivalent` : `Undecided between ${A} and ${B}`;
@@ -66,7 +66,7 @@ function headSentence(a, b) {
   else if (close && close.flips !== null) parts.push(`sign-flip p = ${close.flips.toPrecision(2)}`);
   if (effect !== null) parts.push(`effect size g = ${(sign * effect).toFixed(2)}`);
   parts.push(`probability of a higher value ${Math.round(100 * (turned ? 1 - better : better))} %`);
-  const plan = said === "undecided" && more !== null ? ` About ${Math.max(1, more)} more seed${more > 1 ? "s" : ""} per task would separate them, if the true difference is this one.` : "";
+  const plan = said === "undecided" && more !== null ? ` About ${Math.max(1, more)} more seed${more > 1 ? "s" : ""} per task would separate them if the true difference equals the observed one.` : "";
   return `${verdict}: ${parts.join("; ")}.${plan}`;
 }
 
@@ -81,7 +81,7 @@ function showHeads() {
     const close = detail && detail.blocks.find((x) => x.b === k);
     return [DATA.blocks[k], { text: shown(mean("a")), sort: mean("a") }, { text: shown(mean("b")), sort: mean("b") }, { text: shown(d, true), sort: d, style: "strong" }, list.length, list.filter((r) => r.d > 0).length, ...(detail ? detailCells(close) : [])];
   });
-  const more = detail ? [{ name: "Only this right", num: true }, { name: "Only other right", num: true }, { name: "McNemar p by seed", num: true }, { name: "Interval over seeds and examples", num: true }] : [];
+  const more = detail ? [{ name: "Only this correct", num: true }, { name: "Only other correct", num: true }, { name: "McNemar p by seed", num: true }, { name: "Interval over seeds and examples", num: true }] : [];
   find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: "This", num: true }, { name: "Other", num: true }, { name: "Difference", num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }, ...more], lines));
   setUpTable(find("t-heads"));
   showExamples(a, b);
@@ -116,9 +116,9 @@ function showExamples(a, b) {
   }
   if (!lines.length) { place.replaceChildren(); return; }
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
-  place.replaceChildren(make("h3", {}, "Examples that only one gets right"),
-    make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "") + ` Counted over the ${DATA.examples.reduce((s, k) => s + k.examples.length, 0)} answers kept in this page.`),
+  place.replaceChildren(make("h3", {}, "Examples that only one answers correctly"),
+    make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "") + ` Counted over the ${DATA.examples.reduce((s, k) => s + k.examples.length, 0)} examples stored in this page.`),
     make("div", { class: "tools", "data-for": "t-examples" }),
-    makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, { name: "Text" }, { name: "Gold" }, { name: "This said" }, { name: "Other said" }], lines));
+    makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, { name: "Text" }, { name: "Gold" }, { name: "Answer of this" }, { name: "Answer of other" }], lines));
   setUpTable(find("t-examples"));
 }

@@ -1,4 +1,4 @@
-// Any two columns of the ranking table against each other, with the rows that nothing ranked beats on both.
+// Any two columns of the ranking table against each other, with the Pareto front of the ranked rows.
 const LOWER = new Set(["forwards", "seconds", "memory", "tokens", "tuning", "tuned", "net", "rank"]);
 
 function paretoColumns() {
@@ -42,12 +42,12 @@ function front(points, lowX, lowY) {
   const sx = lowX ? 1 : -1, sy = lowY ? 1 : -1;
   const ranked = points.filter((p) => DATA.rows[p.row].kind === "ranked").sort((a, b) => sx * (a.x - b.x) || sy * (a.y - b.y));
   const out = [];
-  let best = Infinity;
+  let best = Infinity; // points come best x first, so a point is on the front if its y is better than all before it
   for (const p of ranked) if (sy * p.y < best) { best = sy * p.y; out.push(p); }
   return out;
 }
 
-// names go above their points, or below or beside them where another name or point is in the way; in shares of the plot
+// positions of names relative to their points: above, or below or beside if another name or point is there; in shares of the plot
 const PLACES = [["top center", 0, 0.045], ["bottom center", 0, -0.045], ["middle left", -0.06, 0], ["middle right", 0.06, 0]];
 
 function labelPlaces(points, log) {

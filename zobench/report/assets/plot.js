@@ -1,4 +1,4 @@
-// What all plots share: colours that colour-blind readers can tell apart, theme, safe text, drawing when seen.
+// Common functions of all plots: colours that colour-blind readers can distinguish, theme, safe text, drawing on demand.
 const LIGHT = ["#0b5c8f", "#c2571a", "#138a72", "#a3447f", "#8a6d00", "#4f4fb5", "#a32c2c", "#3f7d20", "#5d6d7e", "#7a4a2b"];
 const DARK = ["#6fb7e9", "#f0a06a", "#5fd0b5", "#e39ac6", "#dcc24c", "#aaa9f2", "#f08f8f", "#9fd07f", "#a9b8c6", "#c99f7f"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
@@ -18,7 +18,7 @@ function faded(colour, alpha) {
   return `rgba(${n >> 16}, ${(n >> 8) & 255}, ${n & 255}, ${alpha})`;
 }
 
-// plotly reads a few tags and entities in its texts: nothing of the data may become one
+// plotly interprets some tags and entities in texts: texts of the data must be escaped
 function plotText(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
@@ -40,7 +40,7 @@ function drawPlot(node, traces, layout) {
   node.classList.toggle("empty", !traces.length);
   if (!traces.length) {
     Plotly.purge(node);
-    node.textContent = "Nothing was measured here.";
+    node.textContent = "No measurements.";
     return;
   }
   if (!node.querySelector(".plot-container")) node.textContent = "";
@@ -49,7 +49,7 @@ function drawPlot(node, traces, layout) {
 
 const DRAWN = new Map();
 
-// draw a chart when it comes near the screen (or is about to be printed), and again when the theme changes
+// draw a chart when it comes near the visible part of the page or before printing, and again when the theme changes
 function whenSeen(node, draw) {
   const watch = new IntersectionObserver((seen) => {
     if (!seen.some((s) => s.isIntersecting)) return;
@@ -61,7 +61,7 @@ function whenSeen(node, draw) {
   addEventListener("beforeprint", () => { if (!DRAWN.has(node)) { DRAWN.set(node, draw); draw(); } });
 }
 
-// charts hold colours of their own: on paper they are the light ones
+// plotly stores colours in the charts, so print style sheets do not reach them: redraw in the light theme before printing
 function setUpPrint() {
   let before = "";
   addEventListener("beforeprint", () => {

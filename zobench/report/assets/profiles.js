@@ -1,4 +1,4 @@
-// The two profiles: scores that runs exceed, and how many times the fastest row's forwards a row needs.
+// The two profiles: share of runs above a score, and share of targets reached within a multiple of the fastest row's forward passes.
 function setUpProfiles() {
   if (!find("f-scores")) return;
   const ranked = DATA.profiles.scores.map(([row]) => row);
@@ -10,7 +10,7 @@ function setUpProfiles() {
   whenSeen(find("f-ratios"), drawRatioProfile);
 }
 
-// corners of a step that keeps its height until the next x
+// corners of a step function that keeps its value until the next x
 function stepped(x, y) {
   return [x.flatMap((v, i) => (i ? [v, v] : [v])), y.flatMap((v, i) => (i + 1 < y.length ? [100 * v, 100 * v] : [100 * v]))];
 }

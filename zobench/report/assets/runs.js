@@ -1,4 +1,4 @@
-// The page of one run, opened in a dialog and kept in the link.
+// The details of one run in a dialog; the open run is part of the link.
 function setUpRuns() {
   for (const button of document.querySelectorAll(".run-link")) button.addEventListener("click", () => openRun(button.dataset.run));
   find("run").addEventListener("close", () => remember("run", ""));
@@ -14,7 +14,7 @@ function openRun(id) {
     make("button", { type: "button", class: "plain close", "aria-label": "Close", on: { click: () => find("run").close() } }, "×"),
     make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),
     plot, ...runWarnings(run), runFacts(run), ...runMetrics(run), ...runDiagnostics(run), ...runAttacks(run),
-    make("h3", {}, "Run it again"), make("pre", { tabindex: 0 }, run.command),
+    make("h3", {}, "Commands"), make("pre", { tabindex: 0 }, run.command),
     ...runJson("Specification", whole(run.spec)), ...runJson("Environment", whole(run.environment)),
   );
   document.querySelectorAll("#run-body table").forEach(setUpTable);
@@ -24,7 +24,7 @@ function openRun(id) {
   drawRun(plot, run);
 }
 
-// values that runs have in common are sent once, and a run names their places
+// values that runs share are stored once; a run refers to them by index
 function whole(part) {
   return part && typeof part === "object" ? Object.fromEntries(Object.entries(part).map(([name, place]) => [name, DATA.shared[place]])) : part;
 }
@@ -34,7 +34,7 @@ function runFacts(run) {
     make("div", {}, make("dt", {}, name.replaceAll("_", " ")), make("dd", {}, typeof value === "number" ? (Number.isInteger(value) ? value.toLocaleString("en") : value) : String(value)))));
 }
 
-// rows of columns that are sent as { of: different values, at: which of them each row has, if there are several }
+// records from columns stored as { of: distinct values, at: index of each record's value, if there are several }
 function measured(run) {
   const long = run.metrics.find((column) => column.at);
   const rows = long ? long.at.map((_, i) => i) : run.metrics.length ? [0] : [];
@@ -72,7 +72,7 @@ function runJson(title, value) {
   return value ? [make("h3", {}, title), make("pre", { tabindex: 0 }, JSON.stringify(value, null, 1))] : [];
 }
 
-// accuracy or its like where it was measured, else the test metric with the longest curve
+// accuracy, exact match or F1 if measured, else the test metric with the longest curve
 function mainMetric(run) {
   const names = measured(run).filter((m) => m[1] === "clean" && m[0] === "test").map((m) => m[3]);
   const long = (name) => names.filter((n) => n === name).length;

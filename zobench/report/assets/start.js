@@ -1,4 +1,4 @@
-// Everything in order, once the document (and plotly, its last element) is there.
+// Sets up the page after the document, including plotly as its last element, was loaded.
 document.addEventListener("DOMContentLoaded", () => {
   setUpTheme(redrawAll);
   document.querySelectorAll("table[id]").forEach(setUpTable);

@@ -1,4 +1,4 @@
-// Tables: sort by a click on a heading, search, filter by column, choose columns, export what is shown.
+// Tables: sort by a click on a heading, search, filter by column, select columns, export the visible part.
 function setUpTable(table) {
   const heads = [...table.tHead.rows[0].cells];
   for (const head of heads) head.dataset.key ||= head.textContent.trim().toLowerCase();
@@ -67,7 +67,7 @@ function showColumns(state) {
 
 function bare(text) { return text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, ""); }
 
-// a number as it is shown: 81.7 ± 1.2, −3.4, 28.8k
+// the number in a displayed text: 81.7 ± 1.2, −3.4, 28.8k
 function shownNumber(text) {
   const found = text.trim().replaceAll("−", "-").replaceAll(",", "").match(/^([+-]?\d*\.?\d+(?:e[+-]?\d+)?)([kMG])?/);
   return found ? Number(found[1]) * ({ k: 1e3, M: 1e6, G: 1e9 }[found[2]] || 1) : null;
@@ -106,7 +106,7 @@ function filterRows(state) {
 function setUpTools(state, tools) {
   const name = state.table.dataset.name;
   const search = make("input", { type: "search", placeholder: "Search, or column>value", "aria-label": `Search or filter ${name}`,
-    title: "Shows what contains every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
+    title: "Shows lines that contain every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
   search.value = state.query;
   search.addEventListener("input", () => {
     state.query = search.value;
@@ -129,7 +129,7 @@ function setUpTools(state, tools) {
 }
 
 function csvField(text) {
-  // a leading = + - @ would be run as a formula by a spreadsheet unless it is a number
+  // a spreadsheet would execute a text that begins with = + - @ as a formula, unless it is a number
   const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? "'" + text : text;
   return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
 }
@@ -139,7 +139,7 @@ function cellText(cell) {
   return text !== undefined ? text : sort !== undefined ? sort : cell.textContent.trim().replace(/\s+/g, " ").replace(/^−/, "-");
 }
 
-// what is shown, as texts: the columns and rows that are not hidden, in the order on the screen
+// the visible columns and lines as texts, in the order on the screen
 function shownCells(state) {
   const columns = state.heads.map((_, i) => i).filter((i) => !state.hidden.has(i));
   const rows = [...state.table.tBodies[0].rows].filter((row) => !row.hidden);
@@ -159,5 +159,5 @@ function exportTable(state) {
   const link = make("a", { download: `zobench-${state.table.dataset.name}.csv` });
   link.href = URL.createObjectURL(new Blob([csvOf(state)], { type: "text/csv" }));
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000); // the download must have started before the URL is revoked
 }

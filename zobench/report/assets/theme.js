@@ -1,4 +1,4 @@
-// Light or dark: the system's choice until the reader makes one; kept for the next visit where storage is allowed.
+// Light or dark theme: the system's setting until the reader chooses one; the choice is stored if storage is allowed.
 function currentTheme() {
   const chosen = document.documentElement.dataset.theme;
   if (chosen) return chosen;
@@ -10,7 +10,7 @@ function storedTheme(value) {
     if (value) localStorage.setItem("zobench-theme", value);
     return localStorage.getItem("zobench-theme");
   } catch (error) {
-    return null; // storage is often closed to pages opened from disk
+    return null; // browsers often deny storage to pages opened from disk
   }
 }
 

@@ -1,4 +1,4 @@
-// Validation score of every trial against each parameter that varied.
+// Validation score of every trial against each tuned parameter.
 function setUpTuning() {
   for (const node of document.querySelectorAll("[data-tuning]")) whenSeen(node, () => drawTuning(node, DATA.tuning[Number(node.dataset.tuning)]));
 }
