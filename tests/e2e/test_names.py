@@ -207,7 +207,7 @@ def test_a_submission_that_was_added_is_shown_in_a_row_of_its_own(tmp_path: Path
     assert added.startswith("mezo (submitted: ")
     compact(ours)
     assert analyse(ours).runs.groupby("row").size().to_dict() == rows
-    assert "0 runs that the suite does not want" in called("prune", ours).output
+    assert "0 runs that are not in the suite" in called("prune", ours).output
     assert compare_folders(tmp_path / "theirs" / "results", ours).only_b == (added,)
     plan = json.loads((ours / "runs" / "plan.json").read_text())
     assert run_id not in json.dumps(plan)
