@@ -87,8 +87,7 @@ def replay(
     """Rebuild the weights of the finished run ``run_dir`` (``.../runs/<run_id>``, compacted or not).
 
     Args:
-        to: number of steps after which the weights are returned; default: the whole run; 0: the starting
-            weights.
+        to: number of steps after which the weights are returned; default: all; 0: the starting weights.
         export: target of the exported model (see :func:`zobench.runner.exporting.export`); nothing is
             written if the digest does not match.
         trust_code: allow running the Python code of the base model's repository, if the run did. The record
