@@ -116,7 +116,7 @@ def test_diff_compares_what_the_plan_wants(tmp_path: Path) -> None:
     a, b = tmp_path / "a" / "results", tmp_path / "b" / "results"
     found = compare_folders(a, b)
     mezo = next(c for c in found.changes if c.row == "mezo")
-    assert mezo.reasons == ("other method params",)
+    assert mezo.reasons == ("different method params",)
     assert mezo.comparison is not None
     assert mezo.comparison.pairs == 2, "not four over two settings"
     said = called("diff", a, b)
