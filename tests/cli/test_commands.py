@@ -122,7 +122,7 @@ def test_tune_without_a_study_says_so(cli: CliRunner, suite_file: Path) -> None:
 class FakeSummary:
     done, kept, seconds, first_seconds = 0, 0, 0.0, None
     failed: list[tuple[str, str]] = []  # noqa: RUF012
-    interrupted = False
+    interrupted, blocked = False, ""
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from zobench.runner.scheduler import run_plan
 from zobench.spec import Budget, Component
 from zobench.store import query, read
 from zobench.store.checkpoint_file import CHECKPOINT, EARLIER
-from zobench.store.damage import set_aside
+from zobench.store.damage import damage_in, set_aside, unfinished_steps
+from zobench.store.digests import DamagedFile
 from zobench.store.reader import finished
 from zobench.store.step_log import STEPS_LOG
 
@@ -90,6 +91,23 @@ def test_a_damaged_finished_run_is_made_again_and_others_are_kept(
     assert bits(out / "runs", run_id) == uninterrupted
     assert [d.name for d in set_aside(out / "runs")] == [run_id]
     assert query("select count(*) as n from runs", out)["n"].item() == 2
+
+
+def test_a_log_that_ends_before_its_checkpoint_is_named(job, bench, expected, tmp_path):
+    run_id, uninterrupted = expected
+    runs = tmp_path / "runs"
+    run_one(job, runs, bench, _stop_after(6))
+    (runs / run_id / "status.json").unlink()
+    log = runs / run_id / STEPS_LOG
+    whole = log.read_bytes()
+    assert unfinished_steps(log.parent)[5]["step"] == 5
+    for cut in (whole[:-20], whole[: whole.index(b"\n") + 1], b""):
+        log.write_bytes(cut)
+        with pytest.raises(DamagedFile, match=f"steps before {CHECKPOINT} are missing"):
+            unfinished_steps(log.parent)
+        assert {d.path for d in damage_in(runs)} == {log}
+    assert run_one(job, runs, bench).damage[-1] == "started again"
+    assert bits(runs, run_id) == uninterrupted
 
 
 def test_a_damaged_plan_does_not_stop_a_run(make_run, make_plan, tmp_path):

@@ -255,7 +255,7 @@ def test_a_damaged_manifest_is_read_from_its_copy(tmp_path: Path) -> None:
     for torn in (whole[:-9], b"", whole.replace(b'"generation": 1', b'"generation": 2')):
         path.write_bytes(torn)
         assert list(read(tmp_path).runs["run_id"]) == ["a"]
-        assert "written again from its copy" in str(mend(tmp_path / "runs")[0])
+        assert "written again from manifest-copy.json" in str(mend(tmp_path / "runs")[0])
         assert path.read_bytes() == whole
     path.write_bytes(b"")
     (path.parent / "manifest-copy.json").write_bytes(b"")

@@ -16,6 +16,7 @@ from zobench import __version__
 from zobench.cli import checks, looking, models, replays, results, suites
 from zobench.cli.doctor import doctor
 from zobench.names import printable
+from zobench.store.space import storage_problem
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 
@@ -35,6 +36,12 @@ class Commands(TyperGroup):
             if ctx.params.get("debug"):
                 raise
             typer.echo(printable(f"error: {error}", lines=True), err=True)
+            raise typer.Exit(2) from error
+        except OSError as error:
+            blocked = storage_problem(error)
+            if blocked is None or ctx.params.get("debug"):
+                raise
+            typer.echo(printable(f"error: {blocked}", lines=True), err=True)
             raise typer.Exit(2) from error
 
 

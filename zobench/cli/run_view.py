@@ -54,13 +54,13 @@ def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list
 
 
 def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    from zobench.store.damage import unfinished_steps
     from zobench.store.digests import read_sealed
-    from zobench.store.step_log import read_steps_log
 
     folder = run.path
     body = read_sealed(folder / "spec.json")
     facts = {"row": body.get("row", ""), "spec": json.dumps(body.get("spec", body))}
-    return facts, read_steps_log(folder), []
+    return facts, unfinished_steps(folder), []
 
 
 _SHOWN = (

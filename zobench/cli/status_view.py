@@ -26,7 +26,7 @@ def print_status(folder: Path, mend: bool) -> bool:
         typer.echo(printable(f"damaged: {one}"))
     for one in damage.set_aside(runs):
         typer.echo(printable(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})"))
-    return mend or not found
+    return mend or all(one.done for one in found)
 
 
 def _counts(runs: Path) -> tuple[Counter[str], int]:

@@ -42,7 +42,9 @@ def run(
     folder = _folder(wanted, output)
     _warn_of_devices(wanted if only is None else wanted.only(only))
     outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
-    if outcome.done:
+    if outcome.blocked and not outcome.failed:
+        outcome.failed.append((str(folder), outcome.blocked))
+    if outcome.done and not outcome.blocked:
         from zobench.report.analysis import analyse
         from zobench.report.build import html
         from zobench.report.terminal import show

@@ -28,6 +28,7 @@ from zobench.store.digests import DamagedFile
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import finished, read_run, read_status
+from zobench.store.space import storage_problem
 from zobench.store.writer import RunFolder
 
 if TYPE_CHECKING:
@@ -47,10 +48,25 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
     raised.
 
     The outcome is ``busy`` if another process executes the run. A failed or interrupted run is tried again.
+    If nothing can be written, the outcome is ``blocked``; the run stays resumable, or its failure is recorded
+    in the space reserved for that.
     """
-    control = control or Control()
-    spec = job.planned.spec
-    placeholder = spec.run_id({"unresolved": "true"})  # the digests in an id need a model that can be loaded
+    try:
+        return _run_one(job, runs, bench, control or Control())
+    except OSError as error:
+        blocked = storage_problem(error, runs)
+        if blocked is None:
+            raise
+        return Outcome(_placeholder(job), "failed", error=blocked, blocked=blocked)
+
+
+def _placeholder(job: Job) -> str:
+    """Id of a run whose model or data could not be loaded: digests in an id need them."""
+    return job.planned.spec.run_id({"unresolved": "true"})
+
+
+def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control) -> Outcome:
+    spec, placeholder = job.planned.spec, _placeholder(job)
     try:
         digests = digests_of(spec, bench)
     except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
@@ -113,6 +129,8 @@ def _attempt(run: Run, control: Control) -> Outcome:
     except Stopped:
         return _stop(run, "interrupted", "")
     except Exception as error:  # noqa: BLE001 - recorded with its traceback; the other runs go on
+        if blocked := storage_problem(error, run.folder.path):
+            return _stop_blocked(run, f"{traceback.format_exc()}{blocked}", blocked)
         return _stop(run, status_of(error), traceback.format_exc())
     finally:
         run.folder.close_log()
@@ -163,9 +181,26 @@ def _stop(run: Run, status: str, error: str) -> Outcome:
     )
 
 
+def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
+    """Record a run for which nothing more could be written, as far as the reserve goes: without its steps,
+    which its log holds, or not at all."""
+    run.folder.make_room()
+    try:
+        run.folder.finish("failed", {"runs": [failure_row(run, "failed", error)]}, error)
+    except OSError as further:
+        if storage_problem(further) is None:
+            raise
+        run.folder.make_room()
+    return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
+
+
 def record_lost(job: Job, runs: Path, message: str) -> None:
-    """Record a run whose worker process was lost, or that could not be planned."""
-    _record_failure(job, runs, job.planned.spec.run_id({"unresolved": "true"}), RuntimeError(message))
+    """Record a run whose worker was lost, or that could not be planned; a full disk records nothing."""
+    try:
+        _record_failure(job, runs, _placeholder(job), RuntimeError(message))
+    except OSError as error:
+        if storage_problem(error) is None:
+            raise
 
 
 def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outcome:

@@ -48,6 +48,7 @@ class Outcome:
         metrics: all clean metrics of the final state.
         forwards: training forwards spent.
         digests: of model, data and schema, where they were computed for this outcome.
+        blocked: why nothing can be written (a full disk, a read-only folder); no other run could be recorded.
         damage: files that were found damaged, and what was done about them.
     """
 
@@ -59,4 +60,5 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     forwards: int = 0
     digests: dict[str, str] = field(default_factory=dict)
+    blocked: str = ""
     damage: tuple[str, ...] = ()

@@ -16,6 +16,7 @@ from zobench.runner.results import Place, Row, params_json
 from zobench.runner.rows import metric_rows, prediction_rows
 from zobench.store.digests import DamagedFile, read_sealed
 from zobench.store.schema import SCHEMA_VERSION
+from zobench.store.space import keep_reserve
 from zobench.store.step_log import read_steps_log, readable_steps
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.zo.method import Method
@@ -64,6 +65,7 @@ class Run:
         self.environment["parameters_from"] = self._parameters_from()
         if self.job.tuning:
             self.environment["tuning"] = self.job.tuning
+        keep_reserve(self.folder.path)
         self.folder.write_json(SPEC, planned.model_dump(mode="json"))
         self.folder.write_json(ENVIRONMENT, self.environment)
 

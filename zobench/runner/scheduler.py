@@ -32,6 +32,7 @@ from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
 from zobench.store.damage import mend
 from zobench.store.plan_file import Entry
+from zobench.store.space import storage_problem
 from zobench.suite.plan import Follower, Plan
 
 COMPACT_ABOVE = 1000
@@ -49,6 +50,7 @@ class Summary:
         failed: what went wrong, as (run, message).
         interrupted: whether it was asked to stop.
         damage: what was found damaged, and what was done about it.
+        blocked: why nothing could be written, where the plan was stopped for that.
         seconds, first_seconds: wall time of all, and until the first fresh result.
     """
 
@@ -58,6 +60,7 @@ class Summary:
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
     damage: list[str] = field(default_factory=list)
+    blocked: str = ""
     seconds: float = 0.0
     first_seconds: float | None = None
 
@@ -158,13 +161,30 @@ class _Conductor:
         finally:
             self.display.stop()
         self.executor.close()
-        self.known.save()
-        self.record.save()
-        if not self.stopping and self.board.done > COMPACT_ABOVE:
-            compact(self.runs)
+        self._save()
         self.summary.done, self.summary.kept = self.board.done, self.board.kept
         self.summary.seconds = time.monotonic() - self.started
         return self.summary
+
+    def _save(self) -> None:
+        """Write down what was learned; a full disk is told, and costs no result."""
+        try:
+            self.known.save()
+            self.record.save()
+            if not self.stopping and self.board.done > COMPACT_ABOVE:
+                compact(self.runs)
+        except OSError as error:
+            blocked = storage_problem(error, self.runs)
+            if blocked is None:
+                raise
+            self._check_storage(blocked)
+
+    def _check_storage(self, blocked: str) -> None:
+        """Stop where nothing can be written: every other run would fail likewise."""
+        if blocked and not self.summary.blocked:
+            self.summary.blocked = blocked
+            self.display.note(f"stopped: {blocked}; the same command then goes on")
+            self._stop()
 
     def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
         told = self.plan.trackers
@@ -210,6 +230,7 @@ class _Conductor:
             self._record_failure(job, outcome.error)
         self.board.end(job, outcome)
         self.found_damage(f"{self.board.name(job)}: {line}" for line in outcome.damage)
+        self._check_storage(outcome.blocked)
         self.known.learn(job.planned.spec, outcome.digests)
         self.record.ended(job.key, outcome.run_id)
         if outcome.status in ("failed", "out_of_memory"):

@@ -9,6 +9,7 @@ folder::
     runs/<run_id>/checkpoint.safetensors   weights, method state and position; replaced atomically
     runs/<run_id>/checkpoint-earlier.safetensors   the one before, for when the last is damaged
     runs/<run_id>/<table>.parquet    written when the run ends
+    runs/<run_id>/reserve            space kept for the record of a failure, while the run is made
     runs/<run_id>/status.json        written last, with all digests: without it the run is unfinished
     runs/compact/manifest.json       the files that hold runs whose folders were compacted away
     runs/damaged/<name>/             what was set aside because a file's digest differed (:mod:`.damage`)

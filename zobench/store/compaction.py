@@ -102,10 +102,14 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
     False."""
     temporary = files.temporary_name(target)
     rows = 0
-    with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:
-        for part in parts:
-            rows += part.num_rows
-            writer.write_table(part)
+    try:
+        with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:
+            for part in parts:
+                rows += part.num_rows
+                writer.write_table(part)
+    except OSError:  # a full disk keeps nothing of it
+        files.remove_file(temporary)
+        raise
     if rows == 0:
         files.remove_file(temporary)
         return False

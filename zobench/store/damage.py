@@ -11,9 +11,10 @@ import datetime
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zobench.store import files
-from zobench.store.checkpoint_file import CHECKPOINT, EARLIER
+from zobench.store.checkpoint_file import CHECKPOINT, EARLIER, read_checkpoint
 from zobench.store.compaction import drop_compacted
 from zobench.store.digests import DamagedFile, check_file, file_digest, read_sealed, sealed
 from zobench.store.lock import LOCK_NAME, FolderLock
@@ -31,7 +32,7 @@ from zobench.store.reader import (
     read_parquet,
     read_status,
 )
-from zobench.store.step_log import STEPS_LOG
+from zobench.store.step_log import STEPS_LOG, holds_step, readable_steps
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 
 RECORD = "damage.json"
@@ -90,7 +91,8 @@ def compacted_problem(runs: Path) -> DamagedFile | None:
 
 
 def damage_in(runs: Path) -> list[Damage]:
-    """Everything that is damaged in a runs folder; nothing is changed. Every file is read once."""
+    """Everything that is damaged in a runs folder; nothing is changed. Every file is read once. Of what an
+    unfinished run or a compaction has twice, ``done`` says that nothing is lost."""
     found = [(i, run_problem(run_folder(runs, i))) for i in run_ids(runs)]
     found.append((COMPACT, compacted_problem(runs)))
     found += [(ARTIFACTS, problem) for problem in _artifact_problems(runs)]
@@ -98,7 +100,52 @@ def damage_in(runs: Path) -> list[Damage]:
         read_plan(runs)
     except DamagedFile as error:
         found.append((PLAN, error))
-    return [Damage(name, p.path, p.reason) for name, p in found if p is not None]
+    harmless = [d for i in run_ids(runs) for d in _progress_damage(i, run_folder(runs, i))]
+    return [Damage(name, p.path, p.reason) for name, p in found if p is not None] + harmless + _spare(runs)
+
+
+def unfinished_steps(folder: Path) -> list[dict[str, Any]]:
+    """The step log of an unfinished run; ``DamagedFile`` also where it ends before a checkpoint does."""
+    rows, problems = _progress_problems(folder)
+    for problem in problems:
+        if problem.path.name == STEPS_LOG:
+            raise problem
+    return rows
+
+
+def _progress_problems(folder: Path) -> tuple[list[dict[str, Any]], list[DamagedFile]]:
+    """Readable steps, and what is damaged of that which an unfinished run goes on from."""
+    rows, problem = readable_steps(folder)
+    problems = [problem] if problem is not None else []
+    for name in (CHECKPOINT, EARLIER):
+        try:
+            found = read_checkpoint(folder / name)
+        except DamagedFile as error:
+            problems.append(error)
+            continue
+        last = None if found is None else found.position.get("log")
+        if last and not problems and not holds_step(folder, last):
+            problems.append(DamagedFile(folder / STEPS_LOG, f"steps before {name} are missing"))
+    return rows, problems
+
+
+def _progress_damage(run_id: str, folder: Path) -> Iterator[Damage]:
+    for found in _progress_problems(folder)[1]:
+        done = "the run will go back to its last good checkpoint, or start again"
+        yield Damage(run_id, found.path, found.reason, done)
+
+
+def _spare(runs: Path) -> list[Damage]:
+    """A damaged manifest or copy of it, where the other one is whole."""
+    found = []
+    for name in (MANIFEST, MANIFEST_COPY):
+        try:
+            read_sealed(runs / COMPACT / name)
+        except FileNotFoundError:
+            continue
+        except DamagedFile as error:
+            found.append(Damage(COMPACT, error.path, error.reason, "it will be written again"))
+    return found if len(found) == 1 else []
 
 
 def mend(runs: Path) -> list[Damage]:
@@ -152,13 +199,10 @@ def _mend_compacted(runs: Path) -> list[Damage]:
         problem = compacted_problem(runs)
         if problem is not None:
             return [_set_aside(runs, folder, problem)]
-        try:
-            read_sealed(folder / MANIFEST)
-        except FileNotFoundError:
-            return []
-        except DamagedFile as error:
-            files.write_atomic(folder / MANIFEST, (folder / MANIFEST_COPY).read_bytes(), sync=True)
-            return [Damage(COMPACT, error.path, error.reason, "written again from its copy")]
+        for damage in _spare(runs):
+            whole = MANIFEST_COPY if damage.path.name == MANIFEST else MANIFEST
+            files.write_atomic(damage.path, (folder / whole).read_bytes(), sync=True)
+            return [Damage(COMPACT, damage.path, damage.reason, f"written again from {whole}")]
     return []
 
 

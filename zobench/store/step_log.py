@@ -95,6 +95,14 @@ def readable_steps(folder: Path, limit: int | None = None) -> tuple[list[dict[st
     return rows, None
 
 
+def holds_step(folder: Path, digest: str) -> bool:
+    """Whether the log has the line of this digest."""
+    try:
+        return f'"{DIGEST}":"{digest}"}}\n'.encode() in (folder / STEPS_LOG).read_bytes()
+    except FileNotFoundError:
+        return False
+
+
 def _checked(line: bytes, before: str) -> tuple[dict[str, Any], str]:
     """Row and digest of a line after one with the digest ``before``; ``ValueError`` if it is another."""
     row = json.loads(line.decode())

@@ -21,6 +21,7 @@ from zobench.store.checkpoint_file import CHECKPOINT, EARLIER, Checkpoint, read_
 from zobench.store.digests import DamagedFile, digest_of, sealed
 from zobench.store.paths import run_file
 from zobench.store.schema import SCHEMA_VERSION, STATUSES, TABLES
+from zobench.store.space import give_up_reserve
 from zobench.store.step_log import STEPS_LOG, StepLog
 
 VERSION_KEY = b"zobench.schema_version"
@@ -133,8 +134,17 @@ class RunFolder:
         sizes = {name: size for name, size in written.items() if size}
         body = {"schema_version": SCHEMA_VERSION, "status": status, "error": error, "tables": sizes}
         files.write_atomic(self.path / STATUS, sealed({**body, "digests": self._digests}))
+        give_up_reserve(self.path)
         if status in FINAL_STATUSES:
             self.discard_progress()
+
+    def make_room(self) -> None:
+        """Give up the reserve and what was written of the tables: the disk is full."""
+        give_up_reserve(self.path)
+        for name in TABLES:
+            files.remove_file(run_file(self.path, name))
+            self._digests.pop(f"{name}.parquet", None)
+        files.remove_temporaries(self.path)
 
     def discard_progress(self) -> None:
         """Delete the log and the checkpoints."""
