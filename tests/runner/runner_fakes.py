@@ -156,8 +156,15 @@ class CountTask(Task):
 
 @dataclass(frozen=True)
 class SwapConfig:
+    """``breaks``: a file that counts the runs of the attack, and how often it raises before it works; with
+    ``kills`` it ends the process instead; ``spoils``: it leaves a weight changed."""
+
     budget: int = 6
     idea: bool = True
+    breaks: str = ""
+    times: int = 0
+    kills: bool = False
+    spoils: bool = False
 
 
 class Swap(Attack):
@@ -170,7 +177,21 @@ class Swap(Attack):
         self.config = config
 
     def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
+        if self.config.breaks and self.config.idea:
+            self._trouble(context)
         return [self._one(victim, e) for e in examples]
+
+    def _trouble(self, context: AttackContext) -> None:
+        counter = Path(self.config.breaks)
+        before = len(counter.read_text()) if counter.exists() else 0
+        counter.write_text("x" * (before + 1))
+        if before < self.config.times:
+            if self.config.kills:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self.config.spoils:
+                with torch.no_grad():
+                    context.lm.module.bias += 1
+            raise RuntimeError(f"attack broke the {before + 1}. time")
 
     def _one(self, victim: Victim, example: Example) -> AttackRecord:
         text = example.text["text"]
@@ -189,6 +210,12 @@ class Swap(Attack):
 
     def null(self) -> Attack:
         return Swap(SwapConfig(self.config.budget, idea=False))
+
+
+class Other(Swap):
+    """The same under another name of the catalogue."""
+
+    name = "other"
 
 
 @dataclass(frozen=True)
@@ -271,7 +298,8 @@ class FakeParts(CatalogueFactory):
         return CountTask(configure(CountConfig, component.params))
 
     def attack(self, component: Component) -> Attack:
-        return Swap(configure(SwapConfig, component.params))
+        found = Other if component.name == "other" else Swap
+        return found(configure(SwapConfig, component.params))
 
     def method(self, name: str) -> Any:
         return Nine if name == "nine" else super().method(name)

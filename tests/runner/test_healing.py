@@ -130,7 +130,7 @@ def test_a_failed_run_with_a_damaged_log_is_recorded(job, bench, expected, tmp_p
 
     def spoiling(self, row):
         append(self, row)
-        if row["step"] == 7:
+        if row.get("step") == 7:
             spoil(self.path, -30)
 
     with monkeypatch.context() as m:

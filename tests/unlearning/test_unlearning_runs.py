@@ -9,10 +9,11 @@ import math
 import pytest
 from unlearning_runs import PARTS, people, write_files
 
-from zobench.runner import run_plan
+from zobench.runner import probing, run_plan
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.training import Training
 from zobench.spec import (
     Budget,
     Component,
@@ -407,7 +408,8 @@ def test_a_probe_that_makes_questions_longer_than_the_model_is_refused_by_name(m
     facts = bench.facts(spec)
     parts = {"forget": facts.forget_rows(tuning=False)}
     long = ForcedPrefix(PrefixConfig(text="here is the answer: " * 60))
-    with pytest.raises(ValueError, match=r"probe 'prefix': row '.*' has \d+ tokens .*model 'full' takes 256"):
+    refused = r"probe 'prefix': fact '.*' has \d+ tokens .*model 'full' takes at most 256"
+    with pytest.raises(ValueError, match=refused):
         list(facts.asked(long, parts, 0))
     assert list(facts.asked(ForcedPrefix(PrefixConfig()), parts, 0))
 
@@ -423,8 +425,41 @@ def test_reasoning_longer_than_the_model_is_refused_before_anything_trains(make,
     section = {"data": resolved_data(files)}
     outcome, tables = do(make("r2mu", objective="r2mu", params={"layer": 0}, section=section))
     assert outcome.status == "failed"
-    assert f"{part}: row " in outcome.error
-    assert "model 'full' takes 256" in outcome.error
+    assert f"{part}: fact " in outcome.error
+    assert "model 'full' takes at most 256" in outcome.error
     assert "steps" not in tables
     unread, _ = do(make(section=section))
     assert unread.status == "done", "an objective that reads no reasoning is not stopped by it"
+
+
+@pytest.mark.parametrize("method", [("adamw", {"lr": 1e-3}), ("mezo", {"lr": 1e-3})], ids=["adamw", "mezo"])
+def test_a_probe_that_fails_once_leaves_the_run_done_and_is_measured_by_the_next_call(
+    make, do, tmp_path, monkeypatch, method
+):
+    planned = make(method=method)
+    _, expected = do(planned, tmp_path / "whole")
+    plain, asked, steps, mended = probing._probe, [], [], []
+
+    def breaking(run, subject, component):
+        asked.append(f"{component.label} on {subject.split}")
+        if component.label == "quantize" and not mended:
+            raise RuntimeError("no such kernel")
+        return plain(run, subject, component)
+
+    monkeypatch.setattr(probing, "_probe", breaking)
+    step = Training._step
+    monkeypatch.setattr(Training, "_step", lambda self: steps.append(1) or step(self))
+    outcome, tables = do(planned)
+    assert outcome.status == "done", outcome.error
+    failed = {r["measurement"]: r["reason"] for r in tables["failures"]}
+    assert failed["probe quantize on test"] == "RuntimeError: no such kernel"
+    assert clean(tables, "distance") > 0
+    assert {r["condition"] for r in tables["metrics"] if r["condition_kind"] == "probe"} >= {"relearn"}
+    asked.clear()
+    mended.append(1)
+    taken = len(steps)
+    outcome, tables = do(planned)
+    assert (outcome.status, outcome.unmeasured, len(steps)) == ("done", (), taken)
+    assert {name.split(" ")[0] for name in asked} == {"quantize"}, "only what is missing"
+    assert len(tables["metrics"]) == len(expected["metrics"])
+    assert bits(tables) == bits(expected)

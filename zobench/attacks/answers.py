@@ -43,6 +43,7 @@ class RunAnswers:
     def __init__(self, weights_digest: str, scope: Mapping[str, object]) -> None:
         self._about = _about(weights_digest, scope)
         self._known: dict[bytes, Prediction] = {}
+        self._fresh: list[bytes] = []
 
     def get(self, examples: Sequence[Example]) -> dict[int, Prediction]:
         found = {i: self._known.get(_key(self._about, e)) for i, e in enumerate(examples)}
@@ -54,7 +55,21 @@ class RunAnswers:
 
     def put(self, examples: Sequence[Example], answers: Sequence[Prediction]) -> None:
         for example, answer in zip(examples, answers, strict=True):
-            self._known.setdefault(_key(self._about, example), answer)
+            key = _key(self._about, example)
+            if key not in self._known:
+                self._known[key] = answer
+                self._fresh.append(key)
+
+    def fresh(self) -> dict[str, str]:
+        """Answers that were put here since the last call, as JSON text by key: for :meth:`add`."""
+        found = {key.hex(): _written(self._known[key]) for key in self._fresh}
+        self._fresh = []
+        return found
+
+    def add(self, answers: Mapping[str, str]) -> None:
+        """Take in what :meth:`fresh` gave."""
+        for key, text in answers.items():
+            self._known.setdefault(bytes.fromhex(key), _read(text, ""))
 
 
 class AnswerStore:

@@ -26,6 +26,10 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     if facts.get("warnings"):
         out.print(text("warnings", style="bold yellow"))
         out.print(_warnings(json.loads(facts["warnings"])))
+    for failure in _failures(run):
+        tries = "try" if failure["tries"] == 1 else "tries"
+        line = f"not measured: {failure['measurement']} ({failure['tries']} {tries}): {failure['reason']}"
+        out.print(text(line, style="yellow"))
     out.print(text("specification", style="bold"))
     out.print(_spec(spec))
     if metrics:
@@ -42,6 +46,16 @@ def _status(run: FoundRun, facts: dict[str, Any]) -> str:
     if run.status is not None and facts["model_digest"]:
         today = today_of(run.run_id, facts["spec"], facts["model_digest"], facts["data_digest"])
     return f"{run.status or 'unfinished'}{f', superseded by {today}' if today else ''}"
+
+
+def _failures(run: FoundRun) -> list[dict[str, Any]]:
+    from zobench.store.reader import read_run
+
+    if run.status is None:
+        return []
+    tables = read_run(run.folder, run.run_id)
+    found: list[dict[str, Any]] = tables["failures"].to_pylist() if "failures" in tables else []
+    return found
 
 
 def _finished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:

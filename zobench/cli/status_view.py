@@ -11,7 +11,7 @@ from zobench.names import printable
 
 
 def print_status(folder: Path, mend: bool) -> bool:
-    """Counts, what is damaged, what was set aside; whether nothing is damaged any more."""
+    """Counts, what is damaged, not measured or set aside; whether nothing is damaged any more."""
     from zobench.store import damage
     from zobench.store.reader import results_paths
 
@@ -24,9 +24,24 @@ def print_status(folder: Path, mend: bool) -> bool:
         typer.echo(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
     for one in found:
         typer.echo(printable(f"damaged: {one}"))
+    for line in [] if found and not mend else _unmeasured(runs):
+        typer.echo(printable(f"not measured: {line}"))
     for one in damage.set_aside(runs):
         typer.echo(printable(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})"))
     return mend or all(one.done for one in found)
+
+
+def _unmeasured(runs: Path) -> list[str]:
+    """What could not be measured of finished runs."""
+    from zobench.store.reader import read
+
+    tables = read(runs, ["runs", "failures"])
+    rows = tables.runs.set_index("run_id")["row"]
+    return [
+        f"{f['measurement']} of {rows[f['run_id']]} ({f['run_id']}; {f['tries']} "
+        f"{'try' if f['tries'] == 1 else 'tries'}): {f['reason']}"
+        for f in tables.tables["failures"].to_pylist()
+    ]
 
 
 def _counts(runs: Path) -> tuple[Counter[str], int]:

@@ -30,18 +30,24 @@ def run(
     workers: Workers = None,
     only: Only = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="Try attacks, probes and lm-eval tasks again that failed twice."),
+    ] = False,
 ) -> None:
     """Execute every run of a suite that is not finished yet, then write the leaderboard page.
 
     The same command resumes an interrupted suite: finished runs are kept, unfinished ones resume from their
-    checkpoint."""
+    checkpoint, and a failed measurement of a trained run is tried once more."""
     from zobench.cli.console import console
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
     folder = _folder(wanted, output)
     _warn_of_devices(wanted if only is None else wanted.only(only))
-    outcome = run_plan(wanted, folder, workers=workers, only=only, fail_fast=fail_fast)
+    outcome = run_plan(
+        wanted, folder, workers=workers, only=only, fail_fast=fail_fast, retry_failed=retry_failed
+    )
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))
     if outcome.done and not outcome.blocked:
@@ -53,7 +59,11 @@ def run(
         (folder / "index.html").write_text(html(found), encoding="utf-8")
         show(found, console())
         typer.echo(f"leaderboard: {folder / 'index.html'}")
+    for run_name, message in outcome.unmeasured:
+        typer.echo(printable(f"not measured: {run_name}: {message}", lines=True), err=True)
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
+    if outcome.unmeasured:
+        raise typer.Exit(1)
 
 
 def plan(

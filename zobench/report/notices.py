@@ -29,6 +29,27 @@ def no_effect(source: Source) -> tuple[str, ...]:
     )
 
 
+MOST_UNMEASURED = 8
+MOST_REASON = 160
+
+
+def unmeasured(source: Source) -> tuple[str, ...]:
+    """Attacks, probes and lm-eval tasks of trained runs that could not be measured, with the reason."""
+    about = source.results[["run_id", "row", "label", "seed"]]
+    asked = "select run_id, measurement, reason, tries from failures order by run_id, measurement"
+    found = source.sql(asked).merge(about, on="run_id").sort_values(["row", "label", "seed", "measurement"])
+    lines = [
+        f"Not measured: {what} of {row} on {label}, seed {seed} "
+        f"({tries} {'try' if tries == 1 else 'tries'}; {str(reason)[:MOST_REASON]})."
+        for what, reason, tries, row, label, seed in found[
+            ["measurement", "reason", "tries", "row", "label", "seed"]
+        ].itertuples(index=False)
+    ]
+    more = len(lines) - MOST_UNMEASURED
+    rest = f"Not measured: {more} more; 'zobench status' lists them."
+    return (*lines[:MOST_UNMEASURED], *([rest] if more > 0 else []))
+
+
 def ties(source: Source) -> tuple[str, ...]:
     """Rows whose final test predictions had several best options, with how many."""
     finals = source.finals

@@ -41,6 +41,7 @@ class OverviewSection(Section):
             *notices.ties(source),
             *notices.no_effect(source),
             *provenance.sentences(results.runs),
+            *notices.unmeasured(source),
         )
         return {
             "title": results.board.title,

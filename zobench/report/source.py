@@ -63,7 +63,7 @@ class Source:
         return self.found[text]
 
     def sql(self, text: str) -> pd.DataFrame:
-        """DuckDB SQL over the five tables."""
+        """DuckDB SQL over the tables of the store."""
         return plain_text(self.connection.execute(text).df())
 
     @property

@@ -44,7 +44,8 @@ def show(found: Analysis, console: Console | None = None) -> None:
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))
     console.print(_text(headline(found.ranking)))
-    for sentence in (*planned.sentences(found.source.others), *notices.no_effect(found.source)):
+    told = (notices.no_effect(found.source), notices.unmeasured(found.source))
+    for sentence in (*planned.sentences(found.source.others), *told[0], *told[1]):
         console.print(_text(sentence))
 
 

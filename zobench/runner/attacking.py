@@ -151,6 +151,41 @@ def harness_target(spec: RunSpec, lm: LanguageModel, name: str, column: str) -> 
     return Target(name, attacked, rows.predict, (column,), (), rows.examples[len(attacked) :] or attacked)
 
 
+class SharedTarget:
+    """One target for the attacks that follow each other on it, which share its answers. ``target`` may be
+    what makes it, when it is first needed."""
+
+    def __init__(self, target: Target | Callable[[], Target], digest: str) -> None:
+        self.digest = digest
+        self._target = target
+        self._kept: Answers | None = None
+        self._waiting: dict[str, str] = {}
+
+    @property
+    def target(self) -> Target:
+        if not isinstance(self._target, Target):
+            self._target = self._target()
+        return self._target
+
+    @property
+    def kept(self) -> Answers:
+        """The answers so far."""
+        if self._kept is None:
+            self._kept = _kept_answers(self.target, self.digest)
+        if self._waiting and isinstance(self._kept, RunAnswers):
+            self._kept.add(self._waiting)
+        self._waiting = {}
+        return self._kept
+
+    def fresh(self) -> dict[str, str]:
+        """Answers in memory that were not handed out yet, for :meth:`take_up` after a restart."""
+        return self._kept.fresh() if isinstance(self._kept, RunAnswers) else {}
+
+    def take_up(self, answers: Mapping[str, str]) -> None:
+        """Go on with answers of an earlier call; those that are known stay as they are."""
+        self._waiting.update(answers)
+
+
 def attack_all(
     spec: RunSpec,
     attacks: Sequence[Attack],
@@ -158,15 +193,17 @@ def attack_all(
     target: Target,
     digest: str,
     only: Sequence[str] = (),
+    shared: SharedTarget | None = None,
 ) -> AttackResult:
     """Run the attacks of ``spec`` (only those named in ``only``, unless it is empty), each with its
-    budget-matched random baseline, on the current model, whose weights have the digest ``digest``.
+    budget-matched random baseline, on the current model, whose weights have the digest ``digest``; with the
+    answers of ``shared`` if given.
     """
     result = AttackResult()
     predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)
     before = predict.computed
     context = AttackContext(target.fields, target.protected, spec.seed, lm, target.pool)
-    kept = _kept_answers(target, digest)
+    kept = _kept_answers(target, digest) if shared is None else shared.kept
     attacked: dict[str, dict[str, tuple[Attack, Sequence[AttackRecord]]]] = {}
     for component, attack in zip(spec.attacks, attacks, strict=True):
         if only and component.label not in only:

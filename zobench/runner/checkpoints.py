@@ -36,6 +36,8 @@ class Progress:
     diagnostic_forwards: int = 0
     traps: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
+    unmeasured: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of the failures table about states that are past."""
     started_from: str = ""
     """SHA-256 of the tuned weights before step 0."""
     untouched: str = ""

@@ -1,6 +1,8 @@
-"""Divergence criterion: losses that are not finite, or many times as large as at the start.
+"""Divergence criterion: losses, weights or scores that are not finite, or losses many times as large as at
+the start.
 
-A diverged run stops, is evaluated at its current state and enters every average; it is never dropped.
+A diverged run stops, is evaluated at its current state and enters every average; it is never dropped. If its
+model's scores are NaN, there is no final score and the run counts as chance.
 """
 
 from __future__ import annotations
@@ -9,6 +11,11 @@ import math
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
+
+
+class NotFinite(ValueError):
+    """A model's scores are NaN."""
+
 
 NON_FINITE_IN_A_ROW = 20
 WINDOW = 20
@@ -40,6 +47,10 @@ class DivergenceGuard:
         if len(self.recent) == WINDOW and mean > EXPLOSION * max(1.0, self.first):
             return f"mean loss {mean:.3g} over {WINDOW} steps, {self.first:.3g} at the start"
         return ""
+
+    def never_finite(self) -> str:
+        """Why a run that ends here has diverged although it was not stopped: no loss of its was finite."""
+        return f"none of its {self.streak} losses is finite" if self.first is None and self.streak else ""
 
     def state(self) -> dict[str, Any]:
         return {"first": self.first, "streak": self.streak, "recent": list(self.recent)}

@@ -7,13 +7,15 @@ cost is counted for each of them.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zobench.runner.attack_rows import cards_json
-from zobench.runner.attacking import attack_all, harness_target, task_target
+from zobench.runner.attacking import SharedTarget, Target, attack_all, harness_target, task_target
 from zobench.runner.factory import component_key
+from zobench.runner.measurements import Found, Measurements
 from zobench.runner.results import AttackResult, Measured, Place, Row, Spent, forwards_for
 from zobench.runner.rows import measure, metric_rows
 
@@ -75,57 +77,107 @@ class Evaluator:
         evaluation = (self.spec.evaluation.test_items, self.spec.evaluation.validation_items)
         return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *evaluation)
 
-    def lm_eval_rows(self, spent: Spent) -> list[Row]:
-        """Metrics of lm-eval tasks on the current state, in the order of the suite."""
-        evaluation, rows = self.spec.evaluation, []
-        for name in evaluation.lm_eval:
-            from zobench.tasks.lm_eval_adapter import evaluate
-
-            started = time.perf_counter()
-            found = evaluate(
-                self.lm, name, include=evaluation.lm_eval_include, limit=evaluation.lm_eval_limit
-            )
-            self.book(max((v.n for v in found.values()), default=0), started)
-            result = Measured("test", (), [], found)
-            new = metric_rows(self.spec, spent, result, at=self.spec.budget.forwards, final=True)
-            rows += [{**row, "task": name} for row in new]
+    def lm_eval_rows(self, measurements: Measurements, spent: Spent) -> list[Row]:
+        """Metrics of lm-eval tasks on the current state, in their own order."""
+        rows: list[Row] = []
+        for name in self.spec.evaluation.lm_eval:
+            found = measurements.take(f"lm-eval {name}", functools.partial(self._lm_eval, name, spent))
+            rows += found.metrics if found is not None else []
         return rows
 
-    def attacked(self, measured: Measured, *, along: bool = False) -> AttackResult:
-        """All attacks of the run on the current state, each with its random baseline. ``along``: only those
-        that are run during training."""
+    def _lm_eval(self, name: str, spent: Spent) -> Found:
+        from zobench.tasks.lm_eval_adapter import evaluate
+
+        evaluation = self.spec.evaluation
+        values = evaluate(self.lm, name, include=evaluation.lm_eval_include, limit=evaluation.lm_eval_limit)
+        result = Measured("test", (), [], values)
+        new = metric_rows(self.spec, spent, result, at=self.spec.budget.forwards, final=True)
+        predictions = max((v.n for v in values.values()), default=0)
+        return Found([{**row, "task": name} for row in new], [], predictions)
+
+    def attacked(self, measured: Measured) -> AttackResult:
+        """The attacks asked for along the curve on the current state, each beside its null; not booked."""
         if not self.spec.attacks:
             return AttackResult()
-        started = time.perf_counter()
-        only = self.spec.evaluation.attacks_along if along else ()
-        named = tuple(f"{c.label} {component_key(c)}" for c in self.spec.attacks)
-        key = (*self._untouched(), named, self.spec.attack_items, only)
+        key = (*self._attack_key(), self.spec.evaluation.attacks_along)
         result = self.data.attacked.get(key)
         if result is None:
             target = task_target(self.spec, self.lm, self.data, measured)
-            result = attack_all(self.spec, self._attacks(), self.lm, target, self.space.digest(), only)
+            along = self.spec.evaluation.attacks_along
+            result = attack_all(self.spec, self._attacks(), self.lm, target, self.space.digest(), along)
         if key[0]:
             self.data.attacked[key] = result
-        self.book(result.predictions, started)
         return result
 
-    def lm_eval_attacked(self) -> AttackResult:
-        """All attacks of the run on the current state, on lm-eval tasks with a column to edit."""
-        evaluation, found = self.spec.evaluation, AttackResult()
-        for name, column in evaluation.lm_eval_attack.items():
-            started = time.perf_counter()
-            target = harness_target(self.spec, self.lm, name, column)
-            result = attack_all(self.spec, self._attacks(), self.lm, target, self.space.digest())
-            self.book(result.predictions, started)
-            found.rows += result.rows
-            found.metrics += [{**row, "split": LM_EVAL_SPLIT} for row in result.metrics]
-        return found
+    def attack_rows(
+        self, measurements: Measurements, measured: Measured, spent: Spent
+    ) -> tuple[list[Row], list[Row]]:
+        """Details and metrics of every attack on the current state: a measurement for each attack of the
+        catalogue, with all of its settings in the suite. Answers are shared between them."""
+        if not self.spec.attacks:
+            return [], []
+        target = task_target(self.spec, self.lm, self.data, measured)
+        return self._by_attack(measurements, target, spent, "", "test", self._attack_key())
 
-    def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> list[Row]:
-        """Metrics of the attacks during training, for those of ``points`` at which attacks are to run."""
+    def lm_eval_attacked(self, measurements: Measurements, spent: Spent) -> tuple[list[Row], list[Row]]:
+        """The same on the lm-eval tasks that name a column to edit."""
+        details: list[Row] = []
+        metrics: list[Row] = []
+        for name, column in self.spec.evaluation.lm_eval_attack.items():
+            make = functools.partial(harness_target, self.spec, self.lm, name, column)
+            more, numbers = self._by_attack(measurements, make, spent, f" on {name}", LM_EVAL_SPLIT, ("",))
+            details, metrics = details + more, metrics + numbers
+        return details, metrics
+
+    def _by_attack(
+        self,
+        measurements: Measurements,
+        target: Target | Callable[[], Target],
+        spent: Spent,
+        where: str,
+        split: str,
+        key: tuple[object, ...],
+    ) -> tuple[list[Row], list[Row]]:
+        details: list[Row] = []
+        metrics: list[Row] = []
+        shared = SharedTarget(target, self.space.digest())
+        for name in dict.fromkeys(c.name for c in self.spec.attacks):
+            ask = functools.partial(self._one_attack, name, shared, spent, split, key)
+            found = measurements.take(f"attack {name}{where}", ask)
+            if found is not None:
+                shared.take_up(found.more)
+                details, metrics = details + found.attacks, metrics + found.metrics
+            elif self.space.digest() != shared.digest:
+                measurements.spoiled(f"attack {name}{where}")
+        return details, metrics
+
+    def _one_attack(
+        self, name: str, shared: SharedTarget, spent: Spent, split: str, key: tuple[object, ...]
+    ) -> Found:
+        result = self.data.attacked.get((*key, name)) if key[0] else None
+        if result is None:
+            only = [c.label for c in self.spec.attacks if c.name == name]
+            result = attack_all(
+                self.spec, self._attacks(), self.lm, shared.target, shared.digest, only, shared
+            )
+        if key[0]:
+            self.data.attacked[(*key, name)] = result
+        details, metrics = result.placed(Place(spent))
+        if split != "test":
+            metrics = [{**row, "split": split} for row in metrics]
+        return Found(metrics, details, result.predictions, shared.fresh())
+
+    def _attack_key(self) -> tuple[object, ...]:
+        named = tuple(f"{c.label} {component_key(c)}" for c in self.spec.attacks)
+        return (*self._untouched(), named, self.spec.attack_items)
+
+    def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> Found:
+        """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""
         wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
-        result = self.attacked(measured, along=True) if wanted else AttackResult()
-        return [row for b in wanted for row in result.placed(Place(spent, b))[1]]
+        result = self.attacked(measured) if wanted else AttackResult()
+        return Found(
+            [row for b in wanted for row in result.placed(Place(spent, b))[1]], [], result.predictions
+        )
 
     def attack_cards(self) -> str | None:
         """The cards of the run's attacks as JSON, for the runs table."""
@@ -135,7 +187,15 @@ class Evaluator:
         return [self.bench.parts.attack(c) for c in self.spec.attacks]
 
     def book(self, predictions: int, started: float) -> None:
-        """Count ``predictions`` and the time since ``started`` as evaluation."""
-        self.progress.evaluation_forwards += forwards_for(predictions, self.spec.budget.batch_size)
+        """Count these predictions, and the time since ``started``, as evaluation."""
         self._synchronize()
-        self.progress.evaluation_seconds += time.perf_counter() - started
+        self.book_seconds(predictions, time.perf_counter() - started)
+
+    def book_seconds(self, predictions: int, seconds: float) -> None:
+        """The same for a time that was taken elsewhere."""
+        self.book_forwards(forwards_for(predictions, self.spec.budget.batch_size), seconds)
+
+    def book_forwards(self, forwards: int, seconds: float) -> None:
+        """The same for forwards that were counted elsewhere."""
+        self.progress.evaluation_forwards += forwards
+        self.progress.evaluation_seconds += seconds

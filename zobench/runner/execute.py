@@ -16,11 +16,13 @@ import torch
 
 from zobench.models.encoding import trims_more
 from zobench.plugin_code import plugin_digests
+from zobench.runner.final_state import keep
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.measurements import Measurements, Stopped, may_retry, some_to_retry, told
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
-from zobench.runner.training import Listener, Stopped, Training
+from zobench.runner.training import Listener, Training
 from zobench.spec import identifying
 from zobench.store import files
 from zobench.store.damage import mend_run, run_problem
@@ -72,7 +74,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control) -> Out
     except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
         return _record_failure(job, runs, placeholder, error)
     run_id = spec.run_id(digests)
-    if (kept := _kept(runs, run_id)) is not None:
+    if (kept := _kept(runs, run_id, job)) is not None:
         return replace(kept, digests=digests)
     folder = run_folder(runs, run_id)
     damage = [str(found) for found in mend_run(runs, run_id)]
@@ -80,7 +82,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control) -> Out
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
-        if (kept := _kept(runs, run_id)) is not None:
+        if (kept := _kept(runs, run_id, job)) is not None:
             if read_status(folder) is None:  # compacted by another process in between
                 files.remove_tree(folder)
             return replace(kept, digests=digests)
@@ -115,12 +117,36 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
 
 
 def _locked(run: Run, control: Control) -> Outcome:
+    if finished(run.folder.path.parent, run.run_id) is not None:
+        return _measure_again(run, control)
     run.folder.reopen()
     run.begin()
     tracking = Tracking(run.job.trackers, run.folder.path.parent, run.job, run.run_id)
     outcome = _attempt(run, replace(control, listener=tracking.listening(control.listener)))
     tracking.finished(outcome.status)
     return outcome
+
+
+def _measure_again(run: Run, control: Control) -> Outcome:
+    """Measure what failed before of a finished run, which stays finished whatever happens."""
+    tables = {n: t.to_pylist() for n, t in read_run(run.folder.path.parent, run.run_id).items()}
+    run.before = tables["runs"][0]
+    run.folder.go_on()
+    try:
+        return _perform(run, control)
+    except Stopped:
+        return Outcome(run.run_id, "interrupted")
+    except Exception as error:  # noqa: BLE001 - the measurements of this call have failed, not the run
+        if blocked := storage_problem(error, run.folder.path):
+            return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
+        reason = f"{type(error).__name__}: {error}"
+        for row in tables["failures"]:
+            if row["final"]:
+                row.update(reason=reason, detail=traceback.format_exc(), tries=row["tries"] + 1)
+        run.folder.finish(run.before["status"], tables)
+        return _outcome(run.run_id, tables, fresh=False)
+    finally:
+        run.folder.close_log()
 
 
 def _attempt(run: Run, control: Control) -> Outcome:
@@ -148,15 +174,26 @@ def _perform(run: Run, control: Control) -> Outcome:
             spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener
         )
         status = training.run(control.should_stop)
-        tables = tables_of(run, training, status)
-        run.folder.finish(status, tables)
-        final = {
-            m["metric"]: m["value"]
-            for m in tables["metrics"]
-            if m["final"] and m["condition_kind"] == "clean"
-        }
-        primary = final.get(bench.about(spec).primary_metric)
-        return Outcome(run.run_id, status, True, training.diverged, primary, final, training.meter.forwards)
+        if run.before is not None:
+            _same_weights(run.before, space.digest())
+        measurements = Measurements(
+            run.folder.path,
+            space.digest(),
+            training.evaluator.book_seconds,
+            may_retry=may_retry(status, run.job.retry_failed),
+            should_stop=control.should_stop,
+            lost=run.job.lost,
+        )
+        try:
+            tables = tables_of(run, training, status, measurements)
+        finally:
+            measurements.close()
+        if any(row["final"] for row in tables["failures"]):
+            position, artifacts = training.whole_position(), training.kept_artifacts()
+            keep(run.folder, spec, optimizer, position, artifacts)
+        row = tables["runs"][0]
+        run.folder.finish(row["status"], tables)
+        return _outcome(run.run_id, tables, fresh=True)
     finally:
         space.remove()
         bench.put_back(spec.model)
@@ -234,18 +271,40 @@ def _last_line(text: str) -> str:
     return lines[-1] if lines else ""
 
 
-def _kept(runs: Path, run_id: str) -> Outcome | None:
-    """The outcome of a run that was finished before, from its tables; ``None`` where there is none, or it is
-    damaged."""
+def _same_weights(before: dict[str, Any], digest: str) -> None:
+    if before["weights_digest"] != digest:
+        raise ValueError("the weights that came back are not those that were recorded")
+
+
+def _kept(runs: Path, run_id: str, job: Job) -> Outcome | None:
+    """The outcome of a run that was finished before, from its tables; ``None`` where there is none, it is
+    damaged, or something is to be measured again."""
     try:
-        if finished(runs, run_id) is None or run_problem(run_folder(runs, run_id)) is not None:
+        status = finished(runs, run_id)
+        if status is None or run_problem(run_folder(runs, run_id)) is not None:
             return None
-        tables = read_run(runs, run_id)
+        tables = {name: table.to_pylist() for name, table in read_run(runs, run_id).items()}
     except DamagedFile:
         return None
-    row: dict[str, Any] = tables["runs"].to_pylist()[0]
-    metrics = tables["metrics"].to_pylist() if "metrics" in tables else []
-    final = {m["metric"]: m["value"] for m in metrics if m["final"] and m["condition_kind"] == "clean"}
+    if some_to_retry(status, tables.get("failures", []), job.retry_failed):
+        return None
+    return _outcome(run_id, tables, fresh=False)
+
+
+def _outcome(run_id: str, tables: dict[str, list[dict[str, Any]]], *, fresh: bool) -> Outcome:
+    row = tables["runs"][0]
+    final = {
+        m["metric"]: m["value"]
+        for m in tables.get("metrics", [])
+        if m["final"] and m["condition_kind"] == "clean"
+    }
     return Outcome(
-        run_id, row["status"], False, "", final.get(row["primary_metric"]), final, row["forwards"] or 0
+        run_id,
+        row["status"],
+        fresh,
+        row["error"] or "" if fresh else "",
+        final.get(row["primary_metric"]),
+        final,
+        row["forwards"] or 0,
+        unmeasured=told(tables.get("failures", [])),
     )

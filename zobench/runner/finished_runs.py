@@ -13,6 +13,7 @@ import functools
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import zobench
@@ -20,6 +21,8 @@ from zobench.data.locate import data_folder
 from zobench.plugin_code import plugin_parts
 from zobench.runner.factory import DEFAULT, component_key
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.measurements import some_to_retry, told
+from zobench.runner.results import Row
 from zobench.spec import Component, ModelRef, RunSpec, identifying
 from zobench.store import files
 from zobench.store.digests import DamagedFile, read_sealed, sealed
@@ -35,12 +38,12 @@ Remembered = dict[str, list[str]]
 class FinishedRuns:
     """The finished runs under ``runs``, which a plan need not execute again."""
 
-    def __init__(self, runs: Path, parts: str = DEFAULT) -> None:
+    def __init__(self, runs: Path, parts: str = DEFAULT, retry_failed: bool = False) -> None:
         tree_stamp.cache_clear()  # files may have changed since an earlier plan in this process
         self._path = runs / FILE
         self._trusted = parts == DEFAULT
         self._digests = _load(self._path) if self._trusted else {}
-        self._outcomes = results(runs) if self._digests else {}
+        self._outcomes = results(runs, retry_failed) if self._digests else {}
         self._new: Remembered = {}
 
     def outcome(self, job: Job) -> Outcome | None:
@@ -77,19 +80,27 @@ class FinishedRuns:
             self._new = {}
 
 
-def results(runs: Path) -> dict[str, Outcome]:
-    """All finished runs under ``runs``, compacted or not, as outcomes by run id."""
-    found = read(runs, ["runs", "metrics"])
+def results(runs: Path, retry_failed: bool = False) -> dict[str, Outcome]:
+    """All finished runs under ``runs``, compacted or not, as outcomes by run id, except those with a
+    measurement to be tried again."""
+    found = read(runs, ["runs", "metrics", "failures"])
     table, metrics = found.runs, found.metrics
+    failures: dict[str, list[Row]] = {}
+    for row in found.tables["failures"].to_pylist():
+        failures.setdefault(row["run_id"], []).append(row)
     final = metrics[metrics["final"] & (metrics["condition_kind"] == "clean")]
     values: dict[str, dict[str, float]] = {}
     for run_id, metric, value in final[["run_id", "metric", "value"]].itertuples(index=False):
         values.setdefault(run_id, {})[metric] = float(value)
-    kept = table.loc[table["status"].isin(FINAL_STATUSES), ["run_id", "status", "primary_metric", "forwards"]]
+    ended = table.loc[
+        table["status"].isin(FINAL_STATUSES), ["run_id", "status", "primary_metric", "forwards"]
+    ]
     outcomes = {}
-    for run_id, status, primary, forwards in kept.fillna({"forwards": 0}).itertuples(index=False):
-        mine = values.get(run_id, {})
-        outcomes[run_id] = Outcome(run_id, status, False, "", mine.get(primary), mine, int(forwards))
+    for run_id, status, primary, forwards in ended.fillna({"forwards": 0}).itertuples(index=False):
+        mine, lost = values.get(run_id, {}), failures.get(run_id, [])
+        if not some_to_retry(status, lost, retry_failed):
+            kept = Outcome(run_id, status, False, "", mine.get(primary), mine, int(forwards))
+            outcomes[run_id] = replace(kept, unmeasured=told(lost))
     return outcomes
 
 

@@ -20,6 +20,8 @@ class Job:
         command: the command line, for the record.
         checkpoint_every: steps between two checkpoints.
         trackers: names of the trackers that receive the run's events.
+        retry_failed: try measurements again however often they failed.
+        lost: a worker process ended under this job before.
     """
 
     planned: PlannedRun
@@ -29,6 +31,8 @@ class Job:
     command: tuple[str, ...] = ()
     checkpoint_every: int = 100
     trackers: tuple[str, ...] = ()
+    retry_failed: bool = False
+    lost: bool = False
 
     @property
     def key(self) -> str:
@@ -50,6 +54,7 @@ class Outcome:
         digests: of model, data and schema, where they were computed for this outcome.
         blocked: why nothing can be written (a full disk, a read-only folder); no other run could be recorded.
         damage: files that were found damaged, and what was done about them.
+        unmeasured: what could not be measured of a trained run, one line each.
     """
 
     run_id: str
@@ -62,3 +67,4 @@ class Outcome:
     digests: dict[str, str] = field(default_factory=dict)
     blocked: str = ""
     damage: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()

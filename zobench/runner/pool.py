@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -205,7 +205,7 @@ class ProcessPool:
             yield Ended(job, Outcome("", "interrupted", error="its worker ended"))
         elif job.key not in self._retried:
             self._retried.add(job.key)
-            self._waiting.appendleft(job)
+            self._waiting.appendleft(replace(job, lost=True))
         else:
             yield Ended(job, Outcome("", "failed", error=f"its worker died twice (exit code {code})"))
 

@@ -9,7 +9,7 @@ probe's name (``none`` without a probe), its strength, and its other varied sett
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -17,6 +17,7 @@ from torch import nn
 from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.runner.checkpoints import Progress
+from zobench.runner.measurements import Found, Measurements
 from zobench.runner.results import Row, Spent, params_json
 from zobench.runner.unlearning_cache import UnlearningCache
 from zobench.spec import Component, RunSpec, Unlearning
@@ -33,8 +34,6 @@ NO_PROBE = "none"
 CHOICES = 7
 """Number of answers scored for an example with six options: the options and the given answer."""
 Asked = Mapping[str, Sequence[FactRow]]
-Probed = tuple[list[Row], int]
-"""Records of a probe, and the number of answers that were scored for them."""
 MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
 """Values reported by probes that are measurements of the model: stored as metrics, not as parameters."""
 
@@ -97,8 +96,7 @@ class Finished:
         costs: further clean values of this run: distance, backward passes ...
         clean: scores of the final state; they are measured again if it is probed with ``merged`` adapters.
         progress: the time of finding the matched points is added to it.
-        probed: results of probes from before an interruption, by split, probe and parameters.
-        done: called with the key, records, number of scored answers and starting time of each probe.
+        measurements: each probe is one of them.
     """
 
     spec: RunSpec
@@ -108,8 +106,7 @@ class Finished:
     clean: Mapping[str, MetricValue]
     merged: bool
     progress: Progress
-    probed: Mapping[str, Probed]
-    done: Callable[[str, list[Row], int, float], None]
+    measurements: Measurements
 
     @property
     def section(self) -> Unlearning:
@@ -135,22 +132,27 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
 
 
 def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> list[Row]:
-    """Records of a probe, from the checkpoint if they exist there. A reference model is probed once per
+    """Rows of a probe, from an earlier call where they were made then; a reference is probed once per
     process for all objectives of a seed."""
     key = f"{subject.split} {component.label} {params_json(component.params)}"
-    started = time.perf_counter()
-    if key in run.probed:
-        rows, predictions = run.probed[key]
-        run.done(key, rows, predictions, started)
-        return rows
     spec, role = run.spec, run.section.role
     shared = ("probed", role, spec.seed, spec.budget.batch_size, key)
     kept = run.facts.kept if role in ("full", "oracle") else {}
-    found, predictions = kept.get(shared) or _probe(run, subject, component)
-    kept[shared] = (found, predictions)
-    here = [{**row, "task": spec.task.name} for row in found]
-    run.done(key, here, predictions, started)
-    return here
+
+    def made() -> Found:
+        found, predictions = kept.get(shared) or _probe(run, subject, component)
+        kept[shared] = (found, predictions)
+        return Found([{**row, "task": spec.task.name} for row in found], [], predictions)
+
+    measured = run.measurements.take(_name(run, subject, component), made)
+    return [] if measured is None else measured.metrics
+
+
+def _name(run: Finished, subject: ProbedModel, component: Component) -> str:
+    """What a failure is recorded under; with parameters where the label alone does not tell."""
+    alike = sum(c.label == component.label for c in run.section.probes)
+    more = f" {params_json(component.params)}" if alike > 1 else ""
+    return f"probe {component.label}{more} on {subject.split}"
 
 
 def _of_final_probe(row: Row) -> bool:

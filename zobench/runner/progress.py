@@ -211,7 +211,9 @@ def line_of(name: str, outcome: Outcome) -> str:
     """One finished run in one line."""
     value = "" if outcome.primary is None else f"  {outcome.primary:.3f}"
     reason = f"  {printable(outcome.error[:160])}" if outcome.error else ""
-    return f"{name}: {outcome.status}{value}{reason}"
+    count = len(outcome.unmeasured)
+    lost = f"  ({count} measurement{'s' if count > 1 else ''} failed)" if count else ""
+    return f"{name}: {outcome.status}{value}{reason}{lost}"
 
 
 class Live:

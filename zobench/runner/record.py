@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from dataclasses import dataclass, field
@@ -11,14 +12,16 @@ import zobench
 from zobench.parameters import configure, literal
 from zobench.runner.environment import environment_record, peak_memory_bytes, reset_peak_memory
 from zobench.runner.jobs import Job
+from zobench.runner.measurements import Measurements
 from zobench.runner.process_cache import ProcessCache
-from zobench.runner.results import Place, Row, params_json
+from zobench.runner.results import Measured, Row, params_json
 from zobench.runner.rows import metric_rows, prediction_rows
 from zobench.store.digests import DamagedFile, read_sealed
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.space import keep_reserve
 from zobench.store.step_log import read_steps_log, readable_steps
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
+from zobench.tasks.base import MetricValue, Prediction
 from zobench.zo.method import Method
 
 if TYPE_CHECKING:
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from zobench.zo.base import Optimizer
     from zobench.zo.space import ParameterSpace
 
+OWN_SCORE = "its own score"
 Tables = dict[str, list[Row]]
 
 
@@ -33,7 +37,8 @@ Tables = dict[str, list[Row]]
 class Run:
     """A run in progress: its job, folder, identity, and the information for its record.
 
-    ``bench`` is ``None`` if the model or the data could not be loaded.
+    ``bench`` is ``None`` if the model or the data could not be loaded; ``before`` is the record of a finished
+    run with a measurement that is tried again.
     """
 
     job: Job
@@ -42,6 +47,7 @@ class Run:
     bench: ProcessCache | None
     digests: dict[str, str]
     environment: dict[str, Any] = field(default_factory=dict)
+    before: Row | None = None
     described: Row = field(default_factory=dict)
 
     def begin(self) -> None:
@@ -163,35 +169,102 @@ class Run:
         }
 
 
-def tables_of(run: Run, training: Training, status: str) -> Tables:
-    """Evaluate and attack the final state, and return the records of all tables."""
+def tables_of(run: Run, training: Training, status: str, measurements: Measurements) -> Tables:
+    """Evaluate and attack the final state, unless its scores are NaN; return the records of all tables."""
     spec, spent = run.job.planned.spec, training.spent()
-    result = training.measured()
     metrics = list(training.progress.curve)
+    predictions: list[Row] = []
+    attacks: list[Row] = []
+    result = final_measured(training, measurements)
+    digest = training.space.digest()
+    if result is not None:
+        numbers, attacks = _measured_rows(training, result, measurements)
+        metrics += numbers
+        predictions = prediction_rows(spec, spent, result)
+        training.warn_of_no_effect(result, digest)
+    tables = {
+        "runs": [_row_of(run, training, status, digest)],
+        "metrics": metrics,
+        "predictions": predictions,
+        "attacks": attacks,
+        "failures": training.progress.unmeasured + measurements.rows(),
+    }
+    named = {name: [{"run_id": run.run_id, **r} for r in rows] for name, rows in tables.items()}
+    return {**named, "steps": run.step_rows()}
+
+
+def _measured_rows(
+    training: Training, result: Measured, measurements: Measurements
+) -> tuple[list[Row], list[Row]]:
+    """Rows of the metrics and attacks tables about the final state."""
+    spec, spent, evaluator = training.spec, training.spent(), training.evaluator
+    metrics: list[Row] = []
     late = training.open_points()
     for b in late:
         assert b >= spent.forwards, "an earlier point was passed without being measured"
         metrics += metric_rows(spec, spent, result, at=b, final=False)
     metrics += metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
-    evaluator = training.evaluator
-    attacks, attack_metrics = evaluator.attacked(result).placed(Place(spent))
-    metrics += evaluator.attack_metrics_at(late, spent, result) + attack_metrics
-    metrics += evaluator.lm_eval_rows(spent)
-    more_attacks, more_metrics = evaluator.lm_eval_attacked().placed(Place(spent))
+    attacks, attack_metrics = evaluator.attack_rows(measurements, result, spent)
+    if any(b in spec.evaluation.attacks_at for b in late):
+        along = measurements.take(
+            "attacks along the curve", lambda: evaluator.attack_metrics_at(late, spent, result)
+        )
+        metrics += along.metrics if along is not None else []
+    metrics += attack_metrics
+    metrics += evaluator.lm_eval_rows(measurements, spent)
+    more_attacks, more_metrics = evaluator.lm_eval_attacked(measurements, spent)
     metrics += more_metrics
-    metrics += training.further_rows()
-    progress, digest = training.progress, training.space.digest()
-    training.warn_of_no_effect(result, digest)
-    row = run.row(
-        status,
+    metrics += training.further_rows(measurements)
+    return metrics, attacks + more_attacks
+
+
+def final_measured(training: Training, measurements: Measurements) -> Measured | None:
+    """The run's own score on its final state, from an earlier call where it was measured then; ``None`` where
+    its model no longer gives numbers."""
+    kept = measurements.recalled(OWN_SCORE)
+    if kept is not None:
+        training.evaluator.book_forwards(kept["forwards"], kept["seconds"])
+        values = {name: MetricValue(*value) for name, value in kept["values"].items()}
+        return training.recalled(values, [prediction_of(p) for p in kept["predictions"]], kept["split"])
+    progress = training.progress
+    before = progress.evaluation_forwards, progress.evaluation_seconds
+    result = training.measured_at_end()
+    if result is not None:
+        body = {
+            "forwards": progress.evaluation_forwards - before[0],
+            "seconds": progress.evaluation_seconds - before[1],
+            "split": result.split,
+            "values": {name: [v.value, v.n, v.stderr] for name, v in result.values.items()},
+            "predictions": [dataclasses.asdict(p) for p in result.predictions],
+        }
+        measurements.remember(OWN_SCORE, body)
+    return result
+
+
+def prediction_of(row: Row) -> Prediction:
+    """A prediction from its JSON."""
+    logs = row["log_probs"]
+    return Prediction(**{**row, "log_probs": None if logs is None else tuple(logs)})
+
+
+def _row_of(run: Run, training: Training, status: str, digest: str) -> Row:
+    """The run's row of the runs table; one that was finished before keeps what training recorded."""
+    spent, progress, evaluator = training.spent(), training.progress, training.evaluator
+    now: Row = {
+        "evaluation_forwards": progress.evaluation_forwards,
+        "evaluation_seconds": progress.evaluation_seconds,
+        "attack_cards": evaluator.attack_cards(),
+    }
+    if run.before is not None:
+        return {**run.before, **now}
+    return run.row(
+        "diverged" if training.diverged else status,
         training.diverged,
         forwards=spent.forwards,
-        evaluation_forwards=progress.evaluation_forwards,
         sequences=training.meter.sequences,
         tokens=spent.tokens,
         train_seconds=spent.seconds,
-        evaluation_seconds=progress.evaluation_seconds,
-        peak_memory_bytes=peak_memory_bytes(spec.model.device),
+        peak_memory_bytes=peak_memory_bytes(training.spec.model.device),
         steps=spent.step,
         refused_steps=progress.refused,
         tied_steps=progress.tied,
@@ -199,17 +272,9 @@ def tables_of(run: Run, training: Training, status: str) -> Tables:
         weights_digest=digest,
         artifacts_digest=training.kept_artifacts(),
         diagnostic_forwards=progress.diagnostic_forwards,
-        attack_cards=evaluator.attack_cards(),
         warnings=json.dumps(training.traps.state()) if training.traps.found else None,
+        **now,
     )
-    tables = {
-        "runs": [row],
-        "metrics": metrics,
-        "predictions": prediction_rows(spec, spent, result),
-        "attacks": attacks + more_attacks,
-    }
-    named = {name: [{"run_id": run.run_id, **r} for r in rows] for name, rows in tables.items()}
-    return {**named, "steps": run.step_rows()}
 
 
 def failure_row(run: Run, status: str, error: str) -> Row:

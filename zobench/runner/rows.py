@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zobench.data.example import Example
+from zobench.runner.divergence import NotFinite
 from zobench.runner.results import Measured, Row, Spent, TaskData, gold_of, number
 from zobench.spec import RunSpec
 
@@ -32,9 +34,16 @@ def demonstrations_of(spec: RunSpec, data: TaskData) -> Sequence[Example]:
 
 
 def measure(spec: RunSpec, lm: LanguageModel, data: TaskData) -> Measured:
-    """Evaluate the current model on the run's evaluation examples."""
+    """Evaluate the current model on the run's evaluation examples; ``NotFinite`` if its scores are NaN."""
     split, examples = evaluation_rows_of(spec, data)
     predictions = data.task.predict(lm, examples, demonstrations_of(spec, data))
+    lost = [
+        p.example_id for p in predictions if p.log_probs is not None and any(map(math.isnan, p.log_probs))
+    ]
+    if lost:
+        raise NotFinite(
+            f"scores of {len(lost)} of {len(predictions)} {split} rows are NaN, first {lost[0]!r}"
+        )
     return Measured(split, examples, predictions, data.task.metrics(examples, predictions))
 
 

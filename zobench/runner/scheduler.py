@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -51,6 +51,7 @@ class Summary:
         interrupted: whether it was asked to stop.
         damage: what was found damaged, and what was done about it.
         blocked: why nothing could be written, where the plan was stopped for that.
+        unmeasured: what could not be measured of trained runs, as (run, message).
         seconds, first_seconds: wall time of all, and until the first fresh result.
     """
 
@@ -61,6 +62,7 @@ class Summary:
     interrupted: bool = False
     damage: list[str] = field(default_factory=list)
     blocked: str = ""
+    unmeasured: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
     first_seconds: float | None = None
 
@@ -77,6 +79,7 @@ def run_plan(
     address: str | None = None,
     checkpoint_every: int | None = None,
     whole: Plan | None = None,
+    retry_failed: bool = False,
 ) -> Summary:
     """Execute every run of ``plan`` that is not finished in ``output``.
 
@@ -90,13 +93,14 @@ def run_plan(
         parts: ``module:attribute`` of the factory that creates the parts of runs.
         address: address of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
+        retry_failed: try measurements of trained runs again however often they failed.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan if only is None else plan.only(only)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     damage = mend(runs)
-    conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every)
+    conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every, retry_failed)
     conductor.found_damage(map(str, damage))
     conductor.fail_fast = fail_fast
     conductor.record = PlanRecord(whole or plan, runs)
@@ -115,7 +119,9 @@ class _Conductor:
         parts: str,
         address: str | None,
         checkpoint_every: int | None,
+        retry_failed: bool,
     ) -> None:
+        self.retry_failed = retry_failed
         self.plan, self.runs = plan, runs
         self.every = checkpoint_every or plan.checkpoint.every_steps
         self.summary = Summary(runs)
@@ -126,7 +132,7 @@ class _Conductor:
         self.display: Display = display_for(self.board, progress)
         self.drivers = [StudyDriver(study) for study in plan.studies]
         self.busy: list[Job] = []
-        self.known = FinishedRuns(runs, parts)
+        self.known = FinishedRuns(runs, parts, retry_failed)
         self.found: deque[tuple[Job, Outcome]] = deque()
         self.started = time.monotonic()
         self.executor: Executor = build(
@@ -188,7 +194,8 @@ class _Conductor:
 
     def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
         told = self.plan.trackers
-        return Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every, told)
+        made = Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every, told)
+        return replace(made, retry_failed=self.retry_failed)
 
     def _submit(self, jobs: list[Job], entry: Entry) -> None:
         self.board.add(jobs)
@@ -233,6 +240,7 @@ class _Conductor:
         self._check_storage(outcome.blocked)
         self.known.learn(job.planned.spec, outcome.digests)
         self.record.ended(job.key, outcome.run_id)
+        self.summary.unmeasured += [(self.board.name(job), line) for line in outcome.unmeasured]
         if outcome.status in ("failed", "out_of_memory"):
             self.summary.failed.append((self.board.name(job), outcome.error))
             if self.fail_fast:

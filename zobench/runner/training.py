@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,30 +20,29 @@ import torch
 from zobench.data.example import single_class
 from zobench.runner.checkpoints import Progress, pack, unpack
 from zobench.runner.diagnosing import Diagnosis
-from zobench.runner.divergence import DivergenceGuard
+from zobench.runner.divergence import DivergenceGuard, NotFinite
 from zobench.runner.evaluating import Evaluator
+from zobench.runner.final_state import REPLAYED, rebuild
 from zobench.runner.losses import differentiable, items_of, loss_of
+from zobench.runner.measurements import MOST_TRIES, Measurements, Stopped
 from zobench.runner.method_data import RunMethodData
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
-from zobench.runner.rows import metric_rows
+from zobench.runner.rows import evaluation_rows_of, metric_rows
 from zobench.runner.tracking import Listener
 from zobench.runner.unmoved import FREE_LOOK, effect, fingerprint
 from zobench.spec import RunSpec
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.writer import RunFolder
 from zobench.zo.method import Method
-from zobench.zo.objective import Meter, Objective
+from zobench.zo.objective import BudgetExhausted, Meter, Objective
 from zobench.zo.sanity_checks import SanityWatch
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
+    from zobench.tasks.base import MetricValue, Prediction
     from zobench.zo.base import Cost, Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
-
-
-class Stopped(Exception):
-    """Raised at a requested stop, after the checkpoint was written."""
 
 
 class Training:
@@ -107,9 +107,13 @@ class Training:
     def after_step(self, batch: Any, record: StepRecord) -> None:
         """Hook of subclasses after each step."""
 
-    def further_rows(self) -> list[Row]:
+    def further_rows(self, measurements: Measurements) -> list[Row]:
         """Further records of the metrics table, measured on the final state; a hook of subclasses."""
         return []
+
+    def recalled(self, values: dict[str, MetricValue], predictions: list[Prediction], split: str) -> Measured:
+        """What was measured of the final state in an earlier call."""
+        return Measured(split, evaluation_rows_of(self.spec, self.data)[1], predictions, values)
 
     def own_position(self) -> dict[str, Any]:
         """Further JSON values for the checkpoint; a hook of subclasses."""
@@ -131,18 +135,56 @@ class Training:
         self._prepare()
         while not self.diverged and self._next_fits():
             if should_stop():
-                if self._kept_step != self.progress.step:  # the same state twice would be no earlier one
-                    self._checkpoint()
+                self._keep_state()
                 raise Stopped
-            self._advance()
-            if self.progress.step % self._every == 0:
+            self._advance_unless_lost()
+            if not self.diverged and self.progress.step % self._every == 0:
                 self._checkpoint()
-        # Evaluation may take long: a kill during it must not cost the last steps of a long run.
-        if self.progress.step % self._every and self.progress.step >= self._every:
-            self._checkpoint()
+        if self.progress.step and not self.diverged:
+            self.diverged = self._not_finite() or self.guard.never_finite()
+        # Evaluation may take long: a kill during it must not cost the last steps of a run.
+        self._keep_state()
         if self.diverged:
             return "diverged"
         return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+
+    def _advance_unless_lost(self) -> None:
+        """One step, or the end of a run whose weights are no longer numbers: what they break in the step or
+        in a measurement is no fault of the code."""
+        try:
+            self._advance()
+        except (ArithmeticError, RuntimeError, ValueError) as error:
+            lost = self._not_finite() or (str(error) if isinstance(error, NotFinite) else "")
+            if not lost or isinstance(error, BudgetExhausted):
+                raise
+            self.diverged = lost
+
+    def _not_finite(self) -> str:
+        """Which tuned weights are not finite; empty if all are."""
+        for name in self.space:
+            values = self.space.entries(name)
+            if values.is_floating_point() and not bool(torch.isfinite(values).all()):
+                return f"weights of {name} are not finite"
+        return ""
+
+    def _keep_state(self) -> None:
+        """Checkpoint, unless the last one holds this state: the same state twice would be no earlier one."""
+        if self.progress.step and self._kept_step != self.progress.step:
+            self._checkpoint()
+
+    def measured_at_end(self) -> Measured | None:
+        """Metrics and predictions of the final state; ``None``, and the run has diverged, where the model no
+        longer gives numbers."""
+        lost = self._not_finite() if self.progress.step else ""
+        if not lost:
+            try:
+                return self.measured()
+            except NotFinite as error:
+                if not self.progress.step:
+                    raise
+                lost = str(error)
+        self.diverged = self.diverged or lost
+        return None
 
     def _look_untouched(self) -> None:
         """Predictions before training, for a run that ends where it began; not booked as evaluation of this
@@ -230,9 +272,26 @@ class Training:
         for b in points:
             self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
             self.progress.points.append(b)
-        self.progress.curve += self.evaluator.attack_metrics_at(points, spent, result)
+        self.progress.curve += self._attacked_along(points, spent, result)
         named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
         self._tell({"at": spent.forwards, "measured": named})
+
+    def _attacked_along(self, points: list[int], spent: Spent, result: Measured) -> list[Row]:
+        """Metrics of the attacks along the curve. As this state does not come back, a failure is tried again
+        at once and then recorded."""
+        for tries in range(1, MOST_TRIES + 1):
+            started = time.perf_counter()
+            try:
+                found = self.evaluator.attack_metrics_at(points, spent, result)
+                self.evaluator.book(found.predictions, started)
+                return found.metrics
+            except Exception as error:  # noqa: BLE001 - recorded with its traceback; training goes on
+                last = f"{type(error).__name__}: {error}", traceback.format_exc(), tries
+        for b in sorted(set(points) & set(self.spec.evaluation.attacks_at)):
+            reason, detail, tries = last
+            row = {"measurement": f"attacks at {b}", "reason": reason, "detail": detail, "tries": tries}
+            self.progress.unmeasured.append({**row, "final": False})
+        return []
 
     def _diagnosis(self) -> Diagnosis:
         own = Objective(self.lm.module, loss_of(self.spec, self.lm, self.data.task))
@@ -290,9 +349,15 @@ class Training:
             torch.cuda.synchronize(self.lm.device)
 
     def _checkpoint(self) -> None:
+        weights = {name: self.space.entries(name) for name in self.space}
+        self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), self.whole_position()))
+        self._kept_step = self.progress.step
+
+    def whole_position(self) -> dict[str, Any]:
+        """Where the run stands, besides weights and method state."""
         self.progress.traps = self.traps.state()
         meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
-        position = {
+        return {
             "progress": self.progress.state(),
             "meter": meter,
             "guard": self.guard.state(),
@@ -300,9 +365,6 @@ class Training:
             "log": self.folder.log_digest,
             **self.own_position(),
         }
-        weights = {name: self.space.entries(name) for name in self.space}
-        self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), position))
-        self._kept_step = self.progress.step
 
     def _resume(self) -> None:
         """Resume from the last checkpoint that is whole and whose steps the log holds, or start again."""
@@ -321,9 +383,12 @@ class Training:
     def _take(
         self, weights: dict[str, torch.Tensor], state: dict[str, Any], position: dict[str, Any]
     ) -> None:
-        """Stand where a checkpoint stands."""
-        self.space.load_state_dict({n: t.to(self.space.device) for n, t in weights.items()})
-        self.optimizer.load_state_dict(state)
+        """Stand where a checkpoint stands. One of a run that replays may hold the position alone."""
+        if REPLAYED in position:
+            rebuild(self.optimizer, self.folder.path, position.pop(REPLAYED))
+        else:
+            self.space.load_state_dict({n: t.to(self.space.device) for n, t in weights.items()})
+            self.optimizer.load_state_dict(state)
         self.progress.take(position["progress"])
         self._kept_step = self.progress.step
         self.progress.resumed += 1

@@ -24,12 +24,14 @@ from torch import nn
 
 from zobench.parameters import configure
 from zobench.plugins import lookup
-from zobench.runner.probing import Finished, Probed, clean_values, probing_rows
+from zobench.runner.divergence import NotFinite
+from zobench.runner.measurements import Measurements
+from zobench.runner.probing import Finished, clean_values, probing_rows
 from zobench.runner.results import Measured, Row
-from zobench.runner.training import Stopped, Training
+from zobench.runner.training import Training
 from zobench.runner.unlearning_cache import UnlearningCache
 from zobench.spec import Unlearning
-from zobench.tasks.base import MetricValue
+from zobench.tasks.base import MetricValue, Prediction
 from zobench.unlearning.base import Context
 from zobench.unlearning.metered import Counted, cost_under, prepared_forwards, target_of
 from zobench.unlearning.objectives.task_vector import TaskVector
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
     from zobench.unlearning.base import Batch
     from zobench.zo.base import StepRecord
 
-SECONDS_BETWEEN_CHECKPOINTS = 30.0
-"""Minimum time between two checkpoints while probing."""
-
 
 @dataclass(slots=True)
 class Position:
@@ -52,8 +51,6 @@ class Position:
     backwards: int = 0
     reference_forwards: int = 0
     objective: dict[str, float] = field(default_factory=dict)
-    probed: dict[str, Probed] = field(default_factory=dict)
-    """Results of finished probes, by split and probe: records and number of scored answers."""
 
 
 class UnlearningTraining(Training):
@@ -67,12 +64,8 @@ class UnlearningTraining(Training):
         self.facts.check_read(self.target.parts())
         self.position = Position()
         self.cost = cost_under(self.cost, self.target, self.optimizer.card)
-        self._should_stop: Callable[[], bool] = lambda: False
-        self._saved = time.monotonic()
         self.clean: dict[str, MetricValue] = {}
         """The latest clean scores; after training those of the final state."""
-        self._trained: int | None = None
-        """Forward passes of evaluation at the end of training."""
 
     def make_objective(self) -> Counted:
         found = lookup("objectives", self.spec.task.name)
@@ -97,11 +90,9 @@ class UnlearningTraining(Training):
         return False
 
     def run(self, should_stop: Callable[[], bool]) -> str:
-        self._should_stop = should_stop
         if self.section.role != "unlearn":
             self._take_role()
         status = super().run(should_stop)
-        self._trained = self.progress.evaluation_forwards
         if self.vector is not None:
             self._apply_vector(self.vector)
         return status
@@ -163,11 +154,17 @@ class UnlearningTraining(Training):
         values = clean_values(self.facts, self.lm.module, tuning=self.tuning)
         if len(self.facts.requests) > 1:
             values["requests_served"] = MetricValue(self.requests_served(), 1)
+        if math.isnan(values[self.facts.forget_metric].value):
+            raise NotFinite(f"{self.facts.forget_metric} is NaN")
         self.clean = values
         rows = self.facts.with_holdout(self.tuning)
         self.evaluator.book(sum(map(len, rows.values())) * (6 if self.facts.truth else 1), started)
         self._tell({"metric": values[self.facts.forget_metric].value})
         return Measured("validation" if self.tuning else "test", (), [], values)
+
+    def recalled(self, values: dict[str, MetricValue], predictions: list[Prediction], split: str) -> Measured:
+        self.clean = values
+        return Measured(split, (), [], values)
 
     def requests_served(self) -> float:
         """Number of forget requests served with the budget spent so far, including the current one; 0 before
@@ -177,7 +174,7 @@ class UnlearningTraining(Training):
         asked = len(self.facts.requests)
         return min(float(asked), math.ceil(share * asked))
 
-    def further_rows(self) -> list[Row]:
+    def further_rows(self, measurements: Measurements) -> list[Row]:
         """Cost, distance, and the probes of the final state and of its matched points."""
         subject = self.subject()
         costs = {
@@ -194,30 +191,9 @@ class UnlearningTraining(Training):
             clean=self.clean,
             merged=self.space.kind == "lora",
             progress=self.progress,
-            probed=self.position.probed,
-            done=self.probe_done,
+            measurements=measurements,
         )
         return probing_rows(finished, subject)
-
-    def _checkpoint(self) -> None:
-        """Write a checkpoint without the evaluation cost counted since the end of training: a resumed run
-        counts it again."""
-        booked = self.progress.evaluation_forwards
-        self.progress.evaluation_forwards = booked if self._trained is None else self._trained
-        super()._checkpoint()
-        self.progress.evaluation_forwards = booked
-
-    def probe_done(self, key: str, rows: list[Row], predictions: int, started: float) -> None:
-        """Store a probe's results, so that a run stopped during probing resumes after this probe."""
-        self.position.probed[key] = (rows, predictions)
-        self.evaluator.book(predictions, started)
-        if time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS and self.progress.step:
-            self._checkpoint()
-            self._saved = time.monotonic()
-        if self._should_stop():
-            if self.progress.step:
-                self._checkpoint()
-            raise Stopped
 
     def own_position(self) -> dict[str, Any]:
         self.position.backwards = self.objective.backwards
@@ -225,6 +201,7 @@ class UnlearningTraining(Training):
         return {"unlearning": {n: getattr(self.position, n) for n in Position.__dataclass_fields__}}
 
     def take_position(self, position: dict[str, Any]) -> None:
-        self.position = Position(**position["unlearning"])
+        known = Position.__dataclass_fields__
+        self.position = Position(**{k: v for k, v in position["unlearning"].items() if k in known})
         self.objective.backwards = self.position.backwards
         self.target.load_state_dict(self.position.objective)

@@ -38,7 +38,8 @@ _RUNS_AT_A_TIME = 256
 
 
 def compact(folder: str | Path) -> int:
-    """Compact every finished run of ``folder``; runs that failed or were interrupted are not changed.
+    """Compact every finished run of ``folder``; runs that failed or were interrupted are not changed, nor are
+    runs with failed measurements, which are tried again in their folder.
 
     Returns the number of runs moved. A second call moves nothing. If another compaction is in progress, 0 is
     returned.
@@ -53,7 +54,11 @@ def compact(folder: str | Path) -> int:
         known = set(compacted_statuses(runs))
         for run_id in known:
             run_folder(runs, run_id)  # validates ids from the file before anything is written or removed
-        loose = {i: s for i, s in loose_runs(runs).items() if s["status"] in FINAL_STATUSES}
+        loose = {
+            i: s
+            for i, s in loose_runs(runs).items()
+            if s["status"] in FINAL_STATUSES and "failures" not in s["tables"]
+        }
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
             _write_manifest(runs, _write_generation(runs, old, fresh))

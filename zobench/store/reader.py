@@ -77,6 +77,10 @@ class Results:
         return self.frame("attacks")
 
     @property
+    def failures(self) -> pd.DataFrame:
+        return self.frame("failures")
+
+    @property
     def finals(self) -> pd.DataFrame:
         """Scores of result runs (not tuning trials) at the end of training on clean test examples
         (:data:`.schema.FINALS`): one record per run and metric, with row, group, task, model, method, seed

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
-"""Version 2 added ``attack_cards`` to the runs table."""
+SCHEMA_VERSION = 3
+"""Version 2 added ``attack_cards`` to the runs table, version 3 the table ``failures``."""
 
 
 def readable(version: object) -> bool:
@@ -198,12 +198,26 @@ ATTACKS = pa.schema(
 ``attack`` its catalogue name; ``edits`` lists the edits in the edited text; ``size`` is the number of unit
 edits."""
 
+FAILURES = pa.schema(
+    [
+        ("run_id", _s),
+        ("measurement", _s),
+        ("reason", _s),
+        ("detail", _s),
+        ("tries", _i),
+        ("final", _b),
+    ]
+)
+"""One row per attack, lm-eval task or probe of a finished run that could not be measured; ``detail`` is the
+traceback. ``final``: on the final state, where it can be tried again. No part of a run's identity."""
+
 TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,
     "steps": STEPS,
     "metrics": METRICS,
     "predictions": PREDICTIONS,
     "attacks": ATTACKS,
+    "failures": FAILURES,
 }
 
 FINALS = """

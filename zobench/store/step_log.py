@@ -80,7 +80,12 @@ def read_steps_log(folder: Path, limit: int | None = None) -> list[dict[str, Any
 
 def readable_steps(folder: Path, limit: int | None = None) -> tuple[list[dict[str, Any]], DamagedFile | None]:
     """Rows up to the first damaged line, and what is wrong with that."""
-    path, last = folder / STEPS_LOG, ""
+    return readable_lines(folder / STEPS_LOG, limit)
+
+
+def readable_lines(path: Path, limit: int | None = None) -> tuple[list[dict[str, Any]], DamagedFile | None]:
+    """The same of any log of this form."""
+    last = ""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from zobench.store import checkpoint_file, files
 from zobench.store.checkpoint_file import CHECKPOINT, EARLIER, Checkpoint, read_checkpoint
-from zobench.store.digests import DamagedFile, digest_of, sealed
+from zobench.store.digests import DamagedFile, digest_of, read_sealed, sealed
 from zobench.store.paths import run_file
 from zobench.store.schema import SCHEMA_VERSION, STATUSES, TABLES
 from zobench.store.space import give_up_reserve
@@ -30,6 +30,8 @@ FINAL_STATUSES = ("done", "diverged", "budget")
 run again."""
 
 SPEC, ENVIRONMENT, STATUS = "spec.json", "environment.json", "status.json"
+JOURNAL = "measured.jsonl"
+"""Log of what was measured after training (:mod:`zobench.runner.measurements`)."""
 
 
 def versioned(schema: pa.Schema) -> pa.Schema:
@@ -118,8 +120,9 @@ class RunFolder:
         return len(data)
 
     def finish(self, status: str, tables: Mapping[str, Sequence[Mapping[str, Any]]], error: str = "") -> None:
-        """Write the tables and then the status, which knows their sizes and digests. A result's log and
-        checkpoints are deleted, having done their work.
+        """Write the tables and then the status, which knows their sizes and digests. A result's logs and
+        checkpoints are deleted, having done their work; those of a run with failed measurements stay until
+        these are done.
 
         Args:
             status: one of ``STATUSES``; ``ValueError`` otherwise.
@@ -135,7 +138,7 @@ class RunFolder:
         body = {"schema_version": SCHEMA_VERSION, "status": status, "error": error, "tables": sizes}
         files.write_atomic(self.path / STATUS, sealed({**body, "digests": self._digests}))
         give_up_reserve(self.path)
-        if status in FINAL_STATUSES:
+        if status in FINAL_STATUSES and not any(row.get("final") for row in tables.get("failures", ())):
             self.discard_progress()
 
     def make_room(self) -> None:
@@ -147,10 +150,19 @@ class RunFolder:
         files.remove_temporaries(self.path)
 
     def discard_progress(self) -> None:
-        """Delete the log and the checkpoints."""
+        """Delete the logs and the checkpoints."""
         self.close_log()
         checkpoint_file.remove_checkpoints(self.path)
         files.remove_file(self.path / STEPS_LOG)
+        files.remove_file(self.path / JOURNAL)
+
+    def drop_earlier_checkpoint(self) -> None:
+        """Delete the checkpoint before the last one."""
+        files.remove_file(self.path / EARLIER)
+
+    def go_on(self) -> None:
+        """Take up a finished run: what is not written again stays as its status records it."""
+        self._digests.update(read_sealed(self.path / STATUS).get("digests", {}))
 
     def reopen(self) -> None:
         """Mark a run that failed or was interrupted as unfinished again: delete its status and tables, keep

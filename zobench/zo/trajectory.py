@@ -49,7 +49,7 @@ class RecordedObjective(Objective):
     recorded = True
 
     def __init__(self, module: nn.Module) -> None:
-        super().__init__(module, lambda module, batch: math.nan)
+        super().__init__(module, lambda module, batch: math.nan, allow_train_mode=True)
         self._losses: Iterator[float] = iter(())
         self._slopes: Iterator[float] = iter(())
 
