@@ -31,6 +31,18 @@ def test_meter_counts_loss_one_jvp_two_gradient_three_branches_n() -> None:
     assert (meter.forwards, meter.sequences, meter.tokens) == (11, 44, 264)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_the_dtype_of_the_loss_is_known_however_it_was_queried(dtype: torch.dtype) -> None:
+    module = nn.Linear(3, 1, bias=False).to(dtype)
+    row = torch.ones(1, 3, dtype=dtype)
+    for query in ("loss", "branches"):
+        objective = Objective(module, lambda m, batch: m(batch).sum())
+        objective.set_batch(row, sequences=1, tokens=3)
+        values = {"weight": torch.stack([module.weight.detach()] * 2)}
+        assert objective.loss() if query == "loss" else objective.branches(values)
+        assert objective.loss_dtype == dtype
+
+
 def test_inference_mode_changes_no_loss_and_no_trajectory() -> None:
     ends = []
     for inference in (False, True):

@@ -195,6 +195,7 @@ class Objective:
                 losses = torch.func.vmap(one, randomness="error")(stacked)
         except RuntimeError as error:
             raise ValueError(f"this model or loss cannot run batched branches: {error}") from error
+        self.loss_dtype = losses.dtype
         return [float(value) for value in losses]
 
     def jvp(self, tangents: Mapping[str, torch.Tensor]) -> tuple[float, float]:
