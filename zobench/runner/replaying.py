@@ -177,7 +177,9 @@ def _follow(optimizer: Optimizer, records: Sequence[StepRecord], at: int) -> dic
     for number, record in enumerate(records, start=1):
         replayer.follow(record)
         if number == at:
-            kept = optimizer.space.snapshot()
+            with optimizer.settled():
+                kept = optimizer.space.snapshot()
+    optimizer.settle()
     return kept
 
 

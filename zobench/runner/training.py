@@ -144,6 +144,7 @@ class Training:
             self.diverged = self._not_finite() or self.guard.never_finite()
         # Evaluation may take long: a kill during it must not cost the last steps of a run.
         self._keep_state()
+        self.optimizer.settle()
         if self.diverged:
             return "diverged"
         return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
@@ -266,13 +267,14 @@ class Training:
                 self._record(passed, before)
 
     def _record(self, points: list[int], spent: Spent) -> None:
-        result = self.measured()
-        if spent.step == 0:
-            self.progress.untouched = fingerprint(result)
-        for b in points:
-            self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
-            self.progress.points.append(b)
-        self.progress.curve += self._attacked_along(points, spent, result)
+        with self.optimizer.settled():
+            result = self.measured()
+            if spent.step == 0:
+                self.progress.untouched = fingerprint(result)
+            for b in points:
+                self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
+                self.progress.points.append(b)
+            self.progress.curve += self._attacked_along(points, spent, result)
         named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
         self._tell({"at": spent.forwards, "measured": named})
 

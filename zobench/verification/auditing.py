@@ -98,6 +98,7 @@ def audit(
                 raise ValueError(
                     f"step {position}: {rows[position][name]} {name} are recorded, {spent} were spent"
                 )
+    optimizer.settle()
     found.forwards, found.sequences, found.tokens = meter.forwards, meter.sequences, meter.tokens
     return found
 

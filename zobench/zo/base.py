@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -163,6 +164,13 @@ class Optimizer(ABC):
     @abstractmethod
     def step(self, objective: Objective) -> StepRecord:
         """One update from the objective's current minibatch."""
+
+    def settle(self) -> None:  # noqa: B027 - for modes that put steps off
+        """Write steps that were put off into the weights: at the end of a run."""
+
+    def settled(self) -> AbstractContextManager[None]:
+        """Inside the block the weights hold steps that were put off; afterwards they are as before."""
+        return nullcontext()
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

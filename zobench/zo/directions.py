@@ -69,6 +69,10 @@ class Direction(ABC):
             return False
         return self.source.add_rows_(tensor, name, rows, seed, scale, self.kind)
 
+    def kind_on(self, name: str) -> NoiseKind | None:
+        """The kind of noise that u(seed) is on this tensor, entry by entry; ``None``: something else."""
+        return self.kind
+
     def touches(self, name: str, seed: int) -> bool:
         """False if u(seed) is zero on this tensor: the tensor is then neither copied nor written."""
         return True

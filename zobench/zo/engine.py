@@ -11,7 +11,7 @@ Methods use the result, a ``BoundEngine``: ``losses`` at points, ``editing`` of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ import torch
 
 from zobench.zo.directions import Direction, Gaussian, Rademacher
 from zobench.zo.factored_forward import Factored
+from zobench.zo.factored_lazy import FactoredLazy
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, OneOf, Parameters
@@ -34,7 +35,11 @@ MODES: dict[str, type[Perturbation]] = {
     "streamed": Streamed,
     "batched": Batched,
     "factored": Factored,
+    "factored-lazy": FactoredLazy,
 }
+
+PUT_OFF = "put-off/"
+"""Prefix of the state of mode ``factored-lazy``."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,8 @@ class Engine(Parameters):
         mode: how losses at displaced weights are computed (see ``zobench.zo.perturb``): ``snapshot`` (exact;
             ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights), ``in-place``
             (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
-            forward pass), ``factored`` (low-rank displacements of linear layers are not formed).
+            forward pass), ``factored`` (low-rank displacements of linear layers are not formed),
+            ``factored-lazy`` (neither are their steps, until the direction's basis changes).
         noise: ``counter`` (counter-based), or ``legacy`` for the random numbers of the MeZO code base.
         precision: rounding of half-precision weights: ``auto`` (same as ``compensated``), ``nearest``,
             ``stochastic``, ``compensated``, ``master``.
@@ -92,6 +98,7 @@ class BoundEngine:
         self.source: NoiseSource = self.legacy or CounterSource(space, keep_large=keeps)
         self.perturbation = self._perturbation()
         self.writer = Writer(space, options.precision, seed)
+        self._lazy = self.perturbation if isinstance(self.perturbation, FactoredLazy) else None
 
     def _perturbation(self) -> Perturbation:
         if self.mode == "batched":
@@ -139,7 +146,8 @@ class BoundEngine:
         factors: Mapping[str, float],
     ) -> list[str]:
         """theta <- factor theta + sum of scale u(seed), rounded once, in one sweep over the tensors that
-        support it. Returns the names of the other tensors, which are unchanged.
+        support it, or put off in mode ``factored-lazy``. Returns the names of the other tensors, which are
+        unchanged.
 
         Args:
             direction: the distribution of u.
@@ -147,10 +155,18 @@ class BoundEngine:
             moving: seed -> scale.
             factors: factor of each tensor.
         """
-        # A fused sweep generates plain noise only. Legacy updates have other roundings.
-        if direction.kind is None or self.legacy is not None or not moving:
+        if self._lazy is not None and moving:
+            names = self._lazy.take(self.writer, direction, names, moving, factors)
+        if self.legacy is not None or not moving:
+            # Legacy updates have other roundings.
             return list(names)
-        return self.writer.descend(direction.source, direction.kind, names, moving, factors)
+        # A fused sweep generates plain noise only.
+        kinds = {name: direction.kind_on(name) for name in names}
+        rest = [name for name in names if kinds[name] is None]
+        for kind in dict.fromkeys(kind for kind in kinds.values() if kind is not None):
+            chosen = [name for name in names if kinds[name] == kind]
+            rest += self.writer.descend(direction.source, kind, chosen, moving, factors)
+        return rest
 
     def batches(self) -> list[list[str]]:
         """Groups of tensor names to edit together. All tensors edited in their own storage form one group;
@@ -172,8 +188,21 @@ class BoundEngine:
         with self.writer.editing(name) as values:
             yield values
 
+    def settle(self) -> None:
+        """Write steps that were put off into the weights (mode ``factored-lazy``)."""
+        if self._lazy is not None:
+            self._lazy.flush(self.writer)
+
+    def settled(self) -> AbstractContextManager[None]:
+        """Inside the block the weights hold steps that were put off; afterwards they are as before."""
+        return nullcontext() if self._lazy is None else self._lazy.settled(self.writer)
+
     def state_dict(self) -> dict[str, Any]:
-        return self.writer.state_dict()
+        put_off = {} if self._lazy is None else self._lazy.state_dict()
+        return {**self.writer.state_dict(), **{f"{PUT_OFF}{key}": value for key, value in put_off.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.writer.load_state_dict(state)
+        put_off = {k.removeprefix(PUT_OFF): v for k, v in state.items() if k.startswith(PUT_OFF)}
+        self.writer.load_state_dict({k: v for k, v in state.items() if not k.startswith(PUT_OFF)})
+        if self._lazy is not None:
+            self._lazy.load_state_dict(put_off)

@@ -35,13 +35,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from zobench.zo import noise
 from zobench.zo.directions import Direction, Gaussian
 from zobench.zo.source import LegacySource, NoiseSource
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import NoiseKind
 
 GAUSSIAN_GRID = 2.0**18
 UNIT_GRID = 2.0**24
@@ -73,6 +77,9 @@ class LowRank(Direction):
         self.index = 0
         self._vector = Gaussian(source)
         self._kept: dict[str, tuple[torch.Tensor, ...]] = {}
+
+    right_stands = False
+    """Whether B is the same for all seeds of an interval, the last of its ``basis``."""
 
     @abstractmethod
     def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,6 +118,13 @@ class LowRank(Direction):
         shape = self.space.shape(name)
         m, n = shape[0], math.prod(shape[1:])
         return m, n, min(self.rank, m, n)
+
+    def kind_on(self, name: str) -> NoiseKind | None:
+        return None if self.is_matrix(name) else "gaussian"
+
+    def lefts(self, names: Sequence[str], seed: int) -> dict[str, torch.Tensor]:
+        """A of these matrices."""
+        return {name: self.factors(name, seed)[0] for name in names}
 
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float) -> None:
         if not self.is_matrix(name):
@@ -194,6 +208,8 @@ class LazyRight(LowRank):
         reciprocal: multiply u by 1 / r on matrices (the scale of the paper's update).
     """
 
+    right_stands = True
+
     def __init__(
         self, source: NoiseSource, *, seed: int, rank: int, interval: int, reciprocal: bool = False
     ) -> None:
@@ -211,6 +227,19 @@ class LazyRight(LowRank):
         """U of this seed."""
         m, _, r = self.size(name)
         return self.gaussian("left", (m, r), seed, name)
+
+    def lefts(self, names: Sequence[str], seed: int) -> dict[str, torch.Tensor]:
+        device = self.space.device
+        if any(self.space.tensors[name].device != device for name in names):
+            return super().lefts(names, seed)
+        shapes = [(self.size(name)[0], self.size(name)[2]) for name in names]
+        # -0 + u is u for every u; one call and one rounding for all of them.
+        flat = torch.full((sum(m * r for m, r in shapes),), -0.0, device=device)
+        parts = flat.split([m * r for m, r in shapes])
+        keys = [noise.tensor_key(f"{name}/left") for name in names]
+        noise.axpy_many_(parts, 1.0, seed=seed, keys=keys, kind="gaussian")
+        rounded = on_grid(flat, GAUSSIAN_GRID).split([m * r for m, r in shapes])
+        return {n: part.view(shape) for n, part, shape in zip(names, rounded, shapes, strict=True)}
 
     def factors(self, name: str, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.left(name, seed), self.basis(name)[0]
@@ -254,7 +283,7 @@ class Sandwiched(LowRank):
         self, source: NoiseSource, *, seed: int, rank: int, interval: int, near_square: bool = False
     ) -> None:
         super().__init__(source, seed=seed, rank=rank, interval=interval)
-        self.near_square = near_square
+        self.near_square, self.right_stands = near_square, not near_square
 
     def size(self, name: str) -> tuple[int, int, int]:
         m, n, _ = super().size(name)
@@ -295,6 +324,8 @@ def _near_square(size: int) -> tuple[int, int]:
 class Temporal(LowRank):
     """U diag(tau) V^T with U (m x r), V (n x r) ~ N(0, 1) for the whole run, tau ~ N(0, I_r) per seed
     (TeZO)."""
+
+    right_stands = True
 
     def size(self, name: str) -> tuple[int, int, int]:
         """m, n and r, clipped to m n: r terms of rank one may span more than min(m, n) dimensions."""

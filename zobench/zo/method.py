@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -84,6 +85,12 @@ class Method(Optimizer):
         method has no artifacts and some are given."""
         if artifacts:
             raise ValueError(f"{self.card.name} has no artifacts, got {sorted(artifacts)[0]!r}")
+
+    def settle(self) -> None:
+        self.engine.settle()
+
+    def settled(self) -> AbstractContextManager[None]:
+        return self.engine.settled()
 
     def parts(self) -> dict[str, Any]:
         """Objects with ``state_dict``/``load_state_dict`` that make up this method's state, by prefix."""

@@ -115,6 +115,11 @@ class Writer:
             entries, factor, ("nearest", "compensated", "master").index(self.rule), self.kept.get(name)
         )
 
+    def reading(self, name: str) -> torch.Tensor:
+        """A copy of the tuned values in float32 or float64, with what the rule keeps beside them."""
+        entries = self.space.entries(name).detach()
+        return (self._open(name, entries) if entries.dtype in HALF else entries).clone()
+
     def moved_share(self) -> float | None:
         """Share of the half-precision entries written since the last call whose stored value changed;
         ``None`` if no such entry was written."""

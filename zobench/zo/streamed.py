@@ -7,7 +7,7 @@ written. For an embedding, only the rows that the minibatch reads are created.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,6 +22,8 @@ from zobench.zo.space.base import ParameterSpace
 
 REUSED_FROM = 1 << 16
 """Minimum size in bytes of a displaced weight whose memory is reused."""
+SHORT = 1 << 14
+"""Number of entries below which a vector is displaced together with the others."""
 
 
 class _Watch(TorchFunctionMode):
@@ -71,6 +73,7 @@ class Streamed(Perturbation):
         self._lent: dict[int, list[torch.Tensor]] = {}
         self._taken: list[torch.Tensor] | None = None
         self._places: dict[int, torch.Tensor] = {}
+        self._vectors: dict[str, torch.Tensor] = {}
 
     def loss(self, objective: Objective, point: Point) -> float:
         if objective.recorded:
@@ -98,6 +101,7 @@ class Streamed(Perturbation):
         touched = set(self.touched(point))
         own: dict[int, dict[str, Any]] = {}
         handles = []
+        before, self._vectors = self._vectors, self._small(touched, point)
         for module, owned in self._owned:
             local = {k: n for k, n in owned.items() if n in touched}
             if not local:
@@ -109,11 +113,28 @@ class Streamed(Perturbation):
         try:
             yield
         finally:
+            self._vectors = before
             for handle in handles:
                 handle.remove()
             # Restores modules whose forward started and did not reach ``leave``.
             for module, _ in self._owned:
                 module._parameters.update(own.pop(id(module), {}))
+
+    def _small(self, names: Iterable[str], point: Point) -> dict[str, torch.Tensor]:
+        """The displaced values of all short vectors, by one sweep for all of them."""
+        space = self.space
+        short = [
+            n
+            for n in names
+            if len(space.shape(n)) == 1 and space.size(n) < SHORT and space.indices(n) is None
+        ]
+        with torch.inference_mode(False), torch.no_grad():
+            return self.values_of(short, point)
+
+    def _whole(self, name: str, point: Point) -> torch.Tensor:
+        if name in self._vectors:
+            return self._vectors[name]
+        return self.space.whole(name, self.values(name, point))
 
     def _hooks(self, local: dict[str, str], point: Point, own: dict[int, dict[str, Any]]) -> tuple[Any, Any]:
         def enter(module: nn.Module, args: Any) -> None:
@@ -142,7 +163,7 @@ class Streamed(Perturbation):
         ``local`` maps these names to names of the space; ``args`` are the module's inputs."""
         made = self._rows(module, local, point, args)
         if made is None:
-            made = {k: self.space.whole(n, self.values(n, point)) for k, n in local.items()}
+            made = {k: self._whole(n, point) for k, n in local.items()}
         return {k: self.standing(module, k, values) for k, values in made.items()}
 
     def _rows(
@@ -161,11 +182,15 @@ class Streamed(Perturbation):
         few = padding < rows.numel() <= module.num_embeddings // 2
         if not few or module.max_norm is not None or self.space.indices(local["weight"]) is not None:
             return None
-        values = self.space.entries(local["weight"]).detach()[rows]
+        values = self.read_rows(local["weight"], rows)
         if not all(self.add_rows(values, local["weight"], rows, shift) for shift in point):
             return None
         self._places[id(module)] = places
-        return {"weight": values}
+        return {"weight": values.to(module.weight.dtype)}
+
+    def read_rows(self, name: str, rows: torch.Tensor) -> torch.Tensor:
+        """These rows of a weight before the point's shifts, as a new tensor."""
+        return self.space.entries(name).detach()[rows]
 
     def add_rows(self, values: torch.Tensor, name: str, rows: torch.Tensor, shift: Any) -> bool:
         """``values`` += these rows of the shift's displacement; False if it supports whole tensors only."""

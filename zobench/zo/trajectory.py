@@ -127,6 +127,7 @@ def replay(
     replayer = Replayer(optimizer)
     for record in records:
         replayer.follow(record)
+    optimizer.settle()
     return space.digest()
 
 

@@ -202,6 +202,9 @@ class Pieces:
     def shares(self) -> Iterator[slice]:
         """One range of pieces per thread, with about equal numbers of entries."""
         threads = torch.get_num_threads() if self.sizes.sum() >= PARALLEL_FROM else 1
+        if threads == 1:
+            yield slice(0, self.sizes.size)
+            return
         ends = np.searchsorted(self.sizes.cumsum(), np.linspace(0, self.sizes.sum(), threads + 1)[1:])
         low = 0
         for end in sorted({*(int(e) + 1 for e in ends)}):
