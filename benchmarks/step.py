@@ -62,12 +62,13 @@ CASES = {
         "mezo:in-place-fused",
         "fzoo:snapshot",
         "fzoo:batched",
+        "fzoo:grouped",
         "lozo:snapshot",
         "lozo:factored",
         "lozo:factored-lazy",
     ),
-    "lora": ("mezo:snapshot", "fzoo:snapshot", "fzoo:batched"),
-    "prefix": ("mezo:snapshot", "fzoo:snapshot"),
+    "lora": ("mezo:snapshot", "fzoo:snapshot", "fzoo:batched", "fzoo:grouped"),
+    "prefix": ("mezo:snapshot", "fzoo:snapshot", "fzoo:grouped"),
 }
 """Cases of the table by space."""
 

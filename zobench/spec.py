@@ -26,7 +26,9 @@ HASHED_SCHEMA = "1"
 """Hashed in place of the current versions of the specification and of the store's schema. Never change these
 two: the identity of every run would change."""
 
-PerturbationMode = Literal["auto", "in-place", "snapshot", "streamed", "batched", "factored", "factored-lazy"]
+PerturbationMode = Literal[
+    "auto", "in-place", "snapshot", "streamed", "batched", "grouped", "factored", "factored-lazy"
+]
 """How the loss at perturbed weights is computed; see ``zobench.zo.engine``."""
 
 Precision = Literal["auto", "nearest", "stochastic", "compensated", "master"]

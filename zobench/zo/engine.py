@@ -20,6 +20,7 @@ import torch
 from zobench.zo.directions import Direction, Gaussian, Rademacher
 from zobench.zo.factored_forward import Factored
 from zobench.zo.factored_lazy import FactoredLazy
+from zobench.zo.grouped import Grouped
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, OneOf, Parameters
@@ -34,6 +35,7 @@ MODES: dict[str, type[Perturbation]] = {
     "in-place": InPlace,
     "streamed": Streamed,
     "batched": Batched,
+    "grouped": Grouped,
     "factored": Factored,
     "factored-lazy": FactoredLazy,
 }
@@ -56,7 +58,7 @@ class Engine(Parameters):
         precision: rounding of half-precision weights: ``auto`` (same as ``compensated``), ``nearest``,
             ``stochastic``, ``compensated``, ``master``.
         fused: in mode ``in-place``, restore and update in one sweep if the update supports it.
-        branches: in mode ``batched``, the maximum number of points in one forward pass.
+        branches: in modes ``batched`` and ``grouped``, the maximum number of points in one forward pass.
         legacy_seeds: with ``legacy`` noise, the direction seeds of the run to reproduce, one per query. If
             empty, they are drawn from numpy's legacy generator seeded with the run seed.
     """
@@ -101,8 +103,8 @@ class BoundEngine:
         self._lazy = self.perturbation if isinstance(self.perturbation, FactoredLazy) else None
 
     def _perturbation(self) -> Perturbation:
-        if self.mode == "batched":
-            return Batched(self.space, self.options.branches)
+        if self.mode in ("batched", "grouped"):
+            return (Batched if self.mode == "batched" else Grouped)(self.space, self.options.branches)
         return MODES[self.mode](self.space)
 
     def gaussian(self) -> Direction:

@@ -11,7 +11,7 @@ refused; losses are computed as usual.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -174,6 +174,12 @@ class Objective:
             value = self._loss(self.module, self._batch)
         self.loss_dtype = value.dtype if isinstance(value, torch.Tensor) else torch.float32
         return float(value)
+
+    def losses_of(self, stand_ins: Sequence[nn.Module]) -> list[float]:
+        """The losses of modules that stand in for this objective's, in order. 1 forward each."""
+        self._charge(len(stand_ins))
+        with self._without_gradients():
+            return [float(self._loss(module, self._batch)) for module in stand_ins]
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
         """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. Cost:

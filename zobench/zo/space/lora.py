@@ -83,8 +83,17 @@ class Lora(Parameters):
         linear.register_parameter("lora_B", nn.Parameter(b, requires_grad=False))
 
     def _hook(self, linear: Any, args: tuple[Any, ...], output: torch.Tensor) -> torch.Tensor:
+        if linear.lora_A.dim() == 3 or linear.lora_B.dim() == 3:
+            return output + self._stacked(linear, args[0]).view(output.shape) * (self.alpha / self.r)
         low = nn.functional.linear(nn.functional.linear(args[0], linear.lora_A), linear.lora_B)
         return output + low * (self.alpha / self.r)
+
+    @staticmethod
+    def _stacked(linear: Any, x: torch.Tensor) -> torch.Tensor:
+        """Several adapters side by side (mode ``grouped``): each takes its share of the rows."""
+        count = max(len(t) for t in (linear.lora_A, linear.lora_B) if t.dim() == 3)
+        inner = torch.matmul(x.reshape(count, -1, x.shape[-1]), linear.lora_A.transpose(-1, -2))
+        return torch.matmul(inner, linear.lora_B.transpose(-1, -2))
 
 
 def merged(space: ParameterSpace, alpha_over_r: float) -> dict[str, torch.Tensor]:

@@ -53,6 +53,13 @@ def widen(call: dict[str, Any], count: int, rows: int, length: int, device: torc
     call["attention_mask"] = torch.cat([mask.new_ones(rows, count), mask], dim=1)
 
 
+def _for_rows(prefix: torch.Tensor, rows: int) -> torch.Tensor:
+    """The prefix for each row; several prefixes (mode ``grouped``) each for their share of the rows."""
+    if prefix.dim() == 4:
+        return prefix.repeat_interleave(rows // len(prefix), dim=0)
+    return prefix.expand(rows, *prefix.shape)
+
+
 @dataclass(frozen=True)
 class Prefix(Parameters):
     """Key-value prefixes of every layer.
@@ -119,5 +126,5 @@ class Prefix(Parameters):
         for layer in range(layers):
             key = model._parameters[f"prefix_key_{layer}"]
             value = model._parameters[f"prefix_value_{layer}"]
-            cache.update(key.expand(rows, *key.shape), value.expand(rows, *value.shape), layer)
+            cache.update(_for_rows(key, rows), _for_rows(value, rows), layer)
         return cache
