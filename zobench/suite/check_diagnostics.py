@@ -21,5 +21,7 @@ def check_diagnostics(document: Document, draft: Draft) -> None:
     for name, entry in draft.entries("methods").items():
         if entry.perturbation in ("in-place", "factored-lazy"):
             hint = "use snapshot or streamed, or omit diagnostics"
-            message = f"diagnostics need unperturbed weights, which the mode {entry.perturbation} does not keep"
+            message = (
+                f"diagnostics need unperturbed weights, which the mode {entry.perturbation} does not keep"
+            )
             document.report(("methods", name, "perturbation"), message, hint)

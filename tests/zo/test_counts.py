@@ -1,0 +1,84 @@
+"""What a step costs the engine, counted and not timed: entries drawn, entries swept, weights copied."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from zobench.plugins import lookup
+from zobench.zo import Engine, Objective, build_space
+from zobench.zo.conformance.problems import transformer
+
+
+def counted(
+    name: str,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str = "full",
+    large: bool = True,
+    dtype: torch.dtype = torch.float32,
+    **params: object,
+) -> tuple[float, float]:
+    """Entries drawn and entries swept by one step, in tuned entries."""
+    if large:
+        monkeypatch.setattr("zobench.zo.draw_cache.KEEP_BYTES", 0)
+    problem, cls = transformer(), lookup("methods", name)
+    module = problem.make(dtype).eval()
+    space = build_space(kind, {"targets": ["*_proj"]} if kind == "lora" else {}, module)
+    method = cls(cls.Config(lr=1e-3, **params), space, seed=3, engine=engine)
+    objective = Objective(module, problem.loss, inference=True)
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    method.step(objective)
+    source = method.engine.source
+    before = source.generated, source.swept
+    assert method.step(objective).moved
+    return (source.generated - before[0]) / space.numel, (source.swept - before[1]) / space.numel
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("large", [False, True])
+def test_mezo_draws_once_and_sweeps_three_times(
+    monkeypatch: pytest.MonkeyPatch, large: bool, dtype: torch.dtype
+) -> None:
+    """theta + eps u, theta - eps u, theta - eta c u, from one draw of u."""
+    assert counted("mezo", Engine(), monkeypatch, large=large, dtype=dtype) == (1, 3)
+
+
+def test_what_keeps_no_draw_draws_for_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    fused = Engine(mode="in-place", fused=True)
+    assert counted("mezo", fused, monkeypatch) == (3, 3)
+    drawn, swept = counted("mezo", Engine(mode="streamed"), monkeypatch)
+    assert drawn == swept
+    # The tied table is made twice a forward: for the embedding and for the head.
+    assert 3 < swept < 3.5
+
+
+def test_fzoo_draws_each_branch_twice_and_updates_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert counted("fzoo", Engine(), monkeypatch, n=8) == (16, 9)
+
+
+@pytest.mark.parametrize("mode", ["snapshot", "streamed", "grouped"])
+def test_adapters_touch_no_weight_but_their_own(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
+    """One draw of the adapters, and no copy or write of a base weight."""
+    drawn, swept = counted("mezo", Engine(mode=mode), monkeypatch, kind="lora", large=False)
+    assert (drawn, swept) == (1, 3)
+
+
+def test_a_snapshot_allocates_in_its_first_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, cls = transformer(), lookup("methods", "mezo")
+    module = problem.make(torch.float32).eval()
+    space = build_space("full", {}, module)
+    method = cls(cls.Config(lr=1e-3), space, seed=3, engine=Engine())
+    objective = Objective(module, problem.loss, inference=True)
+    objective.set_batch(problem.batch, sequences=4, tokens=24)
+    seen: list[set[int]] = []
+    honest = objective._loss
+
+    def watching(module: torch.nn.Module, batch: object) -> torch.Tensor:
+        seen.append({p.data_ptr() for p in module.parameters()})
+        return honest(module, batch)
+
+    objective._loss = watching
+    for _ in range(3):
+        method.step(objective)
+    assert all(pointers == seen[0] for pointers in seen), "every forward runs on the same buffers"
