@@ -145,9 +145,8 @@ class Training:
         # Evaluation may take long: a kill during it must not cost the last steps of a run.
         self._keep_state()
         self.optimizer.settle()
-        if self.diverged:
-            return "diverged"
-        return "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+        ended = "budget" if self.progress.step == 0 and self._wants_steps() else "done"
+        return "diverged" if self.diverged else ended
 
     def _advance_unless_lost(self) -> None:
         """One step, or the end of a run whose weights are no longer numbers: what they break in the step or
@@ -201,10 +200,8 @@ class Training:
     def warn_of_no_effect(self, result: Measured, digest: str) -> None:
         """Note in the run's warnings that training changed nothing; ``result`` and ``digest`` are those of
         the final state."""
-        weights, answers = (
-            (self.progress.started_from, digest),
-            (self.progress.untouched, fingerprint(result)),
-        )
+        weights = (self.progress.started_from, digest)
+        answers = (self.progress.untouched, fingerprint(result))
         if found := effect(self.progress.step, weights, answers, len(result.predictions)):
             self.traps.note(*found)
 
@@ -275,8 +272,8 @@ class Training:
                 self.progress.curve += metric_rows(self.spec, spent, result, at=b, final=False)
                 self.progress.points.append(b)
             self.progress.curve += self._attacked_along(points, spent, result)
-        named = {f"{result.split}/{name}": value.value for name, value in result.values.items()}
-        self._tell({"at": spent.forwards, "measured": named})
+        values = result.values.items()
+        self._tell({"at": spent.forwards, "measured": {f"{result.split}/{k}": v.value for k, v in values}})
 
     def _attacked_along(self, points: list[int], spent: Spent, result: Measured) -> list[Row]:
         """Metrics of the attacks along the curve. As this state does not come back, a failure is tried again
