@@ -31,6 +31,11 @@ def plugin_parts(spec: RunSpec) -> list[tuple[Kind, str]]:
     return [(kind, name) for kind, name in _parts(spec) if name not in builtin_names(kind)]
 
 
+def uses_plugins(spec: RunSpec) -> bool:
+    """Whether a part of the run comes from an installed package."""
+    return any(_point(kind, name) is not None for kind, name in plugin_parts(spec))
+
+
 def _parts(spec: RunSpec) -> Iterator[tuple[Kind, str]]:
     yield "methods", spec.method.name
     yield from (("attacks", attack.name) for attack in spec.attacks)

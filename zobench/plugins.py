@@ -55,7 +55,7 @@ class Entry:
         module, _, attribute = self.target.partition(":")
         try:
             return getattr(importlib.import_module(module), attribute)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {error!r}") from error
 
 

@@ -11,6 +11,7 @@ NO_EFFECT = {
     "weights-unmoved": "ended with every weight as it was before training",
     "predictions-unmoved": "ended with exactly the predictions of the model before training",
     "one-class": "trained on rows of one class",
+    "process-state": "changed state of the process that other runs use (restored afterwards)",
 }
 """Traps (``zobench.zo.sanity_checks``) that concern a whole run, as the page words them."""
 

@@ -6,6 +6,7 @@ a log and a checkpoint; the next call resumes from them and produces bit-identic
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ import torch
 from zobench.models.encoding import trims_more
 from zobench.plugin_code import plugin_digests
 from zobench.runner.final_state import keep
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.frozen import FrozenWeights
+from zobench.runner.jobs import Job, Outcome, time_limit
 from zobench.runner.measurements import Measurements, Stopped, may_retry, some_to_retry, told
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Training
@@ -39,10 +42,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Callbacks of a run: ``listener`` receives its events, ``should_stop`` can stop it."""
+    """Callbacks of a run: ``listener`` receives its events, ``should_stop`` can stop it. ``own_process``: the
+    process executes no other run."""
 
     listener: Listener = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
+    own_process: bool = False
 
 
 def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None = None) -> Outcome:
@@ -51,15 +56,18 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
 
     The outcome is ``busy`` if another process executes the run. A failed or interrupted run is tried again.
     If nothing can be written, the outcome is ``blocked``; the run stays resumable, or its failure is recorded
-    in the space reserved for that.
+    in the space reserved for that. The state of the process is restored
+    (:mod:`zobench.runner.process_watch`).
     """
-    try:
-        return _run_one(job, runs, bench, control or Control())
-    except OSError as error:
-        blocked = storage_problem(error, runs)
-        if blocked is None:
-            raise
-        return Outcome(_placeholder(job), "failed", error=blocked, blocked=blocked)
+    control = control or Control()
+    with ProcessWatch(job.planned.spec, own_process=control.own_process) as watch:
+        try:
+            return _run_one(job, runs, bench, control, watch)
+        except OSError as error:
+            blocked = storage_problem(error, runs)
+            if blocked is None:
+                raise
+            return Outcome(_placeholder(job), "failed", error=blocked, blocked=blocked)
 
 
 def _placeholder(job: Job) -> str:
@@ -67,12 +75,12 @@ def _placeholder(job: Job) -> str:
     return job.planned.spec.run_id({"unresolved": "true"})
 
 
-def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control) -> Outcome:
+def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch: ProcessWatch) -> Outcome:
     spec, placeholder = job.planned.spec, _placeholder(job)
     try:
         digests = digests_of(spec, bench)
-    except Exception as error:  # noqa: BLE001 - a broken model or task is this run's failure, not the suite's
-        return _record_failure(job, runs, placeholder, error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part is this run's failure alone
+        return _record_failure(job, runs, placeholder, error, watch)
     run_id = spec.run_id(digests)
     if (kept := _kept(runs, run_id, job)) is not None:
         return replace(kept, digests=digests)
@@ -87,7 +95,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control) -> Out
                 files.remove_tree(folder)
             return replace(kept, digests=digests)
         files.remove_tree(run_folder(runs, placeholder))
-        run = Run(job, run_id, RunFolder(folder), bench, digests)
+        run = Run(job, run_id, RunFolder(folder), bench, digests, watch)
         run.folder.damage += damage
         made = _locked(run, control)
         return replace(made, digests=digests, damage=tuple(run.folder.damage))
@@ -136,7 +144,7 @@ def _measure_again(run: Run, control: Control) -> Outcome:
         return _perform(run, control)
     except Stopped:
         return Outcome(run.run_id, "interrupted")
-    except Exception as error:  # noqa: BLE001 - the measurements of this call have failed, not the run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - this call's measurements failed, not the run
         if blocked := storage_problem(error, run.folder.path):
             return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
         reason = f"{type(error).__name__}: {error}"
@@ -150,11 +158,15 @@ def _measure_again(run: Run, control: Control) -> Outcome:
 
 
 def _attempt(run: Run, control: Control) -> Outcome:
+    limit = run.job.run_seconds
+    deadline = time.monotonic() + limit
+    limited = replace(control, should_stop=lambda: control.should_stop() or time.monotonic() > deadline)
     try:
-        return _perform(run, control)
+        return _perform(run, limited)
     except Stopped:
-        return _stop(run, "interrupted", "")
-    except Exception as error:  # noqa: BLE001 - recorded with its traceback; the other runs go on
+        late = not control.should_stop()
+        return _stop(run, "interrupted", time_limit("the run", "run_minutes", limit) if late else "")
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded with its traceback; the others go on
         if blocked := storage_problem(error, run.folder.path):
             return _stop_blocked(run, f"{traceback.format_exc()}{blocked}", blocked)
         return _stop(run, status_of(error), traceback.format_exc())
@@ -168,10 +180,11 @@ def _perform(run: Run, control: Control) -> Outcome:
     lm = bench.model(spec.model)
     space = bench.parts.space(spec.space, lm.module)
     try:
+        frozen = FrozenWeights(space, spec.method.name)
         optimizer = bench.parts.optimizer(spec, space)
         run.describe(space, optimizer)
         training = training_for(spec)(
-            spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener
+            spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener, frozen
         )
         status = training.run(control.should_stop)
         if run.before is not None:
@@ -231,16 +244,24 @@ def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
     return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
 
 
-def record_lost(job: Job, runs: Path, message: str) -> None:
-    """Record a run whose worker was lost, or that could not be planned; a full disk records nothing."""
+def record_lost(job: Job, runs: Path, message: str, status: str | None = None) -> None:
+    """Record a run whose worker was lost or stopped, or that could not be planned; a full disk records
+    nothing."""
     try:
-        _record_failure(job, runs, _placeholder(job), RuntimeError(message))
+        _record_failure(job, runs, _placeholder(job), RuntimeError(message), status=status)
     except OSError as error:
         if storage_problem(error) is None:
             raise
 
 
-def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outcome:
+def _record_failure(
+    job: Job,
+    runs: Path,
+    run_id: str,
+    error: BaseException,
+    watch: ProcessWatch | None = None,
+    status: str | None = None,
+) -> Outcome:
     """Record a run whose model or data could not be loaded, under a placeholder identity."""
     text = "".join(traceback.format_exception(error))
     folder = run_folder(runs, run_id)
@@ -248,10 +269,10 @@ def _record_failure(job: Job, runs: Path, run_id: str, error: Exception) -> Outc
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
-        run = Run(job, run_id, RunFolder(folder), None, {})
+        run = Run(job, run_id, RunFolder(folder), None, {}, watch)
         run.folder.reopen()
         run.begin()
-        status = status_of(error)
+        status = status or status_of(error)
         run.folder.finish(status, {"runs": [failure_row(run, status, text)]}, text)
     return Outcome(run_id, status, True, _last_line(text))
 
@@ -268,7 +289,8 @@ def status_of(error: BaseException) -> str:
 
 def _last_line(text: str) -> str:
     lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
+    last = lines[-1] if lines else ""
+    return f"{last} (sys.exit was called)" if last.startswith("SystemExit") else last
 
 
 def _same_weights(before: dict[str, Any], digest: str) -> None:

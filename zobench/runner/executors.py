@@ -68,7 +68,8 @@ def set_threads(threads: int) -> None:
 
 
 class Inline:
-    """Executes jobs in this process; torch uses ``threads`` threads while it is open."""
+    """Executes jobs in this process; torch uses ``threads`` threads while it is open. Rows with plugins come
+    after the others, and their warnings say that they shared the process."""
 
     def __init__(self, runs: Path, parts: str, threads: int, on_event: OnEvent) -> None:
         import torch
@@ -90,7 +91,8 @@ class Inline:
         from zobench.runner.execute import Control, run_one
 
         while self._waiting:
-            job = self._waiting.popleft()
+            job = next((j for j in self._waiting if not j.alone), self._waiting[0])
+            self._waiting.remove(job)
             yield Started(job)
             listener = functools.partial(self._on_event, job.key)
             control = Control(listener, lambda: self._stopping)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from zobench.plugin_code import uses_plugins
 from zobench.spec import PlannedRun
 
 
@@ -22,6 +24,7 @@ class Job:
         trackers: names of the trackers that receive the run's events.
         retry_failed: try measurements again however often they failed.
         lost: a worker process ended under this job before.
+        run_seconds, step_seconds: time after which the run, or a step of it, is stopped.
     """
 
     planned: PlannedRun
@@ -33,11 +36,23 @@ class Job:
     trackers: tuple[str, ...] = ()
     retry_failed: bool = False
     lost: bool = False
+    run_seconds: float = math.inf
+    step_seconds: float = math.inf
+
+    @property
+    def alone(self) -> bool:
+        """Whether the job gets a process that makes no other run: plugins may change what they import."""
+        return uses_plugins(self.planned.spec)
 
     @property
     def key(self) -> str:
         """Identity of the job within its plan: row and specification (digests are not known yet)."""
         return json.dumps([self.planned.row, self.planned.spec.canonical()])
+
+
+def time_limit(what: str, key: str, seconds: float) -> str:
+    """Why a run was stopped."""
+    return f"{what} took more than {seconds / 60:g} minutes (limits.{key} of the suite)"
 
 
 @dataclass(frozen=True, slots=True)

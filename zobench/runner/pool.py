@@ -4,6 +4,9 @@ Each worker is a new interpreter that keeps torch, the models and the tokenized 
 killed (the kernel's out-of-memory killer, a segmentation fault), only its current run is affected: it is
 tried once more in a new worker, from its checkpoint, and then recorded as failed. Workers exit when their
 parent does, so that a killed suite leaves no process that holds its locks.
+
+A job with plugins gets a new worker that is not used again, so that what its code patches reaches no other
+run. A worker that exceeds the job's time for a run or for a step is killed, and the run is ``interrupted``.
 """
 
 from __future__ import annotations
@@ -22,12 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from zobench.runner.executors import THREAD_VARIABLES, Ended, News, OnEvent, Started, set_threads
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.jobs import Job, Outcome, time_limit
 
 EVENT_SECONDS = 0.4
+STOPPING_SECONDS = 60.0
 
 
-def worker_main(connection: Connection, runs: str, parts: str, threads: int, stop: Any) -> None:
+def worker_main(
+    connection: Connection, runs: str, parts: str, threads: int, stop: Any, stepping: Any
+) -> None:
     """Main function of a worker: execute jobs from the connection until it closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     _die_with_parent()
@@ -45,10 +51,22 @@ def worker_main(connection: Connection, runs: str, parts: str, threads: int, sto
             job: Job = connection.recv()
         except EOFError:
             return
-        control = Control(
-            Throttled(lambda event: _tell(connection, ("event", event))), lambda: bool(stop.value)
-        )
+        events = Throttled(lambda event: _tell(connection, ("event", event)))
+        control = Control(_clocked(events, stepping), lambda: bool(stop.value), job.alone)
         _tell(connection, ("end", run_one(job, Path(runs), bench, control)))
+
+
+def _clocked(listener: Callable[[dict[str, Any]], None], stepping: Any) -> Callable[[dict[str, Any]], None]:
+    """``listener``, without the events that say when a step begins and ends: these set ``stepping`` to the
+    time when it began, or to 0."""
+
+    def hear(event: dict[str, Any]) -> None:
+        if "stepping" in event:
+            stepping.value = time.monotonic() if event["stepping"] else 0.0
+        else:
+            listener(event)
+
+    return hear
 
 
 def _tell(connection: Connection, message: tuple[str, Any]) -> None:
@@ -90,7 +108,21 @@ def _die_with_parent() -> None:
 class _Worker:
     process: BaseProcess
     connection: Connection
+    stepping: Any
     job: Job | None = None
+    since: float = 0.0
+    spent: bool = False
+
+    def overdue(self) -> str:
+        """Which limit its job is beyond, in words; empty if none. A run stops by itself between two steps, so
+        it has the time of a step, at most a minute, to do so."""
+        assert self.job is not None
+        now, begun, job = time.monotonic(), self.stepping.value, self.job
+        if begun and now - begun > job.step_seconds:
+            return time_limit("a step", "step_minutes", job.step_seconds)
+        if now - self.since > job.run_seconds + min(job.step_seconds, STOPPING_SECONDS):
+            return time_limit("the run", "run_minutes", job.run_seconds)
+        return ""
 
 
 class ProcessPool:
@@ -126,6 +158,7 @@ class ProcessPool:
             ready = wait([w.connection for w in busy], timeout)
             for worker in [w for w in busy if w.connection in ready]:
                 yield from self._receive(worker)
+            yield from self._stop_late()
             if not ready:
                 yield None
 
@@ -148,12 +181,18 @@ class ProcessPool:
 
     def _dispatch(self) -> Iterator[News]:
         while self._waiting:
+            job = self._waiting[0]
             worker = next((w for w in self._workers if w.job is None), None)
-            if worker is None:
+            if worker is not None:  # a warm one takes what may share it, before room is made for the others
+                job = next((j for j in self._waiting if not j.alone), job)
+                if job.alone and len(self._workers) >= self._size:
+                    self._dismiss(worker)
+            if worker is None or job.alone:
                 if len(self._workers) >= self._size:
                     return
                 worker = self._hire()
-            worker.job = self._waiting.popleft()
+            self._waiting.remove(job)
+            worker.job, worker.since, worker.spent = job, time.monotonic(), job.alone
             try:
                 worker.connection.send(worker.job)
             except OSError:  # the worker died while idle: give its job to another
@@ -165,7 +204,8 @@ class ProcessPool:
 
     def _hire(self) -> _Worker:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop)
+        stepping = self._context.RawValue("d", 0.0)
+        arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop, stepping)
         process = self._context.Process(target=worker_main, args=arguments, daemon=True)
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         # In the environment that the child inherits: it imports numeric libraries before worker_main starts.
@@ -179,7 +219,7 @@ class ProcessPool:
                 else:
                     os.environ[name] = value
         theirs.close()  # else receiving from a dead worker would wait forever instead of raising EOFError
-        worker = _Worker(process, ours)
+        worker = _Worker(process, ours, stepping)
         self._workers.append(worker)
         return worker
 
@@ -194,7 +234,19 @@ class ProcessPool:
             self._on_event(worker.job.key, body)
             return
         job, worker.job = worker.job, None
+        if worker.spent:
+            self._dismiss(worker)
         yield Ended(job, body)
+
+    def _stop_late(self) -> Iterator[News]:
+        """Kill workers whose job is beyond a limit."""
+        for worker in [w for w in self._workers if w.job is not None]:
+            if reason := worker.overdue():
+                job = worker.job
+                assert job is not None
+                worker.process.kill()
+                self._dismiss(worker)
+                yield Ended(job, Outcome("", "interrupted", error=reason))
 
     def _lost(self, worker: _Worker) -> Iterator[News]:
         """Handle the death of a worker during its job: try the job once more, or report it as failed."""
@@ -207,7 +259,10 @@ class ProcessPool:
             self._retried.add(job.key)
             self._waiting.appendleft(replace(job, lost=True))
         else:
-            yield Ended(job, Outcome("", "failed", error=f"its worker died twice (exit code {code})"))
+            why = f"its worker died twice (exit code {code})"
+            if code is not None and code >= 0:
+                why += ": code of the run ended the process (os._exit)"
+            yield Ended(job, Outcome("", "failed", error=why))
 
     def _dismiss(self, worker: _Worker) -> int | None:
         self._workers.remove(worker)

@@ -16,13 +16,13 @@ from zobench.runner.jobs import Job, Outcome
 
 def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:
     """Executes one run as a Ray task. Ray reuses workers, so models and data stay loaded between tasks."""
-    from zobench.runner.execute import run_one
+    from zobench.runner.execute import Control, run_one
 
     set_threads(threads)
     import torch
 
     torch.set_num_threads(threads)
-    return run_one(job, Path(runs), _bench(parts))
+    return run_one(job, Path(runs), _bench(parts), Control(own_process=job.alone))
 
 
 def _bench(parts: str) -> Any:
@@ -80,7 +80,8 @@ class RayExecutor:
 
     def _start(self, job: Job) -> Started:
         gpus = 1 if job.planned.spec.model.device.startswith("cuda") else 0
-        task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=1)(remote_run)
+        calls = {"max_calls": 1} if job.alone else {}  # its process ends after it
+        task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=1, **calls)(remote_run)
         self._running[task.remote(job, self._runs, self._parts, self._threads)] = job
         return Started(job)
 

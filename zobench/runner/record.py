@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import zobench
@@ -14,6 +14,7 @@ from zobench.runner.environment import environment_record, peak_memory_bytes, re
 from zobench.runner.jobs import Job
 from zobench.runner.measurements import Measurements
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.results import Measured, Row, params_json
 from zobench.runner.rows import metric_rows, prediction_rows
 from zobench.store.digests import DamagedFile, read_sealed
@@ -23,6 +24,7 @@ from zobench.store.step_log import read_steps_log, readable_steps
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.tasks.base import MetricValue, Prediction
 from zobench.zo.method import Method
+from zobench.zo.sanity_checks import Trap
 
 if TYPE_CHECKING:
     from zobench.runner.training import Training
@@ -38,7 +40,7 @@ class Run:
     """A run in progress: its job, folder, identity, and the information for its record.
 
     ``bench`` is ``None`` if the model or the data could not be loaded; ``before`` is the record of a finished
-    run with a measurement that is tried again.
+    run with a measurement that is tried again; ``watch`` watches the process.
     """
 
     job: Job
@@ -46,6 +48,7 @@ class Run:
     folder: RunFolder
     bench: ProcessCache | None
     digests: dict[str, str]
+    watch: ProcessWatch | None = None
     environment: dict[str, Any] = field(default_factory=dict)
     before: Row | None = None
     described: Row = field(default_factory=dict)
@@ -111,6 +114,10 @@ class Run:
         if isinstance(optimizer, Method):
             self.described["perturbation"] = optimizer.engine.mode
             self.described["noise_backend"] = noise_backend(spec.noise, space)
+
+    def watched(self) -> list[Trap]:
+        """What this run did to its process."""
+        return [] if self.watch is None else self.watch.traps()
 
     def step_rows(self) -> list[Row]:
         """The step log as rows of the steps table."""
@@ -182,6 +189,8 @@ def tables_of(run: Run, training: Training, status: str, measurements: Measureme
         metrics += numbers
         predictions = prediction_rows(spec, spent, result)
         training.warn_of_no_effect(result, digest)
+    for trap in run.watched():
+        training.traps.note(trap.trap, trap.detail)
     tables = {
         "runs": [_row_of(run, training, status, digest)],
         "metrics": metrics,
@@ -279,7 +288,8 @@ def _row_of(run: Run, training: Training, status: str, digest: str) -> Row:
 
 def failure_row(run: Run, status: str, error: str) -> Row:
     """The record of a run without result."""
-    return run.row(status, error)
+    traps = [asdict(trap) for trap in run.watched()]
+    return run.row(status, error, warnings=json.dumps(traps) if traps else None)
 
 
 def noise_backend(kind: str, space: ParameterSpace) -> str:

@@ -14,6 +14,7 @@ from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
+    from zobench.zo.base import StepRecord
 
 
 def evaluation_rows_of(spec: RunSpec, data: TaskData) -> tuple[str, Sequence[Example]]:
@@ -86,3 +87,21 @@ def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row
         }
         for e, p in zip(measured.examples, measured.predictions, strict=True)
     ]
+
+
+def step_row(spent: Spent, record: StepRecord) -> Row:
+    """A line of the step log."""
+    return {
+        "step": record.step,
+        "forwards": spent.forwards,
+        "tokens": spent.tokens,
+        "seconds": spent.seconds,
+        "loss": record.loss,
+        "lr": record.lr,
+        "seeds": list(record.seeds),
+        "coefficients": list(record.coefficients),
+        "losses": list(record.losses),
+        "moved": record.moved,
+        "reason": record.reason,
+        "extras": dict(record.extras),
+    }

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -193,9 +193,19 @@ class _Conductor:
             self._stop()
 
     def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
-        told = self.plan.trackers
-        made = Job(planned, self.plan.suite, tuning or {}, forwards, tuple(sys.argv), self.every, told)
-        return replace(made, retry_failed=self.retry_failed)
+        limits = self.plan.limits
+        return Job(
+            planned,
+            self.plan.suite,
+            tuning or {},
+            forwards,
+            tuple(sys.argv),
+            self.every,
+            self.plan.trackers,
+            retry_failed=self.retry_failed,
+            run_seconds=60 * limits.run_minutes,
+            step_seconds=60 * limits.step_minutes,
+        )
 
     def _submit(self, jobs: list[Job], entry: Entry) -> None:
         self.board.add(jobs)
@@ -235,13 +245,16 @@ class _Conductor:
             return
         if outcome.status == "failed" and not outcome.run_id:  # its worker died and left no record
             self._record_failure(job, outcome.error)
+        late = outcome.status == "interrupted" and bool(outcome.error) and not self.stopping
+        if late and not outcome.run_id:
+            self._record_failure(job, outcome.error, "interrupted")
         self.board.end(job, outcome)
         self.found_damage(f"{self.board.name(job)}: {line}" for line in outcome.damage)
         self._check_storage(outcome.blocked)
         self.known.learn(job.planned.spec, outcome.digests)
         self.record.ended(job.key, outcome.run_id)
         self.summary.unmeasured += [(self.board.name(job), line) for line in outcome.unmeasured]
-        if outcome.status in ("failed", "out_of_memory"):
+        if outcome.status in ("failed", "out_of_memory") or late:
             self.summary.failed.append((self.board.name(job), outcome.error))
             if self.fail_fast:
                 self._stop()
@@ -291,10 +304,10 @@ class _Conductor:
         jobs = [self._job(p, record, forwards) for p in planned]
         self._submit(jobs, finals_entry(driver.study))
 
-    def _record_failure(self, job: Job, message: str) -> None:
+    def _record_failure(self, job: Job, message: str, status: str = "failed") -> None:
         from zobench.runner.execute import record_lost
 
-        record_lost(job, self.runs, message)
+        record_lost(job, self.runs, message, status)
 
     @contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:

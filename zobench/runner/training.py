@@ -23,12 +23,13 @@ from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard, NotFinite
 from zobench.runner.evaluating import Evaluator
 from zobench.runner.final_state import REPLAYED, rebuild
+from zobench.runner.frozen import FrozenWeights
 from zobench.runner.losses import differentiable, items_of, loss_of
 from zobench.runner.measurements import MOST_TRIES, Measurements, Stopped
 from zobench.runner.method_data import RunMethodData
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
-from zobench.runner.rows import evaluation_rows_of, metric_rows
+from zobench.runner.rows import evaluation_rows_of, metric_rows, step_row
 from zobench.runner.tracking import Listener
 from zobench.runner.unmoved import FREE_LOOK, effect, fingerprint
 from zobench.spec import RunSpec
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
 
 class Training:
-    """The training of one run. The caller creates and owns its model, space and optimizer."""
+    """The training of one run. The caller creates and owns its model, space and optimizer; ``frozen`` was
+    taken before the optimizer was built."""
 
     def __init__(
         self,
@@ -57,7 +59,9 @@ class Training:
         folder: RunFolder,
         checkpoint_every: int,
         listener: Listener,
+        frozen: FrozenWeights | None = None,
     ) -> None:
+        self.frozen = frozen or FrozenWeights(space, spec.method.name)
         self.spec, self.bench, self.space, self.optimizer, self.folder = spec, bench, space, optimizer, folder
         self.lm: LanguageModel = bench.model(spec.model)
         self.meter = Meter(budget=spec.budget.forwards)
@@ -138,8 +142,10 @@ class Training:
                 self._keep_state()
                 raise Stopped
             self._advance_unless_lost()
+            self.frozen.look(self.progress.step)
             if not self.diverged and self.progress.step % self._every == 0:
                 self._checkpoint()
+        self.frozen.check()
         if self.progress.step and not self.diverged:
             self.diverged = self._not_finite() or self.guard.never_finite()
         # Evaluation may take long: a kill during it must not cost the last steps of a run.
@@ -310,8 +316,10 @@ class Training:
             self.diagnosis.before(self.progress.step, batch)
         self.traps.before(self.progress.step)
         started = time.perf_counter()
+        self._tell({"stepping": True})
         record = self.optimizer.step(self.objective)
         self._synchronize()
+        self._tell({"stepping": False})
         self.progress.seconds += time.perf_counter() - started
         if self.diagnosis is not None:
             self.progress.seconds -= self.diagnosis.seconds
@@ -322,32 +330,18 @@ class Training:
         self.progress.step += 1
         self.progress.refused += not record.moved
         self.progress.tied += record.extras.get("ties", 0.0) > 0
-        self.folder.append_step(self._log_row(record))
+        self.folder.append_step(step_row(self.spent(), record))
         self.diverged = self.guard.see(record.loss)
         self._tell({"forwards": self.meter.forwards, "loss": record.loss, "lr": record.lr})
         self.after_step(batch, record)
-
-    def _log_row(self, record: StepRecord) -> Row:
-        return {
-            "step": record.step,
-            "forwards": self.meter.forwards,
-            "tokens": self.meter.tokens,
-            "seconds": self.progress.seconds,
-            "loss": record.loss,
-            "lr": record.lr,
-            "seeds": list(record.seeds),
-            "coefficients": list(record.coefficients),
-            "losses": list(record.losses),
-            "moved": record.moved,
-            "reason": record.reason,
-            "extras": dict(record.extras),
-        }
 
     def _synchronize(self) -> None:
         if self.lm.device.type == "cuda":
             torch.cuda.synchronize(self.lm.device)
 
     def _checkpoint(self) -> None:
+        if self._kept_step < 0:  # what a method did once would be gone from a run that is resumed
+            self.frozen.check()
         weights = {name: self.space.entries(name) for name in self.space}
         self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), self.whole_position()))
         self._kept_step = self.progress.step

@@ -92,9 +92,11 @@ class UnlearningTraining(Training):
     def run(self, should_stop: Callable[[], bool]) -> str:
         if self.section.role != "unlearn":
             self._take_role()
+            self.frozen.take()
         status = super().run(should_stop)
         if self.vector is not None:
             self._apply_vector(self.vector)
+            self.frozen.take()
         return status
 
     @torch.no_grad()

@@ -53,6 +53,7 @@ def expand(suite: Suite) -> Plan:
         followers=noise_followers(suite, rows, cells),
         executor=suite.executor,
         checkpoint=suite.checkpoint,
+        limits=suite.limits,
         trackers=suite.trackers,
         output=suite.output,
     )

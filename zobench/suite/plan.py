@@ -9,7 +9,7 @@ from pydantic import Field
 from zobench.names import nearest
 from zobench.spec import Frozen, PlannedRun
 from zobench.suite.components import resolved
-from zobench.suite.schema import CheckpointSettings, Domain, ExecutorSettings
+from zobench.suite.schema import CheckpointSettings, Domain, ExecutorSettings, LimitSettings
 
 
 class TuningStudy(Frozen):
@@ -89,6 +89,7 @@ class Plan(Frozen):
     followers: tuple[Follower, ...] = ()
     executor: ExecutorSettings = ExecutorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    limits: LimitSettings = LimitSettings()
     trackers: tuple[str, ...] = ()
     output: str | None = None
 

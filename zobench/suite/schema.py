@@ -148,6 +148,17 @@ class CheckpointSettings(Frozen):
     every_steps: int = Field(default=50, ge=1)
 
 
+Minutes = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class LimitSettings(Frozen):
+    """Minutes after which a run, or one step of it, is stopped as ``interrupted``; no part of a run's
+    identity."""
+
+    run_minutes: Minutes = 7 * 24 * 60
+    step_minutes: Minutes = 120
+
+
 class ObjectiveEntry(Frozen):
     """An unlearning objective by catalogue name (the entry's own name unless given)."""
 
@@ -205,6 +216,7 @@ class Suite(Frozen):
     evaluation: EvaluationEntry = EvaluationEntry()
     executor: ExecutorSettings = ExecutorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    limits: LimitSettings = LimitSettings()
     diagnostics: Diagnostics | None = None
     trackers: tuple[str, ...] = ()
     ruleset: Literal["open", "tuned", "self-tuned"] = "open"
@@ -226,6 +238,7 @@ SECTIONS: dict[str, tuple[type[Any], bool]] = {
     "evaluation": (EvaluationEntry, False),
     "executor": (ExecutorSettings, False),
     "checkpoint": (CheckpointSettings, False),
+    "limits": (LimitSettings, False),
     "diagnostics": (Diagnostics, False),
 }
 """Sections of the file: type, and whether the section maps names to entries of that type."""

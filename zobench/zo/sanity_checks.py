@@ -10,6 +10,7 @@
 - ``weights-unmoved``: steps were taken, and every tuned weight has the bits it started with.
 - ``predictions-unmoved``: weights moved, and every prediction is that of the model before training.
 - ``one-class``: all training rows have one class.
+- ``process-state``: the run changed the state of the process that it shares with other runs.
 - ``update-underflow``: fewer than half of the entries that the estimate touches changed their stored value.
   Checked in steps 0, 1, 2, 4, 8, ...; half-precision weights are checked only with precision ``nearest``,
   which discards rounding errors.

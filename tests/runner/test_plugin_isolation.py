@@ -1,0 +1,167 @@
+"""What the code of a plugin does to its process is named and recorded with its run; the others go on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from zobench import plugin_code, plugins
+from zobench.runner.scheduler import run_plan
+from zobench.spec import Component
+from zobench.store.reader import read
+from zobench.suite.schema import LimitSettings
+
+CODE = """\
+import os, sys, time
+from zobench.zo.methods.mezo import Mezo
+
+class Patches(Mezo):
+    def step(self, objective):
+        import runner_fakes
+        runner_fakes.Nine.step = None
+        return super().step(objective)
+
+class Exits(Mezo):
+    def step(self, objective):
+        sys.exit("enough")
+
+class Dies(Mezo):
+    def step(self, objective):
+        os._exit(7)
+
+class Hangs(Mezo):
+    steps = 0
+    def step(self, objective):
+        self.steps += 1
+        if self.steps == 4:
+            time.sleep(600)
+        return super().step(objective)
+
+class Prints(Mezo):
+    def step(self, objective):
+        print("step\\x1b[31m by print")
+        return super().step(objective)
+"""
+NAMES = ("patches", "exits", "dies", "hangs", "prints")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of installed packages with one plugin."""
+    site = tmp_path / "site"
+    info = site / "rude_plugin-1.0.dist-info"
+    info.mkdir(parents=True)
+    (site / "rude_plugin.py").write_text(CODE)
+    (site / "quitting_plugin.py").write_text("import sys\nsys.exit(3)\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rude-plugin\nVersion: 1.0\n")
+    declared = [f"{name} = rude_plugin:{name.capitalize()}" for name in NAMES]
+    declared.append("quits = quitting_plugin:Quits")
+    (info / "entry_points.txt").write_text("\n".join(["[zobench.optimizers]", *declared, ""]))
+    (info / "RECORD").write_text("rude_plugin.py,,\nquitting_plugin.py,,\n")
+    monkeypatch.syspath_prepend(str(site))
+    plugin_code.described.cache_clear()
+    for name in ("rude_plugin", "quitting_plugin"):
+        sys.modules.pop(name, None)
+    return site
+
+
+@pytest.fixture
+def outcome(site: Path, tmp_path: Path, make_run, make_plan):
+    """Do rows on the tiny model: ``outcome("patches", "nine")`` -> the summary and the rows by name."""
+
+    def do(*names, workers=1, **plan):
+        def planned(name):
+            params = {} if name == "nine" else {"lr": 0.05, "epsilon": 1e-2}
+            return make_run(name, method=Component(name=name, params=params))
+
+        wanted = make_plan(*map(planned, names), kind="process", **plan)
+        summary = run_plan(
+            wanted, tmp_path / "out", progress=False, parts="runner_fakes:PARTS", workers=workers
+        )
+        return summary, {row["row"]: row for row in read(tmp_path / "out").runs.to_dict("records")}
+
+    return do
+
+
+def warnings(row):
+    text = row["warnings"] if isinstance(row["warnings"], str) else "[]"
+    return {t["trap"]: t["detail"] for t in json.loads(text)}
+
+
+def test_a_patched_module_reaches_no_other_row(outcome):
+    summary, rows = outcome("patches", "nine")
+    assert (summary.done, summary.failed) == (2, [])
+    assert warnings(rows["patches"]) == warnings(rows["nine"]) == {}
+
+
+def test_in_one_process_rows_with_plugins_come_last_and_say_so(outcome, monkeypatch):
+    import runner_fakes
+
+    monkeypatch.setattr(runner_fakes.Nine, "step", runner_fakes.Nine.step)
+    summary, rows = outcome("patches", "nine", workers=0)
+    assert (summary.done, summary.failed) == (2, [])
+    assert "in the process of other rows" in warnings(rows["patches"])["shared-process"]
+    assert "shared-process" not in warnings(rows["nine"])
+
+
+def test_ends_of_the_process_are_failures_of_their_run(outcome):
+    summary, rows = outcome("exits", "dies", "mezo")
+    assert summary.done == 1
+    assert {row: r["status"] for row, r in rows.items()} == {
+        "exits": "failed",
+        "dies": "failed",
+        "mezo": "done",
+    }
+    told = sorted(message for _, message in summary.failed)
+    assert told[0] == "SystemExit: enough (sys.exit was called)"
+    assert told[1].startswith("its worker died twice (exit code 7): code of the run ended the process")
+
+
+def test_sys_exit_ends_no_plan_in_one_process(outcome):
+    summary, rows = outcome("exits", "mezo", workers=0)
+    assert {row: r["status"] for row, r in rows.items()} == {"exits": "failed", "mezo": "done"}
+    assert summary.done == 1
+
+
+def test_a_step_that_hangs_is_interrupted(outcome):
+    summary, rows = outcome("hangs", "nine", limits=LimitSettings(step_minutes=0.1))
+    assert rows["nine"]["status"] == "done"
+    assert rows["hangs"]["status"] == "interrupted"
+    (told,) = [message for _, message in summary.failed]
+    assert told == "a step took more than 0.1 minutes (limits.step_minutes of the suite)"
+    assert told in rows["hangs"]["error"]
+
+
+def test_a_run_beyond_its_time_keeps_its_steps_and_goes_on(outcome, tmp_path, make_run, make_plan):
+    slow = Component(name="count", params={"slow": 0.02})
+    parts = {"progress": False, "parts": "runner_fakes:PARTS", "workers": 0}
+
+    def plan(**limits):
+        return make_plan(make_run(task=slow), limits=LimitSettings(**limits))
+
+    first = run_plan(plan(run_minutes=0.01), tmp_path / "out", **parts)
+    ((_, told),) = first.failed
+    assert told == "the run took more than 0.01 minutes (limits.run_minutes of the suite)"
+    (row,) = read(tmp_path / "out").runs.to_dict("records")
+    assert (row["status"], row["error"]) == ("interrupted", told)
+    assert run_plan(plan(), tmp_path / "out", **parts).done == 1
+    (row,) = read(tmp_path / "out").runs.to_dict("records")
+    assert (row["status"], row["resumed"]) == ("done", 1), "limits are no part of a run's identity"
+
+
+def test_printed_text_is_kept_from_standard_output(outcome, capfd):
+    summary, rows = outcome("prints", "nine")
+    assert summary.done == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert "by print" in captured.err
+    assert warnings(rows["prints"])["output"].startswith(f"{30 * 19} characters on standard output: 'step")
+    assert "\x1b" not in rows["prints"]["warnings"]
+
+
+def test_an_exit_on_import_names_the_plugin(site):
+    with pytest.raises(ValueError, match=r"'quits' from rude-plugin cannot be loaded: SystemExit\(3\)"):
+        plugins.lookup("methods", "quits")
