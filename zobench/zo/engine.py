@@ -52,7 +52,8 @@ class Engine(Parameters):
         mode: how losses at displaced weights are computed (see ``zobench.zo.perturb``): ``snapshot`` (exact;
             ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights), ``in-place``
             (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
-            forward pass), ``factored`` (low-rank displacements of linear layers are not formed),
+            forward pass), ``grouped`` (several points in one forward pass over repeated rows), ``factored``
+            (low-rank displacements of linear layers are not formed),
             ``factored-lazy`` (neither are their steps, until the direction's basis changes).
         noise: ``counter`` (counter-based), or ``legacy`` for the random numbers of the MeZO code base.
         precision: rounding of half-precision weights: ``auto`` (same as ``compensated``), ``nearest``,
