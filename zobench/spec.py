@@ -88,10 +88,12 @@ class SpaceRef(Frozen):
 
 
 class Budget(Frozen):
-    """``forwards`` is the training budget in forward passes of one minibatch of ``batch_size`` examples."""
+    """``forwards`` is the training budget in forward passes of one minibatch of ``batch_size`` examples, of
+    which ``micro_batch`` are computed at a time."""
 
     forwards: int = Field(ge=0)
     batch_size: int = Field(default=16, ge=1)
+    micro_batch: Annotated[int | None, FieldMeta(since=4, unlearning=False)] = Field(default=None, ge=1)
 
 
 Count = Annotated[int, Field(ge=1)] | None

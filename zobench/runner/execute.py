@@ -13,14 +13,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from zobench.models.encoding import trims_more
 from zobench.plugin_code import plugin_digests
 from zobench.runner.final_state import keep
 from zobench.runner.frozen import FrozenWeights
 from zobench.runner.jobs import Job, Outcome, time_limit
 from zobench.runner.measurements import Measurements, Stopped, may_retry, some_to_retry, told
+from zobench.runner.out_of_memory import is_out_of_memory
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.record import Run, failure_row, tables_of
@@ -278,13 +277,8 @@ def _record_failure(
 
 
 def status_of(error: BaseException) -> str:
-    """``out_of_memory`` or ``failed``. The CPU allocator of torch raises a plain ``RuntimeError``."""
-    message = str(error)
-    short = isinstance(error, torch.OutOfMemoryError | MemoryError)
-    refused = isinstance(error, RuntimeError) and (
-        "can't allocate memory" in message or "out of memory" in message
-    )
-    return "out_of_memory" if short or refused else "failed"
+    """``out_of_memory`` or ``failed``."""
+    return "out_of_memory" if is_out_of_memory(error) else "failed"
 
 
 def _last_line(text: str) -> str:

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from zobench.models.scoring import in_dtype_of_logits
+from zobench.runner.micro_batches import loss_in_parts, parts_of
 from zobench.zo.objective import LossFunction
 
 if TYPE_CHECKING:
-    import torch
-
     from zobench.models.base import LanguageModel
     from zobench.spec import RunSpec
     from zobench.tasks.base import Task
@@ -21,6 +22,8 @@ def loss_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
     the share of errors."""
 
     def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        if parts := parts_of(batch):
+            return loss_in_parts(lambda part: task.item_losses(lm, module, part), parts)
         with in_dtype_of_logits(spec.loss_dtype == "logits"):
             return task.loss(lm, module, batch)
 
@@ -34,6 +37,8 @@ def items_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
     """``items(module, batch)``: the losses whose mean is the task's loss."""
 
     def items(module: torch.nn.Module, batch: Any) -> torch.Tensor:
+        if parts := parts_of(batch):
+            return torch.cat([task.item_losses(lm, module, part) for part, _ in parts])
         with in_dtype_of_logits(spec.loss_dtype == "logits"):
             return task.item_losses(lm, module, batch)
 

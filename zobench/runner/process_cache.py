@@ -6,6 +6,7 @@ model that cannot be restored (for instance with an adapter left in place) is lo
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import torch
 from zobench.data.example import Example, Splits, single_class
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Factory, component_key, content_key
+from zobench.runner.micro_batches import joined
 from zobench.runner.results import TaskData
 from zobench.spec import ModelRef, RunSpec
 
@@ -135,7 +137,8 @@ class ProcessCache:
         data = self.data(spec)
         scored = spec.train_on != "loss"
         # Task and seed are already fixed by `data`, and `among` by `stream`; the method must not matter.
-        key = (spec.model, spec.labels, spec.budget.batch_size, stream, index, scored)
+        micro = spec.budget.micro_batch
+        key = (spec.model, spec.labels, spec.budget.batch_size, micro, stream, index, scored)
         if key not in data.batches:
             while len(data.batches) >= _BATCHES_KEPT:
                 data.batches.popitem(last=False)
@@ -145,7 +148,9 @@ class ProcessCache:
             order = f"{data.key} {stream}" if stream else data.key
             chosen = minibatch_rows(spec.seed, order, len(numbers), size, index)
             make = data.task.scored_batch if scored else data.task.batch
-            data.batches[key] = make(self.model(spec.model), [rows[numbers[i]] for i in chosen])
+            made = functools.partial(make, self.model(spec.model))
+            drawn = [rows[numbers[i]] for i in chosen]
+            data.batches[key] = made(drawn) if micro is None else joined(made, drawn, micro)
         data.batches.move_to_end(key)
         return data.batches[key]
 

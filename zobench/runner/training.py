@@ -27,6 +27,7 @@ from zobench.runner.frozen import FrozenWeights
 from zobench.runner.losses import differentiable, items_of, loss_of
 from zobench.runner.measurements import MOST_TRIES, Measurements, Stopped
 from zobench.runner.method_data import RunMethodData
+from zobench.runner.out_of_memory import naming_what_fits
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Measured, Row, Spent, TaskData
 from zobench.runner.rows import evaluation_rows_of, metric_rows, step_row
@@ -317,8 +318,9 @@ class Training:
         self.traps.before(self.progress.step)
         started = time.perf_counter()
         self._tell({"stepping": True})
-        record = self.optimizer.step(self.objective)
-        self._synchronize()
+        with naming_what_fits(self.spec, self.bench, self.progress.step, self.optimizer.card.order):
+            record = self.optimizer.step(self.objective)
+            self._synchronize()
         self._tell({"stepping": False})
         self.progress.seconds += time.perf_counter() - started
         if self.diagnosis is not None:

@@ -35,6 +35,7 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
             _check_metric(document, draft, classes, name, entry)
         if on_tasks and entry.train_on != "loss":
             _check_score(document, draft, classes, name, entry)
+        _check_micro_batch(document, draft, name, entry)
         if entry.space.kind == "scales":
             _check_groups(document, draft, name, entry)
 
@@ -80,6 +81,17 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
     for key in _READ_GRADIENTS:
         if diagnostics is not None and key in diagnostics.measure:
             document.report(at, f"diagnostic {key!r} needs a gradient; {entry.train_on} has none")
+
+
+def _check_micro_batch(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
+    """Parts of a minibatch are averaged, which a score and a loss rounded as a whole do not allow."""
+    usual = draft.parts["budget"].micro_batch if "budget" in draft.parts else None
+    if entry.budget.micro_batch is None and usual is None:
+        return
+    for key, plain in (("train_on", "loss"), ("loss_dtype", "float32")):
+        if getattr(entry, key) != plain:
+            message = f"{key}: {getattr(entry, key)} cannot be computed in parts (budget.micro_batch)"
+            document.report(("methods", name, key), message, f"write '{key}: {plain}', or no micro_batch")
 
 
 def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 from zobench.fields import without_meaning_in_unlearning
 from zobench.names import suggestion
 from zobench.parameters import check, configure
+from zobench.spec import Budget
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
-from zobench.suite.schema import EvaluationEntry, MethodEntry, UnlearningEntry
+from zobench.suite.schema import BudgetOverride, EvaluationEntry, MethodEntry, UnlearningEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 from zobench.suite.unlearning_rows import FULL, ORACLE, noise_row
@@ -51,9 +52,12 @@ def _check_other_keys(document: Document) -> None:
             hint = "use unlearning.objectives in place of tasks, unlearning.probes in place of attacks"
             document.report((key,), "cannot be combined with 'unlearning'", hint)
     _check_meaningless(document, EvaluationEntry, ("evaluation",), document.value.get("evaluation"))
+    _check_meaningless(document, Budget, ("budget",), document.value.get("budget"))
     methods = document.value.get("methods")
     for name, given in methods.items() if isinstance(methods, dict) else ():
         _check_meaningless(document, MethodEntry, ("methods", name), given)
+        if isinstance(given, dict):
+            _check_meaningless(document, BudgetOverride, ("methods", name, "budget"), given.get("budget"))
 
 
 def _check_meaningless(document: Document, kind: type[BaseModel], path: KeyPath, given: Any) -> None:

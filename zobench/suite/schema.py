@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from zobench.fields import FieldMeta
 from zobench.spec import (
     ON_TASKS,
     Budget,
@@ -107,6 +108,7 @@ class BudgetOverride(Frozen):
 
     forwards: int | None = Field(default=None, ge=0)
     batch_size: int | None = Field(default=None, ge=1)
+    micro_batch: Annotated[int | None, FieldMeta(unlearning=False)] = Field(default=None, ge=1)
 
 
 class MethodEntry(RowSettings):
