@@ -160,7 +160,7 @@ def test_what_cannot_be_sampled_is_refused(nano):
 
     with pytest.raises(ValueError, match="cannot be sampled"):
         sampled_predict(SimpleNamespace(kind="other"), nano, (), temperature=1.0, seed=0)
-    with pytest.raises(ValueError, match="over 0"):
+    with pytest.raises(ValueError, match="above 0"):
         SampledModel(nano, 0.0, [1]).generate(["a"], max_new_tokens=2)
     with pytest.raises(ValueError, match="needs its own"):
         SampledModel(nano, 1.0, [1]).generate(["a", "b"], max_new_tokens=2)

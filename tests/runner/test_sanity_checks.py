@@ -54,7 +54,8 @@ def test_an_ordinary_run_has_none(row, make_run, do):
     fast = {"mezo": {"lr": 0.05, "epsilon": 1e-2}, "lezo": {"lr": 0.05}}
     outcome, tables = do(make_run(row, method=Component(name=row, params={**params, **fast}.get(row, {}))))
     assert outcome.status == "done"
-    assert warnings_of(tables) == {}
+    # A few steps at a paper's default rate need not change a prediction, and the run says so.
+    assert set(warnings_of(tables)) <= {"predictions-unmoved"}
 
 
 def test_resumed_it_remembers(make_run, bench, tmp_path):

@@ -139,7 +139,7 @@ def test_a_manifest_names_tables_only(tmp_path: Path, name: object) -> None:
     path = tmp_path / "runs" / "compact" / "manifest.json"
     body = manifest(tmp_path / "runs")
     forge(path, **{**body, "files": {"runs": name}})
-    with pytest.raises(ValueError, match="no table"):
+    with pytest.raises(ValueError, match=r"not a table's file|there is no table"):
         read(tmp_path)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from zobench.models import packages
 from zobench.suite import expand, load
 from zobench.suite.starter import STARTER
 
@@ -16,6 +17,8 @@ SUITES = sorted((ROOT / "suites").glob("*.yaml"))
 
 @pytest.mark.parametrize("path", SUITES, ids=[p.stem for p in SUITES])
 def test_a_shipped_suite_validates_and_expands(path: Path) -> None:
+    if path.stem.startswith("smollm2") and not packages.place("smollm2-135m").is_dir():
+        pytest.skip("needs the packaged model: zobench model get smollm2-135m")
     plan = expand(load(path))
     assert plan.suite == path.stem
     assert plan.description

@@ -170,5 +170,5 @@ def test_the_command_refuses_forward_passes_for_two_gradients_with_the_reason(wr
     for command in ("plan", "run"):
         found = CliRunner().invoke(app, [command, str(path)])
         assert found.exit_code != 0
-        assert f"mezo uses forward passes and '{objective}'" in found.output
+        assert f"mezo uses forward passes only; '{objective}'" in found.output
         assert lookup("objectives", objective).card.zo_refusal.split(",")[0][:60] in found.output
