@@ -103,6 +103,15 @@ def test_an_interrupted_run_does_not_hide_it(steal):
     assert outcome.status == "failed"
     outcome, _ = steal(at=2, every=3)
     assert outcome.status == "failed"
+    asked = iter([False] * 5 + [True] * 100)
+    outcome, _ = steal(at=4, every=3, control=Control(should_stop=lambda: next(asked)))
+    assert outcome.status == "failed", "after the first checkpoint"
+
+
+def test_the_end_of_training_sees_what_came_after_the_checkpoints(steal):
+    """Six steps, the last checkpoint after the third, the change in the last step."""
+    outcome, _ = steal(at=5, every=3)
+    assert outcome.status == "failed"
 
 
 class Buffers(nn.Module):

@@ -2,8 +2,8 @@
 
 Such a change is part of the model that the run measures, but not of what the run records: a replay that makes
 the same change agrees, and the row is compared with rows that tuned less. Digests (SHA-256) of everything
-outside the space are taken before the method is built, and compared after training and before the first
-checkpoint; in between, one piece is compared every ``STEPS_BETWEEN_LOOKS`` steps.
+outside the space are taken before the method is built, and compared after training, before the first
+checkpoint and at a clean stop; in between, one piece is compared every ``STEPS_BETWEEN_LOOKS`` steps.
 
 Covered: parameters, the entries of a masked tensor that are not tuned, and the buffers that ``state_dict``
 holds (codes of quantized layers). Not covered: running statistics of normalization layers, which a forward

@@ -140,6 +140,7 @@ class Training:
         self._prepare()
         while not self.diverged and self._next_fits():
             if should_stop():
+                self.frozen.check()
                 self._keep_state()
                 raise Stopped
             self._advance_unless_lost()
