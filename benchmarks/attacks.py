@@ -1,20 +1,21 @@
-"""Speed of attacks: all examples in lockstep against one at a time: ``python benchmarks/attacks.py``.
+"""Speed of attacks, all examples in lockstep compared with one at a time: ``python benchmarks/attacks.py``.
 
 The same attack with the same seed runs several times in one process on the same model and examples:
 
-- ``lockstep``: as shipped, the victim is asked for all examples together;
+- ``lockstep``: the default; the queries of all examples are answered in common batches;
 - ``per example``: one example after the other, batches only within one step of its search;
 - ``per text``: one example after the other, one text per call of the same scorer;
-- ``plain``: one example after the other, one text per call of the model itself, as anyone would write it:
+- ``plain``: one example after the other, one text per call of the model itself, without this library:
   ``module(**tokenizer(prompt))`` and the label words' logits, or ``module.generate(...)``.
 
-Reported: victim calls (queries asked) per second, examples per minute, the ratios of throughputs (calls per
-second) by wall clock and by the process's CPU time, which other work on the machine disturbs less, texts
-computed ahead of need, and whether the same edits were found; differing ones are shown with the margin of
-their decision (difference of the two largest log-probabilities), which tells a difference of batch shapes
-from a defect. Where TextAttack is installed, its own DeepWordBug recipe attacks the same examples through the
-same plain scorer, with its batches and its cache, and its calls and examples are reported; its edits are not
-ours, so only the rates compare. Where it is not, a line says so. Nothing is asserted.
+Reported are victim calls (queries) per second, examples per minute, texts computed before they were needed,
+and the ratios of throughputs (calls per second) by wall clock and by the process's CPU time, which depends
+less on other work on the machine. The edits found are compared as well. Edits that differ are shown with the
+margin of their decision (difference of the two largest log-probabilities): a small margin means that rounding
+with other batch shapes explains the difference, a large one means a defect. If TextAttack is installed, its
+DeepWordBug recipe attacks the same examples through the same plain scorer, with its own batches and cache,
+and its calls and examples are reported. Its edits differ from those of this library, so that only the rates
+can be compared. If it is not installed, a line says so. Nothing is asserted.
 """
 
 from __future__ import annotations
@@ -112,7 +113,7 @@ class Bench:
 
 
 class Alone(Victim):
-    """A victim that computes nothing ahead of need."""
+    """A victim that computes no text before it is needed."""
 
     def query(
         self, examples: Sequence[Example], *, fresh: bool = False, ahead: Sequence[Example] = ()
@@ -121,7 +122,7 @@ class Alone(Victim):
 
 
 class StandIn(ModuleType):
-    """A module whose names are empty classes: it can be imported from, and nothing of it can be used."""
+    """A stand-in module: every name imported from it is an empty class without function."""
 
     def __getattr__(self, name: str) -> type:
         if name.startswith("__"):
@@ -130,8 +131,8 @@ class StandIn(ModuleType):
 
 
 def _stand_in_for_taggers() -> None:
-    """TextAttack 0.3.11 imports flair and bert-score whatever is asked of it; flair cannot be imported beside
-    transformers 5. DeepWordBug tags no words and scores no texts, so that empty modules do."""
+    """TextAttack 0.3.11 always imports flair and bert-score, and transformers 5 breaks flair.
+    DeepWordBug uses neither, so that empty modules are sufficient."""
     for name in ("flair", "flair.data", "flair.models", "bert_score"):
         sys.modules[name] = StandIn(name)
         package, _, part = name.rpartition(".")
@@ -140,7 +141,7 @@ def _stand_in_for_taggers() -> None:
 
 
 def textattack(bench: Bench) -> None:
-    """One line: TextAttack's DeepWordBug (arXiv 1801.04354) on the bench's examples, or why there is none."""
+    """One line: TextAttack's DeepWordBug (arXiv 1801.04354) on the examples, or why it did not run."""
     if isinstance(bench.task, GenerationTask):
         print("textattack: its classification goals do not fit generated answers, left out")
         return
@@ -155,7 +156,7 @@ def textattack(bench: Bench) -> None:
     labels = label_word_ids(bench.lm, task.prompt)
 
     class Wrapper(ModelWrapper):
-        """Label words' probabilities of a list of texts in one padded forward, as TextAttack's own do."""
+        """Label words' probabilities of texts in one padded forward pass, as in TextAttack's wrappers."""
 
         def __init__(self) -> None:
             self.model = bench.lm.module
@@ -194,7 +195,7 @@ def _timed(victim: Victim, attack: Callable[[], list[AttackRecord]]) -> Timing:
 
 
 def margin(prediction: Prediction) -> str:
-    """Difference of the two largest log-probabilities, where there are any."""
+    """Difference of the two largest log-probabilities, if the answer has probabilities."""
     if prediction.log_probs is None:
         return "no probabilities"
     best, second = sorted(prediction.log_probs, reverse=True)[:2]

@@ -1,8 +1,8 @@
-"""Cost of the ZO engine beside the forward pass it serves: ``python benchmarks/engine.py``.
+"""Cost of the ZO engine compared with a forward pass: ``python benchmarks/engine.py``.
 
-Prints, for one transformer, milliseconds of a forward, of a MeZO step in every perturbation mode, and the
-ratio of the step to its two forwards (1.00 would be a free engine). Medians of repeated runs in one process;
-nothing is asserted.
+Prints, for one transformer, milliseconds of a forward pass, of a MeZO step in every perturbation mode, and
+the ratio of the step to its two forward passes (at 1.00 the engine would take no time). Medians of repeated
+runs in one process; nothing is asserted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from zobench.zo.methods.mezo import Mezo
 
 
 def model(width: int, layers: int) -> nn.Module:
-    """Plain blocks: ``nn.TransformerEncoderLayer`` reads weights past its submodules, which mode streamed
-    refuses."""
+    """Plain blocks, because mode streamed refuses ``nn.TransformerEncoderLayer``, which reads weights of its
+    submodules directly."""
     blocks = [Block(width) for _ in range(layers)]
     return nn.Sequential(nn.Embedding(2048, width), *blocks, nn.Linear(width, 2048)).eval()
 

@@ -1,8 +1,9 @@
-"""Learning rates for ``suites/fewshot-real.yaml``: every method's head-only run on features computed once.
+"""Learning rates for ``suites/fewshot-real.yaml``: head-only runs of every method on cached features.
 
-With only the head tuned, the encoder's features of a row never change, so that a search over learning rates
-costs one pass over the rows instead of thousands. Data seeds 101 and 102 (the suite uses 1 to 3), validation
-rows only; the chosen rate has the best mean validation accuracy, the smaller of two equals.
+Only the head is tuned, so the encoder's features of an example never change, and a search over learning rates
+needs one pass over the examples instead of thousands. It uses data seeds 101 and 102 (the suite uses 1 to 3)
+and validation examples only. The selected rate has the best mean validation accuracy; of equal ones, the
+smallest.
 
     ZOBENCH_DATA=... python benchmarks/head_rates.py --output docs/results/tuning-fewshot-real.json
 """
@@ -40,7 +41,7 @@ Rows = tuple[torch.Tensor, torch.Tensor]
 
 
 def features(lm: Any, task: Any, rows: Sequence[Example]) -> Rows:
-    """What the head sees of each row, shape (rows, width), and the labels."""
+    """Inputs of the head for each example, shape (examples, width), and the labels."""
     seen: list[torch.Tensor] = []
     hook = lm.module.head.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].detach()))
     with torch.no_grad():
@@ -87,7 +88,7 @@ def search(model: str) -> list[dict[str, Any]]:
 
 
 def chosen(trials: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Per method the rate with the best mean, that mean, and whether it lies on the edge of its grid."""
+    """For each method the rate with the best mean, this mean, and whether it is on the edge of its grid."""
     best = {}
     for method, rates in RATES.items():
         means = {}

@@ -1,10 +1,11 @@
-"""Time per parameter of the noise, as ratios to torch's own work in the same run.
+"""Time per parameter of generating noise, as ratios to torch operations in the same run.
 
-Two references are timed beside every candidate: ``normal_`` into an existing tensor (torch's normal numbers,
-without even the allocation that ``torch.normal`` adds in the MeZO code base) and an axpy with a stored z (no
-random numbers at all: the price of memory alone). A ratio is the median over rounds of candidate time over
-reference time within one round, so that a busy machine slows both. ``gather`` is per index, every fourth
-position of a four times larger tensor. Runs with torch alone; numba, triton and CUDA are used where present.
+Two references are timed together with every candidate: ``normal_`` into an existing tensor (torch's normal
+numbers, without even the allocation that ``torch.normal`` adds in the MeZO code base) and an axpy with a
+stored z (no random numbers, only memory access). A ratio is the median over rounds of candidate time divided
+by reference time in the same round, so that other work on the machine slows both. ``gather`` is timed per
+index, at every fourth position of a four times larger tensor. Only torch is required; numba, triton and CUDA
+are used if present.
 
     python benchmarks/noise.py [--millions 4] [--rounds 15] [--threads 1] [--device cpu|cuda]
 """
@@ -27,7 +28,7 @@ STREAM = {"seed": 12345, "key": noise.tensor_key("weight")}
 
 
 def seconds(work: Work, device: str) -> float:
-    """Wall-clock of one call, the device idle before and after."""
+    """Wall-clock seconds of one call; the device is synchronized before and after."""
     if device == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -43,13 +44,13 @@ def forced(backend: noise.Backend, work: Work) -> object:
 
 
 def backends(device: str) -> list[noise.Backend]:
-    """Backends that can run here; the plain reference always can."""
+    """Backends that can run here; the plain reference can always run."""
     fast: noise.Backend = "numba" if device == "cpu" else "triton"
     return ["reference", fast] if find_spec(fast) else ["reference"]
 
 
 def candidates(n: int, device: str) -> dict[str, Work]:
-    """Every (operation, dtype, kind, backend) by its printed name."""
+    """Maps printed names to the functions of every (operation, dtype, kind, backend)."""
     works: dict[str, Work] = {}
     at = torch.arange(0, 4 * n, 4, device=device)
     for backend in backends(device):

@@ -1,10 +1,11 @@
 """Centres of learning-rate grids for a comparison of many methods: the best decade of each.
 
-Each method runs 200 forwards on one task at each power of ten, on a data seed that neither the tuning nor the
-comparison uses. The centre is the rate with the least mean training loss over the last quarter of its steps,
-among the rates after which losses still depend on the minibatch: too large a step leaves a model that gives
-every row the same answer, whose constant ln(classes) would otherwise win against slow learning.
-Every method gets the same decades and the same forwards; nothing but training losses is read.
+Each method runs for 200 forward passes on one task at each power of ten, on a data seed that neither the
+tuning nor the comparison uses. The centre is the rate with the smallest mean training loss over the last
+quarter of its steps. Rates after which the loss no longer depends on the minibatch are excluded: too large a
+step leaves a model that gives the same answer to every example, and its constant loss ln(classes) can be
+below that of slow learning. Every method has the same decades and the same number of forward passes; only
+training losses are used.
 
     python benchmarks/rate_pilot.py --output docs/results/rate-pilot.json
 """

@@ -1,11 +1,10 @@
-"""Time, memory and size of the report of 10,000 runs, and how soon Chromium paints it.
+"""Time, memory and size of the report of 10,000 runs, and the time until Chromium first paints it.
 
     python benchmarks/report.py [--rows 100] [--tasks 10] [--seeds 10]
 
-Makes a synthetic, compacted results folder (about a hundred metric rows a run), builds its page in a fresh
-process and prints one JSON line: seconds and processor seconds (imports included), peak memory, file size,
-first paint. The report's targets for
-10,000 runs: 15 s, 1.5 GB, 10 MB, 2 s.
+Makes a synthetic, compacted results folder (about a hundred rows of the metrics table per run), builds its
+page in a new process and prints one JSON line: seconds and processor seconds (imports included), peak memory,
+file size, first paint. The targets for 10,000 runs are 15 s, 1.5 GB, 10 MB and 2 s.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ CHUNK = 400
 
 
 def make(folder: Path, rows: int, tasks: int, seeds: int) -> dict[str, int]:
-    """Write the compacted folder in chunks of runs; returns rows by table."""
+    """Write the compacted folder in chunks of runs; returns the number of rows of each table."""
     import numpy as np
     import pyarrow.parquet as pq
     from synthetic import Entry, Study, one_run
@@ -81,7 +80,7 @@ def make(folder: Path, rows: int, tasks: int, seeds: int) -> dict[str, int]:
 
 
 def measure(folder: Path, page: Path) -> None:
-    """Build the page in this process and print what it took."""
+    """Build the page in this process and print the measurements."""
     start = time.perf_counter()
     from zobench.report.build import build
 

@@ -1,7 +1,7 @@
 """How long ``zobench --help`` and ``import zobench`` take, as a ratio to ``python -c pass`` in the same run.
 
-Each command is started in turn, so that all see the same machine; the median over the
-repeats is reported. Usage::
+The commands are started alternately, so that other work on the machine affects all of them alike; the median
+over the repeats is reported. Usage::
 
     python benchmarks/startup.py [--repeats 15] [--json]
 """
@@ -25,14 +25,14 @@ BASELINE = "python -c pass"
 
 
 def seconds(arguments: list[str]) -> float:
-    """Wall time of one fresh interpreter."""
+    """Wall-clock time of one new interpreter."""
     start = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
 
 
 def measure(repeats: int) -> dict[str, dict[str, float]]:
-    """Median seconds of each command and its ratio to the baseline, after one start that is not counted."""
+    """Median seconds of each command and its ratio to the baseline, after one start that is not timed."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for repeat in range(repeats + 1):
         for name, arguments in COMMANDS.items():

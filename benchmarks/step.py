@@ -1,14 +1,13 @@
-"""What a zeroth-order step costs beside the forward passes that it needs: ``python benchmarks/step.py``.
+"""Cost of a zeroth-order step relative to the forward passes that it needs: ``python benchmarks/step.py``.
 
 Every case is a step of a method in a mode, on a causal model with random weights of a stated shape or on a
 model from a folder. The reference is the same forward pass without this library: inference mode, no mask,
-logits of the last position only, the same loss. Beside the cases runs the loop that MeZO's step is published
-as (in plain torch: reseed, draw and add, tensor by tensor). One repetition times the reference and then every
-case, each once; a ratio is a case's time over (its forward passes x the reference's time) within one
-repetition.
+logits of the last position only, the same loss. MeZO's step as published (a loop in plain torch: reseed, draw
+and add, tensor by tensor) is timed as well. One repetition times the reference and then every case, each
+once; a ratio is a case's time over (its forward passes x the reference's time) within one repetition.
 
-Updates are on, the learning rate is above 0, and the benchmark ends with an error where a step leaves the
-weights unchanged. Times are CPU seconds of the process (wall-clock on a GPU and where ``--wall`` says so).
+Updates are on, the learning rate is above 0, and the benchmark ends with an error if a step leaves the
+weights unchanged. Times are CPU seconds of the process, and wall-clock seconds on a GPU or with ``--wall``.
 
     python benchmarks/step.py                                  # the table: 135M shape, 8 x 32, float32
     python benchmarks/step.py --dtype bfloat16 --sizes 8x32 16x64 --out step.parquet
@@ -112,7 +111,7 @@ def reference(module: nn.Module, batch: Batch) -> float:
 
 @torch.no_grad()
 def published_loop(module: nn.Module, batch: Batch, seed: int, lr: float, epsilon: float = 1e-3) -> None:
-    """A MeZO step as arithmetic on the weights, z drawn anew four times from the reseeded generator."""
+    """A MeZO step as arithmetic on the weights; z is drawn four times from the reseeded generator."""
     parameters = list({id(p): p for p in module.parameters()}.values())
 
     def move(scale: float) -> None:
@@ -139,7 +138,7 @@ class Case:
     Attributes:
         name: ``method:mode``.
         forwards: forward passes of a step.
-        step: takes one step; returns whether it was not refused.
+        step: takes one step; returns False if the step was refused.
     """
 
     def __init__(self, name: str, space: ParameterSpace, batch: Batch, arguments: argparse.Namespace) -> None:
@@ -172,7 +171,7 @@ class Case:
         return step
 
     def warm_up(self) -> None:
-        """One step outside the clock; an error where it is refused or changes no weight."""
+        """Take one step that is not timed; raises an error if it is refused or changes no weight."""
         before = self.space.snapshot()
         moved = self.step()
         with self.settled():
@@ -204,10 +203,10 @@ def minibatch(vocabulary: int, rows: int, length: int, device: str) -> Batch:
 
 
 def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any]]:
-    """A row for the reference and for every case."""
+    """Measurements of the reference and of every case, one dictionary each."""
     rows, length = (int(part) for part in size.split("x"))
     module = model(arguments)
-    # The same parameters in modules without the space's hooks: what the reference runs.
+    # The same parameters in modules without the space's hooks, for the reference.
     bare = copy.deepcopy(module, {id(p): p for p in module.parameters()})
     parameters = sum(p.numel() for p in module.parameters())
     batch = minibatch(int(module.config.vocab_size), rows, length, arguments.device)  # type: ignore[union-attr, arg-type]
@@ -253,7 +252,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
 
 
 def processor() -> dict[str, str]:
-    """Model name, vector flags and torch's level."""
+    """Name of the processor, its vector flags and the instruction set that torch uses."""
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     facts = {k.strip(): v.strip() for k, _, v in (line.partition(":") for line in text.splitlines())}
     flags = [f for f in facts.get("flags", "").split() if f.startswith(("avx", "amx", "fma", "f16c"))]

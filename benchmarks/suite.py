@@ -1,9 +1,9 @@
-"""What the runner costs beside the work: overhead per run, per step and per checkpoint.
+"""Overhead of the runner per run, per step and per checkpoint.
 
-Run with ``python benchmarks/suite.py``. A model of a few hundred weights makes training and evaluation almost
-free, so what is left is the runner's own: identity, locks, log, checkpoints, tables. Printed as seconds per
-run, and as the share that it would be of a run whose training takes ``--train-seconds`` (measure yours with
-``zobench show``).
+Run with ``python benchmarks/suite.py``. A model of a few hundred weights takes almost no time for training
+and evaluation, so that the measured time is that of the runner: identity, locks, log, checkpoints, tables. It
+is printed in seconds per run, and as a share of a run whose training takes ``--train-seconds`` (``zobench
+show`` prints this time for your own runs).
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def main() -> None:
         started = time.perf_counter()
         run_one(job, runs, bench)
         kept.append(time.perf_counter() - started)
-    # The first run pays for imports and compilation.
+    # The first run includes the time of imports and compilation.
     overhead = statistics.median(overheads[1:])
     print(
         f"first run {walls[0]:.3f} s; later {statistics.median(walls[1:]):.3f} s for 300 steps on 170 weights"

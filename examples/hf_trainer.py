@@ -1,7 +1,7 @@
-"""Fine-tune with forward passes inside a Hugging Face ``Trainer``: ``python examples/hf_trainer.py``.
+"""Fine-tuning by forward passes with a Hugging Face ``Trainer``: ``python examples/hf_trainer.py``.
 
-Whoever has a ``Trainer`` changes the import and names a method; data, evaluation, logging, checkpoints and
-schedules stay the Trainer's (:mod:`zobench.trainer`). The model here is the built-in one.
+To use an existing ``Trainer`` script, change the import and name a method. The Trainer still handles data,
+evaluation, logging, checkpoints and schedules (:mod:`zobench.trainer`). This example uses the built-in model.
 """
 
 from __future__ import annotations

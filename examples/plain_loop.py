@@ -1,6 +1,6 @@
 """MeZO in a plain torch loop, without the rest of zobench: ``python examples/plain_loop.py``.
 
-The ten lines are ``fine_tune``; the rest is a toy classifier to run them on.
+The loop is the function ``fine_tune`` (ten lines); the rest defines a toy classifier to run it on.
 """
 
 from __future__ import annotations
