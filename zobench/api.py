@@ -1,4 +1,4 @@
-"""zobench from Python: run a suite, compare methods, read results, fine-tune any module.
+"""Python interface of zobench: run a suite, compare methods, read results, fine-tune any module.
 
     import zobench
 
@@ -7,7 +7,7 @@
     results = zobench.read("reports/fewshot")
     records = zobench.fit(module, loss, examples, method="mezo", config={"lr": 1e-3})
 
-These names are those of ``zobench`` itself; torch is loaded when one is called.
+The functions are available as ``zobench.run`` etc.; torch is imported only when one of them is called.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ def run(
     only: str | None = None,
     progress: bool = True,
 ) -> Results:
-    """Do every run of a suite that is not done yet, and give the results as frames.
+    """Execute every run of a suite that is not finished, and return the results as data frames.
 
     Args:
-        suite: a suite file, or its keys and values as a dictionary; paths in a dictionary are seen from here.
+        suite: a suite file, or its content as a dictionary; paths in a dictionary are relative to the working
+            directory.
         output: results folder; default: the suite's, else ``reports/<suite>``. Finished runs in it are kept.
-        workers: processes besides this one; 0 (the default, and what notebooks need) runs all in this one.
-        only: do this leaderboard row only.
-        progress: show progress.
+        workers: number of worker processes; 0 (the default, required in notebooks) executes all runs in this
+            process.
+        only: execute only this leaderboard entry.
+        progress: whether to show progress.
 
     Raises:
-        ValueError: everything that is wrong with the suite.
-        RuntimeError: runs failed; the others are done, and the message names each failure.
+        ValueError: the suite is invalid; the message lists all errors.
+        RuntimeError: some runs failed; the others are finished, and the message names each failure.
     """
     from zobench.runner import run_plan
     from zobench.store.paths import results_folder
@@ -63,10 +65,11 @@ def run(
 
 
 def read(*folders: str | Path) -> Results:
-    """The results in these folders as frames: runs, steps, metrics, predictions, attacks ..., and ``finals``.
+    """The results in these folders as data frames: runs, steps, metrics, predictions, attacks ..., and
+    ``finals``.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: a folder does not exist.
     """
     from zobench.store.reader import read as read_folders
 
@@ -84,16 +87,18 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     output: str | Path | None = None,
 ) -> pd.DataFrame:
-    """Methods on one task at one budget: a row each with mean, least and largest score over the seeds.
+    """Compare methods on one task with one budget.
 
     Args:
-        methods: catalogue names, or rows with the entries of a suite's ``methods``.
-        task: catalogue name, with ``params``.
+        methods: catalogue names, or leaderboard entries by name, each as in a suite's ``methods``.
+        task: catalogue name of the task; ``params`` are its parameters.
         model: name as in a suite's ``models``.
-        forwards: budget of forward passes of ``batch_size`` examples, the same for every row.
+        forwards: budget in forward passes of ``batch_size`` examples, the same for every method.
         output: results folder; default ``reports/compare-<task>``.
 
-    The untrained model is always among the rows, as ``zero-shot``.
+    Returns:
+        One row per method with the mean, smallest and largest score over the seeds. The untrained model is
+        always included, as ``zero-shot``.
     """
     rows = {name: {} for name in methods} if not isinstance(methods, Mapping) else dict(methods)
     suite = {
@@ -128,16 +133,18 @@ def fit(
     """Fine-tune any module in place with forward passes only.
 
     Args:
-        module: put in eval mode here, so that both branches of a step see the same dropout: none.
-        loss: ``loss(module, examples)`` -> scalar; the mean over the list of examples of a minibatch.
-        examples: anything; dictionaries, for instance.
-        method: name of ``zobench list methods`` with its ``config``.
-        space: what is tuned (``full``, ``lora``, ``names`` ...) with ``space_params``.
-        forwards: budget of forward passes of a minibatch; no step begins that might exceed it.
-        seed: of directions and of the order of examples; the same seed gives the same bits.
+        module: the module; it is set to eval mode, so that the losses of a step are not affected by dropout.
+        loss: ``loss(module, examples)`` returns a scalar: the mean loss over a minibatch of examples.
+        examples: training examples of any type, for instance dictionaries.
+        method: name of a method (see ``zobench list methods``); ``config`` are its parameters.
+        space: parameter space to tune (``full``, ``lora``, ``names`` ...); ``space_params`` are its
+            parameters.
+        forwards: budget in forward passes of a minibatch; no step is started that might exceed it.
+        seed: seed of the directions and of the order of examples; the same seed gives bit-identical results.
 
     Raises:
-        ValueError: no examples, unknown method, parameter or space, a method that needs other data.
+        ValueError: there are no examples; the method, a parameter or the space is unknown; or the method
+            needs other data.
     """
     from zobench.parameters import configure
     from zobench.plugins import lookup

@@ -5,10 +5,10 @@
     trainer = ZOTrainer(model=model, args=args, train_dataset=rows, method="mezo", config={"epsilon": 1e-3})
     trainer.train()
 
-Data order, evaluation, logging, callbacks, checkpoints, resume and learning-rate schedules are the
-Trainer's. A step is the method's: its losses are taken over all micro-batches of the step (gradient
-accumulation), in eval mode, without a gradient. The method's state is saved and loaded as the Trainer's
-optimizer state, so that a resumed training continues to the bit.
+The Trainer provides data order, evaluation, logging, callbacks, checkpoints, resuming and learning-rate
+schedules. The method provides the step: its losses are computed over all micro-batches of the step (gradient
+accumulation), in eval mode, without gradients. The method's state is saved and loaded as the Trainer's
+optimizer state, so that a resumed training produces bit-identical results.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ class ZOTrainer(Trainer):
         method: catalogue name, name of a plugin, or class.
         config: parameters of the method, as a mapping or an instance of its ``Config``. The learning rate is
             ``args.learning_rate`` unless given here; schedules of ``args`` multiply it.
-        space: what is tuned, of ``zobench.zo.SPACES`` with ``space_params``; ``None``: the parameters that
-            require a gradient, which is the adapter of a model wrapped by peft.
-        engine: how losses at displaced weights are obtained (``zobench.zo.Engine``).
-        max_forwards: budget of forward passes of the step's batch; training stops before a step that might
+        space: parameter space to tune, a key of ``zobench.zo.SPACES``; ``space_params`` are its parameters.
+            ``None``: the parameters that require a gradient, for a model wrapped by peft its adapter.
+        engine: how losses at perturbed weights are computed (``zobench.zo.Engine``).
+        max_forwards: budget in forward passes of the step's batch; training stops before a step that might
             exceed it.
-        kwargs: those of ``Trainer``; ``model`` must be an instance.
+        kwargs: arguments of ``Trainer``; ``model`` must be an instance.
 
     Attributes:
-        method: the method, once training has begun.
+        method: the method; available after training has started.
         objective: its objective; ``objective.meter.forwards`` counts forward passes.
-        records: a ``StepRecord`` per step of this process.
+        records: one ``StepRecord`` for each step taken in this process.
 
     Raises:
-        ValueError: unknown method or parameter, a method that needs data besides the step's batch, fp16
-            scaling, several devices.
+        ValueError: the method or a parameter is unknown, the method needs data besides the step's batch, or
+            fp16 scaling or several devices are used.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class ZOTrainer(Trainer):
         self._prepared = False
 
     def create_optimizer(self, *args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        """The method as the Trainer's optimizer: it holds the state; ``training_step`` takes the step."""
+        """The method's state as the Trainer's optimizer; ``training_step`` takes the steps."""
         if self.optimizer is None:
             self.optimizer = MethodState(self)
         return self.optimizer
@@ -90,7 +90,7 @@ class ZOTrainer(Trainer):
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """Keep the micro-batch; with the last one of the step, take the method's step. Returns the step's
+        """Store the micro-batch; after the last one of the step, take the method's step. Returns the step's
         loss."""
         self._waiting.append(self._prepare_inputs(inputs))
         if len(self._waiting) < self.current_gradient_accumulation_steps:
@@ -110,15 +110,15 @@ class ZOTrainer(Trainer):
         return torch.tensor(record.loss, device=self.args.device)
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """As the Trainer logs, with the forward passes spent so far."""
+        """Log as the Trainer does, and add the number of forward passes spent so far."""
         super().log({**logs, "forwards": float(self.objective.meter.forwards)}, *args, **kwargs)
 
     def _loss(self, module: nn.Module, batch: Any) -> torch.Tensor:
-        """Mean over the step's examples: a sum of parts of the mean where the Trainer counts items, else the
-        mean of the micro-batches."""
+        """Mean loss over the step's examples. If the Trainer counts items, each micro-batch yields its part
+        of the mean and the parts are summed; else the mean over the micro-batches is taken."""
         parts, items = batch
         with self.compute_loss_context_manager():
-            # A copy each: compute_loss may take the labels out, and every branch needs them.
+            # A copy for each call: compute_loss may remove the labels, which later calls need.
             losses: list[Any] = [
                 self.compute_loss(module, dict(part), num_items_in_batch=items) for part in parts
             ]
@@ -130,7 +130,7 @@ class ZOTrainer(Trainer):
         return total if scaled else total / len(losses)
 
     def _follow_schedule(self) -> None:
-        """Give the method the scheduler's present learning rate."""
+        """Set the method's learning rate to the scheduler's current value."""
         if "lr" in fields(type(self.method.config)):
             rate = self._get_learning_rate()
             if rate != self.method.config.lr:
@@ -144,8 +144,8 @@ class ZOTrainer(Trainer):
 
 
 class MethodState(torch.optim.Optimizer):
-    """The method as the Trainer sees an optimizer: parameter groups for the schedule, and its state for
-    checkpoints. ``step`` does nothing, because the step needs the objective."""
+    """Presents the method to the Trainer as an optimizer: parameter groups for the schedule, and its state
+    for checkpoints. ``step`` does nothing, because a step needs the objective."""
 
     def __init__(self, trainer: ZOTrainer) -> None:
         self._trainer = trainer
@@ -154,7 +154,7 @@ class MethodState(torch.optim.Optimizer):
         super().__init__(list(trainer.method.space.tensors.values()), {"lr": rate})
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        """Nothing: see :meth:`ZOTrainer.training_step`."""
+        """Does nothing; :meth:`ZOTrainer.training_step` takes the step."""
 
     def state_dict(self) -> dict[str, Any]:
         groups = [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups]

@@ -1,4 +1,4 @@
-"""``zobench status DIR``: what lies in a results folder, and whether it is what was written."""
+"""``zobench status DIR``: counts the runs of a results folder and checks its files against their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from zobench.names import printable
 
 
 def print_status(folder: Path, mend: bool) -> bool:
-    """Counts, what is damaged, not measured or set aside; whether nothing is damaged any more."""
+    """Print counts and the damage, failed measurements and files set aside; return whether no damage
+    remains."""
     from zobench.store import damage
     from zobench.store.reader import results_paths
 
@@ -32,7 +33,7 @@ def print_status(folder: Path, mend: bool) -> bool:
 
 
 def _unmeasured(runs: Path) -> list[str]:
-    """What could not be measured of finished runs."""
+    """Failed measurements of finished runs, one line each."""
     from zobench.store.reader import read
 
     tables = read(runs, ["runs", "failures"])
@@ -45,7 +46,7 @@ def _unmeasured(runs: Path) -> list[str]:
 
 
 def _counts(runs: Path) -> tuple[Counter[str], int]:
-    """Runs by status, and how many have no recorded digests."""
+    """Number of runs by status, and number of runs without recorded digests."""
     from zobench.store.damage import run_ids
     from zobench.store.digests import DamagedFile
     from zobench.store.paths import run_folder

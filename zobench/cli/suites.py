@@ -165,7 +165,7 @@ def _warn_of_devices(plan: Plan) -> None:
 
 
 def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
-    """Results in the suite's folder that an earlier revision or unknown plugin code made."""
+    """Results in the suite's folder from an earlier revision or from unknown plugin code."""
     from zobench.report.provenance import notes
 
     rows = [run.row for run in wanted.runs] + [study.row for study in wanted.studies]

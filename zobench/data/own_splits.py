@@ -1,7 +1,8 @@
-"""Training, validation and test parts of a user's own records: by files, by a column, or by seeded shares.
+"""Training, validation and test parts of a user's own records: by files, by a column, or by random shares.
 
-The parts are the same for every seed of a suite; those seeds decide directions and minibatches. Shares are
-taken over groups of equal texts, so that a text that appears twice is in one part only.
+The parts are the same for every seed of a suite; a suite's seeds determine only directions and minibatches.
+Records with equal texts are assigned to a part as a group, so that a text that occurs twice is in one part
+only.
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def _by_shares(
     ends = np.cumsum([wanted[name] / total for name in rest]) * len(examples)
     dealt = 0
     for index in np.random.RandomState(rule.seed).permutation(len(order)):
-        # The group goes where its middle falls, so that a large one does not leave the next part empty.
+        # A group belongs to the part that contains its middle, so that a large group leaves no part empty.
         middle = dealt + len(order[index]) / 2
         place = int(np.searchsorted(ends, middle, side="right"))
         parts[rest[min(place, len(rest) - 1)]] += order[index]

@@ -1,8 +1,8 @@
 """Records of a user's own file (CSV, TSV, JSON Lines or parquet) or of a data set on the hub.
 
 Values are read as the text in the file: ``1`` stays "1" and does not become 1.0, ``007`` keeps its zeros.
-Text files are UTF-8, with or without a byte order mark. The extension decides the delimiter (``.csv``: comma,
-``.tsv``: tab); cells may be quoted and contain line breaks.
+Text files are UTF-8, with or without a byte order mark. The extension determines the delimiter (``.csv``:
+comma, ``.tsv``: tab); cells may be quoted and contain line breaks.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _WIDEST_CELL = 1 << 27
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record; ``number`` is its position in the file, from 1, without the heading."""
+    """One record; ``number`` is its position in the file, starting at 1 and not counting the header line."""
 
     number: int
     values: dict[str, Any]
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """All records of one source with the names of its columns. Ids of its examples start with ``prefix``."""
+    """All records of one source and its column names. The ids of its examples start with ``prefix``."""
 
     source: str
     columns: tuple[str, ...]

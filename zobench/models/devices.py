@@ -1,4 +1,4 @@
-"""Devices of torch by name: which names there are, and which of them this machine has."""
+"""Torch devices by name: checks that a name is valid and that this machine has the device."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import torch
 
 
 def named(device: str) -> torch.device:
-    """The device of that name, here or not; ``ValueError`` for a name that torch does not know, and for
-    ``meta``, whose tensors hold no values."""
+    """The device of that name, whether or not this machine has it; ``ValueError`` for a name that torch does
+    not know, and for ``meta``, whose tensors have no values."""
     try:
         found = torch.device(device)
     except RuntimeError as error:
@@ -18,7 +18,7 @@ def named(device: str) -> torch.device:
 
 
 def missing(device: str) -> str:
-    """What this machine lacks for the device; empty if it has it."""
+    """Reason why the device cannot be used on this machine; empty if it can."""
     found = named(device)
     if found.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0

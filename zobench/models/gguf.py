@@ -30,7 +30,7 @@ from zobench.models.gguf_header import GGUFHeader, read_header
 from zobench.models.pretokenizers import apply, split_rule
 
 ORIGIN = "zobench-origin.json"
-"""File in the folder that records its source, one JSON object."""
+"""File in the folder that records its origin, as one JSON object."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 NEEDED = ("gguf", "accelerate")
 TOKENIZERS = ("gpt2", "llama")
@@ -54,8 +54,8 @@ def convert(
         licence: default: the licence stated in the file.
 
     Raises:
-        ValueError: damaged, cut off or of an unknown kind; a package is missing; no space; the folder
-            exists.
+        ValueError: the file is damaged, incomplete or of an unknown kind; a package is missing; there is not
+            enough disk space; the folder exists.
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} exists already; choose another folder")
@@ -144,7 +144,7 @@ def _refuse_cut(file: Path, header: GGUFHeader) -> None:
 
 def _refuse_little_space(header: GGUFHeader, place: Path, dtype: Dtype) -> None:
     values = sum(math.prod(entry.shape) for entry in header.tensors)
-    needed = values * (4 if dtype == "float32" else 2) + (64 << 20)  # the tokenizer's files take less
+    needed = values * (4 if dtype == "float32" else 2) + (64 << 20)  # tokenizer files are smaller
     free = shutil.disk_usage(place).free
     if needed > free:
         raise ValueError(
@@ -213,14 +213,15 @@ def _write(file: Path, folder: Path, header: GGUFHeader, dtype: Dtype) -> None:
 
 
 def _unmarked(loaded: Any, dtype: Dtype) -> Any:
-    """The same weights in a model that transformers can save: it refuses a loaded GGUF file as quantized."""
+    """The same weights in a model that transformers can save; it rejects a model loaded from GGUF as
+    quantized."""
     import torch
 
     settings = loaded.config.to_dict()
     settings.pop("quantization_config", None)
     settings.pop("_name_or_path", None)
     config = type(loaded.config).from_dict(settings)
-    with torch.device("meta"):  # no second copy, and no draw of initial weights
+    with torch.device("meta"):  # neither allocates nor initializes weights
         plain = type(loaded)(config)
     plain.load_state_dict(loaded.state_dict(), strict=True, assign=True)
     plain.tie_weights()
@@ -228,9 +229,9 @@ def _unmarked(loaded: Any, dtype: Dtype) -> Any:
 
 
 def _own_tokens(read: Any, *, rows: int, longest: int) -> Any:
-    """The tokenizer without tokens that the file does not have.
+    """The tokenizer without tokens that the file does not contain.
 
-    If the file names no unknown token, transformers adds one beyond the last row of the embedding."""
+    If the file defines no unknown token, transformers adds one whose id exceeds the last embedding row."""
     import tokenizers
     import transformers
 

@@ -52,7 +52,8 @@ def read_header(file: Path) -> GGUFHeader:
     """The header of a GGUF file.
 
     Raises:
-        ValueError: no such file, not GGUF, another version, or cut or damaged within its header.
+        ValueError: the file does not exist, is not GGUF, has an unsupported version, or its header is
+            incomplete or damaged.
     """
     if not file.is_file():
         raise ValueError(f"{file}: no such file")
@@ -67,11 +68,11 @@ def read_header(file: Path) -> GGUFHeader:
 
 
 class _Damaged(Exception):
-    """A length or type that is impossible."""
+    """The header contains an impossible length or type."""
 
 
 class _Foreign(Exception):
-    """Not a file of the versions this module reads."""
+    """The file has a format or version that this module cannot read."""
 
 
 class _Reader:

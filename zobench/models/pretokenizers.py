@@ -1,9 +1,9 @@
 """Rules by which a byte-level BPE tokenizer of a GGUF file splits text before merging.
 
-A GGUF file contains only the name of the rule (``tokenizer.ggml.pre``). transformers 5.24 ignores the name:
-every Llama file gets GPT-2's rule, so that "\\n\\n1." is split into other tokens than in training. The rules
-here are those that llama.cpp applies under these names. Each was compared with llama.cpp (build 11549) on 15
-texts over the vocabulary of SmolLM2: all ids agree.
+A GGUF file contains only the name of the rule (``tokenizer.ggml.pre``). transformers 5.24 ignores the name
+and uses GPT-2's rule for every Llama file, so that "\\n\\n1." is split into other tokens than in training.
+The rules here are those that llama.cpp applies under these names. Each was compared with llama.cpp (build
+11549) on 15 texts over the vocabulary of SmolLM2: all ids agree.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def split_rule(name: str) -> SplitRule:
     """The rule of that name.
 
     Raises:
-        ValueError: a rule that is not in :data:`RULES`.
+        ValueError: the rule is not in :data:`RULES`.
     """
     if name not in RULES:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Hide the progress bars of transformers while zobench reads a model: commands report their own progress."""
+"""Hides the progress bars of transformers while a model is loaded; zobench reports its own progress."""
 
 from __future__ import annotations
 

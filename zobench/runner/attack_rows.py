@@ -2,9 +2,9 @@
 budget-matched random baseline (``null``).
 
 Every attack has the metrics of :mod:`zobench.attacks.metrics`. A metric without examples is omitted, not
-written as 0. ``strength`` is the value of the parameter that sets how strong an attack is; ``params`` names
-that parameter under ``intensity``. An attack's own metrics (:class:`zobench.attacks.base.Measure`) have the
-same form."""
+written as 0. ``strength`` is the value of the parameter that sets how strong an attack is; the name of that
+parameter is stored in ``params`` under ``intensity``. An attack's own metrics
+(:class:`zobench.attacks.base.Measure`) have the same form."""
 
 from __future__ import annotations
 

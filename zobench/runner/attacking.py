@@ -82,7 +82,7 @@ def _content(example: Example) -> tuple[object, ...]:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """The target of attacks: a task's name, its examples, how the model answers them, what attacks may use.
+    """The target of attacks: a task's name, its examples, the model's predictions, and data attacks may use.
 
     ``members``: examples that the model was trained on. ``tokens``: task and model that score their tokens.
     ``sampled``: returns a prediction function for a temperature and a seed. ``scope``: everything that an
@@ -152,8 +152,8 @@ def harness_target(spec: RunSpec, lm: LanguageModel, name: str, column: str) -> 
 
 
 class SharedTarget:
-    """One target for the attacks that follow each other on it, which share its answers. ``target`` may be
-    what makes it, when it is first needed."""
+    """One target for several successive attacks, which share cached answers. ``target`` may be a function
+    that creates the target; it is called when the target is first needed."""
 
     def __init__(self, target: Target | Callable[[], Target], digest: str) -> None:
         self.digest = digest
@@ -169,7 +169,7 @@ class SharedTarget:
 
     @property
     def kept(self) -> Answers:
-        """The answers so far."""
+        """The cached answers so far."""
         if self._kept is None:
             self._kept = _kept_answers(self.target, self.digest)
         if self._waiting and isinstance(self._kept, RunAnswers):
@@ -178,11 +178,11 @@ class SharedTarget:
         return self._kept
 
     def fresh(self) -> dict[str, str]:
-        """Answers in memory that were not handed out yet, for :meth:`take_up` after a restart."""
+        """Answers that earlier calls did not return, for :meth:`take_up` after a restart."""
         return self._kept.fresh() if isinstance(self._kept, RunAnswers) else {}
 
     def take_up(self, answers: Mapping[str, str]) -> None:
-        """Go on with answers of an earlier call; those that are known stay as they are."""
+        """Add cached answers from an earlier call; answers that are already cached are not replaced."""
         self._waiting.update(answers)
 
 
@@ -195,9 +195,12 @@ def attack_all(
     only: Sequence[str] = (),
     shared: SharedTarget | None = None,
 ) -> AttackResult:
-    """Run the attacks of ``spec`` (only those named in ``only``, unless it is empty), each with its
-    budget-matched random baseline, on the current model, whose weights have the digest ``digest``; with the
-    answers of ``shared`` if given.
+    """Run the attacks of ``spec`` on the current model, each with its budget-matched random baseline.
+
+    Args:
+        digest: digest of the model's weights.
+        only: names of the attacks to run; empty: all.
+        shared: target whose cached answers are used and extended.
     """
     result = AttackResult()
     predict = target.predict if isinstance(target.predict, CleanKnown) else CleanKnown(target.predict)

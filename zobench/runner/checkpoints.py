@@ -37,11 +37,11 @@ class Progress:
     traps: list[dict[str, Any]] = field(default_factory=list)
     resumed: int = 0
     unmeasured: list[dict[str, Any]] = field(default_factory=list)
-    """Rows of the failures table about states that are past."""
+    """Records of the failures table about earlier states of the run."""
     started_from: str = ""
     """SHA-256 of the tuned weights before step 0."""
     untouched: str = ""
-    """SHA-256 of the predictions before step 0, where these were measured."""
+    """SHA-256 of the predictions before step 0, if these were measured."""
 
     def state(self) -> dict[str, Any]:
         """The position as plain values."""

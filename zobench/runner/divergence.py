@@ -49,7 +49,8 @@ class DivergenceGuard:
         return ""
 
     def never_finite(self) -> str:
-        """Why a run that ends here has diverged although it was not stopped: no loss of its was finite."""
+        """Message if the run has diverged without being stopped because none of its losses was finite; else
+        an empty string."""
         return f"none of its {self.streak} losses is finite" if self.first is None and self.streak else ""
 
     def state(self) -> dict[str, Any]:

@@ -105,7 +105,8 @@ def level_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
 
 
 def plugin_note(recorded: Mapping[str, Any], spec: RunSpec) -> str:
-    """How the code of the plugins that a run used differs here from what made it; empty where it does not.
+    """How the installed code of a run's plugins differs from the code that executed the run; empty if it does
+    not differ.
 
     One part per distribution: ``name version digest``.
     """

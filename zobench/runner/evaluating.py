@@ -60,7 +60,8 @@ class Evaluator:
         return result
 
     def look(self) -> Measured:
-        """The same, not booked: once per process where the state is the model as loaded."""
+        """As :meth:`measured`, but not counted as evaluation cost. For a model in its initial state, the
+        result is computed once per process."""
         key = self._untouched()
         result = self.data.measured.get(key)
         if result is None:
@@ -96,7 +97,8 @@ class Evaluator:
         return Found([{**row, "task": name} for row in new], [], predictions)
 
     def attacked(self, measured: Measured) -> AttackResult:
-        """The attacks asked for along the curve on the current state, each beside its null; not booked."""
+        """Results of the attacks that the suite requests along the curve, on the current state, each with its
+        random baseline; not counted as evaluation cost."""
         if not self.spec.attacks:
             return AttackResult()
         key = (*self._attack_key(), self.spec.evaluation.attacks_along)
@@ -112,15 +114,15 @@ class Evaluator:
     def attack_rows(
         self, measurements: Measurements, measured: Measured, spent: Spent
     ) -> tuple[list[Row], list[Row]]:
-        """Details and metrics of every attack on the current state: a measurement for each attack of the
-        catalogue, with all of its settings in the suite. Answers are shared between them."""
+        """Records of the attacks and metrics tables for every attack on the current state. All settings of
+        one catalogue attack form one measurement. The attacks share cached answers."""
         if not self.spec.attacks:
             return [], []
         target = task_target(self.spec, self.lm, self.data, measured)
         return self._by_attack(measurements, target, spent, "", "test", self._attack_key())
 
     def lm_eval_attacked(self, measurements: Measurements, spent: Spent) -> tuple[list[Row], list[Row]]:
-        """The same on the lm-eval tasks that name a column to edit."""
+        """As :meth:`attack_rows`, on the lm-eval tasks for which the suite names a column to edit."""
         details: list[Row] = []
         metrics: list[Row] = []
         for name, column in self.spec.evaluation.lm_eval_attack.items():
@@ -172,7 +174,8 @@ class Evaluator:
         return (*self._untouched(), named, self.spec.attack_items)
 
     def attack_metrics_at(self, points: list[int], spent: Spent, measured: Measured) -> Found:
-        """Metrics of the attacks along the curve for those of ``points`` at which they are asked."""
+        """Metrics of the attacks along the curve, for those of ``points`` at which the suite requests
+        them."""
         wanted = [b for b in points if b in self.spec.evaluation.attacks_at]
         result = self.attacked(measured) if wanted else AttackResult()
         return Found(
@@ -187,15 +190,15 @@ class Evaluator:
         return [self.bench.parts.attack(c) for c in self.spec.attacks]
 
     def book(self, predictions: int, started: float) -> None:
-        """Count these predictions, and the time since ``started``, as evaluation."""
+        """Count this number of predictions, and the time since ``started``, as evaluation cost."""
         self._synchronize()
         self.book_seconds(predictions, time.perf_counter() - started)
 
     def book_seconds(self, predictions: int, seconds: float) -> None:
-        """The same for a time that was taken elsewhere."""
+        """As :meth:`book`, with the time in seconds."""
         self.book_forwards(forwards_for(predictions, self.spec.budget.batch_size), seconds)
 
     def book_forwards(self, forwards: int, seconds: float) -> None:
-        """The same for forwards that were counted elsewhere."""
+        """As :meth:`book_seconds`, with a number of forward passes instead of predictions."""
         self.progress.evaluation_forwards += forwards
         self.progress.evaluation_seconds += seconds

@@ -1,8 +1,8 @@
 """Executes one run from its plan to its status, in its own folder and under its own lock.
 
-Every outcome is recorded: a run that raises is ``failed`` with its traceback, one that needs too much memory
-is ``out_of_memory``, one whose loss explodes is ``diverged`` and evaluated nevertheless. A killed run leaves
-a log and a checkpoint; the next call resumes from them and produces bit-identical results."""
+Every outcome is recorded: a run that raises is ``failed`` with its traceback, one that runs out of memory is
+``out_of_memory``, and one whose loss explodes is ``diverged`` and is still evaluated. A killed run leaves a
+log and a checkpoint; the next call resumes from them and produces bit-identical results."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """Callbacks of a run: ``listener`` receives its events, ``should_stop`` can stop it. ``own_process``: the
-    process executes no other run."""
+    """Callbacks of a run: ``listener`` receives its events, ``should_stop`` can stop it. ``own_process``:
+    True if the process executes no other run."""
 
     listener: Listener = lambda event: None
     should_stop: Callable[[], bool] = lambda: False
@@ -70,7 +70,7 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
 
 
 def _placeholder(job: Job) -> str:
-    """Id of a run whose model or data could not be loaded: digests in an id need them."""
+    """Id of a run whose model or data could not be loaded, because a regular id contains their digests."""
     return job.planned.spec.run_id({"unresolved": "true"})
 
 
@@ -78,7 +78,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
     spec, placeholder = job.planned.spec, _placeholder(job)
     try:
         digests = digests_of(spec, bench)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part is this run's failure alone
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part fails only this run
         return _record_failure(job, runs, placeholder, error, watch)
     run_id = spec.run_id(digests)
     if (kept := _kept(runs, run_id, job)) is not None:
@@ -90,7 +90,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
         if (kept := _kept(runs, run_id, job)) is not None:
-            if read_status(folder) is None:  # compacted by another process in between
+            if read_status(folder) is None:  # another process compacted it in the meantime
                 files.remove_tree(folder)
             return replace(kept, digests=digests)
         files.remove_tree(run_folder(runs, placeholder))
@@ -114,7 +114,7 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
     way = lm.way.revision(lm.module)
     if way > 1 or (lm.architecture == "causal" and trims_more(lm.tokenizer)):
         more["way"] = str(max(way, 2))
-    # Revision 2 of facts in half precision: answers that tie for the least loss count 1/k each.
+    # Revision 2 of facts in half precision: if k answers have the same smallest loss, each counts 1/k.
     facts = 2 if lm.identity.half_precision else 1
     if (scoring := facts if spec.unlearning is not None else bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
@@ -135,7 +135,7 @@ def _locked(run: Run, control: Control) -> Outcome:
 
 
 def _measure_again(run: Run, control: Control) -> Outcome:
-    """Measure what failed before of a finished run, which stays finished whatever happens."""
+    """Repeat the failed measurements of a finished run, which remains finished regardless of the result."""
     tables = {n: t.to_pylist() for n, t in read_run(run.folder.path.parent, run.run_id).items()}
     run.before = tables["runs"][0]
     run.folder.go_on()
@@ -143,7 +143,7 @@ def _measure_again(run: Run, control: Control) -> Outcome:
         return _perform(run, control)
     except Stopped:
         return Outcome(run.run_id, "interrupted")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - this call's measurements failed, not the run
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - only the measurements failed
         if blocked := storage_problem(error, run.folder.path):
             return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
         reason = f"{type(error).__name__}: {error}"
@@ -165,7 +165,7 @@ def _attempt(run: Run, control: Control) -> Outcome:
     except Stopped:
         late = not control.should_stop()
         return _stop(run, "interrupted", time_limit("the run", "run_minutes", limit) if late else "")
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded with its traceback; the others go on
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded; other runs continue
         if blocked := storage_problem(error, run.folder.path):
             return _stop_blocked(run, f"{traceback.format_exc()}{blocked}", blocked)
         return _stop(run, status_of(error), traceback.format_exc())
@@ -231,8 +231,8 @@ def _stop(run: Run, status: str, error: str) -> Outcome:
 
 
 def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
-    """Record a run for which nothing more could be written, as far as the reserve goes: without its steps,
-    which its log holds, or not at all."""
+    """Record the failure of a run that cannot write to its disk, in the reserved space: without the steps
+    table, because the log contains the steps. If even that does not fit, nothing is recorded."""
     run.folder.make_room()
     try:
         run.folder.finish("failed", {"runs": [failure_row(run, "failed", error)]}, error)
@@ -244,8 +244,8 @@ def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
 
 
 def record_lost(job: Job, runs: Path, message: str, status: str | None = None) -> None:
-    """Record a run whose worker was lost or stopped, or that could not be planned; a full disk records
-    nothing."""
+    """Record a run whose worker died or was stopped, or that could not be planned. If the disk is full,
+    nothing is recorded."""
     try:
         _record_failure(job, runs, _placeholder(job), RuntimeError(message), status=status)
     except OSError as error:
@@ -293,8 +293,8 @@ def _same_weights(before: dict[str, Any], digest: str) -> None:
 
 
 def _kept(runs: Path, run_id: str, job: Job) -> Outcome | None:
-    """The outcome of a run that was finished before, from its tables; ``None`` where there is none, it is
-    damaged, or something is to be measured again."""
+    """The outcome of a run that was finished earlier, from its tables; ``None`` if there is no such run, if
+    it is damaged, or if a measurement of it is to be repeated."""
     try:
         status = finished(runs, run_id)
         if status is None or run_problem(run_folder(runs, run_id)) is not None:

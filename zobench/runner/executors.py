@@ -68,8 +68,8 @@ def set_threads(threads: int) -> None:
 
 
 class Inline:
-    """Executes jobs in this process; torch uses ``threads`` threads while it is open. Rows with plugins come
-    after the others, and their warnings say that they shared the process."""
+    """Executes jobs in this process; torch uses ``threads`` threads while the executor is open. Runs with
+    plugins are executed after the others, and their warnings state that they shared the process."""
 
     def __init__(self, runs: Path, parts: str, threads: int, on_event: OnEvent) -> None:
         import torch

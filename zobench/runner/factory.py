@@ -96,8 +96,8 @@ def load_parts(name: str) -> Factory:
 
 
 def content_key(component: Component, digest: str) -> str:
-    """As :func:`component_key`, with the digest of the data in place of the paths of data files: what is
-    drawn by this key stays the same where a file was moved."""
+    """As :func:`component_key`, with the digest of the data in place of the paths of data files, so that
+    random draws seeded with this key do not change if a file is moved."""
     if not component.files:
         return component_key(component)
     params = {k: v for k, v in component.params.items() if k not in component.files}

@@ -1,9 +1,9 @@
-"""The final state of a run that still has something to be measured.
+"""The stored final state of a run that still has measurements to be made.
 
-Where the weights come back by replay from the scalars, the step log and a checkpoint that holds the position
-alone are kept: some kilobytes, and for the replay the time of the run's updates without its forward passes.
-Other methods, and unlearning, keep the checkpoint: the tuned weights and the method's state on disk, read
-back at once. Either is deleted with the last measurement.
+If the weights can be rebuilt by a replay of the scalars, only the step log and a checkpoint with the position
+are kept: a few kilobytes. The replay takes the time of the run's updates without its forward passes. For
+other methods, and for unlearning, the checkpoint with the tuned weights and the method's state is kept. Both
+are deleted after the last measurement.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from zobench.zo.method import Method
 from zobench.zo.trajectory import Replayer, from_row
 
 REPLAYED = "replayed"
-"""Key of a position whose weights are rebuilt; its value is the digest of the artifacts, if any."""
+"""Key in the position of a checkpoint without weights; its value is the digest of the artifacts, if any."""
 
 
 def replays(spec: RunSpec, optimizer: Optimizer) -> bool:
-    """Whether the final weights of such a run come back from its scalars."""
+    """Whether the final weights of such a run can be rebuilt from its scalars."""
     return spec.unlearning is None and isinstance(optimizer, Method) and optimizer.card.replay != "checkpoint"
 
 
 def rebuild(optimizer: Optimizer, folder: Path, artifacts: str | None) -> None:
-    """Take the steps of the log in ``folder`` with a fresh optimizer. No forward pass."""
+    """Replay the steps of the log in ``folder`` with a new optimizer, without forward passes."""
     if artifacts is not None:
         assert isinstance(optimizer, Method), "only these have artifacts"
         optimizer.load_artifacts(read_artifacts(folder.parent, artifacts))
@@ -42,11 +42,11 @@ def rebuild(optimizer: Optimizer, folder: Path, artifacts: str | None) -> None:
 def keep(
     folder: RunFolder, spec: RunSpec, optimizer: Optimizer, position: dict[str, Any], artifacts: str | None
 ) -> None:
-    """Leave in the run's folder what its missing measurements need, and no more.
+    """Keep in the run's folder only the files that its missing measurements need.
 
     Args:
-        position: where the run stands, as in its checkpoints.
-        artifacts: digest of what a replay needs beside the scalars.
+        position: position of the run, as in its checkpoints.
+        artifacts: digest of the tensors that a replay needs besides the scalars.
     """
     if position["progress"]["step"] and replays(spec, optimizer):
         folder.write_checkpoint(pack({}, {}, {**position, REPLAYED: artifacts}))

@@ -39,7 +39,7 @@ class FinishedRuns:
     """The finished runs under ``runs``, which a plan need not execute again."""
 
     def __init__(self, runs: Path, parts: str = DEFAULT, retry_failed: bool = False) -> None:
-        tree_stamp.cache_clear()  # files may have changed since an earlier plan in this process
+        tree_stamp.cache_clear()  # files may have changed since an earlier plan of this process
         self._path = runs / FILE
         self._trusted = parts == DEFAULT
         self._digests = _load(self._path) if self._trusted else {}
@@ -49,7 +49,7 @@ class FinishedRuns:
     def outcome(self, job: Job) -> Outcome | None:
         """The outcome of a run that is finished; ``None`` if it is not, or if this cannot be determined."""
         spec = job.planned.spec
-        # Taken before anything runs: a file that changes during the plan must not get the digest of the old.
+        # Computed before anything runs: a file that changes during the plan must not keep its old digest.
         stamps = [model_stamp(spec.model), data_stamp(spec.task)]
         model, data = self._digests.get(model_key(spec.model)), self._digests.get(data_key(spec))
         more = self._digests.get(revisions_key(spec))
@@ -82,7 +82,7 @@ class FinishedRuns:
 
 def results(runs: Path, retry_failed: bool = False) -> dict[str, Outcome]:
     """All finished runs under ``runs``, compacted or not, as outcomes by run id, except those with a
-    measurement to be tried again."""
+    measurement that is to be repeated."""
     found = read(runs, ["runs", "metrics", "failures"])
     table, metrics = found.runs, found.metrics
     failures: dict[str, list[Row]] = {}
@@ -148,7 +148,7 @@ def data_stamp(task: Component) -> str | None:
 
 
 def _files_stamp(task: Component) -> str | None:
-    """Size and time of change of the task's own files; ``None`` where one is on the hub or is not there."""
+    """Sizes and modification times of the task's data files; ``None`` if one is on the hub or missing."""
     stamps = []
     for path in (Path(task.params[name]) for name in task.files if task.params[name] is not None):
         if not path.is_file():
@@ -158,7 +158,7 @@ def _files_stamp(task: Component) -> str | None:
 
 
 def code_stamp(*rooms: str) -> str:
-    """Stamp of these subpackages of zobench."""
+    """Stamp of the code of these subpackages of zobench."""
     return " ".join(tree_stamp(Path(zobench.__file__).parent / room) for room in rooms)
 
 

@@ -1,15 +1,15 @@
-"""Detects a change of weights outside the tuned space.
+"""Detects changes of weights outside the tuned parameter space.
 
-Such a change is part of the model that the run measures, but not of what the run records: a replay that makes
-the same change agrees, and the row is compared with rows that tuned less. Digests (SHA-256) of everything
-outside the space are taken before the method is built, and compared after training, before the first
-checkpoint and at a clean stop; in between, one piece is compared every ``STEPS_BETWEEN_LOOKS`` steps.
+Such a change affects the model that the run evaluates, but the run's record does not show it: a replay that
+makes the same change agrees, and the run would be compared with others that tuned fewer parameters. SHA-256
+digests of everything outside the space are computed before the method is created. They are compared after
+training, before the first checkpoint and at a clean stop; in between, one piece is compared every
+``STEPS_BETWEEN_LOOKS`` steps.
 
-Covered: parameters, the entries of a masked tensor that are not tuned, and the buffers that ``state_dict``
-holds (codes of quantized layers). Not covered: running statistics of normalization layers, which a forward
-pass in training mode changes, and buffers that are not saved, which some models compute anew in a forward
-pass. What a space adds to the module (adapters, prefixes, quantized layers) is there when the digests are
-taken.
+Covered: parameters, the entries of a masked tensor that are not tuned, and the buffers in ``state_dict``
+(codes of quantized layers). Not covered: running statistics of normalization layers, which a forward pass in
+training mode changes, and buffers outside ``state_dict``, which some models recompute in a forward pass.
+Modules that a space adds (adapters, prefixes, quantized layers) exist when the digests are computed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 STEPS_BETWEEN_LOOKS = 16
 PIECE = 2**18
-"""Most entries of a tensor that are digested at a time: 1 MiB in float32, under a millisecond."""
+"""Maximum number of tensor entries per digest: 1 MiB in float32, which takes less than a millisecond."""
 _NAMED = 3
 
 Piece = tuple[str, int]
@@ -39,10 +39,10 @@ class FrozenWeightsMoved(RuntimeError):
 
 
 class FrozenWeights:
-    """Digests of what ``space`` does not tune of its module, in pieces of at most ``PIECE`` entries.
+    """Digests of the tensors that ``space`` does not tune, in pieces of at most ``PIECE`` entries.
 
     Args:
-        method: named in the error.
+        method: name of the method, for the error message.
     """
 
     def __init__(self, space: ParameterSpace, method: str) -> None:
@@ -52,7 +52,7 @@ class FrozenWeights:
         self.take()
 
     def take(self) -> None:
-        """Compare with the present weights from now on."""
+        """Compute the digests of the current weights; later checks compare with these."""
         self._digests = {
             piece: self._digest(tensor, piece)
             for name, tensor in self._frozen().items()
@@ -61,10 +61,10 @@ class FrozenWeights:
         self._order = list(self._digests)
 
     def check(self) -> None:
-        """Compare everything.
+        """Compare all pieces.
 
         Raises:
-            FrozenWeightsMoved: naming the tensors that changed, were added or are gone.
+            FrozenWeightsMoved: tensors were changed, added or removed; the message names them.
         """
         now = self._frozen()
         found = {piece for name, tensor in now.items() for piece in pieces(name, tensor)}
@@ -76,8 +76,8 @@ class FrozenWeights:
             self._refuse(sorted(moved), f"{len(moved)} of {len(now)} tensors compared")
 
     def look(self, step: int) -> None:
-        """Compare one piece after every ``STEPS_BETWEEN_LOOKS``-th step, each in turn; the errors are those
-        of ``check``."""
+        """Compare one piece after every ``STEPS_BETWEEN_LOOKS``-th step, in rotation; raises the same errors
+        as ``check``."""
         if step % STEPS_BETWEEN_LOOKS or not self._order:
             return
         piece = self._order[step // STEPS_BETWEEN_LOOKS % len(self._order)]
@@ -121,7 +121,7 @@ class FrozenWeights:
 
 
 def pieces(name: str, tensor: torch.Tensor) -> Iterator[Piece]:
-    """The pieces of a tensor, by the position of their first entry."""
+    """The pieces of a tensor, each identified by the position of its first entry."""
     return ((name, start) for start in range(0, tensor.numel(), PIECE))
 
 

@@ -22,8 +22,8 @@ class Job:
         command: the command line, for the record.
         checkpoint_every: steps between two checkpoints.
         trackers: names of the trackers that receive the run's events.
-        retry_failed: try measurements again however often they failed.
-        lost: a worker process ended under this job before.
+        retry_failed: try failed measurements again, regardless of the number of earlier failures.
+        lost: whether a worker process died during this job before.
         run_seconds, step_seconds: time after which the run, or a step of it, is stopped.
     """
 
@@ -41,7 +41,7 @@ class Job:
 
     @property
     def alone(self) -> bool:
-        """Whether the job gets a process that makes no other run: plugins may change what they import."""
+        """Whether the job needs a process of its own, because plugins may change the modules they import."""
         return uses_plugins(self.planned.spec)
 
     @property
@@ -51,7 +51,7 @@ class Job:
 
 
 def time_limit(what: str, key: str, seconds: float) -> str:
-    """Why a run was stopped."""
+    """Message for a run that was stopped at a time limit."""
     return f"{what} took more than {seconds / 60:g} minutes (limits.{key} of the suite)"
 
 
@@ -66,10 +66,10 @@ class Outcome:
         primary: value of the task's primary metric on the final state, if there is one.
         metrics: all clean metrics of the final state.
         forwards: training forwards spent.
-        digests: of model, data and schema, where they were computed for this outcome.
-        blocked: why nothing can be written (a full disk, a read-only folder); no other run could be recorded.
-        damage: files that were found damaged, and what was done about them.
-        unmeasured: what could not be measured of a trained run, one line each.
+        digests: digests of model, data and schema, if they were computed for this outcome.
+        blocked: why nothing can be written (full disk, read-only folder), so that no run can be recorded.
+        damage: damaged files that were found, and what was done about them.
+        unmeasured: the failed measurements of a trained run, one line each.
     """
 
     run_id: str

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 
 def loss_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
-    """``loss(module, batch)`` of the run, computed in ``spec.loss_dtype``; for a score, 1 - score in [0, 1],
-    the share of errors."""
+    """``loss(module, batch)`` of the run, computed in ``spec.loss_dtype``; for a score, 1 - score in
+    [0, 1]."""
 
     def loss(module: torch.nn.Module, batch: Any) -> torch.Tensor:
         if parts := parts_of(batch):
@@ -34,7 +34,7 @@ def loss_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
 
 
 def items_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
-    """``items(module, batch)``: the losses whose mean is the task's loss."""
+    """``items(module, batch)``: the per-item losses; their mean is the task's loss."""
 
     def items(module: torch.nn.Module, batch: Any) -> torch.Tensor:
         if parts := parts_of(batch):

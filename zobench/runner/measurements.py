@@ -1,12 +1,13 @@
-"""What is measured of a trained run besides its own score: attacks, lm-eval tasks, probes; each on its own.
+"""Measurements of a trained run besides its own score: attacks, lm-eval tasks and probes.
 
-A measurement that raises costs neither the run nor the other measurements: it is recorded in the table
-``failures`` with its reason, and one later call tries it again (``MOST_TRIES`` in all); after that only
-``--retry-failed`` does. ``measured.jsonl`` in the run's folder has a line for everything that was begun, done
-or failed, so that a restart measures what is missing and nothing else. It lives as long as something is.
+Measurements are independent: one that raises affects neither the run nor the other measurements. It is
+recorded in the table ``failures`` with its reason, and a later call tries it again (at most ``MOST_TRIES``
+tries in total; after that only with ``--retry-failed``). ``measured.jsonl`` in the run's folder has a line
+for every measurement that was started, finished or failed, so that a restart makes only the missing ones. The
+file is deleted when none is missing.
 
-A measurement during which the machine or the whole program ended is begun again and not counted; one during
-which its worker process alone ended is a failed one, or it would end every worker after it.
+If the machine or the whole program stops during a measurement, the measurement is started again and the try
+is not counted. If only its worker process dies, it counts as failed, because it might kill every new worker.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ LOST = "its worker process ended during this measurement"
 
 
 class Stopped(Exception):
-    """A clean stop was asked for; what was done so far is kept."""
+    """A clean stop was requested; the results so far are kept."""
 
 
 @dataclass(slots=True)
 class Found:
-    """What one measurement gave.
+    """The result of one measurement.
 
     Attributes:
-        metrics, attacks: rows of these tables, at their place in training.
-        predictions: how many were computed.
-        more: whatever the next measurements need of it, as JSON.
+        metrics, attacks: records of these tables, with their position in training.
+        predictions: number of predictions that were computed.
+        more: JSON values that later measurements need.
     """
 
     metrics: list[Row] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Found:
 
 @dataclass(slots=True)
 class Failure:
-    """A measurement that failed, how often, and why the last time."""
+    """A failed measurement, its number of failures, and the reason for the latest one."""
 
     reason: str
     detail: str
@@ -59,12 +60,14 @@ class Measurements:
     """The measurements of one trained run.
 
     Args:
-        folder: the run's.
-        digest: of its final weights. What was measured on others is not taken up.
-        book: called with the predictions and seconds of each measurement, also of those done before.
-        may_retry: whether a measurement that failed so often is tried in this call.
-        should_stop: asked before each measurement; :class:`Stopped` is raised where it says so.
-        lost: the run's worker ended the last time: what was begun then has failed.
+        folder: folder of the run.
+        digest: digest of its final weights. Results that were measured on other weights are not used.
+        book: called with the number of predictions and the seconds of each measurement, including those that
+            an earlier call made.
+        may_retry: given the number of failures, whether the measurement is tried again in this call.
+        should_stop: called before each measurement; if it returns True, :class:`Stopped` is raised.
+        lost: whether the run's worker died in the previous call; a measurement that was in progress then
+            counts as failed.
     """
 
     def __init__(
@@ -105,16 +108,16 @@ class Measurements:
             self.failures[name] = Failure(line["reason"], line["detail"], line["tries"])
 
     def recalled(self, name: str) -> Row | None:
-        """What :meth:`remember` kept in an earlier call."""
+        """The result that :meth:`remember` stored in an earlier call; ``None`` if there is none."""
         return self._done.get(name)
 
     def remember(self, name: str, body: Mapping[str, Any]) -> None:
-        """Keep a result that the run depends on for the calls that follow."""
+        """Store a result that the run needs in later calls."""
         self._log.append({"event": "done", "name": name, **body})
 
     def take(self, name: str, measure: Callable[[], Found]) -> Found | None:
-        """The result of ``measure``, from an earlier call where it was done then; ``None`` if it failed now,
-        or failed before and is not tried again."""
+        """The result of ``measure``, from an earlier call if available; ``None`` if it failed now, or failed
+        before and is not tried again."""
         if (line := self._done.get(name)) is not None:
             self._book(line["predictions"], line["seconds"])
             return Found(line["metrics"], line["attacks"], line["predictions"], line["more"])
@@ -132,7 +135,7 @@ class Measurements:
         started = time.perf_counter()
         try:
             found = measure()
-        except Exception as error:  # noqa: BLE001 - recorded with its traceback; the run stays a result
+        except Exception as error:  # noqa: BLE001 - recorded with its traceback; the run remains valid
             self._failed(name, f"{type(error).__name__}: {error}", traceback.format_exc())
             return None
         seconds = time.perf_counter() - started
@@ -141,11 +144,11 @@ class Measurements:
         return found
 
     def spoiled(self, name: str) -> None:
-        """Try nothing more in this call: ``name`` failed and left other weights behind."""
+        """Make no further measurements in this call, because ``name`` failed and left changed weights."""
         self._spoiled = name
 
     def rows(self) -> list[Row]:
-        """Rows of the failures table."""
+        """Records of the failures table."""
         return [
             {"measurement": n, "reason": f.reason, "detail": f.detail, "tries": f.tries, "final": True}
             for n, f in self.failures.items()
@@ -168,13 +171,13 @@ class Measurements:
 
 
 def may_retry(status: str, asked: bool) -> Callable[[int], bool]:
-    """Whether a measurement of a run with this status that failed so often is tried again. Those of a
-    diverged run are only where it is asked for."""
+    """Function that returns whether a measurement with this number of failures is tried again. For a diverged
+    run, this happens only if it was requested (``asked``)."""
     return lambda tries: asked or (status != "diverged" and tries < MOST_TRIES)
 
 
 def some_to_retry(status: str, failures: list[Row], asked: bool) -> bool:
-    """Whether a call of ``zobench run`` has something to measure again."""
+    """Whether ``zobench run`` has failed measurements to try again."""
     wanted = may_retry(status, asked)
     return any(row["final"] and wanted(row["tries"]) for row in failures)
 

@@ -1,4 +1,4 @@
-"""A step that runs out of memory: which part of a minibatch would fit (``budget: {micro_batch: m}``)."""
+"""Handles steps that run out of memory: finds a size for ``budget: {micro_batch: m}`` that would fit."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class StepOutOfMemory(MemoryError):
-    """A step ran out of memory; the message names what fits."""
+    """A step ran out of memory; the message names a micro-batch size that fits."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """The CPU allocator of torch raises a plain ``RuntimeError``."""
+    """Whether the error means that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
     message = str(error)
     refused = isinstance(error, RuntimeError) and (
         "can't allocate memory" in message or "out of memory" in message
@@ -31,10 +31,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def naming_what_fits(spec: RunSpec, bench: ProcessCache, step: int, order: str) -> Iterator[None]:
-    """Turn the end of memory within the block into a :class:`StepOutOfMemory`.
+    """Convert an out-of-memory error within the block to :class:`StepOutOfMemory`.
 
     Args:
-        order: of the method; those with gradients do not need less memory in parts.
+        order: order of the method; first-order methods do not save memory by computing in parts.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Records all runs of a suite in the results folder: before anything runs, and with their ids as they end."""
+"""Records all runs of a suite in the results folder: before anything runs, and with ids as runs finish."""
 
 from __future__ import annotations
 

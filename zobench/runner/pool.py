@@ -5,8 +5,9 @@ killed (the kernel's out-of-memory killer, a segmentation fault), only its curre
 tried once more in a new worker, from its checkpoint, and then recorded as failed. Workers exit when their
 parent does, so that a killed suite leaves no process that holds its locks.
 
-A job with plugins gets a new worker that is not used again, so that what its code patches reaches no other
-run. A worker that exceeds the job's time for a run or for a step is killed, and the run is ``interrupted``.
+A job with plugins gets a new worker that is not used again, so that changes by the plugin's code do not
+affect other runs. A worker that exceeds the job's time limit for a run or a step is killed, and the run is
+``interrupted``.
 """
 
 from __future__ import annotations
@@ -57,8 +58,8 @@ def worker_main(
 
 
 def _clocked(listener: Callable[[dict[str, Any]], None], stepping: Any) -> Callable[[dict[str, Any]], None]:
-    """``listener``, without the events that say when a step begins and ends: these set ``stepping`` to the
-    time when it began, or to 0."""
+    """A listener that passes events to ``listener``, except for the start and end of a step: at the start,
+    ``stepping`` is set to the current time, and at the end to 0."""
 
     def hear(event: dict[str, Any]) -> None:
         if "stepping" in event:
@@ -70,7 +71,7 @@ def _clocked(listener: Callable[[dict[str, Any]], None], stepping: Any) -> Calla
 
 
 def _tell(connection: Connection, message: tuple[str, Any]) -> None:
-    """Send to the parent. If it is gone, exit at once, without recording the run as failed."""
+    """Send to the parent process. If it no longer exists, exit without recording the run as failed."""
     try:
         connection.send(message)
     except OSError:
@@ -78,7 +79,7 @@ def _tell(connection: Connection, message: tuple[str, Any]) -> None:
 
 
 class Throttled:
-    """Forwards events at most every ``EVENT_SECONDS``, merged; events with a metric at once."""
+    """Passes on events, merged, at most once in ``EVENT_SECONDS``; events with a metric immediately."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
@@ -114,8 +115,8 @@ class _Worker:
     spent: bool = False
 
     def overdue(self) -> str:
-        """Which limit its job is beyond, in words; empty if none. A run stops by itself between two steps, so
-        it has the time of a step, at most a minute, to do so."""
+        """Message with the time limit that the job exceeds; empty if none. A run stops by itself between two
+        steps; it has the time limit of a step, but at most a minute, to do so."""
         assert self.job is not None
         now, begun, job = time.monotonic(), self.stepping.value, self.job
         if begun and now - begun > job.step_seconds:
@@ -183,7 +184,7 @@ class ProcessPool:
         while self._waiting:
             job = self._waiting[0]
             worker = next((w for w in self._workers if w.job is None), None)
-            if worker is not None:  # a warm one takes what may share it, before room is made for the others
+            if worker is not None:  # an idle worker takes a job that can share it before new workers start
                 job = next((j for j in self._waiting if not j.alone), job)
                 if job.alone and len(self._workers) >= self._size:
                     self._dismiss(worker)
@@ -239,7 +240,7 @@ class ProcessPool:
         yield Ended(job, body)
 
     def _stop_late(self) -> Iterator[News]:
-        """Kill workers whose job is beyond a limit."""
+        """Kill workers whose job exceeds a time limit."""
         for worker in [w for w in self._workers if w.job is not None]:
             if reason := worker.overdue():
                 job = worker.job

@@ -95,8 +95,8 @@ class Finished:
         spent: cost of training up to the final state.
         costs: further clean values of this run: distance, backward passes ...
         clean: scores of the final state; they are measured again if it is probed with ``merged`` adapters.
-        progress: the time of finding the matched points is added to it.
-        measurements: each probe is one of them.
+        progress: the time spent on finding the matched points is added to it.
+        measurements: the measurements of the run; each probe is one of them.
     """
 
     spec: RunSpec
@@ -132,8 +132,8 @@ def probing_rows(run: Finished, module: nn.Module) -> list[Row]:
 
 
 def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> list[Row]:
-    """Rows of a probe, from an earlier call where they were made then; a reference is probed once per
-    process for all objectives of a seed."""
+    """Records of a probe, from an earlier call if available. A reference model is probed once per process for
+    all objectives of a seed."""
     key = f"{subject.split} {component.label} {params_json(component.params)}"
     spec, role = run.spec, run.section.role
     shared = ("probed", role, spec.seed, spec.budget.batch_size, key)
@@ -149,7 +149,7 @@ def _probe_once(run: Finished, subject: ProbedModel, component: Component) -> li
 
 
 def _name(run: Finished, subject: ProbedModel, component: Component) -> str:
-    """What a failure is recorded under; with parameters where the label alone does not tell."""
+    """Name under which a failure is recorded; includes the parameters if the label is ambiguous."""
     alike = sum(c.label == component.label for c in run.section.probes)
     more = f" {params_json(component.params)}" if alike > 1 else ""
     return f"probe {component.label}{more} on {subject.split}"

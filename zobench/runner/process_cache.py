@@ -173,7 +173,7 @@ class ProcessCache:
 
 
 def _refuse_one_class(task: Task, splits: Splits, name: str) -> None:
-    """``ValueError`` where every accuracy would be 0 or 100."""
+    """``ValueError`` if the examples have a single class, because every accuracy would be 0 or 100."""
     only = single_class(splits.test)
     if only is not None:
         raise ValueError(

@@ -1,10 +1,10 @@
-"""State of the process that a run must leave as it found it, for the runs after it and for its own bits.
+"""The global state of the process, which is saved before a run and restored after it.
 
-Taken before a run and restored after it: torch's number of threads, default dtype, default device, gradient
-mode and flags of deterministic and reduced-precision products; the global random states of Python, NumPy and
-torch; environment variables; the working directory. What a run changed of it is one of its warnings
-(``process-state``). Values of environment variables are not recorded; variables that libraries set for
-themselves when they are first used are left alone.
+Changes would affect later runs and the reproducibility of the run. The state comprises torch's number of
+threads, default dtype, default device, gradient mode and flags of deterministic and reduced-precision
+products; the global random states of Python, NumPy and torch; environment variables; and the working
+directory. Changes made by a run are listed in its warning ``process-state``. Values of environment variables
+are not recorded. Variables that libraries set when they are first used are ignored.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import torch
 
 WARNING = "process-state"
 LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_", "WANDB_", "MLFLOW_")
-"""Prefixes of variables that libraries set for themselves: torch and OpenMP on import, trackers for their
-services."""
+"""Prefixes of environment variables that libraries set themselves: torch and OpenMP on import, trackers for
+their services."""
 _NAMED = 4
 
 Flag = tuple[Callable[[], Any], Callable[[Any], Any]]
@@ -44,7 +44,7 @@ def _deterministic() -> tuple[bool, bool]:
 
 
 def _set_device(value: str) -> None:
-    # None removes torch's mode for default devices; "cpu" would add one, which every operation then passes.
+    # None removes torch's default-device mode; "cpu" would add one, which slows down every operation.
     torch.set_default_device(None if value == "cpu" else value)
 
 
@@ -58,12 +58,13 @@ FLAGS: dict[str, Flag] = {
     "cudnn.deterministic": _attribute(torch.backends.cudnn, "deterministic"),
     "cudnn.benchmark": _attribute(torch.backends.cudnn, "benchmark"),
 }
-"""What is set by one function or attribute: how it is read and written."""
+"""Settings with one function or attribute each: how they are read and written."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProcessState:
-    """See the module. Random states are those of the CPU, and of CUDA devices in use."""
+    """The saved state (see the module's docstring), with random states of the CPU and of CUDA devices in
+    use."""
 
     flags: Mapping[str, Any]
     random: Mapping[str, Any]
@@ -77,7 +78,7 @@ class ProcessState:
         return cls(flags, _random_states(), own, _directory())
 
     def changes(self) -> list[str]:
-        """What differs now, in words; empty if nothing does."""
+        """Descriptions of the differences from the current state; empty if there are none."""
         now = ProcessState.now()
         found = [
             f"{name} {value} became {now.flags[name]}"
@@ -102,7 +103,7 @@ class ProcessState:
         return found
 
     def restore(self) -> None:
-        """Write everything back; what is unchanged is not touched."""
+        """Restore everything that has changed."""
         now = ProcessState.now()
         for name, (_, write) in FLAGS.items():
             if now.flags[name] != self.flags[name]:
@@ -117,7 +118,7 @@ class ProcessState:
 
 
 def _directory() -> Path | None:
-    """``None`` where it is gone."""
+    """The working directory; ``None`` if it no longer exists."""
     try:
         return Path.cwd()
     except FileNotFoundError:

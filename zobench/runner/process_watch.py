@@ -1,7 +1,7 @@
-"""What is watched during a run besides its training: the state of the process, and for rows with plugins
-their standard output and whether they share the process with other rows.
+"""Monitors side effects of a run: changes of the process state, and for runs with plugins also text on
+standard output and a process shared with other runs.
 
-Everything found becomes a warning of the run: ``process-state`` (restored afterwards), ``output``,
+Each finding becomes a warning of the run: ``process-state`` (the state is restored afterwards), ``output`` or
 ``shared-process``.
 """
 
@@ -25,8 +25,8 @@ _SHOWN = 80
 
 
 class Heard(io.TextIOBase):
-    """Text that is passed on to standard error; its beginning and length are kept. Standard output belongs to
-    the command's own lines, or to whoever pipes them."""
+    """Stream that passes text to standard error and keeps its beginning and length. Standard output is
+    reserved for the command's own lines, which may be piped to another program."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,10 +43,10 @@ class Heard(io.TextIOBase):
 
 
 class ProcessWatch:
-    """Around one run: ``with ProcessWatch(spec, own_process=...) as watch``.
+    """Context manager around one run: ``with ProcessWatch(spec, own_process=...) as watch``.
 
     Args:
-        own_process: the process makes no other run.
+        own_process: whether the process executes no other run.
     """
 
     def __init__(self, spec: RunSpec, *, own_process: bool) -> None:
@@ -68,7 +68,7 @@ class ProcessWatch:
         self._stack.close()
 
     def traps(self) -> list[Trap]:
-        """What was found so far."""
+        """The warnings so far."""
         found = {}
         if changed := self._state.changes():
             found[WARNING] = "; ".join(changed)

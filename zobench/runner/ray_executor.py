@@ -38,7 +38,8 @@ _BENCHES: dict[str, Any] = {}
 
 
 class RayExecutor:
-    """See the module. A task gets one GPU if the run's device is a CUDA device, else none."""
+    """Executes runs as tasks of a Ray cluster. A task gets one GPU if the run's device is a CUDA device, else
+    none."""
 
     def __init__(self, runs: Path, parts: str, workers: int, threads: int, address: str | None) -> None:
         try:
@@ -80,7 +81,7 @@ class RayExecutor:
 
     def _start(self, job: Job) -> Started:
         gpus = 1 if job.planned.spec.model.device.startswith("cuda") else 0
-        calls = {"max_calls": 1} if job.alone else {}  # its process ends after it
+        calls = {"max_calls": 1} if job.alone else {}  # its process exits after the task
         task = self._ray.remote(num_cpus=self._threads, num_gpus=gpus, max_retries=1, **calls)(remote_run)
         self._running[task.remote(job, self._runs, self._parts, self._threads)] = job
         return Started(job)

@@ -40,7 +40,7 @@ class Run:
     """A run in progress: its job, folder, identity, and the information for its record.
 
     ``bench`` is ``None`` if the model or the data could not be loaded; ``before`` is the record of a finished
-    run with a measurement that is tried again; ``watch`` watches the process.
+    run with a measurement that is tried again; ``watch`` monitors the process.
     """
 
     job: Job
@@ -79,7 +79,8 @@ class Run:
         self.folder.write_json(ENVIRONMENT, self.environment)
 
     def _parameters_from(self) -> str:
-        """``tuning`` in this suite, the method's own ``defaults``, or the ``suite`` file."""
+        """Source of the parameters: ``tuning`` in this suite, the method's ``defaults``, or the ``suite``
+        file."""
         if self.job.tuning:
             return "tuning"
         if self.bench is None:
@@ -116,15 +117,16 @@ class Run:
             self.described["noise_backend"] = noise_backend(spec.noise, space)
 
     def watched(self) -> list[Trap]:
-        """What this run did to its process."""
+        """Warnings about this run's side effects on its process."""
         return [] if self.watch is None else self.watch.traps()
 
     def step_rows(self) -> list[Row]:
-        """The step log as rows of the steps table."""
+        """The step log as records of the steps table."""
         return self._rows_of(read_steps_log(self.folder.path))
 
     def readable_step_rows(self) -> list[Row]:
-        """As far as the log of a run that did not end well can be read; the rest is named in ``damage``."""
+        """The readable part of the step log of a run that failed or was interrupted, as records of the steps
+        table; damage to the log is added to ``damage``."""
         rows, problem = readable_steps(self.folder.path)
         if problem is not None:
             self.folder.damage.append(f"{problem.path} is damaged: {problem.reason}")
@@ -205,7 +207,7 @@ def tables_of(run: Run, training: Training, status: str, measurements: Measureme
 def _measured_rows(
     training: Training, result: Measured, measurements: Measurements
 ) -> tuple[list[Row], list[Row]]:
-    """Rows of the metrics and attacks tables about the final state."""
+    """Records of the metrics and attacks tables for the final state."""
     spec, spent, evaluator = training.spec, training.spent(), training.evaluator
     metrics: list[Row] = []
     late = training.open_points()
@@ -228,8 +230,8 @@ def _measured_rows(
 
 
 def final_measured(training: Training, measurements: Measurements) -> Measured | None:
-    """The run's own score on its final state, from an earlier call where it was measured then; ``None`` where
-    its model no longer gives numbers."""
+    """The run's own score on its final state, from an earlier call if available; ``None`` if the model's
+    scores are NaN."""
     kept = measurements.recalled(OWN_SCORE)
     if kept is not None:
         training.evaluator.book_forwards(kept["forwards"], kept["seconds"])
@@ -251,13 +253,14 @@ def final_measured(training: Training, measurements: Measurements) -> Measured |
 
 
 def prediction_of(row: Row) -> Prediction:
-    """A prediction from its JSON."""
+    """A prediction from its JSON values."""
     logs = row["log_probs"]
     return Prediction(**{**row, "log_probs": None if logs is None else tuple(logs)})
 
 
 def _row_of(run: Run, training: Training, status: str, digest: str) -> Row:
-    """The run's row of the runs table; one that was finished before keeps what training recorded."""
+    """The run's record of the runs table. A run that was finished earlier keeps the values that training
+    recorded."""
     spent, progress, evaluator = training.spent(), training.progress, training.evaluator
     now: Row = {
         "evaluation_forwards": progress.evaluation_forwards,
@@ -287,7 +290,7 @@ def _row_of(run: Run, training: Training, status: str, digest: str) -> Row:
 
 
 def failure_row(run: Run, status: str, error: str) -> Row:
-    """The record of a run without result."""
+    """The record of a run that has no result."""
     traps = [asdict(trap) for trap in run.watched()]
     return run.row(status, error, warnings=json.dumps(traps) if traps else None)
 

@@ -1,4 +1,4 @@
-"""Records for the metrics and predictions tables: measurements at one state of the weights."""
+"""Records for the metrics and predictions tables: the results of evaluating one state of the weights."""
 
 from __future__ import annotations
 

@@ -46,13 +46,13 @@ class Summary:
 
     Attributes:
         runs: folder of the run folders.
-        done: results there are now (diverged ones included); ``kept`` of them were there before.
-        failed: what went wrong, as (run, message).
-        interrupted: whether it was asked to stop.
-        damage: what was found damaged, and what was done about it.
-        blocked: why nothing could be written, where the plan was stopped for that.
-        unmeasured: what could not be measured of trained runs, as (run, message).
-        seconds, first_seconds: wall time of all, and until the first fresh result.
+        done: number of results (diverged runs included); ``kept`` of them existed before the call.
+        failed: failed runs, as (run, message).
+        interrupted: whether a stop was requested.
+        damage: damaged files that were found, and what was done about them.
+        blocked: why nothing could be written, if the plan was stopped for that reason.
+        unmeasured: failed measurements of trained runs, as (run, message).
+        seconds, first_seconds: total wall time, and wall time until the first new result.
     """
 
     runs: Path
@@ -93,7 +93,7 @@ def run_plan(
         parts: ``module:attribute`` of the factory that creates the parts of runs.
         address: address of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
-        retry_failed: try measurements of trained runs again however often they failed.
+        retry_failed: try failed measurements again, regardless of the number of earlier failures.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan if only is None else plan.only(only)
@@ -146,7 +146,7 @@ class _Conductor:
         )
 
     def found_damage(self, damage: Iterable[str]) -> None:
-        """Tell what was damaged."""
+        """Record and display damaged files that were found."""
         for line in damage:
             self.summary.damage.append(line)
             self.display.note(f"damaged: {line}")
@@ -173,7 +173,7 @@ class _Conductor:
         return self.summary
 
     def _save(self) -> None:
-        """Write down what was learned; a full disk is told, and costs no result."""
+        """Save the new digests and run ids. A full disk is reported; it does not invalidate a result."""
         try:
             self.known.save()
             self.record.save()
@@ -186,7 +186,7 @@ class _Conductor:
             self._check_storage(blocked)
 
     def _check_storage(self, blocked: str) -> None:
-        """Stop where nothing can be written: every other run would fail likewise."""
+        """Stop the plan if nothing can be written, because every other run would fail in the same way."""
         if blocked and not self.summary.blocked:
             self.summary.blocked = blocked
             self.display.note(f"stopped: {blocked}; the same command then goes on")
@@ -232,7 +232,7 @@ class _Conductor:
                 continue
             if not self.busy or self.stopping:
                 return
-            # Only runs that other processes hold are left: try them again until those have finished.
+            # Only runs that other processes execute remain: try them again until those have finished.
             time.sleep(_BUSY_SECONDS)
             waiting, self.busy = self.busy, []
             for job in waiting:

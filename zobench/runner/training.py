@@ -86,7 +86,7 @@ class Training:
         return self.bench.data(self.spec)
 
     def note_of_data(self) -> None:
-        """Warn of training rows of one class."""
+        """Add a warning if all training examples have the same class."""
         rows, task = self.data.splits.train, self.data.task
         if (only := single_class(rows)) is not None:
             self.traps.note(
@@ -117,7 +117,7 @@ class Training:
         return []
 
     def recalled(self, values: dict[str, MetricValue], predictions: list[Prediction], split: str) -> Measured:
-        """What was measured of the final state in an earlier call."""
+        """The result of an earlier call's evaluation of the final state."""
         return Measured(split, evaluation_rows_of(self.spec, self.data)[1], predictions, values)
 
     def own_position(self) -> dict[str, Any]:
@@ -150,15 +150,15 @@ class Training:
         self.frozen.check()
         if self.progress.step and not self.diverged:
             self.diverged = self._not_finite() or self.guard.never_finite()
-        # Evaluation may take long: a kill during it must not cost the last steps of a run.
+        # Evaluation may take long; after a kill during it, the last steps need not be repeated.
         self._keep_state()
         self.optimizer.settle()
         ended = "budget" if self.progress.step == 0 and self._wants_steps() else "done"
         return "diverged" if self.diverged else ended
 
     def _advance_unless_lost(self) -> None:
-        """One step, or the end of a run whose weights are no longer numbers: what they break in the step or
-        in a measurement is no fault of the code."""
+        """Take one step. If it raises and the tuned weights are not finite, the run has diverged: the error
+        is then a consequence of the weights, not a fault in the code."""
         try:
             self._advance()
         except (ArithmeticError, RuntimeError, ValueError) as error:
@@ -168,7 +168,7 @@ class Training:
             self.diverged = lost
 
     def _not_finite(self) -> str:
-        """Which tuned weights are not finite; empty if all are."""
+        """Message that names tuned weights which are not finite; empty if all are finite."""
         for name in self.space:
             values = self.space.entries(name)
             if values.is_floating_point() and not bool(torch.isfinite(values).all()):
@@ -176,13 +176,13 @@ class Training:
         return ""
 
     def _keep_state(self) -> None:
-        """Checkpoint, unless the last one holds this state: the same state twice would be no earlier one."""
+        """Write a checkpoint, unless the last one has the same state: the earlier checkpoint must differ."""
         if self.progress.step and self._kept_step != self.progress.step:
             self._checkpoint()
 
     def measured_at_end(self) -> Measured | None:
-        """Metrics and predictions of the final state; ``None``, and the run has diverged, where the model no
-        longer gives numbers."""
+        """Metrics and predictions of the final state. If the model's scores are NaN, the run has diverged and
+        the result is ``None``."""
         lost = self._not_finite() if self.progress.step else ""
         if not lost:
             try:
@@ -195,8 +195,8 @@ class Training:
         return None
 
     def _look_untouched(self) -> None:
-        """Predictions before training, for a run that ends where it began; not booked as evaluation of this
-        run."""
+        """Predictions before training, to detect a run that changes nothing; not counted as evaluation cost
+        of this run."""
         if self.progress.step or self.progress.untouched or not self._wants_steps():
             return
         if self.spec.purpose == "result" and 0 not in self.open_points() and self._looks_free():
@@ -284,15 +284,15 @@ class Training:
         self._tell({"at": spent.forwards, "measured": {f"{result.split}/{k}": v.value for k, v in values}})
 
     def _attacked_along(self, points: list[int], spent: Spent, result: Measured) -> list[Row]:
-        """Metrics of the attacks along the curve. As this state does not come back, a failure is tried again
-        at once and then recorded."""
+        """Metrics of the attacks along the curve. Because this state is not stored, a failed attack is
+        repeated immediately; if it fails again, the failure is recorded."""
         for tries in range(1, MOST_TRIES + 1):
             started = time.perf_counter()
             try:
                 found = self.evaluator.attack_metrics_at(points, spent, result)
                 self.evaluator.book(found.predictions, started)
                 return found.metrics
-            except Exception as error:  # noqa: BLE001 - recorded with its traceback; training goes on
+            except Exception as error:  # noqa: BLE001 - recorded with its traceback; training continues
                 last = f"{type(error).__name__}: {error}", traceback.format_exc(), tries
         for b in sorted(set(points) & set(self.spec.evaluation.attacks_at)):
             reason, detail, tries = last
@@ -343,14 +343,14 @@ class Training:
             torch.cuda.synchronize(self.lm.device)
 
     def _checkpoint(self) -> None:
-        if self._kept_step < 0:  # what a method did once would be gone from a run that is resumed
+        if self._kept_step < 0:  # a resumed run would lose a one-time change of frozen weights
             self.frozen.check()
         weights = {name: self.space.entries(name) for name in self.space}
         self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), self.whole_position()))
         self._kept_step = self.progress.step
 
     def whole_position(self) -> dict[str, Any]:
-        """Where the run stands, besides weights and method state."""
+        """The position of the run: its state besides weights and method state."""
         self.progress.traps = self.traps.state()
         meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
         return {
@@ -363,7 +363,7 @@ class Training:
         }
 
     def _resume(self) -> None:
-        """Resume from the last checkpoint that is whole and whose steps the log holds, or start again."""
+        """Resume from the latest undamaged checkpoint whose steps are all in the log; else start again."""
         for stored in self.folder.checkpoints():
             weights, state, position = unpack(stored.tensors, stored.position)
             steps = position["progress"]["step"]
@@ -379,7 +379,7 @@ class Training:
     def _take(
         self, weights: dict[str, torch.Tensor], state: dict[str, Any], position: dict[str, Any]
     ) -> None:
-        """Stand where a checkpoint stands. One of a run that replays may hold the position alone."""
+        """Restore the state of a checkpoint. If the run can be replayed, it may contain only the position."""
         if REPLAYED in position:
             rebuild(self.optimizer, self.folder.path, position.pop(REPLAYED))
         else:

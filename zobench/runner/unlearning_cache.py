@@ -87,7 +87,7 @@ class UnlearningCache:
     Attributes:
         reference: frozen copy of the full model.
         oracle: the model trained without the forget set.
-        scored: share of the retained facts that is scored.
+        scored: fraction of the retained facts that is scored.
     """
 
     reference: nn.Module
@@ -99,7 +99,7 @@ class UnlearningCache:
     truth: bool
     digest: str
     lm: LanguageModel
-    """The full model as loaded; it has what generation needs besides a module."""
+    """The full model as loaded, with the tokenizer that generation needs."""
     generate: int | None = None
     scored_other: float | None = None
     longest: int = 1 << 20

@@ -1,5 +1,5 @@
-"""Tells a run that trained without effect: weights that kept their bits, or predictions that are all those of
-the model before training."""
+"""Detects runs that trained without effect: the weights are bit-identical to those before training, or all
+predictions are the same as before training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import json
 from zobench.runner.results import Measured
 
 FREE_LOOK = ("classification", "multiple-choice")
-"""Kinds of tasks whose untouched model is measured for this where the suite does not ask for point 0: one
-pass over the rows, shared by all runs of a process that tune the whole model. Generated answers cost one pass
-a token, so there it is only looked at where it is measured anyway."""
+"""Kinds of tasks for which the untrained model is evaluated for this check even if the suite does not request
+budget point 0. This costs one pass over the examples, shared by all runs of a process that tune the whole
+model. Generated answers cost one forward pass per token, so other tasks are only checked if the suite
+requests point 0."""
 
 
 def fingerprint(measured: Measured) -> str:
-    """SHA-256 of what was answered (of the scores, where no single answers are kept)."""
+    """SHA-256 of the predictions (of the scores if predictions are not recorded)."""
     answers: list[object] = [[p.example_id, p.output] for p in measured.predictions]
     values = [[name, value.value] for name, value in sorted(measured.values.items())]
     return hashlib.sha256(json.dumps(answers or values).encode()).hexdigest()
@@ -28,7 +29,7 @@ def effect(
 
     Args:
         weights: digests of the tuned weights before and after ``steps`` steps.
-        answers: fingerprints of ``count`` predictions before and after; empty where they are not known.
+        answers: fingerprints of ``count`` predictions before and after; empty if they are not known.
     """
     if not steps:
         return None

@@ -1,7 +1,7 @@
 """Tensors that a replay needs besides the scalars (masks, bases, anchors), stored once under their digest.
 
-``<runs>/artifacts/<sha256>.safetensors``: runs with the same mask share the file. Compaction does not move
-it. A file whose content does not match the digest in its name is rejected.
+The file is ``<runs>/artifacts/<sha256>.safetensors``; runs with the same mask share it. Compaction does not
+move it. A file whose content does not match the digest in its name is rejected.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ def artifacts_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def keep_artifacts(runs: Path, tensors: Mapping[str, torch.Tensor]) -> str:
-    """Write the tensors under ``runs`` unless they are there undamaged, and return their digest."""
+    """Write the tensors under ``runs``, unless an undamaged file with them exists, and return their
+    digest."""
     data = artifact_bytes(tensors)
     digest = hashlib.sha256(data).hexdigest()
     path = artifact_file(runs, digest)

@@ -1,8 +1,9 @@
-"""A checkpoint is one safetensors file that holds its own digest, beside the one before it.
+"""Checkpoint files: one safetensors file that contains its own digest; the previous checkpoint is kept as
+well.
 
-The digest (SHA-256 over the file with zeros in the digest's place) stands in the header, so that no kill can
-part the two. The earlier checkpoint is removed before a new one is written and takes the place of the old one
-afterwards: two are kept, and there are never more than two on disk, as while any file is replaced.
+The digest (SHA-256 over the file with zeros in place of the digest) is part of the header, so that a kill
+cannot leave a file without its digest. The older of the two checkpoints is deleted before a new one is
+written, so there are never more than two on disk.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ _CHUNK = 2**20
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A resumable state: tensors by name, and a JSON position (step, meter, evaluations so far, method
-    scalars)."""
+    """A state from which a run can be resumed: tensors by name, and the position as JSON values (step, meter,
+    evaluations so far, scalars of the method)."""
 
     tensors: Mapping[str, Any]
     position: Mapping[str, Any]
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Replace the checkpoint; the one before it is kept."""
+    """Write a new checkpoint; the previous one is kept as the earlier checkpoint."""
     from safetensors.torch import save
 
     tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
@@ -52,10 +53,10 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(path: Path) -> Checkpoint | None:
-    """The state in a file, or ``None`` where there is no such file.
+    """The state in a file; ``None`` if the file does not exist.
 
     Raises:
-        DamagedFile: it is not what was written.
+        DamagedFile: the content of the file differs from what was written.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -79,7 +80,7 @@ def remove_checkpoints(folder: Path) -> None:
 
 
 def _check(path: Path) -> bool:
-    """Whether the file holds a digest; ``DamagedFile`` if it is another than the file's."""
+    """Whether the file contains a digest; ``DamagedFile`` if that is not the digest of the file."""
     with path.open("rb") as stream:
         first = stream.read(8)
         head = first + stream.read(min(int.from_bytes(first, "little"), path.stat().st_size))

@@ -1,7 +1,7 @@
-"""Moves finished runs into one parquet file per table: ten thousand runs must not take forty thousand files.
+"""Moves finished runs into one parquet file per table, so that ten thousand runs do not need 40,000 files.
 
-The new generation of files is written beside the old one and becomes valid at one moment, when the manifest
-is replaced. Before that moment the run folders are read; afterwards they are ignored and deleted. After a
+The new generation of files is written beside the old one and becomes valid atomically, when the manifest is
+replaced. Until then, the run folders are read; afterwards they are ignored and deleted. After a
 crash at any point every run can still be read, exactly once, and the next compaction removes the leftovers.
 """
 
@@ -38,8 +38,9 @@ _RUNS_AT_A_TIME = 256
 
 
 def compact(folder: str | Path) -> int:
-    """Compact every finished run of ``folder``; runs that failed or were interrupted are not changed, nor are
-    runs with failed measurements, which are tried again in their folder.
+    """Compact every finished run of ``folder``. Runs that failed or were interrupted are not changed. Runs
+    with failed measurements are not changed either, because these measurements are tried again in the run's
+    folder.
 
     Returns the number of runs moved. A second call moves nothing. If another compaction is in progress, 0 is
     returned.
@@ -83,7 +84,8 @@ def drop_compacted(runs: Path, run_ids: set[str]) -> int:
 
 
 def _write_manifest(runs: Path, body: dict[str, Any]) -> None:
-    """Let this generation count; the copy is for a manifest that was damaged."""
+    """Make this generation the valid one. A copy is written for the case that the manifest is damaged
+    later."""
     data = sealed(body)
     files.write_atomic(runs / COMPACT / MANIFEST, data, sync=True, sync_entry=True)
     files.write_atomic(runs / COMPACT / MANIFEST_COPY, data, sync=True)
@@ -103,7 +105,7 @@ def _write_generation(
 
 
 def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
-    """Write the parts into one file one after the other; if there are no records, write no file and return
+    """Write the parts one after the other into one file. If there are no records, write no file and return
     False."""
     temporary = files.temporary_name(target)
     rows = 0
@@ -112,7 +114,7 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
             for part in parts:
                 rows += part.num_rows
                 writer.write_table(part)
-    except OSError:  # a full disk keeps nothing of it
+    except OSError:  # on a full disk, the incomplete file is removed
         files.remove_file(temporary)
         raise
     if rows == 0:
@@ -139,8 +141,8 @@ def _parts(
 
 
 def _own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.Table:
-    """One table of a run, all of whose rows carry the id of its folder; ``ValueError`` otherwise: what is
-    compacted under an id is later removed under it."""
+    """One table of a run. ``ValueError`` if a record has another run id than the folder, because compacted
+    records are later removed by their run id."""
     path = checked_table(run_folder(runs, run_id), status, name)
     table = read_parquet(path, name)
     others = set(table["run_id"].unique().to_pylist()) - {run_id}

@@ -1,8 +1,8 @@
-"""What is done about damaged files: a finished run is set aside, an unfinished one opened again.
+"""Handling of damaged files: a damaged finished run is set aside, an unfinished one is made resumable.
 
-``runs/damaged/NAME`` holds what was set aside, with ``damage.json``, which says what was damaged and how.
-Compacted tables hold all of their runs, so these are set aside together. Only what the next ``zobench run``
-writes again without loss is deleted.
+Files that were set aside are in ``runs/damaged/NAME``, together with ``damage.json``, which describes the
+damage. A compacted table contains many runs, so all of its runs are set aside together. A file is deleted
+only if the next ``zobench run`` writes it again without loss.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 
 RECORD = "damage.json"
 _READ_WHOLE = ("runs", "metrics")
-"""Tables that every call of ``zobench run`` reads: without digests these are tried in full."""
+"""Tables that every call of ``zobench run`` reads. If they have no recorded digest, they are checked by
+reading them completely."""
 
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A damaged file and what was done about it; ``name`` is the run's, or what else the file belongs to."""
+    """A damaged file and what was done about it; ``name`` is the run id, or what else the file belongs to."""
 
     name: str
     path: Path
@@ -54,7 +55,7 @@ class Damage:
 
 
 def run_problem(folder: Path) -> DamagedFile | None:
-    """The first damaged file of a run that has a status, by the digests that this holds."""
+    """The first damaged file of a run that has a status, according to the digests in the status."""
     try:
         status = read_status(folder)
         if status is None:
@@ -91,8 +92,8 @@ def compacted_problem(runs: Path) -> DamagedFile | None:
 
 
 def damage_in(runs: Path) -> list[Damage]:
-    """Everything that is damaged in a runs folder; nothing is changed. Every file is read once. Of what an
-    unfinished run or a compaction has twice, ``done`` says that nothing is lost."""
+    """All damaged files in a runs folder; nothing is changed. Every file is read once. If there is an
+    undamaged second copy (of a checkpoint or the manifest), ``done`` states that nothing is lost."""
     found = [(i, run_problem(run_folder(runs, i))) for i in run_ids(runs)]
     found.append((COMPACT, compacted_problem(runs)))
     found += [(ARTIFACTS, problem) for problem in _artifact_problems(runs)]
@@ -105,7 +106,8 @@ def damage_in(runs: Path) -> list[Damage]:
 
 
 def unfinished_steps(folder: Path) -> list[dict[str, Any]]:
-    """The step log of an unfinished run; ``DamagedFile`` also where it ends before a checkpoint does."""
+    """Records in the step log of an unfinished run; ``DamagedFile`` also if the log has fewer steps than a
+    checkpoint."""
     rows, problems = _progress_problems(folder)
     for problem in problems:
         if problem.path.name == STEPS_LOG:
@@ -114,7 +116,7 @@ def unfinished_steps(folder: Path) -> list[dict[str, Any]]:
 
 
 def _progress_problems(folder: Path) -> tuple[list[dict[str, Any]], list[DamagedFile]]:
-    """Readable steps, and what is damaged of that which an unfinished run goes on from."""
+    """Readable steps of an unfinished run, and the damage to the files from which it would resume."""
     rows, problem = readable_steps(folder)
     problems = [problem] if problem is not None else []
     for name in (CHECKPOINT, EARLIER):
@@ -136,7 +138,7 @@ def _progress_damage(run_id: str, folder: Path) -> Iterator[Damage]:
 
 
 def _spare(runs: Path) -> list[Damage]:
-    """A damaged manifest or copy of it, where the other one is whole."""
+    """A damaged manifest, or a damaged copy of it, if the other of the two is undamaged."""
     found = []
     for name in (MANIFEST, MANIFEST_COPY):
         try:
@@ -149,8 +151,8 @@ def _spare(runs: Path) -> list[Damage]:
 
 
 def mend(runs: Path) -> list[Damage]:
-    """Set aside, or open again, what is damaged in a runs folder, so that the rest can be read and what is
-    missing made."""
+    """Set aside damaged finished runs of a runs folder and make damaged unfinished runs resumable, so that
+    the other runs can be read and the missing ones executed again."""
     found = [d for i in run_ids(runs) for d in mend_run(runs, i)]
     found += _mend_compacted(runs)
     for problem in _artifact_problems(runs):
@@ -164,8 +166,8 @@ def mend(runs: Path) -> list[Damage]:
 
 
 def mend_run(runs: Path, run_id: str) -> list[Damage]:
-    """Set a damaged finished run aside. One that has progress left is opened again instead. A run that a
-    process is making is left alone."""
+    """Set a damaged finished run aside. If its log and checkpoint still exist, it is marked as unfinished
+    instead. A run that a process is executing is not changed."""
     folder = run_folder(runs, run_id)
     if run_problem(folder) is None or (lock := FolderLock.acquire(folder)) is None:
         return []
@@ -180,7 +182,7 @@ def mend_run(runs: Path, run_id: str) -> list[Damage]:
 
 
 def set_aside(runs: Path) -> list[Damage]:
-    """What was set aside so far, by ``damage.json``."""
+    """The damage that was set aside so far, read from the files ``damage.json``."""
     found = []
     for folder in sorted(p for p in (runs / DAMAGED).glob("*") if p.is_dir()):
         try:
@@ -213,7 +215,7 @@ def _artifact_problems(runs: Path) -> Iterator[DamagedFile]:
 
 
 def _without_artifact(runs: Path, problem: DamagedFile) -> list[Damage]:
-    """Set aside the runs that replay with a damaged artifact: making them again writes it again."""
+    """Set aside the runs whose replay needs a damaged artifact: executing them again writes it again."""
     table = read([runs], ["runs"]).runs
     ids = list(table.loc[table["artifacts_digest"] == problem.path.stem, "run_id"])
     found = []
@@ -228,7 +230,8 @@ def _without_artifact(runs: Path, problem: DamagedFile) -> list[Damage]:
 
 
 def _set_aside(runs: Path, folder: Path, problem: DamagedFile) -> Damage:
-    """Move a folder whose lock the caller holds; the lock's file goes last, so that nobody waits for it."""
+    """Move a folder whose lock the caller holds. The lock file is moved last, so that no other process waits
+    for a lock that no longer exists."""
     target = _free_name(runs, folder.name)
     files.write_atomic(folder / RECORD, _record(runs, folder.name, problem))
     target.parent.mkdir(exist_ok=True)
@@ -267,7 +270,7 @@ def _shown(runs: Path, path: Path) -> str:
 
 
 def run_ids(runs: Path) -> list[str]:
-    """Names of the folders that may be runs, whatever is in them."""
+    """Names of the folders that may be runs, regardless of their content."""
     entries = runs.iterdir() if runs.is_dir() else ()
     names = (p.name for p in entries if p.is_dir() and not p.is_symlink() and p.name not in STORE_FOLDERS)
     return sorted(name for name in names if is_run_id(name))

@@ -1,8 +1,8 @@
-"""SHA-256 of what a results folder holds: written with every file, checked when it is read.
+"""SHA-256 digests of the files of a results folder: written with every file, checked when it is read.
 
 A JSON file carries the digest of its own content (``sha256``, over the canonical text of the rest); the
-digests of tables stand in ``status.json`` and ``manifest.json``, which are sealed so themselves. Files from
-before digests were recorded are read without this check.
+digests of tables are recorded in ``status.json`` and ``manifest.json``, which also contain their own digests.
+Files written before digests were recorded are read without this check.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 DIGEST, SEAL = "sha256", "sealed"
-"""``sealed`` is written beside the digest, so that a damaged key cannot pass for a file without one."""
+"""The key ``sealed`` is written in addition to the digest. If the name of the digest's key is damaged, the
+file is therefore not mistaken for one without a digest."""
 
 
 class DamagedFile(ValueError):
-    """A file of a results folder is not what was written."""
+    """The content of a file of a results folder differs from what was written."""
 
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(
@@ -37,18 +38,18 @@ def digest_of(data: bytes) -> str:
 
 
 def sealed(body: Mapping[str, Any]) -> bytes:
-    """A JSON object as the text of a file that carries its own digest."""
+    """A JSON object as the text of a file that contains its own digest."""
     plain = json.loads(json.dumps({**body, SEAL: 1}))
     whole = {**plain, DIGEST: _content_digest(plain)}
     return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False).encode()
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
-    """The object in a file of :func:`sealed`, or of an earlier zobench, without its digest.
+    """The JSON object in a file written by :func:`sealed` or by an earlier version, without its digest.
 
     Raises:
-        FileNotFoundError: there is none.
-        DamagedFile: it is no JSON object, or another one than was written.
+        FileNotFoundError: the file does not exist.
+        DamagedFile: the file is not a JSON object, or its content differs from what was written.
     """
     try:
         body = json.loads(path.read_bytes().decode())
@@ -73,9 +74,10 @@ def file_digest(path: Path) -> str:
 
 
 def check_file(path: Path, recorded: str | None) -> None:
-    """``DamagedFile`` if the file has another digest than was recorded; ``None``: not recorded.
+    """Raise ``DamagedFile`` if the file's digest differs from ``recorded``; no check if that is ``None``.
 
-    Each file is read once per process for this (about 1.5 GB/s), as long as its size, time and inode stay.
+    Each file is read once per process for this check (about 1.5 GB/s), unless its size, modification time or
+    inode changes.
     """
     if recorded is None:
         return

@@ -1,8 +1,8 @@
 """File operations that are safe against a kill at any moment. Every change of a results folder uses them.
 
-A file is written under a temporary name and renamed, so that a reader sees either the old or the new content,
-never a part. Temporary names start with ``.tmp-``; readers ignore them, and the next owner of the folder
-removes them.
+A file is written under a temporary name and then renamed, so that a reader sees either the old or the new
+content, never an incomplete file. Temporary names start with ``.tmp-``; readers ignore them, and the next
+process that locks the folder deletes them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def temporary_name(path: Path) -> Path:
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: bool = False) -> None:
-    """Replace the content of ``path`` by ``data``. After a kill it is either the old or the new content.
+    """Replace the content of ``path`` by ``data``. After a kill the file has either the old or the new
+    content.
 
     ``sync`` flushes the content to disk before the rename, so that a power cut leaves no empty file;
     ``sync_entry`` flushes the rename as well. Each costs one disk synchronization (milliseconds).
@@ -32,10 +33,10 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: boo
 
 
 def write_keeping(path: Path, parts: Sequence[bytes | memoryview], earlier: Path) -> None:
-    """Replace ``path`` by ``parts``, on disk before it has the name; what it held before becomes ``earlier``.
+    """Replace the content of ``path`` by ``parts`` and keep the previous content as ``earlier``.
 
-    ``earlier`` is removed first, so that no more than two such files need space. A kill leaves at least one
-    whole file under one of the two names.
+    The new content is flushed to disk before the rename. The old ``earlier`` is deleted first, so that no
+    more than two such files exist. After a kill at least one complete file exists under one of the two names.
     """
     if path.exists():
         remove_file(earlier)
@@ -46,7 +47,7 @@ def write_keeping(path: Path, parts: Sequence[bytes | memoryview], earlier: Path
 
 
 def _written(path: Path, parts: Sequence[bytes | memoryview], sync: bool) -> Path:
-    """A finished temporary file for ``path``. A full disk leaves nothing of it behind."""
+    """Write a temporary file for ``path`` and return its path. If the disk is full, the file is deleted."""
     temporary = temporary_name(path)
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
@@ -76,7 +77,7 @@ def move(path: Path, target: Path) -> None:
 
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write everything, however many calls it takes."""
+    """Write all of ``data``, with as many write calls as are needed."""
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
@@ -105,8 +106,8 @@ def remove_file(path: Path) -> None:
 
 
 def remove_tree(folder: Path) -> None:
-    """Delete a folder and its contents, any of which may be missing already. Of a symbolic link only the link
-    is deleted."""
+    """Delete a folder and its contents; files that are already missing are no error. For a symbolic link,
+    only the link is deleted."""
     if folder.is_symlink():
         remove_file(folder)
         return

@@ -1,4 +1,4 @@
-"""``runs/plan.json``: the runs of the suite that was run last in a results folder; replaced atomically.
+"""``runs/plan.json``: the runs of the suite that was last run in a results folder; replaced atomically.
 
 A run's id needs the digests of its model and data, which are known only after a worker has loaded them. Until
 then an entry is identified by the digest of its specification, afterwards by the id alone, so that a run on
@@ -53,7 +53,7 @@ class PlanFile(BaseModel):
 
 
 def read_plan(runs: Path) -> PlanFile | None:
-    """The plan beside these runs, or ``None``; ``DamagedFile`` where the file is no plan."""
+    """The plan in this runs folder; ``None`` if there is none; ``DamagedFile`` if the file is not a plan."""
     try:
         return PlanFile.model_validate(read_sealed(runs / FILE))
     except FileNotFoundError:

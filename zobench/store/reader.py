@@ -1,11 +1,11 @@
-"""Reads run folders and compacted files of any number of results folders as tables (:mod:`.sql` reads the
+"""Reads the run folders and compacted files of one or more results folders as tables (:mod:`.sql` reads the
 same files with DuckDB).
 
 A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
-Reading is safe while runs are written and while a compaction is going on: folders are listed before the
-manifest is read, so a run that moves in between is seen in one place or the other, and a file that vanished
-means that the listing is taken again. A file whose digest differs from the recorded one is a
-:class:`~zobench.store.digests.DamagedFile`: nothing is read past it.
+Reading is safe while runs are written and while a compaction is in progress: folders are listed before the
+manifest is read, so a run that is moved in between is found in one of the two places. If a listed file no
+longer exists, the folders are listed again. A file whose digest differs from the recorded one raises
+:class:`~zobench.store.digests.DamagedFile`, and nothing is returned.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Folders = str | Path | Iterable[str | Path]
 
 
 class SchemaVersionError(ValueError):
-    """A file has no schema version or a later one than this version of zobench can read."""
+    """A file has no schema version, or a later one than this version of zobench can read."""
 
     def __init__(self, path: Path, found: object) -> None:
         super().__init__(
@@ -86,7 +86,7 @@ class Results:
         (:data:`.schema.FINALS`): one record per run and metric, with row, group, task, model, method, seed
         and status.
 
-        The score of a leaderboard entry is the mean of its tasks' means, each over the seeds.
+        The score of a leaderboard entry is the mean over tasks of the mean over seeds.
         """
         import duckdb
 
@@ -116,7 +116,7 @@ def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
 
     Raises:
         ValueError: a folder does not exist, or a table name is unknown.
-        DamagedFile: a file of a finished run is not what was written.
+        DamagedFile: the content of a file of a finished run differs from what was written.
         SchemaVersionError: a file has another schema version.
     """
     paths = results_paths(folders)
@@ -140,10 +140,10 @@ def finished(folder: str | Path, run_id: str) -> str | None:
 def read_status(folder: Path) -> dict[str, Any] | None:
     """Contents of ``status.json``; ``None`` if the run is unfinished.
 
-    Nothing is synchronized to disk when a run ends: where a power cut left a file short, it is damaged.
+    Files are not flushed to disk when a run ends. A file that a power cut left incomplete counts as damaged.
 
     Raises:
-        DamagedFile: the status is not what was written, or a table is missing or has another size.
+        DamagedFile: the status differs from what was written, or a table is missing or has another size.
     """
     before = None
     while True:
@@ -156,11 +156,11 @@ def read_status(folder: Path) -> dict[str, Any] | None:
             return status
         if status == before:
             raise problem
-        before = status  # the run may have been opened again between status and tables
+        before = status  # the run may have been marked unfinished after its status was read
 
 
 def _checked_status(path: Path, body: dict[str, Any]) -> dict[str, Any]:
-    """``body``, which has the form of a status that this zobench reads."""
+    """``body``, after a check that it is a status that this version of zobench can read."""
     if not readable(body.get("schema_version")):
         raise SchemaVersionError(path, body.get("schema_version"))
     if body.get("status") not in STATUSES or not isinstance(body.get("tables"), dict):
@@ -181,15 +181,16 @@ def _table_problem(folder: Path, sizes: dict[str, Any]) -> DamagedFile | None:
 
 
 def checked_table(folder: Path, status: dict[str, Any], name: str) -> Path:
-    """File of a run's table, its digest compared with the one in the run's status."""
+    """Path of a run's table, after its digest was compared with the one in the run's status."""
     path = run_file(folder, name)
     check_file(path, status.get("digests", {}).get(path.name))
     return path
 
 
 def manifest(runs: Path) -> dict[str, Any]:
-    """The compacted files of a runs folder: generation, and file name and digest by table; generation 0 where
-    there are none. A damaged manifest is read from its copy where that is of the same generation."""
+    """The compacted files of a runs folder: the generation, and file name and digest by table. The generation
+    is 0 if there are none. If the manifest is damaged, its copy is read, provided that it belongs to the same
+    generation."""
     path = runs / COMPACT / MANIFEST
     try:
         body = read_sealed(path)
@@ -205,7 +206,8 @@ def manifest(runs: Path) -> dict[str, Any]:
 
 
 def _manifest_copy(runs: Path, damage: DamagedFile) -> dict[str, Any]:
-    """The manifest's copy, unless it is older: a kill can lie between the writing of the two."""
+    """The copy of the manifest, unless it is older: a kill may have prevented the writing of the newer
+    copy."""
     try:
         body = read_sealed(runs / COMPACT / MANIFEST_COPY)
         whole = all(compacted_file(runs, name).is_file() for name in body["files"].values())
@@ -218,7 +220,7 @@ def _manifest_copy(runs: Path, damage: DamagedFile) -> dict[str, Any]:
 
 
 def compacted_table(runs: Path, body: dict[str, Any], name: str) -> Path:
-    """A compacted table of the manifest ``body``, its digest compared with the manifest's."""
+    """Path of a compacted table, after its digest was compared with the one in the manifest ``body``."""
     path = compacted_file(runs, body["files"][name])
     check_file(path, body.get("digests", {}).get(name))
     return path
@@ -286,7 +288,7 @@ def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
 
 
 def read_parquet(path: Path, name: str) -> pa.Table:
-    """One file, its schema version checked and its columns in the schema's order."""
+    """The table in one file with its columns in the schema's order; its schema version is checked."""
     table = _parquet(path)
     _check_version(path, table.schema)
     try:
@@ -300,13 +302,13 @@ def _parquet(path: Path, **how: Any) -> pa.Table:
 
 
 def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
-    """What ``action`` reads of a parquet file; ``DamagedFile`` where its bytes are not parquet."""
+    """The result of ``action``, which reads a parquet file; ``DamagedFile`` if that is not valid parquet."""
     try:
         return action()
     except pa.ArrowException as error:
         raise DamagedFile(path, "it cannot be read as parquet") from error
     except OSError as error:
-        if error.errno is not None:  # the system's, not the format's
+        if error.errno is not None:  # an error of the operating system, not of the file's content
             raise
         raise DamagedFile(path, "it cannot be read as parquet") from error
 
@@ -336,7 +338,7 @@ def load(source: LocatedFiles, name: str) -> pa.Table:
 
 
 def has_all_columns(path: Path, name: str) -> bool:
-    """Whether the file has every column; its schema version is checked on the way."""
+    """Whether the file has every column of the schema; its schema version is checked as well."""
     schema = _unless_broken(path, lambda: pq.read_schema(path))
     _check_version(path, schema)
     return set(TABLES[name].names) <= set(schema.names)
@@ -352,8 +354,8 @@ def results_paths(folders: Folders) -> list[Path]:
 
 
 def steadily(action: Callable[[], _T]) -> _T:
-    """Take the listing again when a compaction removed a file between listing and reading, or a run was
-    opened again."""
+    """Repeat ``action`` if a file disappeared between listing and reading: because of a compaction, or
+    because a run was marked as unfinished again."""
     damaged = 0
     for _ in range(_ATTEMPTS - 1):
         try:

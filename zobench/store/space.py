@@ -1,7 +1,8 @@
-"""Full disks and read-only folders: space kept for the record of a failure, and what to say.
+"""Full disks and read-only folders: reserved space for the record of a failure, and the message to the user.
 
-``reserve`` in the folder of a run in progress is given up where nothing else fits, so that the failure can be
-recorded. Without even that the run simply stays unfinished, and the next call goes on from its checkpoint.
+The file ``reserve`` in the folder of a run in progress is deleted when the disk is full, so that the failure
+can be recorded. If even that is not enough, the run remains unfinished and the next call resumes it from its
+checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from zobench.store import files
 
 RESERVE = "reserve"
 RESERVE_BYTES = 2**17
-"""A runs table has some 40 kB, a status 1 kB plus the traceback."""
+"""Size of the reserve in bytes: a runs table has about 40 kB, a status 1 kB plus the traceback."""
 
 _WORDS = {
     errno.ENOSPC: "no space is left on the disk; free some",
@@ -24,7 +25,7 @@ _WORDS = {
 
 
 def storage_problem(error: BaseException | None, where: Path | None = None) -> str | None:
-    """What to tell where an error, or its cause, says that nothing can be written; ``None`` for others."""
+    """Message for the user if an error, or its cause, means that nothing can be written; else ``None``."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in _WORDS:
             place = error.filename if error.filename is not None else where
@@ -35,7 +36,8 @@ def storage_problem(error: BaseException | None, where: Path | None = None) -> s
 
 
 def keep_reserve(folder: Path) -> None:
-    """Take the space, unless it is taken. Random bytes, which no file system compresses away."""
+    """Reserve the space, unless it is reserved already. Random bytes, because a file system cannot compress
+    them."""
     path = folder / RESERVE
     if not path.exists() or path.stat().st_size < RESERVE_BYTES:
         files.write_atomic(path, secrets.token_bytes(RESERVE_BYTES))

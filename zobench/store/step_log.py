@@ -1,8 +1,9 @@
-"""The log of an unfinished run: one line per step, appended by one write call each.
+"""The log of an unfinished run: one line per step, each appended by one write call.
 
-Every line ends with the SHA-256 of the line before it and its own row, so that a changed, lost or doubled
-line is noticed, and one digest in a checkpoint stands for all lines up to it. A torn last line is what a kill
-leaves: it is dropped. Lines from before digests were recorded have none and are read without this check.
+Every line ends with the SHA-256 of the previous line's digest and its own record. A changed, lost or repeated
+line is therefore detected, and one digest in a checkpoint identifies all lines up to it. An incomplete last
+line, which remains after a kill, is dropped. Lines written before digests were recorded are read without this
+check.
 """
 
 from __future__ import annotations
@@ -20,21 +21,21 @@ from zobench.store.digests import DIGEST, DamagedFile, digest_of
 STEPS_LOG = "steps.jsonl"
 _ENDING = re.compile(rb',"' + DIGEST.encode() + rb'":"([0-9a-f]{64})"\}\Z')
 _NEARLY = re.compile(rb'[0-9a-f]{64}"\}\Z')
-"""The end of a line whose digest has lost its key."""
+"""The end of a line whose digest is there but has a damaged key."""
 
 
 class StepLog:
-    """Appends to the log of one run; ``digest`` is that of the last line."""
+    """Appends to the log of one run; ``digest`` is the digest of the last line."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.digest = path, ""
         self._fd: int | None = None
 
     def open(self, *, keep_steps: int, digest: str | None = None) -> bool:
-        """Open for appending after the first ``keep_steps`` lines; the rest is cut off.
+        """Open for appending after the first ``keep_steps`` lines and delete all later lines.
 
-        Returns False, with nothing opened or cut, where these lines are not there, are damaged, or are others
-        than those that ``digest`` stands for.
+        Returns False, and neither opens nor changes the file, if these lines are missing or damaged, or if
+        the digest of the last one is not ``digest``.
         """
         end, last, found = 0, "", 0
         try:
@@ -56,7 +57,7 @@ class StepLog:
         return True
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """One step, one line, one write call: it is in the operating system's hands when this returns."""
+        """Append one step as one line with one write call. The operating system has the line on return."""
         assert self._fd is not None, "open first"
         text = json.dumps(row, separators=(",", ":"), ensure_ascii=False).encode()
         digest = _chained(self.digest, text)
@@ -70,8 +71,8 @@ class StepLog:
 
 
 def read_steps_log(folder: Path, limit: int | None = None) -> list[dict[str, Any]]:
-    """Rows of an unfinished run's step log; a torn last line is dropped, a broken or changed one before it is
-    a ``DamagedFile``."""
+    """Records in the step log of an unfinished run. An incomplete last line is dropped; any other damaged or
+    changed line raises ``DamagedFile``."""
     rows, problem = readable_steps(folder, limit)
     if problem is not None:
         raise problem
@@ -79,12 +80,12 @@ def read_steps_log(folder: Path, limit: int | None = None) -> list[dict[str, Any
 
 
 def readable_steps(folder: Path, limit: int | None = None) -> tuple[list[dict[str, Any]], DamagedFile | None]:
-    """Rows up to the first damaged line, and what is wrong with that."""
+    """Records before the first damaged line, and the error of that line (``None`` if all are undamaged)."""
     return readable_lines(folder / STEPS_LOG, limit)
 
 
 def readable_lines(path: Path, limit: int | None = None) -> tuple[list[dict[str, Any]], DamagedFile | None]:
-    """The same of any log of this form."""
+    """As :func:`readable_steps`, for any log of this format."""
     last = ""
     try:
         lines = path.read_bytes().split(b"\n")
@@ -101,7 +102,7 @@ def readable_lines(path: Path, limit: int | None = None) -> tuple[list[dict[str,
 
 
 def holds_step(folder: Path, digest: str) -> bool:
-    """Whether the log has the line of this digest."""
+    """Whether the log contains the line with this digest."""
     try:
         return f'"{DIGEST}":"{digest}"}}\n'.encode() in (folder / STEPS_LOG).read_bytes()
     except FileNotFoundError:
@@ -109,7 +110,8 @@ def holds_step(folder: Path, digest: str) -> bool:
 
 
 def _checked(line: bytes, before: str) -> tuple[dict[str, Any], str]:
-    """Row and digest of a line after one with the digest ``before``; ``ValueError`` if it is another."""
+    """Record and digest of a line that follows a line with digest ``before``; ``ValueError`` if the line's
+    digest is not the expected one."""
     row = json.loads(line.decode())
     if not isinstance(row, dict):
         raise ValueError("not a JSON object")

@@ -1,9 +1,9 @@
 """Writes the folder of one run, from its first file to its status.
 
-Order of writes is the contract. ``spec.json`` and ``environment.json`` come first, each step is one appended
-line, the checkpoint is one file replaced atomically (so weights, method state and position can never
-disagree), the tables follow at the end, and ``status.json`` is last: a folder without it is an unfinished
-run. The status holds the SHA-256 of every other file, and its own (:mod:`.digests`).
+Readers rely on the order of writes. ``spec.json`` and ``environment.json`` are written first. Each step is
+one appended line. The checkpoint is one file that is replaced atomically, so that weights, method state and
+position always agree. The tables are written at the end, and ``status.json`` last: a folder without it is an
+unfinished run. The status contains the SHA-256 of every other file and its own (:mod:`.digests`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ run again."""
 
 SPEC, ENVIRONMENT, STATUS = "spec.json", "environment.json", "status.json"
 JOURNAL = "measured.jsonl"
-"""Log of what was measured after training (:mod:`zobench.runner.measurements`)."""
+"""Log of the measurements after training (:mod:`zobench.runner.measurements`)."""
 
 
 def versioned(schema: pa.Schema) -> pa.Schema:
@@ -62,7 +62,7 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.damage: list[str] = []
-        """What was found damaged while the run was made, and what was done about it."""
+        """Damaged files that were found during the run, and what was done about them."""
         self._digests: dict[str, str] = {}
         self._log = StepLog(path / STEPS_LOG)
 
@@ -89,12 +89,12 @@ class RunFolder:
         return self._log.digest
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint. A step log that a power cut left shorter is noticed by ``open_log``."""
+        """Write a new checkpoint. If a power cut shortens the step log later, ``open_log`` detects it."""
         checkpoint_file.write_checkpoint(self.path, checkpoint)
 
     def checkpoints(self) -> Iterator[Checkpoint]:
-        """The checkpoints, the last one first. A damaged one is named in ``damage``, as is one that the
-        caller has no use for: whoever asks for the next rejects the one before, which is removed."""
+        """The checkpoints, the latest first. If the caller requests the next one, the previous one counts as
+        rejected and is deleted. Damaged and rejected checkpoints are listed in ``damage``."""
         for name in (CHECKPOINT, EARLIER):
             path = self.path / name
             try:
@@ -109,7 +109,7 @@ class RunFolder:
             files.remove_file(path)
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Write one parquet table and return its size in bytes; an empty one is not written (0 bytes)."""
+        """Write one parquet table and return its size in bytes; an empty table is not written (0 bytes)."""
         path = run_file(self.path, name)
         if not rows:
             files.remove_file(path)
@@ -120,14 +120,14 @@ class RunFolder:
         return len(data)
 
     def finish(self, status: str, tables: Mapping[str, Sequence[Mapping[str, Any]]], error: str = "") -> None:
-        """Write the tables and then the status, which knows their sizes and digests. A result's logs and
-        checkpoints are deleted, having done their work; those of a run with failed measurements stay until
-        these are done.
+        """Write the tables and then the status, which contains their sizes and digests. The logs and
+        checkpoints of a result are then deleted, except if measurements failed: those need them when they are
+        tried again.
 
         Args:
             status: one of ``STATUSES``; ``ValueError`` otherwise.
             tables: records by table name; ``runs`` must have exactly one.
-            error: message or traceback of a run that failed.
+            error: message or traceback if the run failed.
         """
         if status not in STATUSES:
             raise ValueError(f"unknown status {status!r}; valid: {', '.join(STATUSES)}")
@@ -142,7 +142,7 @@ class RunFolder:
             self.discard_progress()
 
     def make_room(self) -> None:
-        """Give up the reserve and what was written of the tables: the disk is full."""
+        """Delete the reserve and the tables written so far, because the disk is full."""
         give_up_reserve(self.path)
         for name in TABLES:
             files.remove_file(run_file(self.path, name))
@@ -157,16 +157,16 @@ class RunFolder:
         files.remove_file(self.path / JOURNAL)
 
     def drop_earlier_checkpoint(self) -> None:
-        """Delete the checkpoint before the last one."""
+        """Delete the earlier of the two checkpoints."""
         files.remove_file(self.path / EARLIER)
 
     def go_on(self) -> None:
-        """Take up a finished run: what is not written again stays as its status records it."""
+        """Continue a finished run: files that are not written again remain as recorded in its status."""
         self._digests.update(read_sealed(self.path / STATUS).get("digests", {}))
 
     def reopen(self) -> None:
-        """Mark a run that failed or was interrupted as unfinished again: delete its status and tables, keep
-        its log and checkpoint."""
+        """Mark a run that failed or was interrupted as unfinished: delete its status and tables, and keep its
+        log and checkpoint."""
         files.remove_file(self.path / STATUS)  # first: the status asserts that the tables are complete
         for name in TABLES:
             files.remove_file(run_file(self.path, name))

@@ -1,7 +1,7 @@
-"""Data files of a suite: paths relative to the file that names them, and everything in them that is wrong.
+"""Data files of a suite: resolves their paths relative to the suite file, and checks their content.
 
-The files are read at planning, so that a missing column or a label without a word is said before anything is
-trained, by file and record.
+The files are read when a plan is made, so that a missing column or a label without a word is reported, with
+file and record, before anything is trained.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from zobench.tasks.own_data import Examined, on_hub
 
 
 def with_paths(document: Document, draft: Draft) -> None:
-    """Make every relative path of a data file one that is seen from here, in place."""
+    """Replace every relative path of a data file by one relative to the working directory, in place."""
     tasks: dict[str, TaskEntry] = draft.entries("tasks")
     for name, entry in tasks.items():
         paths = {k: entry.params.get(k) for k in _files_of(entry.task or name)}
@@ -40,7 +40,7 @@ def with_paths(document: Document, draft: Draft) -> None:
 
 
 def check_data(document: Document, draft: Draft) -> None:
-    """Read the files of every task that has some, and report what is wrong with them."""
+    """Read the data files of every task and report all errors in them."""
     for name, entry in draft.entries("tasks").items():
         task = entry.task or name
         if not _files_of(task) or any(p.key.startswith(f"tasks.{name}") for p in document.problems):
@@ -56,8 +56,8 @@ def check_data(document: Document, draft: Draft) -> None:
 
 
 def long_texts(plan: Plan) -> list[str]:
-    """Own data whose prompts are longer than a model takes, which loses their beginning; causal models whose
-    tokenizer lies on this machine."""
+    """Notes on user data with prompts longer than a model's maximum, whose beginning is cut off. Only causal
+    models are checked, and only if their tokenizer is on this machine."""
     from zobench.models.inspection import longest_input, tokenizer_of
 
     told = []
@@ -84,8 +84,7 @@ def long_texts(plan: Plan) -> list[str]:
 
 
 def data_notes(plan: Plan) -> list[str]:
-    """What a user should know of the data files: sizes of the parts, duplicates, empty cells, left-out
-    records."""
+    """Notes on the data files: sizes of the parts, duplicates, empty cells, and records that are left out."""
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
     tasks = {r.spec.task.model_dump_json(): r.spec.task for r in runs if r.spec.task.files}
     told = []

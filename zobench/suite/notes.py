@@ -1,4 +1,5 @@
-"""What a plan does not refuse but says: things that hold on this machine only, or that may be meant."""
+"""Notes on a plan: possible problems that do not make it invalid, because they concern only this machine or
+may be intended."""
 
 from __future__ import annotations
 
@@ -14,13 +15,14 @@ from zobench.suite.plan import Plan
 
 
 def notes(plan: Plan) -> list[str]:
-    """One sentence for each thing; in no order of importance."""
+    """One sentence for each possible problem, not ordered by importance."""
     return [*device_notes(plan), *data_notes(plan), *long_texts(plan), *_class_notes(plan), *joins(plan)]
 
 
 def device_notes(plan: Plan) -> list[str]:
-    """Devices that this machine lacks, with how many runs want them. A plan for another machine is none the
-    worse; a run of it here fails by name, and the others go on."""
+    """Devices of the plan that this machine does not have, with the number of runs that need each. The plan
+    remains valid for another machine. On this machine, those runs fail with a message that names the device,
+    and the other runs continue."""
     wanted = Counter(device for spec in _specs(plan) for device in _devices(spec))
     return [
         f"device {device!r}: {problem}; {count} of the {len(_specs(plan))} runs would fail here"
@@ -35,7 +37,8 @@ def _devices(spec: RunSpec) -> set[str]:
 
 
 def _class_notes(plan: Plan) -> Iterator[str]:
-    """Training rows of one class, and the first test rows where only these are read."""
+    """Notes on tasks whose training examples all have the same class, or whose first test examples do if only
+    these are evaluated."""
     cells = {(spec.task.model_dump_json(), spec.evaluation.test_items): spec for spec in _specs(plan)}
     told: set[str] = set()
     for spec in cells.values():

@@ -1,4 +1,4 @@
-"""The suite that ``zobench init --data FILE --label COLUMN`` writes after a look at the file."""
+"""Creates the suite that ``zobench init --data FILE --label COLUMN`` writes for a data file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from zobench.tasks.own_look import Look, look_at
 
 MOST_CLASSES = 20
-"""More different labels than these are answers to generate, not classes."""
+"""Maximum number of classes; a label column with more distinct values is treated as generated answers."""
 
 _HEAD = """\
 # Written by 'zobench init' from {data}: {records} records. 'zobench plan FILE --show-prompts 3' prints
@@ -40,17 +40,17 @@ evaluation: {test_items: 200, validation_items: 200}
 
 
 def starter_for(target: Path, *, model: str, data: Path, label: str, text: str | None) -> str:
-    """The text of a suite over a file.
+    """The text of a suite for a data file.
 
     Args:
-        target: where the suite will stand; the path of the data is written relative to it.
-        model: name as in ``models``.
+        target: path of the suite file; the path of the data is written relative to it.
+        model: model name as in ``models`` of a suite.
         data: CSV, TSV, JSON Lines or parquet file.
         label: column with the class or the answer.
         text: column with the text; default: the one with the longest texts.
 
     Raises:
-        ValueError: no such file or column, one label only.
+        ValueError: no such file or column, or only one distinct label.
     """
     found = look_at(str(data), label=label, text=text)
     classes = found.labels if len(found.labels) <= MOST_CLASSES else ()

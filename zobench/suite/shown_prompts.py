@@ -10,8 +10,8 @@ from zobench.suite.plan import Plan
 
 
 def prompts(plan: Plan, count: int) -> Iterator[str]:
-    """For each model and task: the first ``count`` training prompts as the model reads them, and the tokens
-    of every answer. Tokens are left out where the tokenizer does not lie on this machine."""
+    """Lines with the first ``count`` training prompts of each model and task, exactly as the model receives
+    them, and the tokens of every answer. Tokens are omitted if the tokenizer is not on this machine."""
     from zobench.models.inspection import tokenizer_of
 
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
@@ -52,7 +52,7 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int, tokenizer:
 
 
 def _tokens(tokenizer: Any, context: str, whole: str, answer: str) -> str:
-    """The answer and, with a tokenizer, the tokens that are scored: those behind the context's."""
+    """The answer and, with a tokenizer, the tokens that are scored, which follow those of the context."""
     if tokenizer is None:
         return repr(answer)
     from zobench.models.encoding import encode_plain

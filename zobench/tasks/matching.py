@@ -1,11 +1,12 @@
-"""Rules that decide whether a generated text is right, for tasks over a user's own data.
+"""Rules that determine whether a generated text is correct, for tasks on a user's own data.
 
-* ``number``: the answer that the text names (:func:`~zobench.tasks.extraction.robust`) equals the gold
-  number, as exact rationals: 18 = 18.0 = 36/2.
-* ``exact``: the text equals the gold text; outer white space is removed, inner runs of it count as one space.
+* ``number``: the answer extracted from the text (:func:`~zobench.tasks.extraction.robust`) equals the gold
+  number, compared as exact rationals: 18 = 18.0 = 36/2.
+* ``exact``: the text equals the gold text; leading and trailing white space is removed, and other white space
+  counts as a single space.
 * ``contains``: the gold text occurs in the text, in any case.
 * ``regex``: the gold text is a regular expression that is found in the text.
-* ``math``: as ``number``, and equal formulas (:func:`~zobench.tasks.equivalence.equivalent`).
+* ``math``: as ``number``; equivalent formulas match as well (:func:`~zobench.tasks.equivalence.equivalent`).
 * ``rouge``: ROUGE-L F1 between text and gold text is at least ``rouge_threshold``.
 """
 
@@ -32,7 +33,7 @@ def answer_of(text: str, match: MatchRule) -> str:
 
 
 def is_right(text: str, gold: str, match: MatchRule, *, rouge_threshold: float) -> bool:
-    """Whether the generated text is right by this rule of the module docstring."""
+    """Whether the generated text is correct by this rule; the module's docstring defines the rules."""
     answer = answer_of(text, match)
     if match == "number":
         found, wanted = as_number(answer), as_number(gold)

@@ -1,6 +1,6 @@
-"""Multiple choice over a user's own file (``task: choice``).
+"""Multiple choice on a user's own data file (``task: choice``).
 
-Each record contains its options; the answer column names the right one in one of four ways
+Each record contains its options; the answer column identifies the correct option in one of four forms
 (:class:`OwnChoiceConfig`)."""
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class OwnChoice(OwnData, PromptedClassification):
 
 
 def _place(reading: str, options: tuple[str, ...], answer: str, config: OwnChoiceConfig) -> int | None:
-    """Index of the option that the answer names in this form; ``None`` if it names none."""
+    """Index of the option that the answer identifies in this form; ``None`` if there is no such option."""
     names: tuple[str, ...] = options
     if reading == "column":
         names = config.options if len(config.options) == len(options) else ()

@@ -1,4 +1,4 @@
-"""Tasks over a user's own file, defined in a suite without code: classification, choice, generation.
+"""Tasks on a user's own data file, defined in a suite without code: classification, choice, generation.
 
     tasks:
       mine: {task: classification, params: {data: reviews.csv, label: stars, template: "{text} It was",
@@ -7,8 +7,8 @@
       sums: {task: generation, params: {data: math.jsonl, template: "Q: {question}\\nA:", answer: answer,
                                         match: number}}
 
-``data`` is a CSV, TSV, JSON Lines or parquet file, its path relative to the suite file, or
-``hub:OWNER/NAME``. The content of the examples is part of a run's identity, the path is not.
+``data`` is the path of a CSV, TSV, JSON Lines or parquet file, relative to the suite file, or
+``hub:OWNER/NAME``. The content of the examples is part of a run's identity; the path is not.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class OwnGenerationConfig(OwnDataConfig):
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """The parts of a user's data, and sentences about duplicates, empty cells and left-out records."""
+    """The parts of a user's data, and notes on duplicates, empty cells and records that are left out."""
 
     splits: Splits
     notes: list[str]
@@ -109,7 +109,7 @@ def on_hub(path: str) -> bool:
 
 
 class OwnData:
-    """Reading and splitting of the records, shared by the three kinds of task."""
+    """Reads and splits the records; base class of the three kinds of task."""
 
     config: Any
     prompt: Prompt
@@ -119,10 +119,10 @@ class OwnData:
         return self.examined().splits
 
     def examined(self) -> Examined:
-        """The parts, and notes for the user: duplicates, empty cells, left-out records.
+        """The parts, and notes for the user on duplicates, empty cells and records that are left out.
 
         Raises:
-            ValueError: a wrong file, column, label or answer, with file and record.
+            ValueError: an invalid file, column, label or answer; the message names file and record.
         """
         config = self.config
         main = read_records(config.data, revision=config.revision)

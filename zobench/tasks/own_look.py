@@ -1,4 +1,4 @@
-"""A look at a user's file, for the suite that ``zobench init --data`` writes."""
+"""Inspects a user's data file for the suite that ``zobench init --data`` writes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zobench.tasks.matching import gold_problem
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a file holds: its number of records, its labels, the columns of its text and of its parts, and
-    whether all labels are numbers."""
+    """Properties of a data file: its number of records, its labels, the columns with the text and with the
+    part, and whether all labels are numbers."""
 
     records: int
     labels: tuple[str, ...]
@@ -22,10 +22,11 @@ class Look:
 
 
 def look_at(data: str, *, label: str, text: str | None) -> Look:
-    """Find the text column (the one with the longest texts unless ``text`` names it) and a column of parts.
+    """Find the text column (the one with the longest texts unless ``text`` names it) and the column that
+    assigns records to parts, if there is one.
 
     Raises:
-        ValueError: no such column, or none besides the label.
+        ValueError: no such column, or no column besides the label.
     """
     records = read_records(data)
     for column, key in ((label, "label"), *(((text, "text"),) if text is not None else ())):
