@@ -46,7 +46,8 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Identity of the job within its plan: row and specification (digests are not known yet)."""
+        """Identity of the job within its plan: leaderboard entry and specification, because digests are not
+        known yet."""
         return json.dumps([self.planned.row, self.planned.spec.canonical()])
 
 
@@ -65,7 +66,7 @@ class Outcome:
         error: last line of the error.
         primary: value of the task's primary metric on the final state, if there is one.
         metrics: all clean metrics of the final state.
-        forwards: training forwards spent.
+        forwards: forward passes spent on training.
         digests: digests of model, data and schema, if they were computed for this outcome.
         blocked: why nothing can be written (full disk, read-only folder), so that no run can be recorded.
         damage: damaged files that were found, and what was done about them.

@@ -18,8 +18,9 @@ EntryKind = Literal["run", "trials", "finals", "noise control"]
 class PlanRecord:
     """The plan file of one results folder while its suite is run.
 
-    Known ids are kept for entries that did not change, so that a call for one row (``--only``) keeps those of
-    the others. An entry's first outcome in this call replaces its known ids."""
+    Known run ids are kept for plan entries that did not change, so that a call for one leaderboard entry
+    (``--only``) does not remove those of others. A plan entry's first outcome in this call replaces its
+    ids."""
 
     def __init__(self, plan: Plan, runs: Path) -> None:
         self._plan, self._runs = plan, runs

@@ -88,7 +88,7 @@ def run_plan(
         workers: number of worker processes; 0: execute everything in this process. ``None``: the suite's
             number, else one per processor (a single one if a run uses a GPU).
         progress: show progress on standard output.
-        only: execute only this row of the plan.
+        only: execute only this leaderboard entry of the plan.
         fail_fast: stop cleanly at the first run that fails.
         parts: ``module:attribute`` of the factory that creates the parts of runs.
         address: address of an existing Ray cluster, for ``executor: ray``.
@@ -269,7 +269,8 @@ class _Conductor:
         self.executor.request_stop()
 
     def _follow(self, job: Job, outcome: Outcome) -> None:
-        """Submit the runs that depend on a finished one: trials, the row's runs, its noise baseline."""
+        """Submit the runs that depend on a finished one: further trials, the runs with the selected
+        parameters, or the noise baseline."""
         for follower in self.plan.followers:
             if follower.follows(job.planned):
                 self._noise_control(follower, outcome)

@@ -1,9 +1,9 @@
 """Tuning inside a plan: trials on validation data, selection, and tuning cost.
 
 A study requests settings from :class:`zobench.suite.tuning.Tuner`, turns each into one trial run per tuning
-seed and reports the scores in the order of the requests. When the search is complete, it returns the row's
-runs with the selected parameters. Every forward pass of every trial counts as tuning cost of the row, and the
-whole search is recorded with its warnings.
+seed and reports the scores in the order of the requests. When the search is complete, it returns the
+leaderboard entry's runs with the selected parameters. Every forward pass of every trial counts as tuning cost
+of the entry, and the whole search is recorded with its warnings.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class StudyDriver:
         return self._ask() if told else []
 
     def finals(self) -> tuple[list[PlannedRun], dict[str, Any], int]:
-        """The row's runs with the selected setting, the record of the search, and its cost in forward passes;
-        ``ValueError`` if no setting can be selected."""
+        """The entry's runs with the selected setting, the record of the search, and its cost in forward
+        passes; ``ValueError`` if no setting can be selected."""
         selection = self._tuner.selection
         record = {
             "sampler": self.study.sampler,

@@ -64,6 +64,6 @@ class FolderLock:
 
 
 def _write_owner(descriptor: int) -> None:
-    with contextlib.suppress(OSError):  # a full disk: the lock holds without its owner's name
+    with contextlib.suppress(OSError):  # on a full disk, the lock works without its owner's name
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode())

@@ -19,7 +19,7 @@ FILE = "plan.json"
 
 
 class Entry(BaseModel):
-    """Runs of one row on one task and model.
+    """Runs of one leaderboard entry on one task and model.
 
     Attributes:
         model, task: their names in the suite (in plans of earlier versions: in the catalogue).
@@ -69,7 +69,7 @@ def write_plan(runs: Path, plan: PlanFile) -> None:
 
 
 def with_known_ids(entries: Sequence[Entry], before: PlanFile | None) -> tuple[Entry, ...]:
-    """``entries`` with the run ids that an earlier plan has for the same row and key."""
+    """``entries`` with the run ids that an earlier plan has for the same leaderboard entry and key."""
     known = {(e.row, e.kind, e.key): e.run_ids for e in before.entries} if before else {}
     return tuple(
         e.model_copy(update={"run_ids": known.get((e.row, e.kind, e.key), e.run_ids)}) for e in entries

@@ -208,8 +208,9 @@ FAILURES = pa.schema(
         ("final", _b),
     ]
 )
-"""One row per attack, lm-eval task or probe of a finished run that could not be measured; ``detail`` is the
-traceback. ``final``: on the final state, where it can be tried again. No part of a run's identity."""
+"""One record per failed attack, lm-eval task or probe of a finished run; ``detail`` is the traceback.
+``final``: whether it was measured on the final state, so that it can be tried again. Not part of a run's
+identity."""
 
 TABLES: dict[str, pa.Schema] = {
     "runs": RUNS,
