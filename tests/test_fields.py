@@ -1,4 +1,4 @@
-"""What a field says of itself decides identity and refusals; nothing is kept in a list beside it."""
+"""The declaration of a field determines identity and refusals; there is no separate list."""
 
 from __future__ import annotations
 

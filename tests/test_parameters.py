@@ -1,5 +1,4 @@
-"""Parameters against a dataclass: what is taken, what is refused, and that literal values come back the
-same."""
+"""Parameters checked against a dataclass: accepted and refused values; literal values come back unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers of attacks on records made by hand."""
+"""Attack metrics on records written by hand."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Lockstep, the victim's counting, budgets, confirmation, and the null."""
+"""The attack engine: lockstep, counting of queries, budgets, confirmation, and the random baseline."""
 
 import dataclasses
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Arms, intensity, position, guard and nulls of irrelevant sentences."""
+"""Irrelevant sentences: arms, intensity, position, guard, and their random baselines."""
 
 import pytest
 from attack_fakes import context, example, predict_with, run

@@ -1,4 +1,4 @@
-"""What holds for every attack: determinism, protection, exact budgets, survival of any text."""
+"""Properties of every attack: deterministic, protected text unchanged, exact budgets, any text accepted."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""What no attack may touch."""
+"""Text that no attack may change."""
 
 from itertools import pairwise
 

@@ -1,4 +1,4 @@
-"""Sampled victims: the published preset of MSCR, its judge, repetitions, and their nulls."""
+"""Attacks on sampled answers: the published preset of MSCR, its judge, repetitions, and random baselines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands in process: help, mistakes, plans, the starter suite, names, the doctor."""
+"""Commands called in the test process: help, user errors, plans, the starter suite, names, the doctor."""
 
 from __future__ import annotations
 

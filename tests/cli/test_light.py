@@ -1,4 +1,4 @@
-"""What must stay light: importing the package, the catalogues and the command line imports no torch."""
+"""Importing the package, the catalogues and the command line does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``zobench status``: counts, damage by file, what was set aside; errors of other commands name the file."""
+"""``zobench status``: counts, damaged files and files set aside; errors of other commands name the file."""
 
 from __future__ import annotations
 

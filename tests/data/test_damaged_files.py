@@ -1,4 +1,4 @@
-"""Damaged data files are refused with the file and the line."""
+"""Damaged data files are refused with a message that names the file and the line."""
 
 from __future__ import annotations
 

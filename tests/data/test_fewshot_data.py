@@ -1,4 +1,4 @@
-"""Real rows from local files under both protocols, and what is said when they are not there."""
+"""Real examples from local files under both protocols, and the messages if the files are missing."""
 
 from __future__ import annotations
 

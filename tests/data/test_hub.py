@@ -1,5 +1,5 @@
-"""The hub path for real, against a server on loopback in a fresh cache: a model and a data set by name; then
-a hub that is down, sends half a file, or is slow."""
+"""Loading from the hub, against a local server and with an empty cache: a model and a data set by name; and a
+hub that is down, sends incomplete files, or is slow."""
 
 from __future__ import annotations
 

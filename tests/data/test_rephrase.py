@@ -1,4 +1,5 @@
-"""OAT-Rephrase as a transform: labels and ids stay, only accepted texts change, tests are never touched."""
+"""OAT-Rephrase as a transform: labels and ids are kept, only accepted texts change, test examples never
+do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bounds checked against simulation where the truth is known."""
+"""Certified bounds, checked by simulations whose true value is known."""
 
 from __future__ import annotations
 

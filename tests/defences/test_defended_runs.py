@@ -1,4 +1,4 @@
-"""Defences through a suite run: certified accuracy stands among the metrics, attacks see the defence."""
+"""Defences in a suite run: certified accuracy is a metric, and attacks query the defended model."""
 
 from __future__ import annotations
 

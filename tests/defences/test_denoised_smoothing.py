@@ -1,4 +1,4 @@
-"""Estimates at the encoder's output, training by queries alone, certificates on digits."""
+"""Denoised smoothing: estimates at the encoder's output, training by queries only, certificates on digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Denoised smoothing of text embeddings: the black box is the model's head, certificates stand in metrics."""
+"""Denoised smoothing of text embeddings: the model's head is the black box, and certificates are metrics."""
 
 from __future__ import annotations
 

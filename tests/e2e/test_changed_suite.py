@@ -1,4 +1,5 @@
-"""A suite that is edited and run again in its folder shows what it now wants, never a mean over both."""
+"""If a suite is edited and run again in its folder, results are those of the new version, not averages over
+both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every shipped leaderboard on results of the real runner: what a board reads is what a run writes."""
+"""Every shipped leaderboard is built from results that the runner has written."""
 
 from __future__ import annotations
 

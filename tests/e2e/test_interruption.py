@@ -1,4 +1,4 @@
-"""Killed at random moments and started again: the results of a run left alone, to the bit."""
+"""A run that is killed at random moments and restarted has results bit-identical to an uninterrupted run."""
 
 from __future__ import annotations
 

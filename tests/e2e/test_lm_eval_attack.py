@@ -1,4 +1,5 @@
-"""A task of lm-eval under attack, through the command: its rows are edited, the harness scores them."""
+"""An lm-eval task under attack, through the command line: its examples are edited, and the harness scores
+them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The main job as a user runs it: first time, again, with a mistake, with a failing method, with a plugin."""
+"""``zobench run`` as a user calls it: first call, second call, a mistake in the suite, a failing method, a
+plugin."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The suite of real models end to end on GSM8K rows, with the built-in model in their place.
+"""The suite of real models end to end on GSM8K examples, with the built-in model in place of each model.
 
-Asked in the words of its training it answers under one in a hundred of them rightly, so that many rows are
-asked for the attacks to have some to attack.
+The built-in model answers less than one percent of these examples correctly, even with the prompt format of
+its training. Many examples are therefore evaluated, so that the attacks have correct answers to attack.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Names that a suite gives its tasks and models are those of pages, terminal and progress; ids know nothing
-of them. ``diff`` and ``export`` go by the plan as pages do."""
+"""Pages, terminal and progress lines use the names that a suite gives to its tasks and models; run ids do not
+depend on these names. ``diff`` and ``export`` select runs by the plan, as pages do."""
 
 from __future__ import annotations
 

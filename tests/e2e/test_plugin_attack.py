@@ -1,4 +1,5 @@
-"""An attack from a package: its metric, its count and its table go from a suite through a run to the page."""
+"""An attack from a plugin package: its metric, its count and its table, from the suite through a run to the
+page."""
 
 from __future__ import annotations
 

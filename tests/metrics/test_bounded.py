@@ -1,4 +1,4 @@
-"""Intervals of shares lie in [0, 1] and cover as they say with two to five seeds."""
+"""Intervals of shares lie in [0, 1] and have the stated coverage with two to five seeds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every interval of the page against simulations whose truth is known, and error rates of the exact tests."""
+"""Coverage of every interval of the page and error rates of the exact tests, in simulations with a known
+truth."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Curves by hand and against statsmodels' survival function; power against statsmodels and by simulation."""
+"""Curves compared with values computed by hand and with statsmodels' survival function; power compared with
+statsmodels and with simulation."""
 
 from __future__ import annotations
 

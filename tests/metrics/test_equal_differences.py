@@ -1,4 +1,4 @@
-"""A spread of rounding is no spread, and equal totals are equal."""
+"""Differences that are equal up to rounding have no spread, and equal totals are equal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Verdicts: the four words by known tests, one correction over a family, error rates by simulation."""
+"""Verdicts: the four words on known tests, one correction over a family of tests, error rates by
+simulation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""GGUF files: what is converted equals what was written; what cannot be converted is refused by name."""
+"""GGUF files: converted weights equal the written ones; a file that cannot be converted is refused by
+name."""
 
 from __future__ import annotations
 

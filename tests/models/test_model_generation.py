@@ -1,4 +1,4 @@
-"""Greedy generation: equal to the library's, whatever the batch; ends where it should."""
+"""Greedy generation: equal to that of transformers for every batch, and ending at the right token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/model_kinds.md is what the probe finds: every kind is made and probed again."""
+"""docs/model_kinds.md agrees with the probe: every kind of model is created and probed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loading: what identifies a model, what is refused, and that nothing global is disturbed."""
+"""Loading: what identifies a model, which models are refused, and that no global state changes."""
 
 from __future__ import annotations
 

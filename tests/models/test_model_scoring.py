@@ -1,4 +1,4 @@
-"""Padding, narrow logits and batch splits give what one row at a time gives."""
+"""Scores with padding, reduced logits and split batches equal those of one example at a time."""
 
 from __future__ import annotations
 

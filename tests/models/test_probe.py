@@ -1,5 +1,5 @@
-"""The probe of a model: what it finds on kinds that pad, look or remember otherwise, and that the chosen way
-gives what each row gives alone."""
+"""The probe of a model: its findings on models with other padding, attention or caches, and that the selected
+method gives the same results as one example at a time."""
 
 from __future__ import annotations
 

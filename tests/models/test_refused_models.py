@@ -1,4 +1,4 @@
-"""Folders that hold another model than was asked for, or one that cannot run: refused by name."""
+"""Folders that contain another model than requested, or one that cannot run, are refused by name."""
 
 from __future__ import annotations
 

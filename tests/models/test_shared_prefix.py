@@ -1,4 +1,5 @@
-"""Packed rows get the logits that they get alone, and no common beginning is computed twice."""
+"""Examples packed with a shared prefix have the same logits as alone, and no shared prefix is computed
+twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No interval of a share that the page, the terminal or a script draws leaves 0 to 100."""
+"""Every interval of a share on the page, in the terminal and in scripts lies between 0 and 100."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Example by example: counts by hand, tests from the metrics room, seeds kept apart."""
+"""Comparison example by example: counts computed by hand, tests from zobench.metrics, seeds kept separate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every control of the page, in Chromium: it draws what the results say, and the link brings it back."""
+"""Every control of the page, in Chromium: it shows what the results contain, and the link restores its
+state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnostics and warnings of a run stand on its page, and nowhere among what rows are ranked by."""
+"""Diagnostics and warnings of a run are on its page and do not enter the ranking."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Where less of the primary metric is better, targets, times, searches and marks go downwards."""
+"""If lower values of the primary metric are better, targets, times, searches and marks take this into
+account."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page says of results that are less alike than they look."""
+"""Notices of the page about results that are less comparable than they appear."""
 
 from __future__ import annotations
 

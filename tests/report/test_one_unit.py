@@ -1,4 +1,5 @@
-"""Letters and diagram of a page have one unit and one correction; an attack's harm has one sign."""
+"""Letters and diagram of a page have one unit and one correction; the effect of an attack always has the same
+sign."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large pages are, and that the library they carry is the published one."""
+"""The size of pages, and that the embedded plotly.js is the published file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms on pages: defined in one glossary, introduced where they first appear, one word for one thing."""
+"""Terms on pages: defined in one glossary, introduced at their first use, one term for each concept."""
 
 from __future__ import annotations
 

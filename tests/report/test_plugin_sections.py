@@ -1,4 +1,5 @@
-"""Sections of packages on the page: one file with query, picture and template; what fails is named, alone."""
+"""Page sections from plugin packages: one file with query, figure and template; a failure is named and
+affects only that section."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time to target with censoring, areas and profiles: by hand on curves that are known."""
+"""Time to target with censoring, areas and profiles, compared with values computed by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that read results, as they are typed: report of several folders, site, diff's exit codes."""
+"""Commands that read results, called as a user does: report of several folders, site, exit codes of diff."""
 
 from __future__ import annotations
 

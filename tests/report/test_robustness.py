@@ -1,4 +1,4 @@
-"""The robustness section on records made by hand: tests, curves, pairs, shares, cases."""
+"""The robustness section on records written by hand: tests, curves, pairs, shares, cases."""
 
 from __future__ import annotations
 

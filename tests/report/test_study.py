@@ -1,4 +1,4 @@
-"""Studies where the truth is known: the page says equivalent, undecided, better at the stated rates."""
+"""Studies whose true differences are known: equivalent, undecided and better appear at the stated rates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Noise controls that an earlier zobench named after their row: read, told of, left out once made again."""
+"""Noise baselines of an earlier version, whose ids contained their row name: they are read, named, and left
+out after the suite was run again."""
 
 from __future__ import annotations
 

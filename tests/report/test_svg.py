@@ -1,4 +1,4 @@
-"""Static drawings: one set of shapes, names escaped, names apart, the diagram of mean ranks."""
+"""Static figures: one set of shapes, escaped names, labels that do not overlap, the diagram of mean ranks."""
 
 from __future__ import annotations
 

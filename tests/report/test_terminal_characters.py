@@ -1,4 +1,4 @@
-"""Escape and control characters of names and texts from data never reach a terminal."""
+"""Escape and control characters in names and texts from data are never printed in a terminal."""
 
 from __future__ import annotations
 

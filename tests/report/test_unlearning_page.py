@@ -1,4 +1,5 @@
-"""S, the three comparisons and the section of the page, from written rows whose answer is known."""
+"""Recovery rate, the three comparisons and the unlearning section of the page, from records with known
+results."""
 
 from __future__ import annotations
 

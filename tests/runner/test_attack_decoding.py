@@ -1,4 +1,4 @@
-"""Attacks of a run on the built-in model: the sampled preset with its repeats, and answers kept on disk."""
+"""Attacks in a run on the built-in model: the sampled preset with its repeats, and answers stored on disk."""
 
 from __future__ import annotations
 

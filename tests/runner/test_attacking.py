@@ -1,4 +1,5 @@
-"""Attacks of a run: one definition of success, names, the curve, details of every edit, identity."""
+"""Attacks of a run: one definition of success, names, the curve during training, details of every edit,
+identity."""
 
 from __future__ import annotations
 

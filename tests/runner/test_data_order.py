@@ -1,4 +1,5 @@
-"""Minibatches and shuffled labels are functions of their arguments; divergence is told from noise."""
+"""Minibatches and shuffled labels are functions of their arguments; divergence is distinguished from
+noise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Diagnostics are written, paid for apart, and change no bit of the run."""
+"""Diagnostics are recorded, their cost is counted separately, and the run's results stay bit-identical."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A run whose losses, weights or scores are no numbers has diverged: it is a result that keeps its steps and
-what could be measured, counts as chance, and is not made again."""
+"""A run whose losses, weights or scores are NaN or infinite has diverged. This is a result: it keeps its
+steps and finished measurements, counts as chance, and is not run again."""
 
 from __future__ import annotations
 

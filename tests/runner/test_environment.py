@@ -1,4 +1,4 @@
-"""The environment record says where a run was made and not by whom."""
+"""The environment record describes the machine and contains nothing about the user."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Every built-in method as a suite row on the built-in model: it runs to ``done``, or planning refuses it.
+"""Every built-in method in a suite with the built-in model: it runs to ``done``, or planning refuses it.
 
-By default those that need something of the run or of the model; with ``-m slow`` all the others."""
+By default only methods with special requirements for the run or the model are tested; with ``-m slow`` all
+others.
+"""
 
 from __future__ import annotations
 

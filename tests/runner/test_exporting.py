@@ -1,4 +1,4 @@
-"""Exported weights load in other programs and give the same answers as the run's model."""
+"""Exported weights can be loaded by other programs and give the same answers as the run's model."""
 
 from __future__ import annotations
 

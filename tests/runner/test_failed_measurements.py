@@ -1,5 +1,5 @@
-"""A measurement that fails costs neither the trained run nor the other measurements, is tried twice, and is
-then left alone until it is asked for; a restart measures what is missing and trains nothing."""
+"""A measurement that fails affects neither the trained run nor other measurements. It is tried twice, and
+again only on request. A restart makes the missing measurements without training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished suite run again needs no model and no data, and anything that changed is looked at again."""
+"""Running a finished suite again loads neither model nor data; whatever changed is checked again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Full disks and read-only folders: said in words, recorded as far as the reserve goes, and gone on from."""
+"""Full disks and read-only folders: a clear message, a record of the failure if the reserved space suffices,
+and continuation from there."""
 
 from __future__ import annotations
 

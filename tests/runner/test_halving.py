@@ -1,4 +1,4 @@
-"""Successive halving through the runner: which trials are made, which budget each has, what is charged."""
+"""Successive halving in the runner: which trials are run, with which budgets, and which cost is charged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Damaged files and runs: what is lost is made again, to the same bits, and the damage is told."""
+"""Damaged files and runs: lost results are recomputed bit-identically, and the damage is reported."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""``loss_dtype: logits``: a task's loss in the dtype of the logits, operation by operation, as published
-half-precision code has it; float32 otherwise, and always for predictions."""
+"""``loss_dtype: logits``: a task's loss in the dtype of the logits, operation by operation, as in published
+half-precision code. By default, and always for predictions, float32 is used."""
 
 from __future__ import annotations
 

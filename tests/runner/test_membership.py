@@ -1,4 +1,4 @@
-"""Membership inference of a run: iterations and token scores of trained-on rows against fresh ones."""
+"""Membership inference in a run: iterations, and token scores of training examples compared with new ones."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""What methods need beside the step's minibatch comes from the run's rows, is paid for, and is drawn again.
+"""Data that methods need in addition to minibatches are taken from the run's examples, charged, and
+reproducible.
 
-The pinned facts: an anchor of rows / batch size minibatches holds every row once; calibration is spent
-before step 0 and out of the budget; a resumed run has the bits of an uninterrupted one; a replay needs the
-artifacts.
+Checked facts: an anchor of examples / batch size minibatches contains every example once; calibration is
+spent before step 0 and is not part of the budget; a resumed run is bit-identical to an uninterrupted one; a
+replay needs the artifacts.
 """
 
 from __future__ import annotations

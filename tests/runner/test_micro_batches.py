@@ -1,4 +1,5 @@
-"""Minibatches in parts: the loss of the whole, an identity of their own, and what a lack of memory names."""
+"""Minibatches computed in parts: equal loss, a separate run identity, and the part size named after running
+out of memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The code of a plugin is part of what its runs are: edited, they are made again, the built-in ones kept."""
+"""The code of a plugin is part of its runs' identity: after an edit they are run again, other runs are
+kept."""
 
 from __future__ import annotations
 

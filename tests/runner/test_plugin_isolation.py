@@ -1,4 +1,5 @@
-"""What the code of a plugin does to its process is named and recorded with its run; the others go on."""
+"""Changes that a plugin makes to its process are named and recorded with its run; other runs are not
+affected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run changes of its process is named in its warnings and undone before the next one."""
+"""Changes that a run makes to its process are named in its warnings and undone before the next run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Mode factored-lazy in a run: evaluating or stopping changes no bit; the record rebuilds the weights."""
+"""Mode factored-lazy in a run: evaluation or a stop changes no result, and the record rebuilds the
+weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's weights come back from its scalars; a changed record does not pass."""
+"""A run's weights are rebuilt from its recorded scalars; a modified record is refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interrupted anywhere, a run goes on to the bits of an uninterrupted one."""
+"""A run interrupted at any point resumes and is bit-identical to an uninterrupted one."""
 
 from __future__ import annotations
 

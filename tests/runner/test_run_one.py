@@ -1,4 +1,4 @@
-"""One run: budget, evaluation points, data order, controls, attacks, failures."""
+"""A single run: budget, evaluation points, data order, baselines, attacks, failures."""
 
 from __future__ import annotations
 

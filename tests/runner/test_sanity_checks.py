@@ -1,4 +1,4 @@
-"""Each trap is provoked, recorded and shown; an ordinary run has none."""
+"""Sanity checks of a run: each problem is provoked, recorded and shown; a normal run has no warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole plans: missing runs only, failures, several processes, killed workers, tuning."""
+"""Complete plans: only missing runs are executed, failures, several processes, killed workers, tuning."""
 
 from __future__ import annotations
 

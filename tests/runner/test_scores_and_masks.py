@@ -1,5 +1,4 @@
-"""Through the commands, on the built-in model: a run that trains on accuracy, and one that replays with its
-mask."""
+"""Through the commands, on the built-in model: a run trained on accuracy, and one replayed with its mask."""
 
 from __future__ import annotations
 

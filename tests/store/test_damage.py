@@ -1,4 +1,4 @@
-"""Digests notice every change; mending leaves a folder that can be read, with what is missing to be made."""
+"""Digests detect every change. After a repair the folder can be read, and missing runs can be run again."""
 
 from __future__ import annotations
 

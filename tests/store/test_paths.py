@@ -1,4 +1,4 @@
-"""Names that come from data never decide what is read, written or removed outside their folder."""
+"""Names from data never cause reading, writing or removing outside their folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""SQL over results: NaN counts, only the results' own files are read, a folder's name is no pattern."""
+"""SQL over results: NaN is counted, only files of the results are read, and folder names are not treated as
+patterns."""
 
 from __future__ import annotations
 

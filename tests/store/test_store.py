@@ -1,4 +1,5 @@
-"""Writing, reading, querying and compacting: nothing is lost, doubled or silently of another version."""
+"""Writing, reading, querying and compacting: no record is lost, duplicated or read with the wrong schema
+version."""
 
 from __future__ import annotations
 

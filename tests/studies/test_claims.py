@@ -1,5 +1,5 @@
-"""The page on published claims: its verdicts, its arithmetic on runs whose outcome is known, and that the
-committed page is the one its runs give."""
+"""The page on published claims: verdicts and arithmetic on runs with known results; the committed page equals
+the one made from its runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Files of a checkout: found beside the package, and an installed package says that it has none."""
+"""Files of a repository checkout: found next to the package; an installed package reports that it has
+none."""
 
 from __future__ import annotations
 

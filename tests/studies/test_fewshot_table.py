@@ -1,4 +1,4 @@
-"""The table of the README is that of the committed results."""
+"""The table of the README agrees with the committed results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The committed table of methods is the one of the catalogue, of today's cards and of the kept results."""
+"""The committed table of methods agrees with the catalogue, the methods' cards and the committed results."""
 
 from __future__ import annotations
 

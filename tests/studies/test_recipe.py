@@ -1,5 +1,5 @@
-"""CONTRIBUTING's recipe for a method, followed step by step in a copy of the package: every test that goes
-over the catalogue passes there."""
+"""CONTRIBUTING's recipe for a new method, followed step by step in a copy of the package, where every test
+over the catalogue passes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The page of the full robustness suite: its verdicts on differences whose outcome is known, and that the
-committed page is the one that the committed files give."""
+"""The page of the full robustness suite: verdicts on known differences; the committed page equals the one
+made from the committed files."""
 
 from __future__ import annotations
 

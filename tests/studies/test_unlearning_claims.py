@@ -1,5 +1,5 @@
-"""The page on the grade of the optimizer: its statements and verdicts on runs whose outcome is known, and
-that the committed page is the one that the committed files give."""
+"""The page on the order of the optimizer: statements and verdicts on runs with known results; the committed
+page equals the one made from the committed files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Broken suites: each with the file, line, key, message and hint that it must give."""
+"""Invalid suites: each gives the expected file, line, key, message and hint."""
 
 from __future__ import annotations
 

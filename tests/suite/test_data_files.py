@@ -1,4 +1,4 @@
-"""Own data in a suite: paths relative to the suite file, identity by content, mistakes said at plan."""
+"""Own data in a suite: paths relative to the suite file, identity by content, errors reported at planning."""
 
 from __future__ import annotations
 

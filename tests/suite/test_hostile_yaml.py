@@ -1,4 +1,4 @@
-"""Hostile YAML is refused in words: nested aliases, deep nesting, wrong tags, anything at all."""
+"""Hostile YAML is refused with a message: nested aliases, deep nesting, wrong tags, arbitrary input."""
 
 from __future__ import annotations
 

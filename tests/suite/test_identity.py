@@ -1,5 +1,5 @@
-"""Identities that must not move: twelve run ids of shipped suites, with the digests of models and data as the
-runner takes them. Where one changes, every result made before is made again."""
+"""Run ids that must not change: twelve ids of shipped suites, with the digests of models and data that the
+runner uses. If an id changes, all earlier results of that run are computed again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A token that spans prompt and label is told at planning, by template and label."""
+"""A token that spans prompt and label is reported at planning, with template and label."""
 
 from __future__ import annotations
 

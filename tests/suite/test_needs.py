@@ -1,4 +1,4 @@
-"""What methods need of a run is seen to, or refused, when the suite is read."""
+"""Requirements of methods are met or refused when the suite is read."""
 
 from __future__ import annotations
 

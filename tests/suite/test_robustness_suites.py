@@ -1,4 +1,5 @@
-"""The robustness suites hold what the issue asks of them; the one of real models is planned without a hub."""
+"""The robustness suites contain the required attacks and models; the one of real models is planned without
+the hub."""
 
 from __future__ import annotations
 

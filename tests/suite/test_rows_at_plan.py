@@ -1,5 +1,5 @@
-"""What the rows of a task cannot give is said at planning: minibatches larger than the data, one class; so is
-a device that this machine lacks, which refuses nothing."""
+"""Examples of a task that cannot be used are reported at planning: minibatches larger than the data, a single
+class. A device that this machine lacks is reported, but the plan is not refused."""
 
 from __future__ import annotations
 

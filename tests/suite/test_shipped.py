@@ -1,4 +1,4 @@
-"""Every suite that ships validates and expands with the real catalogues, and keeps what it promises."""
+"""Every shipped suite is valid, expands with the real catalogues, and has the properties stated in it."""
 
 from __future__ import annotations
 

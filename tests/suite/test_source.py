@@ -1,4 +1,4 @@
-"""Reading YAML 1.2: numbers, text that other YAML versions take for something else, includes, places."""
+"""Reading YAML 1.2: numbers, text that other YAML versions read as other types, includes, positions."""
 
 from __future__ import annotations
 

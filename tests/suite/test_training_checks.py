@@ -1,4 +1,4 @@
-"""What a row trains on, and quantization groups, are checked when the suite is read."""
+"""``train_on`` of each row and quantization groups are checked when the suite is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tuning: which settings are tried, that the draws are fixed, which one wins, and what is flagged."""
+"""Tuning: the settings tried, their fixed random draws, the selected setting, and the flags."""
 
 from __future__ import annotations
 

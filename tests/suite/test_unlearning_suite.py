@@ -1,4 +1,4 @@
-"""Suites of unlearning: what is refused at planning with which words, and what a good one expands to."""
+"""Unlearning suites: refusals at planning with their messages, and the expansion of a valid suite."""
 
 from __future__ import annotations
 

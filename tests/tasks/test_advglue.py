@@ -1,4 +1,4 @@
-"""AdvGLUE's fixed rows: counts, labels, prompts, and clean rows to train on."""
+"""The fixed examples of AdvGLUE: counts, labels, prompts, and clean examples for training."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Answer extractors: the harness's rules with every edge case that was executed on it, and the
-robust default."""
+"""Answer extractors: the harness's rules on every edge case that was run through the harness, and the robust
+default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generation tasks: the loss is the gold answer's NLL, verdicts are robust and strict side by side."""
+"""Generation tasks: the loss is the gold answer's NLL; robust and strict verdicts are both recorded."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The harness on the model in memory: same choices as our scoring, no side effects, errors instead
-of silence."""
+"""lm-eval on the model in memory: the same choices as zobench's scoring, no side effects, and explicit
+errors."""
 
 from __future__ import annotations
 

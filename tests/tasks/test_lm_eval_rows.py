@@ -1,4 +1,5 @@
-"""Edited rows of an lm-eval task are scored by the harness itself, and nothing of the task is changed."""
+"""Edited examples of an lm-eval task are scored by the harness itself, and the task is otherwise
+unchanged."""
 
 from __future__ import annotations
 

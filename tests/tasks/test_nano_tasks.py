@@ -1,4 +1,4 @@
-"""The built-in tasks: seeded few-shot draws from fixed pools, fixed test rows, judged answers."""
+"""The built-in tasks: seeded few-shot draws from fixed pools, fixed test examples, judged answers."""
 
 import dataclasses
 

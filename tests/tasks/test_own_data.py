@@ -1,4 +1,4 @@
-"""Tasks over a user's own file: reading, parts, labels, answers; what is wrong is said by file and record."""
+"""Tasks over a user's own file: reading, parts, labels, answers; errors name file and record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Catalogue tasks on real rows: every prompt renders, both protocols score and train, errors are clear."""
+"""Catalogue tasks on real examples: every prompt renders, both protocols score and train, errors are
+clear."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A suite's task trained on rephrased rows: what was accepted, nothing else changed, refused where it fits
-nothing."""
+"""A task trained on rephrased examples: only accepted texts change; a file that matches no example is
+refused."""
 
 from __future__ import annotations
 

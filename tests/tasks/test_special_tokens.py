@@ -1,4 +1,5 @@
-"""Special tokens that tokenizers write are never scored and end no prompt; types of pairs reach encoders."""
+"""Special tokens added by tokenizers are never scored and never end a prompt; token types of pairs reach
+encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Trackers hear of every step and metric, change nothing about a run, and may fail."""
+"""Trackers receive every step and metric, do not change a run, and may fail."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The probe by bitsandbytes: refused at planning where the package is not there, and its wiring with the
-package's calls in the place of the package; with the package, the real thing on every device at hand."""
+"""The bitsandbytes probe: refused at planning if the package is missing, and tested with replacements for the
+package's functions; if the package is installed, tested with it on every available device."""
 
 from __future__ import annotations
 

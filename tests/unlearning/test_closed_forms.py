@@ -1,4 +1,4 @@
-"""Objectives against closed forms: limits, invariances and fixed points that theory gives."""
+"""Objectives compared with closed forms: limits, invariances and fixed points known from theory."""
 
 from __future__ import annotations
 

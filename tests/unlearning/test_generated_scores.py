@@ -1,5 +1,5 @@
-"""Scores of generated answers and of value tokens, from answers and hits written by hand; and the axes of
-MUSE as metrics of a run."""
+"""Scores of generated answers and of value tokens, from answers and hits written by hand; MUSE's criteria as
+metrics of a run."""
 
 from __future__ import annotations
 

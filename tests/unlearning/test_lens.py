@@ -1,4 +1,5 @@
-"""The logit lens: the last layer is the model itself, an unfinished block is read through the final norm."""
+"""The logit lens: the last layer equals the model's output; intermediate layers are read through the final
+norm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Metrics: closed forms, the oracle's own scores, and numbers written out from stored per-item losses."""
+"""Metrics: closed forms, the oracle's own scores, and values computed from stored losses of single
+examples."""
 
 from __future__ import annotations
 

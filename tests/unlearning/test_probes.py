@@ -1,4 +1,4 @@
-"""Probes: the model given is never touched; idempotent or reversible where they should be."""
+"""Probes: the given model is never changed; idempotent or reversible if documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Probes of the question: what is asked stays the same fact, and the edits come from nowhere but their
+"""Probes of the question: the edited question asks for the same fact, and edits come only from the documented
 sources."""
 
 from __future__ import annotations

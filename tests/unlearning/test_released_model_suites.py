@@ -1,5 +1,5 @@
-"""The shipped suites for MUSE and WMDP from end to end: their own text, with folders in the place of names,
-small random models in the place of seven billion weights and a few questions in the published keys."""
+"""The shipped suites for MUSE and WMDP end to end, unchanged except that model names are replaced by folders
+with small random models and the data by a few questions with the published keys."""
 
 from __future__ import annotations
 

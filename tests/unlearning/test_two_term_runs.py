@@ -1,5 +1,5 @@
-"""SIFT: its direction in closed form, that it gets the two gradients in a run, and what is refused; needs of
-methods that an unlearning run does not supply."""
+"""SIFT: its direction in closed form, both gradients in a run, and refusals, among them needs of methods that
+an unlearning run does not supply."""
 
 from __future__ import annotations
 

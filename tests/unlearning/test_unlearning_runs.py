@@ -1,5 +1,5 @@
-"""Unlearning as runs of the runner: what is recorded, charged and stopped; that a run goes on to the same
-bits, and that one that fails stops no other."""
+"""Unlearning in the runner: records, charged cost and stops; a resumed run is bit-identical, and a failed run
+does not stop the others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data sources of unlearning suites, and the shipped suites as promised."""
+"""Data sources of unlearning suites, and the stated properties of the shipped suites."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Twenty of TOFU's authors from the files of the release to the results: a pair trained on them on demand,
-two authors forgotten, probes, records. How well so small a model remembers is not the point here."""
+"""Twenty of TOFU's authors, from the release's files to the results: a model and an oracle trained on demand,
+two authors forgotten, probes, records. The accuracy of so small a model is not tested."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What a user writes in a suite's YAML, from the file to the records: variants of the forget set, every
-optimizer of the library, and what the commands refuse."""
+"""Unlearning suites as YAML, from the file to the records: variants of the forget set, every optimizer of the
+library, and refusals of the commands."""
 
 from __future__ import annotations
 

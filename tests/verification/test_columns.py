@@ -1,4 +1,5 @@
-"""Every column of every table of a submission, changed alone: what the table of bindings says happens."""
+"""Each column of each table of a submission is changed alone; the outcome agrees with the table in
+docs/verification.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Submissions beyond the limits are refused before they are unpacked; inputs of a few MB, limits lowered."""
+"""Submissions beyond the limits are refused before they are unpacked (tested on files of a few MB with
+lowered limits)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Every built-in method that replays from scalars can be submitted and verified, each step to the bit.
+"""Every built-in method that replays from scalars can be submitted and verified, with bit-identical steps.
 
-A second optimizer that takes the state of the first asks the same losses of the model.
+A second optimizer that loads the state of the first queries the same losses of the model.
 """
 
 from __future__ import annotations

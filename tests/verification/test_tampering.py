@@ -1,4 +1,4 @@
-"""A submission that was tampered with is caught, whatever was changed and however consistently."""
+"""A modified submission is detected, whatever was changed and however consistently."""
 
 from __future__ import annotations
 

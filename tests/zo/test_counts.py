@@ -1,4 +1,5 @@
-"""What a step costs the engine, counted and not timed: entries drawn, entries swept, weights copied."""
+"""Cost of a step in the engine, counted rather than timed: entries drawn, entries processed in passes,
+weights copied."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""Few-shot sets: apart from the training text, without duplicates, short, and with label words new in their
-role.
-"""
+"""Few-shot sets: not in the training text, without duplicates, short, and with label words that are new in
+this role."""
 
 import hashlib
 import itertools

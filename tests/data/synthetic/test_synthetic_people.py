@@ -1,6 +1,4 @@
-"""Facts about invented people: TOFU's keys, independence of values, unique names, sets that nest as TOFU's
-do.
-"""
+"""Facts about invented people: TOFU's keys, independent values, unique names, nested sets as in TOFU."""
 
 import pytest
 

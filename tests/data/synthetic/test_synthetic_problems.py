@@ -1,4 +1,4 @@
-"""Word problems: right arithmetic, small numbers, and a split that no surface form can cross."""
+"""Word problems: correct arithmetic, small numbers, and no sentence pattern in both parts of the split."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The recipe: deterministic by steps, faithful to its data, and refusing what it cannot do."""
+"""The recipe of the built-in model: deterministic, based on its data only, with errors for invalid input."""
 
 import copy
 import itertools

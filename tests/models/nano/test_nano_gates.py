@@ -1,4 +1,5 @@
-"""All acceptance gates, measured anew on the shipped files (minutes), and what a gate result says."""
+"""All acceptance criteria (gates), measured again on the shipped files (takes minutes), and the form of their
+results."""
 
 import pytest
 

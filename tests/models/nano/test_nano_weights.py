@@ -1,4 +1,5 @@
-"""The shipped files: what they claim to be, loaded without a network, and good enough on a small sample."""
+"""The shipped files: correct contents, loading without a network, and sufficient accuracy on a small
+sample."""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""The generator against published vectors, and the algorithm against numbers frozen in this file."""
+"""The generator compared with published vectors, and the algorithm with numbers stored in this file."""
 
 from __future__ import annotations
 

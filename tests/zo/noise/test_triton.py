@@ -1,4 +1,5 @@
-"""The CUDA kernels: interpreted, compiled for two architectures, and run on a GPU where there is one."""
+"""The CUDA kernels: run by the interpreter, compiled for two architectures, and run on a GPU if one is
+present."""
 
 from __future__ import annotations
 
