@@ -123,6 +123,7 @@ class FakeSummary:
     done, kept, seconds, first_seconds = 0, 0, 0.0, None
     failed: list[tuple[str, str]] = []  # noqa: RUF012
     interrupted, blocked = False, ""
+    unmeasured: list[tuple[str, str]] = []  # noqa: RUF012
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+from typing import Any
 
 import numpy as np
 import torch
@@ -132,12 +133,25 @@ def budget(subject: Subject) -> str:
 def global_random_state(subject: Subject) -> str:
     """A step does not change the global random states of torch, numpy and Python."""
     run = subject.start()
-    before = (torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate())  # type: ignore[index]
-    run.steps(3)
-    expect(torch.equal(before[0], torch.get_rng_state()), "torch's global random state changed")
-    expect(bool((before[1] == np.random.get_state()[1]).all()), "numpy's global random state changed")  # type: ignore[index]
-    expect(before[2] == random.getstate(), "Python's global random state changed")
+    own = (torch.get_rng_state(), np.random.get_state(), random.getstate())
+    # After a draw no state is one that seeding leaves: a method that seeds as the caller did is noticed too.
+    torch.rand(1), np.random.rand(), random.random()
+    before = (torch.get_rng_state(), np.random.get_state(), random.getstate())
+    try:
+        run.steps(3)
+        after = (torch.get_rng_state(), np.random.get_state(), random.getstate())
+    finally:
+        torch.set_rng_state(own[0])
+        np.random.set_state(own[1])
+        random.setstate(own[2])
+    expect(torch.equal(before[0], after[0]), "torch's global random state changed")
+    expect(_same_numpy(before[1], after[1]), "numpy's global random state changed")
+    expect(before[2] == after[2], "Python's global random state changed")
     return "torch, numpy, random"
+
+
+def _same_numpy(left: Any, right: Any) -> bool:
+    return bool((left[1] == right[1]).all()) and left[2:] == right[2:]
 
 
 def _tampered(subject: Subject, kind: str) -> StartedRun:
