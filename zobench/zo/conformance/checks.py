@@ -134,8 +134,7 @@ def global_random_state(subject: Subject) -> str:
     """A step does not change the global random states of torch, numpy and Python."""
     run = subject.start()
     own = (torch.get_rng_state(), np.random.get_state(), random.getstate())
-    # After a draw no state is one that seeding leaves: a method that seeds as the caller did is noticed too.
-    torch.rand(1), np.random.rand(), random.random()
+    _set_states_after_a_draw()
     before = (torch.get_rng_state(), np.random.get_state(), random.getstate())
     try:
         run.steps(3)
@@ -148,6 +147,19 @@ def global_random_state(subject: Subject) -> str:
     expect(_same_numpy(before[1], after[1]), "numpy's global random state changed")
     expect(before[2] == after[2], "Python's global random state changed")
     return "torch, numpy, random"
+
+
+def _set_states_after_a_draw() -> None:
+    """States that no seeding leaves, so that a method that seeds as its caller did is noticed too."""
+    drawn = torch.Generator().manual_seed(0)
+    torch.empty(8).uniform_(generator=drawn)
+    torch.set_rng_state(drawn.get_state())
+    array = np.random.RandomState(0)
+    array.random_sample()
+    np.random.set_state(array.get_state())
+    plain = random.Random(0)
+    plain.random()
+    random.setstate(plain.getstate())
 
 
 def _same_numpy(left: Any, right: Any) -> bool:
