@@ -104,7 +104,7 @@ def diff(
     every: EveryOption = False,
     suite: SuiteOption = None,
 ) -> None:
-    """Compare two results folders row by row: what changed, and whether the change is significant.
+    """Compare two results folders entry by entry: what changed, and whether the change is significant.
 
     Exit code 0: no row is worse. 1: a row is significantly worse, or is missing from B. 2: a row cannot be
     compared (different budget, data, model ...).
