@@ -51,6 +51,15 @@ def test_compare_gives_a_row_for_each_method_and_the_untrained_model(tmp_path: P
     assert (table["min"] <= table["mean"]).all()
 
 
+def test_an_edited_comparison_is_not_pooled_with_its_past(tmp_path: Path) -> None:
+    """The kind: another budget, another method and one seed less in the same folder."""
+    zobench.compare(["mezo", "fzoo"], forwards=20, batch_size=4, seeds=(0, 1), output=tmp_path)
+    table = zobench.compare(["mezo"], forwards=4, batch_size=4, seeds=(0,), output=tmp_path)
+    assert set(table.index) == {"mezo", "zero-shot"}
+    assert (table["seeds"] == 1).all()
+    assert len(zobench.read(tmp_path).runs) > len(table)
+
+
 def test_any_module_any_loss_any_list_of_dictionaries() -> None:
     def train(seed: int) -> tuple[list[float], torch.nn.Module]:
         with torch.random.fork_rng():

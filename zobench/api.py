@@ -12,6 +12,7 @@ The functions are available as ``zobench.run`` etc.; torch is imported only when
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ def run(
     Args:
         suite: a suite file, or its content as a dictionary; paths in a dictionary are relative to the working
             directory.
-        output: results folder; default: the suite's, else ``reports/<suite>``. Finished runs in it are kept.
+        output: results folder; default: the suite's, else ``reports/<suite>``. Finished runs in it are kept;
+            those of earlier versions of the suite are left out of the result (``read`` gives them too).
         workers: number of worker processes; 0 (the default, required in notebooks) executes all runs in this
             process.
         only: execute only this leaderboard entry.
@@ -58,10 +60,16 @@ def run(
     plan = expand(load_values(suite) if isinstance(suite, Mapping) else load(suite))
     folder = Path(output or plan.output or results_folder(Path("reports"), plan.suite))
     outcome = run_plan(plan, folder, workers=workers, only=only, progress=progress)
+    if outcome.interrupted:
+        raise KeyboardInterrupt("interrupted; call again to resume")
+    if outcome.blocked:
+        raise RuntimeError(outcome.blocked)
+    for name, message in outcome.unmeasured:
+        warnings.warn(f"{name}: trained, but not measured: {message}", stacklevel=2)
     if outcome.failed:
         told = "; ".join(f"{name}: {message}" for name, message in outcome.failed)
         raise RuntimeError(f"{len(outcome.failed)} runs failed: {told}. Call again to try them again")
-    return read_folder([folder])
+    return _planned(read_folder([folder]), folder)
 
 
 def read(*folders: str | Path) -> Results:
@@ -74,6 +82,24 @@ def read(*folders: str | Path) -> Results:
     from zobench.store.reader import read as read_folders
 
     return read_folders(list(folders))
+
+
+def _planned(results: Results, folder: Path) -> Results:
+    """The runs of the suite that was run last in the folder, without those of its earlier versions."""
+    import pyarrow as pa
+    import pyarrow.compute
+
+    from zobench.store.plan_file import read_plan
+    from zobench.store.reader import Results
+
+    plan = read_plan(folder / "runs")
+    assert plan is not None, "run_plan writes it"
+    wanted = pa.array(sorted({run_id for entry in plan.entries for run_id in entry.run_ids}), pa.string())
+    kept = {
+        name: table.filter(pa.compute.is_in(table["run_id"], value_set=wanted))
+        for name, table in results.tables.items()
+    }
+    return Results(kept)
 
 
 def compare(
@@ -98,7 +124,8 @@ def compare(
 
     Returns:
         One row per method with the mean, smallest and largest score over the seeds. The untrained model is
-        always included, as ``zero-shot``.
+        always included, as ``zero-shot``. ``seeds`` counts runs with a final
+        score, which a diverged run may lack.
     """
     rows = {name: {} for name in methods} if not isinstance(methods, Mapping) else dict(methods)
     suite = {

