@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from zobench.strict_yaml import MOST_LEVELS
 from zobench.suite.problems import SuiteError
-from zobench.suite.source import MOST_LEVELS, read
+from zobench.suite.source import read
 
 ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 8)}]\n" for i in range(1, 9)

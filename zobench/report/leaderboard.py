@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from zobench import strict_yaml
 from zobench.metrics.measures import Bounds, bounds, gap_of
 from zobench.names import nearest
 from zobench.store.schema import RUNS
@@ -38,6 +39,9 @@ SHIPPED = (
     "unlearning",
     "estimator-quality",
 )
+
+_MOST_TOLD = 5
+"""Number of problems of a file that its message names."""
 
 ColumnName = Literal[
     "robust", "net", "forwards", "seconds", "memory", "tokens", "tuning", "tuned", "iqm", "first", "status"
@@ -180,18 +184,21 @@ def load(name: str | Path | None = None) -> Leaderboard:
     path = Path(text) if text.endswith((".yaml", ".yml")) else shipped_folder() / f"{text}.yaml"
     if not path.is_file():
         raise ValueError(f"no leaderboard {text!r}{nearest(text, SHIPPED)}")
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    found = strict_yaml.read(path)
+    if found.problems:
+        key, line, message, hint = found.problems[0]
+        where = f"{path}:{line}: " + (f"{_dotted(key)}: " if key else "")
+        raise ValueError(where + message + (f"; {hint}" if hint else ""))
+    if not isinstance(found.value, dict):
+        raise ValueError(
+            f"{path}: not a leaderboard: it is a mapping of keys, such as 'title: My leaderboard'"
+        )
     try:
-        body = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-        return Leaderboard.model_validate({"name": path.stem, **(body or {})})
-    except RecursionError as error:
-        raise ValueError(f"{path}: not a leaderboard: nested too deeply") from error
-    except YAMLError as error:
-        raise ValueError(f"{path}: not YAML: {error}") from error
+        return Leaderboard.model_validate({"name": path.stem, **found.value})
     except ValidationError as error:
-        raise ValueError(f"{path}: " + "; ".join(_explain(e) for e in error.errors())) from error
+        told = [_explain(e) for e in error.errors(include_url=False, include_input=False)]
+        more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+        raise ValueError(f"{path}: " + "; ".join(told[:_MOST_TOLD]) + more) from error
 
 
 def shipped_folder() -> Path:
@@ -201,9 +208,13 @@ def shipped_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "leaderboards"
 
 
+def _dotted(path: Iterable[object]) -> str:
+    return ".".join(str(part)[:80] for part in path)
+
+
 def _explain(error: Any) -> str:
-    key = ".".join(str(part) for part in error["loc"])
+    key = _dotted(error["loc"])
     if error["type"] == "extra_forbidden":
         known = [*Leaderboard.model_fields] if len(error["loc"]) == 1 else [*Score.model_fields]
-        return f"{key}: unknown key{nearest(str(error['loc'][-1]), known)}"
+        return f"{key}: unknown key{nearest(str(error['loc'][-1])[:80], known)}"
     return f"{key}: {error['msg']}"

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-KeyPath = tuple[str | int, ...]
-"""Path of a value in the document: ``("methods", "mezo", "params", "lr")``; integers index lists."""
+from zobench.strict_yaml import KeyPath
+
+_LONGEST_KEY = 80
 
 
 def dotted(path: KeyPath) -> str:
     """``methods.mezo.sweep.lr[2]``; the empty path is the file itself."""
     text = ""
     for part in path:
+        if isinstance(part, str) and len(part) > _LONGEST_KEY:
+            part = part[:_LONGEST_KEY] + "..."
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
     return text
 

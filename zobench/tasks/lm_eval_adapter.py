@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from zobench import strict_yaml
 from zobench.models.base import LanguageModel
 from zobench.models.random_state import preserved_random_state
 from zobench.names import nearest
@@ -193,17 +194,48 @@ def _manager(include: str | None, *, defaults: bool) -> Any:
 
 def _check_folder(folder: Path) -> None:
     """Parse every YAML file as the harness does, and fail where the harness would silently skip one."""
-    import yaml
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     files = sorted(folder.rglob("*.yaml"))
     if not files:
         raise ValueError(f"lm-eval include folder {folder} contains no .yaml file")
+    sized: set[Path] = set()
     for path in files:
-        try:
-            load_yaml(path, resolve_func=False)
-        except (yaml.YAMLError, ValueError, OSError) as error:
-            raise ValueError(f"{path}: malformed lm-eval task file: {error}") from error
+        _parsed(path, sized)
+
+
+_MALFORMED = (ValueError, OSError, KeyError, TypeError, AttributeError, IndexError, OverflowError)
+"""Raised by PyYAML's constructors for wrong tags and keys, besides its own errors."""
+
+
+def _parsed(path: Path, sized: set[Path]) -> None:
+    """``ValueError`` if the harness cannot parse the file, or if it or a file that it includes is beyond the
+    limits of :mod:`zobench.strict_yaml`."""
+    import yaml
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        _check_sizes(path, sized)
+        load_yaml(path, resolve_func=False)
+    except (yaml.YAMLError, *_MALFORMED) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{path}: malformed lm-eval task file: {told}") from error
+
+
+def _check_sizes(path: Path, sized: set[Path]) -> None:
+    """Check the size of a file and of those that it includes, before anything is built."""
+    import yaml
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    waiting = [path.resolve()]
+    while waiting:
+        one = waiting.pop()
+        if one in sized:
+            continue
+        sized.add(one)
+        text = strict_yaml.text_of(one)
+        strict_yaml.check_size(one, yaml.parse(text, Loader=yaml.SafeLoader))
+        includes = load_yaml(one, resolve_func=False, recursive=False).get("include") or []
+        names = includes if isinstance(includes, list) else [includes]
+        waiting += [(one.parent / str(name)).resolve() for name in names]
 
 
 def _make_data_files_absolute(manager: Any, folder: Path) -> None:
