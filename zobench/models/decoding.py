@@ -36,14 +36,14 @@ class Decoding(Protocol):
         ...
 
 
-def begin(module: Any, way: Way, rows: Sequence[Ids], *, fill: int) -> Decoding:
+def begin(module: Any, way: Way, rows: Sequence[Ids], *, fill: int, packs: bool = True) -> Decoding:
     """Start decoding from non-empty rows of token ids.
 
     Cost: one forward pass. Prompts with long common prefixes are packed instead, with one forward pass for
-    each full batch of packs."""
+    each full batch of packs; ``packs=False`` forbids this, for modules that treat rows differently."""
     if way.cache is None:
         return _Recomputed(module, way, rows, fill)
-    return _Cached(module, way, rows, fill)
+    return _Cached(module, way, rows, fill, packs)
 
 
 class _Recomputed:
@@ -81,7 +81,7 @@ class _Cached:
     If rows cannot be removed from the cache, they stay in the batch and are continued with padding.
     """
 
-    def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int) -> None:
+    def __init__(self, module: Any, way: Way, rows: Sequence[Ids], fill: int, packs: bool) -> None:
         self._module, self._way, self._fill = module, way, fill
         self._alive: list[int] | None = None
         device = next(module.parameters()).device
@@ -90,7 +90,8 @@ class _Cached:
         self._mask = padded.get("attention_mask", torch.ones_like(padded["input_ids"]))
         self._held: Any = None
         # Packs count positions from 0 and hand over keys and values; other settings go the plain way.
-        if first == 0 and way.cache == "past_key_values" and worth_packing(rows) and takes_packs(module):
+        plain = packs and first == 0 and way.cache == "past_key_values"
+        if plain and worth_packing(rows) and takes_packs(module):
             self.logits, self._held = prefill(module, rows, tokens=prediction_tokens(device))
             return
         if way.cache != "state":

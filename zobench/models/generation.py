@@ -15,6 +15,7 @@ from zobench.models.decoding import begin
 from zobench.models.encoding import encode_prompts, truncate_left
 
 MAX_BATCH_TOKENS = 16384
+MAX_ROWS = 128
 
 
 Choose = Callable[[torch.Tensor, Sequence[int]], torch.Tensor]
@@ -46,12 +47,7 @@ def generate(
     Raises:
         ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.
     """
-    if lm.architecture != "causal":
-        raise ValueError(f"{lm.identity.name}: only causal models generate, this one is {lm.architecture}")
-    room = lm.max_length - max_new_tokens
-    if room < 1 or max_new_tokens < 1:
-        raise ValueError(f"max_new_tokens must be between 1 and {lm.max_length - 1}, not {max_new_tokens}")
-    rows = [truncate_left(ids, room, lm.tokenizer) for ids in encode_prompts(lm.tokenizer, prompts)]
+    rows = _rows(lm, prompts, max_new_tokens)
     stopper = _Stopper(lm, [s for s in stop if s])
     answers = [""] * len(rows)
     lengths = [len(r) + max_new_tokens for r in rows]
@@ -64,30 +60,100 @@ def generate(
     return answers
 
 
-def _chunks(lm: Any, lengths: Sequence[int]) -> list[list[int]]:
-    """Rows decoded together: of similar length, or of equal length if the model requires it."""
+def generate_under_branches(
+    lm: Any,
+    prompts: Sequence[str],
+    branches: int,
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    choose: Choose = most_probable,
+) -> list[list[str]]:
+    """:func:`generate` under several adapters at once: for each branch, the answer to each prompt.
+
+    The module must compute ``branches`` x R rows branch by branch, as inside ``BoundEngine.side_by_side`` of
+    an optimizer in space ``lora`` or ``prefix``::
+
+        points = [engine.along(direction, seed, epsilon) for seed in seeds]
+        with engine.side_by_side(points):
+            answers = generate_under_branches(lm, prompts, len(points), max_new_tokens=32)
+
+    Logits agree with those of each branch alone up to rounding, so that an answer can differ where two tokens
+    are equally probable up to rounding. A prompt leaves the batch when its answers have ended in all
+    branches. Cost: one forward pass of ``branches`` x R rows per generated token.
+
+    Args:
+        branches: number of branches.
+        choose: as in :func:`generate`; row b * len(prompts) + p is prompt p in branch b.
+    """
+    if branches < 1:
+        raise ValueError(f"branches must be at least 1, not {branches}")
+    if (lm.way.rows if lm.way.cache is None else lm.way.decoded) == "single" and branches > 1:
+        raise ValueError(f"{lm.identity.name}: its rows cannot share a batch, so neither can branches")
+    rows, count = _rows(lm, prompts, max_new_tokens), len(prompts)
+    stopper = _Stopper(lm, [s for s in stop if s])
+    answers = [[""] * count for _ in range(branches)]
+    for chunk in _chunks(lm, [len(r) + max_new_tokens for r in rows], copies=branches):
+        which = [b * count + p for b in range(branches) for p in chunk]
+        repeated = [rows[w % count] for w in which]
+        given = _named(choose, which)
+        found = _generate_batch(lm, repeated, max_new_tokens, stopper, given, branches=branches)
+        for w, ids in zip(which, found, strict=True):
+            answers[w // count][w % count] = stopper.cut(ids)
+    return answers
+
+
+def _rows(lm: Any, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
+    """Token ids of the prompts, cut to leave room for ``max_new_tokens``."""
+    if lm.architecture != "causal":
+        raise ValueError(f"{lm.identity.name}: only causal models generate, this one is {lm.architecture}")
+    room = lm.max_length - max_new_tokens
+    if room < 1 or max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens must be between 1 and {lm.max_length - 1}, not {max_new_tokens}")
+    return [truncate_left(ids, room, lm.tokenizer) for ids in encode_prompts(lm.tokenizer, prompts)]
+
+
+def _chunks(lm: Any, lengths: Sequence[int], copies: int = 1) -> list[list[int]]:
+    """Rows decoded together, each ``copies`` times: of similar length, or of equal length if the model
+    requires it."""
     found = []
     mixing = lm.way.rows if lm.way.cache is None else lm.way.decoded
     for rows in grouped(lengths, mixing):
         among = [lengths[i] for i in rows]
-        chunks = chunks_by_length(among, max_tokens=MAX_BATCH_TOKENS, max_rows=128)
+        most = max(1, MAX_ROWS // copies)
+        chunks = chunks_by_length(among, max_tokens=MAX_BATCH_TOKENS // copies, max_rows=most)
         found += [[rows[i] for i in chunk] for chunk in chunks]
     return found
 
 
 @torch.inference_mode()
 def _generate_batch(
-    lm: Any, rows: list[list[int]], max_new_tokens: int, stopper: _Stopper, choose: Choose
+    lm: Any,
+    rows: list[list[int]],
+    max_new_tokens: int,
+    stopper: _Stopper,
+    choose: Choose,
+    branches: int = 1,
 ) -> list[list[int]]:
-    """Token ids generated for each row, including the tokens that ended it."""
-    decoding = begin(lm.module, lm.way, rows, fill=pad_id(lm.tokenizer))
+    """Token ids generated for each row, including the tokens that ended it.
+
+    With several branches, a row that has ended stays in the batch until it has ended in all of them."""
+    # Rows that share a prefix share no keys and values under different adapters.
+    decoding = begin(lm.module, lm.way, rows, fill=pad_id(lm.tokenizer), packs=branches == 1)
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
+    ended: set[int] = set()
+    size = len(rows) // branches
     for step in range(max_new_tokens):
         tokens = choose(decoding.logits, alive)
         for row, token in zip(alive, tokens.tolist(), strict=True):
+            if row in ended:
+                continue
             generated[row].append(token)
-        keep = [k for k, row in enumerate(alive) if not stopper.ended(generated[row])]
+            if stopper.ended(generated[row]):
+                ended.add(row)
+        running = {row % size for row in alive if row not in ended}
+        keep = [k for k, row in enumerate(alive) if row % size in running]
         if not keep or step == max_new_tokens - 1:
             break
         if len(keep) < len(alive):

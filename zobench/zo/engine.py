@@ -26,6 +26,7 @@ from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
+from zobench.zo.side_by_side import side_by_side
 from zobench.zo.source import CounterSource, LegacySource, NoiseSource
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed
@@ -122,6 +123,11 @@ class BoundEngine:
         """The losses at several points, in order; batched in mode ``batched``. Cost: one forward pass per
         point."""
         return self.perturbation.losses(objective, points)
+
+    def side_by_side(self, points: Sequence[Point]) -> AbstractContextManager[None]:
+        """Inside the block one call of the module computes all ``points`` on rows in their order (spaces
+        ``lora`` and ``prefix``; see ``zobench.zo.side_by_side``)."""
+        return side_by_side(self.perturbation, points)
 
     def along(self, direction: Direction, seed: int, scale: float) -> tuple[Along]:
         """The point theta + scale u(seed)."""

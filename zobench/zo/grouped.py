@@ -29,6 +29,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from zobench.zo.lowrank import LowRank
 from zobench.zo.objective import Objective
 from zobench.zo.perturb import Along, Point
+from zobench.zo.side_by_side import STACKED, stacked
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed, _Watch
 
@@ -157,8 +158,8 @@ class Grouped(Streamed):
                 local = {k: n for k, n in owned.items() if n in touched}
                 if not local:
                     continue
-                if all(k.startswith(("lora_", "prefix_")) for k in local):
-                    stack.enter_context(self._stacked(module, local, points))
+                if all(k.startswith(STACKED) for k in local):
+                    stack.enter_context(stacked(self, module, local, points))
                 elif next(module.children(), None) is None:
                     stack.enter_context(self._by_group(module, local, points, shared))
                 else:
@@ -167,21 +168,6 @@ class Grouped(Streamed):
                         f"mode 'grouped': {name!r} belongs to a module with submodules; {ADVICE}"
                     )
             yield
-
-    @contextmanager
-    def _stacked(self, module: nn.Module, local: dict[str, str], points: Sequence[Point]) -> Iterator[None]:
-        """Adapters and prefixes of all points along a new first dimension."""
-        with torch.inference_mode(False), torch.no_grad():
-            made = {
-                k: torch.stack([self.space.whole(n, self.values(n, point)) for point in points])
-                for k, n in local.items()
-            }
-        own = {k: module._parameters[k] for k in local}
-        module._parameters.update({k: nn.Parameter(t, requires_grad=False) for k, t in made.items()})
-        try:
-            yield
-        finally:
-            module._parameters.update(own)
 
     @contextmanager
     def _by_group(

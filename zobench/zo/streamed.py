@@ -45,6 +45,20 @@ class _Watch(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
+def owners(space: ParameterSpace) -> list[tuple[nn.Module, dict[str, str]]]:
+    """Every module that owns tuned tensors, with the names of these tensors in the module and in the space. A
+    tied tensor has several owners."""
+    names = {id(p): name for name, p in space.tensors.items()}
+    found = []
+    for module in space.module.modules():
+        owned = {k: names[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in names}
+        # ``named_parameters`` lists a tied tensor under its first name only. The match by identity finds
+        # every module that owns it.
+        if owned:
+            found.append((module, owned))
+    return found
+
+
 class Streamed(Perturbation):
     """Each module computes with perturbed weights, created when its forward starts and released when it ends.
 
@@ -57,17 +71,8 @@ class Streamed(Perturbation):
 
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
-        names = {id(p): name for name, p in space.tensors.items()}
-        self._names = names
-        self._owned: list[tuple[nn.Module, dict[str, str]]] = []
-        for module in space.module.modules():
-            owned = {
-                k: names[id(p)] for k, p in module._parameters.items() if p is not None and id(p) in names
-            }
-            # ``named_parameters`` lists a tied tensor under its first name only. The match by identity finds
-            # every module that owns it.
-            if owned:
-                self._owned.append((module, owned))
+        self._names = {id(p): name for name, p in space.tensors.items()}
+        self._owned = owners(space)
         self._checked: set[str] = set()
         self._spare: list[torch.Tensor] = []
         self._lent: dict[int, list[torch.Tensor]] = {}
