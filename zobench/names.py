@@ -9,8 +9,10 @@ from collections.abc import Iterable
 def printable(value: object, *, lines: bool = False) -> str:
     """Text without control, escape and direction characters, which a terminal would interpret. ``lines``:
     keep line ends and tabs."""
-    kept = "\n\t" if lines else ""
-    return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in str(value))
+    text, kept = str(value), "\n\t" if lines else ""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

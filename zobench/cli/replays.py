@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from zobench.cli.console import say
 from zobench.cli.finding import find_run
 from zobench.cli.results import EveryOption, LeaderboardOption, ResultsOption, RunName, SuiteOption, wanted_by
 
@@ -34,7 +35,7 @@ def replay(
     from zobench.runner import replay as rebuild
 
     report = rebuild(find_run(run, results).path, to=to, export=export, trust_code=trust_code)
-    typer.echo(str(report))
+    say(report, lines=True)
     if not report.matches:
         raise typer.Exit(1)
 
@@ -71,13 +72,13 @@ def export(
 
         wanted = wanted_by(suite)
         for path in write_tables(run, tables, leaderboard, every=every, suite=wanted):
-            typer.echo(path)
+            say(path)
         return
     from zobench.verification import write_submission
 
     assert submission is not None
     found = find_run(run, results)
-    typer.echo(f"submission: {write_submission(found.folder, found.run_id, submission)}")
+    say(f"submission: {write_submission(found.folder, found.run_id, submission)}")
 
 
 def _steps(text: str) -> int | None:
@@ -124,10 +125,10 @@ def verify(
 
     demands = Demands(_steps(steps), draw_seed, test_seed, model, tolerance, device)
     report = verify_submission(submission, demands)
-    typer.echo(str(report))
+    say(report, lines=True)
     if output is not None:
         output.write_text(json.dumps(report.as_dict(), indent=1) + "\n", encoding="utf-8")
     if not report.passed:
         raise typer.Exit(1)
     if add is not None:
-        typer.echo(f"added: {add_to_results(report, add)}")
+        say(f"added: {add_to_results(report, add)}")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zobench.cli.console import console, say
 from zobench.cli.finding import find_run
-from zobench.names import printable
 
 if TYPE_CHECKING:
     from zobench.store.plan_file import Entry
@@ -59,7 +59,7 @@ def report(
     wanted = wanted_by(suite)
     target = output or folders[0]
     page = build(folders, target, leaderboard=leaderboard, site=site, every=every, suite=wanted)
-    typer.echo(f"leaderboard: {page}")
+    say(f"leaderboard: {page}")
 
 
 def show(run: RunName, results: ResultsOption = Path("reports")) -> None:
@@ -92,9 +92,8 @@ def query(
         found = ask(sql, folders, allow_files=allow_files)
     except duckdb.Error as error:
         raise ValueError(str(error)) from error
-    typer.echo(
-        found.to_csv(index=False).rstrip("\n") if csv else printable(found.to_string(index=False), lines=True)
-    )
+    body = found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False)
+    say(body, lines=True, exact_in_pipes=csv)
 
 
 def diff(
@@ -109,7 +108,6 @@ def diff(
     Exit code 0: no row is worse. 1: a row is significantly worse, or is missing from B. 2: a row cannot be
     compared (different budget, data, model ...).
     """
-    from zobench.cli.console import console
     from zobench.report.diff import compare_folders, print_diff
 
     found = compare_folders(before, after, leaderboard=leaderboard, every=every, suite=wanted_by(suite))
@@ -146,12 +144,12 @@ def prune(
     for folder in folders:
         found = unwanted(folder)
         for run_id, row, status in found:
-            typer.echo(printable(f"{folder}: {run_id}  {row}  {status}"))
+            say(f"{folder}: {run_id}  {row}  {status}")
         if yes:
             removed = remove_runs(folder, [run_id for run_id, _, _ in found])
-            typer.echo(f"{folder}: {removed} runs removed")
+            say(f"{folder}: {removed} runs removed")
         else:
-            typer.echo(f"{folder}: {len(found)} runs that are not in the suite; --yes removes them")
+            say(f"{folder}: {len(found)} runs that are not in the suite; --yes removes them")
 
 
 def compact(
@@ -166,4 +164,4 @@ def compact(
     for folder in folders:
         if not folder.is_dir():
             raise ValueError(f"no results folder {str(folder)!r}")
-        typer.echo(f"{folder}: {move(folder)} runs compacted")
+        say(f"{folder}: {move(folder)} runs compacted")

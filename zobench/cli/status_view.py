@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import typer
-
-from zobench.names import printable
+from zobench.cli.console import say
 
 
 def print_status(folder: Path, mend: bool) -> bool:
@@ -20,15 +18,15 @@ def print_status(folder: Path, mend: bool) -> bool:
     found = damage.mend(runs) if mend else damage.damage_in(runs)
     counts, unrecorded = _counts(runs)
     total = ", ".join(f"{n} {status}" for status, n in sorted(counts.items())) or "no runs"
-    typer.echo(f"{folder}: {total}")
+    say(f"{folder}: {total}")
     if unrecorded:
-        typer.echo(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
+        say(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
     for one in found:
-        typer.echo(printable(f"damaged: {one}"))
+        say(f"damaged: {one}")
     for line in [] if found and not mend else _unmeasured(runs):
-        typer.echo(printable(f"not measured: {line}"))
+        say(f"not measured: {line}")
     for one in damage.set_aside(runs):
-        typer.echo(printable(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})"))
+        say(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})")
     return mend or all(one.done for one in found)
 
 

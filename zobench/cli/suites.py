@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zobench.names import printable
+from zobench.cli.console import console, say
 
 if TYPE_CHECKING:
     from zobench.suite.plan import Plan
@@ -39,7 +39,6 @@ def run(
 
     The same command resumes an interrupted suite: finished runs are kept, unfinished ones resume from their
     checkpoint, and a failed measurement of a trained run is tried once more."""
-    from zobench.cli.console import console
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
@@ -58,9 +57,9 @@ def run(
         found = analyse([folder])
         (folder / "index.html").write_text(html(found), encoding="utf-8")
         show(found, console())
-        typer.echo(f"leaderboard: {folder / 'index.html'}")
+        say(f"leaderboard: {folder / 'index.html'}")
     for run_name, message in outcome.unmeasured:
-        typer.echo(printable(f"not measured: {run_name}: {message}", lines=True), err=True)
+        say(f"not measured: {run_name}: {message}", lines=True, err=True)
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
     if outcome.unmeasured:
         raise typer.Exit(1)
@@ -82,21 +81,21 @@ def plan(
     wanted = _expanded(suite)
     if as_json:
         body = {"plan": wanted.model_dump(mode="json"), "cost": estimate(wanted).as_dict()}
-        typer.echo(json.dumps(body, indent=1))
+        say(json.dumps(body, indent=1), lines=True)
         return
     from zobench.cli.plan_view import print_plan
     from zobench.suite.notes import notes
 
     print_plan(wanted, estimate(wanted))
     for sentence in notes(wanted):
-        typer.echo(printable(f"note: {sentence}"))
+        say(f"note: {sentence}")
     for sentence in _made_otherwise(wanted):
-        typer.echo(printable(f"note: {sentence}"))
+        say(f"note: {sentence}")
     if show_prompts:
         from zobench.suite.shown_prompts import prompts
 
         for line in prompts(wanted, show_prompts):
-            typer.echo(printable(line))
+            say(line)
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
@@ -121,7 +120,7 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
         target = folder / "tuning.json"
         target.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
         print_selections(found)
-        typer.echo(f"choices: {target}")
+        say(f"choices: {target}")
     _finish(outcome.failed, outcome.interrupted, f"zobench tune {suite}")
 
 
@@ -154,14 +153,14 @@ def init(
     else:
         body = STARTER.replace("NAME", name.stem, 1).replace('"builtin:nano"', json.dumps(model), 1)
     name.write_text(body, encoding="utf-8")
-    typer.echo(f"wrote {name}; next: zobench plan {name}, then zobench run {name}")
+    say(f"wrote {name}; next: zobench plan {name}, then zobench run {name}")
 
 
 def _warn_of_devices(plan: Plan) -> None:
     from zobench.suite.notes import device_notes
 
     for sentence in device_notes(plan):
-        typer.echo(printable(f"warning: {sentence}"), err=True)
+        say(f"warning: {sentence}", err=True)
 
 
 def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
@@ -187,9 +186,9 @@ def _folder(plan: Plan, output: Path | None) -> Path:
 def _finish(failed: list[tuple[str, str]], interrupted: bool, again: str) -> None:
     """Report failed runs and exit with code 1, or with 130 after an interruption."""
     for run_name, message in failed:
-        typer.echo(printable(f"failed: {run_name}: {message}", lines=True), err=True)
+        say(f"failed: {run_name}: {message}", lines=True, err=True)
     if interrupted:
-        typer.echo(f"interrupted; resume with: {again}", err=True)
+        say(f"interrupted; resume with: {again}", err=True)
         raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)

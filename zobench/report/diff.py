@@ -23,6 +23,7 @@ from zobench.report.scores import score_runs
 from zobench.report.source import open_results
 from zobench.store.plan_file import Entry
 from zobench.store.reader import Folders
+from zobench.terminal import SafeConsole
 
 COMPARED = ("budget_forwards", "batch_size", "data_digest", "model_digest", "dtype", "method_params")
 
@@ -140,7 +141,7 @@ def _differs(a: pd.Series, b: pd.Series) -> bool:
 
 def print_diff(diff: FolderDiff, console: Console | None = None) -> None:
     """The comparison as a table; names are printed as text, never as markup."""
-    console = console or Console()
+    console = console or SafeConsole()
     out = Table(title=Text(f"{diff.board.title}: B minus A"), box=None, pad_edge=False, header_style="bold")
     for heading in ("row", "change", "95 % interval, uncorrected", "adjusted p", "pairs", "verdict", ""):
         out.add_column(heading, justify="right" if heading in ("change", "adjusted p", "pairs") else "left")

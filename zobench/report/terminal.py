@@ -18,6 +18,7 @@ from zobench.report.analysis import Analysis, analyse
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.overview import headline
 from zobench.report.tables import costs, labels, status_text
+from zobench.terminal import SafeConsole
 
 MOST_TASKS = 5
 MOST_ROWS = 40
@@ -39,7 +40,7 @@ def summary(
 
 def show(found: Analysis, console: Console | None = None) -> None:
     """Print the summary of results that were already analysed."""
-    console = console or Console()
+    console = console or SafeConsole()
     console.print(table(found))
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))

@@ -44,7 +44,9 @@ def worker_main(
     from zobench.runner.execute import Control, run_one
     from zobench.runner.factory import load_parts
     from zobench.runner.process_cache import ProcessCache
+    from zobench.terminal import guard_warnings
 
+    guard_warnings()
     torch.set_num_threads(threads)
     bench = ProcessCache(load_parts(parts))
     while True:

@@ -38,7 +38,7 @@ class Heard(io.TextIOBase):
     def write(self, text: str) -> int:
         self.first += text[: _SHOWN - len(self.first)]
         self.length += len(text)
-        sys.stderr.write(text)
+        sys.stderr.write(printable(text, lines=True))
         return len(text)
 
 

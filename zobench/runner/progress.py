@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Protocol, TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live as RichLive
 from rich.progress import BarColumn, Progress, Task, TaskProgressColumn, TimeElapsedColumn
 from rich.table import Table
@@ -20,6 +20,7 @@ from rich.text import Text
 
 from zobench.names import printable
 from zobench.runner.jobs import Job, Outcome
+from zobench.terminal import SafeConsole
 
 _GOOD = ("done", "diverged", "budget")
 _STOPPED = "interrupted"
@@ -204,7 +205,7 @@ class Lines:
 
     def _say(self, text: str) -> None:
         self._last = time.monotonic()
-        print(text, file=self._stream, flush=True)
+        print(printable(text), file=self._stream, flush=True)
 
 
 def line_of(name: str, outcome: Outcome) -> str:
@@ -221,7 +222,7 @@ class Live:
 
     def __init__(self, board: Board) -> None:
         self._board = board
-        self._console = Console()
+        self._console = SafeConsole()
         self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=4)
 
     def start(self) -> None:
