@@ -5,12 +5,12 @@ accuracy can be reported."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from zobench.data import hub
 from zobench.data.example import Example
+from zobench.data.files import check_cells, json_file
 from zobench.data.locate import data_file
 
 COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -31,7 +31,10 @@ def adversarial_rows(
     """All examples of a part, in the file's order; ``ValueError`` if a record lacks a column."""
     if source == "local":
         path = data_file("advglue/dev.json", task="advglue")
-        found = json.loads(path.read_text(encoding="utf-8"))[part]
+        body = json_file(path)
+        found = body.get(part) if isinstance(body, dict) else None
+        if not isinstance(found, list):
+            raise ValueError(f"{path}: no list {part!r}")
     else:
         subset = f"adv_{part.replace('-mm', '_mismatched')}"
         found = hub.rows(repository or REPOSITORY, subset=subset, split="validation", revision=revision)
@@ -40,7 +43,11 @@ def adversarial_rows(
 
 def _example(part: str, number: int, row: Mapping[str, Any]) -> Example:
     try:
-        text = {name: str(row[name]) for name in COLUMNS[part]}
-        return Example(f"advglue/{part}/{number}", text, label=int(row["label"]))
+        text = {name: row[name] for name in COLUMNS[part]}
+        example = Example(f"advglue/{part}/{number}", text, label=int(row["label"]))
     except KeyError as error:
         raise ValueError(f"advglue {part}: row {number} has no column {error}") from error
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"advglue {part}: row {number}: {error}") from error
+    check_cells(example)
+    return example

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from zobench.data import hub
 from zobench.data.example import Example
+from zobench.data.files import check_cells
 from zobench.data.sentences import LOCAL, Pools
 from zobench.data.superglue import FEWGLUE_FOLDERS, examples, fewglue
 
@@ -67,7 +68,7 @@ def _from_hub(task: str, place: HubSet, repository: str, split: str, revision: s
         return [e for i, row in enumerate(found) for e in examples(task, f"{split}/{i}", row)]
     order = HUB_CLASS_ORDER.get(task)
     try:
-        return [
+        rows = [
             Example(
                 id=f"{task}/{split}/{i}",
                 text={"sentence": row[place.text]},
@@ -75,5 +76,10 @@ def _from_hub(task: str, place: HubSet, repository: str, split: str, revision: s
             )
             for i, row in enumerate(found)
         ]
-    except KeyError as error:
-        raise ValueError(f"data set {repository!r}: rows have no column {error}") from error
+    except (KeyError, IndexError, TypeError) as error:
+        missing = next((c for c in (place.text, place.label) for row in found if row.get(c) is None), None)
+        told = f"rows have no column {error}" if missing is None else f"a row has no {missing!r}"
+        raise ValueError(f"data set {repository!r}: {told}") from error
+    for example in rows:
+        check_cells(example)
+    return rows

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zobench.data.files import json_lines
+from zobench.data.files import json_lines, parquet_rows
 from zobench.names import suggestion
 
 HUB = "hub:"
@@ -124,14 +124,8 @@ def _with_headings(path: Path, reader: Any) -> tuple[tuple[str, ...], tuple[Reco
 
 
 def _of_parquet(path: Path) -> tuple[tuple[str, ...], tuple[Record, ...]]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: not a parquet file that can be read ({error})") from error
-    return tuple(table.column_names), tuple(Record(n, row) for n, row in enumerate(table.to_pylist(), 1))
+    columns, rows = parquet_rows(path)
+    return tuple(columns), tuple(Record(n, row) for n, row in enumerate(rows, 1))
 
 
 def _of_objects(objects: list[dict[str, Any]]) -> tuple[tuple[str, ...], tuple[Record, ...]]:

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zobench.data.example import Example, Splits
+from zobench.data.files import parsed, utf8
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,11 +126,13 @@ def accepted(rows: Sequence[Example], field: str, file: Path) -> list[Example]:
         ValueError: a line of the file was not written by ``save``.
     """
     after: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(utf8(file).split("\n"), start=1):
+        if not line:
+            continue
+        kept = parsed(line, f"{file}:{number}")
         try:
-            kept = json.loads(line)
             after[kept["before"]] = str(kept["after"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError) as error:
             raise ValueError(f"{file}:{number}: not a rephrasing: {error!r}") from error
     return [_rewritten(r, field, after[r.text[field]]) if r.text.get(field) in after else r for r in rows]
 

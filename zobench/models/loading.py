@@ -11,6 +11,7 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
+from zobench.data.files import json_file
 from zobench.models.base import ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.devices import missing, named
@@ -195,7 +196,14 @@ def _identity(
 
 def _origin(folder: Path) -> dict[str, Any] | None:
     recorded = folder / ORIGIN
-    return dict(json.loads(recorded.read_text(encoding="utf-8"))) if recorded.is_file() else None
+    return dict(_json_object(recorded)) if recorded.is_file() else None
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    body = json_file(path)
+    if not isinstance(body, dict):
+        raise ValueError(f"{path}: not a JSON object")
+    return body
 
 
 def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Path) -> int:
@@ -209,7 +217,10 @@ def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Pa
     limits.append(min(int(tokenizer.model_max_length), 1 << 20))
     sentence = folder / "sentence_bert_config.json"
     if sentence.is_file():
-        limits.append(int(json.loads(sentence.read_text()).get("max_seq_length") or limits[0]))
+        longest = _json_object(sentence).get("max_seq_length")
+        if longest is not None and not isinstance(longest, int):
+            raise ValueError(f"{sentence}: max_seq_length is {longest!r}, not a number of tokens")
+        limits.append(longest or limits[0])
     return min(limits)
 
 

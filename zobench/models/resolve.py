@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from zobench.data.files import json_file
 from zobench.models import packages
 from zobench.names import nearest
 from zobench.spec import ModelRef
@@ -140,7 +140,11 @@ def require_safetensors(folder: Path, name: str) -> Path:
     present = {p.name for p in folder.glob("*.safetensors")}
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        missing = sorted(set(json.loads(index.read_text())["weight_map"].values()) - present)
+        body = json_file(index)
+        named = body.get("weight_map") if isinstance(body, dict) else None
+        if not isinstance(named, dict):
+            raise ValueError(f"{index}: no table 'weight_map' of weight files")
+        missing = sorted({str(v) for v in named.values()} - present)
         if missing:
             raise ValueError(f"model {name!r}: weight files missing: {', '.join(missing)}")
     elif not present:

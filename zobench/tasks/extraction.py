@@ -178,8 +178,8 @@ EXTRACTORS: Mapping[str, Extractor] = {
         Extractor("minerva", 1, minerva),
         Extractor("hendrycks-math", 1, between_dollars),
         Extractor("boxed", 1, boxed),
-        Extractor("last-number", 2, last_number),
-        Extractor("robust", 2, robust),
+        Extractor("last-number", 3, last_number),
+        Extractor("robust", 3, robust),
     )
 }
 

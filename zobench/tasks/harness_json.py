@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zobench.data.files import json_lines
+from zobench.data.files import json_lines, parsed, utf8
 
 
 def keep_text(task: Any, name: str) -> None:
@@ -38,11 +38,11 @@ def keep_text(task: Any, name: str) -> None:
 
 def _rows(path: Path, field: str | None) -> Iterator[dict[str, Any]]:
     """The objects of a JSON file: an array, an array under ``field``, or one object per line."""
-    text = path.read_text(encoding="utf-8-sig")
+    text = utf8(path, encoding="utf-8-sig")
     if field is None and not text.lstrip().startswith("["):
         yield from json_lines(path)
         return
-    loaded = json.loads(text)
+    loaded = parsed(text, str(path))
     yield from (loaded if field is None else loaded[field])
 
 

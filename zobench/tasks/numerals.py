@@ -56,10 +56,12 @@ def as_written(match: re.Match[str]) -> str:
     """The number of a :data:`NUMBER` match as plain text.
 
     A decimal or a fraction ``a/b`` is returned as written, without thousands separators and currency; other
-    forms as their exact value."""
+    forms as their exact value, or as they stand if they have none (``3 1/0``, more than :data:`LONGEST`
+    characters)."""
     sign = "-" if match["sign"] or match["inner"] else ""
     if match["exponent"] or match["top"] or match["scale"]:
-        return str(_value(match))
+        value = _value(match)
+        return match[0] if value is None else str(value)
     number = sign + match["body"].replace(",", "")
     return f"{number}/{match['denominator']}" if match["denominator"] else number
 

@@ -67,13 +67,16 @@ def row_from_json(row: Mapping[str, Any], id: str, where: str) -> FactRow:
         if not isinstance(row.get(key), str) or not row[key]:
             raise ValueError(f"{where}: row {id!r} has no text under {key!r}")
     wrong = row.get("perturbed_answer", ())
+    wrong = (wrong,) if isinstance(wrong, str) else wrong
+    if not isinstance(wrong, list | tuple) or not all(isinstance(w, str) for w in wrong):
+        raise ValueError(f"{where}: row {id!r}: perturbed_answer is not a text or a list of texts")
     return FactRow(
         id=id,
         question=row["question"],
         answer=row["answer"],
         paraphrased_question=str(row.get("paraphrased_question", "")),
         paraphrased_answer=str(row.get("paraphrased_answer", "")),
-        perturbed_answers=(wrong,) if isinstance(wrong, str) else tuple(wrong),
+        perturbed_answers=tuple(wrong),
         author=str(row.get("author_id", "")),
         attribute=str(row.get("attribute", "")),
         value=str(row.get("value", "")),

@@ -8,13 +8,12 @@ files; they follow the published keys (``question``, ``answer``; ``question``, `
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from zobench.data.files import json_lines
+from zobench.data.files import json_file, json_lines, parquet_rows, utf8
 from zobench.data.locate import data_folder
 from zobench.parameters import CountOrZero, Parameters
 from zobench.unlearning.data import REFUSALS, FactSplits, Percent, invented_facts, tofu, with_traces
@@ -208,12 +207,13 @@ def rows_of(path: Path, prefix: str) -> tuple[FactRow, ...]:
 
 def _objects(path: Path) -> Sequence[dict[str, Any]]:
     if path.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
-        return rows
-    text = path.read_text(encoding="utf-8").lstrip()
-    return list(json.loads(text)) if text.startswith("[") else list(json_lines(path))
+        return parquet_rows(path)[1]
+    if not utf8(path).lstrip().startswith("["):
+        return list(json_lines(path))
+    rows = json_file(path)
+    if wrong := next((n for n, row in enumerate(rows, 1) if not isinstance(row, dict)), None):
+        raise ValueError(f"{path}: record {wrong} is not an object")
+    return list(rows)
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
@@ -222,5 +222,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(choices, list) or not isinstance(row.get("answer"), int):
         return row
     right = row["answer"]
+    if not 0 <= right < len(choices):
+        raise ValueError(f"the answer {right} is not the number of one of {len(choices)} choices")
     wrong = [str(c) for i, c in enumerate(choices) if i != right]
     return {"question": row.get("question"), "answer": str(choices[right]), "perturbed_answer": wrong}
