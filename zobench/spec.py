@@ -19,8 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from zobench.fields import FieldMeta, identity
 
-SPEC_VERSION = 4
-"""Version that added the newest field. The next new field gets ``since=5``, and this constant becomes 5."""
+SPEC_VERSION = 5
+"""Version that added the newest field. The next new field gets ``since=6``, and this constant becomes 6."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
 """Hashed in place of the current versions of the specification and of the store's schema. Never change these
@@ -59,6 +59,10 @@ class ModelRef(Frozen):
     """``auto``: ``sdpa`` if the model supports it, else ``eager``; a plan contains the resolved value."""
     max_length: Annotated[int | None, FieldMeta(since=2)] = Field(default=None, ge=8)
     """Inputs are truncated to this many tokens; ``None``: to the longest input of the model."""
+    chat: Annotated[bool, FieldMeta(since=5)] = False
+    """Prompts are put through the tokenizer's chat template (:mod:`zobench.models.chat`)."""
+    system: Annotated[str | None, FieldMeta(since=5)] = None
+    """Text of the system message of chat prompts; ``None``: no such message."""
 
 
 class Component(Frozen):

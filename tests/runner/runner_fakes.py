@@ -54,6 +54,7 @@ class TinyModel:
     max_length: int = 64
     way: Way = USUAL
     probed: ProbeRecord | None = PROBED
+    chat: None = None
 
     @property
     def device(self) -> torch.device:

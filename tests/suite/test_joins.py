@@ -23,8 +23,8 @@ def _merging() -> transformers.PreTrainedTokenizerFast:
 
 def test_a_label_that_shares_a_token_with_the_template_is_named() -> None:
     tokenizer = _merging()
-    assert spanned(tokenizer, Prompt("{text} It was:", ("great", "zoo"), separator="")) == ["great"]
-    assert spanned(tokenizer, Prompt("{text}", ("great",), separator="")) == []
+    assert spanned(tokenizer, Prompt("{text} It was:").tail, "", ("great", "zoo")) == ["great"]
+    assert spanned(tokenizer, Prompt("{text}").tail, "", ("great",)) == []
 
 
 def test_the_built_in_model_has_no_such_join_on_its_tasks() -> None:

@@ -3,7 +3,10 @@ errors."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,8 +15,12 @@ import pytest
 import torch
 
 pytest.importorskip("lm_eval")
+sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+
+from chat_templates import DATED, FOLDED, PLAIN
 
 from zobench.data.example import Example, Splits
+from zobench.models.chat import Chat
 from zobench.tasks.base import MetricValue
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.lm_eval_adapter import evaluate, run
@@ -93,6 +100,32 @@ def test_our_scoring_agrees_with_the_harness_row_by_row(tiny: Tiny, folder: Path
         assert (acc.value, acc.n) == (mine.value, mine.n)
         assert acc.stderr == pytest.approx(mine.stderr)
         assert 0 < acc.value < 1
+
+
+@pytest.mark.parametrize("template", [FOLDED, PLAIN, DATED])
+@pytest.mark.parametrize("shots", [0, 1])
+def test_a_chat_template_gives_the_harness_our_prompts(
+    tiny: Tiny, folder: Path, template: str, shots: int
+) -> None:
+    plain = tiny("llama")
+    tokenizer = copy.deepcopy(plain.tokenizer)
+    tokenizer.chat_template = template
+    lm = dataclasses.replace(plain, tokenizer=tokenizer, chat=Chat(tokenizer, "Be kind.", "tiny"))
+    task = Fixed(
+        None, prompt=Prompt("{sentence} It was", WORDS), scoring="option-likelihood", normalized=False
+    )
+    theirs = run(lm, "zb_long", include=folder, limit=4, shots=shots).samples["zb_long"]
+    for sample in theirs:
+        example = EXAMPLES[sample["doc_id"]]
+        sent = [request[0] for request in sample["arguments"]]
+        placed = sorted((sent[0].find(f"{e.text['sentence']} It was"), e.id, e) for e in EXAMPLES)
+        shown = [e for at, _, e in placed if at >= 0 and e is not example]
+        assert len(shown) == shots
+        turns = [(e, WORDS[e.label]) for e in shown if e.label is not None]
+        assert sent == [task.written(lm.chat, example, (), turns).context] * len(WORDS)
+        (ours,) = task.predict(lm, [example], shown)
+        sums = torch.tensor([float(choice[0]) for choice in sample["filtered_resps"]])
+        torch.testing.assert_close(torch.tensor(ours.log_probs), sums.log_softmax(0), atol=1e-4, rtol=0)
 
 
 def test_no_side_effects_and_weights_in_memory_are_what_is_scored(tiny: Tiny, folder: Path) -> None:

@@ -62,7 +62,7 @@ def test_options_and_answers_are_scored_without_the_separator(tiny: Tiny) -> Non
 def test_a_prompt_that_is_empty_is_one_token_before_the_option_too() -> None:
     """Without a beginning token, an option of two tokens behind an empty prompt was scored by its second."""
     tokenizer = byte_tokenizer(bos=False)
-    lm: Any = type("Stub", (), {"tokenizer": tokenizer, "max_length": 64})()
+    lm: Any = type("Stub", (), {"tokenizer": tokenizer, "max_length": 64, "chat": None})()
     (row,) = encoding.option_rows(lm, [""], [" great okay"])
     plain = tokenizer(" great okay")["input_ids"]
     assert len(plain) >= 2

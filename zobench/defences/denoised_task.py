@@ -232,7 +232,7 @@ def states_of(
     if lm.architecture != "causal":
         raise ValueError(f"{lm.identity.name}: denoised-smoothing needs a causal model")
     shots = [(e, task.options(e)[e.label]) for e in demonstrations if e.label is not None]
-    rows = encoding.causal_rows(lm, [task.prompt.context(e, shots) for e in examples])
+    rows = encoding.causal_rows(lm, [task.written(lm.chat, e, (), shots).context for e in examples])
     found: list[torch.Tensor] = [torch.empty(0)] * len(rows)
     with torch.no_grad():
         for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 
+from zobench.models.chat import Chat
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
 
@@ -50,6 +51,7 @@ class LanguageModel(Protocol):
         max_length: longest sequence in tokens.
         way: how the module is run (padding, positions, cache).
         probed: results of the probe that chose ``way``; ``None`` if the model was not probed.
+        chat: the template that prompts are put through; ``None``: prompts are plain text.
     """
 
     module: torch.nn.Module
@@ -59,12 +61,14 @@ class LanguageModel(Protocol):
     max_length: int
     way: Way
     probed: ProbeRecord | None
+    chat: Chat | None
 
     @property
     def device(self) -> torch.device: ...
 
     def generate(self, prompts: Sequence[str], *, max_new_tokens: int, stop: Sequence[str] = ()) -> list[str]:
-        """Greedy continuations without the prompt, cut before the first stop string. Deterministic."""
+        """Greedy continuations without the prompt, cut before the first stop string. Deterministic.
+        Prompts of a model with ``chat`` are texts of its template."""
         ...
 
     def input_embeddings(self) -> torch.Tensor:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 
-def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text as the start of a sequence.
+def encode_prompts(tokenizer: Any, texts: Sequence[str], *, special: bool = True) -> list[list[int]]:
+    """Token ids of each text as the start of a sequence; ``special=False`` for texts of a chat template,
+    which contain their special tokens.
 
     The beginning token is kept if the tokenizer adds one; tokens that it adds after a text (an end token,
     ``[SEP]``) are removed. An empty text becomes one beginning-of-text (else end-of-text) token, so that
@@ -16,6 +17,9 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """
     if not texts:
         return []
+    if not special:
+        given: list[list[int]] = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+        return given
     rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
     behind = closing(tokenizer)
     size = len(behind)

@@ -110,7 +110,8 @@ def _rows(lm: Any, prompts: Sequence[str], max_new_tokens: int) -> list[list[int
     room = lm.max_length - max_new_tokens
     if room < 1 or max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be between 1 and {lm.max_length - 1}, not {max_new_tokens}")
-    return [truncate_left(ids, room, lm.tokenizer) for ids in encode_prompts(lm.tokenizer, prompts)]
+    encoded = encode_prompts(lm.tokenizer, prompts, special=lm.chat is None)
+    return [truncate_left(ids, room, lm.tokenizer) for ids in encoded]
 
 
 def _chunks(lm: Any, lengths: Sequence[int], copies: int = 1) -> list[list[int]]:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import transformers
 
+from zobench.models.chat import Chat
 from zobench.models.resolve import lies_here, resolve
 from zobench.spec import ModelRef
 
@@ -110,6 +111,23 @@ def tokenizer_of(ref: ModelRef) -> Any | None:
     return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
+def chat_for(ref: ModelRef, architecture: Architecture, tokenizer: Any) -> Chat | None:
+    """The chat template that the reference asks for; ``ValueError`` if it cannot be used."""
+    if not ref.chat:
+        if ref.system is not None:
+            raise ValueError(f"model {ref.name!r}: system is the system message of a chat: write chat: true")
+        return None
+    if architecture != "causal":
+        raise ValueError(f"model {ref.name!r}: chat: true needs a causal model, this one is {architecture}")
+    return Chat(tokenizer, ref.system, ref.name)
+
+
+def chat_of(ref: ModelRef) -> Chat | None:
+    """The chat template that the reference asks for, if its tokenizer is on this machine."""
+    tokenizer = tokenizer_of(ref) if ref.chat else None
+    return None if tokenizer is None else Chat(tokenizer, ref.system, ref.name)
+
+
 def longest_input(ref: ModelRef, tokenizer: Any) -> int:
     """Most tokens that the model takes, as the reference, its configuration and its tokenizer say."""
     settings = _config_here(ref).to_dict()
@@ -121,9 +139,10 @@ def longest_input(ref: ModelRef, tokenizer: Any) -> int:
 def problems(ref: ModelRef) -> list[str]:
     """Reasons why a local or packaged model cannot run, one sentence each.
 
-    Hub ids, built-in models and folders that need remote code are not checked. A GGUF file is converted here,
-    once."""
-    if ref.trust_remote_code or ref.name.startswith("builtin:") or not lies_here(ref.name):
+    Hub ids and folders that need remote code are not checked; built-in models only if they are asked for a
+    chat. A GGUF file is converted here, once."""
+    known = ref.name.startswith("builtin:") and not ref.chat and ref.system is None
+    if ref.trust_remote_code or known or not lies_here(ref.name):
         return []
     try:
         refuse_adapter(Path(ref.name).expanduser(), ref.name)
@@ -134,6 +153,7 @@ def problems(ref: ModelRef) -> list[str]:
         attention_of(ref, config, architecture)
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
+        chat_for(ref, architecture, tokenizer)
     except _UNREADABLE as error:
         text = str(error).strip().split("\n")[0]
         return [text if text.startswith("model ") else f"model {ref.name!r} cannot be loaded: {text}"]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 
 from zobench.models.base import ModelIdentity
+from zobench.models.chat import Chat
 from zobench.models.generation import generate
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way, usual
@@ -29,6 +30,7 @@ class LoadedModel:
     max_length: int
     way: Way = None  # type: ignore[assignment]
     probed: ProbeRecord | None = None
+    chat: Chat | None = None
 
     def __post_init__(self) -> None:
         if self.way is None:

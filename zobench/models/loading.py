@@ -22,6 +22,7 @@ from zobench.models.inspection import (
     Architecture,
     architecture_of,
     attention_of,
+    chat_for,
     refuse_adapter,
     refuse_class,
     refuse_tokens,
@@ -67,6 +68,7 @@ def load(ref: ModelRef) -> LoadedModel:
     except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
     refuse_tokens(ref.name, tokenizer, rows=_embedding_rows(module))
+    chat = chat_for(ref, architecture, tokenizer)
     _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
@@ -84,7 +86,7 @@ def load(ref: ModelRef) -> LoadedModel:
         special=tuple(tokenizer.all_special_ids),
     )
     limit = ref.max_length or longest
-    return LoadedModel(module, tokenizer, identity, architecture, limit, probed.way, probed)
+    return LoadedModel(module, tokenizer, identity, architecture, limit, probed.way, probed, chat)
 
 
 def skeleton(ref: ModelRef) -> torch.nn.Module | None:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from zobench.models.base import LanguageModel, ModelIdentity
+from zobench.models.chat import Chat
 from zobench.models.generation import generate
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
@@ -54,6 +55,7 @@ class SampledModel:
         self.max_length: int = lm.max_length
         self.way: Way = lm.way
         self.probed: ProbeRecord | None = lm.probed
+        self.chat: Chat | None = lm.chat
 
     @property
     def device(self) -> torch.device:

@@ -12,6 +12,7 @@ from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_p
 from zobench.tasks import encoding
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.generation import GenerationTask
+from zobench.tasks.written import Written
 from zobench.unlearning.metrics.membership import loss_score, min_k, min_k_plus_plus, zlib_score
 
 if TYPE_CHECKING:
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
 
 def token_scores(task: Task, lm: LanguageModel, rows: Sequence[Example]) -> dict[str, list[float]]:
     """Loss, zlib, min-k and min-k++ scores of each gold answer; empty if they cannot be computed."""
-    answers = [_answer(task, e) for e in rows]
+    written = [_written(task, lm, e) for e in rows]
     usual = lm.architecture == "causal" and lm.way.first_position == 0
-    if not usual or None in answers or not takes_packs(lm.module):
+    gold = [w for w in written if w is not None]
+    if not usual or len(gold) < len(written) or not takes_packs(lm.module):
         return {}
-    prompt: Any = task.prompt  # type: ignore[attr-defined]
-    texts = [a for a in answers if a is not None]
-    contexts = [prompt.context(e) for e in rows]
-    completed = [prompt.completed(e, a) for e, a in zip(rows, texts, strict=True)]
+    texts = [answer for _, answer in gold]
+    contexts, completed = [w.context for w, _ in gold], [w.completed[0] for w, _ in gold]
     encoded = encoding.option_rows(lm, contexts, completed)
     found: dict[str, list[float]] = {"loss": [], "zlib": [], "min_k": [], "min_k_plus_plus": []}
     tails = [r.option + 1 for r in encoded]
@@ -54,9 +54,11 @@ def _token_log_probs(logits: torch.Tensor, ids: Sequence[int]) -> tuple[Any, Any
     return chosen.tolist(), means.tolist(), variances.tolist()
 
 
-def _answer(task: Task, example: Example) -> str | None:
+def _written(task: Task, lm: LanguageModel, example: Example) -> tuple[Written, str] | None:
+    """The texts with the gold answer, and that answer."""
     if isinstance(task, GenerationTask):
-        return task.target(example)
+        return task.written(lm.chat, example), task.target(example)
     if isinstance(task, PromptedClassification) and example.label is not None:
-        return task.options(example)[example.label]
+        answer = task.options(example)[example.label]
+        return task.written(lm.chat, example, (answer,)), answer
     return None

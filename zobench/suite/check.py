@@ -20,6 +20,7 @@ from zobench.spec import ModelRef
 from zobench.store.paths import is_plain
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_methods import check_method
+from zobench.suite.check_models import check_models
 from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
@@ -51,6 +52,7 @@ def run(document: Document, draft: Draft) -> None:
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
+    check_models(document, draft)
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
     _check_row_names(document, draft)

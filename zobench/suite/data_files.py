@@ -16,6 +16,8 @@ from zobench.suite.plan import Plan
 from zobench.suite.schema import TaskEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
+from zobench.tasks.classification import PromptedClassification
+from zobench.tasks.generation import GenerationTask
 from zobench.tasks.own_data import Examined, on_hub
 
 
@@ -58,7 +60,8 @@ def check_data(document: Document, draft: Draft) -> None:
 def long_texts(plan: Plan) -> list[str]:
     """Notes on user data with prompts longer than a model's maximum, whose beginning is cut off. Only causal
     models are checked, and only if their tokenizer is on this machine."""
-    from zobench.models.inspection import longest_input, tokenizer_of
+    from zobench.models.encoding import encode_prompts
+    from zobench.models.inspection import chat_of, longest_input, tokenizer_of
 
     told = []
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
@@ -72,8 +75,9 @@ def long_texts(plan: Plan) -> list[str]:
         made = found(configure(found.Config, spec.task.params))
         splits = made.splits(spec.seed)
         every = [*splits.train, *splits.validation, *splits.test]
-        texts = [made.prompt.context(e) for e in every]
-        lengths = [len(ids) for ids in tokenizer(texts, verbose=False)["input_ids"]]
+        chat = chat_of(spec.model)
+        texts = [context_of(made, chat, e) for e in every]
+        lengths = [len(ids) for ids in encode_prompts(tokenizer, texts, special=chat is None)]
         longer = [e.id for e, length in zip(every, lengths, strict=True) if length > limit]
         if longer:
             told.append(
@@ -96,6 +100,14 @@ def data_notes(plan: Plan) -> list[str]:
         )
         told += [f"{task.params[task.files[0]]}: {sizes}", *found.notes]
     return told
+
+
+def context_of(task: Any, chat: Any, example: Any) -> str:
+    """The text that a causal model reads before the answer; ``chat``: its template, if it has one."""
+    if isinstance(task, GenerationTask):
+        return task.written(chat, example).context
+    found: PromptedClassification = task
+    return found.written(chat, example, ()).context
 
 
 def _files_of(task: str) -> tuple[str, ...]:

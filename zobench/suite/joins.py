@@ -8,6 +8,7 @@ those of the prompt before the prompt's end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from zobench.models.encoding import encode_plain
@@ -19,7 +20,7 @@ from zobench.tasks.prompts import Prompt
 def joins(plan: Plan) -> list[str]:
     """One sentence for each model, task and label word where a token spans the boundary. Not checked: models
     whose tokenizer is not on this machine, and tasks whose answer options differ between examples."""
-    from zobench.models.inspection import tokenizer_of
+    from zobench.models.inspection import chat_of, tokenizer_of
 
     told: list[str] = []
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
@@ -29,17 +30,19 @@ def joins(plan: Plan) -> list[str]:
         tokenizer = tokenizer_of(spec.model) if prompt is not None and prompt.words else None
         if prompt is None or tokenizer is None:
             continue
-        for word in spanned(tokenizer, prompt):
+        chat = chat_of(spec.model)
+        ending = (prompt.tail, prompt.separator) if chat is None else chat.ending
+        for word in spanned(tokenizer, *ending, prompt.words):
             told.append(_sentence(spec.model, spec.task, prompt, word))
     return told
 
 
-def spanned(tokenizer: Any, prompt: Prompt) -> list[str]:
-    """Label words whose first token begins inside the template."""
-    if not prompt.tail:
+def spanned(tokenizer: Any, tail: str, separator: str, words: Sequence[str]) -> list[str]:
+    """Label words whose first token begins inside ``tail``, the text before the answer."""
+    if not tail:
         return []
-    before = encode_plain(tokenizer, prompt.tail)
-    texts = {word: prompt.tail + prompt.separator + word for word in prompt.words}
+    before = encode_plain(tokenizer, tail)
+    texts = {word: tail + separator + word for word in words}
     return [w for w, text in texts.items() if encode_plain(tokenizer, text)[: len(before)] != before]
 
 

@@ -16,7 +16,8 @@ from zobench.suite.plan import Plan
 
 def notes(plan: Plan) -> list[str]:
     """One sentence for each possible problem, not ordered by importance."""
-    return [*device_notes(plan), *data_notes(plan), *long_texts(plan), *_class_notes(plan), *joins(plan)]
+    found = [*device_notes(plan), *data_notes(plan), *long_texts(plan), *_class_notes(plan), *joins(plan)]
+    return [*found, *_chat_notes(plan)]
 
 
 def device_notes(plan: Plan) -> list[str]:
@@ -29,6 +30,15 @@ def device_notes(plan: Plan) -> list[str]:
         for device, count in wanted.items()
         if (problem := missing(device))
     ]
+
+
+def _chat_notes(plan: Plan) -> Iterator[str]:
+    """Properties of the chat templates in use."""
+    from zobench.models.inspection import chat_of
+
+    for model in dict.fromkeys(spec.model for spec in _specs(plan) if spec.model.chat):
+        chat = chat_of(model)
+        yield from () if chat is None else chat.notes()
 
 
 def _devices(spec: RunSpec) -> set[str]:

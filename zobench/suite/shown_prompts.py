@@ -12,7 +12,7 @@ from zobench.suite.plan import Plan
 def prompts(plan: Plan, count: int) -> Iterator[str]:
     """Lines with the first ``count`` training prompts of each model and task, exactly as the model receives
     them, and the tokens of every answer. Tokens are omitted if the tokenizer is not on this machine."""
-    from zobench.models.inspection import tokenizer_of
+    from zobench.models.inspection import chat_of, tokenizer_of
 
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
     cells = {
@@ -21,11 +21,13 @@ def prompts(plan: Plan, count: int) -> Iterator[str]:
         if r.spec.unlearning is None
     }
     for model, task, seed in reversed(cells.values()):
-        yield f"{model.name} on {task.name}"
-        yield from _of_task(model, task, seed, count, tokenizer_of(model))
+        yield f"{model.name}{', as a chat' if model.chat else ''} on {task.name}"
+        yield from _of_task(model, task, seed, count, tokenizer_of(model), chat_of(model))
 
 
-def _of_task(model: ModelRef, task: Component, seed: int, count: int, tokenizer: Any) -> Iterator[str]:
+def _of_task(
+    model: ModelRef, task: Component, seed: int, count: int, tokenizer: Any, chat: Any
+) -> Iterator[str]:
     from zobench.parameters import configure
     from zobench.plugins import lookup
     from zobench.tasks.classification import PromptedClassification
@@ -36,17 +38,18 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int, tokenizer:
     examples = list(made.splits(seed).train[:count])
     if isinstance(made, PromptedClassification):
         for example in examples:
-            context = made.option_context(example, ())
-            yield f"  prompt {example.id}: {context!r}"
-            for place, option in enumerate(made.options(example)):
+            options = made.options(example)
+            written = made.written(chat, example, options)
+            yield f"  prompt {example.id}: {written.context!r}"
+            for place, (option, whole) in enumerate(zip(options, written.completed, strict=True)):
                 mark = "*" if place == example.label else " "
-                whole = made.option_text(example, option, ())
-                yield f"   {mark} {_tokens(tokenizer, context, whole, option)}"
+                yield f"   {mark} {_tokens(tokenizer, written.context, whole, option)}"
     elif isinstance(made, GenerationTask):
         for example in examples:
-            context, target = made.prompt.context(example), made.target(example)
-            yield f"  prompt {example.id}: {context!r}"
-            yield f"   * {_tokens(tokenizer, context, made.prompt.completed(example, target), target)}"
+            written = made.written(chat, example)
+            yield f"  prompt {example.id}: {written.context!r}"
+            told = _tokens(tokenizer, written.context, written.completed[0], made.target(example))
+            yield f"   * {told}"
     else:
         yield f"  {type(made).__name__} does not show its prompts"
 

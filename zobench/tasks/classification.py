@@ -26,6 +26,7 @@ from zobench.data.example import Example
 from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_calibration_error, nll
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
+from zobench.models.chat import Chat
 from zobench.models.scoring import (
     causal_logits,
     keeps_dtype,
@@ -43,6 +44,7 @@ from zobench.tasks.encoding import EncodedRow
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import macro_f1, option_accuracy
 from zobench.tasks.ties import TIES, chosen_option, count_ties
+from zobench.tasks.written import Written, conversation
 
 Scoring = Literal["label-words", "option-likelihood"]
 TrainingMode = Literal["classification", "teacher-forcing"]
@@ -228,7 +230,7 @@ class PromptedClassification(Task):
         if lm.architecture == "masked":
             mask = lm.tokenizer.mask_token
             return encoding.masked_rows(lm, [self.prompt.masked(e, mask, shots) for e in examples])
-        return encoding.causal_rows(lm, [self.prompt.context(e, shots) for e in examples])
+        return encoding.causal_rows(lm, [self.written(lm.chat, e, (), shots).context for e in examples])
 
     def _answer_inputs(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         if lm.architecture == "encoder":
@@ -257,14 +259,31 @@ class PromptedClassification(Task):
         """Sequences of all options of all examples in order, and the number of options of each example."""
         if lm.architecture != "causal":
             raise ValueError(f"{lm.identity.name}: scoring 'option-likelihood' needs a causal model")
-        contexts, completed, counts = [], [], []
+        contexts: list[str] = []
+        completed: list[str] = []
+        counts = []
         for e in examples:
             options = self.options(e)
             chosen = [options[_gold(e)]] if gold_only else options
-            contexts += [self.option_context(e, shots)] * len(chosen)
-            completed += [self.option_text(e, option, shots) for option in chosen]
+            written = self.written(lm.chat, e, chosen, shots)
+            contexts += [written.context] * len(chosen)
+            completed += written.completed
             counts.append(len(chosen))
         return encoding.option_rows(lm, contexts, completed), counts
+
+    def written(
+        self,
+        chat: Chat | None,
+        example: Example,
+        options: Sequence[str],
+        shots: Sequence[tuple[Example, str]] = (),
+    ) -> Written:
+        """The texts that a causal model is scored on: before the answer, and with each of these options."""
+        if chat is not None:
+            plain = [(e, self.written(None, e, (option,))) for e, option in shots]
+            return conversation(chat, example, self.written(None, example, options), plain)
+        texts = (self.option_text(example, option, shots) for option in options)
+        return Written(self.option_context(example, shots), tuple(texts))
 
     def option_context(self, example: Example, shots: Sequence[tuple[Example, str]]) -> str:
         """Text before the option; the same for all options of an example."""

@@ -51,13 +51,13 @@ def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
         ids = [p[0] for p in pieces]
     else:
         # The word is tokenized after the template's own end, which may merge with it; "." where it is empty.
-        start = prompt.tail or "."
+        start, separator = (prompt.tail or ".", prompt.separator) if lm.chat is None else lm.chat.ending
         base = encode_plain(lm.tokenizer, start)
         ids = []
         for word in words:
-            full = encode_plain(lm.tokenizer, start + prompt.separator + word)
+            full = encode_plain(lm.tokenizer, start + separator + word)
             grown = full[: len(base)] == base and len(full) > len(base)
-            ids.append(full[len(base)] if grown else encode_plain(lm.tokenizer, prompt.separator + word)[0])
+            ids.append(full[len(base)] if grown else encode_plain(lm.tokenizer, separator + word)[0])
     if len(set(ids)) != len(ids):
         raise ValueError(f"{lm.identity.name}: label words {list(words)} do not differ in their first token")
     return ids
@@ -65,7 +65,7 @@ def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:
 
 def causal_rows(lm: LanguageModel, contexts: Sequence[str]) -> list[EncodedRow]:
     """One sequence per context; contexts that are too long lose tokens on the left."""
-    encoded = encode_prompts(lm.tokenizer, contexts)
+    encoded = encode_prompts(lm.tokenizer, contexts, special=lm.chat is None)
     return [EncodedRow(truncate_left(ids, lm.max_length, lm.tokenizer)) for ids in encoded]
 
 
@@ -87,10 +87,12 @@ def option_rows(lm: LanguageModel, contexts: Sequence[str], completed: Sequence[
 
     The length of the option is the number of tokens that the completed text has more than its context, each
     encoded alone."""
-    before = encode_prompts(lm.tokenizer, contexts)
+    special = lm.chat is None
+    before = encode_prompts(lm.tokenizer, contexts, special=special)
+    whole = encode_prompts(lm.tokenizer, completed, special=special)
     lone = encode_prompts(lm.tokenizer, [""])[0]
     rows = []
-    for context, ids, text in zip(before, encode_prompts(lm.tokenizer, completed), completed, strict=True):
+    for context, ids, text in zip(before, whole, completed, strict=True):
         if context == lone and ids[: len(lone)] != lone:
             ids = [*lone, *ids]  # an empty prompt is one token: put it before the option as well
         option = len(ids) - len(context)

@@ -16,6 +16,7 @@ import torch
 from zobench.data.example import Example
 from zobench.metrics.calibration import accuracy_with_stderr
 from zobench.models.base import LanguageModel
+from zobench.models.chat import Chat
 from zobench.models.scoring import (
     keeps_dtype,
     mean_of_items,
@@ -28,6 +29,7 @@ from zobench.tasks.equivalence import equivalent, harness_exact
 from zobench.tasks.extraction import extractor
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import token_f1
+from zobench.tasks.written import Written, conversation
 
 
 class GenerationTask(Task):
@@ -75,10 +77,18 @@ class GenerationTask(Task):
         answer."""
         return str(example.meta.get("solution", _gold(example)))
 
+    def written(self, chat: Chat | None, example: Example, demonstrations: Sequence[Example] = ()) -> Written:
+        """The text before the answer, and the text with the answer to train on (:meth:`target`)."""
+        if chat is not None:
+            plain = [(e, self.written(None, e)) for e in demonstrations]
+            return conversation(chat, example, self.written(None, example), plain)
+        shots = [(e, self.target(e)) for e in demonstrations]
+        completed = self.prompt.completed(example, self.target(example), shots)
+        return Written(self.prompt.context(example, shots), (completed,))
+
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
-        contexts = [self.prompt.context(e) for e in examples]
-        completed = [self.prompt.completed(e, self.target(e)) for e in examples]
-        rows = encoding.option_rows(lm, contexts, completed)
+        texts = [self.written(lm.chat, e) for e in examples]
+        rows = encoding.option_rows(lm, [t.context for t in texts], [t.completed[0] for t in texts])
         inputs = {"padded": encoding.padded(lm, rows), **encoding.option_targets(rows, lm.device)}
         return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))
 
@@ -121,8 +131,7 @@ class GenerationTask(Task):
         self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
     ) -> list[Prediction]:
         """Greedy answers; ``correct`` by the robust rule, ``strict_correct`` by the strict one."""
-        shots = [(e, self.target(e)) for e in demonstrations]
-        prompts = [self.prompt.context(e, shots) for e in examples]
+        prompts = [self.written(lm.chat, e, demonstrations).context for e in examples]
         texts = lm.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
         counts = _token_counts(lm, texts)
         return [self.judge(e, t, n) for e, t, n in zip(examples, texts, counts, strict=True)]

@@ -110,11 +110,21 @@ def score(
     # The harness pads by itself: a model whose logits change with padding gets one document at a time.
     size = batch_size if lm.way.rows == "padded" else 1
     with _quiet():
+        # A template writes its own special tokens; without this the harness lets the tokenizer add more.
+        chat = {} if lm.chat is None else {"add_bos_token": False, "chat_template_args": lm.chat.arguments}
         wrapped = HFLM(
-            pretrained=lm.module, tokenizer=lm.tokenizer, batch_size=size, max_length=lm.max_length
+            pretrained=lm.module, tokenizer=lm.tokenizer, batch_size=size, max_length=lm.max_length, **chat
         )
         raw = lm_eval.evaluate(
-            wrapped, task_dict=loaded, limit=limit, bootstrap_iters=0, log_samples=True, verbosity="ERROR"
+            wrapped,
+            task_dict=loaded,
+            limit=limit,
+            bootstrap_iters=0,
+            log_samples=True,
+            verbosity="ERROR",
+            apply_chat_template=lm.chat is not None,
+            fewshot_as_multiturn=lm.chat is not None,
+            system_instruction=None if lm.chat is None else lm.chat.system,
         )
     assert raw is not None
     samples: dict[str, Any] = raw["samples"]
