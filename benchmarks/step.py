@@ -139,6 +139,7 @@ class Case:
         name: ``method:mode``.
         forwards: forward passes of a step.
         step: takes one step; returns False if the step was refused.
+        looks_ahead: whether a step prepares the next one.
     """
 
     def __init__(self, name: str, space: ParameterSpace, batch: Batch, arguments: argparse.Namespace) -> None:
@@ -149,9 +150,13 @@ class Case:
                 raise SystemExit("the published loop is MeZO's, in the full space")
             self.forwards, self.step = 2.0, self._loop(batch)
             self.settled: Callable[[], AbstractContextManager[None]] = nullcontext
+            self.looks_ahead = False
             return
         fused = mode.endswith("-fused")
-        engine = Engine(mode=mode.removesuffix("-fused"), fused=fused, precision=arguments.precision)
+        # As in a run: the update of a step and the first points of the next in one sweep.
+        engine = Engine(
+            mode=mode.removesuffix("-fused"), fused=fused, precision=arguments.precision, ahead=True
+        )
         cls = lookup("methods", method)
         config = cls.Config(**CONFIGS.get(method, {}))
         optimizer = cls(config, space, seed=0, engine=engine)
@@ -159,6 +164,7 @@ class Case:
         objective.set_batch(batch, sequences=batch[0].shape[0], tokens=batch[0].numel())
         self.forwards = cls.cost(config).forwards_per_step
         self.settled = optimizer.settled
+        self.looks_ahead = optimizer.engine.looks_ahead()
         self.step = lambda: bool(optimizer.step(objective).moved)
 
     def _loop(self, batch: Batch) -> Callable[[], bool]:
@@ -220,6 +226,9 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
     for _ in range(arguments.repeats):
         times.setdefault("forward", []).append(timed(lambda: reference(bare, batch), arguments))
         for case in cases:
+            # A step writes the first points of the next one, so that the first step of a run costs more.
+            if case.looks_ahead:
+                case.step()
             times.setdefault(case.name, []).append(timed(case.step, arguments))
             space.restore(kept)
     forwards = {"forward": 1.0, **{case.name: case.forwards for case in cases}}

@@ -19,8 +19,8 @@ def counted(
     large: bool = True,
     dtype: torch.dtype = torch.float32,
     **params: object,
-) -> tuple[float, float]:
-    """Entries drawn and entries swept by one step, in tuned entries."""
+) -> tuple[float, float, float]:
+    """Entries drawn, entries written, and entries read to write them in one step, in tuned entries."""
     if large:
         monkeypatch.setattr("zobench.zo.draw_cache.KEEP_BYTES", 0)
     problem, cls = transformer(), lookup("methods", name)
@@ -31,45 +31,61 @@ def counted(
     objective.set_batch(problem.batch, sequences=4, tokens=24)
     method.step(objective)
     source = method.engine.source
-    before = source.generated, source.swept
+    before = source.generated, source.swept, source.passed
     assert method.step(objective).moved
-    return (source.generated - before[0]) / space.numel, (source.swept - before[1]) / space.numel
+    now = source.generated, source.swept, source.passed
+    drawn, swept, passed = ((b - a) / space.numel for a, b in zip(before, now, strict=True))
+    return drawn, swept, passed
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("large", [False, True])
-def test_mezo_draws_once_and_sweeps_three_times(
+def test_mezo_draws_once_and_writes_three_times(
     monkeypatch: pytest.MonkeyPatch, large: bool, dtype: torch.dtype
 ) -> None:
-    """theta + eps u, theta - eps u, theta - eta c u, from one draw of u."""
-    assert counted("mezo", Engine(), monkeypatch, large=large, dtype=dtype) == (1, 3)
+    """theta + eps u and theta - eps u in one pass, theta - eta c u in another, from one draw of u."""
+    assert counted("mezo", Engine(), monkeypatch, large=large, dtype=dtype) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("large", [False, True])
+def test_ahead_a_step_is_one_pass(monkeypatch: pytest.MonkeyPatch, large: bool, dtype: torch.dtype) -> None:
+    """The update and both points of the next step."""
+    assert counted("mezo", Engine(ahead=True), monkeypatch, large=large, dtype=dtype) == (1, 3, 1)
+
+
+def test_without_memory_for_a_second_copy_every_point_has_a_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zobench.zo.prepared.KEEP_BYTES", 0)
+    monkeypatch.setattr("zobench.zo.prepared.free_bytes", lambda: 0)
+    assert counted("mezo", Engine(ahead=True), monkeypatch) == (1, 3, 3)
 
 
 def test_what_keeps_no_draw_draws_for_every_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     fused = Engine(mode="in-place", fused=True)
-    assert counted("mezo", fused, monkeypatch) == (3, 3)
-    drawn, swept = counted("mezo", Engine(mode="streamed"), monkeypatch)
-    assert drawn == swept
+    assert counted("mezo", fused, monkeypatch) == (3, 3, 3)
+    drawn, swept, passed = counted("mezo", Engine(mode="streamed"), monkeypatch)
+    assert drawn == swept == passed
     # The tied table is made twice a forward: for the embedding and for the head.
     assert 3 < swept < 3.5
 
 
 def test_fzoo_draws_each_branch_twice_and_updates_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert counted("fzoo", Engine(), monkeypatch, n=8) == (16, 9)
+    assert counted("fzoo", Engine(), monkeypatch, n=8) == (16, 9, 9)
 
 
 @pytest.mark.parametrize("mode", ["snapshot", "streamed", "grouped"])
 def test_adapters_touch_no_weight_but_their_own(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     """One draw of the adapters, and no copy or write of a base weight."""
-    drawn, swept = counted("mezo", Engine(mode=mode), monkeypatch, kind="lora", large=False)
+    drawn, swept, _ = counted("mezo", Engine(mode=mode), monkeypatch, kind="lora", large=False)
     assert (drawn, swept) == (1, 3)
 
 
-def test_a_snapshot_allocates_in_its_first_step_only(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_snapshot_allocates_in_its_first_step_only(ahead: bool) -> None:
     problem, cls = transformer(), lookup("methods", "mezo")
     module = problem.make(torch.float32).eval()
     space = build_space("full", {}, module)
-    method = cls(cls.Config(lr=1e-3), space, seed=3, engine=Engine())
+    method = cls(cls.Config(lr=1e-3), space, seed=3, engine=Engine(ahead=ahead))
     objective = Objective(module, problem.loss, inference=True)
     objective.set_batch(problem.batch, sequences=4, tokens=24)
     seen: list[set[int]] = []
@@ -80,6 +96,7 @@ def test_a_snapshot_allocates_in_its_first_step_only(monkeypatch: pytest.MonkeyP
         return honest(module, batch)
 
     objective._loss = watching
-    for _ in range(3):
+    for _ in range(4):
         method.step(objective)
-    assert all(pointers == seen[0] for pointers in seen), "every forward runs on the same buffers"
+    both = seen[0] | seen[1]
+    assert all(pointers <= both for pointers in seen), "every forward runs on one of two sets of buffers"

@@ -74,7 +74,8 @@ class CatalogueFactory:
         method = self.method(spec.method.name)
         config = configure(method.Config, spec.method.params)
         if issubclass(method, Method):
-            engine = Engine(mode=spec.perturbation, noise=spec.noise, precision=spec.precision)
+            # A run writes weights between two steps through the space only.
+            engine = Engine(mode=spec.perturbation, noise=spec.noise, precision=spec.precision, ahead=True)
             return method(config, space, seed=spec.seed, engine=engine)
         return method(config, space, seed=spec.seed)
 

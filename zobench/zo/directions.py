@@ -62,6 +62,20 @@ class Direction(ABC):
             tensor.copy_(base[name])
         self.add_many_(out, seed, scale)
 
+    def branch_many_(
+        self,
+        outs: Sequence[Mapping[str, torch.Tensor]],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        scales: Sequence[float],
+    ) -> None:
+        """``displace_many_`` for each of several outputs and scales, with identical bits."""
+        if self.kind is not None:
+            self.source.branch_many_(outs, base, seed, scales, self.kind)
+            return
+        for out, scale in zip(outs, scales, strict=True):
+            self.displace_many_(out, base, seed, scale)
+
     def add_rows_(self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float) -> bool:
         """``tensor += scale * u(seed)[name][rows]`` for a matrix, bit-identical to ``add_``. Returns False
         and leaves the tensor unchanged if the direction can add to the whole tensor only."""

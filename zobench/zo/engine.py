@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 
@@ -26,10 +26,14 @@ from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
+from zobench.zo.prepared import Coming
 from zobench.zo.side_by_side import side_by_side
-from zobench.zo.source import CounterSource, LegacySource, NoiseSource
+from zobench.zo.source import Ahead, CounterSource, LegacySource, NoiseSource
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed
+
+if TYPE_CHECKING:
+    from zobench.zo.noise import NoiseKind
 
 MODES: dict[str, type[Perturbation]] = {
     "snapshot": Snapshot,
@@ -61,6 +65,10 @@ class Engine(Parameters):
             ``stochastic``, ``compensated``, ``master``.
         fused: in mode ``in-place``, restore and update in one sweep if the update supports it.
         branches: in modes ``batched`` and ``grouped``, the maximum number of points in one forward pass.
+        ahead: in mode ``snapshot`` on a CPU, the sweep that updates the weights also writes the first points
+            of the next step, if the method knows them and memory allows. Same results. Between two steps the
+            weights may then be written only through the space or by torch operations on the parameters;
+            writes through ``parameter.data`` are not noticed.
         legacy_seeds: with ``legacy`` noise, the direction seeds of the run to reproduce, one per query. If
             empty, they are drawn from numpy's legacy generator seeded with the run seed.
     """
@@ -70,6 +78,7 @@ class Engine(Parameters):
     precision: Annotated[str, OneOf(("auto", *RULES))] = "auto"
     fused: bool = False
     branches: Count = 16
+    ahead: bool = False
     legacy_seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -102,6 +111,7 @@ class BoundEngine:
         self.source: NoiseSource = self.legacy or CounterSource(space, keep_large=keeps)
         self.perturbation = self._perturbation()
         self.writer = Writer(space, options.precision, seed)
+        self._coming: Coming | None = None
         self._lazy = self.perturbation if isinstance(self.perturbation, FactoredLazy) else None
 
     def _perturbation(self) -> Perturbation:
@@ -166,6 +176,7 @@ class BoundEngine:
         """
         if self._lazy is not None and moving:
             names = self._lazy.take(self.writer, direction, names, moving, factors)
+        coming = self._forget()
         if self.legacy is not None or not moving:
             # Legacy updates have other roundings.
             return list(names)
@@ -174,8 +185,47 @@ class BoundEngine:
         rest = [name for name in names if kinds[name] is None]
         for kind in dict.fromkeys(kind for kind in kinds.values() if kind is not None):
             chosen = [name for name in names if kinds[name] == kind]
-            rest += self.writer.descend(direction.source, kind, chosen, moving, factors)
+            if coming is not None and coming.direction is direction and len(chosen) == len(self.space):
+                rest += self._descend_ahead(coming, kind, chosen, moving, factors)
+            else:
+                rest += self.writer.descend(direction.source, kind, chosen, moving, factors)
         return rest
+
+    def _descend_ahead(
+        self,
+        coming: Coming,
+        kind: NoiseKind,
+        names: Sequence[str],
+        moving: Mapping[int, float],
+        factors: Mapping[str, float],
+    ) -> list[str]:
+        """``descend``, and the coming points in the same sweep."""
+        assert isinstance(self.perturbation, Snapshot)
+        outs = self.perturbation.outputs(coming, names)
+        ahead = Ahead(outs, coming.seed, coming.scales)
+        rest = self.writer.descend(coming.direction.source, kind, names, moving, factors, ahead)
+        if rest:
+            self.perturbation.reclaim(outs)
+        else:
+            self.perturbation.prepared.keep(coming, outs)
+        return rest
+
+    def looks_ahead(self) -> bool:
+        """Whether an update can write the next step's first points in the same sweep."""
+        here = self.perturbation
+        suitable = self.options.ahead and self.legacy is None and type(here) is Snapshot
+        return suitable and isinstance(here, Snapshot) and here.prepared.possible()
+
+    def expect(self, coming: Coming | None) -> None:
+        """Say which points the next step asks for first, before this step's update (``looks_ahead``)."""
+        self._coming = coming if coming is None or 0.0 not in coming.scales else None
+
+    def _forget(self) -> Coming | None:
+        """Drop what was prepared from weights that are about to change; returns the points to come."""
+        coming, self._coming = self._coming, None
+        if isinstance(self.perturbation, Snapshot):
+            self.perturbation.forget()
+        return coming
 
     def batches(self) -> list[list[str]]:
         """Groups of tensor names to edit together. All tensors edited in their own storage form one group;
@@ -189,6 +239,7 @@ class BoundEngine:
     def editing(self, name: str) -> Iterator[torch.Tensor]:
         """The tuned values of one tensor in float32 or float64, to be changed in place. They are rounded to
         the tensor's dtype once, at the end of the block."""
+        self._forget()
         # The MeZO code base updates weights in their own dtype. Its bits are reproduced only without the
         # float32 copy and the rounding rule of the writer.
         if self.legacy is not None:
@@ -211,6 +262,7 @@ class BoundEngine:
         return {**self.writer.state_dict(), **{f"{PUT_OFF}{key}": value for key, value in put_off.items()}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._forget()
         put_off = {k.removeprefix(PUT_OFF): v for k, v in state.items() if k.startswith(PUT_OFF)}
         self.writer.load_state_dict({k: v for k, v in state.items() if not k.startswith(PUT_OFF)})
         if self._lazy is not None:

@@ -35,6 +35,7 @@ from zobench.zo.directions import Direction
 from zobench.zo.engine import Engine
 from zobench.zo.estimators import Estimate
 from zobench.zo.objective import Objective
+from zobench.zo.prepared import Coming
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.updates import Sgd, Update
 
@@ -64,15 +65,16 @@ class Method(Optimizer):
         """Learning rate of the coming step. Override it for schedules (a function of ``self.t``)."""
         return float(self.config.lr)
 
-    def seeds(self, n: int, stream: str = "") -> tuple[int, ...]:
-        """Direction seeds of the coming step: derive_seed(run seed, step, query). They are equal for all
-        methods with the same run seed.
+    def seeds(self, n: int, stream: str = "", later: int = 0) -> tuple[int, ...]:
+        """Direction seeds of the coming step, or of the one ``later`` steps after it: derive_seed(run seed,
+        step, query). They are equal for all methods with the same run seed.
 
         ``stream`` names further independent lists of seeds in one step (for a second stage).
         """
+        t = self.t + later
         if self.engine.legacy is not None:
-            return tuple(self.engine.legacy.seed_at(self.t * n + query) for query in range(n))
-        parts: tuple[int | str, ...] = (self.seed, self.t) if not stream else (self.seed, self.t, stream)
+            return tuple(self.engine.legacy.seed_at(t * n + query) for query in range(n))
+        parts: tuple[int | str, ...] = (self.seed, t) if not stream else (self.seed, t, stream)
         return tuple(noise.derive_seed(*parts, query) for query in range(n))
 
     def artifacts(self) -> dict[str, torch.Tensor]:
@@ -170,6 +172,11 @@ class ZerothOrder(Method):
         """Smoothing radius eps of the coming step. Override it for schedules (a function of ``self.t``)."""
         return float(self.config.epsilon)
 
+    def coming(self) -> Coming | None:
+        """The first points that the next step will ask for, if they are known before this step's update (see
+        ``Engine.ahead``). A wrong answer costs time and changes no result."""
+        return None
+
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         """Update the weights. The returned scalars are added to the record's extras."""
         self.updater.apply(self.engine, self.direction, estimate, lr)
@@ -198,6 +205,8 @@ class ZerothOrder(Method):
             self.engine.home()
         if self.watch is not None:
             self.watch(estimate)
+        if not reason and not objective.recorded and self.engine.looks_ahead():
+            self.engine.expect(self.coming())
         extras = {} if reason else self.update(estimate, lr)
         self.after(estimate, moved=not reason)
         record = self.record(estimate, lr, spent, reason, extras)

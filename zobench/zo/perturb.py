@@ -28,6 +28,7 @@ import torch
 from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.directions import Direction
 from zobench.zo.objective import Objective
+from zobench.zo.prepared import Coming, Prepared, Values
 from zobench.zo.space.base import ParameterSpace
 
 
@@ -167,18 +168,73 @@ class Snapshot(Perturbation):
     storage.
 
     On a CPU the copies are reused by the next point: allocating the memory for every forward pass takes
-    several times as long as filling it.
+    several times as long as filling it. Two points along the same u are written in one sweep if memory allows
+    a second copy.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
         super().__init__(space)
         self._reuse = all(t.device.type == "cpu" for t in space.tensors.values())
         self._spare: dict[str, list[torch.Tensor]] = {name: [] for name in space}
+        self.prepared = Prepared(space)
+
+    def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
+        if objective.recorded:
+            return super().losses(objective, points)
+        found: list[float] = []
+        try:
+            for at, point in enumerate(points):
+                self._write_together(points[at:])
+                found.append(self.loss(objective, point))
+        finally:
+            self.forget()
+        return found
+
+    def _write_together(self, points: Sequence[Point]) -> None:
+        """Write the first two points in one sweep if they lie along the same u."""
+        pair = [point[0] for point in points[:2] if len(point) == 1 and isinstance(point[0], Along)]
+        if len(pair) < 2 or not self.prepared.possible():
+            return
+        first, second = pair
+        direction, seed = first.direction, first.seed
+        same = (direction, seed) == (second.direction, second.seed) and first.scale != second.scale
+        if not same or direction.kind is None or 0.0 in (first.scale, second.scale):
+            return
+        if self.prepared.has(direction, seed, first.scale):
+            return
+        coming = Coming(direction, seed, (first.scale, second.scale))
+        names = self.touched(points[0])
+        outs = self.outputs(coming, names)
+        base = {name: self.space.entries(name).detach() for name in names}
+        direction.branch_many_(outs, base, seed, coming.scales)
+        self.prepared.keep(coming, outs)
+
+    def outputs(self, coming: Coming, names: Iterable[str]) -> list[Values]:
+        """Memory for the values of these points."""
+        whole = list(names)
+        return [{name: self.buffer(name, self.space.entries(name)) for name in whole} for _ in coming.scales]
+
+    def forget(self) -> None:
+        """Drop perturbed values that were prepared and not used."""
+        self.reclaim(self.prepared.drop())
+
+    def reclaim(self, values: Iterable[Values]) -> None:
+        """Reuse the memory of these values for later points."""
+        for moved in values if self._reuse else ():
+            for name, tensor in moved.items():
+                self._spare[name].append(tensor)
+
+    def _values_at(self, point: Point) -> Values:
+        if len(point) == 1 and isinstance(point[0], Along):
+            ready = self.prepared.take(point[0].direction, point[0].seed, point[0].scale)
+            if ready is not None:
+                return ready
+        return self.values_of(self.touched(point), point)
 
     @contextmanager
     def displaced(self, point: Point) -> Iterator[None]:
         own: dict[str, torch.Tensor] = {}
-        values = self.values_of(self.touched(point), point)
+        values = self._values_at(point)
         try:
             for name, moved in values.items():
                 parameter = self.space.tensors[name]
@@ -190,9 +246,7 @@ class Snapshot(Perturbation):
         finally:
             for name, data in own.items():
                 self.space.tensors[name].data = data
-            if self._reuse:
-                for name, moved in values.items():
-                    self._spare[name].append(moved)
+            self.reclaim([values])
 
     def buffer(self, name: str, like: torch.Tensor) -> torch.Tensor:
         return self._spare[name].pop() if self._spare[name] else super().buffer(name, like)

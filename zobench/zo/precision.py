@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.zo import noise
-from zobench.zo.source import NoiseSource, Written
+from zobench.zo.source import Ahead, NoiseSource, Written
 from zobench.zo.space.base import ParameterSpace
 
 if TYPE_CHECKING:
@@ -82,13 +82,14 @@ class Writer:
         names: Iterable[str],
         moving: Mapping[int, float],
         factors: Mapping[str, float],
+        ahead: Ahead | None = None,
     ) -> list[str]:
         """theta <- factor theta + sum of scale u(seed) in one sweep, bit-identical to ``editing`` with
         ``mul_`` and one addition per seed. Returns the names of tensors without support, which are
-        unchanged."""
+        unchanged, and so are their outputs in ``ahead``."""
         asked = list(names)
         written = {n: w for n in asked if (w := self._written_by(n, factors[n])) is not None}
-        changed = source.descend_many_(written, moving, kind)
+        changed = source.descend_many_(written, moving, kind, ahead)
         for name, count in changed.items():
             if self.space.dtype(name) in HALF:
                 self._changed += count

@@ -10,7 +10,7 @@ dtype.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,20 +42,32 @@ class Written:
     side: torch.Tensor | None = None
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Outputs that a sweep writes besides the weights: ``out = theta + scale * u(seed)`` for each of ``outs``
+    and ``scales``."""
+
+    outs: Sequence[Mapping[str, torch.Tensor]]
+    seed: int
+    scales: Sequence[float]
+
+
 class NoiseSource(ABC):
     """Noise for the tensors of one space.
 
     Attributes:
         keys: key of each tensor for the noise generator.
         drawn: number of entries requested, for the cost table.
-        generated: number of entries generated; smaller than ``drawn`` if cached draws were read.
+        generated: number of entries generated; smaller than ``drawn`` if one draw served several points.
         swept: number of entries of weights, perturbed weights or updates written.
+        passed: number of entries of weights read to write them; smaller than ``swept`` if one pass writes
+            several.
     """
 
     def __init__(self, space: ParameterSpace) -> None:
         self.space = space
         self.keys = {name: noise.tensor_key(name) for name in space}
-        self.drawn = self.generated = self.swept = 0
+        self.drawn = self.generated = self.swept = self.passed = 0
 
     @abstractmethod
     def add_(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
@@ -83,6 +95,19 @@ class NoiseSource(ABC):
                 tensor.copy_(base[name])
         self.add_many_(out, seed, scale, kind)
 
+    def branch_many_(
+        self,
+        outs: Sequence[Mapping[str, torch.Tensor]],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        scales: Sequence[float],
+        kind: NoiseKind,
+    ) -> None:
+        """``out = base + scale * u(seed)[name]`` for each of several outputs and scales, bit-identical to
+        ``displace_many_`` for each. No output may be the base if there are several."""
+        for out, scale in zip(outs, scales, strict=True):
+            self.displace_many_(out, base, seed, scale, kind)
+
     def add_rows_(
         self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
     ) -> bool:
@@ -91,11 +116,16 @@ class NoiseSource(ABC):
         return False
 
     def descend_many_(
-        self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
+        self,
+        updates: Mapping[str, Written],
+        moving: Mapping[int, float],
+        kind: NoiseKind,
+        ahead: Ahead | None = None,
     ) -> dict[str, int]:
         """``theta = factor * theta + sum of scale * u(seed)`` with one rounding to the tensor's dtype, in one
         sweep. ``moving`` maps seeds to scales. Returns for each tensor how many stored values changed.
-        Tensors that a fused sweep does not support are left unchanged and have no entry."""
+        Tensors that a fused sweep does not support are left unchanged and have no entry. For all others
+        the outputs of ``ahead`` are written from the new weights in the same sweep."""
         return {}
 
     def draw(
@@ -135,24 +165,54 @@ class CounterSource(NoiseSource):
         scale: float,
         kind: NoiseKind,
     ) -> None:
-        asked = sum(tensor.numel() for tensor in out.values())
+        self.branch_many_([out], base, seed, [scale], kind)
+
+    def branch_many_(
+        self,
+        outs: Sequence[Mapping[str, torch.Tensor]],
+        base: Mapping[str, torch.Tensor],
+        seed: int,
+        scales: Sequence[float],
+        kind: NoiseKind,
+    ) -> None:
+        asked = sum(tensor.numel() for out in outs for tensor in out.values())
         self.drawn, self.swept = self.drawn + asked, self.swept + asked
-        factor = noise.to_float32(scale)
-        whole = {n: t for n, t in out.items() if self.space.indices(n) is None}
+        factors = [noise.to_float32(scale) for scale in scales]
+        whole = {n for n in outs[0] if self.space.indices(n) is None}
         # Scale 0 must change no bit: a sweep would turn -0 + 0 into +0.
-        fused = [n for n, t in whole.items() if factor != 0.0 and self._sweepable(t, base[n])]
+        fused = {n for n in whole if 0.0 not in factors and self._sweepable(outs[0][n], base[n])}
         # One kernel call handles tensors of one dtype.
-        for dtype in dict.fromkeys(out[n].dtype for n in fused):
-            self._sweep([n for n in fused if out[n].dtype == dtype], out, base, seed, factor, kind)
-        for name, tensor in out.items():
-            if name in fused:
-                continue
-            if tensor is not base[name]:
-                tensor.copy_(base[name])
-            if name in whole:
-                self._add_whole(tensor, name, seed, scale, kind)
-            else:
-                self._add_masked(tensor, name, seed, scale, kind)
+        for dtype in dict.fromkeys(outs[0][n].dtype for n in outs[0] if n in fused):
+            names = [n for n in outs[0] if n in fused and outs[0][n].dtype == dtype]
+            self.passed += sum(self.space.size(n) for n in names)
+            noise.fused_sweeps().displace(
+                [base[n] for n in names],
+                self._branches(names, outs, seed, factors, kind),
+                keys=[self.keys[n] for n in names],
+                kind=kind,
+            )
+        for out, scale in zip(outs, scales, strict=True):
+            for name in out:
+                if name not in fused:
+                    self._displace_alone(out[name], base[name], name, seed, scale, kind)
+
+    def _displace_alone(
+        self,
+        tensor: torch.Tensor,
+        base: torch.Tensor,
+        name: str,
+        seed: int,
+        scale: float,
+        kind: NoiseKind,
+    ) -> None:
+        """``tensor = base + scale * u(seed)[name]`` where no fused sweep serves."""
+        self.passed += tensor.numel()
+        if tensor is not base:
+            tensor.copy_(base)
+        if self.space.indices(name) is None:
+            self._add_whole(tensor, name, seed, scale, kind)
+        else:
+            self._add_masked(tensor, name, seed, scale, kind)
 
     def add_rows_(
         self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
@@ -161,17 +221,21 @@ class CounterSource(NoiseSource):
         if self.space.indices(name) is not None or not self._sweepable(tensor):
             return False
         self.drawn, self.generated = self.drawn + tensor.numel(), self.generated + tensor.numel()
-        self.swept += tensor.numel()
+        self.swept, self.passed = self.swept + tensor.numel(), self.passed + tensor.numel()
         if factor != 0.0:
             # Row r of a matrix with n columns starts at element r n of the tensor's stream.
             keys, offsets = [self.keys[name]] * len(parts), (rows * tensor.shape[1]).tolist()
-            given: dict[str, Any] = {"seed": seed, "keys": keys, "kind": kind, "offsets": offsets}
-            nothing = [None] * len(parts), [noise.fused_sweeps().ANEW] * len(parts)
-            noise.fused_sweeps().displace(parts, parts, factor, **given, kept=nothing[0], how=nothing[1])
+            sweeps, kept = noise.fused_sweeps(), [None] * len(parts)
+            once = sweeps.Branches([parts], [factor], seed, kept, [sweeps.ANEW] * len(parts))
+            sweeps.displace(parts, once, keys=keys, kind=kind, offsets=offsets)
         return True
 
     def descend_many_(
-        self, updates: Mapping[str, Written], moving: Mapping[int, float], kind: NoiseKind
+        self,
+        updates: Mapping[str, Written],
+        moving: Mapping[int, float],
+        kind: NoiseKind,
+        ahead: Ahead | None = None,
     ) -> dict[str, int]:
         steps = [(seed, noise.to_float32(scale)) for seed, scale in moving.items()]
         steps = [(seed, factor) for seed, factor in steps if factor != 0.0]
@@ -184,7 +248,9 @@ class CounterSource(NoiseSource):
             chosen = [updates[n] for n in names]
             draws = [self._drawn_where(names, seed, kind) for seed, _ in steps]
             size = sum(u.theta.numel() for u in chosen)
-            self.drawn, self.swept = self.drawn + size * len(steps), self.swept + size
+            written = size * (1 + (len(ahead.outs) if ahead is not None else 0))
+            self.drawn += size * len(steps) + written - size
+            self.swept, self.passed = self.swept + written, self.passed + size
             changed = noise.fused_sweeps().descend(
                 [u.theta for u in chosen],
                 [u.side for u in chosen],
@@ -195,6 +261,8 @@ class CounterSource(NoiseSource):
                 kind=kind,
                 kept=[kept for kept, _ in draws],
                 how=[how for _, how in draws],
+                # After ``draws``: its draw takes the memory of the oldest one in the cache.
+                ahead=ahead and self._branches(names, ahead.outs, ahead.seed, ahead.scales, kind),
             )
             # The kernel counts over all tensors together. Only the sum is used, so the first name carries it.
             done.update(dict.fromkeys(names, 0), **{names[0]: changed})
@@ -218,21 +286,19 @@ class CounterSource(NoiseSource):
         kept.made.update(names)
         return [kept.views[n] for n in names], how
 
-    def _sweep(
+    def _branches(
         self,
         names: list[str],
-        out: Mapping[str, torch.Tensor],
-        base: Mapping[str, torch.Tensor],
+        outs: Sequence[Mapping[str, torch.Tensor]],
         seed: int,
-        factor: float,
+        scales: Sequence[float],
         kind: NoiseKind,
-    ) -> None:
+    ) -> Any:
+        """What the kernel writes for several points along u(seed)."""
         kept, how = self._drawn_where(names, seed, kind)
-        outs, bases = [out[n] for n in names], [base[n] for n in names]
-        keys = [self.keys[n] for n in names]
-        noise.fused_sweeps().displace(
-            outs, bases, factor, seed=seed, keys=keys, kind=kind, kept=kept, how=how
-        )
+        tensors = [[out[n] for n in names] for out in outs]
+        factors = [noise.to_float32(scale) for scale in scales]
+        return noise.fused_sweeps().Branches(tensors, factors, seed, kept, how)
 
     def _add_whole(self, tensor: torch.Tensor, name: str, seed: int, scale: float, kind: NoiseKind) -> None:
         factor = noise.to_float32(scale)
@@ -252,8 +318,6 @@ class CounterSource(NoiseSource):
         index = self.space.indices(name)
         assert index is not None
         self.generated += tensor.numel()
-        # Only the listed elements of the unmasked tensor's noise are drawn: a mask does not change them. The
-        # sum is formed in float32 (float64) and rounded to the tensor's dtype once.
         # Only the listed elements of the unmasked tensor's noise are drawn, so that a mask does not change
         # their values. The sum is formed in float32 (float64) and rounded to the tensor's dtype once.
         wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32

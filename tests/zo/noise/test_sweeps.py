@@ -37,19 +37,22 @@ def chunked(target: torch.Tensor, scale: float, **stream: object) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", KINDS)
 def test_displacing_is_copying_and_adding(dtype: torch.dtype, kind: noise.NoiseKind, threads: int) -> None:
-    base, keys, scale = tensors(dtype), [5, 6, 7, 8, 9], noise.to_float32(1e-2)
-    expected = [t.clone() for t in base]
-    for t, key in zip(expected, keys, strict=True):
-        chunked(t, scale, seed=3, key=key, kind=kind)
+    base, keys = tensors(dtype), [5, 6, 7, 8, 9]
+    scales = [noise.to_float32(scale) for scale in (1e-2, -0.3)]
+    expected = [[t.clone() for t in base] for _ in scales]
+    for scale, moved in zip(scales, expected, strict=True):
+        for t, key in zip(moved, keys, strict=True):
+            chunked(t, scale, seed=3, key=key, kind=kind)
     kept = [torch.empty(n) for n in SIZES]
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         for how in (sweeps.ANEW, sweeps.KEEPING, sweeps.KEPT):
-            out = [torch.empty_like(t) for t in base]
-            ways = [how] * len(SIZES)
-            sweeps.displace(out, base, scale, seed=3, keys=keys, kind=kind, kept=kept, how=ways)
-            assert all(torch.equal(bits(a), bits(b)) for a, b in zip(out, expected, strict=True))
+            outs = [[torch.empty_like(t) for t in base] for _ in scales]
+            branches = sweeps.Branches(outs, scales, 3, kept, [how] * len(SIZES))
+            sweeps.displace(base, branches, keys=keys, kind=kind)
+            for out, moved in zip(outs, expected, strict=True):
+                assert all(torch.equal(bits(a), bits(b)) for a, b in zip(out, moved, strict=True))
     finally:
         torch.set_num_threads(before)
     for t, n, key in zip(kept, SIZES, keys, strict=True):
@@ -107,3 +110,38 @@ def test_bfloat16_axpy_by_one_sweep_has_the_reference_bits(offset: int) -> None:
         with noise.use_backend("reference"):
             noise.axpy_(wanted, 1e-2, **stream)
         assert torch.equal(bits(got), bits(wanted))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_next_points_are_written_from_the_new_weights(dtype: torch.dtype, threads: int) -> None:
+    """Also where the next draw takes the memory of the one that the update reads."""
+    keys, kind = [5, 6, 7, 8, 9], "gaussian"
+    scales = [noise.to_float32(scale) for scale in (1e-2, -1e-2)]
+    kept = [noise.sample((n,), seed=3, key=key, kind=kind) for n, key in zip(SIZES, keys, strict=True)]
+    reads = {"kept": [kept], "how": [[sweeps.KEPT] * 5], "keys": keys, "kind": kind}
+    moving, factors = [(3, noise.to_float32(-0.01))], [1.0, 0.5, 1.0, 0.5, 1.0]
+
+    def fresh() -> tuple[list[torch.Tensor], list[torch.Tensor | None]]:
+        half = dtype == torch.bfloat16
+        return tensors(dtype), [torch.full_like(t, -0.0) if half else None for t in tensors(dtype)]
+
+    (theta, side), (expected, beside) = fresh(), fresh()
+    changed = sweeps.descend(expected, beside, sweeps.COMPENSATED, factors, moving, **reads)
+    plain = [[torch.empty_like(t) for t in theta] for _ in scales]
+    anew = sweeps.Branches(plain, scales, 4, [None] * 5, [sweeps.ANEW] * 5)
+    sweeps.displace(expected, anew, keys=keys, kind=kind)
+    outs = [[torch.empty_like(t) for t in theta] for _ in scales]
+    ahead = sweeps.Branches(outs, scales, 4, kept, [sweeps.KEEPING] * 5)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        assert changed == sweeps.descend(
+            theta, side, sweeps.COMPENSATED, factors, moving, **reads, ahead=ahead
+        )
+    finally:
+        torch.set_num_threads(before)
+    for got, wanted in ((theta, expected), (outs[0], plain[0]), (outs[1], plain[1])):
+        assert all(torch.equal(bits(a), bits(b)) for a, b in zip(got, wanted, strict=True))
+    for t, n, key in zip(kept, SIZES, keys, strict=True):
+        assert torch.equal(bits(t), bits(noise.sample((n,), seed=4, key=key, kind=kind)))

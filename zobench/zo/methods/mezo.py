@@ -16,6 +16,7 @@ from zobench.zo.estimators import Estimate, two_sided
 from zobench.zo.method import ZerothOrder
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Count, Parameters, Positive, Rate
+from zobench.zo.prepared import Coming
 from zobench.zo.updates import Decay, DecayRule, Sgd
 
 
@@ -66,6 +67,11 @@ class Mezo(ZerothOrder):
 
     def make_update(self) -> Sgd:
         return Sgd(Decay(self.config.weight_decay, self.config.decay_rule))
+
+    def coming(self) -> Coming:
+        return Coming(
+            self.direction, self.seeds(self.config.n, later=1)[0], (self.smoothing(), -self.smoothing())
+        )
 
     def measure(self, objective: Objective) -> Estimate:
         return two_sided(self.engine, objective, self.direction, self.seeds(self.config.n), self.smoothing())

@@ -127,8 +127,9 @@ def axpy_(
     if kernels is not None:
         kernels.axpy_(flat, factor, offset, seed=seed, key=key, kind=kind)
     elif tensor.dtype == torch.bfloat16 and flat.numel() and backend_for(tensor) == "numba":
-        stream: dict[str, Any] = {"seed": seed, "keys": [key], "kind": kind, "offsets": [offset]}
-        fused_sweeps().displace([flat], [flat], factor, **stream, kept=[None], how=[0])
+        sweeps = fused_sweeps()
+        once = sweeps.Branches([[flat]], [factor], seed, [None], [sweeps.ANEW])
+        sweeps.displace([flat], once, keys=[key], kind=kind, offsets=[offset])
     else:
         for part, noise in _chunks(flat, offset, seed=seed, key=key, kind=kind):
             part.copy_(noise.to(wide).mul_(factor).add_(part.to(wide)))

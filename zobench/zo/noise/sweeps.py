@@ -1,10 +1,11 @@
 """Fused sweeps over many float32 or bfloat16 CPU tensors, compiled by numba: each entry is read and written
 once.
 
-``displace``: out = base + scale * u(seed, key). ``descend``: theta = factor * theta + sum_k scale_k u(seed_k,
-key); for bfloat16, the rounding rules of ``zobench.zo.precision`` are applied in the same sweep. Results are
-bit-identical to separate copying, conversion and addition: the same float32 operations in the same order,
-each rounded, and one rounding to the tensor's dtype at the end.
+``displace``: out_b = base + scale_b * u(seed, key) for one or several branches b. ``descend``: theta =
+factor * theta + sum_k scale_k u(seed_k, key); for bfloat16, the rules of ``zobench.zo.precision`` are applied
+in the same sweep, and the branches of the next step can be written in it. Results are bit-identical
+to separate copying, conversion and addition: the same float32 operations in the same order, each rounded,
+and one rounding to the tensor's dtype at the end.
 
 A draw is generated tile by tile in scratch memory, or generated into a cached tensor, or read from one.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numba
@@ -30,9 +32,10 @@ PIECE = 1 << 20
 """Entries per piece, the unit that is distributed over threads; a multiple of the tile."""
 
 _U16, _S32 = np.uint32(16), np.uint64(32)
-_MASK, _BELOW_SIGN, _INFINITE = np.uint64(philox.MASK), np.uint32(0x7FFFFFFF), np.uint32(0x7F800000)
-_BELOW_HALF, _BIT, _NAN = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC0)
-_AT = "uint64[::1]"
+_MASK = np.uint64(philox.MASK)
+_BELOW_HALF, _BIT, _NAN = np.uint32(0x7FFF), np.uint32(1), np.uint32(0x7FC00000)
+_UPPER = np.uint32(0xFFFF0000)
+_AT, _OUTS = "uint64[::1]", "uint64[:, ::1]"
 _DRAW = f"float32[::1], int64, uint64, {_TABLE}, {_SCRATCH}"
 
 
@@ -43,13 +46,19 @@ def _wide(half: Any) -> Any:
 
 
 @numba.njit(inline="always")
-def _narrow(value: Any) -> Any:
-    """Bits of the nearest bfloat16, ties to even."""
+def _rounded(value: Any) -> Any:
+    """The nearest bfloat16, ties to even, as the upper half of 32 bits; the lower half is 0."""
     # Adding half a unit minus one, plus the lowest kept bit, and cutting off 16 bits rounds ties to even. It
     # would overflow for NaN, which is therefore set separately.
     bits = np.float32(value).view(np.uint32)
-    rounded = np.uint32(bits + _BELOW_HALF + ((bits >> _U16) & _BIT)) >> _U16
-    return np.uint16(_NAN if (bits & _BELOW_SIGN) > _INFINITE else rounded)
+    rounded = np.uint32(bits + _BELOW_HALF + ((bits >> _U16) & _BIT)) & _UPPER
+    return np.uint32(_NAN if value != value else rounded)
+
+
+@numba.njit(inline="always")
+def _narrow(value: Any) -> Any:
+    """Bits of the nearest bfloat16, ties to even."""
+    return np.uint16(_rounded(value) >> _U16)
 
 
 @_compiled(f"float32[::1](uint64, int64, int64, int64, uint64, uint64, uint64, {_DRAW})")
@@ -68,31 +77,53 @@ def _drawn(
     return u
 
 
+@_compiled("int64(uint64[:, ::1], int64, uint64, int64, int64, float32[::1], float32[::1], boolean)")
+def _branches(
+    outs: Any, t: Any, base: Any, low: Any, size: Any, scales: Any, u: Any, half: Any
+) -> Any:  # fmt: skip
+    """outs[b] = base + scales[b] u on one tile of piece t, for all branches b."""
+    if half and scales.size == 2:
+        # The usual case in one loop, which widens the base once.
+        at = numba.carray(_pointer(base), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+        one = numba.carray(_pointer(outs[0, t]), (low + size,), np.uint16)[low:]
+        two = numba.carray(_pointer(outs[1, t]), (low + size,), np.uint16)[low:]
+        first, second = scales[0], scales[1]
+        for i in range(size):
+            value = _wide(at[i])
+            one[i] = _narrow(value + first * u[i])
+            two[i] = _narrow(value + second * u[i])
+        return 0
+    for b in range(scales.size):
+        if half:
+            to = numba.carray(_pointer(outs[b, t]), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
+            at = numba.carray(_pointer(base), (low + size,), np.uint16)[low:]
+            for i in range(size):
+                to[i] = _narrow(_wide(at[i]) + scales[b] * u[i])
+        else:
+            out = numba.carray(_pointer(outs[b, t]), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
+            values = numba.carray(_pointer(base), (low + size,), np.float32)[low:]
+            for i in range(size):
+                out[i] = values[i] + scales[b] * u[i]
+    return 0
+
+
 @_compiled(
-    f"void({_AT}, {_AT}, {_AT}, int64[::1], int64[::1], {_AT}, {_AT}, boolean, uint64, float32, {_DRAW})"
+    f"void({_OUTS}, {_AT}, {_AT}, int64[::1], int64[::1], {_AT}, {_AT}, boolean, uint64, float32[::1],"
+    f" {_DRAW})"
 )
 def _displace(
     outs: Any, bases: Any, kept: Any, how: Any, sizes: Any, starts: Any, keys: Any, half: Any,
-    seed: Any, scale: Any,
+    seed: Any, scales: Any,
     noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
 ) -> None:  # fmt: skip
-    for t in range(outs.size):
+    for t in range(bases.size):
         for low in range(0, sizes[t], TILE):
             size = min(TILE, sizes[t] - low)
             u = _drawn(
                 kept[t], how[t], low, size, starts[t], seed, keys[t],
                 noise, code, tag, knots, words, index, loaded,
             )  # fmt: skip
-            if half:
-                to = numba.carray(_pointer(outs[t]), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
-                at = numba.carray(_pointer(bases[t]), (low + size,), np.uint16)[low:]
-                for i in range(size):
-                    to[i] = _narrow(_wide(at[i]) + scale * u[i])
-            else:
-                out = numba.carray(_pointer(outs[t]), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
-                base = numba.carray(_pointer(bases[t]), (low + size,), np.float32)[low:]
-                for i in range(size):
-                    out[i] = base[i] + scale * u[i]
+            _branches(outs, t, bases[t], low, size, scales, u, half)
 
 
 @_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
@@ -116,33 +147,35 @@ def _open(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> An
 @_compiled("int64(uint16[::1], uint64, int64, int64, float32[::1], int64)")
 def _close(half: Any, side: Any, low: Any, size: Any, work: Any, rule: Any) -> Any:
     """Round ``work`` into the tile and store what the rule needs. Returns the number of changed values."""
-    changed = np.uint32(0)
+    # 32-bit, as the lanes beside it: a 64-bit counter would halve the number of lanes.
+    changed = np.int32(0)
     if rule == COMPENSATED:
         rest = numba.carray(_pointer(side), (low + size,), np.uint16)[low:]  # type: ignore[call-arg]
         for i in range(size):
-            new = _narrow(work[i])
-            changed += np.uint32(_wide(half[i]) != _wide(new))
-            rest[i] = _narrow(work[i] - _wide(new))
-            half[i] = new
+            new = _rounded(work[i])
+            changed = np.int32(changed + np.int32(_wide(half[i]) != np.uint32(new).view(np.float32)))
+            rest[i] = _narrow(work[i] - np.uint32(new).view(np.float32))
+            half[i] = np.uint16(new >> _U16)
         return np.int64(changed)
     if rule == MASTER:
         master = numba.carray(_pointer(side), (low + size,), np.float32)[low:]  # type: ignore[call-arg]
         for i in range(size):
             master[i] = work[i]
     for i in range(size):
-        new = _narrow(work[i])
-        changed += np.uint32(_wide(half[i]) != _wide(new))
-        half[i] = new
+        new = _rounded(work[i])
+        changed = np.int32(changed + np.int32(_wide(half[i]) != np.uint32(new).view(np.float32)))
+        half[i] = np.uint16(new >> _U16)
     return np.int64(changed)
 
 
 @_compiled(
-    f"int64({_AT}, {_AT}, uint64[:, ::1], int64[:, ::1], int64[::1], {_AT}, {_AT},"
-    f" float32[::1], int64, uint64[::1], float32[::1], float32[::1], {_DRAW})"
+    f"int64({_AT}, {_AT}, {_OUTS}, int64[:, ::1], int64[::1], {_AT}, {_AT}, float32[::1], int64, uint64[::1],"
+    f" float32[::1], float32[::1], {_OUTS}, {_AT}, int64[::1], uint64, float32[::1], {_DRAW})"
 )
 def _descend(
     thetas: Any, sides: Any, kept: Any, how: Any, sizes: Any, starts: Any, keys: Any,
     factors: Any, rule: Any, seeds: Any, scales: Any, scratch: Any,
+    outs: Any, next_kept: Any, next_how: Any, next_seed: Any, next_scales: Any,
     noise: Any, code: Any, tag: Any, knots: Any, words: Any, index: Any, loaded: Any,
 ) -> Any:  # fmt: skip
     changed = 0
@@ -169,6 +202,13 @@ def _descend(
             if rule >= 0:
                 half = numba.carray(_pointer(thetas[t]), (low + size,), np.uint16)[low:]
                 changed += _close(half, sides[t], low, size, work, rule)
+            if next_scales.size:
+                # The memory of this draw may be that of u, which this tile no longer needs.
+                u = _drawn(
+                    next_kept[t], next_how[t], low, size, starts[t], next_seed, keys[t],
+                    noise, code, tag, knots, words, index, loaded,
+                )  # fmt: skip
+                _branches(outs, t, thetas[t], low, size, next_scales, u, rule >= 0)
     return changed
 
 
@@ -222,43 +262,63 @@ def _shared_out(pieces: Pieces, work: Callable[[slice], int]) -> int:
         return sum(pool.map(work, shares))
 
 
-def displace(
-    outs: Sequence[torch.Tensor],
-    bases: Sequence[torch.Tensor],
-    scale: float,
-    *,
-    seed: int,
-    keys: Sequence[int],
-    kind: str,
-    kept: Sequence[torch.Tensor | None],
-    how: Sequence[int],
-    offsets: Sequence[int] | None = None,
-) -> None:
-    """out = base + scale u on tensors of one dtype; ``out`` may be ``base``.
+@dataclass(frozen=True)
+class Branches:
+    """Displaced weights out_b = base + scale_b u(seed) that one sweep writes.
 
-    Args:
-        outs: tensors that are written.
-        bases: tensors that are read.
-        scale: a float32 value.
+    Attributes:
+        outs: for each branch, the tensors that are written, all of the dtype of the base.
+        scales: a float32 value for each branch.
         seed: seed of u.
-        keys: key of each tensor.
-        kind: kind of noise.
         kept: float32 tensors of the same sizes wherever ``how`` is not ``ANEW``.
         how: for each tensor, ``ANEW``, ``KEEPING`` or ``KEPT``.
+    """
+
+    outs: Sequence[Sequence[torch.Tensor]]
+    scales: Sequence[float]
+    seed: int
+    kept: Sequence[torch.Tensor | None]
+    how: Sequence[int]
+
+    def arrays(self, pieces: Pieces) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.uint64, np.ndarray]:
+        """Addresses of outputs (branch, piece) and of cached draws, sources of the draws, seed, scales."""
+        rows = [pieces.addresses(tensors) for tensors in self.outs]
+        outs = np.stack(rows) if rows else np.empty((0, pieces.sizes.size), np.uint64)
+        how = np.array(self.how, np.int64)[pieces.owner]
+        scales = np.array(self.scales, np.float32)
+        return outs, pieces.addresses(self.kept), how, np.uint64(self.seed), scales
+
+
+def displace(
+    bases: Sequence[torch.Tensor],
+    branches: Branches,
+    *,
+    keys: Sequence[int],
+    kind: str,
+    offsets: Sequence[int] | None = None,
+) -> None:
+    """out = base + scale u for one or several branches, on tensors of one dtype; an output may be its base if
+    it is the only branch.
+
+    Args:
+        bases: tensors that are read.
+        branches: what is written.
+        keys: key of each tensor.
+        kind: kind of noise.
         offsets: for each tensor, the element of its stream at which it starts; all 0 by default.
     """
-    pieces = Pieces([t.numel() for t in outs])
-    o, b, k = pieces.addresses(outs), pieces.addresses(bases), pieces.addresses(kept)
-    ways, named = np.array(how, np.int64)[pieces.owner], np.array(keys, np.uint64)[pieces.owner]
-    starts, half = pieces.starts.astype(np.uint64), outs[0].dtype == torch.bfloat16
+    pieces = Pieces([t.numel() for t in bases])
+    b, (o, k, ways, seed, scales) = pieces.addresses(bases), branches.arrays(pieces)
+    named, starts = np.array(keys, np.uint64)[pieces.owner], pieces.starts.astype(np.uint64)
+    half = bases[0].dtype == torch.bfloat16
     if offsets is not None:
         starts += np.array(offsets, np.uint64)[pieces.owner]
 
     def work(part: slice) -> int:
-        code, stream, *rest = _common(seed, 0, kind)
+        code, stream, *rest = _common(branches.seed, 0, kind)
         _displace(
-            o[part], b[part], k[part], ways[part], pieces.sizes[part], starts[part], named[part], half,
-            np.uint64(seed), np.float32(scale), np.empty(TILE, np.float32), code, stream[0], *rest,
+            np.ascontiguousarray(o[:, part]), b[part], k[part], ways[part], pieces.sizes[part], starts[part],
+            named[part], half, seed, scales, np.empty(TILE, np.float32), code, stream[0], *rest,
         )  # fmt: skip
         return 0
 
@@ -276,6 +336,7 @@ def descend(
     kind: str,
     kept: Sequence[Sequence[torch.Tensor | None]],
     how: Sequence[Sequence[int]],
+    ahead: Branches | None = None,
 ) -> int:
     """theta <- factor theta + sum of scale u(seed) over ``moving``, in place. Returns the number of changed
     values for bfloat16, and 0 for float32.
@@ -288,8 +349,10 @@ def descend(
         moving: seeds and float32 scales, in the order of addition.
         keys: key of each tensor.
         kind: kind of noise.
-        kept: as in ``displace``, for each seed.
-        how: as in ``displace``, for each seed.
+        kept: as in :class:`Branches`, for each seed.
+        how: as in :class:`Branches`, for each seed.
+        ahead: branches of the next step, written from the new weights in the same sweep. Its draw may be
+            stored in the memory of a draw in ``kept``.
     """
     pieces = Pieces([t.numel() for t in thetas])
     at, beside = pieces.addresses(thetas), pieces.addresses(sides)
@@ -299,6 +362,8 @@ def descend(
     shrink = np.array(factors, np.float32)[pieces.owner]
     seeds, scales = np.array([s for s, _ in moving], np.uint64), np.array([c for _, c in moving], np.float32)
     way = rule if thetas[0].dtype == torch.bfloat16 else -1
+    beyond = ahead or Branches([], [], 0, [None] * len(thetas), [ANEW] * len(thetas))
+    outs, next_kept, next_how, next_seed, next_scales = beyond.arrays(pieces)
 
     def work(part: slice) -> int:
         code, stream, *rest = _common(0, 0, kind)
@@ -306,8 +371,9 @@ def descend(
             _descend(
                 at[part], beside[part], np.ascontiguousarray(draws[:, part]),
                 np.ascontiguousarray(ways[:, part]), pieces.sizes[part], starts[part], named[part],
-                shrink[part], way, seeds, scales, np.empty(TILE, np.float32), np.empty(TILE, np.float32),
-                code, stream[0], *rest,
+                shrink[part], way, seeds, scales, np.empty(TILE, np.float32),
+                np.ascontiguousarray(outs[:, part]), next_kept[part], next_how[part], next_seed,
+                next_scales, np.empty(TILE, np.float32), code, stream[0], *rest,
             )
         )  # fmt: skip
 

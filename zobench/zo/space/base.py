@@ -56,6 +56,7 @@ class ParameterSpace:
         self._remove = remove
         self._ends: list[int] = []
         self._order: list[str] = []
+        self.writes = 0
         self._check()
 
     def _check(self) -> None:
@@ -123,6 +124,7 @@ class ParameterSpace:
 
     def put_(self, name: str, values: torch.Tensor) -> None:
         """Write tuned values (shape ``shape(name)``), rounded to the tensor's dtype."""
+        self.writes += 1
         data = self.tensors[name].data
         index = self._indices.get(name)
         if index is None:
