@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from zobench.plugins import Entry
 diagnosis = import_module("zobench.cli.doctor")
 COMMANDS = [
     "run", "plan", "tune", "init", "report", "status", "diff", "show", "query", "prune", "compact", "replay",
-    "export", "verify", "list", "doctor", "check", "model build",
+    "export", "verify", "list", "docs", "doctor", "check", "model build",
     "model get", "model import",
 ]  # fmt: skip
 SUITE = """\
@@ -264,8 +265,26 @@ def test_doctor_refuses_a_model_by_name(cli: CliRunner) -> None:
 
 
 def test_doctor_names_the_extra_of_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnosis, "installed", lambda name: None)
-    assert diagnosis.extra_state("ray") == "not installed: pip install 'zobench[ray]'"
+    monkeypatch.setattr(diagnosis, "installed", {"accelerate": "1"}.get)
+    assert diagnosis.extra_state("gguf") == (
+        "models from GGUF files, 'zobench model get': not installed (gguf): pip install 'zobench[gguf]'"
+    )
+    assert diagnosis.extra_state("trainer") == "ZOTrainer inside Hugging Face's Trainer: accelerate 1"
+
+
+def test_the_doctor_knows_every_extra_and_its_packages() -> None:
+    import tomllib
+
+    project = Path(diagnosis.__file__).parents[2] / "pyproject.toml"
+    extras = tomllib.loads(project.read_text())["project"]["optional-dependencies"]
+    declared = {
+        name: {re.match(r"[\w-]+", r)[0].replace("_", "-") for r in requirements} - {"pyyaml"}
+        for name, requirements in extras.items()
+        if name not in ("integrations", "test")
+    }
+    assert declared == {
+        name: {p.replace("_", "-") for p in packages} for name, (_, packages) in diagnosis.EXTRAS.items()
+    }
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "nonsense", "http://host.invalid"])

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from synthetic import Entry, Study, default_study, make_synthetic, one_run, runs_row, write_run
 
+from zobench import shipped
 from zobench.metrics.intervals import iqm_interval
 from zobench.metrics.measures import SHARE
 from zobench.report import edits, leaderboard, payload, tables, terminal, tuning
@@ -33,7 +34,9 @@ def test_shipped_leaderboards_load(name):
 
 
 def test_every_shipped_file_is_listed():
-    assert sorted(p.stem for p in leaderboard.shipped_folder().glob("*.yaml")) == sorted(leaderboard.SHIPPED)
+    assert sorted(p.stem for p in shipped.folder("leaderboards").glob("*.yaml")) == sorted(
+        leaderboard.SHIPPED
+    )
 
 
 @pytest.mark.parametrize(

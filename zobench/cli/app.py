@@ -103,6 +103,7 @@ _register(
 _register(app, "export", replays.export, "zobench export reports/fewshot --tables tables")
 _register(app, "verify", replays.verify, "zobench verify mezo.zip --steps all")
 _register(app, "list", looking.list_, "zobench list methods --details")
+_register(app, "docs", looking.docs, "zobench docs suite")
 _register(app, "doctor", doctor, "zobench doctor")
 _register(app, "check", checks.check, "zobench check mezo")
 _register(model, "build", models.build, "zobench model build nano --output my-nano")

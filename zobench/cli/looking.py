@@ -1,11 +1,14 @@
-"""``zobench list``: the names that a suite may use."""
+"""``zobench list``: names that a suite may use, shipped suites and leaderboards. ``zobench docs``: pages."""
 
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zobench import shipped
 
 if TYPE_CHECKING:
     from zobench.plugins import Entry, Kind
@@ -22,6 +25,8 @@ class What(str, Enum):  # noqa: UP042 - mypy knows the values of this form as li
     probes = "probes"
     trackers = "trackers"
     plugins = "plugins"
+    suites = "suites"
+    leaderboards = "leaderboards"
 
 
 def list_(
@@ -30,9 +35,13 @@ def list_(
         bool, typer.Option("--details", help="Load the classes: source, cost and parameters too (slower).")
     ] = False,
 ) -> None:
-    """List the names that a suite may use, and where they come from."""
+    """List the names that a suite may use and where they come from, or the shipped suites or leaderboards."""
     if what is What.models:
         _print(["model", "origin"], _models())
+    elif what is What.suites:
+        _print(["suite", "description"], _described(shipped.folder("suites")))
+    elif what is What.leaderboards:
+        _print(["leaderboard", "description"], _described(shipped.folder("leaderboards")))
     elif what is What.plugins:
         rows = _plugins()
         _print(
@@ -45,6 +54,31 @@ def list_(
         found = entries(what.value)
         header, describe = _DETAILS[what] if details else (["target"], _target)
         _print([what.value[:-1], "origin", *header], [[n, e.origin, *describe(e)] for n, e in found.items()])
+
+
+def docs(
+    name: Annotated[str | None, typer.Argument(metavar="PAGE", help="Page; default: list the pages.")] = None,
+) -> None:
+    """Print a page of the documentation as Markdown, or list the pages."""
+    from zobench.cli.console import say
+
+    if name is None:
+        _print(["page", "title"], [[page, _title(path)] for page, path in shipped.pages().items()])
+    else:
+        say(shipped.page(name).read_text(encoding="utf-8").rstrip("\n"), lines=True)
+
+
+def _title(page: Path) -> str:
+    with page.open(encoding="utf-8") as lines:
+        return next(lines).removeprefix("#").strip()
+
+
+def _described(folder: Path) -> list[list[str]]:
+    """Name and description of every shipped file in a folder."""
+    from zobench import strict_yaml
+
+    bodies = {path.stem: strict_yaml.read(path).value for path in sorted(folder.glob("*.yaml"))}
+    return [[name, body.get("description", "")] for name, body in bodies.items()]
 
 
 def _target(entry: Entry) -> list[str]:

@@ -25,12 +25,15 @@ EveryOption = Annotated[
     bool, typer.Option("--all", help="Also show runs that are no longer in the suite, in separate rows.")
 ]
 SuiteOption = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Suite whose runs are shown; default: the one run last.")
+    str | None,
+    typer.Option(
+        metavar="SUITE", help="Suite whose runs are shown, as for 'run'; default: the one run last."
+    ),
 ]
 
 
-def wanted_by(suite: Path | None) -> tuple[Entry, ...] | None:
-    """The plan entries of a suite file; ``None`` without one."""
+def wanted_by(suite: str | None) -> tuple[Entry, ...] | None:
+    """The plan entries of a suite; ``None`` without one."""
     if suite is None:
         return None
     from zobench.runner.plan_record import entries

@@ -13,7 +13,12 @@ from zobench.cli.console import console, say
 if TYPE_CHECKING:
     from zobench.suite.plan import Plan
 
-SuiteFile = Annotated[Path, typer.Argument(metavar="SUITE", help="Suite file (YAML).")]
+SuiteFile = Annotated[
+    str,
+    typer.Argument(
+        metavar="SUITE", help="A shipped suite by name ('zobench list suites'), or a file (YAML)."
+    ),
+]
 Output = Annotated[
     Path | None, typer.Option(help="Results folder; default: the suite's, else reports/<suite>.")
 ]
@@ -171,7 +176,7 @@ def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
     return notes(_folder(wanted, None), rows)
 
 
-def _expanded(suite: Path) -> Plan:
+def _expanded(suite: str) -> Plan:
     from zobench.suite import expand, load
 
     return expand(load(suite))

@@ -1,21 +1,19 @@
-"""The glossary at the end of every page, read from ``docs/glossary.md``, which the wheel contains as well."""
+"""The glossary at the end of every page, read from ``docs/glossary.md``."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from markupsafe import Markup, escape
 
-HERE = Path(__file__).resolve().parent
+from zobench import shipped
+
 ENTRY = re.compile(r"^- \*\*(.+?)\*\*(.*?): (.+)$", re.MULTILINE)
 
 
 def entries() -> list[tuple[Markup, Markup]]:
     """Terms and their meanings as HTML, in the order of the file."""
-    inside = HERE / "glossary.md"
-    path = inside if inside.is_file() else HERE.parents[1] / "docs" / "glossary.md"
-    found = ENTRY.findall(path.read_text(encoding="utf-8"))
+    found = ENTRY.findall(shipped.page("glossary").read_text(encoding="utf-8"))
     return [(Markup("{}{}").format(term, _code(more)), _code(said)) for term, more, said in found]
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from zobench import strict_yaml
+from zobench import shipped, strict_yaml
 from zobench.metrics.measures import Bounds, bounds, gap_of
 from zobench.names import nearest
 from zobench.store.schema import RUNS
@@ -181,7 +181,7 @@ def load(name: str | Path | None = None) -> Leaderboard:
     key.
     """
     text = str(name or "fewshot")
-    path = Path(text) if text.endswith((".yaml", ".yml")) else shipped_folder() / f"{text}.yaml"
+    path = Path(text) if text.endswith((".yaml", ".yml")) else shipped.folder("leaderboards") / f"{text}.yaml"
     if not path.is_file():
         raise ValueError(f"no leaderboard {text!r}{nearest(text, SHIPPED)}")
     found = strict_yaml.read(path)
@@ -199,13 +199,6 @@ def load(name: str | Path | None = None) -> Leaderboard:
         told = [_explain(e) for e in error.errors(include_url=False, include_input=False)]
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         raise ValueError(f"{path}: " + "; ".join(told[:_MOST_TOLD]) + more) from error
-
-
-def shipped_folder() -> Path:
-    """Folder of the shipped files: inside an installed package, beside the package in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "leaderboards"
-    return inside if inside.is_dir() else package.parent / "leaderboards"
 
 
 def _dotted(path: Iterable[object]) -> str:

@@ -7,19 +7,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from zobench import shipped
 from zobench.suite import check, check_rows, data_files, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
 from zobench.suite.schema import Suite
 
 
 def load(path: Path | str) -> Suite:
-    """The validated suite at ``path``.
+    """The validated suite at ``path``; text without a separator and ``.yaml`` names a shipped suite.
 
     Raises:
         SuiteError: a ``ValueError`` with every problem of the file and its includes: file, line, key,
             message, hint.
     """
-    return _checked(source.read(path))
+    return _checked(source.read(shipped.suite_file(path) if isinstance(path, str) else path))
 
 
 def load_values(values: Mapping[str, Any]) -> Suite:

@@ -13,7 +13,7 @@ MOST_CLASSES = 20
 
 _HEAD = """\
 # Written by 'zobench init' from {data}: {records} records. 'zobench plan FILE --show-prompts 3' prints
-# the exact prompts, 'zobench run FILE' runs it. Reference of all keys: docs/suite.md.
+# the exact prompts, 'zobench run FILE' runs it. Reference of all keys: 'zobench docs suite'.
 suite: {name}
 description: {task} on {data}.
 

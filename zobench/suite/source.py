@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zobench import strict_yaml
+from zobench import shipped, strict_yaml
 from zobench.names import suggestion
 from zobench.strict_yaml import MOST_WHOLE, KeyPath
 from zobench.suite.problems import Problem, SourcePlace, SuiteError, dotted
@@ -56,7 +56,8 @@ def _read(path: Path, chain: tuple[Path, ...], included: list[Path]) -> Document
     try:
         found = strict_yaml.read(path)
     except strict_yaml.StrictYamlError as error:
-        raise SuiteError([Problem(str(path), error.line, "", error.reason)]) from error
+        hint = "" if path.exists() else shipped.instead_of(path)
+        raise SuiteError([Problem(str(path), error.line, "", error.reason, hint)]) from error
     document.places = {key: SourcePlace(document.file, line) for key, line in found.lines.items()}
     document.problems = [
         Problem(document.file, line, dotted(key), message, hint)

@@ -2,7 +2,7 @@
 
 STARTER = """\
 # A zobench suite. 'zobench plan FILE' lists its runs, 'zobench run FILE' executes them.
-# Reference of all keys: docs/suite.md. Numbers follow YAML 1.2: 1e-3 is a number.
+# Reference of all keys: 'zobench docs suite'. Numbers follow YAML 1.2: 1e-3 is a number.
 suite: NAME
 description: Two zeroth-order methods against zero-shot on one task of the built-in model.
 
