@@ -13,6 +13,7 @@ weights unchanged. Times are CPU seconds of the process, and wall-clock seconds 
     python benchmarks/step.py --dtype bfloat16 --sizes 8x32 16x64 --out step.parquet
     python benchmarks/step.py --cases lozo:factored fzoo:batched --layers 4 --repeats 3
     python benchmarks/step.py --model FOLDER --space lora --cases mezo:snapshot
+    python benchmarks/step.py --model FOLDER --suggest fzoo    # the fastest mode for a suite's row
 
 Needs torch, transformers and ``zobench.zo``; pyarrow for ``--out``.
 """
@@ -70,6 +71,9 @@ CASES = {
     "prefix": ("mezo:snapshot", "fzoo:snapshot", "fzoo:grouped"),
 }
 """Cases of the table by space."""
+
+SUGGESTED = ("snapshot", "streamed", "grouped", "factored", "factored-lazy")
+"""Modes that ``--suggest`` times. ``in-place`` is not exact, ``batched`` needs n copies of the weights."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 
@@ -187,6 +191,35 @@ class Case:
         self.space.restore(before)
 
 
+def prepared(arguments: argparse.Namespace, space: ParameterSpace, batch: Batch) -> Iterator[Case]:
+    """The cases after one step each. With ``--suggest``, modes that refuse the method, the space or the model
+    are named and left out."""
+    suggested = [f"{arguments.suggest}:{mode}" for mode in SUGGESTED] if arguments.suggest else None
+    for name in suggested or arguments.cases or CASES[arguments.space]:
+        try:
+            case = Case(name, space, batch, arguments)
+            case.warm_up()
+        except ValueError as error:
+            if suggested is None:
+                raise
+            print(f"{name}: not possible: {error}")
+            continue
+        yield case
+
+
+def suggestion(rows: list[dict[str, Any]]) -> list[str]:
+    """The fastest mode of each size, as a line of a suite, and how it relates to the results of ``auto``."""
+    said = []
+    for size in dict.fromkeys(row["size"] for row in rows):
+        cases = [row for row in rows if row["size"] == size and row["case"] != "forward"]
+        best = min(cases, key=lambda row: row["ratio"])
+        mode = best["case"].partition(":")[2]
+        said.append(f"{size}: perturbation: {mode}  # {best['ratio']:.2f} of the forward passes")
+        if mode not in ("snapshot", "streamed"):
+            said.append("  other roundings than auto: a different run id, not the same results to the bit")
+    return said
+
+
 def clock(arguments: argparse.Namespace) -> float:
     if arguments.device == "cuda":
         torch.cuda.synchronize()
@@ -217,11 +250,9 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
     parameters = sum(p.numel() for p in module.parameters())
     batch = minibatch(int(module.config.vocab_size), rows, length, arguments.device)  # type: ignore[union-attr, arg-type]
     space = build_space(arguments.space, {}, module)
-    cases = [Case(name, space, batch, arguments) for name in arguments.cases or CASES[arguments.space]]
     reference(bare, batch)
     kept = space.snapshot()
-    for case in cases:
-        case.warm_up()
+    cases = list(prepared(arguments, space, batch))
     times: dict[str, list[float]] = {}
     for _ in range(arguments.repeats):
         times.setdefault("forward", []).append(timed(lambda: reference(bare, batch), arguments))
@@ -283,6 +314,7 @@ def parse() -> argparse.Namespace:
     add("--space", choices=CASES, default="full")
     add("--precision", default="auto")
     add("--cases", nargs="+", help="method:mode; mezo:loop is the published loop")
+    add("--suggest", metavar="METHOD", help="time every mode of this method and print the fastest")
     add("--repeats", type=int, default=7)
     add("--threads", type=int, default=1)
     add("--device", default="cpu", choices=("cpu", "cuda"))
@@ -306,6 +338,8 @@ def main() -> None:
                 f"  {row['ratio_low']:.2f}-{row['ratio_high']:.2f}  {row['ns_per_parameter']:>9.2f}",
                 flush=True,
             )
+    if arguments.suggest:
+        print("\n".join(suggestion(rows)))
     if arguments.out is not None:
         import pyarrow
         import pyarrow.parquet
