@@ -10,7 +10,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORTED_AS = {"pyyaml": "yaml", "ruamel.yaml": "ruamel"}
+IMPORTED_AS = {
+    "pyyaml": "yaml",
+    "ruamel.yaml": "ruamel",
+    "pillow": "PIL",
+    "scikit-learn": "sklearn",
+}
 """Distributions whose package has another name."""
 
 

@@ -53,7 +53,7 @@ class ModelRef(Frozen):
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "cpu"
-    architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
+    architecture: Literal["auto", "causal", "masked", "encoder", "image"] = "auto"
     trust_remote_code: bool = False
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """``auto``: ``sdpa`` if the model supports it, else ``eager``; a plan contains the resolved value."""
@@ -63,6 +63,8 @@ class ModelRef(Frozen):
     """Prompts are put through the tokenizer's chat template (:mod:`zobench.models.chat`)."""
     system: Annotated[str | None, FieldMeta(since=5)] = None
     """Text of the system message of chat prompts; ``None``: no such message."""
+    head: Annotated[int | None, FieldMeta(since=5, unlearning=False)] = Field(default=None, ge=2)
+    """Number of outputs of a new classification layer of an image classifier, in place of its own."""
 
 
 class Component(Frozen):

@@ -89,13 +89,13 @@ def test_a_minibatch_counts_the_mean_over_the_draws() -> None:
 
 def test_predictions_of_a_task_and_their_count() -> None:
     task, rows = Topics(), examples(400)
-    found = [task._prediction(e, torch.tensor([3.0, 3.0, 1.0, 0.0])) for e in rows]
+    found = [task.prediction(e, torch.tensor([3.0, 3.0, 1.0, 0.0])) for e in rows]
     assert {p.output for p in found} == {"sport", "money"}
     assert all(p.output == WORDS[p.label or 0] for p in found)
     values = task.metrics(rows, found)
     assert values["ties"].value == 400
     assert values["accuracy"].value == pytest.approx(0.25, abs=0.08)
-    clear = [task._prediction(e, torch.tensor([3.0, 2.0, 1.0, 0.0])) for e in rows]
+    clear = [task.prediction(e, torch.tensor([3.0, 2.0, 1.0, 0.0])) for e in rows]
     assert "ties" not in task.metrics(rows, clear)
     some = [clear[0], found[1], Prediction("g", "text", True)]
     assert count_ties([p.log_probs for p in some]) == 1

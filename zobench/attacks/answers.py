@@ -117,6 +117,8 @@ def _about(weights_digest: str, scope: Mapping[str, object]) -> str:
 
 def _key(about: str, example: Example) -> bytes:
     body = [dict(example.text), list(example.candidates), example.label, example.answer, _plain(example)]
+    if example.image is not None:
+        body.append(example.image.digest())
     text = json.dumps(body, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256((about + text).encode("utf-8", "surrogatepass")).digest()
 

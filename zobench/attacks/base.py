@@ -120,7 +120,7 @@ class Victim:
         return None if self._budget is None else self._budget - self._spent.get(example_id, 0)
 
     def _key(self, example: Example) -> tuple[object, ...]:
-        return (self._digest, example.id, *sorted(example.text.items()), *example.candidates)
+        return (self._digest, *example.content)
 
 
 class QueryBudgetExceeded(RuntimeError):
@@ -236,8 +236,8 @@ class Trained:
 class Attack(ABC):
     """Base class of attacks.
 
-    ``Config`` is a frozen dataclass of typed parameters with defaults, ``name`` the catalogue name, and
-    ``card`` describes how the report shows the results.
+    ``Config`` is a frozen dataclass of typed parameters with defaults, ``name`` the catalogue name,
+    ``edits`` what it changes, and ``card`` describes how the report shows the results.
 
     The metrics of all attacks are in :mod:`zobench.attacks.metrics`. An attack's own metrics come from
     ``measures``, ``measures_of_training`` and ``measures_across``; a table of the card shows them in the
@@ -246,6 +246,7 @@ class Attack(ABC):
 
     Config: ClassVar[type]
     name: ClassVar[str]
+    edits: ClassVar[Literal["text", "image"]] = "text"
     card: ClassVar[AttackCard] = PLAIN
     config: Any
 

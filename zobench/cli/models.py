@@ -17,15 +17,14 @@ def build(
 ) -> None:
     """Train a built-in model from scratch by the recipe in the repository and check its acceptance
     criteria."""
-    from zobench.models.nano.build import build as train
-    from zobench.models.nano.gates import accept
+    from zobench.models.building import accept, build_model
     from zobench.names import nearest
     from zobench.plugins import builtin_models
 
     if name not in builtin_models():
         raise ValueError(f"unknown built-in model {name!r}{nearest(name, builtin_models())}")
     folder = output or Path(name)
-    train(name, folder, seed=seed)
+    build_model(name, folder, seed=seed)
     say(f"wrote {folder}; measuring its gates")
     if not accept(
         name, folder, report=lambda gate: say(f"{gate.name} {gate.value:.4f} passed: {gate.passed}")

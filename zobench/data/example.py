@@ -1,7 +1,8 @@
 """The example, the record that data, tasks and attacks exchange.
 
 An :class:`Example` has named text fields (an attack edits exactly one of them) and a gold label or gold
-answer. It is independent of tokenizers and prompts, which belong to the task.
+answer; an example of an image task has an image in place of text. It is independent of tokenizers and
+prompts, which belong to the task.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from zobench.data.image import Image
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled text, or several named ones.
+    """One labelled text, several named ones, or an image.
 
     Attributes:
         id: unique within its data set and stable across runs and machines (never a position in a shuffled
@@ -24,6 +27,7 @@ class Example:
         answer: gold text; ``None`` for classification.
         candidates: answer options, if they differ between examples (multiple choice).
         meta: further data (difficulty, source record, protected spans).
+        image: the image that is classified; ``None`` for texts.
     """
 
     id: str
@@ -32,6 +36,13 @@ class Example:
     answer: str | None = None
     candidates: tuple[str, ...] = ()
     meta: Mapping[str, object] = field(default_factory=dict)
+    image: Image | None = None
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """All that an answer to the example depends on, as a key for caches."""
+        pixels = () if self.image is None else (self.image.digest(),)
+        return (self.id, *sorted(self.text.items()), *self.candidates, *pixels)
 
     def with_text(self, name: str, value: str) -> Example:
         """A copy with text field ``name`` replaced and the same id and gold label."""
@@ -51,7 +62,8 @@ class Splits:
     demonstrations: Sequence[Example] = ()
 
     def digest(self) -> str:
-        """SHA-256 over ids, texts, labels and answers of all splits, in order: the data revision of a run."""
+        """SHA-256 over ids, texts, labels, answers and images of all splits, in order: the data revision of a
+        run."""
         import hashlib
         import json
 
@@ -59,6 +71,8 @@ class Splits:
         for name in ("train", "validation", "test", "demonstrations"):
             for e in getattr(self, name):
                 row = [name, e.id, dict(sorted(e.text.items())), e.label, e.answer, list(e.candidates)]
+                if e.image is not None:
+                    row.append(e.image.digest())
                 h.update(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
         return h.hexdigest()
 

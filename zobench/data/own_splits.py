@@ -1,8 +1,8 @@
 """Training, validation and test parts of a user's own records: by files, by a column, or by random shares.
 
 The parts are the same for every seed of a suite; a suite's seeds determine only directions and minibatches.
-Records with equal texts are assigned to a part as a group, so that a text that occurs twice is in one part
-only.
+Records with equal texts or images are assigned to a part as a group, so that a text that occurs twice is in
+one part only.
 """
 
 from __future__ import annotations
@@ -133,4 +133,6 @@ def _by_shares(
 
 
 def _key(example: Example) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(example.text.items()))
+    """Equal for examples with the same texts, or the same image."""
+    image = () if example.image is None else (("image", example.image.digest()),)
+    return (*sorted(example.text.items()), *image)

@@ -9,8 +9,12 @@ from typing import Any, Literal, Protocol
 import torch
 
 from zobench.models.chat import Chat
+from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
+
+Architecture = Literal["causal", "masked", "encoder", "image"]
+"""``image``: a classifier of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,14 @@ class ModelIdentity:
 
 
 class LanguageModel(Protocol):
-    """A loaded model that can score and generate.
+    """A loaded model: one that can score and generate text, or an image classifier.
 
     It is always in eval mode and never touches the global random state.
 
     Attributes:
-        max_length: longest sequence in tokens.
+        tokenizer: ``None`` for an image classifier.
+        max_length: longest sequence in tokens; 0 for an image classifier.
+        pixels: how an image classifier's input is made from an image; ``None`` for other models.
         way: how the module is run (padding, positions, cache).
         probed: results of the probe that chose ``way``; ``None`` if the model was not probed.
         chat: the template that prompts are put through; ``None``: prompts are plain text.
@@ -57,11 +63,12 @@ class LanguageModel(Protocol):
     module: torch.nn.Module
     tokenizer: Any
     identity: ModelIdentity
-    architecture: Literal["causal", "masked", "encoder"]
+    architecture: Architecture
     max_length: int
     way: Way
     probed: ProbeRecord | None
     chat: Chat | None
+    pixels: PixelInput | None
 
     @property
     def device(self) -> torch.device: ...

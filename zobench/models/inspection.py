@@ -13,17 +13,19 @@ from typing import Any, Literal
 
 import transformers
 
+from zobench.models.base import Architecture
 from zobench.models.chat import Chat
+from zobench.models.pixels import pixel_input
 from zobench.models.resolve import lies_here, resolve
 from zobench.spec import ModelRef
 
-Architecture = Literal["causal", "masked", "encoder"]
 Attention = Literal["eager", "sdpa"]
 
 AUTO: dict[Architecture, Any] = {
     "causal": transformers.AutoModelForCausalLM,
     "masked": transformers.AutoModelForMaskedLM,
     "encoder": transformers.AutoModel,
+    "image": transformers.AutoModelForImageClassification,
 }
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, ImportError, json.JSONDecodeError)
 
@@ -43,12 +45,14 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
         return "causal"
     if named.endswith("ForMaskedLM"):
         return "masked"
+    if named.endswith("ForImageClassification"):
+        return "image"
     if named.endswith("Model") and not config.is_encoder_decoder:
         return "encoder"
     both = ", an encoder-decoder model, which zobench does not run" if config.is_encoder_decoder else ""
     raise ValueError(
         f"model {ref.name!r}: cannot determine its kind from architecture {named!r}{both}; "
-        "set architecture to causal, masked or encoder"
+        "set architecture to causal, masked, encoder or image"
     )
 
 
@@ -99,6 +103,20 @@ def _config_here(ref: ModelRef) -> Any:
     return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **pinned)
 
 
+@functools.lru_cache(maxsize=64)
+def classifier_here(ref: ModelRef) -> tuple[Architecture, int] | None:
+    """Architecture of a model on this machine, and its number of outputs if it classifies images (else 0);
+    ``None`` if the configuration is not here or cannot be read without code from a repository."""
+    if not lies_here(ref.name) or ref.trust_remote_code:
+        return None
+    try:
+        config = _config_here(ref)
+        architecture = architecture_of(ref, config, resolve(ref).folder)
+    except _UNREADABLE:
+        return None  # the checks of the model report the error
+    return architecture, (ref.head or int(config.num_labels)) if architecture == "image" else 0
+
+
 def tokenizer_of(ref: ModelRef) -> Any | None:
     """The tokenizer of a causal model on this machine; ``None`` for other models, and if it cannot be read
     without code from a repository."""
@@ -139,11 +157,12 @@ def longest_input(ref: ModelRef, tokenizer: Any) -> int:
 def problems(ref: ModelRef) -> list[str]:
     """Reasons why a local or packaged model cannot run, one sentence each.
 
-    Hub ids and folders that need remote code are not checked; built-in models only if they are asked for a
-    chat. A GGUF file is converted here, once."""
-    known = ref.name.startswith("builtin:") and not ref.chat and ref.system is None
-    if ref.trust_remote_code or known or not lies_here(ref.name):
+    Hub ids and folders that need remote code are not checked, and of built-in models only the settings,
+    unless they are asked for a chat. A GGUF file is converted here, once."""
+    if ref.trust_remote_code or not lies_here(ref.name):
         return []
+    if ref.name.startswith("builtin:") and not ref.chat and ref.system is None:
+        return _problems_of_settings(ref)
     try:
         refuse_adapter(Path(ref.name).expanduser(), ref.name)
         folder = resolve(ref).folder
@@ -151,12 +170,26 @@ def problems(ref: ModelRef) -> list[str]:
         architecture = architecture_of(ref, config, folder)
         refuse_class(ref, config, architecture)
         attention_of(ref, config, architecture)
+        refuse_settings(ref, architecture)
+        if architecture == "image":
+            pixel_input(folder, config)
+            return []
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
         chat_for(ref, architecture, tokenizer)
     except _UNREADABLE as error:
         text = str(error).strip().split("\n")[0]
         return [text if text.startswith("model ") else f"model {ref.name!r} cannot be loaded: {text}"]
+    return []
+
+
+def _problems_of_settings(ref: ModelRef) -> list[str]:
+    known = classifier_here(ref)
+    try:
+        if known is not None:
+            refuse_settings(ref, known[0])
+    except ValueError as error:
+        return [str(error)]
     return []
 
 
@@ -190,6 +223,18 @@ def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None
     if both or (not ref.trust_remote_code and model_class(config, architecture) is None):
         kind = "an encoder-decoder model" if config.is_encoder_decoder else f"of kind {config.model_type!r}"
         raise ValueError(f"model {ref.name!r} is {kind}, which cannot be loaded as {architecture}")
+
+
+def refuse_settings(ref: ModelRef, architecture: Architecture) -> None:
+    """Refuse settings that this architecture does not have."""
+    if architecture == "image" and ref.max_length is not None:
+        raise ValueError(f"model {ref.name!r} takes images, so max_length has no meaning; leave it out")
+    if architecture == "image":
+        chat_for(ref, architecture, None)
+    if architecture != "image" and ref.head is not None:
+        raise ValueError(
+            f"model {ref.name!r} is {architecture}; only image classifiers take a new head; leave it out"
+        )
 
 
 def refuse_tokens(name: str, tokenizer: Any, *, rows: int | None) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from zobench.models.base import ModelIdentity
+from zobench.models.base import Architecture, ModelIdentity
 from zobench.models.chat import Chat
 from zobench.models.generation import generate
+from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way, usual
 
 
 @dataclass(slots=True)
 class LoadedModel:
-    """A module in eval mode with its tokenizer; it scores through ``module`` and generates greedily.
+    """A module in eval mode with its tokenizer (or, for an image classifier, the form of its input); it
+    scores through ``module`` and generates greedily.
 
     ``way`` holds the settings for running the module (:func:`~zobench.models.way.usual` if it was not
     probed), ``probed`` the results of the probe.
@@ -26,11 +28,12 @@ class LoadedModel:
     module: torch.nn.Module
     tokenizer: Any
     identity: ModelIdentity
-    architecture: Literal["causal", "masked", "encoder"]
+    architecture: Architecture
     max_length: int
     way: Way = None  # type: ignore[assignment]
     probed: ProbeRecord | None = None
     chat: Chat | None = None
+    pixels: PixelInput | None = None
 
     def __post_init__(self) -> None:
         if self.way is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,9 +26,11 @@ from zobench.models.inspection import (
     chat_for,
     refuse_adapter,
     refuse_class,
+    refuse_settings,
     refuse_tokens,
 )
 from zobench.models.language_model import LoadedModel
+from zobench.models.pixels import new_head, pixel_input
 from zobench.models.pooled import PooledEncoder
 from zobench.models.probe import kept_probe
 from zobench.models.progress_bars import hidden_progress_bars
@@ -61,32 +64,48 @@ def load(ref: ModelRef) -> LoadedModel:
             )
             architecture = architecture_of(ref, config, files.folder)
             refuse_class(ref, config, architecture)
-            tokenizer = transformers.AutoTokenizer.from_pretrained(
-                files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
-            )
+            refuse_settings(ref, architecture)
+            tokenizer = None if architecture == "image" else _tokenizer(ref, files.folder)
             module = _module(ref, files.folder, config, architecture)
     except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
-    refuse_tokens(ref.name, tokenizer, rows=_embedding_rows(module))
-    chat = chat_for(ref, architecture, tokenizer)
     _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
     identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
-    longest = _max_length(module, config, tokenizer, files.folder)
+    if architecture == "image":
+        pixels = pixel_input(files.folder, config)
+        return LoadedModel(module, None, identity, architecture, 0, pixels=pixels)
+    return _language_model(
+        ref, files.folder, config, LoadedModel(module, tokenizer, identity, architecture, 0)
+    )
+
+
+def _tokenizer(ref: ModelRef, folder: Path) -> Any:
+    return transformers.AutoTokenizer.from_pretrained(
+        folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
+    )
+
+
+def _language_model(ref: ModelRef, folder: Path, config: Any, lm: LoadedModel) -> LoadedModel:
+    """``lm`` with its longest input, its chat template and the settings that the probe chooses."""
+    module, tokenizer = lm.module, lm.tokenizer
+    refuse_tokens(ref.name, tokenizer, rows=_embedding_rows(module))
+    chat = chat_for(ref, lm.architecture, tokenizer)
+    longest = _max_length(module, config, tokenizer, folder)
     if ref.max_length is not None and ref.max_length > longest:
         raise ValueError(
             f"model {ref.name!r} takes at most {longest} tokens, but max_length is {ref.max_length}"
         )
     probed = kept_probe(
         module,
-        architecture,
+        lm.architecture,
         ref.name,
-        digest=identity.digest,
+        digest=lm.identity.digest,
         fill=pad_id(tokenizer),
         special=tuple(tokenizer.all_special_ids),
     )
     limit = ref.max_length or longest
-    return LoadedModel(module, tokenizer, identity, architecture, limit, probed.way, probed, chat)
+    return dataclasses.replace(lm, max_length=limit, way=probed.way, probed=probed, chat=chat)
 
 
 def skeleton(ref: ModelRef) -> torch.nn.Module | None:
@@ -102,6 +121,8 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         architecture = architecture_of(ref, config, folder)
         module: torch.nn.Module = AUTO[architecture].from_config(config)
+    if ref.head is not None and architecture == "image":
+        new_head(module, ref.head)
     return _pooled(module, config) if architecture == "encoder" else module
 
 
@@ -135,6 +156,9 @@ def _module(ref: ModelRef, folder: Path, config: Any, architecture: Architecture
         return _pooled(module, config)
     if architecture == "masked":
         narrow_head(module)
+    if ref.head is not None:
+        new_head(module, ref.head)
+        module.config.num_labels = ref.head
     return module
 
 

@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import torch
 
+from zobench.models.base import Architecture
 from zobench.models.batching import pad
 from zobench.models.decoding import Decoding, begin
 from zobench.models.pooled import PooledEncoder
@@ -58,7 +59,7 @@ _CACHES: tuple[CacheArgument, ...] = ("past_key_values", "cache", "cache_params"
 
 def probe(
     module: Any,
-    architecture: Literal["causal", "masked", "encoder"],
+    architecture: Architecture,
     name: str,
     *,
     fill: int = 0,
@@ -89,7 +90,7 @@ _MOST_KEPT = 64
 
 def kept_probe(
     module: Any,
-    architecture: Literal["causal", "masked", "encoder"],
+    architecture: Architecture,
     name: str,
     *,
     digest: str,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from zobench.models.base import LanguageModel, ModelIdentity
+from zobench.models.base import Architecture, LanguageModel, ModelIdentity
 from zobench.models.chat import Chat
 from zobench.models.generation import generate
+from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
 
@@ -51,11 +52,12 @@ class SampledModel:
         self.module: torch.nn.Module = lm.module
         self.tokenizer: Any = lm.tokenizer
         self.identity: ModelIdentity = lm.identity
-        self.architecture: Literal["causal", "masked", "encoder"] = lm.architecture
+        self.architecture: Architecture = lm.architecture
         self.max_length: int = lm.max_length
         self.way: Way = lm.way
         self.probed: ProbeRecord | None = lm.probed
         self.chat: Chat | None = lm.chat
+        self.pixels: PixelInput | None = lm.pixels
 
     @property
     def device(self) -> torch.device:

@@ -57,14 +57,14 @@ class CleanKnown:
 
     def __init__(self, predict: Predict, known: Iterable[tuple[Example, Prediction]] = ()) -> None:
         self._predict = predict
-        self._known = {_content(e): p for e, p in known}
+        self._known = {e.content: p for e, p in known}
         self.computed = 0
 
     def __call__(self, examples: Sequence[Example]) -> list[Prediction]:
-        fresh = [e for e in examples if _content(e) not in self._known]
+        fresh = [e for e in examples if e.content not in self._known]
         answers = iter(self._predict(fresh) if fresh else [])
         self.computed += len(fresh)
-        return [self._known[c] if (c := _content(e)) in self._known else next(answers) for e in examples]
+        return [self._known[c] if (c := e.content) in self._known else next(answers) for e in examples]
 
     def counting(self, predict: Predict) -> Predict:
         """``predict`` with its predictions added to ``computed``."""
@@ -74,10 +74,6 @@ class CleanKnown:
             return predict(examples)
 
         return counted
-
-
-def _content(example: Example) -> tuple[object, ...]:
-    return (example.id, *sorted(example.text.items()), *example.candidates)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ def task_target(spec: RunSpec, lm: LanguageModel, data: TaskData, measured: Meas
             "model_digest": lm.identity.digest,
             "space": spec.space.model_dump(mode="json"),
             "task": spec.task.model_dump(mode="json"),
-            "demonstrations": [_content(e) for e in shown],
+            "demonstrations": [e.content for e in shown],
             **({"scoring": scoring} if scoring > 1 else {}),
         },
     )

@@ -111,6 +111,8 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
 
         ensure(spec)
     lm, more = bench.model(spec.model), {}
+    if spec.unlearning is None:
+        bench.data(spec).task.refuse_model(lm)
     way = lm.way.revision(lm.module)
     if way > 1 or (lm.architecture == "causal" and trims_more(lm.tokenizer)):
         more["way"] = str(max(way, 2))

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
     from zobench.zo.base import StepRecord
 
+MOST_PICTURES = 16
+"""Wrongly classified images whose pictures a run stores."""
+PICTURE_SIDE = 64
+"""Longest side of such a picture in pixels."""
+
 
 def evaluation_rows_of(spec: RunSpec, data: TaskData) -> tuple[str, Sequence[Example]]:
     """Split and examples on which a run is evaluated: test for a result, validation for a tuning trial."""
@@ -67,6 +72,7 @@ def metric_rows(spec: RunSpec, spent: Spent, measured: Measured, *, at: int, fin
 
 def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row]:
     """One record per example of the final state."""
+    shown = _pictures(measured)
     return [
         {
             "step": spent.step,
@@ -84,9 +90,17 @@ def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row
             "strict_correct": p.strict_correct,
             "raw": p.raw,
             "tokens": p.tokens,
+            "picture": shown.get(p.example_id),
         }
         for e, p in zip(measured.examples, measured.predictions, strict=True)
     ]
+
+
+def _pictures(measured: Measured) -> dict[str, str]:
+    """Small pictures of the first wrongly classified images, by example."""
+    pairs = zip(measured.examples, measured.predictions, strict=True)
+    wrong = [(e.id, e.image) for e, p in pairs if not p.correct and e.image is not None]
+    return {name: image.thumbnail(PICTURE_SIDE).data_uri() for name, image in wrong[:MOST_PICTURES]}
 
 
 def step_row(spent: Spent, record: StepRecord) -> Row:

@@ -8,7 +8,7 @@ import json
 
 from zobench.runner.results import Measured
 
-FREE_LOOK = ("classification", "multiple-choice")
+FREE_LOOK = ("classification", "multiple-choice", "image-classification")
 """Kinds of tasks for which the untrained model is evaluated for this check even if the suite does not request
 budget point 0. This costs one pass over the examples, shared by all runs of a process that tune the whole
 model. Generated answers cost one forward pass per token, so other tasks are only checked if the suite

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 3
-"""Version 2 added ``attack_cards`` to the runs table, version 3 the table ``failures``."""
+SCHEMA_VERSION = 4
+"""Version 2 added ``attack_cards`` to the runs table, version 3 the table ``failures``, version 4 ``picture``
+to the predictions table."""
 
 
 def readable(version: object) -> bool:
@@ -155,9 +156,11 @@ PREDICTIONS = pa.schema(
         ("strict_correct", _b),
         ("raw", _s),
         ("tokens", _i),
+        ("picture", _s),
     ]
 )
-"""One record per clean example of the final state, for paired tests."""
+"""One record per clean example of the final state, for paired tests. ``picture``: an image of a wrong
+prediction as a data URI with a PNG file; null for texts, and for images after the first few."""
 
 _EDIT = (("source", _s), ("position", _i), ("part_of_speech", _s), ("before", _s), ("after", _s))
 

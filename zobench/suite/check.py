@@ -19,6 +19,7 @@ from zobench.parameters import check
 from zobench.spec import ModelRef
 from zobench.store.paths import is_plain
 from zobench.suite.check_diagnostics import check_diagnostics
+from zobench.suite.check_images import check_images
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_models import check_models
 from zobench.suite.check_training import check_training
@@ -55,6 +56,7 @@ def run(document: Document, draft: Draft) -> None:
     check_models(document, draft)
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
+    check_images(document, draft, classes)
     _check_row_names(document, draft)
     _check_lm_eval(document, draft)
 

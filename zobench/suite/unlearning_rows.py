@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from zobench.fields import shared
+from zobench.models.nano import TEXT
 from zobench.parameters import configure, literal
 from zobench.spec import (
     Budget,
@@ -71,7 +72,7 @@ def data_of(suite: Suite) -> Component:
 def _with_attention(ref: ModelRef) -> ModelRef:
     if ref.attention != "auto":
         return ref
-    if ref.name.startswith(("builtin:", "pair:")):
+    if ref.name.startswith("pair:") or ref.name.removeprefix("builtin:") in TEXT:
         return ref.model_copy(update={"attention": "sdpa"})
     from zobench.models.inspection import with_attention
 

@@ -74,8 +74,8 @@ class Task(ABC):
     """Base class of tasks.
 
     Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
-    docstring line; ``kind`` is ``classification``, ``multiple-choice`` or ``generation``; the leaderboard is
-    sorted by ``primary_metric``.
+    docstring line; ``kind`` is ``classification``, ``multiple-choice``, ``generation`` or
+    ``image-classification``; the leaderboard is sorted by ``primary_metric``.
     """
 
     Config: ClassVar[type]
@@ -114,6 +114,11 @@ class Task(ABC):
     def class_name(self, label: int) -> str:
         """What a message calls that class."""
         return str(label)
+
+    def refuse_model(self, lm: LanguageModel) -> None:
+        """``ValueError`` if the task cannot run on this kind of model."""
+        if lm.architecture == "image":
+            raise ValueError(f"{lm.identity.name} classifies images; a task of kind {self.kind} needs text")
 
     @abstractmethod
     def splits(self, seed: int) -> Splits:

@@ -32,5 +32,8 @@ TASKS: dict[str, str] = {
     "nano-inference": "zobench.tasks.nano:NanoInference",
     "nano-problems": "zobench.tasks.nano_answers:NanoProblems",
     "nano-choice": "zobench.tasks.nano_choice:NanoChoice",
+    "mnist-5k": "zobench.tasks.images:Mnist5k",
+    "digits": "zobench.tasks.images:Digits",
+    "image-classification": "zobench.tasks.own_images:OwnImages",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
 }

@@ -23,7 +23,6 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from zobench.data.example import Example
-from zobench.metrics.calibration import accuracy_with_stderr, brier, expected_calibration_error, nll
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.chat import Chat
@@ -38,19 +37,19 @@ from zobench.models.scoring import (
 )
 from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
 from zobench.tasks import encoding
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.base import Batch, Prediction
+from zobench.tasks.choosing import ChoiceTask, gold_label
 from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
 from zobench.tasks.encoding import EncodedRow
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import macro_f1, option_accuracy
-from zobench.tasks.ties import TIES, chosen_option, count_ties
 from zobench.tasks.written import Written, conversation
 
 Scoring = Literal["label-words", "option-likelihood"]
 TrainingMode = Literal["classification", "teacher-forcing"]
 
 
-class PromptedClassification(Task):
+class PromptedClassification(ChoiceTask):
     """Base of every prompted classification task; a subclass gives its prompt and its :meth:`splits`.
 
     Args:
@@ -63,8 +62,6 @@ class PromptedClassification(Task):
     """
 
     kind: ClassVar[str] = "classification"
-    measures: ClassVar[tuple[str, ...]] = ("accuracy", "nll", "brier", "ece_15_equal_width")
-    scores: ClassVar[tuple[str, ...]] = ("accuracy", "f1")
 
     def __init__(
         self,
@@ -116,7 +113,7 @@ class PromptedClassification(Task):
         return Batch(inputs, batch.sequences, batch.tokens)
 
     def _batch(self, lm: LanguageModel, examples: Sequence[Example], *, gold_only: bool) -> Batch:
-        gold = [_gold(e) for e in examples]
+        gold = [gold_label(e) for e in examples]
         if self._by_answer(lm):
             rows = self._answer_rows(lm, examples, ())
             inputs = self._answer_inputs(lm, rows)
@@ -171,51 +168,12 @@ class PromptedClassification(Task):
     ) -> list[Prediction]:
         """The best-scored option of each example (ties: :mod:`zobench.tasks.ties`); probabilities are the
         softmax of the scores."""
-        shots = [(e, self.options(e)[_gold(e)]) for e in demonstrations]
+        shots = [(e, self.options(e)[gold_label(e)]) for e in demonstrations]
         if self._by_answer(lm):
             scores = self._predict_answers(lm, examples, shots)
         else:
             scores = self._predict_options(lm, examples, shots)
-        return [self._prediction(e, s) for e, s in zip(examples, scores, strict=True)]
-
-    def metrics(
-        self, examples: Sequence[Example], predictions: Sequence[Prediction]
-    ) -> dict[str, MetricValue]:
-        """``accuracy``, ``nll``, ``brier`` and ``ece_15_equal_width`` (expected calibration error, 15 equal
-        bins); ``ties`` (:mod:`zobench.tasks.ties`) if there are any."""
-        n = len(predictions)
-        if n == 0:
-            raise ValueError(self.no_rows_message())
-        accuracy, stderr = accuracy_with_stderr([p.correct for p in predictions])
-        log_probs = [p.log_probs for p in predictions]
-        gold = [_gold(e) for e in examples]
-        ties = count_ties(log_probs)
-        counted = {TIES: MetricValue(float(ties), n)} if ties else {}
-        return counted | {
-            "accuracy": MetricValue(accuracy, n, stderr),
-            "nll": MetricValue(nll(log_probs, gold), n),
-            "brier": MetricValue(brier(log_probs, gold), n),
-            "ece_15_equal_width": MetricValue(expected_calibration_error(log_probs, gold, bins=15), n),
-        }
-
-    def no_rows_message(self) -> str:
-        """Error message for metrics of an empty split."""
-        return "this split has no labelled examples to measure"
-
-    def is_correct(self, example: Example, label: int) -> bool:
-        """Whether choosing option ``label`` is right."""
-        return label == example.label
-
-    def _prediction(self, example: Example, scores: torch.Tensor) -> Prediction:
-        options = self.options(example)
-        label = chosen_option(scores, example.id, options)
-        return Prediction(
-            example_id=example.id,
-            output=options[label],
-            correct=self.is_correct(example, label),
-            label=label,
-            log_probs=tuple(torch.log_softmax(scores.double(), 0).tolist()),
-        )
+        return [self.prediction(e, s) for e, s in zip(examples, scores, strict=True)]
 
     def _by_answer(self, lm: LanguageModel) -> bool:
         return self.scoring == "label-words" or lm.architecture == "encoder"
@@ -264,7 +222,7 @@ class PromptedClassification(Task):
         counts = []
         for e in examples:
             options = self.options(e)
-            chosen = [options[_gold(e)]] if gold_only else options
+            chosen = [options[gold_label(e)]] if gold_only else options
             written = self.written(lm.chat, e, chosen, shots)
             contexts += [written.context] * len(chosen)
             completed += written.completed
@@ -381,12 +339,6 @@ def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
     return torch.nn.utils.rnn.pad_sequence(
         scores.split(list(counts)), batch_first=True, padding_value=-torch.inf
     )
-
-
-def _gold(example: Example) -> int:
-    if example.label is None:
-        raise ValueError(f"example {example.id!r} has no gold label")
-    return example.label
 
 
 def _content_free(example: Example) -> Example:

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Protocol
 
 from zobench.data.example import Example, Splits
 from zobench.data.own_splits import Part, PartRule, parted, shared_texts
@@ -133,8 +133,8 @@ class OwnData:
             if file is not None
         }
         for records in (main, *others.values()):
-            for column in self.prompt.fields:
-                records.require(column, "template")
+            for column, key in self.columns().items():
+                records.require(column, key)
         self.prepare([main, *others.values()])
         left_out: Counter[str] = Counter()
 
@@ -146,6 +146,10 @@ class OwnData:
         rule = PartRule(config.split, config.shares, config.split_seed)
         splits = parted(main, others, rule, make, config.limit)
         return Examined(splits, _notes(splits, left_out))
+
+    def columns(self) -> Mapping[str, str]:
+        """Columns that every file must have -> the key of the suite that names them."""
+        return dict.fromkeys(self.prompt.fields, "template")
 
     def prepare(self, files: list[Records]) -> None:
         """Check the columns that this kind of task needs, before records become examples."""
@@ -166,7 +170,7 @@ class OwnClassification(OwnData, PromptedClassification):
     Config: ClassVar[type] = OwnClassificationConfig
 
     def __init__(self, config: OwnClassificationConfig) -> None:
-        words = dict(config.words) if config.words is not None else _labels(config)
+        words = dict(config.words) if config.words is not None else labels_of(config)
         self.classes = tuple(sorted(words))
         """Labels as in the file, in class order."""
         prompt = Prompt(config.template, tuple(words[c] for c in self.classes))
@@ -235,7 +239,21 @@ class OwnGeneration(OwnData, GenerationTask):
         return found
 
 
-def _labels(config: OwnClassificationConfig) -> dict[str, str]:
+class Labelled(Protocol):
+    """Parameters with a column of labels."""
+
+    @property
+    def data(self) -> str: ...
+
+    @property
+    def revision(self) -> str | None: ...
+
+    @property
+    def label(self) -> str: ...
+
+
+def labels_of(config: Labelled) -> dict[str, str]:
+    """The distinct labels of the file, each with itself as its name; ``ValueError`` if there are too many."""
     records = read_records(config.data, revision=config.revision)
     records.require(config.label, "label")
     found = sorted(set(distinct(records, config.label)))
@@ -257,8 +275,9 @@ def _notes(splits: Splits, left_out: Counter[str]) -> list[str]:
     both = shared_texts(splits)
     if both:
         later, earlier = both[0]
+        what = "texts" if later.image is None else "images"
         told.append(
-            f"{len(both)} texts stand in more than one part, for instance {later.id} and {earlier.id}"
+            f"{len(both)} {what} stand in more than one part, for instance {later.id} and {earlier.id}"
         )
     every = (e for part in (splits.train, splits.validation, splits.test) for e in part)
     empty = Counter(name for e in every for name, text in e.text.items() if not text)

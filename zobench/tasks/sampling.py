@@ -18,7 +18,7 @@ from zobench.data.example import Example
 from zobench.models.base import LanguageModel
 from zobench.models.sampled import SampledModel
 from zobench.tasks.base import Prediction, Task
-from zobench.tasks.classification import PromptedClassification
+from zobench.tasks.choosing import ChoiceTask
 
 
 def sampled_predict(
@@ -29,12 +29,12 @@ def sampled_predict(
     Raises:
         ValueError: the task neither generates nor chooses among options.
     """
-    if task.kind != "generation" and not isinstance(task, PromptedClassification):
+    if task.kind != "generation" and not isinstance(task, ChoiceTask):
         raise ValueError(f"tasks of kind {task.kind!r} cannot be sampled at temperature {temperature}")
 
     def predict(examples: Sequence[Example]) -> list[Prediction]:
         seeds = [_seed(seed, e) for e in examples]
-        if not isinstance(task, PromptedClassification):
+        if not isinstance(task, ChoiceTask):
             return task.predict(SampledModel(lm, temperature, seeds), examples, shots)
         known = task.predict(lm, examples, shots)
         return [_drawn(task, *each, temperature) for each in zip(examples, known, seeds, strict=True)]
@@ -48,7 +48,7 @@ def _seed(seed: int, example: Example) -> int:
 
 
 def _drawn(
-    task: PromptedClassification, example: Example, known: Prediction, seed: int, temperature: float
+    task: ChoiceTask, example: Example, known: Prediction, seed: int, temperature: float
 ) -> Prediction:
     assert known.log_probs is not None
     scaled = np.asarray(known.log_probs) / temperature

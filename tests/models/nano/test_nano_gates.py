@@ -3,13 +3,13 @@ results."""
 
 import pytest
 
-from zobench.models.nano import NAMES, path
+from zobench.models.nano import TEXT, path
 from zobench.models.nano.gates import GateResult, gates
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXT)
 def test_all_gates_pass(name):
     results = gates(name, path(name))
     assert results

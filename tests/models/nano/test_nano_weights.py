@@ -14,7 +14,7 @@ from zobench.data.synthetic.fewshot import SETS
 from zobench.data.synthetic.problem_sets import problem_rows
 from zobench.models.language_model import LoadedModel
 from zobench.models.loading import load
-from zobench.models.nano import NAMES, path
+from zobench.models.nano import TEXT, path
 from zobench.models.nano.build import WEIGHTS, file_digest
 from zobench.models.nano.gates import solve
 from zobench.models.nano.recipe import RECIPE_VERSION, RECIPES
@@ -32,7 +32,7 @@ def provenance(name: str) -> dict:
     return json.loads((path(name) / "PROVENANCE.json").read_text())
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXT)
 def test_the_files_are_those_of_the_provenance(name):
     record = provenance(name)
     assert record["digest"] == file_digest(path(name) / WEIGHTS)
@@ -41,7 +41,7 @@ def test_the_files_are_those_of_the_provenance(name):
     assert record["data_version"] == DATA_VERSION
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXT)
 def test_the_provenance_says_where_from_and_how_good(name):
     record = provenance(name)
     assert record["tokens"] > 0
@@ -54,7 +54,7 @@ def test_the_provenance_says_where_from_and_how_good(name):
     assert not failed
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TEXT)
 def test_transformers_alone_loads_it(name):
     kind = AutoModelForMaskedLM if name == "nano-mlm" else AutoModelForCausalLM
     model = kind.from_pretrained(path(name), dtype=torch.float32, local_files_only=True)

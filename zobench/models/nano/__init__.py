@@ -6,7 +6,9 @@ from pathlib import Path
 
 from zobench.names import nearest
 
-NAMES = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle")
+TEXT = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle")
+VISION = ("nano-vit", "nano-cnn")
+NAMES = TEXT + VISION
 
 
 def path(name: str) -> Path:

@@ -1,4 +1,4 @@
-"""Train a built-in model from scratch and save it with its provenance (``zobench model build NAME``)."""
+"""Train a built-in language model from scratch and save it with its provenance."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from zobench.data.synthetic import corpus
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.fact_sets import training_rows
-from zobench.models.nano import NAMES, architecture, packing, tokenizer
+from zobench.models.nano import TEXT, architecture, packing, tokenizer
 from zobench.models.nano.recipe import (
     RECIPE_VERSION,
     RECIPES,
@@ -50,13 +50,13 @@ def build(
     The same seed, steps, machine, thread count and library versions give a bit-identical file.
 
     Args:
-        name: one of :data:`zobench.models.nano.NAMES`; ``ValueError`` for another.
+        name: one of :data:`zobench.models.nano.TEXT`; ``ValueError`` for another.
         seed: of the initialisation. The data stream is fixed by the recipe.
         steps: optimizer steps of every phase; the recipe's numbers by default.
         progress: called with ``{"step", "loss", "tokens", "seconds"}`` about fifty times per phase.
     """
     if name not in RECIPES:
-        raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, TEXT)}")
     recipe = RECIPES[name]
     if steps is not None:
         if steps < 1:

@@ -1,8 +1,7 @@
-"""Acceptance gates of the built-in models: values that a build must reach on texts not used in training."""
+"""Acceptance gates of the built-in language models: values that a build must reach on unseen texts."""
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -16,8 +15,7 @@ from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
 from zobench.data.synthetic.problem_sets import PROMPT, ProblemRow, problem_rows
 from zobench.models.language_model import LoadedModel
 from zobench.models.loading import load
-from zobench.models.nano import NAMES, pilot
-from zobench.models.nano.build import write_provenance
+from zobench.models.nano import TEXT, pilot
 from zobench.models.nano.masked_gate import masked_accuracy
 from zobench.names import nearest
 from zobench.spec import ModelRef
@@ -62,8 +60,8 @@ def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[
 
     Takes minutes for ``nano``, seconds for the others. ``report`` is called with each result.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown built-in model {name!r}{nearest(name, NAMES)}")
+    if name not in TEXT:
+        raise ValueError(f"unknown built-in model {name!r}{nearest(name, TEXT)}")
     lm = load(ModelRef(name=str(path)))
     parts: dict[str, tuple[Callable[[LoadedModel], list[GateResult]], ...]] = {
         "nano": (problems, people, few_shot),
@@ -78,15 +76,6 @@ def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[
             if report is not None:
                 report(result)
     return results
-
-
-def accept(name: str, path: Path | str, *, report: Report | None = None) -> bool:
-    """Run all gates and write them to ``PROVENANCE.json`` beside the weights; True if all passed."""
-    record = json.loads((Path(path) / "PROVENANCE.json").read_text())
-    results = gates(name, path, report=report)
-    record["gates"] = [result.row() for result in results]
-    write_provenance(Path(path), record)
-    return all(result.passed for result in results)
 
 
 def solve(lm: LoadedModel, rows: Sequence[ProblemRow]) -> list[str]:

@@ -8,7 +8,7 @@ at the position after the prompt.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,9 @@ from torch.nn.functional import cross_entropy
 
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.fewshot import LabelledText, fewshot_set, pool, sample
+
+LossOf = Callable[[Any, Any], Tensor]
+"""``(model, minibatch) -> loss``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +92,44 @@ def minibatches(rows: Encoded, size: int, seed: int) -> Iterator[Encoded]:
 
 def adamw(model: Any, task: Bench, *, steps: int, lr: float, seed: int, batch: int = 16) -> Any:
     """A copy of ``model`` after ``steps`` AdamW steps with linear decay (cost: 3 forward passes each)."""
+    return adamw_steps(model, minibatches(task.train, batch, seed), _loss(task), steps=steps, lr=lr)
+
+
+def mezo(
+    model: Any, task: Bench, *, forwards: int, lr: float, seed: int, eps: float = 1e-3, batch: int = 16
+) -> tuple[Any, float]:
+    """:func:`mezo_steps` on minibatches of the set."""
+    drawn = minibatches(task.train, batch, seed)
+    return mezo_steps(model, drawn, _loss(task), forwards=forwards, lr=lr, seed=seed, eps=eps)
+
+
+def _loss(task: Bench) -> LossOf:
+    return lambda model, part: cross_entropy(label_logits(model, part, task.options), part.labels)
+
+
+def adamw_steps(model: Any, batches: Iterator[Any], loss: LossOf, *, steps: int, lr: float) -> Any:
+    """A copy of ``model`` after ``steps`` AdamW steps with linear decay."""
     model = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.0)
-    batches = minibatches(task.train, batch, seed)
     for step in range(steps):
         for group in optimizer.param_groups:
             group["lr"] = lr * (1 - step / steps)
-        part = next(batches)
-        cross_entropy(label_logits(model, part, task.options), part.labels).backward()
+        loss(model, next(batches)).backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     return model
 
 
 @torch.no_grad()
-def mezo(
+def mezo_steps(
     model: Any,
-    task: Bench,
+    batches: Iterator[Any],
+    loss: LossOf,
     *,
     forwards: int,
     lr: float,
     seed: int,
     eps: float = 1e-3,
-    batch: int = 16,
 ) -> tuple[Any, float]:
     """MeZO (arXiv 2305.17333): theta -= lr * (L(theta + eps z) - L(theta - eps z)) / (2 eps) * z, z Gaussian,
     all weights.
@@ -127,16 +145,15 @@ def mezo(
         p.data = flat[start : start + p.numel()].view_as(p)
         start += p.numel()
     generator = torch.Generator().manual_seed(seed)
-    batches = minibatches(task.train, batch, seed)
     losses: list[float] = []
     for _ in range(forwards // 2):
         part = next(batches)
         z = torch.randn(flat.shape, generator=generator)
         center = flat.clone()
         flat.add_(z, alpha=eps)
-        up = float(cross_entropy(label_logits(model, part, task.options), part.labels))
+        up = float(loss(model, part))
         flat.copy_(center).sub_(z, alpha=eps)
-        down = float(cross_entropy(label_logits(model, part, task.options), part.labels))
+        down = float(loss(model, part))
         flat.copy_(center).sub_(z, alpha=lr * (up - down) / (2 * eps))
         losses.append((up + down) / 2)
     return model, sum(losses[-50:]) / len(losses[-50:])

@@ -1,0 +1,81 @@
+"""Checks that image tasks run on image classifiers with as many outputs as classes, and text on language
+models; and that attacks edit what their tasks have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zobench.parameters import check, configure
+from zobench.spec import ModelRef
+from zobench.suite.classes import Classes
+from zobench.suite.problems import KeyPath
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+from zobench.tasks.base import Task
+from zobench.tasks.images import KIND, ImageClassification
+
+
+def check_images(document: Document, draft: Draft, classes: Classes) -> None:
+    """Report pairs of model and task, and of attack and task, that cannot be run.
+
+    Only models whose configuration is on this machine are checked; for others, the run does it."""
+    kinds = {name: found for name in draft.entries("tasks") if (found := _task(draft, classes, name))}
+    models = {name: _kind_of(ref) for name, ref in draft.entries("models").items()}
+    told: set[tuple[str, str]] = set()
+    for name, entry in draft.entries("methods").items():
+        for model in entry.models or models:
+            for task in entry.tasks or kinds:
+                if task in kinds and models.get(model) and (model, task) not in told:
+                    told.add((model, task))
+                    _check_pair(document, draft, ("methods", name), model, task, kinds[task])
+    for name, entry in draft.entries("attacks").items():
+        found = _class(draft, classes, "attacks", name)
+        for task in entry.tasks or kinds:
+            if found is not None and task in kinds:
+                _check_attack(document, name, found.edits, task, kinds[task].kind == KIND)
+
+
+def _check_pair(document: Document, draft: Draft, at: KeyPath, model: str, task: str, found: Any) -> None:
+    ref = draft.entries("models")[model]
+    kind, outputs = _kind_of(ref) or ("", 0)
+    restrict = "restrict the row with 'models:' or 'tasks:'"
+    if (kind == "image") != (found.kind == KIND):
+        needs = "images" if found.kind == KIND else "text"
+        document.report(at, f"task {task!r} needs a model of {needs}; model {model!r} is {kind}", restrict)
+    elif kind == "image" and (made := _made(draft, task, found)) is not None and outputs != len(made.classes):
+        message = f"model {model!r} has {outputs} outputs, task {task!r} has {len(made.classes)} classes"
+        document.report(("models", model), message, f"write 'head: {len(made.classes)}'")
+
+
+def _check_attack(document: Document, attack: str, edits: str, task: str, images: bool) -> None:
+    if (edits == "image") != images:
+        message = f"attack {attack!r} edits {edits}s; task {task!r} has {'images' if images else 'texts'}"
+        document.report(("attacks", attack), message, "restrict the attack with 'tasks:'")
+
+
+def _kind_of(ref: ModelRef) -> tuple[str, int] | None:
+    """Architecture and number of outputs of a classifier (0 for other models), if known here."""
+    from zobench.models.inspection import classifier_here
+
+    return classifier_here(ref)
+
+
+def _class(draft: Draft, classes: Classes, kind: Any, name: str) -> Any | None:
+    entry = draft.entries(kind)[name]
+    target = getattr(entry, kind.removesuffix("s")) or name
+    return classes.get(kind, target, (kind, name)) if target in classes.names(kind) else None
+
+
+def _task(draft: Draft, classes: Classes, name: str) -> Any | None:
+    found = _class(draft, classes, "tasks", name)
+    if found is None or not issubclass(found, Task):
+        return None
+    return found if not check(found.Config, draft.entries("tasks")[name].params) else None
+
+
+def _made(draft: Draft, task: str, found: Any) -> ImageClassification | None:
+    try:
+        made: ImageClassification = found(configure(found.Config, draft.entries("tasks")[task].params))
+    except ValueError:
+        return None  # reported with the data files
+    return made
