@@ -155,13 +155,13 @@ def test_run_passes_its_options_on_and_reports_how_it_ended(
         return summary
 
     monkeypatch.setattr(zobench.runner, "run_plan", run_plan, raising=False)
-    args = ["run", str(suite_file), "--output", "out", "--workers", "1", "--only", "zero-shot"]
+    args = ["run", str(suite_file), "--output", "out", "--workers", "1", "--only", "zero-shot", "--seed", "1"]
     found = cli.invoke(app, args)
     assert found.exit_code == code
     assert says in found.stderr
     assert seen["suite"] == "small"
     assert seen["output"] == Path("out")
-    assert (seen["workers"], seen["only"]) == (1, "zero-shot")
+    assert (seen["workers"], seen["only"], seen["tasks"], seen["seeds"]) == (1, ["zero-shot"], (), [1])
 
 
 def test_results_go_where_the_suite_says(suite_file: Path) -> None:

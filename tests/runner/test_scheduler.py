@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ from zobench.runner.jobs import Job, Outcome
 from zobench.runner.progress import Board, Lines, Live
 from zobench.runner.scheduler import run_plan
 from zobench.spec import Component
+from zobench.store.compaction import compact
+from zobench.store.plan_file import read_plan
 from zobench.store.reader import read
 from zobench.suite.plan import TuningStudy
 
@@ -248,6 +251,30 @@ def test_tuning_is_charged_recorded_and_kept(study, make_plan, tmp_path):
     assert record["on_edge"] == (["lr"] if best == 1e-6 else [])
     assert json.loads(finals.method_params.iloc[0])["lr"] == best
     assert run(plan, tmp_path).kept == 8
+
+
+def test_parts_add_up_to_the_whole_and_go_on_from_compacted_runs_alone(make_run, study, make_plan, tmp_path):
+    """Seed by seed, each time in a new folder that has only what a repository would keep."""
+    others = [make_run("nine", seed) for seed in (0, 1, 2)]
+    whole = make_plan(*others, studies=(study([{"lr": v} for v in (1e-6, 0.05)]),))
+    run(whole, tmp_path / "whole")
+    before, expected = None, {0: (1 + 4 + 1, 0), 1: (1 + 4 + 1, 4), 2: (1 + 4, 4)}
+    for seed, counts in expected.items():
+        folder = tmp_path / str(seed)
+        if before is not None:
+            shutil.copytree(before / "runs" / "compact", folder / "runs" / "compact")
+            shutil.copy(before / "runs" / "plan.json", folder / "runs")
+        summary = run(whole, folder, seeds=(seed,))
+        assert ((summary.done, summary.kept), summary.failed) == (counts, [])
+        assert compact(folder) == counts[0] - counts[1]
+        before = folder
+    assert values(before) == values(tmp_path / "whole")
+    ids = [
+        {(e.kind, e.row, e.key): sorted(e.run_ids) for e in read_plan(folder / "runs").entries}
+        for folder in (before, tmp_path / "whole")
+    ]
+    assert ids[0] == ids[1]
+    assert sorted(len(i) for (kind, _, _), i in ids[0].items() if kind == "finals") == [2]
 
 
 def test_tuning_one_setting_after_another(study, make_plan, tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from zobench.runner.plan_record import finals_entry
 from zobench.suite import SuiteError, expand, load
 from zobench.suite.plan import Plan
 
@@ -144,6 +145,26 @@ def test_only_keeps_one_row_and_names_the_nearest(tmp_path: Path) -> None:
     assert {r.row for r in plan.only("fzoo").runs} == {"fzoo"}
     with pytest.raises(ValueError, match="no row 'fzo' in suite 'small'; did you mean 'fzoo'"):
         plan.only("fzo")
+
+
+def test_a_part_keeps_rows_tasks_and_seeds_and_searches_whole(tmp_path: Path) -> None:
+    text = BASE.replace(
+        "fzoo: {tasks: [mood]}", "fzoo: {tasks: [mood], tune: {space: {lr: [1e-4, 1e-3]}, seeds: [9]}}"
+    )
+    plan = plan_of(tmp_path, text)
+    part = plan.part(tasks=("mood",), seeds=(2, 3))
+    assert {(r.shown_task, r.spec.seed) for r in part.runs} == {("mood", 2), ("mood", 3)}
+    assert {r.row for r in part.runs} == {r.row for r in plan.runs}
+    (study,) = part.studies
+    assert [r.spec.seed for r in study.finals({"lr": 1e-3})] == [2, 3]
+    assert [len(study.trials(c)) for c in study.candidates] == [1, 1]
+    assert finals_entry(study) == finals_entry(plan.studies[0])
+    assert plan.part() == plan
+    assert not plan.part(rows=("fzoo",)).runs
+    with pytest.raises(ValueError, match="no task 'moo' in suite 'small'; did you mean 'mood'"):
+        plan.part(tasks=("moo",))
+    with pytest.raises(ValueError, match=r"no seed 7 in suite 'small'; it has \[1, 2, 3\]"):
+        plan.part(seeds=(7,))
 
 
 def test_a_plan_survives_json(tmp_path: Path) -> None:

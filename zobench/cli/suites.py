@@ -26,14 +26,24 @@ Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes; 0: all in this one; default: the suite's, else one per core."),
 ]
-Only = Annotated[str | None, typer.Option(metavar="ROW", help="Only this leaderboard row.")]
+OnlyRows = Annotated[
+    list[str] | None, typer.Option(metavar="ROW", help="Only this leaderboard row; may be repeated.")
+]
+OnlyTasks = Annotated[
+    list[str] | None, typer.Option("--task", metavar="TASK", help="Only this task; may be repeated.")
+]
+OnlySeeds = Annotated[
+    list[int] | None, typer.Option("--seed", metavar="N", help="Only this seed; may be repeated.")
+]
 
 
 def run(
     suite: SuiteFile,
     output: Output = None,
     workers: Workers = None,
-    only: Only = None,
+    only: OnlyRows = None,
+    task: OnlyTasks = None,
+    seed: OnlySeeds = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first run that fails.")] = False,
     retry_failed: Annotated[
         bool,
@@ -43,14 +53,23 @@ def run(
     """Execute every run of a suite that is not finished yet, then write the leaderboard page.
 
     The same command resumes an interrupted suite: finished runs are kept, unfinished ones resume from their
-    checkpoint, and a failed measurement of a trained run is tried once more."""
+    checkpoint, and a failed measurement of a trained run is tried once more. --only, --task and --seed select
+    a part of the suite; the page shows what the whole suite has so far."""
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
     folder = _folder(wanted, output)
-    _warn_of_devices(wanted if only is None else wanted.only(only))
+    rows, tasks, seeds = only or (), task or (), seed or ()
+    _warn_of_devices(wanted.part(rows, tasks, seeds))
     outcome = run_plan(
-        wanted, folder, workers=workers, only=only, fail_fast=fail_fast, retry_failed=retry_failed
+        wanted,
+        folder,
+        workers=workers,
+        only=rows,
+        tasks=tasks,
+        seeds=seeds,
+        fail_fast=fail_fast,
+        retry_failed=retry_failed,
     )
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))

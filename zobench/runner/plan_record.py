@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from zobench.spec import PlannedRun
 from zobench.store.plan_file import Entry, PlanFile, read_plan, with_known_ids, write_plan
+from zobench.store.reader import read
 from zobench.suite.plan import Follower, Plan, TuningStudy
 
 EntryKind = Literal["run", "trials", "finals", "noise control"]
@@ -18,12 +19,13 @@ EntryKind = Literal["run", "trials", "finals", "noise control"]
 class PlanRecord:
     """The plan file of one results folder while its suite is run.
 
-    Known run ids are kept for plan entries that did not change, so that a call for one leaderboard entry
-    (``--only``) does not remove those of others. A plan entry's first outcome in this call replaces its
-    ids."""
+    Known run ids are kept for plan entries that did not change, so that a call for a part of the plan
+    (``--only``, ``--task``, ``--seed``) does not remove those of others. A plan entry's first outcome in this
+    call replaces its ids; if the call is for ``seeds``, ids of a tuned row's runs with other seeds are kept.
+    """
 
-    def __init__(self, plan: Plan, runs: Path) -> None:
-        self._plan, self._runs = plan, runs
+    def __init__(self, plan: Plan, runs: Path, seeds: Sequence[int] = ()) -> None:
+        self._plan, self._runs, self._seeds = plan, runs, seeds
         self._entries = {(e.kind, e.row, e.key): e for e in with_known_ids(entries(plan), read_plan(runs))}
         self._of_job: dict[str, tuple[str, str, str]] = {}
         self._fresh: set[tuple[str, str, str]] = set()
@@ -38,11 +40,19 @@ class PlanRecord:
         if not run_id or key is None or key not in self._entries:
             return
         entry = self._entries[key]
-        known = entry.run_ids if key in self._fresh else ()
+        known = entry.run_ids if key in self._fresh else self._of_other_seeds(entry)
         self._fresh.add(key)
         if run_id not in known:
             known = (*known, run_id)
         self._entries[key] = entry.model_copy(update={"run_ids": known})
+
+    def _of_other_seeds(self, entry: Entry) -> tuple[str, ...]:
+        """Known ids of a tuned row's runs that this call does not execute."""
+        if not self._seeds or entry.kind != "finals" or not entry.run_ids:
+            return ()
+        table = read(self._runs, ["runs"]).runs
+        others = set(table.run_id[~table.seed.isin(self._seeds)])
+        return tuple(i for i in entry.run_ids if i in others)
 
     def save(self) -> None:
         """Write the file."""
@@ -87,7 +97,9 @@ def noise_entry(follower: Follower) -> Entry:
 
 def _search(study: TuningStudy) -> list[Any]:
     """What determines a search: its settings, and the trials without their tuned parameters."""
-    settings = study.model_dump(mode="json", exclude={"row", "trial_templates", "final_templates"})
+    settings = study.model_dump(
+        mode="json", exclude={"row", "trial_templates", "final_templates", "final_seeds"}
+    )
     return [settings, [run.spec.canonical() for run in study.trial_templates]]
 
 

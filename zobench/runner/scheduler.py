@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -73,7 +73,9 @@ def run_plan(
     *,
     workers: int | None = None,
     progress: bool = True,
-    only: str | None = None,
+    only: str | Sequence[str] | None = None,
+    tasks: Sequence[str] = (),
+    seeds: Sequence[int] = (),
     fail_fast: bool = False,
     parts: str = DEFAULT,
     address: str | None = None,
@@ -88,7 +90,7 @@ def run_plan(
         workers: number of worker processes; 0: execute everything in this process. ``None``: the suite's
             number, else one per processor (a single one if a run uses a GPU).
         progress: show progress on standard output.
-        only: execute only this leaderboard entry of the plan.
+        only, tasks, seeds: execute only these rows (one name or several), tasks and seeds; empty: all.
         fail_fast: stop cleanly at the first run that fails.
         parts: ``module:attribute`` of the factory that creates the parts of runs.
         address: address of an existing Ray cluster, for ``executor: ray``.
@@ -96,14 +98,14 @@ def run_plan(
         retry_failed: try failed measurements again, regardless of the number of earlier failures.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
-    chosen = plan if only is None else plan.only(only)
+    chosen = plan.part([only] if isinstance(only, str) else only or (), tasks, seeds)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     damage = mend(runs)
     conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every, retry_failed)
     conductor.found_damage(map(str, damage))
     conductor.fail_fast = fail_fast
-    conductor.record = PlanRecord(whole or plan, runs)
+    conductor.record = PlanRecord(whole or plan, runs, seeds)
     return conductor.run()
 
 
@@ -298,7 +300,7 @@ class _Conductor:
         try:
             planned, record, forwards = driver.finals()
         except ValueError as error:
-            for template in driver.study.final_templates:
+            for template in driver.study.executed:
                 self.summary.failed.append((self.board.name(self._job(template)), str(error)))
                 self._record_failure(self._job(template), str(error))
             return

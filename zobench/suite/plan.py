@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -40,6 +41,8 @@ class TuningStudy(Frozen):
     """One per tuning seed, with ``purpose="tuning"``. Their method's params lack the tuned parameters."""
     final_templates: tuple[PlannedRun, ...]
     """One per seed of the suite, to be filled with the selected parameters."""
+    final_seeds: tuple[int, ...] | None = None
+    """Seeds whose final runs are executed; ``None``: all. Not part of the study's definition."""
 
     def trials(self, candidate: dict[str, Any], forwards: int | None = None) -> tuple[PlannedRun, ...]:
         """Trial runs of one candidate, one per tuning seed, with this budget (``None``: the whole budget)."""
@@ -52,8 +55,14 @@ class TuningStudy(Frozen):
         return self.rungs or ((self.size, None),)
 
     def finals(self, winner: dict[str, Any]) -> tuple[PlannedRun, ...]:
-        """The row's runs with the selected parameters, one per seed of the suite."""
-        return tuple(fill(run, winner) for run in self.final_templates)
+        """The row's runs with the selected parameters, one per executed seed."""
+        return tuple(fill(run, winner) for run in self.executed)
+
+    @property
+    def executed(self) -> tuple[PlannedRun, ...]:
+        """The final templates of the executed seeds."""
+        wanted = self.final_seeds
+        return tuple(t for t in self.final_templates if wanted is None or t.spec.seed in wanted)
 
 
 class Follower(Frozen):
@@ -100,14 +109,51 @@ class Plan(Frozen):
         return tuple(dict.fromkeys(names))
 
     def only(self, row: str) -> Plan:
-        """The part of the plan that produces one row; ``ValueError`` with the nearest name if unknown."""
-        if row not in self.rows():
-            raise ValueError(f"no row {row!r} in suite {self.suite!r}{nearest(row, self.rows())}")
-        followers = tuple(f for f in self.followers if row in (f.row, f.template.row))
-        rows = {row, *(f.row for f in followers)}
-        runs = tuple(run for run in self.runs if run.row in rows)
-        studies = tuple(study for study in self.studies if study.row in rows)
+        """:meth:`part` of one row."""
+        return self.part(rows=(row,))
+
+    def part(self, rows: Sequence[str] = (), tasks: Sequence[str] = (), seeds: Sequence[int] = ()) -> Plan:
+        """The part of the plan that produces these rows on these tasks with these seeds (empty: all). A tuned
+        row keeps its whole search, because its runs depend on it.
+
+        Raises:
+            ValueError: the plan has no such row, task or seed.
+        """
+        _check_names("row", rows, self.rows(), self.suite)
+        _check_names("task", tasks, [run.shown_task for run in self._planned()], self.suite)
+        known = sorted({run.spec.seed for run in self._planned()})
+        if unknown := [seed for seed in seeds if seed not in known]:
+            raise ValueError(f"no seed {unknown[0]} in suite {self.suite!r}; it has {known}")
+        followers = tuple(
+            f
+            for f in self.followers
+            if _chosen(f.template, (), tasks, seeds) and (not rows or {f.row, f.template.row} & {*rows})
+        )
+        # A noise baseline depends on the run whose distance it takes.
+        kept = (*rows, *(f.row for f in followers)) if rows else ()
+        studies = tuple(
+            study.model_copy(update={"final_seeds": tuple(seeds)} if seeds else {})
+            for study in self.studies
+            if (not kept or study.row in kept) and (not tasks or study.task in tasks)
+        )
+        runs = tuple(run for run in self.runs if _chosen(run, kept, tasks, seeds))
         return self.model_copy(update={"runs": runs, "studies": studies, "followers": followers})
+
+    def _planned(self) -> list[PlannedRun]:
+        """Every planned result; those of tuned rows without their parameters."""
+        finals = [run for study in self.studies for run in study.final_templates]
+        return [*self.runs, *finals, *(f.template for f in self.followers)]
+
+
+def _chosen(run: PlannedRun, rows: Sequence[str], tasks: Sequence[str], seeds: Sequence[int]) -> bool:
+    listed = ((run.row, rows), (run.shown_task, tasks), (run.spec.seed, seeds))
+    return all(not wanted or value in wanted for value, wanted in listed)
+
+
+def _check_names(kind: str, names: Sequence[str], known: Sequence[str], suite: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"no {kind} {name!r} in suite {suite!r}{nearest(name, known)}")
 
 
 def at_budget(run: PlannedRun, forwards: int) -> PlannedRun:

@@ -13,6 +13,7 @@ TASKS: dict[str, str] = {
     "wsc": "zobench.tasks.fewshot:WSC",
     "wic": "zobench.tasks.fewshot:WiC",
     "multirc": "zobench.tasks.fewshot:MultiRC",
+    "prompted": "zobench.tasks.prompted:PromptedFewShot",
     "copa": "zobench.tasks.multiple_choice:COPA",
     "record": "zobench.tasks.multiple_choice:ReCoRD",
     "gsm8k": "zobench.tasks.math_problems:GSM8K",
