@@ -27,7 +27,15 @@ HASHED_SCHEMA = "1"
 two: the identity of every run would change."""
 
 PerturbationMode = Literal[
-    "auto", "in-place", "snapshot", "streamed", "batched", "grouped", "factored", "factored-lazy"
+    "auto",
+    "in-place",
+    "snapshot",
+    "streamed",
+    "streamed-sliced",
+    "batched",
+    "grouped",
+    "factored",
+    "factored-lazy",
 ]
 """How the loss at perturbed weights is computed; see ``zobench.zo.engine``."""
 

@@ -28,6 +28,7 @@ from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
 from zobench.zo.prepared import Coming
 from zobench.zo.side_by_side import side_by_side
+from zobench.zo.sliced import Sliced
 from zobench.zo.source import Ahead, CounterSource, LegacySource, NoiseSource
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed
@@ -39,6 +40,7 @@ MODES: dict[str, type[Perturbation]] = {
     "snapshot": Snapshot,
     "in-place": InPlace,
     "streamed": Streamed,
+    "streamed-sliced": Sliced,
     "batched": Batched,
     "grouped": Grouped,
     "factored": Factored,
@@ -55,7 +57,8 @@ class Engine(Parameters):
 
     Attributes:
         mode: how losses at displaced weights are computed (see ``zobench.zo.perturb``): ``snapshot`` (exact;
-            ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights), ``in-place``
+            ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights),
+            ``streamed-sliced`` (large linear layers, such as a head, in slices), ``in-place``
             (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
             forward pass), ``grouped`` (several points in one forward pass over repeated rows), ``factored``
             (low-rank displacements of linear layers are not formed),

@@ -10,6 +10,8 @@ layer).
   up to the rounding of batched kernels.
 - ``Streamed`` (:mod:`zobench.zo.streamed`): each module receives its perturbed weights when its forward
   starts and its own weights when it ends. Bit-identical to ``Snapshot``. Memory: one module.
+- ``Sliced`` (:mod:`zobench.zo.sliced`): like ``Streamed``, with large linear layers in slices. Losses are
+  equal up to rounding.
 - ``Factored`` (:mod:`zobench.zo.factored_forward`): like ``Streamed``, but linear layers displaced along
   low-rank factors never form the displaced matrix. Losses are equal up to rounding.
 - ``InPlace`` (:mod:`zobench.zo.inplace`): the displacement is added to the weights and later subtracted, as

@@ -217,14 +217,18 @@ class CounterSource(NoiseSource):
     def add_rows_(
         self, tensor: torch.Tensor, name: str, rows: torch.Tensor, seed: int, scale: float, kind: NoiseKind
     ) -> bool:
-        factor, parts = noise.to_float32(scale), list(tensor.unbind())
+        factor = noise.to_float32(scale)
         if self.space.indices(name) is not None or not self._sweepable(tensor):
             return False
         self.drawn, self.generated = self.drawn + tensor.numel(), self.generated + tensor.numel()
         self.swept, self.passed = self.swept + tensor.numel(), self.passed + tensor.numel()
         if factor != 0.0:
-            # Row r of a matrix with n columns starts at element r n of the tensor's stream.
-            keys, offsets = [self.keys[name]] * len(parts), (rows * tensor.shape[1]).tolist()
+            # Row r of a matrix with n columns starts at element r n of the tensor's stream. Rows that follow
+            # one another are one part.
+            slab = bool((rows.diff() == 1).all())
+            parts = [tensor] if slab else list(tensor.unbind())
+            offsets = (rows[: len(parts)] * tensor.shape[1]).tolist()
+            keys = [self.keys[name]] * len(parts)
             sweeps, kept = noise.fused_sweeps(), [None] * len(parts)
             once = sweeps.Branches([parts], [factor], seed, kept, [sweeps.ANEW] * len(parts))
             sweeps.displace(parts, once, keys=keys, kind=kind, offsets=offsets)
