@@ -15,7 +15,7 @@ from importlib.metadata import Distribution, EntryPoint
 from pathlib import Path
 
 from zobench.plugins import Kind, builtin_names, points
-from zobench.spec import Component, RunSpec
+from zobench.spec import Component, RunSpec, reward_of
 
 _CODE = (".py", *EXTENSION_SUFFIXES)
 
@@ -39,6 +39,9 @@ def uses_plugins(spec: RunSpec) -> bool:
 def _parts(spec: RunSpec) -> Iterator[tuple[Kind, str]]:
     yield "methods", spec.method.name
     yield from (("attacks", attack.name) for attack in spec.attacks)
+    reward = reward_of(spec)
+    if reward is not None and not reward.sha256:
+        yield "rewards", reward.reward
     if spec.unlearning is None:
         yield from _tasks(spec.task)
         return

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from zobench.names import nearest
 
-Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers", "sections"]
+Kind = Literal["methods", "tasks", "attacks", "objectives", "probes", "trackers", "sections", "rewards"]
 
 GROUPS: dict[Kind, str] = {
     "methods": "zobench.optimizers",
@@ -24,6 +24,7 @@ GROUPS: dict[Kind, str] = {
     "probes": "zobench.probes",
     "trackers": "zobench.trackers",
     "sections": "zobench.sections",
+    "rewards": "zobench.rewards",
 }
 
 CATALOGUES: dict[Kind, str] = {
@@ -34,6 +35,7 @@ CATALOGUES: dict[Kind, str] = {
     "probes": "zobench.unlearning.catalogue",
     "trackers": "zobench.trackers.catalogue",
     "sections": "zobench.report.catalogue",
+    "rewards": "zobench.rewards.catalogue",
 }
 
 

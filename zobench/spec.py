@@ -15,7 +15,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from zobench.fields import FieldMeta, identity
 
@@ -52,6 +52,38 @@ LossDtype = Literal["float32", "logits"]
 
 class Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class RewardRef(Frozen):
+    """A reward of generated answers to train on: a catalogue name, or ``FILE.py:FUNCTION``.
+
+    ``temperature`` 0 means greedy answers. Sampled answers use the same random numbers for all queries of a
+    step. ``seconds`` is the time limit of one score by a function of a file. ``file`` and ``sha256`` are set
+    when a suite is planned: the path of the file, which is not part of a run's identity, and its digest,
+    which is.
+    """
+
+    reward: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
+    samples: int = Field(default=1, ge=1)
+    """Number of answers to each example; their scores are averaged."""
+    seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
+    file: Annotated[str, FieldMeta(identity=False)] = ""
+    sha256: str = ""
+
+
+def _objective_kind(value: Any) -> str | None:
+    if isinstance(value, str):
+        return "by score"
+    return "by reward" if isinstance(value, dict | RewardRef) else None
+
+
+TrainedOn = Annotated[
+    Annotated[TrainOn, Tag("by score")] | Annotated[RewardRef, Tag("by reward")],
+    Discriminator(_objective_kind),
+]
+"""What a row of a suite trains on."""
 
 
 class ModelRef(Frozen):
@@ -244,7 +276,9 @@ class RowSettings(Frozen):
     shots: Annotated[int, ON_TASKS] = Field(default=0, ge=0)
     perturbation: PerturbationMode = "auto"
     noise: Literal["counter", "legacy"] = "counter"
-    train_on: Annotated[TrainOn, FieldMeta(since=3, unlearning=False)] = "loss"
+    train_on: Annotated[TrainedOn, FieldMeta(since=3, unlearning=False)] = "loss"
+    best_of: Annotated[int | None, FieldMeta(since=5, unlearning=False)] = Field(default=None, ge=2)
+    """Answer each test example by the best of so many sampled answers, by the reward; ``None``: greedily."""
     precision: Annotated[Precision, FieldMeta(since=3)] = "auto"
     loss_dtype: Annotated[LossDtype, FieldMeta(since=4, unlearning=False)] = "float32"
 
@@ -296,6 +330,16 @@ def identifying(model: str, data: str) -> dict[str, str]:
 def _digest(canonical: str, digests: dict[str, str]) -> str:
     text = canonical + json.dumps(digests, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+def reward_of(spec: RowSettings) -> RewardRef | None:
+    """The reward that the run or row trains on; ``None`` for another objective."""
+    return spec.train_on if isinstance(spec.train_on, RewardRef) else None
+
+
+def objective_name(spec: RowSettings) -> str:
+    """The training objective in one word: ``loss``, ``accuracy``, ``f1``, or the name of the reward."""
+    return spec.train_on if isinstance(spec.train_on, str) else spec.train_on.reward
 
 
 class PlannedRun(Frozen):

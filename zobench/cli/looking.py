@@ -24,6 +24,7 @@ class What(str, Enum):  # noqa: UP042 - mypy knows the values of this form as li
     objectives = "objectives"
     probes = "probes"
     trackers = "trackers"
+    rewards = "rewards"
     plugins = "plugins"
     suites = "suites"
     leaderboards = "leaderboards"
@@ -141,6 +142,7 @@ _DETAILS = {
     ),
     What.probes: (["changes", "parameters"], _guarded(_probe, 2)),
     What.trackers: (["state"], _guarded(_tracker, 1)),
+    What.rewards: (["parameters"], _guarded(_parameters, 1)),
 }
 
 

@@ -113,6 +113,9 @@ def verify(
         Path | None,
         typer.Option(metavar="DIR", help="Add the run, marked as verified, to this results folder."),
     ] = None,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run the Python file with the run's reward.")
+    ] = False,
 ) -> None:
     """Check a submission: replay it, recompute losses on the declared minibatches, evaluate the result.
 
@@ -123,7 +126,7 @@ def verify(
 
     from zobench.verification import Demands, add_to_results, verify_submission
 
-    demands = Demands(_steps(steps), draw_seed, test_seed, model, tolerance, device)
+    demands = Demands(_steps(steps), draw_seed, test_seed, model, tolerance, device, trust_code)
     report = verify_submission(submission, demands)
     say(report, lines=True)
     if output is not None:

@@ -6,6 +6,7 @@ finished sequences are removed from the batch."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -26,6 +27,21 @@ def most_probable(logits: torch.Tensor, rows: Sequence[int]) -> torch.Tensor:
     return logits.argmax(-1)
 
 
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """A generated continuation.
+
+    Attributes:
+        prompt: token ids of the prompt as the model saw them.
+        ids: generated token ids, with those that ended the continuation.
+        text: the text of ``ids``, cut before the first stop string.
+    """
+
+    prompt: list[int]
+    ids: list[int]
+    text: str
+
+
 def generate(
     lm: Any,
     prompts: Sequence[str],
@@ -34,6 +50,19 @@ def generate(
     stop: Sequence[str] = (),
     choose: Choose = most_probable,
 ) -> list[str]:
+    """The texts of :func:`continuations`."""
+    made = continuations(lm, prompts, max_new_tokens=max_new_tokens, stop=stop, choose=choose)
+    return [one.text for one in made]
+
+
+def continuations(
+    lm: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    choose: Choose = most_probable,
+) -> list[Continuation]:
     """Continuations without the prompt, cut before the first stop string; greedy unless ``choose`` samples.
 
     Prompts that leave no room for ``max_new_tokens`` lose tokens on the left (a beginning-of-text token is
@@ -49,15 +78,15 @@ def generate(
     """
     rows = _rows(lm, prompts, max_new_tokens)
     stopper = _Stopper(lm, [s for s in stop if s])
-    answers = [""] * len(rows)
+    found: list[Continuation | None] = [None] * len(rows)
     lengths = [len(r) + max_new_tokens for r in rows]
     for chunk in _chunks(lm, lengths):
         generated = _generate_batch(
             lm, [rows[i] for i in chunk], max_new_tokens, stopper, _named(choose, chunk)
         )
         for i, ids in zip(chunk, generated, strict=True):
-            answers[i] = stopper.cut(ids)
-    return answers
+            found[i] = Continuation(rows[i], ids, stopper.cut(ids))
+    return [one for one in found if one is not None]
 
 
 def generate_under_branches(

@@ -18,6 +18,7 @@ from zobench.runner.factory import component_key
 from zobench.runner.measurements import Found, Measurements
 from zobench.runner.results import AttackResult, Measured, Place, Row, Spent, forwards_for
 from zobench.runner.rows import measure, metric_rows
+from zobench.spec import reward_of
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -65,7 +66,7 @@ class Evaluator:
         key = self._untouched()
         result = self.data.measured.get(key)
         if result is None:
-            result = measure(self.spec, self.lm, self.data)
+            result = measure(self.spec, self.bench)
         if key[0]:
             self.data.measured[key] = result
         return result
@@ -76,7 +77,9 @@ class Evaluator:
         or has an adapter."""
         as_loaded = self.progress.step == 0 and self.space.kind == "full"
         evaluation = (self.spec.evaluation.test_items, self.spec.evaluation.validation_items)
-        return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *evaluation)
+        chosen = reward_of(self.spec) if self.spec.best_of else None
+        by = (self.spec.best_of, None if chosen is None else chosen.model_dump_json())
+        return (self.spec.model if as_loaded else "", self.spec.purpose, self.spec.shots, *by, *evaluation)
 
     def lm_eval_rows(self, measurements: Measurements, spent: Spent) -> list[Row]:
         """Metrics of lm-eval tasks on the current state, in their own order."""

@@ -25,7 +25,7 @@ from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Training
-from zobench.spec import identifying
+from zobench.spec import identifying, reward_of
 from zobench.store import files
 from zobench.store.damage import mend_run, run_problem
 from zobench.store.digests import DamagedFile
@@ -120,6 +120,9 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
     facts = 2 if lm.identity.half_precision else 1
     if (scoring := facts if spec.unlearning is not None else bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
+    if reward_of(spec) is not None:
+        scorer = bench.reward(spec)
+        more |= scorer.digests() | ({"reward": str(scorer.revision)} if scorer.revision > 1 else {})
     if (method := bench.parts.method(spec.method.name).card.revision) > 1:
         more["method"] = str(method)
     return {**identifying(lm.identity.digest, bench.about(spec).digest), **more, **plugin_digests(spec)}

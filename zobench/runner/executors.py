@@ -78,7 +78,7 @@ class Inline:
         from zobench.runner.process_cache import ProcessCache
 
         self._runs, self._on_event = runs, on_event
-        self._bench = ProcessCache(load_parts(parts))
+        self._bench = ProcessCache(load_parts(parts), own_code=True)
         self._waiting: deque[Job] = deque()
         self._stopping = False
         self._threads_before = torch.get_num_threads()

@@ -48,7 +48,7 @@ def worker_main(
 
     guard_warnings()
     torch.set_num_threads(threads)
-    bench = ProcessCache(load_parts(parts))
+    bench = ProcessCache(load_parts(parts), own_code=True)
     while True:
         try:
             job: Job = connection.recv()

@@ -15,11 +15,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.data.example import Example, Splits, single_class
+from zobench.rewards.base import Reward
+from zobench.rewards.making import made as reward_made
+from zobench.rewards.making import refuse_file
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Factory, component_key, content_key
 from zobench.runner.micro_batches import joined
 from zobench.runner.results import TaskData
-from zobench.spec import ModelRef, RunSpec
+from zobench.runner.rewarded import reward_batch
+from zobench.spec import ModelRef, RunSpec, reward_of
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 _MODELS_KEPT = 2
 _DATA_KEPT = 24
 _FACTS_KEPT = 2
+_REWARDS_KEPT = 2
 _BATCHES_KEPT = 20_000
 
 
@@ -68,10 +73,17 @@ class About:
 
 
 class ProcessCache:
-    """The caches of one process."""
+    """The caches of one process.
 
-    def __init__(self, parts: Factory) -> None:
+    Args:
+        own_code: whether rewards in Python files of the user may be executed; only a command that runs the
+            user's own suite may permit it.
+    """
+
+    def __init__(self, parts: Factory, *, own_code: bool = False) -> None:
         self.parts = parts
+        self._own_code = own_code
+        self._rewards: OrderedDict[str, Reward] = OrderedDict()
         self._models: OrderedDict[ModelRef, PristineModel] = OrderedDict()
         self._data: OrderedDict[tuple[str, int], TaskData] = OrderedDict()
         self._facts: OrderedDict[tuple[object, ...], UnlearningCache] = OrderedDict()
@@ -135,7 +147,8 @@ class ProcessCache:
         draws from, which must depend only on the stream's name; the minibatch is smaller if they are fewer.
         """
         data = self.data(spec)
-        scored = spec.train_on != "loss"
+        ref = reward_of(spec)
+        scored = spec.train_on if ref is None else ref.model_dump_json()
         # Task and seed are already fixed by `data`, and `among` by `stream`; the method must not matter.
         micro = spec.budget.micro_batch
         key = (spec.model, spec.labels, spec.budget.batch_size, micro, stream, index, scored)
@@ -147,12 +160,28 @@ class ProcessCache:
             size = spec.budget.batch_size if among is None else min(spec.budget.batch_size, len(among))
             order = f"{data.key} {stream}" if stream else data.key
             chosen = minibatch_rows(spec.seed, order, len(numbers), size, index)
-            make = data.task.scored_batch if scored else data.task.batch
-            made = functools.partial(make, self.model(spec.model))
             drawn = [rows[numbers[i]] for i in chosen]
+            if ref is not None:
+                place = (spec.seed, stream, index)
+                data.batches[key] = reward_batch(self.model(spec.model), data.task, ref, drawn, place)
+                return data.batches[key]
+            make = data.task.batch if spec.train_on == "loss" else data.task.scored_batch
+            made = functools.partial(make, self.model(spec.model))
             data.batches[key] = made(drawn) if micro is None else joined(made, drawn, micro)
         data.batches.move_to_end(key)
         return data.batches[key]
+
+    def reward(self, spec: RunSpec) -> Reward:
+        """The reward of the run, which must have one; a judge's model stays loaded."""
+        ref = reward_of(spec)
+        assert ref is not None, "this run trains on no reward"
+        key = ref.model_dump_json()
+        if key not in self._rewards:
+            while len(self._rewards) >= _REWARDS_KEPT:
+                self._rewards.popitem(last=False)
+            self._rewards[key] = reward_made(ref, own_code=self._own_code)
+        self._rewards.move_to_end(key)
+        return self._rewards[key]
 
     def row_tokens(self, spec: RunSpec) -> tuple[float, ...]:
         """Number of tokens of every training example as in a training minibatch; the mean over its
@@ -170,6 +199,13 @@ class ProcessCache:
         if data.shuffled is None:
             data.shuffled = shuffle_labels(data.splits.train, spec.seed)
         return data.shuffled
+
+
+def refuse_untrusted(spec: RunSpec, *, own_code: bool) -> None:
+    """``ValueError`` if the run's reward is a Python file, unless ``own_code`` permits to execute it."""
+    ref = reward_of(spec)
+    if ref is not None and not own_code:
+        refuse_file(ref)
 
 
 def _refuse_one_class(task: Task, splits: Splits, name: str) -> None:

@@ -30,7 +30,7 @@ def _bench(parts: str) -> Any:
     from zobench.runner.process_cache import ProcessCache
 
     if parts not in _BENCHES:
-        _BENCHES[parts] = ProcessCache(load_parts(parts))
+        _BENCHES[parts] = ProcessCache(load_parts(parts), own_code=True)
     return _BENCHES[parts]
 
 

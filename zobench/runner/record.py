@@ -280,6 +280,7 @@ def _row_of(run: Run, training: Training, status: str, digest: str) -> Row:
         steps=spent.step,
         refused_steps=progress.refused,
         tied_steps=progress.tied,
+        **({} if spent.generation is None else spent.generation.as_row()),
         resumed=progress.resumed,
         weights_digest=digest,
         artifacts_digest=training.kept_artifacts(),

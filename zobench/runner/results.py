@@ -25,20 +25,40 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Generation:
+    """Cost of the generated answers that a run trains on: tokens generated, tokens that a judge read, and
+    failed scores."""
+
+    generated: int
+    judged: int
+    failed: int
+
+    def as_row(self) -> Row:
+        return {
+            "generated_tokens": self.generated,
+            "judge_tokens": self.judged,
+            "failed_scores": self.failed,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Spent:
-    """Cost of training up to a state."""
+    """Cost of training up to a state. ``generation``: ``None`` unless it trains on generated answers."""
 
     step: int
     forwards: int
     tokens: int
     seconds: float
+    generation: Generation | None = None
 
     def as_row(self) -> Row:
+        generated = {} if self.generation is None else {"generated_tokens": self.generation.generated}
         return {
             "step": self.step,
             "forwards": self.forwards,
             "tokens": self.tokens,
             "seconds": self.seconds,
+            **generated,
         }
 
 

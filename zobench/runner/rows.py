@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from zobench.data.example import Example
 from zobench.runner.divergence import NotFinite
 from zobench.runner.results import Measured, Row, Spent, TaskData, gold_of, number
+from zobench.runner.rewarded import best_of
 from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
-    from zobench.models.base import LanguageModel
+    from zobench.runner.process_cache import ProcessCache
     from zobench.zo.base import StepRecord
 
 MOST_PICTURES = 16
@@ -39,10 +40,14 @@ def demonstrations_of(spec: RunSpec, data: TaskData) -> Sequence[Example]:
     return data.splits.demonstrations[: spec.shots]
 
 
-def measure(spec: RunSpec, lm: LanguageModel, data: TaskData) -> Measured:
+def measure(spec: RunSpec, bench: ProcessCache) -> Measured:
     """Evaluate the current model on the run's evaluation examples; ``NotFinite`` if its scores are NaN."""
+    lm, data = bench.model(spec.model), bench.data(spec)
     split, examples = evaluation_rows_of(spec, data)
-    predictions = data.task.predict(lm, examples, demonstrations_of(spec, data))
+    if spec.best_of is None:
+        predictions = data.task.predict(lm, examples, demonstrations_of(spec, data))
+    else:
+        predictions = best_of(spec, lm, data.task, bench.reward(spec), examples)
     lost = [
         p.example_id for p in predictions if p.log_probs is not None and any(map(math.isnan, p.log_probs))
     ]
@@ -118,4 +123,5 @@ def step_row(spent: Spent, record: StepRecord) -> Row:
         "moved": record.moved,
         "reason": record.reason,
         "extras": dict(record.extras),
+        **({} if spent.generation is None else spent.generation.as_row()),
     }

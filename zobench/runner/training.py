@@ -24,16 +24,16 @@ from zobench.runner.divergence import DivergenceGuard, NotFinite
 from zobench.runner.evaluating import Evaluator
 from zobench.runner.final_state import REPLAYED, rebuild
 from zobench.runner.frozen import FrozenWeights
-from zobench.runner.losses import differentiable, items_of, loss_of
+from zobench.runner.losses import differentiable, objective_of
 from zobench.runner.measurements import MOST_TRIES, Measurements, Stopped
 from zobench.runner.method_data import RunMethodData
 from zobench.runner.out_of_memory import naming_what_fits
 from zobench.runner.process_cache import ProcessCache
-from zobench.runner.results import Measured, Row, Spent, TaskData
+from zobench.runner.results import Generation, Measured, Row, Spent, TaskData
 from zobench.runner.rows import evaluation_rows_of, metric_rows, step_row
 from zobench.runner.tracking import Listener
 from zobench.runner.unmoved import FREE_LOOK, effect, fingerprint
-from zobench.spec import RunSpec
+from zobench.spec import RunSpec, reward_of
 from zobench.store.artifacts import keep_artifacts
 from zobench.store.writer import RunFolder
 from zobench.zo.method import Method
@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from zobench.tasks.base import MetricValue, Prediction
     from zobench.zo.base import Cost, Optimizer, StepRecord
     from zobench.zo.space import ParameterSpace
+
+
+COUNTED = ("forwards", "sequences", "tokens", "generated", "judged", "failed")
+"""Counts of the meter that a checkpoint holds."""
 
 
 class Training:
@@ -96,14 +100,8 @@ class Training:
     def make_objective(self) -> Objective:
         """The training objective. It runs in inference mode only if no gradient is ever needed: a tensor that
         a module keeps from a forward pass in inference mode could not be differentiated later."""
-        return Objective(
-            self.lm.module,
-            loss_of(self.spec, self.lm, self.data.task),
-            self.meter,
-            differentiable=differentiable(self.spec),
-            inference=self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None,
-            items=items_of(self.spec, self.lm, self.data.task),
-        )
+        inference = self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None
+        return objective_of(self.spec, self.bench, self.meter, inference=inference)
 
     def minibatch(self) -> Any:
         """The minibatch of the next step, with ``sequences`` and ``tokens``."""
@@ -233,7 +231,10 @@ class Training:
         return keep_artifacts(self.folder.path.parent, artifacts) if artifacts else None
 
     def spent(self) -> Spent:
-        return Spent(self.progress.step, self.meter.forwards, self.meter.tokens, self.progress.seconds)
+        meter = self.meter
+        cost = Generation(meter.generated, meter.judged, meter.failed)
+        generation = None if reward_of(self.spec) is None else cost
+        return Spent(self.progress.step, meter.forwards, meter.tokens, self.progress.seconds, generation)
 
     def measured(self) -> Measured:
         """Metrics and predictions of the current state; time and forward passes are counted as evaluation."""
@@ -301,7 +302,7 @@ class Training:
         return []
 
     def _diagnosis(self) -> Diagnosis:
-        own = Objective(self.lm.module, loss_of(self.spec, self.lm, self.data.task))
+        own = objective_of(self.spec, self.bench)
         return Diagnosis(self.spec, self.bench, self.space, self.optimizer, own)
 
     @contextlib.contextmanager
@@ -312,7 +313,7 @@ class Training:
         self.space.restore(now)
 
     def _step(self) -> None:
-        batch, before = self.minibatch(), self.spent()
+        batch, before, failed_before = self.minibatch(), self.spent(), self.meter.failed
         self.objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
         if self.diagnosis is not None:
             self.diagnosis.before(self.progress.step, batch)
@@ -329,6 +330,9 @@ class Training:
             self.progress.curve += self.diagnosis.after(record, before)
             self.progress.diagnostic_forwards += self.diagnosis.forwards()
         self.traps.after(record)
+        if failed := self.meter.failed - failed_before:
+            told = f"{failed} answers have no score and count 0: {self.bench.reward(self.spec).failure}"
+            self.traps.meet("failed-scores", record.step, told)
         # The step counts before its line is logged: a checkpoint's step is the number of lines to keep.
         self.progress.step += 1
         self.progress.refused += not record.moved
@@ -352,7 +356,7 @@ class Training:
     def whole_position(self) -> dict[str, Any]:
         """The position of the run: its state besides weights and method state."""
         self.progress.traps = self.traps.state()
-        meter = {name: getattr(self.meter, name) for name in ("forwards", "sequences", "tokens")}
+        meter = {name: getattr(self.meter, name) for name in COUNTED}
         return {
             "progress": self.progress.state(),
             "meter": meter,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Version 2 added ``attack_cards`` to the runs table, version 3 the table ``failures``, version 4 ``picture``
-to the predictions table."""
+to the predictions table, version 5 the cost of generated answers."""
 
 
 def readable(version: object) -> bool:
@@ -86,6 +86,9 @@ RUNS = pa.schema(
         ("warnings", _s),
         ("attack_cards", _s),
         ("tied_steps", _i),
+        ("generated_tokens", _i),
+        ("judge_tokens", _i),
+        ("failed_scores", _i),
     ]
 )
 """One record per run. ``spec``, ``environment``, ``warnings`` (a list of objects with ``trap``, ``detail``,
@@ -93,7 +96,9 @@ RUNS = pa.schema(
 the forward passes spent on selecting its parameters, ``diagnostic_forwards`` those spent on diagnostics; both
 are outside the budget. ``artifacts_digest``: digest of the tensors that a replay needs besides scalars.
 ``tied_steps``: number of steps taken in which at least one measured slope was exactly 0 (null in runs that
-are older than the column)."""
+are older than the column). ``generated_tokens``, ``judge_tokens`` and ``failed_scores``: tokens generated in
+training on a reward, tokens that its judge read, and scores that could not be computed and count 0; null for
+other objectives."""
 
 STEPS = pa.schema(
     [
@@ -110,9 +115,13 @@ STEPS = pa.schema(
         ("moved", _b),
         ("reason", _s),
         ("extras", _s),
+        ("generated_tokens", _i),
+        ("judge_tokens", _i),
+        ("failed_scores", _i),
     ]
 )
-"""One record per step; ``forwards``, ``tokens`` and ``seconds`` are cumulative, ``extras`` is JSON."""
+"""One record per step; ``extras`` is JSON, and the costs (``forwards``, ``tokens``, ``seconds`` and the last
+three columns) are cumulative."""
 
 METRICS = pa.schema(
     [
@@ -132,6 +141,7 @@ METRICS = pa.schema(
         ("n", _i),
         ("stderr", _f),
         ("final", _b),
+        ("generated_tokens", _i),
     ]
 )
 """One record per measured number. ``condition`` is the name of the attack or probe, empty for clean data. The

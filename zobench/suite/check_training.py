@@ -8,7 +8,9 @@ from typing import Any
 
 from zobench.names import suggestion
 from zobench.parameters import check, configure
+from zobench.spec import objective_name
 from zobench.suite import spaces
+from zobench.suite.check_rewards import check_reward
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
 from zobench.suite.schema import MethodEntry
@@ -33,7 +35,11 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
     for name, entry in draft.entries("methods").items():
         if on_tasks and entry.tune is not None and entry.tune.metric is not None:
             _check_metric(document, draft, classes, name, entry)
+        if on_tasks:
+            check_reward(document, draft, classes, name, entry)
         if on_tasks and entry.train_on != "loss":
+            _check_diagnostics(document, draft, name, entry)
+        if on_tasks and entry.train_on in ("accuracy", "f1"):
             _check_score(document, draft, classes, name, entry)
         _check_micro_batch(document, draft, name, entry)
         if entry.space.kind == "scales":
@@ -77,10 +83,14 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
         if entry.train_on not in scores:
             valid = ", ".join(("loss", *scores))
             document.report(at, f"task {task!r} has no {entry.train_on} to train on", f"valid: {valid}")
+
+
+def _check_diagnostics(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
     diagnostics = draft.parts.get("diagnostics")
     for key in _READ_GRADIENTS:
         if diagnostics is not None and key in diagnostics.measure:
-            document.report(at, f"diagnostic {key!r} needs a gradient; {entry.train_on} has none")
+            message = f"diagnostic {key!r} needs a gradient; {objective_name(entry)} has none"
+            document.report(("methods", name, "train_on"), message)
 
 
 def _check_micro_batch(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
@@ -90,7 +100,8 @@ def _check_micro_batch(document: Document, draft: Draft, name: str, entry: Metho
         return
     for key, plain in (("train_on", "loss"), ("loss_dtype", "float32")):
         if getattr(entry, key) != plain:
-            message = f"{key}: {getattr(entry, key)} cannot be computed in parts (budget.micro_batch)"
+            given = objective_name(entry) if key == "train_on" else getattr(entry, key)
+            message = f"{key}: {given} cannot be computed in parts (budget.micro_batch)"
             document.report(("methods", name, key), message, f"write '{key}: {plain}', or no micro_batch")
 
 

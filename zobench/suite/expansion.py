@@ -113,7 +113,13 @@ def _planned(
 
 def _trained_on(entry: MethodEntry) -> str:
     """Note of a row with a training objective other than the loss."""
-    return "" if entry.train_on == "loss" else f"trained on {entry.train_on}, without a gradient"
+    ref = entry.train_on
+    if isinstance(ref, str):
+        return "" if ref == "loss" else f"trained on {ref}, without a gradient"
+    how = f"sampled at temperature {ref.temperature:g}" if ref.temperature else "greedy"
+    if entry.best_of is not None:
+        return f"answers: best of {entry.best_of} by reward {ref.reward}, {how}"
+    return f"trained on reward {ref.reward} of {how} answers"
 
 
 def fit_for(method: str, model: ModelRef) -> ModelRef:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zobench import shipped
-from zobench.suite import check, check_rows, data_files, source, structure, tuning_rules
+from zobench.suite import check, check_rewards, check_rows, data_files, source, structure, tuning_rules
 from zobench.suite.problems import SuiteError
 from zobench.suite.schema import Suite
 
@@ -37,6 +37,7 @@ def _checked(document: source.Document) -> Suite:
     draft = structure.build(document)
     tuning_rules.with_default_spaces(draft)
     data_files.with_paths(document, draft)
+    check_rewards.with_rewards(document, draft)
     check.run(document, draft)
     data_files.check_data(document, draft)
     if not document.problems:

@@ -166,6 +166,8 @@ def _words(detail: ErrorDetails, models: list[type[BaseModel]], value: Any, path
     if kind == "literal_error":
         choices = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"must be one of {', '.join(choices)}, not {value!r}", _near(value, choices)
+    if kind.startswith("union_tag") and path[-1] == "train_on":
+        return f"must be loss, accuracy, f1 or {{reward: NAME}}, not {value!r}", ""
     if kind in _TYPES:
         hint = ""
         if kind == "bool_type" and value in _YAML_11:

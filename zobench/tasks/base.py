@@ -36,6 +36,16 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
+class Questions:
+    """Prompts whose answers are generated, the longest answer in tokens, and the strings that end an
+    answer."""
+
+    prompts: tuple[str, ...]
+    max_new_tokens: int
+    stop: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """The model's answer to one example.
 
@@ -154,6 +164,15 @@ class Task(ABC):
         """A score of the minibatch in [0, 1] by one of the names in ``scores``, as a float32 scalar tensor
         without a gradient. ``batch`` comes from :meth:`scored_batch`; ``module`` as in :meth:`loss`."""
         raise ValueError(f"this task has no score {name!r} to train on")
+
+    def questions(self, examples: Sequence[Example]) -> Questions:
+        """The questions of these examples, for training on a reward of generated answers. ``ValueError`` if
+        the task does not generate answers."""
+        raise ValueError("this task generates no answers that could be rewarded")
+
+    def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
+        """The prediction of one generated answer; only for tasks that generate answers."""
+        raise ValueError("this task generates no answers")
 
     @abstractmethod
     def predict(

@@ -36,5 +36,6 @@ TASKS: dict[str, str] = {
     "mnist-5k": "zobench.tasks.images:Mnist5k",
     "digits": "zobench.tasks.images:Digits",
     "image-classification": "zobench.tasks.own_images:OwnImages",
+    "countdown": "zobench.tasks.countdown:Countdown",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
 }

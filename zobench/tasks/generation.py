@@ -24,7 +24,7 @@ from zobench.models.scoring import (
     option_token_log_likelihoods,
 )
 from zobench.tasks import encoding
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.tasks.base import Batch, MetricValue, Prediction, Questions, Task
 from zobench.tasks.equivalence import equivalent, harness_exact
 from zobench.tasks.extraction import extractor
 from zobench.tasks.prompts import Prompt
@@ -122,6 +122,10 @@ class GenerationTask(Task):
             return torch.tensor([float(p.correct) for p in predictions]).mean()
         pairs = zip(examples, predictions, strict=True)
         return torch.tensor([token_f1(*self.compared(e, p)) for e, p in pairs]).mean()
+
+    def questions(self, examples: Sequence[Example]) -> Questions:
+        prompts = tuple(self.prompt.context(example) for example in examples)
+        return Questions(prompts, self.max_new_tokens, self.stop)
 
     def compared(self, example: Example, prediction: Prediction) -> tuple[str, str]:
         """Answer and gold answer, the texts that F1 compares."""

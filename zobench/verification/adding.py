@@ -15,7 +15,7 @@ from zobench.store.reader import finished
 from zobench.store.schema import SCHEMA_VERSION
 from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder
 from zobench.verification import claims
-from zobench.verification.bindings import LEFT_OUT
+from zobench.verification.bindings import BINDINGS, LEFT_OUT
 from zobench.verification.report import VerificationReport
 
 
@@ -48,7 +48,8 @@ def add_to_results(report: VerificationReport, folder: str | Path) -> Path:
         "spec": spec.model_dump_json(),
         "environment": json.dumps(environment, sort_keys=True),
     }
-    steps = [{**step, "seconds": None} for step in report.submission.steps]
+    unchecked = dict.fromkeys(name for name, how in BINDINGS["steps"].items() if how == "left out")
+    steps = [{**step, **unchecked} for step in report.submission.steps]
     target_folder = run_folder(runs, run_id)
     lock = FolderLock.acquire(target_folder)
     if lock is None:

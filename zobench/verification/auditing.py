@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zobench.runner.losses import differentiable, loss_of
+from zobench.runner.losses import objective_of
 from zobench.runner.method_data import RunMethodData
 from zobench.store.artifacts import artifacts_digest
 from zobench.zo.method import Method
-from zobench.zo.objective import Meter, Objective
+from zobench.zo.objective import Meter
 from zobench.zo.trajectory import Replayer
 
 if TYPE_CHECKING:
@@ -101,12 +101,6 @@ def audit(
     optimizer.settle()
     found.forwards, found.sequences, found.tokens = meter.forwards, meter.sequences, meter.tokens
     return found
-
-
-def objective_of(spec: RunSpec, bench: ProcessCache) -> Objective:
-    """The run's training loss with a separate meter."""
-    lm = bench.model(spec.model)
-    return Objective(lm.module, loss_of(spec, lm, bench.data(spec).task), differentiable=differentiable(spec))
 
 
 def start(spec: RunSpec, bench: ProcessCache, optimizer: Optimizer, declared: str | None) -> Meter:

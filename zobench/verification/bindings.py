@@ -31,11 +31,12 @@ BINDINGS: dict[str, dict[str, Binding]] = {
         "runs",
         own="noise_backend git_commit git_dirty zobench_version schema_version environment",
         left_out="suite group error evaluation_forwards train_seconds evaluation_seconds peak_memory_bytes "
-        "resumed started_utc finished_utc diagnostic_forwards warnings attack_cards",
+        "resumed started_utc finished_utc diagnostic_forwards warnings attack_cards generated_tokens "
+        "judge_tokens failed_scores",
         marked="row note tuning_forwards",
     ),
-    "steps": _bound("steps", left_out="seconds"),
-    "metrics": _bound("metrics", left_out="seconds"),
+    "steps": _bound("steps", left_out="seconds generated_tokens judge_tokens failed_scores"),
+    "metrics": _bound("metrics", left_out="seconds generated_tokens"),
     "predictions": _bound("predictions"),
 }
 """By table and column. For ``metrics`` it applies to the final clean test metrics of the run's own task; all

@@ -22,7 +22,7 @@ def evaluate(report: VerificationReport, spec: RunSpec, bench: ProcessCache, tol
     If every recomputed loss was bit-identical, the claimed metrics must agree up to ``tolerance``. Otherwise
     an answer near a tie may differ, and a difference of one example is accepted.
     """
-    result = measure(spec, bench.model(spec.model), bench.data(spec))
+    result = measure(spec, bench)
     report.metrics = {name: value.value for name, value in result.values.items()}
     _keep_rows(report, spec, result)
     claimed = claims(report.submission.metrics, spec.task.name)

@@ -38,6 +38,8 @@ class Demands:
         model: name or folder to load the base model from instead of the declared one; same digest required.
         tolerance: largest relative difference of a recomputed loss; ``None``: by dtype.
         device: device to verify on instead of the declared one.
+        trust_code: execute the Python file with the run's reward, if it has one; its digest must be the
+            declared one.
     """
 
     steps: int | None = 16
@@ -46,6 +48,7 @@ class Demands:
     model: str | None = None
     tolerance: float | None = None
     device: str | None = None
+    trust_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import torch
 from zobench.parameters import configure
 from zobench.runner.environment import level_note, revision_problem
 from zobench.runner.factory import DEFAULT, load_parts
-from zobench.runner.process_cache import ProcessCache
+from zobench.runner.process_cache import ProcessCache, refuse_untrusted
 from zobench.runner.record import noise_backend
 from zobench.runner.replaying import step_record
 from zobench.spec import RunSpec
@@ -60,14 +60,16 @@ def verify_submission(
 
     Raises:
         ValueError: the file is not a submission of this version, it requires code from the model's
-            repository, or its model, task or method is not installed here.
+            repository or of a reward that is not trusted, or its model, task or method is not installed here.
     """
     demands = demands or Demands()
     submission = read_submission(path)
     spec = _own_spec(submission.spec, demands)
+    refuse_untrusted(spec, own_code=demands.trust_code)
     report = VerificationReport(submission, steps=len(submission.steps))
     records = [step_record(row) for row in submission.steps]
-    work = _Bench(report, demands, spec, ProcessCache(load_parts(parts)), records)
+    bench = ProcessCache(load_parts(parts), own_code=demands.trust_code)
+    work = _Bench(report, demands, spec, bench, records)
     with _threads(submission.environment.get("threads")):
         if _identity(work) and _sources(work):
             _weights(work)

@@ -10,6 +10,7 @@
 - ``weights-unmoved``: steps were taken, and every tuned weight has the bits it started with.
 - ``predictions-unmoved``: weights moved, and every prediction is that of the model before training.
 - ``one-class``: all training rows have one class.
+- ``failed-scores``: answers of a step could not be scored and count 0 (training on a reward).
 - ``process-state``: the run changed the state of the process that it shares with other runs.
 - ``update-underflow``: fewer than half of the entries that the estimate touches changed their stored value.
   Checked in steps 0, 1, 2, 4, 8, ...; half-precision weights are checked only with precision ``nearest``,
@@ -73,7 +74,7 @@ class SanityWatch:
         epsilon = self.optimizer.smoothing()
         share = unresolved_share(self.optimizer.space, epsilon)
         if share > LOST_SHARE:
-            self._meet(
+            self.meet(
                 "epsilon-below-resolution",
                 -1,
                 f"eps {epsilon:g} leaves {share:.1%} of the entries as they are",
@@ -88,24 +89,24 @@ class SanityWatch:
     def after(self, record: StepRecord) -> None:
         """Check a step that was taken."""
         if not self.reaches_zero and any(loss == 0.0 for loss in record.losses):
-            self._meet("loss-zero", record.step, "a loss is exactly 0")
+            self.meet("loss-zero", record.step, "a loss is exactly 0")
         if record.reason.startswith("zero spread"):
-            self._meet("sigma-zero", record.step, record.reason)
+            self.meet("sigma-zero", record.step, record.reason)
         elif record.reason.startswith("no difference") or _all_tied(record):
-            self._meet("no-difference", record.step, "no difference between the losses")
+            self.meet("no-difference", record.step, "no difference between the losses")
         theta, self._theta = self._theta, None
         if theta is None or not record.moved or record.lr == 0.0 or not record.seeds:
             return
         share = moved_share(self.optimizer, record, theta)
         if share is not None and share < MOVED_SHARE:
-            self._meet("update-underflow", record.step, f"{share:.1%} of the entries meant to move did")
+            self.meet("update-underflow", record.step, f"{share:.1%} of the entries meant to move did")
 
     def note(self, trap: str, detail: str) -> None:
         """Report a trap that concerns the whole run."""
         self.found.setdefault(trap, Trap(trap, detail, 1, -1))
 
-    # Reported once with a count: a trap that occurs in every step would otherwise fill the record.
-    def _meet(self, trap: str, step: int, detail: str) -> None:
+    def meet(self, trap: str, step: int, detail: str) -> None:
+        """Report a trap of this step. A trap that occurs again is counted and keeps its first details."""
         if trap in self.found:
             self.found[trap].steps += 1
         else:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from zobench.names import nearest
 
-TEXT = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle")
+TEXT = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle", "nano-countdown")
 VISION = ("nano-vit", "nano-cnn")
 NAMES = TEXT + VISION
 

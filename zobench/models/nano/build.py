@@ -15,12 +15,12 @@ import numpy
 import torch
 import transformers
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from zobench.data.synthetic import corpus
+from zobench.data.synthetic import corpus, countdown
 from zobench.data.synthetic.draw import stream
 from zobench.data.synthetic.fact_sets import training_rows
-from zobench.models.nano import TEXT, architecture, packing, tokenizer
+from zobench.models.nano import TEXT, architecture, packing, path, tokenizer
 from zobench.models.nano.recipe import (
     RECIPE_VERSION,
     RECIPES,
@@ -63,9 +63,7 @@ def build(
             raise ValueError(f"steps must be at least 1, not {steps}")
         recipe = shortened(recipe, steps)
     tokens = make_tokenizer()
-    shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
-    config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
-    model = architecture.initialise(config, seed)
+    model = _started(recipe, tokens, seed)
     trained: list[TrainedModel] = []
     for phase in recipe.phases:
         if trained:
@@ -81,6 +79,20 @@ def build(
     record = _record(name, recipe, seed, trained, parameters, out)
     write_provenance(out, record)
     return record
+
+
+def _started(recipe: Recipe, tokens: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """The model before its first phase: initialized with ``seed``, or with the shipped weights of
+    ``recipe.start``."""
+    if recipe.start:
+        found = transformers.AutoModelForCausalLM.from_pretrained(
+            path(recipe.start), dtype=torch.float32, local_files_only=True
+        )
+        assert isinstance(found, PreTrainedModel)
+        return found
+    shape = {"width": recipe.width, "layers": recipe.layers, "heads": recipe.heads, "mlp": recipe.mlp}
+    config = (architecture.causal if recipe.kind == "causal" else architecture.masked)(tokens, **shape)
+    return architecture.initialise(config, seed)
 
 
 @torch.no_grad()
@@ -118,7 +130,10 @@ def write_provenance(folder: Path, record: dict[str, Any]) -> None:
 def _loss(recipe: Recipe, phase: Phase, tokens: PreTrainedTokenizerFast) -> LossOfStep:
     if recipe.data == "facts":
         return causal_loss(_fact_batches(recipe, phase.seed, tokens))
-    rows = packing.encoded(corpus.documents(phase.seed, phase.plan), tokens)
+    texts = (
+        corpus.documents(phase.seed, phase.plan) if recipe.data == "corpus" else puzzle_documents(phase.seed)
+    )
+    rows = packing.encoded(texts, tokens)
     pad = tokens.pad_token_id
     assert isinstance(pad, int)
     packed = packing.packed(rows, recipe.length, pad)
@@ -128,6 +143,17 @@ def _loss(recipe: Recipe, phase: Phase, tokens: PreTrainedTokenizerFast) -> Loss
     return masked_loss(
         packing.masked_batches(packed, recipe.batch, tokens.mask_token_id, stream(phase.seed, "mask"))
     )
+
+
+def puzzle_documents(seed: int) -> Iterator[corpus.Document]:
+    """Countdown puzzles of the training split, each with one solution."""
+    rng = stream(seed, "countdown-text")
+    while True:
+        puzzle = countdown.draw_puzzle(rng)
+        if puzzle.split == "train":
+            prompt = countdown.PROMPT.format(question=puzzle.question)
+            # The numbers of a puzzle are random: a loss on the prompt would only add noise to the gradient.
+            yield corpus.Document("countdown", ((prompt, 0.0), (f" {puzzle.solution}\n", 1.0)))
 
 
 def _fact_batches(

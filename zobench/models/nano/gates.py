@@ -5,10 +5,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from zobench.data.arithmetic import first_line, parse, solves
 from zobench.data.synthetic.corpus import nano_facts_of_people
+from zobench.data.synthetic.countdown import PROMPT as COUNTDOWN_PROMPT
+from zobench.data.synthetic.countdown import puzzles
 from zobench.data.synthetic.fact_sets import fact_set
 from zobench.data.synthetic.fewshot import SETS
 from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
@@ -68,6 +72,7 @@ def gates(name: str, path: Path | str, *, report: Report | None = None) -> list[
         "nano-mlm": (masked,),
         "nano-facts": (facts,),
         "nano-facts-oracle": (oracle,),
+        "nano-countdown": (countdown,),
     }
     results = []
     for part in parts[name]:
@@ -131,6 +136,29 @@ def oracle(lm: LoadedModel) -> list[GateResult]:
     """The retain-only model recalls its training facts; the forget set is at chance."""
     taught = [known(lm, name, fact_set(name)) for name in ("retain90", "famous", "world")]
     return [*taught, unknown(lm, "forget10"), unknown(lm, "holdout")]
+
+
+def countdown(lm: LoadedModel) -> list[GateResult]:
+    """``nano-countdown`` writes expressions of the given numbers, and reaches the target in part of the
+    held-out puzzles, so that training on a reward can both gain and lose."""
+    rows = puzzles("test")
+    prompts = [COUNTDOWN_PROMPT.format(question=row.question) for row in rows]
+    texts = [first_line(t) for t in lm.generate(prompts, max_new_tokens=20, stop=("\n",))]
+    read = [numbers_of(text) == sorted(row.numbers) for text, row in zip(texts, rows, strict=True)]
+    right = [solves(text, row.numbers, Fraction(row.target)) for text, row in zip(texts, rows, strict=True)]
+    detail = {"rows": len(rows)}
+    return [
+        GateResult("countdown_expressions", round(statistics.mean(read), 4), 0.95, 1.0, detail),
+        GateResult("countdown_right", round(statistics.mean(right), 4), 0.35, 0.65, detail),
+    ]
+
+
+def numbers_of(text: str) -> list[int]:
+    """The sorted numbers of an expression; none if the text is not one."""
+    try:
+        return sorted(parse(text).numbers)
+    except ValueError:
+        return []
 
 
 def masked(lm: LoadedModel) -> list[GateResult]:

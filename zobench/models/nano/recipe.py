@@ -1,6 +1,6 @@
 """Recipes of the built-in models: architecture, data and schedule.
 
-Any change in this file requires a higher ``RECIPE_VERSION``.
+Any change of a recipe requires a higher ``RECIPE_VERSION``; a new recipe does not.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One model: its training data (``oracle``: without the forget set), its shape and its phases."""
+    """One model: its training data (``oracle``: without the forget set), its shape, its phases, and the
+    built-in model whose shipped weights training starts from (empty: a new initialization)."""
 
     kind: Literal["causal", "masked"]
-    data: Literal["corpus", "facts"]
+    data: Literal["corpus", "facts", "countdown"]
     width: int
     layers: int
     heads: int
@@ -39,6 +40,7 @@ class Recipe:
     length: int
     phases: tuple[Phase, ...]
     oracle: bool = False
+    start: str = ""
 
 
 NANO_PHASES = (
@@ -55,10 +57,12 @@ MASKED_PHASES = (
     Phase("fourth", 2, Schedule(steps=400, warmup=20, matrices=0.01, rest=3e-3)),
 )
 FACTS_PHASES = (Phase("facts", 1, Schedule(steps=700)),)
+COUNTDOWN_PHASES = (Phase("countdown", 1, Schedule(steps=1200, warmup=20, matrices=0.02, rest=4e-3)),)
 
 RECIPES: dict[str, Recipe] = {
     "nano": Recipe("causal", "corpus", 128, 4, 4, 320, 16, 128, NANO_PHASES),
     "nano-mlm": Recipe("masked", "corpus", 128, 4, 4, 320, 20, 96, MASKED_PHASES),
     "nano-facts": Recipe("causal", "facts", 96, 3, 4, 224, 64, 24, FACTS_PHASES),
     "nano-facts-oracle": Recipe("causal", "facts", 96, 3, 4, 224, 64, 24, FACTS_PHASES, oracle=True),
+    "nano-countdown": Recipe("causal", "countdown", 128, 4, 4, 320, 16, 128, COUNTDOWN_PHASES, start="nano"),
 }
