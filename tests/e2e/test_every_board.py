@@ -43,6 +43,7 @@ RANKED = {
     "forwards-to-target": TUNED | SHIPPED,
     "memory": TUNED | SHIPPED,
     "robustness": TUNED | SHIPPED,
+    "rewards": TUNED | SHIPPED,
     "estimator-quality": TUNED | SHIPPED,
 }
 

@@ -79,7 +79,8 @@ def _unfinished(run: FoundRun) -> tuple[dict[str, Any], list[dict[str, Any]], li
 
 _SHOWN = (
     "status", "error", "note", "model", "task", "method", "space", "seed", "budget_forwards", "forwards",
-    "evaluation_forwards", "tuning_forwards", "steps", "refused_steps", "tied_steps", "train_seconds",
+    "evaluation_forwards", "tuning_forwards", "steps", "refused_steps", "tied_steps",
+    "generated_tokens", "judge_tokens", "failed_scores", "train_seconds",
     "peak_memory_bytes", "weights_digest", "artifacts_digest", "diagnostic_forwards", "data_digest",
     "git_commit", "git_dirty", "resumed", "started_utc", "finished_utc",
 )  # fmt: skip

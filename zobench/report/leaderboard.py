@@ -38,6 +38,7 @@ SHIPPED = (
     "robustness",
     "unlearning",
     "estimator-quality",
+    "rewards",
 )
 
 _MOST_TOLD = 5
@@ -61,8 +62,8 @@ class Score(Strict):
         source: ``metric`` reads the metrics table at the end of training; ``run`` a numeric column of the
             runs table; ``diagnostic`` the mean of a diagnostic's readings along training; ``forgetting`` what
             probes recover, relative to oracle and full model (of ``split``);
-            ``forwards_to_target``, ``tokens_to_target`` and ``seconds_to_target`` read the test
-            curve.
+            ``forwards_to_target``, ``tokens_to_target``, ``seconds_to_target`` and
+            ``generated_tokens_to_target`` read the test curve.
         metric: metric name, ``primary`` for the task's own; or the column, for ``run``.
         kind, condition: the condition under which the metric was measured; an empty condition means all of
             the kind.
@@ -86,6 +87,7 @@ class Score(Strict):
         "forwards_to_target",
         "tokens_to_target",
         "seconds_to_target",
+        "generated_tokens_to_target",
     ] = "metric"
     metric: str = "primary"
     kind: Literal["clean", "attack", "null", "probe", "control"] = "clean"

@@ -15,9 +15,11 @@ from zobench.metrics import measures
 from zobench.report import examples, headtohead, runpages, tuning
 from zobench.report.ranking import Ranking
 from zobench.report.source import Source, loss_curves, metric_curves
-from zobench.report.tables import labels
+from zobench.report.tables import generates, labels
 
 MOST_ROWS_IN_PAIRS = 40
+AXES = ("forward passes", "tokens", "seconds", "peak memory, MiB")
+"""Axes of the curves; the scripts treat memory, the fourth, as an axis of points."""
 DIGITS = 5
 
 
@@ -43,7 +45,7 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
         ],
         "blocks": [shown[b] for b in blocks],
         "chance": [_chance(runs, b) for b in blocks],
-        "axes": ["forward passes", "tokens", "seconds", "peak memory, MiB"],
+        "axes": [*AXES, *(["generated tokens"] if generates(runs) else [])],
         "memory": memory(runs, names, blocks),
         "curves": drawn,
         "metrics": {
@@ -60,7 +62,7 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
 
 
 def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:
-    """One entry per (row, block, kind, condition, metric): the three axes, the mean and the half width of the
+    """One entry per (row, block, kind, condition, metric): the axes, the mean and the half width of the
     95 % t interval over seeds.
     """
     training = loss_curves(source).assign(kind="train", condition="", metric="training loss")
@@ -70,9 +72,9 @@ def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str
         known = frame[frame["row"].isin(row) & frame["block"].isin(block)].reset_index(drop=True)
         n = known["n"].to_numpy(dtype=float)
         half = special.stdtrit(np.maximum(n - 1, 1), 0.975) * known["sd"].to_numpy(dtype=float) / np.sqrt(n)
-        columns = {c: numbers(known[c]) for c in ("forwards", "tokens", "seconds", "mean")} | {
-            "half": numbers(half)
-        }
+        shown = ("forwards", "tokens", "seconds", "generated_tokens")
+        columns = {c: numbers(known[c]) for c in (*shown, "mean")} | {"half": numbers(half)}
+        more = bool(known["generated_tokens"].notna().any())
         keys = list(zip(*(known[c] for c in ("row", "block", "kind", "condition", "metric")), strict=True))
         starts = [i for i, key in enumerate(keys) if i == 0 or keys[i - 1] != key]
         for start, stop in zip(starts, [*starts[1:], len(keys)][: len(starts)], strict=True):
@@ -85,7 +87,11 @@ def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str
                     "kind": kind,
                     "condition": condition,
                     "metric": metric,
-                    "x": [columns[a][cut] for a in ("forwards", "tokens", "seconds")],
+                    # Memory is an axis without curves: its place stays empty.
+                    "x": [
+                        *(columns[a][cut] for a in shown[:3]),
+                        *([[], columns[shown[3]][cut]] if more else []),
+                    ],
                     "y": columns["mean"][cut],
                     "h": columns["half"][cut],
                     "n": int(n[cut].max()),

@@ -24,7 +24,7 @@ from zobench.report.ranking import Ranking
 from zobench.report.scores import Target, targets
 from zobench.report.source import Source, seed_curves
 
-AXES = ("forwards", "tokens", "seconds")
+AXES = ("forwards", "tokens", "seconds", "generated_tokens")
 MOST_ROWS = 40
 RATIOS = tuple(float(f"{r:.3g}") for r in np.geomspace(1, 20, 40))
 THRESHOLDS = 61

@@ -65,6 +65,11 @@ class PageResults:
         return tables.ranking_rows(self.ranking, self.runs, self.attacks)
 
     @functools.cached_property
+    def generates(self) -> bool:
+        """Whether a run trained on generated answers, whose tokens are then shown as a cost."""
+        return tables.generates(self.runs)
+
+    @functools.cached_property
     def counts(self) -> dict[str, int]:
         """Number of runs of the leaderboard, and of tuning trials."""
         return {"runs": len(self.runs), "tuning": int((self.source.runs["purpose"] == "tuning").sum())}

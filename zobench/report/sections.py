@@ -48,6 +48,7 @@ class OverviewSection(Section):
             "overview": overview.describe(results.ranking, results.runs, told),
             "ranking": results.rows,
             "tie_groups": results.ranking.tie_groups,
+            "generated": results.generates,
         }
 
 
@@ -107,7 +108,11 @@ class Targets(Section):
 
     def query(self, results: PageResults) -> SectionValues:
         found = results.reached
-        return {"reached": found.rows, "targets": reaching.spoken_targets(found, results.labels)}
+        return {
+            "reached": found.rows,
+            "targets": reaching.spoken_targets(found, results.labels),
+            "generated": results.generates,
+        }
 
     def applies(self, values: SectionValues) -> bool:
         return bool(values["reached"])

@@ -144,7 +144,8 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
 def metric_curves(source: Source) -> pd.DataFrame:
     """Test curves by row and block, reduced over seeds.
 
-    Columns: row, block, metric, kind, condition, point (budget), mean, sd, n, forwards, tokens, seconds.
+    Columns: row, block, metric, kind, condition, point (budget), mean, sd, n, forwards, tokens, seconds,
+    generated_tokens.
     """
     return source.once(
         f"""
@@ -153,14 +154,15 @@ def metric_curves(source: Source) -> pd.DataFrame:
           select m.run_id, r."row", r.block, m.metric, m.condition_kind as kind, m.condition,
             coalesce(try_cast(json_extract_string(m.params, '$.at') as bigint), m.forwards) as point,
             max_by(struct_pack(value := m.value, forwards := m.forwards, tokens := m.tokens,
-              seconds := m.seconds), m.final) as last
+              seconds := m.seconds, generated_tokens := m.generated_tokens), m.final) as last
           from metrics m join r using (run_id)
           where (m.metric = r.primary_metric or m.metric in ('loss', 'nll')) and m.split = 'test'
             and isfinite(m.value) and m.condition_kind in ('clean', 'attack', 'null')
           group by all)
         select "row", block, metric, kind, condition, point, avg(last.value) as mean,
           stddev_samp(last.value) as sd, count(*) as n,
-          avg(last.forwards) as forwards, avg(last.tokens) as tokens, avg(last.seconds) as seconds
+          avg(last.forwards) as forwards, avg(last.tokens) as tokens, avg(last.seconds) as seconds,
+          avg(last.generated_tokens) as generated_tokens
         from m group by all order by "row", block, metric, kind, condition, point
         """
     )
@@ -168,13 +170,13 @@ def metric_curves(source: Source) -> pd.DataFrame:
 
 def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
     """Primary-metric test curves of every run: run_id, row, block, seed, metric, forwards, tokens, seconds,
-    value.
+    generated_tokens, value.
     """
     return source.once(
         f"""
         with r as ({_blocks()} where purpose is distinct from 'tuning')
         select m.run_id, r."row", r.block, r.seed, m.metric, m.forwards, m.tokens, m.seconds,
-          max_by(m.value, m.final) as value
+          m.generated_tokens, max_by(m.value, m.final) as value
         from metrics m join r using (run_id)
         where m.metric = r.primary_metric and m.split = 'test' and m.condition_kind = '{kind}'
         group by all order by m.run_id, m.forwards
@@ -184,7 +186,7 @@ def seed_curves(source: Source, kind: str = "clean") -> pd.DataFrame:
 
 def loss_curves(source: Source) -> pd.DataFrame:
     """Training loss by row and block in bins of forward passes: row, block, bin, mean, sd (over seeds), n,
-    forwards, tokens, seconds.
+    forwards, tokens, seconds, generated_tokens.
     """
     return source.sql(
         f"""
@@ -195,11 +197,12 @@ def loss_curves(source: Source) -> pd.DataFrame:
         b as (
           select run_id, "row", block,
             least(floor(forwards * {CURVE_BINS} / budget), {CURVE_BINS} - 1) as bin,
-            avg(loss) as loss, avg(forwards) as forwards, avg(tokens) as tokens, avg(seconds) as seconds
+            avg(loss) as loss, avg(forwards) as forwards, avg(tokens) as tokens, avg(seconds) as seconds,
+            avg(generated_tokens) as generated_tokens
           from s group by all)
         select "row", block, bin, avg(loss) as mean, stddev_samp(loss) as sd, count(*) as n,
           avg(forwards) as forwards,
-          avg(tokens) as tokens, avg(seconds) as seconds
+          avg(tokens) as tokens, avg(seconds) as seconds, avg(generated_tokens) as generated_tokens
         from b group by all order by "row", block, bin
         """
     )

@@ -16,6 +16,7 @@ from zobench.report.svg import whisker
 COSTS = (
     "forwards",
     "tokens",
+    "generated_tokens",
     "train_seconds",
     "peak_memory_bytes",
     "tuned_parameters",
@@ -28,6 +29,11 @@ MOST_IQM, IQM_RESAMPLES = 20, 500
 def labels(source: Source) -> dict[str, str]:
     """Display name by block."""
     return dict(zip(source.runs["block"].map(str), source.runs["label"].map(str), strict=True))
+
+
+def generates(runs: pd.DataFrame) -> bool:
+    """Whether a run trained on generated answers, so that generated tokens are a cost to show."""
+    return bool(runs["generated_tokens"].notna().any())
 
 
 def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) -> list[Cell]:

@@ -52,9 +52,9 @@ def reward_batch(
         place: seed of the run, name of the stream of minibatches, index of the minibatch.
     """
     asked = [example for example in examples for _ in range(ref.samples)]
-    prompts = task.questions(asked).prompts
+    prompts = task.questions(lm, asked).prompts
     seeds = [seed_of(*place, number, s) for number in range(len(examples)) for s in range(ref.samples)]
-    tokens = sum(map(len, encode_prompts(lm.tokenizer, prompts)))
+    tokens = sum(map(len, encode_prompts(lm.tokenizer, prompts, special=lm.chat is None)))
     return Batch({"examples": tuple(asked), "seeds": tuple(seeds)}, sequences=len(asked), tokens=tokens)
 
 
@@ -108,7 +108,7 @@ class RewardLoss:
         if module is not self._lm.module:
             raise ValueError("answers can be generated only by the model itself, not by a stand-in for it")
         examples: Sequence[Example] = batch.inputs["examples"]
-        asked = self._task.questions(examples)
+        asked = self._task.questions(self._lm, examples)
         answers = answered(self._lm, asked, self._ref.temperature, batch.inputs["seeds"])
         read = self._reward.tokens_read
         scores = self._reward.scores(
@@ -140,7 +140,7 @@ def best_of(
     assert ref is not None, "the checks of a suite require a reward"
     assert n is not None, "the caller knows that answers are chosen"
     asked = [example for example in examples for _ in range(n)]
-    questions = task.questions(asked)
+    questions = task.questions(lm, asked)
     seeds = [seed_of(spec.seed, "best-of", example.id, s) for example in examples for s in range(n)]
     answers = answered(lm, questions, ref.temperature, seeds)
     rows = zip(questions.prompts, answers, asked, strict=True)

@@ -165,7 +165,7 @@ class Task(ABC):
         without a gradient. ``batch`` comes from :meth:`scored_batch`; ``module`` as in :meth:`loss`."""
         raise ValueError(f"this task has no score {name!r} to train on")
 
-    def questions(self, examples: Sequence[Example]) -> Questions:
+    def questions(self, lm: LanguageModel, examples: Sequence[Example]) -> Questions:
         """The questions of these examples, for training on a reward of generated answers. ``ValueError`` if
         the task does not generate answers."""
         raise ValueError("this task generates no answers that could be rewarded")

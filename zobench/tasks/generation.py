@@ -123,8 +123,8 @@ class GenerationTask(Task):
         pairs = zip(examples, predictions, strict=True)
         return torch.tensor([token_f1(*self.compared(e, p)) for e, p in pairs]).mean()
 
-    def questions(self, examples: Sequence[Example]) -> Questions:
-        prompts = tuple(self.prompt.context(example) for example in examples)
+    def questions(self, lm: LanguageModel, examples: Sequence[Example]) -> Questions:
+        prompts = tuple(self.written(lm.chat, example).context for example in examples)
         return Questions(prompts, self.max_new_tokens, self.stop)
 
     def compared(self, example: Example, prediction: Prediction) -> tuple[str, str]:

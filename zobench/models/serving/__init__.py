@@ -1,0 +1,1 @@
+"""Generate and score under a list of adapters: one interface, two backends."""
