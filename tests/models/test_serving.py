@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from zobench.models.loading import load
-from zobench.models.serving.base import Adapter, Decoding
+from zobench.models.serving.base import Adapter, AnswerSettings
 from zobench.models.serving.in_process import InProcess
 from zobench.models.serving.vllm import Vllm
 from zobench.spec import ModelRef
@@ -46,7 +46,7 @@ def lm() -> Any:
 @pytest.mark.parametrize("temperature", [0.0, 1.5])
 def test_adapters_in_one_batch_answer_as_merged_weights_do(lm: Any, temperature: float) -> None:
     server, seeds = InProcess(lm), (5, 6)
-    how = Decoding(12, ("\n",), temperature, seeds if temperature else ())
+    how = AnswerSettings(12, ("\n",), temperature, seeds if temperature else ())
     adapters = [adapter(lm.module, 1), None, adapter(lm.module, 2)]
     found = server.generate(PROMPTS, adapters, how)
     scores = server.score(PROMPTS, [" 6 + 12 + 4", " 6 + 3"], adapters)
@@ -63,7 +63,7 @@ def test_adapters_in_one_batch_answer_as_merged_weights_do(lm: Any, temperature:
 
 
 def test_wrong_adapters_are_refused(lm: Any) -> None:
-    server, how = InProcess(lm), Decoding(2)
+    server, how = InProcess(lm), AnswerSettings(2)
     with pytest.raises(ValueError, match="at least one adapter"):
         server.generate(PROMPTS, [], how)
     with pytest.raises(ValueError, match="'lm_headd', which is no linear layer"):
@@ -130,7 +130,7 @@ def test_requests_to_vllm(vllm: None, lm: Any) -> None:
         "model": "some/model", "enable_lora": True, "max_loras": 3, "max_lora_rank": 2, "dtype": "float32",
     }  # fmt: skip
     adapters = [adapter(lm.module, 1), None, adapter(lm.module, 2)]
-    found = server.generate(["p", "q"], adapters, Decoding(7, ("\n",), 1.0, (11, 12)))
+    found = server.generate(["p", "q"], adapters, AnswerSettings(7, ("\n",), 1.0, (11, 12)))
     assert found == [["p|1|11", "q|1|12"], ["p|0|11", "q|0|12"], ["p|2|11", "q|2|12"]]
     _, params, requests, read = engine.calls[0]
     assert (params[0].temperature, params[0].max_tokens, params[0].stop) == (1.0, 7, ["\n"])
@@ -144,7 +144,7 @@ def test_requests_to_vllm(vllm: None, lm: Any) -> None:
         assert big_a.shape[0] == big_b.shape[1] == 2
         assert torch.allclose(big_b @ big_a, b @ a)
     assert not Path(requests[0].lora_path).exists()
-    server.generate(["p"], [adapter(lm.module, 3)], Decoding(7))
+    server.generate(["p"], [adapter(lm.module, 3)], AnswerSettings(7))
     assert engine.calls[1][2][0].lora_int_id == 3
     assert server.score(["ab", "c"], ["xyz", "w"], [None, adapters[0]]) == [[-3.0, -1.0], [-15.0, -5.0]]
 
@@ -152,9 +152,9 @@ def test_requests_to_vllm(vllm: None, lm: Any) -> None:
 def test_vllm_refuses_what_it_cannot_serve(vllm: None, lm: Any) -> None:
     server = Vllm("some/model", max_rank=1)
     with pytest.raises(ValueError, match="rank 2 exceeds max_rank 1"):
-        server.generate(["p"], [adapter(lm.module, 1)], Decoding(7))
+        server.generate(["p"], [adapter(lm.module, 1)], AnswerSettings(7))
     with pytest.raises(ValueError, match="0 seeds for 1 prompts"):
-        server.generate(["p"], [None], Decoding(7, (), 1.0))
+        server.generate(["p"], [None], AnswerSettings(7, (), 1.0))
 
 
 def test_without_vllm_the_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,7 +46,7 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
+class AnswerSettings:
     """How answers are generated. ``temperature`` 0: greedy; above 0: ``seeds``, one per prompt, which are the
     same under every adapter (common random numbers)."""
 
@@ -60,7 +60,7 @@ class Server(Protocol):
     """A base model that answers under adapters."""
 
     def generate(
-        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: Decoding
+        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: AnswerSettings
     ) -> list[list[str]]:
         """For each adapter, the answer to each prompt, cut before the first stop string."""
         ...

@@ -20,7 +20,7 @@ from zobench.models.encoding import encode_prompts
 from zobench.models.generation import generate_under_branches, most_probable
 from zobench.models.sampled import Draws
 from zobench.models.scoring import option_log_likelihoods
-from zobench.models.serving.base import Adapter, Decoding
+from zobench.models.serving.base import Adapter, AnswerSettings
 
 
 class InProcess:
@@ -30,7 +30,7 @@ class InProcess:
         self.lm = lm
 
     def generate(
-        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: Decoding
+        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: AnswerSettings
     ) -> list[list[str]]:
         """As :meth:`Server.generate`; cost: one forward pass of all rows per generated token."""
         choose: Any = most_probable

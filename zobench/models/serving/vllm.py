@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from zobench.models.serving.base import Adapter, Decoding
+from zobench.models.serving.base import Adapter, AnswerSettings
 
 
 class Vllm:
@@ -45,7 +45,7 @@ class Vllm:
         self._served = 0
 
     def generate(
-        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: Decoding
+        self, prompts: Sequence[str], adapters: Sequence[Adapter | None], decoding: AnswerSettings
     ) -> list[list[str]]:
         """As :meth:`Server.generate`. Sampled answers use vLLM's generator with the prompt's seed, so their
         random numbers are common to all adapters but not those of other backends."""
