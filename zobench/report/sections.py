@@ -48,7 +48,6 @@ class OverviewSection(Section):
             "overview": overview.describe(results.ranking, results.runs, told),
             "ranking": results.rows,
             "tie_groups": results.ranking.tie_groups,
-            "generated": results.generates,
         }
 
 
@@ -82,6 +81,7 @@ class RankingTable(Section):
             "mean_ranks": results.ranking.mean_ranks,
             "no_ranks": rank_diagram.reason(results.ranking),
             "tie_groups": results.ranking.tie_groups,
+            "generated": results.generates,
         }
 
     def picture(self, values: SectionValues) -> Markup | str:
