@@ -1,0 +1,87 @@
+"""Known vulnerabilities of the locked packages, by pip-audit: run in an environment that has it.
+
+    python tests/reliability/nightly_audit.py locks/*.txt --report audit.json
+
+Where the service answers "not found" for every package, as a mirror without advisories does, pip-audit
+reports success; here that is "out of reach", and so is a failed connection. Local versions are unknown to the
+service: ``torch==2.13.0+cpu`` is asked for as 2.13.0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+SERVICES = ("pypi", "osv")
+
+
+def public(lock: str) -> str:
+    """The text of a lock with public versions only."""
+    return re.sub(r"^([\w.-]+==[^\s+]+)\+\S+", r"\1", lock, flags=re.M)
+
+
+def verdict(report: dict[str, Any]) -> tuple[list[str], int]:
+    """Sentences on a report of pip-audit, and the exit code: 1 if a package has a known vulnerability."""
+    packages = report["dependencies"]
+    audited = [p for p in packages if "vulns" in p]
+    if not audited:
+        return [
+            f"out of reach: the service knows none of the {len(packages)} packages; nothing was audited"
+        ], 0
+    skipped = [p["name"] for p in packages if "vulns" not in p]
+    hit = [p for p in audited if p["vulns"]]
+    lines = [f"{len(audited)} packages audited, {len(hit)} with known vulnerabilities"]
+    if skipped:
+        lines.append(f"not audited, unknown to the service: {', '.join(sorted(skipped))}")
+    for package in hit:
+        for v in package["vulns"]:
+            fixed = ", ".join(v.get("fix_versions") or ()) or "none"
+            lines.append(f"{package['name']} {package['version']}: {v['id']}; fixed in: {fixed}")
+    return lines, int(bool(hit))
+
+
+def asked(locks: list[Path], service: str) -> dict[str, Any] | str:
+    """The report of pip-audit on the locks, or the last line of its error."""
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "-s", service]
+        for lock in locks:
+            copy = Path(scratch) / lock.name
+            copy.write_text(public(lock.read_text()))
+            command += ["-r", str(copy)]
+        done = subprocess.run(
+            [*command, "-f", "json", "--progress-spinner", "off"], capture_output=True, text=True, check=False
+        )
+    try:
+        return json.loads(done.stdout)
+    except json.JSONDecodeError:
+        return (done.stderr.strip().splitlines() or ["no message"])[-1]
+
+
+def main() -> int:
+    """Ask one service after the other until one answers."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("locks", nargs="+", type=Path)
+    parser.add_argument("--report", type=Path, required=True)
+    chosen = parser.parse_args()
+    for service in SERVICES:
+        found = asked(chosen.locks, service)
+        if isinstance(found, str):
+            print(f"audit, {service}: out of reach: {found[:200]}")
+            continue
+        lines, code = verdict(found)
+        print("\n".join(f"audit, {service}: {line}" for line in lines))
+        if "out of reach" not in lines[0]:
+            chosen.report.write_text(json.dumps(found, indent=1) + "\n")
+            return code
+    print("audit: no service could be asked; nothing is known of the locked packages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
