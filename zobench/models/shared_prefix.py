@@ -33,7 +33,7 @@ CPU_TOKENS, DEVICE_TOKENS = 512, 8192
 """Tokens per forward pass in prediction, on a CPU and elsewhere. Above 512 the built-in model's activations
 exceed the CPU's caches and a token costs up to 1.5 times as much."""
 
-_taken: weakref.WeakKeyDictionary[torch.nn.Module, bool] = weakref.WeakKeyDictionary()
+_taken: weakref.WeakKeyDictionary[torch.nn.Module, dict[int, bool]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(slots=True)
@@ -214,14 +214,16 @@ def _logits_at(
 
 
 def takes_packs(module: Any) -> bool:
-    """Whether packed rows get the same logits as single rows; tested once per module.
+    """Whether packed rows get the same logits as single rows; tested once per module and number of hooks on
+    its inputs, because a space such as ``prefix`` changes its calls by a hook.
 
     False without a test for layers with a window or of another kind than full attention: the test rows are
     too short to show the difference. Cost: three tiny forward passes and those of their packs.
     """
-    if module not in _taken:
-        _taken[module] = _full_attention(module) and takes(module, "position_ids") and _same_logits(module)
-    return _taken[module]
+    known, hooks = _taken.setdefault(module, {}), len(module._forward_pre_hooks)
+    if hooks not in known:
+        known[hooks] = _full_attention(module) and takes(module, "position_ids") and _same_logits(module)
+    return known[hooks]
 
 
 def _full_attention(module: Any) -> bool:
