@@ -20,7 +20,7 @@ from zobench.runner.losses import objective_of
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.replaying import replay
 from zobench.runner.rewarded import advantages
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RewardRef, RunSpec
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RewardRef, RunSpec, SpaceRef
 from zobench.store.reader import read_run
 from zobench.verification import Demands, verify_submission, write_submission
 
@@ -189,6 +189,32 @@ def test_the_best_of_several_answers(length, bench, tmp_path):
     assert all(len(four["raw"]) >= len(two["raw"]) for four, two in pairs)
     assert any(len(four["raw"]) > len(two["raw"]) for four, two in pairs)
     assert all(four["tokens"] > two["tokens"] for four, two in pairs)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+@pytest.mark.parametrize("kind", ["lora", "prefix"])
+def test_branches_decoded_in_one_batch_have_the_losses_of_single_ones(kind, temperature, length, bench):
+    ref = length.model_copy(update={"temperature": temperature})
+    method = Component(name="es", params={"population": 3, "sigma": {"lora": 0.3, "prefix": 3.0}[kind]})
+    base = planned(ref).spec.model_copy(update={"space": SpaceRef(kind=kind), "method": method})
+    found = {}
+    for mode in ("snapshot", "grouped"):
+        spec = base.model_copy(update={"perturbation": mode})
+        lm = bench.model(spec.model)
+        space = bench.parts.space(spec.space, lm.module)
+        try:
+            optimizer = bench.parts.optimizer(spec, space)
+            objective = objective_of(spec, bench, inference=True)
+            batch = bench.minibatch(spec, 0)
+            objective.set_batch(batch, sequences=batch.sequences, tokens=batch.tokens)
+            found[mode] = optimizer.step(objective).losses, objective.meter
+        finally:
+            space.remove()
+            bench.put_back(spec.model)
+    losses, meter = found["grouped"]
+    assert len(set(losses)) > 1
+    assert losses == pytest.approx(found["snapshot"][0], abs=1e-12)
+    assert meter == found["snapshot"][1]
 
 
 KILLING = """\

@@ -49,7 +49,7 @@ def spec(folder: Path, reward: str, **kind: str):
         ("{reward: countdown}", {"method": "none"}, "takes no steps; add 'best_of: 8'"),
         ("{reward: countdown}", {"more": ", best_of: 4"}, "methods.row.best_of: needs a temperature above 0"),
         ("loss", {"more": ", best_of: 4"}, "methods.row.best_of: needs a reward to choose by"),
-        ("{reward: countdown}", {"more": ", perturbation: grouped"}, "grouped does not run the model itself"),
+        ("{reward: countdown}", {"more": ", perturbation: grouped"}, "grouped cannot generate answers"),
         ("{reward: countdown}", {"more": ", budget: {micro_batch: 2}"}, "cannot be computed in parts"),
         ('{reward: "other.py:score"}', {}, "train_on.reward: no file"),
         ('{reward: "own.py:scores"}', {}, "no function 'scores'; did you mean 'score'"),

@@ -115,21 +115,37 @@ def generate_under_branches(
         branches: number of branches.
         choose: as in :func:`generate`; row b * len(prompts) + p is prompt p in branch b.
     """
+    rows = continuations_under_branches(
+        lm, prompts, branches, max_new_tokens=max_new_tokens, stop=stop, choose=choose
+    )
+    return [[one.text for one in branch] for branch in rows]
+
+
+def continuations_under_branches(
+    lm: Any,
+    prompts: Sequence[str],
+    branches: int,
+    *,
+    max_new_tokens: int,
+    stop: Sequence[str] = (),
+    choose: Choose = most_probable,
+) -> list[list[Continuation]]:
+    """As :func:`generate_under_branches`, with token ids."""
     if branches < 1:
         raise ValueError(f"branches must be at least 1, not {branches}")
     if (lm.way.rows if lm.way.cache is None else lm.way.decoded) == "single" and branches > 1:
         raise ValueError(f"{lm.identity.name}: its rows cannot share a batch, so neither can branches")
     rows, count = _rows(lm, prompts, max_new_tokens), len(prompts)
     stopper = _Stopper(lm, [s for s in stop if s])
-    answers = [[""] * count for _ in range(branches)]
+    answers: list[dict[int, Continuation]] = [{} for _ in range(branches)]
     for chunk in _chunks(lm, [len(r) + max_new_tokens for r in rows], copies=branches):
         which = [b * count + p for b in range(branches) for p in chunk]
         repeated = [rows[w % count] for w in which]
         given = _named(choose, which)
         found = _generate_batch(lm, repeated, max_new_tokens, stopper, given, branches=branches)
         for w, ids in zip(which, found, strict=True):
-            answers[w // count][w % count] = stopper.cut(ids)
-    return answers
+            answers[w // count][w % count] = Continuation(rows[w % count], ids, stopper.cut(ids))
+    return [[branch[p] for p in range(count)] for branch in answers]
 
 
 def _rows(lm: Any, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:

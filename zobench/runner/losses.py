@@ -34,7 +34,13 @@ def objective_of(
         loss = RewardLoss(ref, lm, task, bench.reward(spec), meter)
         surrogate = loss.surrogate if sampled_groups(spec) else None
         return Objective(
-            lm.module, loss, meter, differentiable=False, inference=inference, surrogate=surrogate
+            lm.module,
+            loss,
+            meter,
+            differentiable=False,
+            inference=inference,
+            surrogate=surrogate,
+            side_by_side=loss.side_by_side,
         )
     return Objective(
         lm.module,

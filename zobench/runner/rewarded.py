@@ -26,7 +26,13 @@ import torch
 from zobench.data.example import Example
 from zobench.data.synthetic.draw import digest
 from zobench.models.encoding import encode_prompts
-from zobench.models.generation import Continuation, continuations, most_probable
+from zobench.models.generation import (
+    Choose,
+    Continuation,
+    continuations,
+    continuations_under_branches,
+    most_probable,
+)
 from zobench.models.sampled import Draws
 from zobench.models.scoring import option_log_likelihoods
 from zobench.rewards.base import Answered, Reward, Score
@@ -105,11 +111,33 @@ class RewardLoss:
 
     def scored(self, module: torch.nn.Module, batch: Batch) -> Scored:
         """Generate and score the answers; all costs but forward passes are counted here."""
+        self._refuse_stand_ins(module)
+        asked = self._task.questions(self._lm, batch.inputs["examples"])
+        return self._scores(
+            batch, asked, answered(self._lm, asked, self._ref.temperature, batch.inputs["seeds"])
+        )
+
+    def side_by_side(self, module: torch.nn.Module, batch: Batch, count: int) -> list[float]:
+        """The losses of ``count`` branches that the module computes side by side, decoded in one batch. Each
+        branch draws the same random numbers."""
+        self._refuse_stand_ins(module)
+        asked = self._task.questions(self._lm, batch.inputs["examples"])
+        branches = continuations_under_branches(
+            self._lm,
+            asked.prompts,
+            count,
+            max_new_tokens=asked.max_new_tokens,
+            stop=asked.stop,
+            choose=_choice(self._ref.temperature, [*batch.inputs["seeds"]] * count),
+        )
+        return [1.0 - self._scores(batch, asked, answers).mean for answers in branches]
+
+    def _refuse_stand_ins(self, module: torch.nn.Module) -> None:
         if module is not self._lm.module:
             raise ValueError("answers can be generated only by the model itself, not by a stand-in for it")
+
+    def _scores(self, batch: Batch, asked: Questions, answers: list[Continuation]) -> Scored:
         examples: Sequence[Example] = batch.inputs["examples"]
-        asked = self._task.questions(self._lm, examples)
-        answers = answered(self._lm, asked, self._ref.temperature, batch.inputs["seeds"])
         read = self._reward.tokens_read
         scores = self._reward.scores(
             [Answered(p, a.text, e) for p, a, e in zip(asked.prompts, answers, examples, strict=True)]
@@ -157,7 +185,11 @@ def answered(
     lm: LanguageModel, asked: Questions, temperature: float, seeds: Sequence[int]
 ) -> list[Continuation]:
     """Answers to the questions: greedy at temperature 0, else sampled, each from its own seed."""
-    choose = Draws(temperature, seeds) if temperature > 0 else most_probable
+    choose = _choice(temperature, seeds)
     return continuations(
         lm, asked.prompts, max_new_tokens=asked.max_new_tokens, stop=asked.stop, choose=choose
     )
+
+
+def _choice(temperature: float, seeds: Sequence[int]) -> Choose:
+    return Draws(temperature, seeds) if temperature > 0 else most_probable

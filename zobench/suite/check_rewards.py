@@ -20,8 +20,8 @@ from zobench.suite.structure import Draft
 
 BY_SCORE_FUNCTION = ("adamw", "sgd")
 """First-order methods whose step needs nothing but one gradient of the objective."""
-_STAND_INS = ("batched", "grouped")
-"""Modes of perturbation that do not run the model itself, which generates the answers."""
+_SIDE_BY_SIDE = ("lora", "prefix")
+"""Spaces whose branches are decoded in one batch (mode ``grouped``)."""
 
 
 def with_rewards(document: Document, draft: Draft) -> None:
@@ -71,9 +71,11 @@ def check_reward(document: Document, draft: Draft, classes: Classes, name: str, 
     _check_name(document, classes, at, ref)
     if ref.samples > 1 and not ref.temperature:
         document.report((*at, "samples"), "greedy answers are all equal", "set a temperature above 0")
-    if entry.perturbation in _STAND_INS:
-        message = f"{entry.perturbation} does not run the model itself, which generates the answers"
-        document.report(("methods", name, "perturbation"), message, "write 'perturbation: snapshot'")
+    together = entry.perturbation == "grouped" and entry.space.kind not in _SIDE_BY_SIDE
+    if together or entry.perturbation == "batched":
+        message = f"{entry.perturbation} cannot generate answers with full weights side by side"
+        hint = "write 'perturbation: snapshot', or grouped with space lora or prefix"
+        document.report(("methods", name, "perturbation"), message, hint)
     if entry.best_of is not None and (not ref.temperature or entry.shots):
         document.report(("methods", name, "best_of"), "needs a temperature above 0 in train_on, and no shots")
     target = entry.method or name

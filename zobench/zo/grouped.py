@@ -13,7 +13,9 @@ Unlike mode ``batched`` it needs no vmap and never holds n copies of the weights
 the points alone up to rounding: a product over n R rows may be summed in another order than one over R rows.
 
 The loss function must call the module itself, with tensors whose first dimension counts rows. Other losses
-are refused (``ValueError``). At most ``branches`` points run together.
+are refused (``ValueError``), except losses that compute branches themselves
+(``Objective(side_by_side=...)``: generated answers), in spaces ``lora`` and ``prefix``. At most ``branches``
+points run together.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from zobench.zo.lowrank import LowRank
 from zobench.zo.objective import Objective
 from zobench.zo.perturb import Along, Point
-from zobench.zo.side_by_side import STACKED, stacked
+from zobench.zo.side_by_side import STACKED, side_by_side, stacked
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed, _Watch
 
@@ -129,7 +131,12 @@ class Grouped(Streamed):
             return super().losses(objective, points)
         found: list[float] = []
         for start in range(0, len(points), self.branches):
-            found += self._together(objective, points[start : start + self.branches])
+            part = points[start : start + self.branches]
+            if objective.goes_side_by_side:
+                with side_by_side(self, part):
+                    found += objective.losses_side_by_side(len(part))
+            else:
+                found += self._together(objective, part)
         return found
 
     def _together(self, objective: Objective, points: Sequence[Point]) -> list[float]:

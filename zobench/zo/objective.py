@@ -69,6 +69,7 @@ class Meter:
 
 
 LossFunction = Callable[[nn.Module, Any], Any]
+BranchLosses = Callable[[nn.Module, Any, int], Sequence[float]]
 
 
 class _Closure(nn.Module):
@@ -100,6 +101,8 @@ class Objective:
         surrogate: ``surrogate(module, batch)`` -> scalar tensor whose value is the loss and whose gradient is
             an estimate of the loss's, for a loss that is not differentiable itself (the expected reward of
             sampled text); used by :meth:`gradient` alone.
+        side_by_side: ``side_by_side(module, batch, n)`` -> n losses of a module that computes n branches on
+            rows in their order, for losses that generate text (see :meth:`losses_side_by_side`).
         allow_train_mode: accept a model in training mode whose dropout draws anew in every forward pass or
             whose batch normalization changes its statistics. L(theta + eps u; B) and L(theta - eps u; B) are
             then losses of two different functions, and their difference is mostly that of the draws.
@@ -126,7 +129,9 @@ class Objective:
         items: LossFunction | None = None,
         allow_train_mode: bool = False,
         surrogate: LossFunction | None = None,
+        side_by_side: BranchLosses | None = None,
     ) -> None:
+        self._side_by_side = side_by_side
         self.module = module
         self._surrogate = surrogate
         self._allow_train_mode = allow_train_mode
@@ -192,6 +197,19 @@ class Objective:
         self._charge(len(stand_ins))
         with self._without_gradients():
             return [float(self._loss(module, self._batch)) for module in stand_ins]
+
+    @property
+    def goes_side_by_side(self) -> bool:
+        """Whether the loss itself can compute several branches in one batch."""
+        return self._side_by_side is not None
+
+    def losses_side_by_side(self, count: int) -> list[float]:
+        """The losses of ``count`` branches while the module computes them side by side
+        (:mod:`zobench.zo.side_by_side`). Cost: ``count`` forward passes."""
+        assert self._side_by_side is not None, "ask goes_side_by_side first"
+        self._charge(count)
+        with self._without_gradients():
+            return [float(value) for value in self._side_by_side(self.module, self._batch, count)]
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
         """Losses of n settings of the named parameters, stacked along dimension 0, in one batched run. Cost:
