@@ -106,6 +106,18 @@ def test_rows_that_differ_are_apart_with_the_reason(default):
     assert {s.row for s in default.ranking.ranked} == {"fzoo", "mezo", "zo-adam", "conmezo"}
 
 
+@pytest.mark.parametrize("same", [(), ("budget_forwards",)])
+@pytest.mark.parametrize("seeds", [(0, 1), (0, 1, 2)])
+def test_rows_with_other_seeds_are_never_paired(tmp_path, same, seeds):
+    entries = [Entry("a", 0.05), Entry("b", 0.02), Entry("c", 0.2, seeds=seeds)]
+    study = Study(entries, tasks={"sentiment": 0.7}, seeds=(0, 1, 3), steps=3, points=2)
+    folder = make_synthetic(tmp_path, study)
+    ranking = analyse([folder], Leaderboard(title="t", same=same)).ranking
+    assert [s.row for s in ranking.ranked] == ["a", "b"]
+    (apart,) = [s for s in ranking.standings if not s.ranked]
+    assert "different seeds on sentiment" in apart.reasons[0]
+
+
 def test_controls_are_shown_and_not_ranked(default):
     for name in ("zero-shot", "in-context", "first-order AdamW", "mezo shuffled labels"):
         s = standing(default, name)

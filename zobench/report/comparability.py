@@ -27,11 +27,12 @@ NAMES = {
 def not_comparable(runs: pd.DataFrame, board: Leaderboard) -> dict[str, list[str]]:
     """Reasons by row, for rows that are not comparable; ``runs``: result runs of all rows to be ranked.
 
-    A row that differs from the majority in any of ``board.same`` on any block is listed with one sentence
-    for each difference.
+    A row that differs from the majority in its seeds or in any of ``board.same`` on any block is listed with
+    one sentence for each difference.
     """
     reasons: dict[str, list[str]] = {}
-    for key in board.same:
+    # Rows are compared seed by seed, so their seeds must agree whatever else a leaderboard compares.
+    for key in dict.fromkeys((*board.same, "seeds")):
         if key == "code":
             found = _code(runs)
         elif key == "seeds":

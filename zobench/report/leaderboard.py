@@ -106,7 +106,7 @@ class Leaderboard(Strict):
 
     Attributes:
         where: only runs whose column has one of these values.
-        same: properties that must agree for rows to be ranked together.
+        same: properties that must agree for rows to be ranked together; seeds must agree in any case.
         margin: largest difference that does not matter, in units of the score. Rows shown to differ by less
             are called equivalent; with 0 no rows are.
         scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.

@@ -18,7 +18,7 @@ from zobench.report.planned import Belonging, belonging, one_run_each
 from zobench.report.superseded import superseded
 from zobench.store import sql
 from zobench.store.plan_file import Entry
-from zobench.store.reader import Folders, has_all_columns, locate, read, runs_folder
+from zobench.store.reader import Folders, follows_schema, locate, read, runs_folder
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Source:
 
     def sql(self, text: str) -> pd.DataFrame:
         """DuckDB SQL over the tables of the store."""
-        return plain_text(self.connection.execute(text).df())
+        return _asked(self.connection, text, self.folders)
 
     @property
     def results(self) -> pd.DataFrame:
@@ -89,6 +89,7 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
     runs = table.to_pandas()
     if runs.empty:
         raise ValueError(f"no finished run in {', '.join(paths)}")
+    _check_cells(runs, paths)
     found = belonging(given, runs, suite)
     old = superseded(runs)
     present = runs["run_id"].isin([run_id for run_id, now in old.items() if now in set(runs["run_id"])])
@@ -106,13 +107,41 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
     shown = int(runs.loc[wanted, "run_id"].isin(old).sum())
     runs = plain_text(runs[wanted].reset_index(drop=True))
     one_run_each(runs)
-    finals = connection.execute(
+    finals = _asked(
+        connection,
         "select run_id, task as measured, split, condition_kind, condition, strength, params, metric, value, "
-        "n, stderr, forwards, tokens, seconds from metrics where final"
-    ).df()
+        "n, stderr, forwards, tokens, seconds from metrics where final",
+        paths,
+    )
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
-    joined = plain_text(finals).merge(about, on="run_id")
+    joined = finals.merge(about, on="run_id")
     return Source(paths, runs, joined, connection, superseded=(shown, left_out), others=others)
+
+
+NEEDED = ("run_id", "row", "group", "purpose", "status", "task", "model", "method", "seed")
+"""Columns of the runs table without which a run cannot be placed."""
+
+
+def _check_cells(runs: pd.DataFrame, folders: Sequence[str]) -> None:
+    """``ValueError`` naming run and column if a needed cell is null."""
+    for column in NEEDED:
+        empty = runs[runs[column].isna()]
+        if not empty.empty:
+            run = empty["run_id"].iloc[0]
+            raise ValueError(f"{', '.join(folders)}: run {run!r} has no {column!r} in its runs table")
+
+
+def _asked(connection: duckdb.DuckDBPyConnection, text: str, folders: Sequence[str]) -> pd.DataFrame:
+    """The result of a query of ours; what DuckDB cannot read or compute is a fault of the files."""
+    import duckdb
+
+    try:
+        return plain_text(connection.execute(text).df())
+    except (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException):
+        raise
+    except duckdb.Error as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{', '.join(folders)}: a table cannot be read: {told}") from error
 
 
 def _none_wanted(found: Belonging) -> str:
@@ -134,7 +163,7 @@ def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
         doubled = any(found.skip.get(f) for f in files)
         small = sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES
         loose = small and len(files) >= MANY_FILES
-        if not files or doubled or loose or not all(has_all_columns(f, name) for f in files):
+        if not files or doubled or loose or not all(follows_schema(f, name) for f in files):
             connection.register(name, read(folders, [name]).tables[name])
         else:
             sql.view_files(connection, name, files)

@@ -26,7 +26,7 @@ from zobench.store.reader import (
     MANIFEST_COPY,
     checked_table,
     compacted_table,
-    has_all_columns,
+    follows_schema,
     manifest,
     read,
     read_parquet,
@@ -66,7 +66,7 @@ def run_problem(folder: Path) -> DamagedFile | None:
             if digests is None and name in _READ_WHOLE:
                 read_parquet(path, name)
             elif digests is None:
-                has_all_columns(path, name)
+                follows_schema(path, name)
         for name in (SPEC, ENVIRONMENT):
             check_file(folder / name, (digests or {}).get(name))
     except DamagedFile as error:
@@ -83,7 +83,7 @@ def compacted_problem(runs: Path) -> DamagedFile | None:
         for name in body["files"]:
             path = compacted_table(runs, body, name)
             if "digests" not in body:
-                has_all_columns(path, name)
+                follows_schema(path, name)
     except DamagedFile as error:
         return error
     except FileNotFoundError as error:

@@ -292,8 +292,11 @@ def read_parquet(path: Path, name: str) -> pa.Table:
     table = _parquet(path)
     _check_version(path, table.schema)
     try:
-        return to_schema(table, name)
-    except pa.ArrowException as error:
+        found = to_schema(table, name)
+        found.validate(full=True)  # text that is not UTF-8 would raise only when it is used
+        return found
+    # KeyError: a column that appears twice; UnicodeDecodeError: a name that is not UTF-8.
+    except (pa.ArrowException, KeyError, UnicodeDecodeError) as error:
         raise DamagedFile(path, f"its columns are not those of the table {name!r}") from error
 
 
@@ -305,7 +308,7 @@ def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
     """The result of ``action``, which reads a parquet file; ``DamagedFile`` if that is not valid parquet."""
     try:
         return action()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeDecodeError) as error:
         raise DamagedFile(path, "it cannot be read as parquet") from error
     except OSError as error:
         if error.errno is not None:  # an error of the operating system, not of the file's content
@@ -314,7 +317,7 @@ def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
 
 
 def _check_version(path: Path, schema: pa.Schema) -> None:
-    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode()
+    found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")[:40]
     if not readable(found):
         raise SchemaVersionError(path, found)
 
@@ -337,11 +340,15 @@ def load(source: LocatedFiles, name: str) -> pa.Table:
     return pa.concat_tables(parts) if parts else versioned(TABLES[name]).empty_table()
 
 
-def has_all_columns(path: Path, name: str) -> bool:
-    """Whether the file has every column of the schema; its schema version is checked as well."""
+def follows_schema(path: Path, name: str) -> bool:
+    """Whether the file has the columns of the schema with their types, and no others, so that it can be
+    scanned in place; its schema version is checked as well."""
     schema = _unless_broken(path, lambda: pq.read_schema(path))
     _check_version(path, schema)
-    return set(TABLES[name].names) <= set(schema.names)
+    names = _unless_broken(path, lambda: sorted(schema.names))
+    return names == sorted(TABLES[name].names) and all(
+        schema.field(field.name).type == field.type for field in TABLES[name]
+    )
 
 
 def results_paths(folders: Folders) -> list[Path]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from zobench.store.reader import Folders, LocatedFiles, has_all_columns, load, locate, results_paths, steadily
+from zobench.store.digests import DamagedFile
+from zobench.store.reader import Folders, LocatedFiles, follows_schema, load, locate, results_paths, steadily
 from zobench.store.schema import FINALS, TABLES
 
 if TYPE_CHECKING:
@@ -46,8 +47,21 @@ def frame(table: pa.Table) -> pd.DataFrame:
 
 
 def view_files(connection: Any, name: str, paths: Sequence[Path]) -> None:
-    """Register parquet files as the view ``name``; queries scan them in place."""
-    connection.read_parquet([literal(p) for p in paths], union_by_name=True).create_view(name)
+    """Register parquet files as the view ``name``; queries scan them in place. ``DamagedFile`` names one
+    whose description DuckDB cannot read."""
+    import duckdb
+
+    try:
+        connection.read_parquet([literal(p) for p in paths], union_by_name=True).create_view(name)
+    except duckdb.Error as error:
+        for path in paths:
+            if not path.exists():
+                raise FileNotFoundError(path) from error
+            try:
+                connection.read_parquet(literal(path))
+            except duckdb.Error as broken:
+                raise DamagedFile(path, "DuckDB cannot read it as parquet") from broken
+        raise
 
 
 def literal(path: Path) -> str:
@@ -96,6 +110,8 @@ def _check_statement(connection: Any, sql: str) -> None:
     """Check, with DuckDB's own parser, that ``sql`` is one statement that only reads."""
     import duckdb
 
+    if any("\ud800" <= c <= "\udfff" for c in sql):
+        raise ValueError("the query contains half of a surrogate pair, which cannot be written as UTF-8")
     kinds = [statement.type for statement in connection.extract_statements(sql)]
     if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
         found = ", ".join(kind.name for kind in kinds) or "nothing"
@@ -119,9 +135,9 @@ def _close(connection: Any, paths: Sequence[Path]) -> None:
 
 def _view(connection: Any, source: LocatedFiles, name: str) -> None:
     """Register a table. Its files are scanned in place; they are loaded into memory only if runs must be left
-    out, a file lacks columns, or there is no file."""
+    out, a file's columns differ from the schema's, or there is no file."""
     paths = source.files[name]
-    if not paths or any(source.skip.get(p) or not has_all_columns(p, name) for p in paths):
+    if not paths or any(source.skip.get(p) or not follows_schema(p, name) for p in paths):
         connection.register(name, load(source, name))
         return
     view_files(connection, name, paths)
