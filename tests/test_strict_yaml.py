@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 import zobench
 from zobench import strict_yaml
 from zobench.report import leaderboard
-from zobench.suite import source
+from zobench.suite import load, source
 
 PACKAGE = Path(zobench.__file__).parent
 FEW_ALIASES = "a0: &a0 [x, x, x, x, x, x, x, x]\n" + "".join(
@@ -132,3 +133,18 @@ def test_no_other_file_of_the_package_reads_yaml() -> None:
     pattern = re.compile(r"YAML\(|yaml\.(safe_)?load|SafeLoader|load_yaml\(")
     found = {str(p.relative_to(PACKAGE)) for p in PACKAGE.rglob("*.py") if pattern.search(p.read_text())}
     assert found == {"strict_yaml.py", "tasks/lm_eval_adapter.py"}
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1}, [1], [[10**300] * 40]])
+def test_a_collection_in_place_of_a_truth_value_is_a_problem(tmp_path: Path, value: object) -> None:
+    suite = json.loads(SMALL)
+    suite["methods"]["mezo"]["attacks"] = value
+    path = tmp_path / "s.yaml"
+    path.write_text(json.dumps(suite))
+    with pytest.raises(ValueError, match=r"s\.yaml:1: methods\.mezo\.attacks") as found:
+        load(path)
+    assert all(len(line) < 600 for line in str(found.value).splitlines())
+
+
+SMALL = """{"suite": "s", "models": {"nano": {"name": "builtin:nano"}}, "tasks": {"nano-topic": {}},
+"methods": {"mezo": {}}, "seeds": [1], "budget": {"forwards": 8}}"""

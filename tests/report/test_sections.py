@@ -46,7 +46,7 @@ def test_every_shipped_file_is_listed():
         ("title: x\nscore: {metrik: em}\n", "score.metrik: unknown key; did you mean 'metric'"),
         ("title: x\nwhere: {taks: [a]}\n", "no column 'taks' in the runs table; did you mean 'task'"),
         ("title: x\nalpha: 2\n", "alpha: "),
-        ("title: [\n", "not YAML"),
+        ("title: [\n", "not valid YAML"),
     ],
 )
 def test_broken_leaderboards_are_explained(tmp_path, body, message):

@@ -29,6 +29,7 @@ _TYPES = {
     "union_tag_invalid": "must be a list of values or {low: , high: , log: }",
     "union_tag_not_found": "must be a list of values or {low: , high: , log: }",
 }
+_LONGEST_VALUE = 200
 _YAML_11 = {"on": "true", "yes": "true", "off": "false", "no": "false"}
 
 
@@ -165,17 +166,22 @@ def _words(detail: ErrorDetails, models: list[type[BaseModel]], value: Any, path
         return f"key {detail['loc'][-1]!r} is missing", ""
     if kind == "literal_error":
         choices = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        return f"must be one of {', '.join(choices)}, not {value!r}", _near(value, choices)
-    if kind.startswith("union_tag") and path[-1] == "train_on":
-        return f"must be loss, accuracy, f1 or {{reward: NAME}}, not {value!r}", ""
+        return f"must be one of {', '.join(choices)}, not {_shown(value)}", _near(value, choices)
+    if kind.startswith("union_tag") and path[-1:] == ("train_on",):
+        return f"must be loss, accuracy, f1 or {{reward: NAME}}, not {_shown(value)}", ""
     if kind in _TYPES:
         hint = ""
-        if kind == "bool_type" and value in _YAML_11:
+        if kind == "bool_type" and isinstance(value, str) and value in _YAML_11:
             hint = f"write {_YAML_11[value]} (in YAML 1.2 {value!r} is text)"
-        return f"{_TYPES[kind]}, not {value!r}", hint
+        return f"{_TYPES[kind]}, not {_shown(value)}", hint
     if kind == "value_error":
         return str(detail["ctx"]["error"]), ""
-    return detail["msg"].replace("Input should be", "must be") + f", not {value!r}", ""
+    return detail["msg"].replace("Input should be", "must be") + f", not {_shown(value)}", ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[:_LONGEST_VALUE] + "..."
 
 
 def _near(value: Any, choices: list[str]) -> str:
