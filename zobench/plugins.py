@@ -2,13 +2,18 @@
 
 A built-in catalogue is a plain dict ``name -> "module:Class"``, so that listing names does not import torch.
 Plugins use the entry-point groups below. If a plugin fails to import, its name and error are reported; other
-plugins still work.
+plugins still work. Before a plugin's module is imported for the first time, a process of its own imports it,
+so that one that ends its process or hangs on import cannot do so to ours.
 """
 
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
+import sys
 from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -39,6 +44,21 @@ CATALOGUES: dict[Kind, str] = {
 }
 
 
+IMPORT_SECONDS = 600.0
+"""Time limit of a plugin's first import."""
+_TRIED = "ZOBENCH_IMPORTED_PLUGINS"
+"""Environment variable with the modules that could be imported, for the workers of this process."""
+_TRY = """\
+import importlib, sys
+try:
+    importlib.import_module(sys.argv[1])
+except (Exception, SystemExit):
+    pass  # raised again, and reported, where the module is used
+sys.__stdout__.write("\\nimport ended\\n")
+sys.__stdout__.flush()
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One name that a suite may use. ``target`` is ``module:attribute``; ``origin`` is ``builtin`` or the
@@ -55,10 +75,44 @@ class Entry:
             ValueError: the class cannot be imported; the message names the plugin and its error.
         """
         module, _, attribute = self.target.partition(":")
+        if self.origin != "builtin" and (problem := _import_problem(module)):
+            raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {problem}")
         try:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
             raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {error!r}") from error
+
+
+def _import_problem(module: str) -> str:
+    """What happens to a process that imports the module, if it does not survive; else an empty text."""
+    tried = os.environ.get(_TRIED, "").split(os.pathsep)
+    if module in sys.modules or module in tried:
+        return ""
+    where = f"importing {module!r} ({_file_of(module)})"
+    paths = os.pathsep.join(os.path.abspath(p) for p in sys.path)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY, module],
+            env={**os.environ, "PYTHONPATH": paths},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=IMPORT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{where} took more than {IMPORT_SECONDS:g} seconds"
+    if not done.stdout.endswith(b"\nimport ended\n"):
+        return f"{where} ended the process with exit code {done.returncode}"
+    os.environ[_TRIED] = os.pathsep.join([*filter(None, tried), module])
+    return ""
+
+
+def _file_of(module: str) -> str:
+    """File or folder of the module's top-level package; nothing is imported."""
+    spec = PathFinder.find_spec(module.partition(".")[0])
+    if spec is None:
+        return "not found"
+    return spec.origin or ", ".join(spec.submodule_search_locations or ())
 
 
 def entries(kind: Kind) -> dict[str, Entry]:

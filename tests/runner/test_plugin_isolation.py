@@ -46,6 +46,14 @@ class Prints(Mezo):
         print("step\\x1b[31m by print")
         return super().step(objective)
 """
+AT_IMPORT = {
+    "quits": "import sys\nsys.exit(3)\n",
+    "leaves": "import os\nos._exit(7)\n",
+    "leaves_quietly": "import os\nos._exit(0)\n",
+    "waits": "import time\nwhile True:\n    time.sleep(60)\n",
+    "is_killed": "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n",
+}
+"""Plugins by what they do to the process that imports them."""
 NAMES = ("patches", "exits", "dies", "hangs", "prints")
 
 
@@ -56,16 +64,18 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     info = site / "rude_plugin-1.0.dist-info"
     info.mkdir(parents=True)
     (site / "rude_plugin.py").write_text(CODE)
-    (site / "quitting_plugin.py").write_text("import sys\nsys.exit(3)\n")
+    for name, code in AT_IMPORT.items():
+        (site / f"{name}_plugin.py").write_text(code)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: rude-plugin\nVersion: 1.0\n")
     declared = [f"{name} = rude_plugin:{name.capitalize()}" for name in NAMES]
-    declared.append("quits = quitting_plugin:Quits")
+    declared += [f"{name} = {name}_plugin:Plugin" for name in AT_IMPORT]
     (info / "entry_points.txt").write_text("\n".join(["[zobench.optimizers]", *declared, ""]))
-    (info / "RECORD").write_text("rude_plugin.py,,\nquitting_plugin.py,,\n")
+    (info / "RECORD").write_text("".join(f"{name}_plugin.py,,\n" for name in ("rude", *AT_IMPORT)))
     monkeypatch.syspath_prepend(str(site))
     plugin_code.described.cache_clear()
-    for name in ("rude_plugin", "quitting_plugin"):
-        sys.modules.pop(name, None)
+    monkeypatch.delenv("ZOBENCH_IMPORTED_PLUGINS", raising=False)
+    for name in ("rude", *AT_IMPORT):
+        sys.modules.pop(f"{name}_plugin", None)
     return site
 
 
@@ -118,7 +128,7 @@ def test_ends_of_the_process_are_failures_of_their_run(outcome):
     }
     told = sorted(message for _, message in summary.failed)
     assert told[0] == "SystemExit: enough (sys.exit was called)"
-    assert told[1].startswith("its worker died twice (exit code 7): code of the run ended the process")
+    assert told[1].startswith("its worker died twice (exit code 7: code of the run ended the process")
 
 
 def test_sys_exit_ends_no_plan_in_one_process(outcome):
@@ -163,6 +173,29 @@ def test_printed_text_is_kept_from_standard_output(outcome, capfd):
     assert "\x1b" not in rows["prints"]["warnings"]
 
 
-def test_an_exit_on_import_names_the_plugin(site):
-    with pytest.raises(ValueError, match=r"'quits' from rude-plugin cannot be loaded: SystemExit\(3\)"):
-        plugins.lookup("methods", "quits")
+ENDS = {
+    "quits": r"SystemExit\(3\)",
+    "leaves": r"importing 'leaves_plugin' \(.*leaves_plugin\.py\) ended the process with exit code 7",
+    "leaves_quietly": r"importing .* ended the process with exit code 0",
+    "waits": r"importing 'waits_plugin' \(.*waits_plugin\.py\) took more than 1 seconds",
+    "is_killed": r"importing .* ended the process with exit code -9",
+}
+
+
+@pytest.mark.parametrize("name", AT_IMPORT)
+def test_a_plugin_that_ends_its_process_on_import_is_named(site, monkeypatch, name):
+    if name == "waits":  # an import that never ends is over the limit on every machine
+        monkeypatch.setattr(plugins, "IMPORT_SECONDS", 1.0)
+    with pytest.raises(ValueError, match=rf"'{name}' from rude-plugin cannot be loaded: {ENDS[name]}"):
+        plugins.lookup("methods", name)
+
+
+def test_a_plugin_is_tried_once_for_a_process_and_its_workers(site, monkeypatch):
+    assert plugins.lookup("methods", "prints").__name__ == "Prints"
+    sys.modules.pop("rude_plugin")
+
+    def never(*args, **options):
+        raise AssertionError("imported again")
+
+    monkeypatch.setattr(plugins.subprocess, "run", never)
+    assert plugins.lookup("methods", "prints").__name__ == "Prints"

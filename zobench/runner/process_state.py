@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 WARNING = "process-state"
-LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_", "WANDB_", "MLFLOW_")
+LIBRARIES = ("TORCHINDUCTOR_", "TRITON_", "KMP_", "WANDB_", "MLFLOW_", "ZOBENCH_IMPORTED_PLUGINS")
 """Prefixes of environment variables that libraries set themselves: torch and OpenMP on import, trackers for
-their services."""
+their services, and the one in which imported plugins are kept (:mod:`zobench.plugins`)."""
 _NAMED = 4
 
 Flag = tuple[Callable[[], Any], Callable[[Any], Any]]
