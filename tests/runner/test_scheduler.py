@@ -101,7 +101,10 @@ def test_killed_worker_is_tried_again_and_others_go_on(make_run, make_plan, tmp_
     summary = run(make_plan(always, once, make_run(), kind="process"), tmp_path / "out", workers=2)
     assert Path(marker).exists()
     assert summary.done == 2
-    assert [m for _, m in summary.failed] == ["its worker died twice (exit code -9)"]
+    assert [m for _, m in summary.failed] == [
+        "its worker died twice (exit code -9: SIGKILL, with which the system ends processes when memory "
+        "runs out)"
+    ]
     runs = read(tmp_path / "out").runs
     assert sorted(runs.status) == ["done", "done", "failed"]
 

@@ -17,6 +17,7 @@ from zobench import __version__
 from zobench.cli import checks, looking, models, replays, results, suites
 from zobench.cli.console import say
 from zobench.cli.doctor import doctor
+from zobench.store.memory import is_out_of_memory, limit_sentence
 from zobench.store.space import storage_problem
 
 USER_ERRORS = (ValueError, FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
@@ -40,9 +41,17 @@ class Commands(TyperGroup):
             raise typer.Exit(2) from error
         except OSError as error:
             blocked = storage_problem(error)
+            if blocked is None and is_out_of_memory(error):
+                blocked = f"not enough memory ({error}){limit_sentence()}"
             if blocked is None or ctx.params.get("debug"):
                 raise
             say(f"error: {blocked}", lines=True, err=True)
+            raise typer.Exit(2) from error
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not is_out_of_memory(error) or ctx.params.get("debug"):
+                raise
+            told = " ".join(str(error).split())[:200] or type(error).__name__
+            say(f"error: not enough memory ({told}){limit_sentence()}", err=True)
             raise typer.Exit(2) from error
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.runner.micro_batches import parts_of
+from zobench.store import memory
 
 if TYPE_CHECKING:
     from zobench.runner.process_cache import ProcessCache
@@ -21,12 +22,8 @@ class StepOutOfMemory(MemoryError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether the error means that memory ran out; torch's CPU allocator raises a plain ``RuntimeError``."""
-    message = str(error)
-    refused = isinstance(error, RuntimeError) and (
-        "can't allocate memory" in message or "out of memory" in message
-    )
-    return refused or isinstance(error, torch.OutOfMemoryError | MemoryError)
+    """Whether the error means that memory ran out, on the device or in the process."""
+    return isinstance(error, torch.OutOfMemoryError) or memory.is_out_of_memory(error)
 
 
 @contextlib.contextmanager
@@ -44,7 +41,8 @@ def naming_what_fits(spec: RunSpec, bench: ProcessCache, step: int, order: str) 
         traceback.clear_frames(error.__traceback__)  # they hold the tensors of the failed step
         size = spec.budget.micro_batch or spec.budget.batch_size
         told = (
-            f"out of memory in step {step} with {size} examples at a time ({type(error).__name__}: {error})"
+            f"out of memory in step {step} with {size} examples at a time ({type(error).__name__}: {error}"
+            f"{memory.limit_sentence()})"
         )
         raise StepOutOfMemory(f"{told}; {_advice(spec, bench, step, size, order)}") from error
 

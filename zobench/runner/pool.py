@@ -27,6 +27,7 @@ from typing import Any
 
 from zobench.runner.executors import THREAD_VARIABLES, Ended, News, OnEvent, Started, set_threads
 from zobench.runner.jobs import Job, Outcome, time_limit
+from zobench.store.memory import limit_sentence
 
 EVENT_SECONDS = 0.4
 STOPPING_SECONDS = 60.0
@@ -105,6 +106,19 @@ def _die_with_parent() -> None:
         os._exit(1)  # sys.exit in a thread would end only the thread
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _cause(code: int | None) -> str:
+    """Exit code of a worker, and what it means."""
+    told = f"exit code {code}"
+    if code is None:
+        return told
+    if code >= 0:
+        return f"{told}: code of the run ended the process with os._exit"
+    told = f"{told}: {signal.Signals(-code).name}" if -code in set(signal.Signals) else told
+    if -code == signal.SIGKILL:
+        return f"{told}, with which the system ends processes when memory runs out{limit_sentence()}"
+    return f"{told}, an abort inside a library{limit_sentence()}"
 
 
 @dataclass(slots=True)
@@ -262,10 +276,7 @@ class ProcessPool:
             self._retried.add(job.key)
             self._waiting.appendleft(replace(job, lost=True))
         else:
-            why = f"its worker died twice (exit code {code})"
-            if code is not None and code >= 0:
-                why += ": code of the run ended the process (os._exit)"
-            yield Ended(job, Outcome("", "failed", error=why))
+            yield Ended(job, Outcome("", "failed", error=f"its worker died twice ({_cause(code)})"))
 
     def _dismiss(self, worker: _Worker) -> int | None:
         self._workers.remove(worker)
