@@ -16,7 +16,7 @@ from zobench.zo.parameters import Count, Parameters, Positive, Rate
 
 @dataclass(frozen=True)
 class BestOfPairsConfig(Parameters):
-    """Parameters of best-of-pairs.
+    """Parameters of best-of-pairs; all values are choices.
 
     Attributes:
         lr: step size eta.

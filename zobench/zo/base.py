@@ -41,6 +41,8 @@ class MethodCard:
         descent: whether it is meant to lower the loss (baselines are not).
         in_span: whether every step is a linear combination of the displacements measured in the same step
             (False with momentum, moments, signs of entries, gradients, projections).
+        fades: whether steps become short once all gradients are 0 (False if a momentum enters by its sign or
+            polar factor, so that steps keep their length).
         notes: choices made where the paper gives no detail; differences from the authors' code.
         decay: for methods with weight decay: how it is coupled, which tensors decay, and what the authors'
             code does; empty for methods without.
@@ -60,6 +62,7 @@ class MethodCard:
     unbiased: bool = False
     descent: bool = True
     in_span: bool = False
+    fades: bool = True
     notes: str = ""
     decay: str = ""
     needs: tuple[Need, ...] = ()

@@ -97,7 +97,7 @@ class Objective:
             only if no gradient is requested afterwards: tensors that the module stores during such a forward
             pass cannot take part in differentiation.
         items: ``items(module, batch)`` -> vector of losses whose mean is the loss, for methods that treat
-            examples separately (see :meth:`reshaped_gradient`).
+            examples separately (see :meth:`item_losses` and :meth:`reshaped_gradient`).
         surrogate: ``surrogate(module, batch)`` -> scalar tensor whose value is the loss and whose gradient is
             an estimate of the loss's, for a loss that is not differentiable itself (the expected reward of
             sampled text); used by :meth:`gradient` alone.
@@ -191,6 +191,17 @@ class Objective:
             value = self._loss(self.module, self._batch)
         self.loss_dtype = value.dtype if isinstance(value, torch.Tensor) else torch.float32
         return float(value)
+
+    def item_losses(self) -> list[float]:
+        """The losses of the minibatch's items at the current parameters; without ``items``, the loss of the
+        minibatch alone. Cost: 1 forward pass."""
+        if self._items is None:
+            return [self.loss()]
+        self._charge(1)
+        with self._without_gradients():
+            values = self._items(self.module, self._batch)
+        self.loss_dtype = values.dtype
+        return [float(value) for value in values]
 
     def losses_of(self, stand_ins: Sequence[nn.Module]) -> list[float]:
         """The losses of modules that stand in for this objective's, in order. 1 forward each."""

@@ -52,6 +52,7 @@ class RecordedObjective(Objective):
         super().__init__(module, lambda module, batch: math.nan, allow_train_mode=True)
         self._losses: Iterator[float] = iter(())
         self._slopes: Iterator[float] = iter(())
+        self._count = 1
 
     def serve(self, record: StepRecord, *, sequences: int = 1, tokens: int = 0) -> None:
         """Answer the following queries from this record. Each is charged as one minibatch of the given
@@ -62,6 +63,7 @@ class RecordedObjective(Objective):
         while f"derivative_{len(slopes)}" in record.extras:
             slopes.append(record.extras[f"derivative_{len(slopes)}"])
         self._slopes = iter(slopes)
+        self._count = int(record.extras.get("items", 1))
         self.loss_dtype = self._recorded_dtype(int(record.extras.get("loss_bits", 32)))
 
     def _recorded_dtype(self, bits: int) -> torch.dtype:
@@ -83,6 +85,10 @@ class RecordedObjective(Objective):
 
     def loss(self) -> float:
         return self._answer(self._losses, 1)
+
+    def item_losses(self) -> list[float]:
+        # One forward pass answers all items; their number is in the record's extras.
+        return [self._answer(self._losses, int(i == 0)) for i in range(self._count)]
 
     def branches(self, parameters: Mapping[str, torch.Tensor]) -> list[float]:
         return [self.loss() for _ in range(next(iter(parameters.values())).shape[0])]

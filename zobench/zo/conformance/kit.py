@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zobench.zo.base import Optimizer
-from zobench.zo.conformance import checks, oracles, ranks
+from zobench.zo.conformance import checks, faults, oracles, ranks
 from zobench.zo.conformance.subject import Failed, Skip, Subject
 
 CHECKS: dict[str, Callable[[Subject], str]] = {
@@ -29,6 +29,11 @@ CHECKS: dict[str, Callable[[Subject], str]] = {
     "outside-untouched": checks.outside_untouched,
     "distributed": ranks.distributed,
     "measured-is-applied": oracles.measured_is_applied,
+    "estimate-is-measured": faults.estimate_is_measured,
+    "independent-noise": faults.independent_noise,
+    "stops": faults.stops,
+    "hidden-queries": faults.hidden_queries,
+    "defaults-cited": faults.defaults_cited,
     "unbiased": oracles.unbiased,
     "descent": oracles.descent,
 }

@@ -34,6 +34,7 @@ class Problem:
         batch: its minibatch.
         sequences: number of sequences in the minibatch.
         tokens: number of tokens in the minibatch.
+        items: ``items(module, batch)`` -> losses of the examples, whose mean is the loss; ``None``: one item.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Problem:
     batch: Any
     sequences: int
     tokens: int
+    items: Callable[[nn.Module, Any], torch.Tensor] | None = None
 
 
 class Quadratic(nn.Module):
@@ -122,6 +124,12 @@ class Transformer(nn.Module):
         return self.head(x)
 
 
+def _next_token_of_each(module: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    logits = module(ids)[:, :-1]
+    logits = logits.float() if logits.dtype.itemsize < 4 else logits
+    return nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
+
+
 def _next_token(module: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     logits = module(ids)[:, :-1].flatten(0, 1)
     return nn.functional.cross_entropy(
@@ -165,4 +173,4 @@ def logistic() -> Problem:
 
 def transformer() -> Problem:
     ids = (torch.arange(24).reshape(4, 6) * torch.tensor([[1], [2], [3], [5]])) % 11
-    return Problem("tiny transformer", Transformer, _next_token, ids, 4, 24)
+    return Problem("tiny transformer", Transformer, _next_token, ids, 4, 24, _next_token_of_each)

@@ -98,7 +98,8 @@ class Subject:
             chosen = space(module) if space else build_space(self.space_kind, {}, module)
         except (ValueError, AttributeError) as error:
             raise Skip(f"space {self.space_kind!r} does not exist on the {problem.name}: {error}") from error
-        objective = Objective(module, loss or problem.loss, Meter(budget))
+        items = problem.items if loss is None else None
+        objective = Objective(module, loss or problem.loss, Meter(budget), items=items)
         objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
         optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
         return StartedRun(optimizer, module, chosen, objective)

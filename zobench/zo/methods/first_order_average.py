@@ -33,7 +33,7 @@ from zobench.zo.updates import Adam, Update
 
 @dataclass(frozen=True)
 class AveragingConfig(AdamConfig):
-    """Adam whose weights are averaged (Unlearn-Smooth: from step 100, every 5).
+    """Adam whose weights are averaged (scripts of Unlearn-Smooth: from step 100, every 5).
 
     Attributes:
         lr: step size eta.
@@ -50,7 +50,8 @@ class AveragingConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class CurvatureConfig(AdamConfig):
-    """Adam on the loss with a penalty on its curvature along the gradient.
+    """Adam on the loss with a penalty on its curvature along the gradient; moments as in torch, the others
+    are choices.
 
     Attributes:
         lr: step size eta.

@@ -42,7 +42,7 @@ class AdamConfig(Parameters):
 
 @dataclass(frozen=True)
 class SignSgdConfig(Parameters):
-    """Parameters of sign-SGD.
+    """Parameters of sign-SGD; the learning rate is a choice.
 
     Attributes:
         lr: step size eta of every entry.
@@ -53,7 +53,7 @@ class SignSgdConfig(Parameters):
 
 @dataclass(frozen=True)
 class SignAdamConfig(Parameters):
-    """Parameters of sign-Adam.
+    """Parameters of sign-Adam; the moment as in torch, the learning rate is a choice.
 
     Attributes:
         lr: step size eta of every entry.
@@ -66,7 +66,7 @@ class SignAdamConfig(Parameters):
 
 @dataclass(frozen=True)
 class QuantizedAdamConfig(AdamConfig):
-    """Adam with a quantized first moment.
+    """Adam with a quantized first moment; moments as in torch, bits and learning rate are choices.
 
     Attributes:
         lr: step size eta.
@@ -179,6 +179,7 @@ class SignAdam(FirstOrder):
         formula="m <- ema(grad L); theta <- theta - eta * sign(m)",
         order="first",
         replay="checkpoint",
+        fades=False,
         notes="Adam's step with one bit per entry. The second moment has no effect on the sign and is not "
         "stored.",
     )

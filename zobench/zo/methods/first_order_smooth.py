@@ -33,7 +33,7 @@ LossAndGradient = tuple[float, dict[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class SamConfig(AdamConfig):
-    """Adam on SAM's gradient.
+    """Adam on SAM's gradient; rho of the Unlearn-Smooth scripts, moments as in torch.
 
     Attributes:
         lr: step size eta.
@@ -48,7 +48,7 @@ class SamConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class GradientPenaltyConfig(AdamConfig):
-    """Adam on the loss with a penalty on the gradient's norm.
+    """Adam on the loss with a penalty on the gradient's norm; moments as in torch, the others are choices.
 
     Attributes:
         lr: step size eta.
@@ -65,7 +65,7 @@ class GradientPenaltyConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class SmoothingConfig(AdamConfig):
-    """Adam on the gradient of the smoothed loss (Unlearn-Smooth: sigma 1e-4, 3 draws).
+    """Adam on the gradient of the smoothed loss (scripts of Unlearn-Smooth: sigma 1e-4, 3 draws).
 
     Attributes:
         lr: step size eta.

@@ -126,6 +126,7 @@ class Sift(FirstOrder):
         order="first",
         replay="checkpoint",
         needs=("separate-gradients",),
+        fades=False,
         notes="The authors also select where to intervene, by a common subspace or by layer; this is not "
         "implemented. Singular vectors of singular value zero are omitted, in the momenta and in the joined "
         "frames. Tuned parameters that are not whole matrices are left unchanged.",

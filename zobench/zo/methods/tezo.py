@@ -52,7 +52,7 @@ class TezoConfig(Parameters):
 
 @dataclass(frozen=True)
 class TezoMConfig(TezoConfig):
-    """Parameters of TeZO-m.
+    """Parameters of TeZO-m; those of TeZO, and a momentum that is a choice.
 
     Attributes:
         lr: step size eta.
@@ -66,7 +66,7 @@ class TezoMConfig(TezoConfig):
 
 @dataclass(frozen=True)
 class TezoAdamConfig(TezoMConfig):
-    """Parameters of TeZO-Adam; decays of the moments are Adam's.
+    """Parameters of TeZO-Adam; decays of the moments are Adam's, lr is a choice.
 
     Attributes:
         lr: step size eta.
