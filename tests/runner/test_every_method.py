@@ -23,7 +23,7 @@ from zobench.store.reader import read_run
 from zobench.suite import SuiteError, expand, load
 
 METHODS = {name: e for name, e in entries("methods").items() if e.origin == "builtin"}
-SPACE_PARAMS = {"scales": "group: 64", "lora": "r: 4"}
+SPACE_PARAMS = {"scales": "group: 64", "codes": "group: 64", "lora": "r: 4"}
 """What fits a model of width 320; the defaults are made for larger ones."""
 NEEDY = (
     "mezo",

@@ -122,7 +122,13 @@ def test_every_variant_runs_to_the_same_scored_facts_and_to_other_weights(write,
     assert sizes == {len(FORGET) / 2}, "whatever it saw, the same half is scored"
 
 
-NOT_PLAIN = {"qzo": "scales", "zeroqat": "fake-quant"}
+NOT_PLAIN = {
+    "qzo": "scales",
+    "zeroqat": "fake-quant",
+    "qes": "codes",
+    "quzo": "codes",
+    "zoqo": "codes",
+}
 """Methods that tune something else than weights, and the only space they know."""
 WITH = {
     "meerkat": "{params: {scores: magnitude}}",

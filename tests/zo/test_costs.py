@@ -15,12 +15,17 @@ from zobench.zo.conformance.subject import Skip, Subject
 BUILT_IN = [name for name, entry in entries("methods").items() if entry.origin == "builtin"]
 VARIED: dict[str, dict[str, tuple[int, int]]] = {
     "alternating": {"n_zeroth": (1, 3)},
+    "adamezo": {"window": (2, 4)},
+    "bszo": {"k": (2, 3)},
     "dizo": {"rounds": (1, 3)},
     "eggroll": {"population": (4, 6)},
     "es": {"population": (4, 6)},
     "fzoo-r": {"n": (4, 6)},
+    "mezo-greedy": {"candidates": (2, 3)},
+    "mezo-gv": {"n_candidates": (2, 3)},
     "mezo-layer-scaled": {"refresh": (2, 4)},
     "mezo-svrg": {"q": (2, 4)},
+    "qes": {"population": (4, 6)},
     "sophia": {"every": (2, 4)},
     "zo-sgd-block": {"blocks": (2, 3)},
 }

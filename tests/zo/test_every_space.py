@@ -26,6 +26,7 @@ PARAMS: dict[str, dict[str, Any]] = {
     "prefix": {"tokens": 2},
     "prompt": {"tokens": 2},
     "scales": {"group": 8},
+    "codes": {"group": 8},
 }
 
 

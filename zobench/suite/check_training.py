@@ -42,7 +42,7 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
         if on_tasks and entry.train_on in ("accuracy", "f1"):
             _check_score(document, draft, classes, name, entry)
         _check_micro_batch(document, draft, name, entry)
-        if entry.space.kind == "scales":
+        if entry.space.kind in ("scales", "codes"):
             _check_groups(document, draft, name, entry)
 
 
@@ -121,7 +121,7 @@ def _check_groups(document: Document, draft: Draft, name: str, entry: MethodEntr
     """Check models whose files are on this machine; the modules of others are unknown until downloaded."""
     from zobench.models.loading import skeleton
 
-    config = spaces.space_config("scales")
+    config = spaces.space_config(entry.space.kind)
     if check(config, entry.space.params):
         return
     for model, ref in draft.entries("models").items():

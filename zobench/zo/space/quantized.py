@@ -113,7 +113,7 @@ class FakeQuantLinear(nn.Module):
         return out + nn.functional.linear(self.shift, self.weight)
 
 
-def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, nn.Linear]:
+def chosen_linears(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, nn.Linear]:
     """The linear layers that match; ``ValueError`` if there is no match."""
     linears = {n: m for n, m in module.named_modules() if n and isinstance(m, nn.Linear)}
     chosen = {
@@ -129,7 +129,7 @@ def _chosen(module: nn.Module, kind: str, targets: Sequence[str]) -> dict[str, n
     return chosen
 
 
-def _misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
+def misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
     """A message with the first layer whose inputs do not divide into groups, and the next smaller size that
     fits all layers; empty if all layers fit."""
     widths = {name: linear.in_features for name, linear in chosen.items()}
@@ -147,7 +147,7 @@ def _misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
     )
 
 
-def _replace(
+def replace_linears(
     module: nn.Module, chosen: dict[str, nn.Linear], make: Callable[[str, nn.Linear], nn.Module]
 ) -> tuple[list[str], Callable[[], None]]:
     """Replace every chosen layer by ``make(name, linear)``. Returns the names and a function that undoes
@@ -186,16 +186,16 @@ class Scales(Parameters):
     def refusal(self, module: nn.Module) -> str:
         """Why this module cannot be quantized with these parameters; empty if it can. Uses shapes only."""
         try:
-            chosen = _chosen(module, "scales", self.targets)
+            chosen = chosen_linears(module, "scales", self.targets)
         except ValueError as error:
             return str(error)
-        return _misfit(chosen, self.group)
+        return misfit(chosen, self.group)
 
     def build(self, module: nn.Module) -> ParameterSpace:
-        chosen = _chosen(module, "scales", self.targets)
-        if problem := _misfit(chosen, self.group):
+        chosen = chosen_linears(module, "scales", self.targets)
+        if problem := misfit(chosen, self.group):
             raise ValueError(problem)
-        names, remove = _replace(
+        names, remove = replace_linears(
             module, chosen, lambda name, linear: QuantizedLinear(linear, self.bits, self.group)
         )
         return ParameterSpace(module, [f"{n}.scales" for n in names], kind="scales", remove=remove)
@@ -225,9 +225,9 @@ class FakeQuant(Parameters):
             raise ValueError(f"activations must be 0 or 2 to 16, not {self.activations}")
 
     def build(self, module: nn.Module) -> ParameterSpace:
-        chosen = _chosen(module, "fake-quant", self.targets)
+        chosen = chosen_linears(module, "fake-quant", self.targets)
         reach = self._reach(module, chosen) if self.activations else {}
-        names, remove = _replace(
+        names, remove = replace_linears(
             module,
             chosen,
             lambda name, linear: FakeQuantLinear(
