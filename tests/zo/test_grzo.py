@@ -114,7 +114,7 @@ def test_a_tied_head_is_not_flipped() -> None:
 def test_rows_that_are_not_examples_are_refused() -> None:
     lab = Lab()
     lab.objective._items = lambda m, b: items(m, b)[:2]
-    with pytest.raises(ValueError, match="5 rows for 2 examples"):
+    with pytest.raises(ValueError, match="5 rows for 2 losses"):
         lab.method.step(lab.objective)
 
 

@@ -33,7 +33,8 @@ Written by `python -m zobench.studies.conformance`; a test checks that the page 
 - **state**: bytes stored per tuned parameter between steps.
 - **spaces**: parameter spaces that the method supports; `*` is any. Others are rejected at planning.
 - **replay**: data from which the weights can be rebuilt: the scalars of its steps, scalars and artifacts
-  (stored by digest), or only a checkpoint.
+  (stored by digest; `step-artifacts`: some of every step, which a submission does not hold), or only a
+  checkpoint.
 """
 
 DECAY = """Methods with a `weight_decay` parameter (0 by default): coupling, tensors that are spared, and

@@ -110,6 +110,8 @@ def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
     order = method.card.order
     if order in _GRADIENTS:
         return _GRADIENTS[order], "use a zeroth-order method, or train_on: loss"
+    if "item-losses" in method.card.needs:
+        return "uses the losses of single examples", "use train_on: loss"
     given = {} if check(method.Config, entry.params) else entry.params
     calibrates = "calibration" in method.card.needs
     if calibrates and method.cost(configure(method.Config, given)).preparation_forwards:

@@ -160,6 +160,10 @@ def _check_method(
         message = f"takes no steps: the rows {FULL!r} and {ORACLE!r} are measured anyway"
         document.report(path, message)
         return
+    if "item-losses" in method.card.needs:
+        message = f"{target} uses the losses of single examples, which an unlearning objective does not have"
+        document.report(path, message, "use a method without that need, such as mezo")
+        return
     given = {} if check(method.Config, entry.params) else {**entry.params}
     if method.cost(configure(method.Config, given)).preparation_forwards:
         message = "calibrates on minibatches before its first step, which an unlearning run does not supply"

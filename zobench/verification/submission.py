@@ -58,8 +58,8 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
     """Write the finished run ``run_id`` of a results folder (or its ``runs``) as a submission.
 
     Raises:
-        ValueError: no such run, a run without result, a tuning trial, or a method that only a checkpoint
-            rebuilds.
+        ValueError: no such run, a run without result, a tuning trial, or a method that more than a
+            submission rebuilds (a checkpoint, artifacts of every step).
     """
     tables = read_run(Path(folder), run_id)
     row: Row = tables["runs"].to_pylist()[0]
@@ -67,7 +67,7 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
         raise ValueError(f"run {run_id} is {row['status']}: it has no result to submit")
     if row["purpose"] != "result":
         raise ValueError(f"run {run_id} is a {row['purpose']} trial: submit the row that it chose for")
-    if row["replay"] == "checkpoint":
+    if row["replay"] not in ("scalars", "scalars+artifacts"):
         raise ValueError(
             f"run {run_id}: {row['method']} does not replay from scalars, so nobody could verify it"
         )

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from zobench.zo.objective import Objective
     from zobench.zo.space import ParameterSpace
 
-Replay = Literal["scalars", "scalars+artifacts", "checkpoint"]
+Replay = Literal["scalars", "scalars+artifacts", "scalars+step-artifacts", "checkpoint"]
 Order = Literal["zeroth", "forward-mode", "first", "mixed", "none"]
 
 
@@ -34,7 +34,8 @@ class MethodCard:
         formula: the update rule in one line of plain text.
         order: order of the optimizer: which derivatives it uses.
         replay: what is needed to rebuild the trained weights from the base model: the recorded scalars, the
-            scalars and stored artifacts (masks, bases, anchors), or a checkpoint.
+            scalars and stored artifacts (masks, bases, anchors), artifacts of every step (which a submission
+            does not hold), or a checkpoint.
         spaces: parameter spaces it supports (``full``, ``lora``, ``prefix``, ``prompt`` ...); ``("*",)``
             means any.
         unbiased: whether E[estimate] equals the gradient up to O(eps^2) on smooth losses.

@@ -20,7 +20,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
-Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivatives", "separate-gradients"]
+Need = Literal[
+    "anchor-batches",
+    "length-split",
+    "calibration",
+    "forward-derivatives",
+    "separate-gradients",
+    "item-losses",
+]
 """Needs that a card may list.
 
 - ``anchor-batches``: minibatches besides the step's own (``MethodData.anchor``).
@@ -29,6 +36,8 @@ Need = Literal["anchor-batches", "length-split", "calibration", "forward-derivat
 - ``forward-derivatives``: a model whose operations have a forward derivative (attention ``eager``).
 - ``separate-gradients``: an objective of two terms (:mod:`zobench.zo.separate`). Any other objective is
   treated as one term.
+- ``item-losses``: an objective with the losses of single examples (``Objective(items=...)``), whose rows pass
+  through the model in one call.
 """
 
 Part = tuple[Any, int, int]

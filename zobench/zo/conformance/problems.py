@@ -158,6 +158,11 @@ def _logistic_loss(module: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) 
     return nn.functional.binary_cross_entropy_with_logits(logits, batch[1].to(logits.dtype))
 
 
+def _logistic_loss_of_each(module: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    logits = module(batch[0])
+    return nn.functional.binary_cross_entropy_with_logits(logits, batch[1].to(logits.dtype), reduction="none")
+
+
 def _logistic_batch() -> tuple[torch.Tensor, torch.Tensor]:
     x = _fixed("features", 32, 6)
     return x, (x @ torch.linspace(-1, 1, 6, dtype=torch.float64) > 0).double()
@@ -168,7 +173,9 @@ def quadratic() -> Problem:
 
 
 def logistic() -> Problem:
-    return Problem("logistic regression", Logistic, _logistic_loss, _logistic_batch(), 32, 0)
+    return Problem(
+        "logistic regression", Logistic, _logistic_loss, _logistic_batch(), 32, 0, _logistic_loss_of_each
+    )
 
 
 def transformer() -> Problem:

@@ -98,8 +98,13 @@ class Subject:
             chosen = space(module) if space else build_space(self.space_kind, {}, module)
         except (ValueError, AttributeError) as error:
             raise Skip(f"space {self.space_kind!r} does not exist on the {problem.name}: {error}") from error
-        items = problem.items if loss is None else None
+        items = problem.items if loss is None or problem.items is None else _repeated(loss, problem.sequences)
         objective = Objective(module, loss or problem.loss, Meter(budget), items=items)
         objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
         optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
         return StartedRun(optimizer, module, chosen, objective)
+
+
+def _repeated(loss: Callable[[nn.Module, Any], Any], count: int) -> Callable[[nn.Module, Any], torch.Tensor]:
+    """Losses of items for a loss of the minibatch that cannot be divided: every item has it."""
+    return lambda module, batch: torch.as_tensor(loss(module, batch)).expand(count)

@@ -29,13 +29,13 @@ from zobench.zo import noise
 from zobench.zo.base import Cost, MethodCard
 from zobench.zo.directions import Direction, Rademacher
 from zobench.zo.estimators import Estimate, losses_of_items
+from zobench.zo.layers import linear_layers
 from zobench.zo.method import ZerothOrder
 from zobench.zo.methods.fzoo import spread
 from zobench.zo.objective import Objective
 from zobench.zo.parameters import Parameters, Positive, Rate
 from zobench.zo.perturb import Along
 from zobench.zo.source import NoiseSource
-from zobench.zo.space.base import ParameterSpace
 from zobench.zo.sparse import counter_only
 
 
@@ -53,24 +53,6 @@ class GrzoConfig(Parameters):
     lr: Rate = 1e-7
     sigma: Positive = 1e-3
     coefficients: Literal["scaled", "plain"] = "scaled"
-
-
-def linear_layers(space: ParameterSpace) -> dict[str, nn.Linear]:
-    """Linear layers whose whole weight is tuned and used by no other module, by the name of the weight."""
-    owners: dict[int, list[tuple[str, nn.Module]]] = {}
-    for module in space.module.modules():
-        for own, parameter in module._parameters.items():
-            if parameter is not None:
-                owners.setdefault(id(parameter), []).append((own, module))
-    found = {}
-    for name, parameter in space.tensors.items():
-        held = owners.get(id(parameter), [])
-        if len(held) == 1 and held[0][0] == "weight" and type(held[0][1]).forward is nn.Linear.forward:
-            layer = held[0][1]
-            assert isinstance(layer, nn.Linear)
-            if space.indices(name) is None:
-                found[name] = layer
-    return found
 
 
 class Flipout(Direction):
@@ -191,6 +173,7 @@ class Grzo(ZerothOrder):
         formula="g = U * (R^T diag(a) S) / (sigma B), a_i = (l_i+ - l_i-) / (2 std); theta <- theta - eta g",
         order="zeroth",
         replay="scalars",
+        needs=("item-losses",),
         notes="By the authors' README (LiyanTan111/GRZO-public) and a formula note (2026-11-29); their code "
         "could not be obtained. There, norms have signs per example and embeddings sparse rows; here "
         "all tensors but those of linear layers share one direction of signs. Weights that another "
@@ -224,8 +207,9 @@ class Grzo(ZerothOrder):
                 losses = losses_of_items(self.engine, objective, shift)
             if seen and len(seen) != len(losses):
                 raise ValueError(
-                    f"grzo: a layer sees {len(seen)} rows for {len(losses)} examples; it needs one row per "
-                    "example and the whole minibatch in one forward pass"
+                    f"grzo: a layer sees {len(seen)} rows for {len(losses)} losses of examples; it needs "
+                    "one row per example, the whole minibatch in one forward pass, and an objective with "
+                    "losses of examples (Objective(items=...))"
                 )
             sides.append(losses)
         return self._estimate(*sides)

@@ -203,43 +203,38 @@ class Loren(ZerothOrder):
 
     def update(self, estimate: Estimate, lr: float) -> dict[str, float]:
         self.engine.home()
-        changes = {name: self.change(name, estimate) for name in self.space}
+        d, c = self.direction, self.config
         for name in self.space:
             rate = self.updater.rate_of(name, self.space.tensors[name].dim())
-            total, shrink = None, 1.0
+            a, s = d.whole(name), d.square(name)
+            alpha, root = d.alpha(s), math.sqrt(c.rho + s)
+            change = torch.zeros_like(a)
+            total, shrink = torch.zeros_like(a), 1.0
             # theta after K sub-steps = shrink theta - eta total, written (and rounded) once.
             for seed, slope in zip(estimate.seeds, estimate.coefficients, strict=True):
-                step = self.updater.step_for(name, self.direction.tensor(name, seed).mul_(slope))
-                total = step.clone() if total is None else total.mul_(1.0 - lr * rate).add_(step)
+                u = d.inner.tensor(name, seed)
+                along = d.along(name, seed, u)
+                # slope = w / (eps (K - 1)), so that w eps^2 / (root (K - 1)) = slope eps^3 / root.
+                q = add_scaled_(u * along, a, -(1.0 + alpha * (along * along - s)))
+                add_scaled_(change, q, slope * c.epsilon**3 / root)
+                step = self.updater.step_for(name, add_scaled_(u, a, -alpha * along).mul_(slope))
+                total.mul_(1.0 - lr * rate).add_(step)
                 shrink *= 1.0 - lr * rate
-            assert total is not None
             if lr != 0.0:
                 with self.engine.editing(name) as theta:
                     if rate:
                         theta.mul_(shrink)
                     add_scaled_(theta, total, -lr)
-        for name, change in changes.items():
-            add_scaled_(self.direction.a[name], change, -self.config.lr_curvature)
+            self.bend(name, change, rate * len(estimate.seeds))
         self.updater.count += 1
         return {}
 
-    def change(self, name: str, estimate: Estimate) -> torch.Tensor:
-        """The gradient of a of one tensor, decay included."""
-        d, rho, eps = self.direction, self.config.rho, self.smoothing()
-        a, s = d.whole(name), d.square(name)
-        root = math.sqrt(rho + s)
-        total = torch.zeros_like(a)
-        for seed, slope in zip(estimate.seeds, estimate.coefficients, strict=True):
-            u = d.inner.tensor(name, seed)
-            along = d.along(name, seed, u)
-            q = u.mul_(along)
-            add_scaled_(q, a, -(1.0 + d.alpha(s) * (along * along - s)))
-            # slope = w / (eps (K - 1)), so that w eps^2 / (root (K - 1)) = slope eps^3 / root.
-            add_scaled_(total, q, slope * eps**3 / root)
-        units, unit = whole_units(total.double().reshape(-1, total.shape[-1]))
-        found = (units.sum(dim=0) * unit).to(d.a[name].dtype)
-        rate = self.updater.rate_of(name, self.space.tensors[name].dim()) * len(estimate.seeds)
-        return add_scaled_(found, d.a[name], rate) if rate else found
+    def bend(self, name: str, change: torch.Tensor, rate: float) -> None:
+        """a <- a - lr_a (row sum of ``change`` + rate a)."""
+        a = self.direction.a[name]
+        units, unit = whole_units(change.double().reshape(-1, change.shape[-1]))
+        found = (units.sum(dim=0) * unit).to(a.dtype)
+        add_scaled_(a, add_scaled_(found, a, rate) if rate else found, -self.config.lr_curvature)
 
     def parts(self) -> dict[str, Any]:
         return {**super().parts(), "curvature": self.direction}
