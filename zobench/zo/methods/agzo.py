@@ -155,8 +155,8 @@ class Agzo(ZerothOrder):
         "I). A basis does not depend on its sign for the law of Delta, but replay does: bases are "
         "stored, never recomputed, 4 r sum(n) bytes per step, also in checkpoints. A small epsilon "
         "needs float32 weights and losses. A submission holds scalars only, so that runs of this "
-        "method cannot be verified by others. The paper claims better accuracy than MeZO and low-rank "
-        "methods at equal steps; on our boards this has not been measured.",
+        "method cannot be verified by others. The paper (abstract) claims better results than "
+        "zeroth-order baselines at nearly the same memory; on our boards this has not been measured.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -73,8 +73,9 @@ class Anchored(Wrapped):
         notes="By the paper's abstract and a reading note (2026-11-29); no official code was found. "
         "Published versions of l1 differ; the soft threshold is used because the sign form oscillates "
         "around theta_0. A refused step is not followed by a pull. Half-precision weights are rounded "
-        "twice per step (precision compensated keeps the rest). The paper claims less forgetting of "
-        "earlier tasks at equal reward; on our boards this has not been measured.",
+        "twice per step (precision compensated keeps the rest). The paper (abstract) claims stable "
+        "earlier tasks at equal target performance, as with much larger populations; on our boards "
+        "this has not been measured.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

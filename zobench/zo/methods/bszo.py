@@ -77,8 +77,9 @@ class Bszo(ZerothOrder):
         notes="By the authors' code (AeonianQuill/BSZO@63d87bf, read 2026-11-29): repeats reuse is its "
         "version 3, remeasure its version 4. Version 3 counts one value twice as if it were "
         "independent. The first value of s2 is sigma_e^2 (a choice). Among equal variances the first "
-        "axis is taken. A refused step does not change s2. The paper claims less variance and "
-        "robustness in half precision; on our boards this has not been measured.",
+        "axis is taken. A refused step does not change s2. The paper (abstract) claims up to 6.67 "
+        "points more than baselines on average on OPT-13B, and robustness in half precision; on our "
+        "boards this has not been measured.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

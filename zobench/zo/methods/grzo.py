@@ -181,8 +181,8 @@ class Grzo(ZerothOrder):
         "usual difference quotient. The spread is the population's, without a floor; a step without "
         "spread is refused. A minibatch of one example has none. The minibatch must be the first "
         "dimension of every layer's input, in one forward pass (no micro-batches). Every loss of an "
-        "example is in the record. The paper claims better accuracy than MeZO at equal forward passes;"
-        " on our boards this has not been measured.",
+        "example is in the record. The paper (abstract) claims 3 points more accuracy than MeZO on "
+        "Llama3-8B at 23 % less peak memory; on our boards this has not been measured.",
     )
 
     @classmethod

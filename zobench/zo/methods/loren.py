@@ -171,13 +171,13 @@ class Loren(ZerothOrder):
         order="zeroth",
         replay="scalars",
         notes="By the authors' code (hseung88/loren@b80a32b, MIT, read 2026-11-29). In that code a changes "
-        "between the sub-steps of one update, so that members 2 to K are applied along other "
-        "directions than measured (by a factor eps^2); here a changes after the update, with the sum "
-        "of the K changes. In a step with learning rate 0, momentum and a advance. Masked tensors "
-        "count as vectors. For vectors the row sum of q is q itself (the code sums it to one number). "
-        "State is 4 bytes per entry of a matrix and n numbers; 8 bytes are declared, the case of "
-        "matrices of one row. The paper claims faster convergence than HiZOO and MeZO-SVRG at less "
-        "memory; on our boards this has not been measured.",
+        "between the sub-steps of one update, so that members 2 to K are applied along other directions "
+        "than measured (by a factor eps^2); here a changes after the update, with the sum of the K changes."
+        " In a step with learning rate 0, momentum and a advance. Masked tensors count as vectors. For "
+        "vectors the row sum of q is q itself (the code sums it to one number). State is 4 bytes per entry "
+        "of a matrix and n numbers; 8 bytes are declared, the case of matrices of one row. The paper "
+        "(abstract) claims higher accuracy and faster convergence than other zeroth-order methods at up to "
+        "27 % less memory than MeZO-Adam; on our boards this has not been measured.",
         decay="Coupled, theta <- theta - eta (M + wd theta) in each of the K sub-steps; the authors' code "
         "decays every tensor (rule all).",
     )

@@ -51,8 +51,8 @@ class MezoGreedy(ZerothOrder):
         in_span=True,
         notes="By the paper's text; the authors' repository does not contain this variant. Among equal "
         "losses the first candidate is taken. The selection makes the estimate biased. The plotted "
-        "loss is the mean of the winner's pair. The paper claims faster training than n-SPSA at four "
-        "and six forward passes; on our boards this has not been measured.",
+        "loss is the mean of the winner's pair. The paper claims better and faster training than "
+        "n-SPSA at four and six forward passes; on our boards this has not been measured.",
     )
 
     @classmethod

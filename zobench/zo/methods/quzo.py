@@ -56,7 +56,8 @@ class Quzo(ZerothOrder):
         "read 2026-11-29); the authors' code could not be obtained. Noise is rounded to whole levels "
         "of the weights (the paper's bits of u are not known). Where sigma is far below one level, "
         "almost all moves are 0. The estimate's direction in records is u, the applied one v. The "
-        "paper claims fine-tuning of INT8 and INT4 models; on our boards this has not been measured.",
+        "paper (abstract) claims better INT8 and INT4 training than first-order methods at 2.9 to 5.5 "
+        "times less memory; on our boards this has not been measured.",
     )
 
     @classmethod

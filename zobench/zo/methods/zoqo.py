@@ -87,8 +87,8 @@ class Zoqo(ZerothOrder):
         notes="By a formula note (2026-11-29); no code was found. The law of u is read as uniform, and s as "
         "the size of each group's level, in place of a tensor's range over its levels. A step moves "
         "every coordinate with u != 0 by at least one level, of length s sqrt(d); share is zobench's "
-        "addition. The paper claims training in low precision throughout; on our boards this has not "
-        "been measured.",
+        "addition. The paper (abstract) claims results close to full-precision methods; on our boards "
+        "this has not been measured.",
     )
 
     @classmethod
