@@ -59,6 +59,12 @@ def loss(module: nn.Module, ids: torch.Tensor) -> torch.Tensor:
     return nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
 
 
+def losses(module: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """The loss of every row."""
+    logits = module(input_ids=ids).logits[:, :-1]
+    return nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none").mean(dim=1)
+
+
 class Rows:
     """Supplies that know two rows."""
 
@@ -81,7 +87,7 @@ def steps(name: str, kind: str) -> None:
     space = build_space(kind, PARAMS.get(kind, {}), module)
     config = replace(cls.Config(), **cls.small_problem)
     optimizer = cls(config, space, seed=0)
-    objective = Objective(module, loss)
+    objective = Objective(module, loss, items=losses)
     objective.set_batch(IDS, sequences=2, tokens=24)
     optimizer.supply(Rows())
     optimizer.prepare(objective)
