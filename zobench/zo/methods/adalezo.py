@@ -89,7 +89,9 @@ class DrawnDecay(Decay):
 
 def blocks_and_rest(names: list[str]) -> list[list[str]]:
     """Groups: the embeddings, every numbered block, everything else; empty ones are left out."""
-    blocks, embeddings, rest = [], [], []
+    blocks: list[list[str]] = []
+    embeddings: list[str] = []
+    rest: list[str] = []
     for group in groups_by_layer(names):
         if any(part.isdigit() for part in group[0].split(".")):
             blocks.append(group)
