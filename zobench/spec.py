@@ -86,6 +86,15 @@ TrainedOn = Annotated[
 """What a row of a suite trains on."""
 
 
+def _pairs_of(value: Any) -> Any:
+    """A mapping as sorted pairs of text, so that a model reference can be a key."""
+    if isinstance(value, dict):
+        value = sorted(value.items())
+    if not isinstance(value, list | tuple):
+        return value
+    return tuple(tuple(map(str, pair)) if isinstance(pair, list | tuple) else pair for pair in value)
+
+
 class ModelRef(Frozen):
     """``name`` is ``builtin:nano``, ``package:smollm2-135m``, a folder, a GGUF file, or a hub id."""
 
@@ -93,7 +102,9 @@ class ModelRef(Frozen):
     revision: str | None = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     device: str = "cpu"
-    architecture: Literal["auto", "causal", "masked", "encoder", "image"] = "auto"
+    architecture: Literal["auto", "causal", "masked", "encoder", "encoder-decoder", "classifier", "image"] = (
+        "auto"
+    )
     trust_remote_code: bool = False
     attention: Literal["auto", "eager", "sdpa"] = "auto"
     """``auto``: ``sdpa`` if the model supports it, else ``eager``; a plan contains the resolved value."""
@@ -105,6 +116,8 @@ class ModelRef(Frozen):
     """Text of the system message of chat prompts; ``None``: no such message."""
     head: Annotated[int | None, FieldMeta(since=5, unlearning=False)] = Field(default=None, ge=2)
     """Number of outputs of a new classification layer of an image classifier, in place of its own."""
+    labels: Annotated[tuple[tuple[str, str], ...], FieldMeta(since=5), BeforeValidator(_pairs_of)] = ()
+    """For a classifier: class of the task and label of its head, where the names differ."""
 
 
 class Component(Frozen):

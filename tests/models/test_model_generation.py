@@ -80,7 +80,7 @@ def test_long_prompts_lose_their_left_and_generation_still_fits(tiny_folder: Fol
 
 def test_only_causal_models_generate(tiny_folder: Folder) -> None:
     lm = load(ModelRef(name=str(tiny_folder("bert-masked"))))
-    with pytest.raises(ValueError, match="only causal models generate"):
+    with pytest.raises(ValueError, match="only causal and encoder-decoder models generate"):
         lm.generate(["It"], max_new_tokens=2)
 
 

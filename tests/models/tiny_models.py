@@ -4,6 +4,7 @@ format."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 import torch
@@ -84,6 +85,27 @@ def _config(family: str, vocabulary: int) -> transformers.PreTrainedConfig:
             num_attention_heads=4,
             max_position_embeddings=128,
         )
+    if family == "t5":
+        return transformers.T5Config(
+            **{**common, "decoder_start_token_id": 2},
+            d_model=32,
+            d_kv=8,
+            d_ff=64,
+            num_layers=2,
+            num_heads=4,
+        )
+    if family == "bart":
+        return transformers.BartConfig(
+            **{**common, "decoder_start_token_id": 1},
+            d_model=32,
+            encoder_layers=2,
+            decoder_layers=2,
+            encoder_attention_heads=4,
+            decoder_attention_heads=4,
+            encoder_ffn_dim=64,
+            decoder_ffn_dim=64,
+            max_position_embeddings=128,
+        )
     return transformers.BertConfig(
         vocab_size=vocabulary,
         hidden_size=32,
@@ -96,6 +118,11 @@ def _config(family: str, vocabulary: int) -> transformers.PreTrainedConfig:
 
 
 CLASSES = {
+    "t5": transformers.T5ForConditionalGeneration,
+    "bart": transformers.BartForConditionalGeneration,
+    "llama-classifier": transformers.LlamaForSequenceClassification,
+    "gpt2-classifier": transformers.GPT2ForSequenceClassification,
+    "bert-classifier": transformers.BertForSequenceClassification,
     "llama": transformers.LlamaForCausalLM,
     "gpt2": transformers.GPT2LMHeadModel,
     "opt": transformers.OPTForCausalLM,
@@ -104,14 +131,31 @@ CLASSES = {
 }
 
 
-def save_tiny(family: str, folder: Path) -> Path:
+def ending_tokenizer(*, bos: bool) -> transformers.PreTrainedTokenizerFast:
+    """The byte tokenizer with an end token behind every text, as those of encoder-decoder models."""
+    made = byte_tokenizer(bos=False)
+    single, special = ("<s> $A </s>", [("<s>", 0), ("</s>", 1)]) if bos else ("$A </s>", [("</s>", 1)])
+    made._tokenizer.post_processor = TemplateProcessing(single=single, special_tokens=special)
+    return made
+
+
+def tokenizer_for(family: str) -> transformers.PreTrainedTokenizerFast:
+    """The tokenizer of a family of :data:`CLASSES`."""
+    if family in ("t5", "bart"):
+        return ending_tokenizer(bos=family == "bart")
+    return word_tokenizer() if family.startswith("bert") else byte_tokenizer()
+
+
+def save_tiny(family: str, folder: Path, **settings: Any) -> Path:
     """A random model of the family with its tokenizer, saved as safetensors; the weights are the same every
-    time."""
-    tokenizer = word_tokenizer() if family.startswith("bert") else byte_tokenizer()
+    time. ``settings`` change its configuration."""
+    tokenizer = tokenizer_for(family)
     state = torch.get_rng_state()
     torch.manual_seed(20)
     config = _config(family.split("-")[0], len(tokenizer))
     config.initializer_range = 0.3
+    for name, value in settings.items():
+        setattr(config, name, value)
     model = CLASSES[family](config).eval()
     torch.set_rng_state(state)
     model.save_pretrained(folder)

@@ -47,15 +47,15 @@ EXTRAS = {
 _HUB_SECONDS = 3.0
 _WORDNET_PLACES = ("/usr/share/wordnet", "/usr/local/share/wordnet")
 
+LoadedAs = Literal["auto", "causal", "masked", "encoder", "encoder-decoder", "classifier"]
+
 
 def doctor(
     model: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Folder, builtin:NAME or hub id: show how this model is run."),
     ] = None,
-    architecture: Annotated[
-        Literal["auto", "causal", "masked", "encoder"], typer.Option(help="How it is loaded.")
-    ] = "auto",
+    architecture: Annotated[LoadedAs, typer.Option(help="How it is loaded.")] = "auto",
 ) -> None:
     """Show what is installed, and whether a GPU, the model hub, real data and WordNet are available.
 
@@ -92,7 +92,8 @@ def examination() -> list[tuple[str, str]]:
 
 
 def model_examination(
-    name: str, architecture: Literal["auto", "causal", "masked", "encoder"] = "auto"
+    name: str,
+    architecture: LoadedAs = "auto",
 ) -> list[tuple[str, str]]:
     """Properties of a model and the results of its trial run, as (subject, text); ``ValueError`` if the model
     is rejected."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -13,8 +13,9 @@ from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
 
-Architecture = Literal["causal", "masked", "encoder", "image"]
-"""``image``: a classifier of images."""
+Architecture = Literal["causal", "masked", "encoder", "encoder-decoder", "classifier", "image"]
+"""What a model is run as: a decoder, a masked model, an encoder with zobench's own head, an encoder-decoder
+model, a text model with a trained classification head, or a classifier of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class LanguageModel(Protocol):
         way: how the module is run (padding, positions, cache).
         probed: results of the probe that chose ``way``; ``None`` if the model was not probed.
         chat: the template that prompts are put through; ``None``: prompts are plain text.
+        labels: label of a classifier's head -> its output; empty for other models.
     """
 
     module: torch.nn.Module
@@ -69,6 +71,7 @@ class LanguageModel(Protocol):
     probed: ProbeRecord | None
     chat: Chat | None
     pixels: PixelInput | None
+    labels: Mapping[str, int]
 
     @property
     def device(self) -> torch.device: ...

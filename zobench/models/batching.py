@@ -73,6 +73,7 @@ def pad(
     device: torch.device,
     first_position: int | None = None,
     types: Sequence[Sequence[int]] | None = None,
+    decoder: Sequence[Sequence[int]] | None = None,
 ) -> dict[str, torch.Tensor]:
     """Model arguments for rows of token ids.
 
@@ -81,10 +82,12 @@ def pad(
         first_position: if given, also return position ids that start from this number at each row's first
             real token (left padding needs them).
         types: token types of the rows, padded with 0.
+        decoder: token ids for the decoder of an encoder-decoder model, all of one length.
 
     Returns:
         ``input_ids`` of shape (rows, longest); with padding also ``attention_mask`` and, if
-        ``first_position`` is given, ``position_ids``; with ``types`` also ``token_type_ids``.
+        ``first_position`` is given, ``position_ids``; with ``types`` also ``token_type_ids``, with
+        ``decoder`` also ``decoder_input_ids``.
     """
     longest = max(len(s) for s in sequences)
     gaps = [longest - len(s) for s in sequences]
@@ -104,6 +107,8 @@ def pad(
             padded["position_ids"] = (attention.cumsum(1) - 1).clamp_min(0) + first_position
     if types is not None:
         padded["token_type_ids"] = filled(types, 0)
+    if decoder is not None:
+        padded["decoder_input_ids"] = torch.tensor([list(r) for r in decoder], device=device)
     return padded
 
 
@@ -116,13 +121,23 @@ def batched(
     device: torch.device,
     first_position: int | None = None,
     types: Sequence[Sequence[int]] | None = None,
+    decoder: Sequence[Sequence[int]] | None = None,
 ) -> Rows:
     """:func:`pad`, or :class:`Groups` if not all rows may share a batch."""
 
     def part(rows: Sequence[int]) -> dict[str, torch.Tensor]:
         chosen = [sequences[i] for i in rows]
         kinds = None if types is None else [types[i] for i in rows]
-        return pad(chosen, fill=fill, side=side, device=device, first_position=first_position, types=kinds)
+        targets = None if decoder is None else [decoder[i] for i in rows]
+        return pad(
+            chosen,
+            fill=fill,
+            side=side,
+            device=device,
+            first_position=first_position,
+            types=kinds,
+            decoder=targets,
+        )
 
     groups = grouped([len(s) for s in sequences], mixing)
     if len(groups) == 1:

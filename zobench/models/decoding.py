@@ -12,8 +12,10 @@ from typing import Any, Protocol
 
 import torch
 from transformers import DynamicCache
+from transformers.modeling_outputs import BaseModelOutput
 
 from zobench.models.batching import batched, pad
+from zobench.models.encoding import target_marks
 from zobench.models.scoring import causal_logits, last_columns
 from zobench.models.shared_prefix import prediction_tokens, prefill, takes_packs, worth_packing
 from zobench.models.way import Way
@@ -128,3 +130,47 @@ class _Cached:
         index = torch.tensor(rows, device=self._mask.device)
         self._held.batch_select_indices(index)
         self._mask = self._mask[index]
+
+
+def decoder_prefix(module: Any, tokenizer: Any) -> list[int]:
+    """The tokens that the decoder of an encoder-decoder model begins with: its start token, and the special
+    tokens that the tokenizer puts before a target text (BART: ``<s>``)."""
+    return [int(module.config.decoder_start_token_id), *target_marks(tokenizer)[0]]
+
+
+class FromEncoder:
+    """Decoding by an encoder-decoder model: the encoder runs once, every step computes the whole decoder.
+
+    Args:
+        rows: token ids for the encoder.
+        prefix: tokens that every answer begins with (:func:`decoder_prefix`).
+    """
+
+    def __init__(
+        self, module: Any, way: Way, rows: Sequence[Ids], *, fill: int, prefix: Sequence[int]
+    ) -> None:
+        self._module = module
+        device = next(module.parameters()).device
+        padded = pad(rows, fill=fill, side="right", device=device)
+        assert way.rows == "padded" or "attention_mask" not in padded, "rows that must not be padded"
+        self._encoded: torch.Tensor = module.get_encoder()(**padded).last_hidden_state
+        self._mask = padded.get("attention_mask")
+        self._ids = torch.tensor([list(prefix)] * len(rows), device=device)
+        self._compute()
+
+    def _compute(self) -> None:
+        self.logits = self._module(
+            encoder_outputs=BaseModelOutput(last_hidden_state=self._encoded),
+            attention_mask=self._mask,
+            decoder_input_ids=self._ids,
+            use_cache=False,
+        ).logits[:, -1]
+
+    def advance(self, tokens: torch.Tensor) -> None:
+        self._ids = torch.cat([self._ids, tokens[:, None]], 1)
+        self._compute()
+
+    def keep(self, rows: Sequence[int]) -> None:
+        index = torch.tensor(list(rows), device=self._ids.device)
+        self._encoded, self._ids = self._encoded[index], self._ids[index]
+        self._mask = None if self._mask is None else self._mask[index]

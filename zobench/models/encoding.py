@@ -28,6 +28,36 @@ def encode_prompts(tokenizer: Any, texts: Sequence[str], *, special: bool = True
     return [r or [start if start is not None else 0] for r in trimmed]
 
 
+def encode_sources(tokenizer: Any, texts: Sequence[str], limit: int) -> list[list[int]]:
+    """Token ids of each text for an encoder, with all special tokens. Texts of more than ``limit`` tokens
+    lose tokens on the left, but not the tokens that the tokenizer adds behind a text."""
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer(list(texts), verbose=False)["input_ids"]
+    kept = len(closing(tokenizer))
+    return [
+        truncate_left(ids[: len(ids) - kept], max(limit - kept, 1), tokenizer) + ids[len(ids) - kept :]
+        for ids in rows
+    ]
+
+
+def encode_target(tokenizer: Any, text: str, *, ends: bool = False) -> list[int]:
+    """Token ids of a target text for a decoder, without the special tokens before it; ``ends``: with those
+    behind it."""
+    ids: list[int] = tokenizer(text_target=text, add_special_tokens=False, verbose=False)["input_ids"]
+    return ids + target_marks(tokenizer)[1] if ends else ids
+
+
+def target_marks(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and behind a target text."""
+    plain = encode_target(tokenizer, "a")
+    full: list[int] = tokenizer(text_target="a", verbose=False)["input_ids"]
+    for at in range(len(full) - len(plain) + 1):
+        if plain and full[at : at + len(plain)] == plain:
+            return full[:at], full[at + len(plain) :]
+    return [], []
+
+
 @functools.lru_cache(maxsize=16)
 def _closing(tokenizer: Any) -> tuple[int, ...]:
     if tokenizer.num_special_tokens_to_add() == 0:

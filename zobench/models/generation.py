@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from zobench.models.batching import chunks_by_length, grouped, pad_id
-from zobench.models.decoding import begin
-from zobench.models.encoding import encode_prompts, truncate_left
+from zobench.models.decoding import Decoding, FromEncoder, begin, decoder_prefix
+from zobench.models.encoding import encode_prompts, encode_sources, truncate_left
 
 MAX_BATCH_TOKENS = 16384
 MAX_ROWS = 128
@@ -74,7 +74,7 @@ def continuations(
             next tokens.
 
     Raises:
-        ValueError: the model is not causal, or ``max_new_tokens`` leaves no room for a prompt.
+        ValueError: the model does not generate, or ``max_new_tokens`` leaves no room for a prompt.
     """
     rows = _rows(lm, prompts, max_new_tokens)
     stopper = _Stopper(lm, [s for s in stop if s])
@@ -131,6 +131,8 @@ def continuations_under_branches(
     choose: Choose = most_probable,
 ) -> list[list[Continuation]]:
     """As :func:`generate_under_branches`, with token ids."""
+    if lm.architecture != "causal":
+        raise ValueError(f"{lm.identity.name}: only causal models generate under several branches")
     if branches < 1:
         raise ValueError(f"branches must be at least 1, not {branches}")
     if (lm.way.rows if lm.way.cache is None else lm.way.decoded) == "single" and branches > 1:
@@ -150,11 +152,16 @@ def continuations_under_branches(
 
 def _rows(lm: Any, prompts: Sequence[str], max_new_tokens: int) -> list[list[int]]:
     """Token ids of the prompts, cut to leave room for ``max_new_tokens``."""
-    if lm.architecture != "causal":
-        raise ValueError(f"{lm.identity.name}: only causal models generate, this one is {lm.architecture}")
+    if lm.architecture not in ("causal", "encoder-decoder"):
+        raise ValueError(
+            f"{lm.identity.name}: only causal and encoder-decoder models generate, this one is "
+            f"{lm.architecture}"
+        )
     room = lm.max_length - max_new_tokens
     if room < 1 or max_new_tokens < 1:
         raise ValueError(f"max_new_tokens must be between 1 and {lm.max_length - 1}, not {max_new_tokens}")
+    if lm.architecture == "encoder-decoder":
+        return encode_sources(lm.tokenizer, prompts, lm.max_length)
     encoded = encode_prompts(lm.tokenizer, prompts, special=lm.chat is None)
     return [truncate_left(ids, room, lm.tokenizer) for ids in encoded]
 
@@ -184,8 +191,7 @@ def _generate_batch(
     """Token ids generated for each row, including the tokens that ended it.
 
     With several branches, a row that has ended stays in the batch until it has ended in all of them."""
-    # Rows that share a prefix share no keys and values under different adapters.
-    decoding = begin(lm.module, lm.way, rows, fill=pad_id(lm.tokenizer), packs=branches == 1)
+    decoding = _begun(lm, rows, branches)
     generated: list[list[int]] = [[] for _ in rows]
     alive = list(range(len(rows)))
     ended: set[int] = set()
@@ -208,6 +214,15 @@ def _generate_batch(
             alive = [alive[k] for k in keep]
         decoding.advance(tokens)
     return generated
+
+
+def _begun(lm: Any, rows: list[list[int]], branches: int) -> Decoding:
+    fill = pad_id(lm.tokenizer)
+    if lm.architecture == "encoder-decoder":
+        prefix = decoder_prefix(lm.module, lm.tokenizer)
+        return FromEncoder(lm.module, lm.way, rows, fill=fill, prefix=prefix)
+    # Rows that share a prefix share no keys and values under different adapters.
+    return begin(lm.module, lm.way, rows, fill=fill, packs=branches == 1)
 
 
 def _named(choose: Choose, chunk: Sequence[int]) -> Choose:

@@ -15,6 +15,7 @@ import transformers
 
 from zobench.models.base import Architecture
 from zobench.models.chat import Chat
+from zobench.models.heads import labels_of, refuse_head
 from zobench.models.pixels import pixel_input
 from zobench.models.resolve import lies_here, resolve
 from zobench.spec import ModelRef
@@ -26,6 +27,8 @@ AUTO: dict[Architecture, Any] = {
     "masked": transformers.AutoModelForMaskedLM,
     "encoder": transformers.AutoModel,
     "image": transformers.AutoModelForImageClassification,
+    "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
+    "classifier": transformers.AutoModelForSequenceClassification,
 }
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, ImportError, json.JSONDecodeError)
 
@@ -41,18 +44,22 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
     named = (config.architectures or [""])[0]
     if (folder / "modules.json").is_file():
         return "encoder"
-    if named.endswith(("ForCausalLM", "LMHeadModel")):
+    if named.endswith(("ForCausalLM", "LMHeadModel")) and not config.is_encoder_decoder:
         return "causal"
     if named.endswith("ForMaskedLM"):
         return "masked"
     if named.endswith("ForImageClassification"):
         return "image"
+    if named.endswith("ForSequenceClassification"):
+        return "classifier"
+    generates = named.endswith(("ForConditionalGeneration", "LMHeadModel", "MTModel"))
+    if config.is_encoder_decoder and generates and model_class(config, "encoder-decoder") is not None:
+        return "encoder-decoder"
     if named.endswith("Model") and not config.is_encoder_decoder:
         return "encoder"
-    both = ", an encoder-decoder model, which zobench does not run" if config.is_encoder_decoder else ""
     raise ValueError(
-        f"model {ref.name!r}: cannot determine its kind from architecture {named!r}{both}; "
-        "set architecture to causal, masked, encoder or image"
+        f"model {ref.name!r}: cannot determine its kind from architecture {named!r}; "
+        f"set architecture to one of {', '.join(AUTO)}"
     )
 
 
@@ -117,15 +124,30 @@ def classifier_here(ref: ModelRef) -> tuple[Architecture, int] | None:
     return architecture, (ref.head or int(config.num_labels)) if architecture == "image" else 0
 
 
-def tokenizer_of(ref: ModelRef) -> Any | None:
-    """The tokenizer of a causal model on this machine; ``None`` for other models, and if it cannot be read
-    without code from a repository."""
+def architecture_here(ref: ModelRef) -> Architecture | None:
+    """What the model is run as; ``None`` if its configuration is not on this machine, cannot be read without
+    code from a repository, or is rejected by :func:`problems`."""
     if not lies_here(ref.name) or ref.trust_remote_code:
         return None
-    folder = resolve(ref).folder
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-    if architecture_of(ref, config, folder) != "causal":
+    try:
+        folder = resolve(ref).folder
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        return architecture_of(ref, config, folder)
+    except _UNREADABLE:
         return None
+
+
+def labels_here(ref: ModelRef) -> dict[str, int]:
+    """Label of a classifier's head -> its output; for a model on this machine."""
+    return labels_of(_config_here(ref), ref.labels, ref.name)
+
+
+def tokenizer_of(ref: ModelRef, *, of: Architecture = "causal") -> Any | None:
+    """The tokenizer of a model of this architecture on this machine; ``None`` for other models, and if it
+    cannot be read without code from a repository."""
+    if architecture_here(ref) != of:
+        return None
+    folder = resolve(ref).folder
     return transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
@@ -177,6 +199,10 @@ def problems(ref: ModelRef) -> list[str]:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
         chat_for(ref, architecture, tokenizer)
+        if architecture == "classifier":
+            labels_of(config, ref.labels, ref.name)
+        if architecture == "encoder-decoder":
+            start_token(config, folder, ref.name)
     except _UNREADABLE as error:
         text = str(error).strip().split("\n")[0]
         return [text if text.startswith("model ") else f"model {ref.name!r} cannot be loaded: {text}"]
@@ -219,8 +245,15 @@ def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None
             f"model {ref.name!r} has quantized weights ({method}), which cannot be trained; "
             "use the model before quantization"
         )
-    both = config.is_encoder_decoder and architecture == "encoder"
-    if both or (not ref.trust_remote_code and model_class(config, architecture) is None):
+    if architecture == "classifier":
+        refuse_head(config, ref.name)
+    elif ref.labels:
+        raise ValueError(
+            f"model {ref.name!r}: labels are those of a classification head; it is {architecture}"
+        )
+    both = config.is_encoder_decoder and architecture not in ("encoder-decoder", "classifier")
+    alone = architecture == "encoder-decoder" and not config.is_encoder_decoder
+    if both or alone or (not ref.trust_remote_code and model_class(config, architecture) is None):
         kind = "an encoder-decoder model" if config.is_encoder_decoder else f"of kind {config.model_type!r}"
         raise ValueError(f"model {ref.name!r} is {kind}, which cannot be loaded as {architecture}")
 
@@ -235,6 +268,21 @@ def refuse_settings(ref: ModelRef, architecture: Architecture) -> None:
         raise ValueError(
             f"model {ref.name!r} is {architecture}; only image classifiers take a new head; leave it out"
         )
+
+
+def start_token(config: Any, folder: Path, name: str) -> int:
+    """The first token of the decoder, from the configuration or the generation settings; ``ValueError`` if
+    neither has it."""
+    found = config.to_dict().get("decoder_start_token_id")
+    settings = folder / "generation_config.json"
+    if found is None and settings.is_file():
+        found = json.loads(settings.read_text(encoding="utf-8")).get("decoder_start_token_id")
+    if not isinstance(found, int):
+        raise ValueError(
+            f"model {name!r}: neither config.json nor generation_config.json has decoder_start_token_id, the "
+            "token that its decoder begins with"
+        )
+    return found
 
 
 def refuse_tokens(name: str, tokenizer: Any, *, rows: int | None) -> None:

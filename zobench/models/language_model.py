@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -34,6 +34,7 @@ class LoadedModel:
     probed: ProbeRecord | None = None
     chat: Chat | None = None
     pixels: PixelInput | None = None
+    labels: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.way is None:

@@ -13,14 +13,14 @@ import transformers
 from safetensors import SafetensorError
 
 from zobench.data.files import json_file
-from zobench.models.base import ModelIdentity
+from zobench.models.base import Architecture, ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.devices import missing, named
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.gguf import ORIGIN
+from zobench.models.heads import agree_on_padding, labels_of
 from zobench.models.inspection import (
     AUTO,
-    Architecture,
     architecture_of,
     attention_of,
     chat_for,
@@ -28,6 +28,7 @@ from zobench.models.inspection import (
     refuse_class,
     refuse_settings,
     refuse_tokens,
+    start_token,
 )
 from zobench.models.language_model import LoadedModel
 from zobench.models.pixels import new_head, pixel_input
@@ -91,6 +92,11 @@ def _language_model(ref: ModelRef, folder: Path, config: Any, lm: LoadedModel) -
     module, tokenizer = lm.module, lm.tokenizer
     refuse_tokens(ref.name, tokenizer, rows=_embedding_rows(module))
     chat = chat_for(ref, lm.architecture, tokenizer)
+    settings: Any = module.config if lm.architecture in ("classifier", "encoder-decoder") else None
+    if lm.architecture == "classifier":
+        agree_on_padding(settings, tokenizer)
+    if lm.architecture == "encoder-decoder":
+        settings.decoder_start_token_id = start_token(config, folder, ref.name)
     longest = _max_length(module, config, tokenizer, folder)
     if ref.max_length is not None and ref.max_length > longest:
         raise ValueError(
@@ -105,7 +111,8 @@ def _language_model(ref: ModelRef, folder: Path, config: Any, lm: LoadedModel) -
         special=tuple(tokenizer.all_special_ids),
     )
     limit = ref.max_length or longest
-    return dataclasses.replace(lm, max_length=limit, way=probed.way, probed=probed, chat=chat)
+    labels = labels_of(config, ref.labels, ref.name) if lm.architecture == "classifier" else {}
+    return dataclasses.replace(lm, max_length=limit, way=probed.way, probed=probed, chat=chat, labels=labels)
 
 
 def skeleton(ref: ModelRef) -> torch.nn.Module | None:

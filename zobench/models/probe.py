@@ -127,6 +127,9 @@ class _Trials:
         self.device = next(module.parameters()).device
         self.findings: list[Finding] = []
         self.rows = _rows(_vocabulary(module), avoid)
+        self.decoder: list[int] = []
+        if architecture == "encoder-decoder":
+            self.decoder = [module.config.decoder_start_token_id, *self.rows[0][:STEPS]]
 
     def reference(self) -> None:
         """Compute the logits of each row alone, and the largest difference that counts as rounding."""
@@ -154,9 +157,14 @@ class _Trials:
         return dataclasses.replace(way, keeps=kept.shape[1] == 2)
 
     def both_sides(self) -> Way:
-        """Settings of a masked model or an encoder."""
+        """Settings of a model that reads whole texts: a masked model, an encoder, a classifier, or an
+        encoder-decoder model, whose decoder is computed whole at every step of decoding."""
         way = self._padding([None], "right")
-        if self.architecture != "encoder" or not takes(self.module.encoder, "token_type_ids"):
+        if self.architecture == "encoder-decoder":
+            self._look_ahead_in_decoder()
+            return dataclasses.replace(way, cache=None)
+        body = self.module.encoder if self.architecture == "encoder" else self.module
+        if self.architecture == "masked" or not takes(body, "token_type_ids"):
             return way
         types = torch.zeros_like(self._ids([self.rows[1]]))
         types[:, LONG // 2 :] = 1
@@ -178,6 +186,17 @@ class _Trials:
                 f"with a later token, so it would see the answer{decoder}"
             )
 
+    def _look_ahead_in_decoder(self) -> None:
+        given, last = self._ids([self.rows[1]]), self.rows[1][0]
+        changed = self._run({"input_ids": given}, [*self.decoder[:-1], last])[0]
+        trial = "earlier logits when the decoder's last token changes"
+        found = self._compare(trial, changed[:-1], self.alone[1][:-1])
+        if not found.passed:
+            raise ValueError(
+                f"model {self.name!r}: its decoder is not causal: logits change by {found.difference:.2g} "
+                "with a later token"
+            )
+
     def _padding(self, positions: Sequence[int | None], side: Literal["left", "right"]) -> Way:
         for first in positions:
             if self._try(f"padded batch, {_positions(first)}", self._padded, first, side).passed:
@@ -196,7 +215,7 @@ class _Trials:
     def _padded(self, first: int | None, side: Literal["left", "right"]) -> Pairs:
         given = pad(self.rows, fill=self.fill, side=side, device=self.device, first_position=first)
         found = self._run(given)
-        if self.architecture == "encoder":
+        if self.architecture in ("encoder", "encoder-decoder", "classifier"):
             return list(zip(found, self.alone, strict=True))
         sizes = [len(r) for r in self.rows]
         cut = [f[-n:] if side == "left" else f[:n] for f, n in zip(found, sizes, strict=True)]
@@ -274,11 +293,14 @@ class _Trials:
     def _logits(self, rows: Sequence[Sequence[int]]) -> torch.Tensor:
         return self._run({"input_ids": self._ids(rows)})
 
-    def _run(self, given: dict[str, torch.Tensor]) -> torch.Tensor:
+    def _run(self, given: dict[str, torch.Tensor], decoder: Sequence[int] = ()) -> torch.Tensor:
         if self.architecture == "encoder":
             features: torch.Tensor = self.module.features(**given).float()
             return features
-        kept = {"use_cache": False} if self.architecture == "causal" else {}
+        kept: dict[str, Any] = {"use_cache": False} if self.architecture == "causal" else {}
+        if self.architecture == "encoder-decoder":
+            ids = self._ids([decoder or self.decoder] * len(given["input_ids"]))
+            kept = {"use_cache": False, "decoder_input_ids": ids}
         logits: torch.Tensor = self.module(**given, **kept).logits.float()
         return logits
 

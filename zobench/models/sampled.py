@@ -8,7 +8,7 @@ random state is read or written."""
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class SampledModel:
         self.probed: ProbeRecord | None = lm.probed
         self.chat: Chat | None = lm.chat
         self.pixels: PixelInput | None = lm.pixels
+        self.labels: Mapping[str, int] = lm.labels
 
     @property
     def device(self) -> torch.device:

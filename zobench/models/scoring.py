@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zobench.models.batching import Padded, Rows, over_rows
+from zobench.models.batching import Groups, Padded, Rows, over_rows
 
 _positions: ContextVar[torch.Tensor | None] = ContextVar("head_positions", default=None)
 _as_they_are: ContextVar[bool] = ContextVar("scores_in_the_dtype_of_the_logits", default=False)
@@ -75,6 +75,19 @@ def causal_logits(module: torch.nn.Module, given: Rows, keep: int = 1) -> torch.
         return torch.nn.functional.pad(logits, (0, 0, short, 0)) if short > 0 else logits
 
     return over_rows(given, run)
+
+
+def reads_in_decoder(given: Rows) -> bool:
+    """Whether these are the arguments of an encoder-decoder model."""
+    first = given.parts[0] if isinstance(given, Groups) else given
+    return "decoder_input_ids" in first
+
+
+def decoder_logits(module: torch.nn.Module, given: Rows, keep: int = 1) -> torch.Tensor:
+    """Next-token logits of the decoder's last ``keep`` columns, shape (rows, keep, vocabulary).
+
+    Cost: one forward pass of ``module`` (one for each group of equal length)."""
+    return over_rows(given, lambda part, _: last_columns(module(**part, use_cache=False).logits, keep))
 
 
 def last_columns(logits: torch.Tensor, keep: int) -> torch.Tensor:
@@ -153,7 +166,10 @@ def option_token_log_likelihoods(
 
 def _chosen(module: torch.nn.Module, padded: Rows, targets: torch.Tensor) -> torch.Tensor:
     """Log-probabilities of the targets, shape (rows, longest option)."""
-    logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1]
+    if reads_in_decoder(padded):
+        logits = decoder_logits(module, padded, keep=targets.shape[1])
+    else:
+        logits = causal_logits(module, padded, keep=targets.shape[1] + 1)[:, :-1]
     if keeps_dtype():
         return logits.log_softmax(2).gather(2, targets[:, :, None])[:, :, 0]
     logits = logits.float()

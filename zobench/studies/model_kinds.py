@@ -136,9 +136,21 @@ ENCODER = _words("""
 """)
 
 
+ENCODER_DECODER = _words("""
+    bart bigbird_pegasus blenderbot blenderbot-small led longt5 m2m_100 marian mbart mt5 mvp nllb-moe
+    pegasus pegasus_x plbart prophetnet switch_transformers t5 umt5
+""")
+CLASSIFIER = _words("""
+    albert bart bert big_bird bloom deberta deberta-v2 distilbert electra ernie esm falcon flaubert funnel
+    gemma gemma2 gemma3_text glm gpt2 gpt_neo gpt_neox gptj jamba led llama mbart minimax mistral mixtral
+    mobilebert modernbert mpnet mpt mt5 nemotron openai-gpt opt persimmon phi phi3 plbart qwen2 qwen3 reformer
+    roberta smollm3 squeezebert stablelm starcoder2 t5 xlm xlm-roberta xlnet
+""")
+
+
 @dataclass(frozen=True)
 class ModelKind:
-    """A model type with one of the three architectures; ``changes``: changes of its configuration."""
+    """A model type with one of the architectures; ``changes``: changes of its configuration."""
 
     name: str
     architecture: Architecture
@@ -159,6 +171,8 @@ def kinds() -> Iterator[ModelKind]:
     yield ModelKind("llama", "causal", (("is_causal", False),))
     yield from (ModelKind(name, "masked") for name in MASKED)
     yield from (ModelKind(name, "encoder") for name in ENCODER)
+    yield from (ModelKind(name, "encoder-decoder") for name in ENCODER_DECODER)
+    yield from (ModelKind(name, "classifier") for name in CLASSIFIER)
 
 
 def config(name: str, **changes: Any) -> Any:
@@ -174,6 +188,8 @@ def tiny(kind: ModelKind) -> torch.nn.Module:
     with preserved_random_state():
         torch.manual_seed(0)
         made = config(kind.name, **dict(kind.changes))
+        if kind.architecture == "encoder-decoder":
+            made.decoder_start_token_id = 2
         module = AUTO[kind.architecture].from_config(made).eval()
         with torch.no_grad():
             for parameter in module.parameters():

@@ -53,7 +53,7 @@ def run(document: Document, draft: Draft) -> None:
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
-    check_models(document, draft)
+    check_models(document, draft, classes)
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
     check_images(document, draft, classes)

@@ -59,7 +59,7 @@ def check_data(document: Document, draft: Draft) -> None:
 
 def long_texts(plan: Plan) -> list[str]:
     """Notes on user data with prompts longer than a model's maximum, whose beginning is cut off. Only causal
-    models are checked, and only if their tokenizer is on this machine."""
+    and encoder-decoder models are checked, and only if their tokenizer is on this machine."""
     from zobench.models.encoding import encode_prompts
     from zobench.models.inspection import chat_of, longest_input, tokenizer_of
 
@@ -67,7 +67,7 @@ def long_texts(plan: Plan) -> list[str]:
     runs = [*plan.runs, *(run for study in plan.studies for run in study.final_templates)]
     cells = {(r.spec.model, r.spec.task.model_dump_json()): r.spec for r in runs if r.spec.task.files}
     for spec in cells.values():
-        tokenizer = tokenizer_of(spec.model)
+        tokenizer = tokenizer_of(spec.model) or tokenizer_of(spec.model, of="encoder-decoder")
         if tokenizer is None:
             continue
         limit = longest_input(spec.model, tokenizer)
@@ -103,7 +103,7 @@ def data_notes(plan: Plan) -> list[str]:
 
 
 def context_of(task: Any, chat: Any, example: Any) -> str:
-    """The text that a causal model reads before the answer; ``chat``: its template, if it has one."""
+    """The text that a model reads before the answer; ``chat``: its template, if it has one."""
     if isinstance(task, GenerationTask):
         return task.written(chat, example).context
     found: PromptedClassification = task

@@ -27,25 +27,32 @@ from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.chat import Chat
 from zobench.models.scoring import (
-    causal_logits,
     keeps_dtype,
-    masked_logits,
     mean_of_items,
-    option_log_likelihoods,
     option_token_log_likelihoods,
-    scores_of,
 )
-from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
-from zobench.tasks import encoding
+from zobench.models.shared_prefix import prediction_tokens, tail_logits
+from zobench.tasks import encoder_decoder, encoding
 from zobench.tasks.base import Batch, Prediction
 from zobench.tasks.choosing import ChoiceTask, gold_label
-from zobench.tasks.encoder import encoder_inputs, encoder_rows, encoder_scores
+from zobench.tasks.encoder import classifier_inputs, encoder_inputs, encoder_rows
 from zobench.tasks.encoding import EncodedRow
+from zobench.tasks.option_scores import (
+    answer_scores,
+    by_example,
+    option_arguments,
+    option_sums,
+    packed_option_sums,
+    packs,
+    padded_rows,
+)
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import macro_f1, option_accuracy
-from zobench.tasks.written import Written, conversation
+from zobench.tasks.written import Written, answers_of, conversation
 
 Scoring = Literal["label-words", "option-likelihood"]
+HEADS = ("encoder", "classifier")
+"""Architectures whose head gives the scores of the classes; they read the fields, not the prompt."""
 TrainingMode = Literal["classification", "teacher-forcing"]
 
 
@@ -89,8 +96,12 @@ class PromptedClassification(ChoiceTask):
     def revision(self, lm: LanguageModel) -> int:
         """1, plus 1 for an encoder that uses token types of a pair (earlier versions dropped them), plus 1 in
         half precision, where scores tie (earlier versions chose the first of the tied options)."""
-        pairs = lm.architecture == "encoder" and lm.way.token_types and len(self.prompt.fields) == 2
+        pairs = lm.architecture in HEADS and lm.way.token_types and len(self.prompt.fields) == 2
         return 1 + pairs + lm.identity.half_precision
+
+    def names_of(self, label: int) -> tuple[str, ...]:
+        """Names of a class that a trained head may have as its label, in order of preference."""
+        return (self.class_name(label),)
 
     def class_name(self, label: int) -> str:
         return self.prompt.words[label] if label < len(self.prompt.words) else str(label)
@@ -128,25 +139,25 @@ class PromptedClassification(ChoiceTask):
         """The loss of the module docstring: mean over examples (answer tokens under ``teacher-forcing``)."""
         inputs = batch.inputs
         if self._by_answer(lm):
-            return torch.nn.functional.cross_entropy(_answer_scores(module, inputs), inputs["gold"])
+            return torch.nn.functional.cross_entropy(answer_scores(module, inputs), inputs["gold"])
         if self.training == "teacher-forcing" and keeps_dtype():
             return mean_of_items(self.item_losses(lm, module, batch))
-        sums = _option_sums(module, inputs)
+        sums = option_sums(module, inputs)
         if self.training == "teacher-forcing":
             return -sums.sum() / inputs["lengths"].sum()
-        scores = _by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
+        scores = by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
         return torch.nn.functional.cross_entropy(scores, inputs["gold"])
 
     def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """One loss per example; per answer token under ``teacher-forcing``."""
         inputs = batch.inputs
         if self._by_answer(lm):
-            scores = _answer_scores(module, inputs)
+            scores = answer_scores(module, inputs)
         elif self.training == "teacher-forcing":
-            return -option_token_log_likelihoods(module, **_option_arguments(inputs))
+            return -option_token_log_likelihoods(module, **option_arguments(inputs))
         else:
-            sums = _option_sums(module, inputs)
-            scores = _by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
+            sums = option_sums(module, inputs)
+            scores = by_example(sums / inputs["lengths"].to(sums.dtype), inputs["counts"])
         return torch.nn.functional.cross_entropy(scores, inputs["gold"], reduction="none")
 
     def score(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, name: str) -> torch.Tensor:
@@ -154,10 +165,10 @@ class PromptedClassification(ChoiceTask):
         without ``calibrated``. Cost: one forward pass."""
         inputs = batch.inputs
         if self._by_answer(lm):
-            scores = _answer_scores(module, inputs)
+            scores = answer_scores(module, inputs)
         else:
-            sums = _option_sums(module, inputs)
-            scores = _by_example(sums / inputs["lengths"] if self.normalized else sums, inputs["counts"])
+            sums = option_sums(module, inputs)
+            scores = by_example(sums / inputs["lengths"] if self.normalized else sums, inputs["counts"])
         if name == "accuracy":
             return option_accuracy(scores, inputs["right"])
         return macro_f1(scores, inputs["gold"])
@@ -176,25 +187,31 @@ class PromptedClassification(ChoiceTask):
         return [self.prediction(e, s) for e, s in zip(examples, scores, strict=True)]
 
     def _by_answer(self, lm: LanguageModel) -> bool:
-        return self.scoring == "label-words" or lm.architecture == "encoder"
+        return self.scoring == "label-words" or lm.architecture in HEADS
 
     def _answer_rows(
         self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
     ) -> list[EncodedRow]:
-        if lm.architecture == "encoder":
+        if lm.architecture in HEADS:
             if shots:
-                raise ValueError(f"{lm.identity.name}: an encoder cannot use in-context demonstrations")
+                raise ValueError(f"{lm.identity.name}: a head cannot use in-context demonstrations")
             return encoder_rows(lm, examples, self.prompt.fields)
         if lm.architecture == "masked":
             mask = lm.tokenizer.mask_token
             return encoding.masked_rows(lm, [self.prompt.masked(e, mask, shots) for e in examples])
-        return encoding.causal_rows(lm, [self.written(lm.chat, e, (), shots).context for e in examples])
+        contexts = [self.written(lm.chat, e, (), shots).context for e in examples]
+        if lm.architecture == "encoder-decoder":
+            return encoder_decoder.source_rows(lm, contexts)
+        return encoding.causal_rows(lm, contexts)
 
     def _answer_inputs(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         if lm.architecture == "encoder":
             return encoder_inputs(lm, rows, len(self.prompt.words))
+        if lm.architecture == "classifier":
+            names = [self.names_of(label) for label in range(len(self.prompt.words))]
+            return classifier_inputs(lm, rows, names)
         inputs: dict[str, Any] = {
-            "padded": encoding.padded(lm, rows),
+            "padded": padded_rows(lm, rows),
             "labels": torch.tensor(self._labels(lm), device=lm.device),
         }
         if lm.architecture == "masked":
@@ -203,8 +220,13 @@ class PromptedClassification(ChoiceTask):
 
     def _labels(self, lm: LanguageModel) -> list[int]:
         if self._label_ids is None or self._label_ids[0] is not lm.tokenizer:
-            self._label_ids = (lm.tokenizer, encoding.label_word_ids(lm, self.prompt))
+            self._label_ids = (lm.tokenizer, self._first_tokens(lm))
         return self._label_ids[1]
+
+    def _first_tokens(self, lm: LanguageModel) -> list[int]:
+        if lm.architecture == "encoder-decoder":
+            return encoder_decoder.first_tokens(lm, self.prompt.words)
+        return encoding.label_word_ids(lm, self.prompt)
 
     def _option_rows(
         self,
@@ -215,8 +237,10 @@ class PromptedClassification(ChoiceTask):
         gold_only: bool = False,
     ) -> tuple[list[EncodedRow], list[int]]:
         """Sequences of all options of all examples in order, and the number of options of each example."""
-        if lm.architecture != "causal":
-            raise ValueError(f"{lm.identity.name}: scoring 'option-likelihood' needs a causal model")
+        if lm.architecture not in ("causal", "encoder-decoder"):
+            raise ValueError(
+                f"{lm.identity.name}: scoring 'option-likelihood' needs a causal or an encoder-decoder model"
+            )
         contexts: list[str] = []
         completed: list[str] = []
         counts = []
@@ -225,8 +249,11 @@ class PromptedClassification(ChoiceTask):
             chosen = [options[gold_label(e)]] if gold_only else options
             written = self.written(lm.chat, e, chosen, shots)
             contexts += [written.context] * len(chosen)
-            completed += written.completed
+            both = lm.architecture == "encoder-decoder"
+            completed += answers_of(e, written) if both else written.completed
             counts.append(len(chosen))
+        if lm.architecture == "encoder-decoder":
+            return encoder_decoder.answer_rows(lm, contexts, completed), counts
         return encoding.option_rows(lm, contexts, completed), counts
 
     def written(
@@ -253,6 +280,8 @@ class PromptedClassification(ChoiceTask):
 
     def _option_inputs(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> dict[str, Any]:
         lengths = torch.tensor([float(r.option) for r in rows], device=lm.device)
+        if lm.architecture == "encoder-decoder":
+            return {"lengths": lengths, **encoder_decoder.inputs_of(lm, rows)}
         targets = encoding.option_targets(rows, lm.device)
         return {"padded": encoding.padded(lm, rows), "lengths": lengths, **targets}
 
@@ -260,14 +289,14 @@ class PromptedClassification(ChoiceTask):
         self, lm: LanguageModel, examples: Sequence[Example], shots: Sequence[tuple[Example, str]]
     ) -> list[torch.Tensor]:
         rows = self._answer_rows(lm, examples, shots)
-        if _packs(lm, rows):
+        if packs(lm, rows):
             labels = torch.tensor(self._labels(lm), device=lm.device)
             ids = [r.ids for r in rows]
             last = tail_logits(lm.module, ids, [1] * len(ids), tokens=prediction_tokens(lm.device))
             return list(torch.cat(last).index_select(1, labels).float().cpu())
         scores: list[torch.Tensor] = [torch.empty(0)] * len(rows)
         for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):
-            found = _answer_scores(lm.module, self._answer_inputs(lm, [rows[i] for i in chunk])).cpu()
+            found = answer_scores(lm.module, self._answer_inputs(lm, [rows[i] for i in chunk])).cpu()
             for i, row in zip(chunk, found, strict=True):
                 scores[i] = row
         return scores
@@ -286,59 +315,13 @@ class PromptedClassification(ChoiceTask):
         return list(scores.split(counts))
 
     def _option_scores(self, lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
-        if _packs(lm, rows):
-            return _packed_option_sums(lm, rows)
+        if packs(lm, rows):
+            return packed_option_sums(lm, rows)
         sums = torch.empty(len(rows))
         for chunk in chunks_by_length([len(r.ids) for r in rows], max_tokens=prediction_tokens(lm.device)):
             inputs = self._option_inputs(lm, [rows[i] for i in chunk])
-            sums[torch.tensor(chunk)] = _option_sums(lm.module, inputs).cpu()
+            sums[torch.tensor(chunk)] = option_sums(lm.module, inputs).cpu()
         return sums
-
-
-def _answer_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    """Logits of the label words (for an encoder: of its head), shape (examples, classes), float32 except
-    within ``scoring.in_dtype_of_logits``."""
-    if "classes" in inputs:
-        return encoder_scores(module, inputs)
-    if "positions" in inputs:
-        logits = masked_logits(module, inputs["padded"], inputs["positions"])
-    else:
-        logits = causal_logits(module, inputs["padded"])[:, -1]
-    return scores_of(logits.index_select(1, inputs["labels"]))
-
-
-def _option_sums(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
-    return option_log_likelihoods(module, **_option_arguments(inputs))
-
-
-def _option_arguments(inputs: Any) -> dict[str, Any]:
-    return {name: inputs[name] for name in ("padded", "targets", "target_mask")}
-
-
-def _packed_option_sums(lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
-    """The sums of ``_option_sums`` with common prefixes computed once."""
-    # One position more than the option has tokens: its first token is predicted by the context's last.
-    tails = [r.option + 1 for r in rows]
-    found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=prediction_tokens(lm.device))
-    sums = []
-    for row, logits in zip(rows, found, strict=True):
-        targets = torch.tensor(row.ids[len(row.ids) - row.option :], device=lm.device)
-        sums.append(logits[:-1].float().log_softmax(-1).gather(1, targets[:, None]).sum())
-    return torch.stack(sums).cpu()
-
-
-def _packs(lm: LanguageModel, rows: Sequence[EncodedRow]) -> bool:
-    usual = lm.architecture == "causal" and lm.way.first_position == 0
-    return usual and worth_packing([r.ids for r in rows]) and takes_packs(lm.module)
-
-
-def _by_example(scores: torch.Tensor, counts: Sequence[int]) -> torch.Tensor:
-    """Scores as a matrix (examples, largest number of options); missing options get -inf."""
-    if len(set(counts)) == 1:
-        return scores.view(len(counts), counts[0])
-    return torch.nn.utils.rnn.pad_sequence(
-        scores.split(list(counts)), batch_first=True, padding_value=-torch.inf
-    )
 
 
 def _content_free(example: Example) -> Example:

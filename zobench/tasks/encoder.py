@@ -1,8 +1,11 @@
-"""Classification by an encoder: a linear head on mean-pooled features, without prompt and label words.
+"""Classification by a head, without prompt and label words: a linear head on mean-pooled features.
 
     s = W mean_t(h_t(x)) + b,   loss = cross-entropy over the first C components of s.
 
-The head belongs to the model (see :mod:`zobench.models.pooled`) and has a fixed number of outputs; those
+A model with a trained head (``…ForSequenceClassification``) is scored by the outputs of its own head that
+belong to the task's classes (:mod:`zobench.tasks.heads`), with its own pooling.
+
+Else the head belongs to the model (see :mod:`zobench.models.pooled`) and has a fixed number of outputs; those
 beyond the task's C classes have no influence on loss or prediction.
 """
 
@@ -19,6 +22,7 @@ from zobench.models.batching import over_rows
 from zobench.models.pooled import HEAD_CLASSES
 from zobench.models.scoring import scores_of
 from zobench.tasks.encoding import EncodedRow, padded
+from zobench.tasks.heads import head_columns
 
 
 def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequence[str]) -> list[EncodedRow]:
@@ -35,6 +39,15 @@ def encoder_rows(lm: LanguageModel, examples: Sequence[Example], fields: Sequenc
     return [EncodedRow(ids, types=types) for ids, types in both]
 
 
+def classifier_inputs(
+    lm: LanguageModel, rows: Sequence[EncodedRow], classes: Sequence[Sequence[str]]
+) -> dict[str, Any]:
+    """Arguments of :func:`encoder_scores` for a trained head; ``classes``: names of the task's classes
+    (:func:`zobench.tasks.heads.head_columns`)."""
+    columns = head_columns(classes, lm.labels, lm.identity.name)
+    return {"padded": padded(lm, rows), "classes": torch.tensor(columns, device=lm.device)}
+
+
 def encoder_inputs(lm: LanguageModel, rows: Sequence[EncodedRow], classes: int) -> dict[str, Any]:
     """Arguments of :func:`encoder_scores`."""
     if classes > HEAD_CLASSES:
@@ -45,5 +58,9 @@ def encoder_inputs(lm: LanguageModel, rows: Sequence[EncodedRow], classes: int) 
 def encoder_scores(module: torch.nn.Module, inputs: Any) -> torch.Tensor:
     """Scores of the task's classes, shape (examples, classes), float32 except within
     ``scoring.in_dtype_of_logits``. Cost: one forward pass."""
-    scores = over_rows(inputs["padded"], lambda given, _: module(**given))
-    return scores_of(scores[:, : inputs["classes"]])
+    chosen = inputs["classes"]
+    if isinstance(chosen, int):
+        scores = over_rows(inputs["padded"], lambda given, _: module(**given))
+        return scores_of(scores[:, :chosen])
+    logits = over_rows(inputs["padded"], lambda given, _: module(**given).logits)
+    return scores_of(logits.index_select(1, chosen))

@@ -23,12 +23,14 @@ class EncodedRow:
         position: column of the mask token (masked models; else 0).
         option: length of the option in tokens (option likelihoods; else 0).
         types: token types, if an encoder uses them.
+        target: the option's tokens for the decoder of an encoder-decoder model, which are not in ``ids``.
     """
 
     ids: list[int]
     position: int = 0
     option: int = 0
     types: list[int] | None = None
+    target: Sequence[int] = ()
 
 
 def label_word_ids(lm: LanguageModel, prompt: Prompt) -> list[int]:

@@ -23,13 +23,13 @@ from zobench.models.scoring import (
     option_log_likelihoods,
     option_token_log_likelihoods,
 )
-from zobench.tasks import encoding
+from zobench.tasks import encoder_decoder, encoding
 from zobench.tasks.base import Batch, MetricValue, Prediction, Questions, Task
 from zobench.tasks.equivalence import equivalent, harness_exact
 from zobench.tasks.extraction import extractor
 from zobench.tasks.prompts import Prompt
 from zobench.tasks.scores import token_f1
-from zobench.tasks.written import Written, conversation
+from zobench.tasks.written import Written, answers_of, conversation
 
 
 class GenerationTask(Task):
@@ -88,6 +88,11 @@ class GenerationTask(Task):
 
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         texts = [self.written(lm.chat, e) for e in examples]
+        if lm.architecture == "encoder-decoder":
+            answers = [answers_of(e, t)[0] for e, t in zip(examples, texts, strict=True)]
+            rows = encoder_decoder.answer_rows(lm, [t.context for t in texts], answers, ends=True)
+            tokens = sum(len(r.ids) + len(r.target) for r in rows)
+            return Batch(encoder_decoder.inputs_of(lm, rows), sequences=len(rows), tokens=tokens)
         rows = encoding.option_rows(lm, [t.context for t in texts], [t.completed[0] for t in texts])
         inputs = {"padded": encoding.padded(lm, rows), **encoding.option_targets(rows, lm.device)}
         return Batch(inputs, sequences=len(rows), tokens=sum(len(r.ids) for r in rows))

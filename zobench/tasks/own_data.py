@@ -176,6 +176,9 @@ class OwnClassification(OwnData, PromptedClassification):
         prompt = Prompt(config.template, tuple(words[c] for c in self.classes))
         super().__init__(config, prompt=prompt, scoring=config.scoring)
 
+    def names_of(self, label: int) -> tuple[str, ...]:
+        return (self.classes[label], self.prompt.words[label])
+
     def prepare(self, files: list[Records]) -> None:
         for records in files:
             records.require(self.config.label, "label")

@@ -28,16 +28,16 @@ def conversation(
 ) -> Written:
     """The texts of a model with a chat template, from the plain texts of the example and of its
     demonstrations, each without further demonstrations."""
-    turns = [(shot.context, _answers(e, shot)[0]) for e, shot in shots]
+    turns = [(shot.context, answers_of(e, shot)[0]) for e, shot in shots]
     opened = chat.opened(plain.context, turns, example=example.id)
-    return Written(opened.rstrip(" "), tuple(opened + answer for answer in _answers(example, plain)))
+    return Written(opened.rstrip(" "), tuple(opened + answer for answer in answers_of(example, plain)))
 
 
-def _answers(example: Example, plain: Written) -> list[str]:
-    """The answers of the completed texts alone."""
+def answers_of(example: Example, plain: Written) -> list[str]:
+    """The answers of the completed texts alone, without spaces around them."""
     if not all(text.startswith(plain.context) for text in plain.completed):
         raise ValueError(
-            f"example {example.id!r}: the text with the answer does not begin with the text before it, so it "
-            "cannot be made a turn of a chat"
+            f"example {example.id!r}: the text with the answer does not begin with the text before it, so "
+            "they cannot be told apart"
         )
     return [text[len(plain.context) :].strip(" ") for text in plain.completed]
