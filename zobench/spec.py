@@ -116,6 +116,8 @@ class ModelRef(Frozen):
     """Text of the system message of chat prompts; ``None``: no such message."""
     head: Annotated[int | None, FieldMeta(since=5, unlearning=False)] = Field(default=None, ge=2)
     """Number of outputs of a new classification layer of an image classifier, in place of its own."""
+    base: Annotated[str | None, FieldMeta(since=5)] = None
+    """For the folder of an adapter: its base model, named as any model; ``None``: the one that it names."""
     labels: Annotated[tuple[tuple[str, str], ...], FieldMeta(since=5), BeforeValidator(_pairs_of)] = ()
     """For a classifier: class of the task and label of its head, where the names differ."""
 

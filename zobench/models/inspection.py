@@ -186,7 +186,6 @@ def problems(ref: ModelRef) -> list[str]:
     if ref.name.startswith("builtin:") and not ref.chat and ref.system is None:
         return _problems_of_settings(ref)
     try:
-        refuse_adapter(Path(ref.name).expanduser(), ref.name)
         folder = resolve(ref).folder
         config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
         architecture = architecture_of(ref, config, folder)
@@ -217,22 +216,6 @@ def _problems_of_settings(ref: ModelRef) -> list[str]:
     except ValueError as error:
         return [str(error)]
     return []
-
-
-def refuse_adapter(folder: Path, name: str) -> None:
-    """Refuse folders with an adapter: alone it is not a model, and beside a base model the library would
-    silently apply it."""
-    if not (folder / "adapter_config.json").is_file():
-        return
-    if (folder / "config.json").is_file():
-        raise ValueError(
-            f"model {name!r}: {folder} contains an adapter (adapter_config.json) beside the model, which "
-            "would be applied to it; merge the adapter, or move it away"
-        )
-    raise ValueError(
-        f"model {name!r}: {folder} contains an adapter but no model; merge it into its base model and save "
-        "the result"
-    )
 
 
 def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None:

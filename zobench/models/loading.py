@@ -13,6 +13,7 @@ import transformers
 from safetensors import SafetensorError
 
 from zobench.data.files import json_file
+from zobench.models.adapters import attach, record
 from zobench.models.base import Architecture, ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.devices import missing, named
@@ -24,7 +25,6 @@ from zobench.models.inspection import (
     architecture_of,
     attention_of,
     chat_for,
-    refuse_adapter,
     refuse_class,
     refuse_settings,
     refuse_tokens,
@@ -55,8 +55,6 @@ def load(ref: ModelRef) -> LoadedModel:
             device, a model that cannot run as the requested architecture.
     """
     device = _device(ref.device)
-    if Path(ref.name).expanduser().is_dir():
-        refuse_adapter(Path(ref.name).expanduser(), ref.name)
     files = resolve(ref)
     try:
         with preserved_random_state(), hidden_progress_bars(), torch.inference_mode(False):
@@ -68,11 +66,14 @@ def load(ref: ModelRef) -> LoadedModel:
             refuse_settings(ref, architecture)
             tokenizer = None if architecture == "image" else _tokenizer(ref, files.folder)
             module = _module(ref, files.folder, config, architecture)
+            origin = _origin(ref, files, module)
+            if files.adapter is not None:
+                module = _with_adapter(module, files.adapter, ref.name)
     except (OSError, KeyError, json.JSONDecodeError, SafetensorError) as error:
         raise ValueError(f"model {ref.name!r} cannot be loaded: {error}") from error
     _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
-    identity = _identity(ref, files, module, remote_code=_ran_remote_code(ref, config))
+    identity = _identity(ref, files, module, origin, remote_code=_ran_remote_code(ref, config))
     if architecture == "image":
         pixels = pixel_input(files.folder, config)
         return LoadedModel(module, None, identity, architecture, 0, pixels=pixels)
@@ -214,7 +215,12 @@ def _ran_remote_code(ref: ModelRef, config: Any) -> bool:
 
 
 def _identity(
-    ref: ModelRef, files: ModelFiles, module: torch.nn.Module, *, remote_code: bool
+    ref: ModelRef,
+    files: ModelFiles,
+    module: torch.nn.Module,
+    origin: dict[str, Any] | None,
+    *,
+    remote_code: bool,
 ) -> ModelIdentity:
     return ModelIdentity(
         name=ref.name,
@@ -223,13 +229,18 @@ def _identity(
         dtype=ref.dtype,
         remote_code=remote_code,
         parameters=parameter_count(module),
-        origin=_origin(files.folder),
+        origin=origin,
     )
 
 
-def _origin(folder: Path) -> dict[str, Any] | None:
-    recorded = folder / ORIGIN
-    return dict(_json_object(recorded)) if recorded.is_file() else None
+def _origin(ref: ModelRef, files: ModelFiles, module: torch.nn.Module) -> dict[str, Any] | None:
+    """Where a converted model, or a base model and its adapter, come from; the base is not adapted yet."""
+    recorded = files.folder / ORIGIN
+    found = dict(_json_object(recorded)) if recorded.is_file() else None
+    if files.adapter is None:
+        return found
+    base = {"name": files.base, "weights_digest": weights_digest(module), **(found or {})}
+    return record(files.adapter, ref.name, base)
 
 
 def _json_object(path: Path) -> dict[str, Any]:
@@ -237,6 +248,14 @@ def _json_object(path: Path) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ValueError(f"{path}: not a JSON object")
     return body
+
+
+def _with_adapter(module: Any, folder: Path, name: str) -> torch.nn.Module:
+    if isinstance(module, PooledEncoder):
+        module.encoder = attach(module.encoder, folder, name)
+        return module
+    adapted: torch.nn.Module = attach(module, folder, name)
+    return adapted
 
 
 def _max_length(module: torch.nn.Module, config: Any, tokenizer: Any, folder: Path) -> int:

@@ -11,11 +11,12 @@ import functools
 import importlib
 import importlib.util
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zobench.data.files import json_file
 from zobench.models import packages
+from zobench.models.adapters import base_places, configuration, is_adapter, without_adapter
 from zobench.names import nearest
 from zobench.spec import ModelRef
 
@@ -29,10 +30,13 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """``revision`` is the resolved commit of a hub model, ``None`` otherwise."""
+    """``revision`` is the resolved commit of a hub model, ``None`` otherwise. ``adapter``: folder of an
+    adapter to attach to the model, which ``base`` names."""
 
     folder: Path
     revision: str | None = None
+    adapter: Path | None = None
+    base: str = ""
 
 
 def resolve(ref: ModelRef) -> ModelFiles:
@@ -48,6 +52,10 @@ def resolve(ref: ModelRef) -> ModelFiles:
     if ref.name.startswith("pair:"):
         return ModelFiles(require_safetensors(pair_folder(ref.name), ref.name))
     local = Path(ref.name).expanduser()
+    if local.is_dir() and is_adapter(local):
+        return _adapted(ref, local)
+    if ref.base is not None:
+        raise ValueError(f"model {ref.name!r}: base is that of an adapter, and it is not the folder of one")
     if local.is_dir():
         return ModelFiles(require_safetensors(local, ref.name))
     if local.suffix == GGUF and local.is_file():
@@ -60,6 +68,38 @@ def resolve(ref: ModelRef) -> ModelFiles:
             "'package:NAME', nor a hub id"
         )
     return _hub(ref)
+
+
+def _adapted(ref: ModelRef, folder: Path) -> ModelFiles:
+    """The files of an adapter's base model, with the adapter's folder."""
+    settings = configuration(folder, ref.name)
+    named = str(settings.get("base_model_name_or_path") or "")
+    if ref.base is not None:
+        base = ref.model_copy(update={"name": ref.base, "base": None})
+        return replace(resolve(base), adapter=folder, base=ref.base)
+    if (folder / "config.json").is_file():
+        files = ModelFiles(require_safetensors(without_adapter(folder), ref.name))
+        return replace(files, adapter=folder, base=f"{ref.name} without its adapter")
+    for place in base_places(folder, named):
+        if lies_here(place):
+            base = ref.model_copy(update={"name": place, "revision": None})
+            return replace(resolve(base), adapter=folder, base=named)
+    cached = _in_cache(named, settings.get("revision")) if named and _HUB_ID.fullmatch(named) else None
+    if cached is not None:
+        return ModelFiles(require_safetensors(cached, named), cached.name, folder, named)
+    told = f"its base model {named!r} is not on this machine" if named else "it names no base model"
+    raise ValueError(
+        f"model {ref.name!r} is an adapter, and {told}; write base: with a folder, a GGUF file, "
+        "'package:NAME' or a hub id"
+    )
+
+
+def _in_cache(name: str, revision: str | None) -> Path | None:
+    """Folder of a hub model that was downloaded before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def pair_folder(name: str) -> Path:
