@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -165,3 +166,31 @@ def test_an_adapter_that_does_not_fit_is_refused(folder: Path) -> None:
     path.write_text(json.dumps(whole))
     (folder / "adapter" / "adapter_model.safetensors").rename(folder / "adapter" / "adapter_model.bin")
     assert "only adapter_model.bin, which can run code when read" in refused(ref)
+
+
+def test_a_gguf_file_and_an_adapter_on_it_are_named_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gguf_files = pytest.importorskip("tests.models.gguf_files", reason="needs the package gguf")
+    monkeypatch.setenv("ZOBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    file = gguf_files.write(tmp_path / "tiny.gguf", gguf_files.llama(), quantized=True)
+    wrapped = peft.get_peft_model(
+        gguf_files.llama(), peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    )
+    wrapped.save_pretrained(tmp_path / "adapter")
+    rows = "".join(f"a film {i},{'ab'[i % 2]}\n" for i in range(20))
+    (tmp_path / "r.csv").write_text("text,label\n" + rows)
+    text = SUITE.replace(
+        "m: {name: ./adapter}", "file: {name: ./tiny.gguf}\n  m: {name: ./adapter, base: ./tiny.gguf}"
+    )
+    (tmp_path / "adapted.yaml").write_text(text.replace("space: {kind", "models: [m], space: {kind"))
+    done = CliRunner().invoke(app, ["run", "adapted.yaml"])
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "reports" / "adapted" / "index.html").read_text()
+    title = "Tiny Llama (Q8_0, dequantized)"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"on {title} and {title} with LORA adapter adapter" in page
+    assert f"{title}: file tiny.gguf, SHA-256 {digest}, licence apache-2.0." in page
+    adapter = hashlib.sha256((tmp_path / "adapter" / "adapter_model.safetensors").read_bytes()).hexdigest()
+    assert f"adapter file adapter_model.safetensors, SHA-256 {adapter}; base file tiny.gguf" in page

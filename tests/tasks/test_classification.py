@@ -228,7 +228,7 @@ def test_words_that_cannot_be_told_apart_are_refused(tiny: Tiny) -> None:
         _words(prompt=Prompt("{sentence} {answer}", ("great", "very great"))).predict(
             tiny("bert-masked"), EXAMPLES
         )
-    with pytest.raises(ValueError, match="needs a causal model"):
+    with pytest.raises(ValueError, match="needs a causal or an encoder-decoder model"):
         _options().predict(tiny("bert-masked"), EXAMPLES)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from zobench.metrics import verdicts
 from zobench.metrics.verdicts import DECIDED
 from zobench.report.leaderboard import Leaderboard
+from zobench.report.model_titles import model_sources, model_titles
 from zobench.report.ranking import Ranking, RowPair
 
 MOST = 6
@@ -20,7 +21,8 @@ MOST = 6
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """Sentences by heading; every list may be empty. ``warnings`` concern the whole page."""
+    """Sentences by heading; every list may be empty. ``warnings`` concern the whole page, ``models`` are the
+    sources of its models."""
 
     headline: str
     compared: str
@@ -29,6 +31,7 @@ class Overview:
     controls: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
+    models: tuple[str, ...] = ()
 
 
 def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[str] = ()) -> Overview:
@@ -41,6 +44,7 @@ def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[str] 
         controls=controls(ranking),
         notes=tuple(notes(runs)),
         warnings=(*warnings(ranking, runs), *more_warnings),
+        models=model_sources(runs),
     )
 
 
@@ -75,7 +79,7 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
     budgets = sorted(set(runs.loc[runs["group"] == "method", "budget_forwards"].dropna().astype(int)))
     budget = " or ".join(f"{b:,}" for b in budgets[:3]) + (" or more" if len(budgets) > 3 else "")
     batch = sorted(set(runs["batch_size"].dropna().astype(int)))
-    models = _list(sorted(set(runs["model"].map(str))))
+    models = _list(model_titles(runs))
     return (
         f"{_count(methods, 'method')} and {_count(control, 'baseline')} on {_count(len(labels), 'task')} "
         f"({names}), {seed_text} {'seed' if seed_text == '1' else 'seeds'} each, {budget} forward passes of "

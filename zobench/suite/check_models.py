@@ -43,6 +43,8 @@ def check_models(document: Document, draft: Draft, classes: Classes) -> None:
     found = {name: architecture_here(ref) for name, ref in models.items()}
     kinds = {name: kind for name, kind in found.items() if kind != "image"}  # of zobench.suite.check_images
     evaluation = draft.parts.get("evaluation")
+    if set(kinds.values()) <= {None, "causal"}:
+        return  # nothing below concerns these
     tasks = dict(_tasks(document, draft, classes))
     for name, kind in kinds.items():
         if kind not in (None, "causal") and evaluation is not None and evaluation.lm_eval:

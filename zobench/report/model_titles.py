@@ -1,0 +1,48 @@
+"""What a model is called on a page, and where it comes from.
+
+Both are read from ``model_origin`` of a run's environment record, which converted models and models with an
+adapter have. Other models are called as in the suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+
+def model_titles(runs: pd.DataFrame) -> list[str]:
+    """Titles of the models of these runs, each once, in alphabetical order."""
+    pairs = zip(runs["model"].map(str), runs["environment"], strict=True)
+    return sorted({_origin(environment).get("title") or model for model, environment in pairs})
+
+
+def model_sources(runs: pd.DataFrame) -> tuple[str, ...]:
+    """One sentence for each model whose origin is recorded: its files with their digests, and its licence."""
+    origins = (_origin(environment) for environment in runs["environment"])
+    return tuple(sorted({f"{found['title']}: {_told(found)}." for found in origins if found.get("title")}))
+
+
+def _told(origin: Mapping[str, Any]) -> str:
+    if "adapter" in origin:
+        adapter, base = origin["adapter"], origin["base"]
+        return f"adapter {_file(adapter)}; base {_told(base)}"
+    parts = [_file(origin)] if "file" in origin else []
+    if "weights_digest" in origin:
+        parts.append(f"weights {str(origin['weights_digest'])[:16]}")
+    if origin.get("licence"):
+        parts.append(f"licence {origin['licence']}")
+    return ", ".join(parts)
+
+
+def _file(found: Mapping[str, Any]) -> str:
+    return f"file {found['file']}, SHA-256 {found['sha256']}"
+
+
+def _origin(environment: Any) -> Mapping[str, Any]:
+    try:
+        found = json.loads(environment or "{}").get("model_origin")
+    except (TypeError, ValueError, AttributeError):
+        return {}
+    return found if isinstance(found, dict) else {}
