@@ -200,7 +200,7 @@ def problems(ref: ModelRef) -> list[str]:
         chat_for(ref, architecture, tokenizer)
         if architecture == "classifier":
             labels_of(config, ref.labels, ref.name)
-        if architecture == "encoder-decoder":
+        if architecture in ("encoder-decoder", "classifier") and config.is_encoder_decoder:
             start_token(config, folder, ref.name)
     except _UNREADABLE as error:
         text = str(error).strip().split("\n")[0]

@@ -96,7 +96,7 @@ def _language_model(ref: ModelRef, folder: Path, config: Any, lm: LoadedModel) -
     settings: Any = module.config if lm.architecture in ("classifier", "encoder-decoder") else None
     if lm.architecture == "classifier":
         agree_on_padding(settings, tokenizer)
-    if lm.architecture == "encoder-decoder":
+    if settings is not None and config.is_encoder_decoder:
         settings.decoder_start_token_id = start_token(config, folder, ref.name)
     longest = _max_length(module, config, tokenizer, folder)
     if ref.max_length is not None and ref.max_length > longest:

@@ -130,6 +130,9 @@ class _Trials:
         self.decoder: list[int] = []
         if architecture == "encoder-decoder":
             self.decoder = [module.config.decoder_start_token_id, *self.rows[0][:STEPS]]
+        if architecture == "classifier" and module.config.is_encoder_decoder:
+            # These heads read the end token, which their tokenizers put behind every text.
+            self.rows = [[*row[:-1], module.config.eos_token_id] for row in self.rows]
 
     def reference(self) -> None:
         """Compute the logits of each row alone, and the largest difference that counts as rounding."""

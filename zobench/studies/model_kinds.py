@@ -142,7 +142,7 @@ ENCODER_DECODER = _words("""
 """)
 CLASSIFIER = _words("""
     albert bart bert big_bird bloom deberta deberta-v2 distilbert electra ernie esm falcon flaubert funnel
-    gemma gemma2 gemma3_text glm gpt2 gpt_neo gpt_neox gptj jamba led llama mbart minimax mistral mixtral
+    gemma gemma2 gemma3_text glm gpt2 gpt_neo gpt_neox gptj jamba llama mbart minimax mistral mixtral
     mobilebert modernbert mpnet mpt mt5 nemotron openai-gpt opt persimmon phi phi3 plbart qwen2 qwen3 reformer
     roberta smollm3 squeezebert stablelm starcoder2 t5 xlm xlm-roberta xlnet
 """)
@@ -188,7 +188,7 @@ def tiny(kind: ModelKind) -> torch.nn.Module:
     with preserved_random_state():
         torch.manual_seed(0)
         made = config(kind.name, **dict(kind.changes))
-        if kind.architecture == "encoder-decoder":
+        if made.is_encoder_decoder and kind.architecture in ("encoder-decoder", "classifier"):
             made.decoder_start_token_id = 2
         module = AUTO[kind.architecture].from_config(made).eval()
         with torch.no_grad():

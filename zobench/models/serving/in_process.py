@@ -53,8 +53,10 @@ class InProcess:
     ) -> list[list[float]]:
         """As :meth:`Server.score`; cost: one forward pass of all rows."""
         lm = self.lm
-        before = encode_prompts(lm.tokenizer, prompts)
-        whole = encode_prompts(lm.tokenizer, [p + a for p, a in zip(prompts, answers, strict=True)])
+        special = lm.chat is None
+        before = encode_prompts(lm.tokenizer, prompts, special=special)
+        texts = [p + a for p, a in zip(prompts, answers, strict=True)]
+        whole = encode_prompts(lm.tokenizer, texts, special=special)
         sizes = [len(w) - len(p) for p, w in zip(before, whole, strict=True)]
         if min(sizes, default=1) < 1:
             raise ValueError("an answer adds no token to its prompt")
