@@ -43,6 +43,7 @@ def _predictions(source: Source, about: pd.DataFrame) -> pd.DataFrame:
         select r.*, p.example_id, p.gold, left(p.output, {LONGEST}) as output, p.correct
         from predictions p join shown_answers r using (run_id) where p.condition_kind = 'clean'
         qualify row_number() over (partition by p.run_id order by p.example_id) <= r.most
+        order by r.block, r."row", r.seed, p.example_id, p.gold
         """
     )
 
@@ -73,7 +74,7 @@ def _matrix(found: pd.DataFrame, names: list[str], texts: dict[str, str]) -> dic
 def _texts(source: Source) -> dict[str, str]:
     """The beginning of each example's text, if an attack recorded it."""
     found = source.sql(
-        "select example_id, any_value(left(original, 160)) as original from attacks "
-        "group by example_id limit 5000"
+        "select example_id, min(left(original, 160)) as original from attacks "
+        "group by example_id order by example_id limit 5000"
     )
     return dict(zip(found["example_id"].map(str), found["original"].map(str), strict=True))
