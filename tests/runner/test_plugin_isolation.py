@@ -3,13 +3,17 @@ affected."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zobench import plugin_code, plugins
+from zobench.runner import execute, pool
 from zobench.runner.scheduler import run_plan
 from zobench.spec import Component
 from zobench.store.reader import read
@@ -17,6 +21,7 @@ from zobench.suite.schema import LimitSettings
 
 CODE = """\
 import os, sys, time
+from pathlib import Path
 from zobench.zo.methods.mezo import Mezo
 
 class Patches(Mezo):
@@ -38,7 +43,9 @@ class Hangs(Mezo):
     def step(self, objective):
         self.steps += 1
         if self.steps == 4:
-            time.sleep(600)
+            Path(os.environ["HANGING"]).touch()
+            while True:
+                time.sleep(60)
         return super().step(objective)
 
 class Prints(Mezo):
@@ -137,25 +144,38 @@ def test_sys_exit_ends_no_plan_in_one_process(outcome):
     assert summary.done == 1
 
 
-def test_a_step_that_hangs_is_interrupted(outcome):
-    summary, rows = outcome("hangs", "nine", limits=LimitSettings(step_minutes=0.1))
+def test_a_step_that_hangs_is_interrupted(outcome, tmp_path, monkeypatch):
+    """Two hours pass, by the clock of the pool, as soon as the step hangs."""
+    hanging = tmp_path / "hanging"
+    monkeypatch.setenv("HANGING", str(hanging))
+
+    def now():
+        if not hanging.exists():
+            return time.monotonic()
+        hanging.unlink()
+        return time.monotonic() + 7201
+
+    monkeypatch.setattr(pool, "time", SimpleNamespace(monotonic=now))
+    summary, rows = outcome("hangs", "nine")
     assert rows["nine"]["status"] == "done"
     assert rows["hangs"]["status"] == "interrupted"
     (told,) = [message for _, message in summary.failed]
-    assert told == "a step took more than 0.1 minutes (limits.step_minutes of the suite)"
+    assert told == "a step took more than 120 minutes (limits.step_minutes of the suite)"
     assert told in rows["hangs"]["error"]
 
 
-def test_a_run_beyond_its_time_keeps_its_steps_and_goes_on(outcome, tmp_path, make_run, make_plan):
-    slow = Component(name="count", params={"slow": 0.02})
+def test_a_run_beyond_its_time_keeps_its_steps_and_goes_on(tmp_path, make_run, make_plan, monkeypatch):
+    """By the clock of the run, a minute passes whenever it is looked at."""
+    minutes = itertools.count()
+    monkeypatch.setattr(execute, "time", SimpleNamespace(monotonic=lambda: 60.0 * next(minutes)))
     parts = {"progress": False, "parts": "runner_fakes:PARTS", "workers": 0}
 
     def plan(**limits):
-        return make_plan(make_run(task=slow), limits=LimitSettings(**limits))
+        return make_plan(make_run(), limits=LimitSettings(**limits))
 
-    first = run_plan(plan(run_minutes=0.01), tmp_path / "out", **parts)
+    first = run_plan(plan(run_minutes=5), tmp_path / "out", **parts)
     ((_, told),) = first.failed
-    assert told == "the run took more than 0.01 minutes (limits.run_minutes of the suite)"
+    assert told == "the run took more than 5 minutes (limits.run_minutes of the suite)"
     (row,) = read(tmp_path / "out").runs.to_dict("records")
     assert (row["status"], row["error"]) == ("interrupted", told)
     assert run_plan(plan(), tmp_path / "out", **parts).done == 1
