@@ -50,7 +50,7 @@ def test_the_bindings_name_every_column_that_is_carried():
     assert {t: set(c) for t, c in BINDINGS.items()} == {t: set(TABLES[t].names) for t in BINDINGS}
 
 
-@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=".".join)
+@pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(c) for c in COLUMNS])
 def test_a_changed_column_meets_what_the_table_says(submitted, tampered, verify, tmp_path, table, column):
     honest = submitted()
     file = tampered(honest, changer(table, column))
