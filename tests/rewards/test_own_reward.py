@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from zobench import plugins
 from zobench.data.example import Example
+from zobench.plugin_code import plugin_parts, uses_plugins
 from zobench.rewards.base import Answered
 from zobench.rewards.making import made
 from zobench.rewards.own import OwnReward, check_function, digest_of
-from zobench.spec import RewardRef
+from zobench.spec import Budget, Component, ModelRef, RewardRef, RunSpec
 
 SOURCE = """\
 import sys
@@ -29,6 +32,24 @@ def score(prompt, answer, example, weight=1.0):
     if answer == "nan":
         return float("nan")
     return weight * len(answer) + len(example["text"]["question"]) + example["meta"]["n"]
+"""
+
+PLUGGED = """\
+from dataclasses import dataclass
+
+from zobench.rewards.base import Reward
+
+
+@dataclass(frozen=True)
+class VowelsConfig:
+    weight: float = 1.0
+
+
+class Vowels(Reward):
+    Config = VowelsConfig
+
+    def score(self, one):
+        return self.config.weight * sum(one.answer.count(v) for v in "aeiou")
 """
 
 
@@ -92,3 +113,22 @@ def test_the_function_is_looked_up_without_running_the_file(file: Path, tmp_path
     with pytest.raises(ValueError, match="no function 'scor'; did you mean 'score'"):
         check_function(file, "scor")
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_package_offers_rewards_by_an_entry_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "plugged_reward.py").write_text(PLUGGED)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    point = EntryPoint("vowels", "plugged_reward:Vowels", "zobench.rewards")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point] if group == point.group else [])
+    reward = made(RewardRef(reward="vowels", params={"weight": 2.0}), own_code=False)
+    assert [s.value for s in reward.scores(asked("banana", "x"))] == [6.0, 0.0]
+    spec = RunSpec(
+        model=ModelRef(name="builtin:nano"),
+        task=Component(name="countdown"),
+        method=Component(name="mezo"),
+        seed=1,
+        budget=Budget(forwards=2),
+        train_on=RewardRef(reward="vowels"),
+    )
+    assert plugin_parts(spec) == [("rewards", "vowels")]
+    assert uses_plugins(spec)
