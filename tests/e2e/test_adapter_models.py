@@ -17,6 +17,7 @@ pytest.importorskip("peft")
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
 import peft
+from safetensors import safe_open
 from tiny_models import save_tiny
 from transformers import AutoModelForCausalLM
 
@@ -25,6 +26,8 @@ from zobench.models import load
 from zobench.models.inspection import problems
 from zobench.spec import ModelRef
 from zobench.store.reader import read
+from zobench.suite import SuiteError
+from zobench.suite import load as load_suite
 
 SUITE = """\
 suite: adapted
@@ -100,6 +103,22 @@ def test_an_adapter_is_scored_tuned_and_attacked_on_its_frozen_base(folder: Path
     assert origin["title"] == "../base with LORA adapter adapter"
     assert len(origin["adapter"]["sha256"]) == 64
     assert plain.identity.digest not in set(results.runs["model_digest"])
+    run = results.runs.set_index("row").loc["mezo", "run_id"]
+    exported = CliRunner().invoke(app, ["replay", f"reports/adapted/runs/{run}", "--export", "out"])
+    assert exported.exit_code == 0, exported.output
+    assert "they belong on ./adapter" in exported.output.replace("\n", " ")
+    with safe_open(folder / "out" / "tuned.safetensors", framework="pt") as file:
+        assert all(".adapter." in name for name in file.keys())  # noqa: SIM118
+
+
+def test_an_adapter_is_not_unlearned(folder: Path) -> None:
+    shipped = (Path(__file__).parents[2] / "suites" / "unlearning.yaml").read_text()
+    named(folder, "../base")
+    text = shipped.replace('facts: {name: "builtin:nano-facts"}', "facts: {name: ./adapter}")
+    assert text != shipped
+    (folder / "forget.yaml").write_text(text)
+    with pytest.raises(SuiteError, match=r"unlearning does not take the adapter './adapter'; merge it"):
+        load_suite(folder / "forget.yaml")
 
 
 @pytest.mark.parametrize(

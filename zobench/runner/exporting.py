@@ -3,7 +3,8 @@
 For a target that ends in ``.safetensors``, only the trained tensors are written. Any other target is a new
 folder with the whole model (``save_pretrained``) and its tokenizer if the trained parameters can be written
 into the model (low-rank adapters are merged, ``W + alpha/r B A``). Prefixes and prompts cannot, so only their
-trained tensors are written. ``zobench.json`` describes the origin of the files.
+trained tensors are written; so are those of a model that was loaded with an adapter of peft.
+``zobench.json`` describes the origin of the files.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ def export(target: Path, lm: LanguageModel, space: ParameterSpace, origin: Origi
         return f"tuned tensors: {target}"
     target.mkdir(parents=True, exist_ok=True)
     (target / ABOUT).write_text(json.dumps(origin.about(), indent=1) + "\n", encoding="utf-8")
-    if space.kind in _BESIDE_THE_MODEL:
+    if space.kind in _BESIDE_THE_MODEL or "adapter" in (lm.identity.origin or {}):
         _write(target / TUNED, space.snapshot(), origin)
         return f"tuned {space.kind} tensors: {target / TUNED}; they belong on {origin.spec.model.name}"
     if space.kind == "lora":

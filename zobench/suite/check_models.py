@@ -6,6 +6,7 @@ Only models whose files are on this machine are checked; others are checked when
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from zobench.parameters import check, configure
@@ -63,11 +64,15 @@ _ORACLE: KeyPath = ("unlearning", "oracle")
 
 
 def _check_unlearned(document: Document, path: KeyPath, ref: ModelRef) -> None:
+    from zobench.models.adapters import is_adapter
     from zobench.models.inspection import architecture_here
 
     if ref.chat:
         message = "unlearning does not put its prompts through a chat template"
         document.report((*path, "chat"), message, "leave chat out")
+    if is_adapter(Path(ref.name).expanduser()):
+        message = f"unlearning does not take the adapter {ref.name!r}"
+        document.report((*path, "name"), message, "merge it into its base model and save the result")
     kind = architecture_here(ref)
     if kind not in (None, "causal"):
         document.report((*path, "name"), f"unlearning needs a causal model, {ref.name!r} is run as {kind}")
