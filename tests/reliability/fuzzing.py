@@ -127,7 +127,7 @@ def go_on(surface: Surface, folder: Path, minutes: float, tries: int) -> list[di
     path, until = folder / "trials.jsonl", time.monotonic() + 60 * minutes
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     found: list[dict[str, Any]] = [json.loads(line) for line in lines]
-    with TemporaryDirectory(prefix=f"fuzz-{surface.name}-") as work, path.open("a", encoding="utf-8") as log:
+    with TemporaryDirectory(prefix="fuzz-") as work, path.open("a", encoding="utf-8") as log:
         strategy, check = surface.prepare(Path(work))
         prepared = Prepared(surface, strategy, check)
         number = len(found)
