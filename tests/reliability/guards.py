@@ -95,13 +95,6 @@ GUARDS = (
         f"{QUERY}[loose-select * from read_text('{{secret}}')]",
     ),
     Guard(
-        "a query sees no variables of the process",
-        "store/sql.py",
-        '    connection.execute("set python_enable_replacements = false")\n',
-        "",
-        f"{SQL}::test_variables_of_the_process_are_no_tables",
-    ),
-    Guard(
         "a folder's name is no pattern",
         "store/sql.py",
         'return "".join(f"[{c}]" if c in "*?[" else c for c in str(path))',

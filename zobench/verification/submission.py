@@ -22,6 +22,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from zobench.runner.results import Row
 from zobench.spec import RunSpec
@@ -114,11 +115,21 @@ def read_submission(path: str | Path) -> Submission:
     except RecursionError as error:
         raise ValueError(f"{path}: not a submission: {HEAD} is nested too deeply") from error
     except _UNREADABLE as error:
-        raise ValueError(f"{path}: not a submission: {error}") from error
-    spec = RunSpec.model_validate_json(json.dumps(head["spec"]))
+        raise ValueError(f"{path}: not a submission: {str(error)[:300]}") from error
+    spec = _spec(head["spec"], path)
     return Submission(
         head["run"], spec, head["environment"], rows["steps"], rows["metrics"], rows["predictions"]
     )
+
+
+def _spec(body: dict[str, Any], path: str | Path) -> RunSpec:
+    try:
+        return RunSpec.model_validate_json(json.dumps(body))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part) for part in first["loc"])[:80]
+        told = f"{path}: not a submission: its specification: {key}: {first['msg'][:300]}"
+        raise ValueError(told) from error
 
 
 _UNREADABLE = (
@@ -179,6 +190,8 @@ def _check_head(head: Any, path: str | Path) -> None:
         raise ValueError(f"{path}: schema_version {schema!r}, this zobench reads up to {SCHEMA_VERSION}")
     if not all(isinstance(head.get(name), dict) for name in sections):
         raise ValueError(f"{path}: not a submission: {HEAD} needs the sections {', '.join(sections)}")
+    if not isinstance(head["environment"].get("digests", {}), dict):
+        raise ValueError(f"{path}: not a submission: 'digests' of the environment is not a table")
     missing = [n for n in TABLES["runs"].names if n not in (*sections, *head["run"])]
     if missing and str(schema) == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: not a submission: the run has no {missing[0]!r}")
@@ -191,12 +204,15 @@ def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:
         return []
     stream = pq.ParquetFile(io.BytesIO(_unpacked(archive, member, MOST_BYTES, path)))
     _check_sizes(stream.metadata, member, path)
-    version = (stream.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode()
+    version = (stream.schema_arrow.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")[:40]
     if not readable(version):
         raise ValueError(f"{path}: {member} has schema version {version}")
     missing = [n for n in TABLES[name].names if n not in stream.schema_arrow.names]
     if missing and version == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: {member} has no column {missing[0]!r}")
+    names = stream.schema_arrow.names
+    if twice := sorted({n for n in names if names.count(n) > 1}):
+        raise ValueError(f"{path}: {member} has column {twice[0][:80]!r} twice")
     columns = [n for n in TABLES[name].names if n in stream.schema_arrow.names]
     for column in columns:
         if stream.schema_arrow.field(column).type != TABLES[name].field(column).type:

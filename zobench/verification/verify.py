@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -67,7 +67,7 @@ def verify_submission(
     spec = _own_spec(submission.spec, demands)
     refuse_untrusted(spec, own_code=demands.trust_code)
     report = VerificationReport(submission, steps=len(submission.steps))
-    records = [step_record(row) for row in submission.steps]
+    records = _records(submission.steps, path)
     bench = ProcessCache(load_parts(parts), own_code=demands.trust_code)
     work = _Bench(report, demands, spec, bench, records)
     with _threads(submission.environment.get("threads")):
@@ -80,6 +80,18 @@ def verify_submission(
     for check, reason in NEVER_CHECKED:
         report.add(check, "not checked", reason)
     return report
+
+
+def _records(rows: Sequence[dict[str, Any]], path: str | Path) -> list[StepRecord]:
+    """The steps; ``ValueError`` names the first that is not one: a null where a list belongs, say."""
+    found = []
+    for number, row in enumerate(rows):
+        try:
+            found.append(step_record(row))
+        except (TypeError, ValueError, KeyError, AttributeError, RecursionError) as error:
+            told = f"{type(error).__name__}: {str(error)[:200]}"
+            raise ValueError(f"{path}: line {number + 1} of the steps is not a step ({told})") from error
+    return found
 
 
 def _own_spec(spec: RunSpec, demands: Demands) -> RunSpec:
