@@ -1,12 +1,14 @@
 """Cached draws: bit-identical to new draws, within the stated memory, and only for supported spaces."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from zobench.zo import noise
 from zobench.zo.directions import Gaussian
-from zobench.zo.draw_cache import KEEP_BYTES, SHARE, DrawCache
+from zobench.zo.draw_cache import KEEP_BYTES, SHARE, DrawCache, free_bytes
 from zobench.zo.perturb import Along, Snapshot
 from zobench.zo.source import CounterSource
 from zobench.zo.space import ParameterSpace
@@ -136,3 +138,22 @@ def test_a_rademacher_draw_is_not_kept() -> None:
     source = CounterSource(space)
     source.add_many_(space.snapshot(), 1, 1.0, "rademacher")
     assert all(source._kept.find(name, 1) is None for name in space)
+
+
+def test_free_memory_counts_file_caches_where_the_system_tells_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        if str(path) == "/proc/meminfo":
+            return "MemTotal: 900 kB\nMemFree: 10 kB\nMemAvailable:     700 kB\n"
+        raise OSError(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert free_bytes() == 700 * 1024
+
+
+def test_without_that_file_the_free_pages_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(path: Path) -> str:
+        raise OSError(path)
+
+    monkeypatch.setattr(Path, "read_text", read)
+    monkeypatch.setattr("os.sysconf", {"SC_AVPHYS_PAGES": 3, "SC_PAGE_SIZE": 5}.get)
+    assert free_bytes() == 15

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -87,7 +88,15 @@ class DrawCache:
 
 
 def free_bytes() -> int:
-    """Free memory in bytes, not counting file caches as free; 0 if this cannot be determined."""
+    """Memory in bytes that programs can still get; 0 if this cannot be determined. On Linux file caches that
+    the kernel gives up on demand count: on a machine that has read many files, little else is free."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    available = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    if available:
+        return int(available[0]) << 10
     names = os.sysconf_names if os.name == "posix" else {}
     if "SC_AVPHYS_PAGES" not in names:
         return 0
