@@ -45,6 +45,7 @@ def refusal(folder: Path, text: str) -> str:
     [
         ("adamw", "uses gradients, and accuracy has no gradient"),
         ("sophia", "uses gradients, and accuracy has no gradient"),
+        ("grzo", "uses the losses of single examples, which accuracy has not"),
         ("addax", "uses gradients in part of its step"),
         ("zo-fo-hybrid", "uses gradients in part of its step"),
         ("forward-gradient", "computes derivatives in forward mode"),

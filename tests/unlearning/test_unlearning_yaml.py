@@ -139,9 +139,11 @@ WITH = {
 
 @pytest.mark.slow
 def test_every_optimizer_of_the_library_unlearns(write, tmp_path):
-    """All but those of :data:`NOT_PLAIN` take steps on NPO and leave a changed model behind."""
+    """All but ``grzo`` and those of :data:`NOT_PLAIN` take steps on NPO and leave a changed model behind."""
     names = [
-        n for n, e in entries("methods").items() if e.origin == "builtin" and n not in ("none", *NOT_PLAIN)
+        n
+        for n, e in entries("methods").items()
+        if e.origin == "builtin" and n not in ("none", "grzo", *NOT_PLAIN)
     ]
     assert len(names) > 60
     path = write(methods="\n".join(f"  {n}: {WITH.get(n, '{}')}" for n in names), forwards=48)
@@ -154,6 +156,11 @@ def test_every_optimizer_of_the_library_unlearns(write, tmp_path):
         assert math.isfinite(moved[run_id]), name
         assert moved[run_id] > 0, name
         assert 0 < runs.loc[name, "forwards"] <= 48, name
+
+
+def test_a_method_that_needs_losses_of_examples_is_refused(write):
+    with pytest.raises(SuiteError, match="uses the losses of single examples"):
+        load(write(methods="  grzo: {}"))
 
 
 @pytest.mark.parametrize("name", NOT_PLAIN)

@@ -8,6 +8,8 @@ import pytest
 import torch
 from zo_lab import Lab, loss, same, slope
 
+from zobench.zo.methods.helene import Helene
+
 
 @pytest.mark.parametrize("form", ["code", "paper"])
 @pytest.mark.parametrize("b2", [0.9, 0.0])
@@ -113,3 +115,35 @@ def test_a_step_with_an_infinite_loss_leaves_the_noise_estimate() -> None:
     lab.objective._loss = lambda module, batch: torch.tensor(math.inf)
     assert lab.method.step(lab.objective).reason == "non-finite loss"
     assert lab.method.s2 == before
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_helene(every: int) -> None:
+    lr, b1, b2, gamma, floor, anneal, delta, rate = 0.02, 0.8, 0.7, 0.5, 2.0, 4, 1e-6, 0.1
+    lab = Lab(
+        Helene,
+        lr=lr,
+        beta1=b1,
+        beta2=b2,
+        gamma=gamma,
+        floor=floor,
+        every=every,
+        anneal=anneal,
+        delta=delta,
+        weight_decay=rate,
+        decay_rule="all",
+    )
+    assert lab.method.card.name == "helene"
+    floors = torch.cat([torch.full((12,), math.sqrt(8.5 / 12)), torch.full((5,), math.sqrt(8.5 / 5))])
+    theta, expected = lab.theta, []
+    m, h = torch.zeros_like(theta), torch.zeros_like(theta)
+    for t in range(7):
+        u = lab.u(t, 0)
+        g = slope(theta, u, 1e-3) * u
+        m = b1 * m + (b1 + (1 - b1) * math.exp(-t / anneal)) * g
+        if t % every == 0:
+            h = b2 * h + (1 - b2) * g**2
+        step = m / (gamma * torch.maximum(h, floor * floors.double()) + delta)
+        theta = theta - lr * (step + rate * theta)
+        expected.append(theta)
+    same(lab.run(7), expected, 1e-6)

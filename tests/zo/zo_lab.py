@@ -68,11 +68,16 @@ def full(seed: int, kind: str = "gaussian") -> torch.Tensor:
     return flat(draw("matrix", (M, N), seed, kind), draw("vector", (5,), seed, kind))
 
 
+def class_of(method: str | type):
+    """The class of a catalogue name; a class as it is."""
+    return lookup("methods", method) if isinstance(method, str) else method
+
+
 class Lab:
     """One method on the quadratic in float64."""
 
-    def __init__(self, name: str, **params: object) -> None:
-        cls = lookup("methods", name)
+    def __init__(self, name: str | type, **params: object) -> None:
+        cls = class_of(name)
         problem = quadratic()
         self.module = problem.make(torch.float64)
         self.space = build_space("full", {}, self.module)
@@ -96,9 +101,9 @@ class Lab:
         return path
 
 
-def start(name: str, kind: str, params: dict, engine: Engine | None = None, **config: object):
+def start(name: str | type, kind: str, params: dict, engine: Engine | None = None, **config: object):
     """A method on the tiny transformer in float64, in a space of this kind."""
-    problem, cls = transformer(), lookup("methods", name)
+    problem, cls = transformer(), class_of(name)
     module = problem.make(torch.float64).eval()
     space = build_space(kind, params, module)
     method = cls(cls.Config(**config), space, seed=SEED, engine=engine)

@@ -39,6 +39,7 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
             check_reward(document, draft, classes, name, entry)
         if on_tasks and entry.train_on != "loss":
             _check_diagnostics(document, draft, name, entry)
+            _check_items(document, classes, name, entry)
         if on_tasks and entry.train_on in ("accuracy", "f1"):
             _check_score(document, draft, classes, name, entry)
         _check_micro_batch(document, draft, name, entry)
@@ -69,6 +70,17 @@ def _tasks_of(
         found = classes.get("tasks", name, ("tasks", task))
         if found is not None and not check(found.Config, chosen.params):
             yield task, found, chosen.params
+
+
+def _check_items(document: Document, classes: Classes, name: str, entry: MethodEntry) -> None:
+    """Scores and rewards are not divided into losses of examples."""
+    at: KeyPath = ("methods", name, "train_on")
+    target = entry.method or name
+    method = classes.get("methods", target, at) if target in classes.names("methods") else None
+    if method is not None and "item-losses" in method.card.needs:
+        missing = f"which {objective_name(entry)} has not"
+        message = f"method {target!r} uses the losses of single examples, {missing}"
+        document.report(at, message, "use train_on: loss")
 
 
 def _check_score(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
@@ -110,8 +122,6 @@ def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
     order = method.card.order
     if order in _GRADIENTS:
         return _GRADIENTS[order], "use a zeroth-order method, or train_on: loss"
-    if "item-losses" in method.card.needs:
-        return "uses the losses of single examples", "use train_on: loss"
     given = {} if check(method.Config, entry.params) else entry.params
     calibrates = "calibration" in method.card.needs
     if calibrates and method.cost(configure(method.Config, given)).preparation_forwards:

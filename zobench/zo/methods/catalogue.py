@@ -77,6 +77,8 @@ METHODS: dict[str, str] = {
     "zoqo": "zobench.zo.methods.zoqo:Zoqo",
     "adalezo": "zobench.zo.methods.adalezo:Adalezo",
     "loren": "zobench.zo.methods.loren:Loren",
+    "grzo": "zobench.zo.methods.grzo:Grzo",
+    "helene": "zobench.zo.methods.helene:Helene",
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
     "none": "zobench.zo.methods.controls:NoTraining",
 }
