@@ -146,5 +146,19 @@ def test_a_collection_in_place_of_a_truth_value_is_a_problem(tmp_path: Path, val
     assert all(len(line) < 600 for line in str(found.value).splitlines())
 
 
+@pytest.mark.parametrize("key", ["models", "tasks"])
+def test_a_name_that_no_file_can_have_is_a_problem(tmp_path: Path, key: str) -> None:
+    suite = json.loads(SMALL)
+    if key == "models":
+        suite["models"]["nano"]["name"] = "/" + "x" * 3000
+    else:
+        params = {"data": "x" * 3000 + ".csv", "label": "l", "template": "{text}"}
+        suite["tasks"] = {"mine": {"task": "classification", "params": params}}
+    path = tmp_path / "s.yaml"
+    path.write_text(json.dumps(suite))
+    with pytest.raises(ValueError, match=r"s\.yaml:1: .*no file can have the name"):
+        load(path)
+
+
 SMALL = """{"suite": "s", "models": {"nano": {"name": "builtin:nano"}}, "tasks": {"nano-topic": {}},
 "methods": {"mezo": {}}, "seeds": [1], "budget": {"forwards": 8}}"""

@@ -134,7 +134,7 @@ GUARDS = (
         "cli/console.py",
         "typer.echo(printable(message, lines=lines), err=err)",
         "typer.echo(message, err=err)",
-        f"{CHARACTERS}::test_no_command_prints_an_escape_character[prune]",
+        f"{CHARACTERS}::test_no_command_prints_an_escape_character[query]",
     ),
     Guard(
         "text of a table is UTF-8",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from zobench import shipped
 from zobench.suite import check, check_rewards, check_rows, data_files, source, structure, tuning_rules
-from zobench.suite.problems import SuiteError
+from zobench.suite.problems import Problem, SuiteError
 from zobench.suite.schema import Suite
 
 
@@ -34,6 +35,17 @@ def load_values(values: Mapping[str, Any]) -> Suite:
 
 
 def _checked(document: source.Document) -> Suite:
+    try:
+        return _without_problems(document)
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        name = str(error.filename)
+        message = f"no file can have the name {name[:80]}... ({len(name)} characters)"
+        raise SuiteError([Problem(document.file, 1, "", message)]) from error
+
+
+def _without_problems(document: source.Document) -> Suite:
     draft = structure.build(document)
     tuning_rules.with_default_spaces(draft)
     data_files.with_paths(document, draft)
