@@ -78,6 +78,7 @@ METHODS: dict[str, str] = {
     "adalezo": "zobench.zo.methods.adalezo:Adalezo",
     "loren": "zobench.zo.methods.loren:Loren",
     "grzo": "zobench.zo.methods.grzo:Grzo",
+    "agzo": "zobench.zo.methods.agzo:Agzo",
     "helene": "zobench.zo.methods.helene:Helene",
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
     "none": "zobench.zo.methods.controls:NoTraining",
