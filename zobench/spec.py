@@ -19,8 +19,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Fiel
 
 from zobench.fields import FieldMeta, identity
 
-SPEC_VERSION = 5
-"""Version that added the newest field. The next new field gets ``since=6``, and this constant becomes 6."""
+SPEC_VERSION = 6
+"""Version that added the newest field. The next new field gets ``since=7``, and this constant becomes 7."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
 """Hashed in place of the current versions of the specification and of the store's schema. Never change these
@@ -197,7 +197,8 @@ class Pair(Frozen):
 
     ``models`` and ``oracle`` refer to them as ``pair:full`` and ``pair:oracle``. Weights are cached by the
     digest of these settings and the data. Both are trained with AdamW on minibatches of ``batch`` examples
-    with a one-cycle learning rate.
+    with a one-cycle learning rate: from the weights of ``base``, or from a random initialization of the given
+    shape.
     """
 
     width: int = Field(default=96, ge=8)
@@ -209,6 +210,9 @@ class Pair(Frozen):
     batch: int = Field(default=32, ge=1)
     lr: float = Field(default=3e-3, gt=0)
     seed: int = Field(default=0, ge=0)
+    base: Annotated[str | None, FieldMeta(since=6)] = Field(default=None, pattern="^(builtin|package):.+")
+    """A model whose files are fixed by its name: ``builtin:NAME`` or ``package:NAME``. It keeps its shape and
+    its tokenizer."""
 
 
 class ForgetSet(Frozen):

@@ -142,6 +142,11 @@ def test_two_gradient_methods_are_refused_for_forward_passes_with_the_reason(wri
         ),
         ("  objectives:", "  pair: {steps: 5}\n  objectives:", "is unused: no model 'pair:full'"),
         ("builtin:nano-facts-oracle", "pair:oracle", "needs unlearning.pair"),
+        (
+            'oracle: {name: "builtin:nano-facts-oracle"}',
+            'oracle: {name: "pair:oracle"}\n  pair: {base: "builtin:nano-facts", width: 32}',
+            "width: is unused: the shape is that of 'base'",
+        ),
         ("  objectives:", "  chek_every: 5\n  objectives:", "did you mean 'check_every'?"),
         ("seeds:", "tasks: {nano-topic: {}}\nseeds:", "tasks: cannot be combined with 'unlearning'"),
         ("seeds:", "evaluation: {test_items: 5}\nseeds:", "has no meaning in an unlearning suite"),

@@ -100,6 +100,27 @@ def test_a_pair_starts_equal_sees_the_same_rows_and_differs_by_the_forget_set(tm
     assert (tmp_path / "again" / "full" / "model.safetensors").read_bytes() == weights[0]
 
 
+def test_a_pair_can_start_from_a_given_model(tmp_path):
+    from safetensors.torch import load_file
+    from unlearning_runs import write_files
+
+    from zobench.models.loading import load
+    from zobench.runner.pairs import train_pair
+    from zobench.spec import ModelRef
+
+    splits = source("files", **write_files(tmp_path)).load()
+    pair = Pair(base="builtin:nano-facts", steps=2, batch=24, lr=1e-4)
+    train_pair(pair, splits, tmp_path / "pair")
+    base = load(ModelRef(name=pair.base))
+    for name in ("full", "oracle"):
+        tuned = load_file(tmp_path / "pair" / name / "model.safetensors")
+        moved = [(tuned[k] - v).abs().max().item() for k, v in base.module.state_dict().items() if k in tuned]
+        assert len(moved) > 10
+        assert 0 < max(moved) < 1e-2
+    ours = load(ModelRef(name=str(tmp_path / "pair" / "full"))).tokenizer
+    assert ours("Who is she?").input_ids == base.tokenizer("Who is she?").input_ids
+
+
 def test_rows_that_are_left_out_move_no_other(tmp_path):
     from unlearning_runs import people, tokenizer
 

@@ -1,24 +1,24 @@
 """Trains the full model and the retain-only oracle on a suite's facts, once, and caches them by the digest of
 their settings.
 
-Both start from the same weights and see the same minibatches, except that the oracle's do not contain the
-examples of the forget set. AdamW without weight decay on the token-mean loss of the answers, one-cycle
-learning rate, a new wording of the question each time. Weights are stored under ``$ZOBENCH_CACHE/pairs``
-(default ``~/.cache/zobench``) in the Hugging Face format.
+Both start from the same weights, random ones or those of a given model, and see the same minibatches, except
+that the oracle's do not contain the examples of the forget set. AdamW without weight decay on the token-mean
+loss of the answers, one-cycle learning rate, a new wording of the question each time. Weights are stored
+under ``$ZOBENCH_CACHE/pairs`` (default ``~/.cache/zobench``) in the Hugging Face format.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from zobench.models.resolve import pair_folder
-from zobench.spec import Pair, RunSpec
+from zobench.spec import ModelRef, Pair, RunSpec
 from zobench.store import files
 from zobench.store.lock import FolderLock
 from zobench.unlearning import terms
@@ -56,18 +56,13 @@ def ensure(spec: RunSpec) -> None:
 
 def train_pair(pair: Pair, splits: FactSplits, folder: Path) -> dict[str, Any]:
     """Train and save both models; returns their final losses and training times."""
-    from zobench.models.nano import architecture, tokenizer
-
     kept = [*splits.retain, *(r for rows in splits.other.values() for r in rows)]
-    tokens = tokenizer.train(
-        _texts([*kept, *splits.forget, *splits.holdout], splits), entries=pair.vocabulary
-    )
-    shape = {"width": pair.width, "layers": pair.layers, "heads": pair.heads, "mlp": pair.mlp}
+    start, tokens = _start(pair, _texts([*kept, *splits.forget, *splits.holdout], splits))
     forgotten = {r.id for r in splits.forget}
     record: dict[str, Any] = {"pair": pair.model_dump(mode="json"), "rows": len(kept) + len(forgotten)}
     for name in NAMES:
         started = time.monotonic()
-        model = architecture.initialise(architecture.causal(tokens, **shape), pair.seed)
+        model = start()
         rows = [*kept, *splits.forget]
         left_out = forgotten if name == "oracle" else set[str]()
         batches = passes_over(
@@ -78,6 +73,20 @@ def train_pair(pair: Pair, splits: FactSplits, folder: Path) -> dict[str, Any]:
         tokens.save_pretrained(folder / name)
         record[name] = {"loss": loss, "seconds": round(time.monotonic() - started, 1)}
     return record
+
+
+def _start(pair: Pair, texts: Sequence[str]) -> tuple[Callable[[], Any], Any]:
+    """A function that creates the model to be trained, and its tokenizer."""
+    if pair.base is not None:
+        from zobench.models.loading import load
+
+        ref = ModelRef(name=pair.base)
+        return lambda: load(ref).module.requires_grad_(True), load(ref).tokenizer
+    from zobench.models.nano import architecture, tokenizer
+
+    tokens = tokenizer.train(texts, entries=pair.vocabulary)
+    shape = {"width": pair.width, "layers": pair.layers, "heads": pair.heads, "mlp": pair.mlp}
+    return lambda: architecture.initialise(architecture.causal(tokens, **shape), pair.seed), tokens
 
 
 def _texts(rows: Sequence[FactRow], splits: FactSplits) -> list[str]:

@@ -89,6 +89,10 @@ def _check_pair(document: Document, draft: Draft, section: UnlearningEntry) -> N
         if name.startswith("pair:") and name not in ("pair:full", "pair:oracle"):
             document.report(path, f"unknown model {name!r}", "valid: pair:full, pair:oracle")
     used = any(name.startswith("pair:") for _, name in names)
+    if section.pair is not None and section.pair.base is not None:
+        shape = {"width", "layers", "heads", "mlp", "vocabulary"} & section.pair.model_fields_set
+        for key in sorted(shape):
+            document.report(("unlearning", "pair", key), "is unused: the shape is that of 'base'")
     if section.pair is not None and not used:
         document.report(("unlearning", "pair"), "is unused: no model 'pair:full', no oracle 'pair:oracle'")
 

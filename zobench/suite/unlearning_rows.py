@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from typing import Literal
 
-from zobench.fields import shared
+from zobench.fields import identity, shared
 from zobench.models.nano import TEXT
 from zobench.parameters import configure, literal
 from zobench.spec import (
@@ -87,7 +87,7 @@ def model_of(suite: Suite, ref: ModelRef) -> ModelRef:
         return ref
     body = [
         PAIR_VERSION,
-        suite.unlearning.pair.model_dump(mode="json"),
+        identity(suite.unlearning.pair),
         data_of(suite).model_dump(mode="json"),
     ]
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
