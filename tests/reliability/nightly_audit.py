@@ -46,8 +46,20 @@ def verdict(report: dict[str, Any]) -> tuple[list[str], int]:
     return lines, int(bool(hit))
 
 
+def unreachable(error: str) -> bool:
+    """Whether pip-audit's error says that the service did not answer; any other error is a fault of ours."""
+    return (
+        re.search(r"ConnectionError|Could not connect|Max retries|[Tt]imed? ?out|resolution", error)
+        is not None
+    )
+
+
 def asked(locks: list[Path], service: str) -> dict[str, Any] | str:
-    """The report of pip-audit on the locks, or the last line of its error."""
+    """The report of pip-audit on the locks, or the last line of its error if the service did not answer.
+
+    Raises:
+        RuntimeError: pip-audit failed for another reason.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "-s", service]
         for lock in locks:
@@ -59,8 +71,11 @@ def asked(locks: list[Path], service: str) -> dict[str, Any] | str:
         )
     try:
         return json.loads(done.stdout)
-    except json.JSONDecodeError:
-        return (done.stderr.strip().splitlines() or ["no message"])[-1]
+    except json.JSONDecodeError as error:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if unreachable(last):
+            return last
+        raise RuntimeError(f"pip-audit: {last}") from error
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from nightly_audit import public, verdict
+from nightly_audit import public, unreachable, verdict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -37,7 +37,7 @@ def test_a_lock_has_versions_and_digests_and_no_address(lock: Path) -> None:
 def test_the_lock_has_the_versions_that_are_tested() -> None:
     tested = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
     tested = {canonicalize_name(n): v for n, v in tested.items()} | {"torch": "2.13.0+cpu"}
-    for lock in LOCKS:
+    for lock in (PACKAGE, ROOT / "locks" / "build-py311.txt"):
         locked = {n: version for n, (version, _) in entries(lock).items()}
         assert {n: v for n, v in locked.items() if n in tested} == {
             n: tested[n] for n in locked if n in tested
@@ -95,6 +95,22 @@ def test_an_audit_names_what_is_vulnerable_and_what_was_not_asked() -> None:
         1,
     )
     assert verdict({"dependencies": report["dependencies"][1:2]})[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (
+            "requests.exceptions.ConnectionError: Pool(host='x', port=443): Max retries exceeded",
+            True,
+        ),
+        ("ERROR:pip_audit._cli:Could not connect to PyPI's vulnerability feed", True),
+        ("pip-audit: error: unrecognized arguments: --disable-pip", False),
+        ("ERROR:pip_audit._cli:requirement numpy does not contain a hash", False),
+    ],
+)
+def test_only_a_service_that_does_not_answer_is_out_of_reach(error: str, expected: bool) -> None:
+    assert unreachable(error) is expected
 
 
 def test_a_service_is_asked_for_public_versions() -> None:
