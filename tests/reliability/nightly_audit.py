@@ -54,20 +54,21 @@ def unreachable(error: str) -> bool:
     )
 
 
-def asked(locks: list[Path], service: str) -> dict[str, Any] | str:
-    """The report of pip-audit on the locks, or the last line of its error if the service did not answer.
+def asked(lock: Path, service: str) -> dict[str, Any] | str:
+    """The report of pip-audit on a lock, or the last line of its error if the service did not answer.
 
     Raises:
         RuntimeError: pip-audit failed for another reason.
     """
     with tempfile.TemporaryDirectory() as scratch:
+        copy = Path(scratch) / lock.name
+        copy.write_text(public(lock.read_text()))
         command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes", "-s", service]
-        for lock in locks:
-            copy = Path(scratch) / lock.name
-            copy.write_text(public(lock.read_text()))
-            command += ["-r", str(copy)]
         done = subprocess.run(
-            [*command, "-f", "json", "--progress-spinner", "off"], capture_output=True, text=True, check=False
+            [*command, "-r", str(copy), "-f", "json", "--progress-spinner", "off"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     try:
         return json.loads(done.stdout)
@@ -78,24 +79,32 @@ def asked(locks: list[Path], service: str) -> dict[str, Any] | str:
         raise RuntimeError(f"pip-audit: {last}") from error
 
 
+def audit(lock: Path) -> tuple[dict[str, Any], int]:
+    """The report on one lock of the first service that answers, and the exit code; empty if none answers."""
+    for service in SERVICES:
+        found = asked(lock, service)
+        if isinstance(found, str):
+            print(f"audit of {lock.name}, {service}: out of reach: {found[:160]}")
+            continue
+        lines, code = verdict(found)
+        print("\n".join(f"audit of {lock.name}, {service}: {line}" for line in lines))
+        if any("vulns" in package for package in found["dependencies"]):
+            return found, code
+    print(f"audit of {lock.name}: no service could be asked; nothing is known of these packages")
+    return {}, 0
+
+
 def main() -> int:
-    """Ask one service after the other until one answers."""
+    """Audit each lock by itself: the environments differ, and so may the versions of a package."""
     parser = argparse.ArgumentParser()
     parser.add_argument("locks", nargs="+", type=Path)
     parser.add_argument("--report", type=Path, required=True)
     chosen = parser.parse_args()
-    for service in SERVICES:
-        found = asked(chosen.locks, service)
-        if isinstance(found, str):
-            print(f"audit, {service}: out of reach: {found[:200]}")
-            continue
-        lines, code = verdict(found)
-        print("\n".join(f"audit, {service}: {line}" for line in lines))
-        if "out of reach" not in lines[0]:
-            chosen.report.write_text(json.dumps(found, indent=1) + "\n")
-            return code
-    print("audit: no service could be asked; nothing is known of the locked packages")
-    return 0
+    found = {lock.name: audit(lock) for lock in chosen.locks}
+    chosen.report.write_text(
+        json.dumps({name: report for name, (report, _) in found.items()}, indent=1) + "\n"
+    )
+    return max(code for _, code in found.values())
 
 
 if __name__ == "__main__":
