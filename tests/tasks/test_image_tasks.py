@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from zobench.models.language_model import LoadedModel
 from zobench.models.pixels import PixelInput
 from zobench.parameters import configure
 from zobench.spec import ModelRef
+from zobench.suite import expand
+from zobench.suite import load as load_suite
+from zobench.suite.own_starter import starter_for
+from zobench.suite.shown_prompts import prompts
 from zobench.tasks.images import Digits, Mnist5k
 from zobench.tasks.nano import NanoTopic
 from zobench.tasks.own_images import OwnImages
@@ -132,6 +137,20 @@ def test_the_identity_is_the_pixels_and_equal_images_stay_together(tmp_path: Pat
         if e.id in ("2", "4")
     ]
     assert len(set(homes)) == 1
+
+
+def test_a_suite_is_written_for_a_table_of_images(tmp_path: Path) -> None:
+    made = starter_for(
+        tmp_path / "s.yaml", model="builtin:nano", data=folder_of(tmp_path), label="kind", text=None
+    )
+    (tmp_path / "s.yaml").write_text(made)
+    plan = expand(load_suite(tmp_path / "s.yaml"))
+    assert {run.spec.model.name for run in plan.runs} == {"builtin:nano-vit"}
+    assert {run.spec.model.head for run in plan.runs} == {2}
+    assert {run.spec.task.name for run in plan.runs} == {"image-classification"}
+    shown = list(prompts(plan, 1))
+    assert len(shown) == 2
+    assert re.fullmatch(r"  image \d+: 6 x 6 pixels, grey, class '(light|dark)'", shown[1])
 
 
 def test_errors_name_file_and_record(tmp_path: Path) -> None:

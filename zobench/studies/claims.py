@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -181,14 +182,17 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, real: pd.DataFrame) -> str:
             f"{100 * MARGIN:g} points of accuracy, or a factor of {FACTOR:g} in forward passes",
         ),
     )
-    lines = [head, *_claims({a.row: a for a in found}), "", "## Every method against MeZO", "", TABLE_HEAD]
-    lines += [*_methods(points, trials, found), "", REAL_HEAD, *_real_table(real)]
+    lines = [head, *claims_table(CLAIMS, found), "", "## Every method against MeZO", "", TABLE_HEAD]
+    lines += [*methods_table(points, trials, found), "", REAL_HEAD, *_real_table(real)]
     return "\n".join(lines) + "\n"
 
 
-def _claims(by_row: dict[str, Against]) -> list[str]:
+def claims_table(claims: Sequence[Claim], found: Sequence[Against]) -> list[str]:
+    """Lines of the table of published statements and what was measured; those about rows that were not run
+    are left out."""
+    by_row = {a.row: a for a in found}
     lines = []
-    for c in CLAIMS:
+    for c in claims:
         if c.row in by_row:
             a = by_row[c.row]
             said = f"**{verdict(c, a).word}**"
@@ -199,8 +203,8 @@ def _claims(by_row: dict[str, Against]) -> list[str]:
     return markdown.table(head, lines)
 
 
-def _methods(points: pd.DataFrame, trials: pd.DataFrame, found: list[Against]) -> list[str]:
-    """Every row, best mean final accuracy first."""
+def methods_table(points: pd.DataFrame, trials: pd.DataFrame, found: Sequence[Against]) -> list[str]:
+    """Lines of the table of every row, best mean final accuracy first."""
     edges, by_row = rate_edges(points, trials), {a.row: _cells(a) for a in found}
     tasks = sorted(points["task"].unique())
     means = finals(points).groupby(["row", "task"])["value"].mean()

@@ -18,7 +18,7 @@ suite: {name}
 description: {task} on {data}.
 
 models:
-  mine: {{name: {model}}}
+  mine: {{name: {model}{head}}}
 
 tasks:
   own:
@@ -26,6 +26,7 @@ tasks:
     params:
       data: {path}                 # relative to this file
 """
+_TEXT_MODEL, _IMAGE_MODEL = "builtin:nano", "builtin:nano-vit"
 _TAIL = """\
 
 methods:
@@ -47,13 +48,13 @@ def starter_for(target: Path, *, model: str, data: Path, label: str, text: str |
         model: model name as in ``models`` of a suite.
         data: CSV, TSV, JSON Lines or parquet file.
         label: column with the class or the answer.
-        text: column with the text; default: the one with the longest texts.
+        text: column with the text, or with the paths of PNG files; default: the one with the longest texts.
 
     Raises:
         ValueError: no such file or column, or only one distinct label.
     """
     found = look_at(str(data), label=label, text=text)
-    classes = found.labels if len(found.labels) <= MOST_CLASSES else ()
+    classes = found.labels if len(found.labels) <= MOST_CLASSES or found.images else ()
     if len(found.labels) < 2:
         raise ValueError(f"label: column {label!r} of {data} has one value only: {list(found.labels)}")
     path = Path(os.path.relpath(data, target.parent)).as_posix()
@@ -61,11 +62,15 @@ def starter_for(target: Path, *, model: str, data: Path, label: str, text: str |
         data=data.name,
         records=found.records,
         name=json.dumps(target.stem),
-        task="classification" if classes else "generation",
-        model=json.dumps(model),
+        task="image-classification" if found.images else "classification" if classes else "generation",
+        model=json.dumps(_IMAGE_MODEL if found.images and model == _TEXT_MODEL else model),
+        head=f", head: {len(classes)}" if found.images else "",
         path=json.dumps(path),
     )
-    lines = _classes(found, label, classes) if classes else _answers(found, label)
+    if found.images:
+        lines = [f"image: {json.dumps(found.text)}", f"label: {json.dumps(label)}"]
+    else:
+        lines = _classes(found, label, classes) if classes else _answers(found, label)
     if found.split is not None:
         lines.append(f"split: {json.dumps(found.split)}")
     return head + "".join(f"      {line}\n" for line in lines) + _TAIL

@@ -29,6 +29,7 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
     from zobench.plugins import lookup
     from zobench.tasks.classification import HEADS, PromptedClassification
     from zobench.tasks.generation import GenerationTask
+    from zobench.tasks.images import ImageClassification
 
     found = lookup("tasks", task.name)
     made = found(configure(found.Config, task.params))
@@ -51,6 +52,12 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
             yield f"  prompt {example.id}: {written.context!r}"
             told = _tokens(tokenizer, kind, written.context, written.completed[0], made.target(example))
             yield f"   * {told}"
+    elif isinstance(made, ImageClassification):
+        for example in examples:
+            assert example.image is not None
+            height, width, channels = example.image.shape
+            kind = "grey" if channels == 1 else "RGB"
+            yield f"  image {example.id}: {width} x {height} pixels, {kind}, class {example.answer!r}"
     else:
         yield f"  {type(made).__name__} does not show its prompts"
 

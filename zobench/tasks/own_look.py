@@ -12,13 +12,14 @@ from zobench.tasks.matching import gold_problem
 @dataclass(frozen=True, slots=True)
 class Look:
     """Properties of a data file: its number of records, its labels, the columns with the text and with the
-    part, and whether all labels are numbers."""
+    part, whether all labels are numbers, and whether the texts are the paths of PNG files."""
 
     records: int
     labels: tuple[str, ...]
     text: str
     split: str | None
     numbers: bool
+    images: bool = False
 
 
 def look_at(data: str, *, label: str, text: str | None) -> Look:
@@ -42,7 +43,8 @@ def look_at(data: str, *, label: str, text: str | None) -> Look:
         raise ValueError(f"{data}: has no column besides the label {label!r} that could hold the text")
     longest = text or max(lengths, key=lambda c: lengths[c])
     numbers = all(gold_problem(value, "number") is None for value in labels)
-    return Look(len(records.rows), labels, longest, parts[0] if parts else None, numbers)
+    images = all(record.text(longest).lower().endswith(".png") for record in records.rows)
+    return Look(len(records.rows), labels, longest, parts[0] if parts else None, numbers, images)
 
 
 def _names_parts(records: Records, column: str) -> bool:

@@ -1,0 +1,113 @@
+"""Tests published claims on images: writes ``docs/systems.md`` from stored runs.
+
+    python -m zobench.studies.systems --from RESULTS vision   # compact the results, write the page
+    python -m zobench.studies.systems                         # only write the page
+
+``docs/results/vision.parquet`` has one record per run and evaluation point, ``vision-trials.parquet`` one per
+tuning trial (:mod:`zobench.studies.claims_results`).
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+from zobench.studies import claims, claims_results, committed, markdown
+from zobench.studies.claims import Claim
+
+SUITE = "vision"
+CLAIMS = (
+    Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
+    Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
+)
+ABSENT = (
+    ("FlowOpt", "2510.22010", "inversion and editing with a flow-matching model"),
+    (
+        "DeepZero",
+        "2310.02025",
+        "training from scratch by coordinate-wise estimates; the method `deepzero` exists",
+    ),
+    ("ZO-AE-DS", "2203.14195", "denoised smoothing of images; the task `denoised-smoothing` defends text"),
+    ("visual attacks", "", "square search, patches, noise"),
+    ("ZO-RankSGD with a generator", "2303.03751", "the method `zo-ranksgd` exists"),
+    ("QZO on an image generator", "2505.13430", "the method `qzo` exists"),
+    ("task-aware pruning", "2510.22489", ""),
+    ("SmoothVLM", "2405.10529", "the task `smoothllm` defends text"),
+    ("W-PCA, ParZC", "2504.15983, 2402.02105", ""),
+    ("IB-FT", "2510.16022", ""),
+)
+"""Systems of the same sources that do not run on images: name, arXiv id, what exists."""
+
+
+def page(points: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """The whole page in Markdown."""
+    found = claims.against_reference(points)
+    (goal,) = claims.targets(points).values()
+    head = HEAD.format(
+        budget=int(points["budget"].max()),
+        seeds=points["seed"].nunique(),
+        goal=markdown.percent(goal),
+        commits=markdown.commits(points),
+        rule=markdown.rule(
+            f"the {len(found)} methods below, separately for accuracy and forward passes",
+            f"{100 * claims.MARGIN:g} points of accuracy, or a factor of {claims.FACTOR:g} in forward passes",
+        ),
+    )
+    absent = markdown.table(["system", "arXiv", "what exists"], ABSENT)
+    lines = [
+        head,
+        *claims.claims_table(CLAIMS, found),
+        "",
+        METHODS,
+        *claims.methods_table(points, trials, found),
+    ]
+    return "\n".join([*lines, "", REST, *absent]) + "\n"
+
+
+HEAD = """# Systems on images: published statements and what was measured
+
+Written by `python -m zobench.studies.systems` from `docs/results/vision.parquet`, the runs of
+`zobench run suites/vision.yaml`.
+
+## ZO-Muon on a Vision Transformer
+
+The built-in `nano-vit` (0.17 million parameters, trained on the digits 0 to 4 of `mnist-5k`) is tuned to the
+digits 5 to 9 with a new classification layer: {budget} forward passes of minibatches of 16 images for every
+method, {seeds} seeds, code {commits}. Each method's learning rate was selected from four values on validation
+images of another data seed (`docs/results/vision-trials.parquet`).
+
+*Equal budgets.* The published script runs ZO-Muon for 2,000 steps of 17 forward passes with 256 images and
+MeZO for 20,000 steps of 2 forward passes with 64 images, on CIFAR-100: in images, ZO-Muon gets 3.4 times as
+many. Here every forward pass of every method has the same number of images. Verdicts apply to this scale: the
+model is 500 times smaller, and the budget is a hundredth of the published one.
+
+*Rule.* A row is compared with `mezo` on common seeds: final test accuracy (mean paired difference, 95 % t
+interval), and forward passes until nine tenths of the way from chance to MeZO's mean final accuracy
+({goal} %), as geometric mean of paired ratios; a run that misses the target counts as its whole budget.
+With so few seeds intervals are wide, and "undecided" is the expected verdict for all but large differences.
+
+{rule}
+"""
+METHODS = """Mean final test accuracy (%); difference from MeZO in points; ratio of forward passes to target;
+p-values by paired t test after Holm, and verdicts; runs that reached the target; whether the selected
+learning rate is at the edge of its grid.
+"""
+REST = """## Not on images
+
+These systems of the same sources have no image suite:
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--from", dest="source", nargs=2, metavar=("RESULTS", "NAME"))
+    options = parser.parse_args()
+    if options.source:
+        claims_results.compact(Path(options.source[0]), options.source[1])
+    committed.write_page("systems", page(committed.read(SUITE), committed.read(f"{SUITE}-trials")))
+
+
+if __name__ == "__main__":
+    main()
