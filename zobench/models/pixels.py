@@ -71,11 +71,13 @@ class PixelInput:
         )[0]
 
 
-def pixel_input(folder: Path, config: Any) -> PixelInput:
+def pixel_input(folder: Path, config: Any, side: int | None = None) -> PixelInput:
     """The input of the model in ``folder``; without a preprocessor file mean and std are 0.5, as for ViT.
 
+    ``side``: height and width of the input in place of the model's own, for models that take any size.
+
     Raises:
-        ValueError: the file does not fit the model's number of channels.
+        ValueError: the file does not fit the model's number of channels, or the model takes one size only.
     """
     file = folder / PREPROCESSOR
     given: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
@@ -84,7 +86,12 @@ def pixel_input(folder: Path, config: Any) -> PixelInput:
     plain = given.get("do_normalize") is False
     mean = _per_channel(given.get("image_mean"), channels, 0.0 if plain else 0.5, file)
     std = _per_channel(given.get("image_std"), channels, 1.0 if plain else 0.5, file)
-    size = _size(settings.get("image_size")) or _size(given.get("crop_size")) or _size(given.get("size"))
+    fixed = _size(settings.get("image_size"))
+    if side is not None and fixed not in (None, (side, side)):
+        raise ValueError(
+            f"{folder}: takes images of {fixed[1]} by {fixed[0]} pixels only; leave out image_size"
+        )
+    size = _size(side) or fixed or _size(given.get("crop_size")) or _size(given.get("size"))
     return PixelInput(size, mean, std)
 
 

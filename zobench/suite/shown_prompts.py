@@ -56,8 +56,8 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
         for example in examples:
             assert example.image is not None
             height, width, channels = example.image.shape
-            kind = "grey" if channels == 1 else "RGB"
-            yield f"  image {example.id}: {width} x {height} pixels, {kind}, class {example.answer!r}"
+            colour = "grey" if channels == 1 else "RGB"
+            yield f"  image {example.id}: {width} x {height} pixels, {colour}, class {example.answer!r}"
     else:
         yield f"  {type(made).__name__} does not show its prompts"
 
