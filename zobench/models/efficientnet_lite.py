@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
 from zobench.models.pixels import PREPROCESSOR
+from zobench.models.progress_bars import hidden_progress_bars
 
 MODEL_TYPE = "efficientnet-lite"
 STAGES = (
@@ -160,6 +161,7 @@ def convert_package_file(file: Path, folder: Path) -> None:
     settings = {"image_mean": [MEAN] * 3, "image_std": [STD] * 3, "size": {"height": SIDE, "width": SIDE}}
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as scratch:
         made = Path(scratch) / "converted"
-        model.save_pretrained(made)
+        with hidden_progress_bars():
+            model.save_pretrained(made)
         (made / PREPROCESSOR).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
         made.rename(folder)

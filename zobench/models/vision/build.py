@@ -19,6 +19,7 @@ from zobench.data.synthetic.draw import stream
 from zobench.models.nano.build import WEIGHTS, file_digest, machine, write_provenance
 from zobench.models.nano.train import LossOfStep, TrainedModel, train
 from zobench.models.pixels import PREPROCESSOR, PixelInput
+from zobench.models.progress_bars import hidden_progress_bars
 from zobench.models.vision.recipe import (
     MEAN,
     PRETRAINED,
@@ -57,7 +58,8 @@ def build_vision(
     trained = train(model, _loss(batches(recipe)), recipe.schedule, progress)
     out = Path(out_dir)
     out.mkdir(parents=True, exist_ok=True)
-    model.eval().save_pretrained(out)
+    with hidden_progress_bars():
+        model.eval().save_pretrained(out)
     settings = {
         "image_mean": [MEAN],
         "image_std": [STD],
