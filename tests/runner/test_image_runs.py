@@ -180,7 +180,7 @@ def test_planning_refuses_pairs_that_cannot_run(tmp_path: Path) -> None:
         (", models: [cnn]", "", "task 'mnist-5k' needs a model of images; model 'nano' is causal"),
         (", models: [nano]", "", "task 'nano-topic' needs a model of text; model 'cnn' is image"),
         ("head: 5", "head: 4", "model 'cnn' has 4 outputs, task 'mnist-5k' has 5 classes; write 'head: 5'"),
-        ('"builtin:nano"', '"builtin:nano", head: 2', "only image classifiers take a new head"),
+        ('"builtin:nano"', '"builtin:nano", head: 2', "head is for image classifiers"),
         (
             "seeds:",
             "attacks: {char-typos: {}}\nseeds:",

@@ -75,7 +75,7 @@ def test_a_saved_model_with_a_new_head_loads_again(tmp_path: Path) -> None:
 
 def test_settings_of_the_other_kind_are_refused() -> None:
     for ref, told in (
-        (ModelRef(name="builtin:nano", head=3), "only image classifiers take a new head"),
+        (ModelRef(name="builtin:nano", head=3), "head is for image classifiers"),
         (ModelRef(name="builtin:nano-vit", max_length=8), "takes images"),
     ):
         assert told in problems(ref)[0]
