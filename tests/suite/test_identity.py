@@ -21,7 +21,7 @@ PINNED = {
     ("fewshot", "mezo", "nano-sentiment", 1): "013ee14606561a1cc67c",
     ("fewshot", "in-context", "nano-inference", 3): "fb1d1e7bdb85412487c2",
     ("fewshot", "mezo shuffled labels", "nano-topic", 2): "6040e5c0ff49aeea4fdf",
-    ("robustness", "fzoo", "nano-problems", 1): "0dca3715a25bb2f5768c",
+    ("robustness", "fzoo", "nano-problems", 1): "2b69b55f3160f92e4057",
     ("robustness", "zero-shot", "nano-sentiment", 2): "128cef94e2f2b05de0b1",
     ("unlearning", "adam", "npo", 0): "7e1cfcd8ac62715c6e64",
     ("unlearning", "oracle", "grad-diff", 1): "0ef8eb5344256d32c0af",
@@ -34,7 +34,7 @@ PINNED = {
 """Suite, row, task and seed -> run id. A tuned row is pinned with the last value of its grid, a tuning trial
 with the first, a noise control as far as 1.5. (That one was 4e940fe31299afd6bd87 while the name of its row
 counted. Ids of adam, adamw and r-adazo moved with revision 2 of these methods, those of nano-problems with
-version 2 of the answer extractor. That of r-adazo moved
+versions 2 and 3 of the answer extractor. That of r-adazo moved
 once more with its defaults: zeta outside the root, beta2 0.999, n 2.)"""
 
 
