@@ -124,6 +124,7 @@ COMMANDS = {
     "list": ["list", "methods"],
     "doctor": ["doctor", "--folder", HOSTILE_FILE],
     "check": ["check", HOSTILE],
+    "docs": ["docs", HOSTILE],
     "model build": ["model", "build", HOSTILE],
     "model get": ["model", "get", HOSTILE],
     "model import": ["model", "import", HOSTILE_FILE, "out"],

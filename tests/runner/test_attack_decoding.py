@@ -11,8 +11,7 @@ from zobench.attacks.similarity import SentenceSimilarity
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.runner.attacking import ANSWERS, attack_all, task_target
-from zobench.runner.results import TaskData
-from zobench.runner.rows import measure
+from zobench.runner.results import Measured, TaskData
 from zobench.spec import Budget, Component, Evaluation, ModelRef, RunSpec
 
 
@@ -35,7 +34,10 @@ def scene():
             attack_items=4,
         )
         data = TaskData(task, "k", splits, "d")
-        target = task_target(spec, lm, data, measure(spec, lm, data))
+        examples = splits.test[:4]
+        predictions = task.predict(lm, examples, ())
+        measured = Measured("test", examples, predictions, task.metrics(examples, predictions))
+        target = task_target(spec, lm, data, measured)
         return attack_all(spec, attacks, lm, target, "digest-of-weights")
 
     return attacked

@@ -33,8 +33,15 @@ DEFAULTS = {
     "hizoo-l": "all",
     "adamw": "matrices",
     "sgd": "matrices",
+    "adamezo": "mezo",
+    "loren": "all",
+    "helene": "mezo",
 }
 """The rule that a method decays by unless told otherwise, by its authors' code."""
+DRAWN = "adalezo"
+"""Decays the tensors drawn in a step alone, so that its factors depend on the draw."""
+TIMES = {"loren": lookup("methods", "loren").Config().population}
+"""How often a step decays, where it is not once."""
 OF_VECTORS = {"zo-muon": SHARE, "subspace-mezo": SHARE}
 """Step size of vectors as a multiple of the learning rate."""
 
@@ -74,14 +81,14 @@ def decayed(name: str, **params: Any) -> dict[str, float]:
 
 def expected(name: str, rule: str) -> dict[str, float]:
     shares = {key: 1.0 if key in MATRICES else OF_VECTORS.get(name, 1.0) for key in NAMES}
-    spared = SPARED[rule]
-    return {key: 1.0 if key in spared else (1 - LR * RATE * shares[key]) ** STEPS for key in NAMES}
+    spared, times = SPARED[rule], STEPS * TIMES.get(name, 1)
+    return {key: 1.0 if key in spared else (1 - LR * RATE * shares[key]) ** times for key in NAMES}
 
 
 def test_every_method_with_decay_is_here_and_its_card_says_how() -> None:
     found = {n: lookup("methods", n) for n, entry in entries("methods").items() if entry.origin == "builtin"}
     with_rate = {n for n, m in found.items() if "weight_decay" in fields(m.Config)}
-    assert with_rate == set(DEFAULTS)
+    assert with_rate == {*DEFAULTS, DRAWN}
     assert {n for n, m in found.items() if m.card.decay} == with_rate
 
 
@@ -94,3 +101,14 @@ def test_default_rule(name: str, rule: str) -> None:
 @pytest.mark.parametrize("name", [n for n in DEFAULTS if "decay_rule" in fields(lookup("methods", n).Config)])
 def test_named_rule(name: str, rule: str) -> None:
     assert decayed(name, decay_rule=rule) == pytest.approx(expected(name, rule), rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("rule", DECAY_RULES)
+def test_only_drawn_tensors_decay(rule: str) -> None:
+    powers = [(1 - LR * RATE) ** times for times in range(1, STEPS + 1)]
+    for key, factor in decayed(DRAWN, decay_rule=rule).items():
+        assert (
+            factor == 1
+            if key in SPARED[rule]
+            else any(factor == pytest.approx(p, rel=0, abs=1e-12) for p in powers)
+        )

