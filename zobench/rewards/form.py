@@ -9,6 +9,7 @@ import regex
 
 from zobench.parameters import Parameters
 from zobench.rewards.base import Answered, Reward
+from zobench.tasks.matching import pattern_problem
 
 SECONDS = 1.0
 """Time limit of a pattern; a pattern that takes longer counts as not found, and as a failed score."""
@@ -40,10 +41,9 @@ class FormatConfig(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            regex.compile(self.pattern)
-        except regex.error as error:
-            raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {error}") from error
+        problem = pattern_problem(self.pattern)
+        if problem is not None:
+            raise ValueError(f"pattern {self.pattern!r} is not a regular expression: {problem}")
 
 
 class FormatReward(Reward):

@@ -61,10 +61,18 @@ def gold_problem(gold: str, match: MatchRule) -> str | None:
     if match == "number" and as_number(gold) is None:
         return f"the answer {gold!r} is not a number"
     if match == "regex":
-        try:
-            regex.compile(gold)
-        except regex.error as error:
-            return f"the answer {gold!r} is not a regular expression: {error}"
+        found = pattern_problem(gold)
+        return found and f"the answer {gold!r} is not a regular expression: {found}"
+    return None
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """The reason why ``pattern`` is no regular expression; ``None`` if it is one."""
+    try:
+        regex.compile(pattern)
+    # The package reads counts by int(), which refuses more than 4,300 digits, and descends into groups.
+    except (regex.error, ValueError, OverflowError, RecursionError) as error:
+        return str(error)
     return None
 
 
