@@ -209,13 +209,15 @@ def of_all(name: str, shelf: ProcessCache, tmp_path: Path) -> None:
     given = {}
     if method.cost(method.Config()).max_forwards_in_step > 100:
         given = dict(method.small_problem)
+    # The network has one linear layer, and not under a name that language models use.
+    space = {"kind": space_of(name)} | ({"params": {"targets": ["1"]}} if space_of(name) == "lora" else {})
     cost = method.cost(method.Config(**given))
     forwards = cost.preparation_forwards + max(20, 2 * cost.max_forwards_in_step)
     text = f"""
 suite: every
 models: {{cnn: {{name: "builtin:nano-cnn", head: 5}}}}
 tasks: {{mnist-5k: {{params: {{classes: [5, 6, 7, 8, 9], k: 20, validation_k: 5, test_rows: 10}}}}}}
-methods: {{{name}: {{params: {json.dumps(given)}, space: {{kind: {space_of(name)}}}}}}}
+methods: {{{name}: {{params: {json.dumps(given)}, space: {json.dumps(space)}}}}}
 seeds: [1]
 budget: {{forwards: {forwards}, batch_size: 4}}
 """
