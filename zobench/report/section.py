@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import pandas as pd
 from markupsafe import Markup
 
-from zobench.plugins import Entry, entries
+from zobench import plugins
+from zobench.plugins import Entry
 from zobench.report import figures, page, payload, reaching, runpages, tables
 from zobench.report.analysis import Analysis
 from zobench.report.catalogue import LAST, SECTIONS
@@ -136,7 +137,7 @@ def shown(results: PageResults) -> list[Shown]:
     """All sections that have contents: built-in ones, those of plugins, the glossary."""
     out: list[Shown] = []
     taken = dict.fromkeys(SECTIONS, "zobench")
-    for entry in sorted(entries("sections").values(), key=lambda e: e.name in LAST):
+    for entry in sorted(plugins.entries("sections").values(), key=lambda e: e.name in LAST):
         if entry.origin == "builtin":
             found = rendered(entry.load()(), results)
         else:
