@@ -12,6 +12,9 @@ import pytest
 HEADS = {
     "a key that no specification has": lambda head: head["spec"]["model"].update({"x\x1b[2J": 1}),
     "a section that is a list": lambda head: head["spec"].update(model=[]),
+    "a cost that is a table": lambda head: head["run"].update(forwards={"a": 1}),
+    "a cost that is missing": lambda head: head["run"].update(forwards=None),
+    "a count with a fraction": lambda head: head["run"].update(forwards=1.5),
     "digests that are a text": lambda head: head["environment"].update(digests="a"),
 }
 STEPS = {
@@ -53,3 +56,9 @@ def test_a_repeated_column_is_refused(submitted, verify):
             new.writestr(name, data)
     with pytest.raises(ValueError, match=r"twice\.zip: steps\.parquet has column 'loss' twice"):
         verify(target)
+
+
+def test_a_method_that_is_unknown_here_is_refused_with_the_file(submitted, tampered, verify):
+    file = tampered(submitted(), lambda head, tables: head["spec"]["method"].update(name="mezg"))
+    with pytest.raises(ValueError, match=r"tampered\.zip: unknown method 'mezg'"):
+        verify(file)

@@ -196,6 +196,23 @@ def _check_head(head: Any, path: str | Path) -> None:
     if missing and str(schema) == str(SCHEMA_VERSION):
         raise ValueError(f"{path}: not a submission: the run has no {missing[0]!r}")
     head["run"].update(dict.fromkeys(missing))
+    _check_run(head["run"], path)
+
+
+def _check_run(run: Row, path: str | Path) -> None:
+    """Refuse values of the run that its column of the table ``runs`` cannot hold."""
+    for field in TABLES["runs"]:
+        value = run.get(field.name)
+        try:
+            # pyarrow cuts the fraction off; the run's cost is needed, what else is empty is compared.
+            whole = not pa.types.is_integer(field.type) or isinstance(value, int | None)
+            fits = whole and not (value is None and field.name == "forwards")
+            pa.array([value], type=field.type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            fits = False
+        if not fits:
+            told = f"{field.name!r} of the run is {str(value)[:80]!r}, not {field.type}"
+            raise ValueError(f"{path}: not a submission: {told}")
 
 
 def _rows(archive: zipfile.ZipFile, name: str, path: str | Path) -> list[Row]:

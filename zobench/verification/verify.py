@@ -64,14 +64,17 @@ def verify_submission(
     """
     demands = demands or Demands()
     submission = read_submission(path)
-    spec = _own_spec(submission.spec, demands)
-    refuse_untrusted(spec, own_code=demands.trust_code)
+    with _named(path):
+        spec = _own_spec(submission.spec, demands)
+        refuse_untrusted(spec, own_code=demands.trust_code)
     report = VerificationReport(submission, steps=len(submission.steps))
     records = _records(submission.steps, path)
     bench = ProcessCache(load_parts(parts), own_code=demands.trust_code)
     work = _Bench(report, demands, spec, bench, records)
     with _threads(submission.environment.get("threads")):
-        if _identity(work) and _sources(work):
+        with _named(path):
+            agrees = _identity(work) and _sources(work)
+        if agrees:
             _weights(work)
     made = {f.check for f in report.findings}
     for check in ("trajectory", "size", "losses", "end of training", "weights", "test metrics"):
@@ -80,6 +83,15 @@ def verify_submission(
     for check, reason in NEVER_CHECKED:
         report.add(check, "not checked", reason)
     return report
+
+
+@contextlib.contextmanager
+def _named(path: str | Path) -> Iterator[None]:
+    """Name the file where its model, task or method is refused."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _records(rows: Sequence[dict[str, Any]], path: str | Path) -> list[StepRecord]:
