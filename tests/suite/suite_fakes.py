@@ -138,3 +138,4 @@ def install(patch: pytest.MonkeyPatch) -> None:
     """Put the fakes in the place of the catalogues."""
     patch.setattr(plugins, "entries", fake_entries)
     patch.setattr(spaces, "space_kinds", lambda: {"full": NoConfig, "lora": LoraConfig, "prefix": NoConfig})
+    patch.setattr(spaces, "space_refusal", lambda space, module: "")

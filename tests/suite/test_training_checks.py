@@ -123,6 +123,37 @@ def test_targets_that_match_no_layer_are_refused(tmp_path: Path) -> None:
     assert "['query'] match no linear layer; there are down_proj" in told
 
 
+@pytest.mark.parametrize(
+    ("space", "where", "told"),
+    [
+        (
+            "{kind: lora, params: {targets: [c_attn]}}",
+            "space.params.targets",
+            "match no linear layer; there are",
+        ),
+        ("{kind: names, params: {include: ['head.*']}}", "space.params.include", "match none of"),
+        ("{kind: masked, params: {include: ['head.*']}}", "space.params.include", "no parameter is tuned"),
+        (
+            "{kind: masked, params: {indices: {head: [0]}}}",
+            "space.params.indices",
+            "no parameter named 'head'",
+        ),
+        ("{kind: bias}", "space", "the module has no bias parameter"),
+        ("{kind: zerotuning, params: {heads: 7}}", "space.params.heads", "outputs for 7 heads"),
+    ],
+)
+def test_spaces_that_fit_no_layer_are_refused(tmp_path: Path, space: str, where: str, told: str) -> None:
+    text = SUITE.format(method="mezo", score="loss", more=f", space: {space}")
+    message = refusal(tmp_path, text)
+    assert f"methods.row.{where}: " in message
+    assert told in message
+
+
+@pytest.mark.parametrize("space", ["lora", "prefix", "prompt", "last-layer", "masked", "fake-quant"])
+def test_spaces_that_fit_are_taken(tmp_path: Path, space: str) -> None:
+    read(tmp_path, SUITE.format(method="mezo", score="loss", more=f", space: {{kind: {space}}}"))
+
+
 def test_models_that_are_not_here_are_left_to_the_run(tmp_path: Path) -> None:
     read(tmp_path, GROUPS.format(params="{}").replace("builtin:nano", "owner/name"))
 

@@ -1,14 +1,15 @@
-"""Checks what a method trains on, the metric of its tuning, and quantization groups against the model's
+"""Checks what a method trains on, the metric of its tuning, and its parameter space against the model's
 layers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from zobench.names import suggestion
 from zobench.parameters import check, configure
-from zobench.spec import objective_name
+from zobench.spec import ModelRef, objective_name
 from zobench.suite import spaces
 from zobench.suite.check_rewards import check_reward
 from zobench.suite.classes import Classes
@@ -29,7 +30,7 @@ _READ_GRADIENTS = ("gradient-cosine", "gradip")
 
 
 def check_training(document: Document, draft: Draft, classes: Classes) -> None:
-    """Report scores and metrics that a row's tasks do not have, and quantization groups that do not fit its
+    """Report scores and metrics that a row's tasks do not have, and parameter spaces that do not fit its
     models."""
     on_tasks = draft.parts.get("unlearning") is None
     for name, entry in draft.entries("methods").items():
@@ -43,8 +44,8 @@ def check_training(document: Document, draft: Draft, classes: Classes) -> None:
         if on_tasks and entry.train_on in ("accuracy", "f1"):
             _check_score(document, draft, classes, name, entry)
         _check_micro_batch(document, draft, name, entry)
-        if entry.space.kind in ("scales", "codes"):
-            _check_groups(document, draft, name, entry)
+        if entry.space.kind in spaces.space_kinds() and entry.space.kind != "full":
+            _check_space(document, draft, name, entry)
 
 
 def _check_metric(document: Document, draft: Draft, classes: Classes, name: str, entry: MethodEntry) -> None:
@@ -129,19 +130,35 @@ def _needs_gradients(method: Any, entry: MethodEntry) -> tuple[str, str] | None:
     return None
 
 
-def _check_groups(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
-    """Check models whose files are on this machine; the modules of others are unknown until downloaded."""
-    from zobench.models.loading import skeleton
-
+def _check_space(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
+    """Patterns, groups and layers of a parameter space against the modules of the row's models."""
     config = spaces.space_config(entry.space.kind)
     if check(config, entry.space.params):
         return
     for model, ref in draft.entries("models").items():
         if entry.models is not None and model not in entry.models:
             continue
-        module = skeleton(ref)
-        problem = "" if module is None else configure(config, entry.space.params).refusal(module)
+        module = _modules(ref)
+        problem = (
+            "" if module is None else spaces.space_refusal(configure(config, entry.space.params), module)
+        )
         if problem:
-            key = "group" if "group" in entry.space.params else None
-            at = ("methods", name, "space", "params", key) if key else ("methods", name, "space")
-            document.report(at, f"{problem} (model {model!r})")
+            at: KeyPath = ("methods", name, "space")
+            key = next((k for k in _MATCHED if k in entry.space.params), None)
+            document.report((*at, "params", key) if key else at, f"{problem} (model {model!r})")
+
+
+_MATCHED = ("group", "targets", "include", "indices", "layers", "heads")
+"""Parameters of spaces that have to fit the module."""
+
+
+def _modules(ref: ModelRef) -> Any:
+    """The model's modules without weights; ``None`` if its files are not on this machine, if they need code
+    or an adapter, or if they cannot be read, which the checks of the model report."""
+    from zobench.models.adapters import is_adapter
+    from zobench.models.inspection import architecture_here
+    from zobench.models.loading import skeleton
+
+    if is_adapter(Path(ref.name).expanduser()) or architecture_here(ref) is None:
+        return None
+    return skeleton(ref)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 
 def space_kinds() -> dict[str, type]:
@@ -14,3 +15,9 @@ def space_kinds() -> dict[str, type]:
 def space_config(kind: str) -> type:
     """The dataclass of one kind's parameters."""
     return space_kinds()[kind]
+
+
+def space_refusal(space: Any, module: Any) -> str:
+    """Why a space (its dataclass) cannot be built on a module without weights; empty if it can."""
+    refusal: str = importlib.import_module("zobench.zo.space").refusal(space, module)
+    return refusal

@@ -7,6 +7,6 @@ and ``zerotuning`` use hooks, so that the names of the model's own parameters do
 """
 
 from zobench.zo.space.base import ParameterSpace
-from zobench.zo.space.catalogue import SPACES, SpaceConfig, build_space
+from zobench.zo.space.catalogue import SPACES, SpaceConfig, build_space, refusal
 
-__all__ = ["SPACES", "ParameterSpace", "SpaceConfig", "build_space"]
+__all__ = ["SPACES", "ParameterSpace", "SpaceConfig", "build_space", "refusal"]

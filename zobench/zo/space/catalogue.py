@@ -129,10 +129,15 @@ class Masked(Parameters):
         if self.indices is not None:
             index = {n: torch.as_tensor(i, dtype=torch.int64) for n, i in self.indices.items()}
         else:
-            names = matching(_floating(module), self.include, ())
-            index = {n: self._random(n, tensors[n].numel()) for n in names}
+            index = {n: self._random(n, tensors[n].numel()) for n in self.names(module)}
         index = {n: i.to(tensors[n].device) if n in tensors else i for n, i in index.items()}
         return ParameterSpace(module, list(index), kind="masked", indices=index)
+
+    def names(self, module: nn.Module) -> list[str]:
+        """The tensors with tuned entries."""
+        return (
+            list(self.indices) if self.indices is not None else matching(_floating(module), self.include, ())
+        )
 
     def _random(self, name: str, size: int) -> torch.Tensor:
         """The round(share * size) entries (at least one) with the smallest uniform draw."""
@@ -196,3 +201,19 @@ def build_space(
 def _valid(name: str, valid: Iterable[str]) -> str:
     names = sorted(valid)
     return nearest(name, names) or "valid: " + (", ".join(names) or "none")
+
+
+def refusal(kind: SpaceKind, module: nn.Module) -> str:
+    """Why the space cannot be built on this module; empty if it can.
+
+    The space is built, and removed, on a module on the ``meta`` device: names and shapes without values.
+    Random entries (``masked``) cannot be drawn there, so that only the names of their tensors are checked.
+    """
+    try:
+        if isinstance(kind, Masked):
+            ParameterSpace(module, kind.names(module), kind="masked")
+        else:
+            kind.build(module).remove()
+    except ValueError as error:
+        return str(error)
+    return ""

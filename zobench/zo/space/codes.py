@@ -18,7 +18,7 @@ from torch import nn
 
 from zobench.zo.parameters import Bounds, CountOrZero, Parameters, Patterns
 from zobench.zo.space.base import ParameterSpace
-from zobench.zo.space.quantized import QuantizedLinear, Scales, chosen_linears, misfit, replace_linears
+from zobench.zo.space.quantized import QuantizedLinear, chosen_linears, misfit, replace_linears
 
 
 class CodedLinear(nn.Module):
@@ -74,10 +74,6 @@ class Codes(Parameters):
     bits: Annotated[int, Bounds(ge=2, le=8)] = 4
     group: CountOrZero = 128
     targets: Patterns = ("*",)
-
-    def refusal(self, module: nn.Module) -> str:
-        """Why this module cannot be quantized with these parameters; empty if it can. Uses shapes only."""
-        return Scales(self.bits, self.group, self.targets).refusal(module).replace("'scales'", "'codes'")
 
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = chosen_linears(module, "codes", self.targets)

@@ -183,14 +183,6 @@ class Scales(Parameters):
     group: CountOrZero = 128
     targets: Patterns = ("*",)
 
-    def refusal(self, module: nn.Module) -> str:
-        """Why this module cannot be quantized with these parameters; empty if it can. Uses shapes only."""
-        try:
-            chosen = chosen_linears(module, "scales", self.targets)
-        except ValueError as error:
-            return str(error)
-        return misfit(chosen, self.group)
-
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = chosen_linears(module, "scales", self.targets)
         if problem := misfit(chosen, self.group):
