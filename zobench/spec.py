@@ -343,6 +343,12 @@ class RunSpec(RowSettings):
         return today if run_id == earlier != today else None
 
 
+def placeholder(spec: RunSpec) -> str:
+    """Id of the record of a run that could not be identified, because a regular id contains the digests of
+    model, data and plugins. No result has it."""
+    return spec.run_id({"unresolved": "true"})
+
+
 def identifying(model: str, data: str) -> dict[str, str]:
     """The ``digests`` argument of :meth:`RunSpec.run_id` from the digests of the model and the data."""
     return {"model": model, "data": data, "schema": HASHED_SCHEMA}

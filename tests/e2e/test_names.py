@@ -66,6 +66,7 @@ def test_two_entries_of_one_task_keep_their_names(tmp_path: Path, compacted: boo
     assert "mezo on few, seed 1" in said
     assert "mezo on many, seed 2" in said
     assert "k=4" not in said
+    assert said.count("all runs share this process (--workers 0") == 1
     page = html(analyse(results))
     assert "<td>few</td>" in page
     assert "nano-sentiment k=4" not in page

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from zobench.cli.console import say
 
+MOST_LISTED = 20
+"""Runs without a result that are listed."""
+
 
 def print_status(folder: Path, mend: bool) -> bool:
-    """Print counts and the damage, failed measurements and files set aside; return whether no damage
+    """Print counts, damage, failed runs and measurements, and files set aside; return whether no damage
     remains."""
     from zobench.store import damage
     from zobench.store.reader import results_paths
@@ -23,11 +26,33 @@ def print_status(folder: Path, mend: bool) -> bool:
         say(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
     for one in found:
         say(f"damaged: {one}")
-    for line in [] if found and not mend else _unmeasured(runs):
-        say(f"not measured: {line}")
+    for line in [] if found and not mend else [*_failed(runs), *_unmeasured(runs)]:
+        say(line)
     for one in damage.set_aside(runs):
         say(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})")
     return mend or all(one.done for one in found)
+
+
+def _failed(runs: Path) -> list[str]:
+    """Runs without a result, one line each, with the last line of their error."""
+    from zobench.store.reader import read
+    from zobench.store.writer import FINAL_STATUSES
+
+    table = read(runs, ["runs"]).runs
+    table = table[~table["status"].isin(FINAL_STATUSES)].sort_values(["row", "run_id"])
+    lines = [
+        f"{status}: {row} ({run_id}): {_last_line(error)}"
+        for run_id, row, status, error in table[["run_id", "row", "status", "error"]].itertuples(
+            index=False, name=None
+        )
+    ]
+    rest = len(lines) - MOST_LISTED
+    return lines[:MOST_LISTED] + ([f"and {rest} more runs without a result"] if rest > 0 else [])
+
+
+def _last_line(error: object) -> str:
+    lines = error.strip().splitlines() if isinstance(error, str) else []
+    return lines[-1] if lines else "no error recorded"
 
 
 def _unmeasured(runs: Path) -> list[str]:
@@ -37,7 +62,7 @@ def _unmeasured(runs: Path) -> list[str]:
     tables = read(runs, ["runs", "failures"])
     rows = tables.runs.set_index("run_id")["row"]
     return [
-        f"{f['measurement']} of {rows[f['run_id']]} ({f['run_id']}; {f['tries']} "
+        f"not measured: {f['measurement']} of {rows[f['run_id']]} ({f['run_id']}; {f['tries']} "
         f"{'try' if f['tries'] == 1 else 'tries'}): {f['reason']}"
         for f in tables.tables["failures"].to_pylist()
     ]

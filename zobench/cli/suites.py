@@ -61,6 +61,8 @@ def run(
     folder = _folder(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
     _warn_of_devices(wanted.part(rows, tasks, seeds))
+    _warn_of_unloadable(wanted.part(rows, tasks, seeds))
+    _warn_of_one_process(wanted, workers)
     outcome = run_plan(
         wanted,
         folder,
@@ -106,6 +108,7 @@ def plan(
     if as_json:
         body = {"plan": wanted.model_dump(mode="json"), "cost": estimate(wanted).as_dict()}
         say(json.dumps(body, indent=1), lines=True)
+        _warn_of_unloadable(wanted, fails=True)
         return
     from zobench.cli.plan_view import print_plan
     from zobench.suite.notes import notes
@@ -120,6 +123,7 @@ def plan(
 
         for line in prompts(wanted, show_prompts):
             say(line)
+    _warn_of_unloadable(wanted, fails=True)
 
 
 def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
@@ -132,10 +136,12 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
     from zobench.runner import run_plan
 
     wanted = _expanded(suite)
-    if not wanted.studies:
+    if not (wanted.studies or wanted.unloadable):
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
     folder = _folder(wanted, output)
     _warn_of_devices(wanted)
+    _warn_of_unloadable(wanted)
+    _warn_of_one_process(wanted, workers)
     trials = tuple(study.model_copy(update={"final_templates": ()}) for study in wanted.studies)
     part = wanted.model_copy(update={"runs": (), "studies": trials, "followers": ()})
     outcome = run_plan(part, folder, workers=workers, whole=wanted)
@@ -185,6 +191,28 @@ def _warn_of_devices(plan: Plan) -> None:
 
     for sentence in device_notes(plan):
         say(f"warning: {sentence}", err=True)
+
+
+def _warn_of_unloadable(plan: Plan, *, fails: bool = False) -> None:
+    """Name the rows whose plugin cannot be imported. ``fails``: they make the exit code 1."""
+    from zobench.suite.notes import unloadable_notes
+
+    found = unloadable_notes(plan)
+    for sentence in found:
+        say(f"warning: {sentence}", err=True)
+    if plan.unloadable and fails:
+        raise typer.Exit(1)
+
+
+def _warn_of_one_process(plan: Plan, workers: int | None) -> None:
+    """Name what nothing protects from if all runs share the process of the command."""
+    if workers == 0 or plan.executor.kind == "inline":
+        say(
+            "warning: all runs share this process (--workers 0 or executor inline): a library that aborts it "
+            "ends the command, and no limit stops a step that hangs; the same command goes on from the last "
+            "checkpoint",
+            err=True,
+        )
 
 
 def _made_otherwise(wanted: Plan) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.record import Run, failure_row, tables_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Training
-from zobench.spec import identifying, reward_of
+from zobench.spec import identifying, placeholder, reward_of
 from zobench.store import files
 from zobench.store.damage import mend_run, run_problem
 from zobench.store.digests import DamagedFile
@@ -66,20 +66,15 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
             blocked = storage_problem(error, runs)
             if blocked is None:
                 raise
-            return Outcome(_placeholder(job), "failed", error=blocked, blocked=blocked)
-
-
-def _placeholder(job: Job) -> str:
-    """Id of a run whose model or data could not be loaded, because a regular id contains their digests."""
-    return job.planned.spec.run_id({"unresolved": "true"})
+            return Outcome(placeholder(job.planned.spec), "failed", error=blocked, blocked=blocked)
 
 
 def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch: ProcessWatch) -> Outcome:
-    spec, placeholder = job.planned.spec, _placeholder(job)
+    spec, unidentified = job.planned.spec, placeholder(job.planned.spec)
     try:
         digests = digests_of(spec, bench)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part fails only this run
-        return _record_failure(job, runs, placeholder, error, watch)
+        return _record_failure(job, runs, unidentified, error, watch)
     run_id = spec.run_id(digests)
     if (kept := _kept(runs, run_id, job)) is not None:
         return replace(kept, digests=digests)
@@ -93,7 +88,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
             if read_status(folder) is None:  # another process compacted it in the meantime
                 files.remove_tree(folder)
             return replace(kept, digests=digests)
-        files.remove_tree(run_folder(runs, placeholder))
+        files.remove_tree(run_folder(runs, unidentified))
         run = Run(job, run_id, RunFolder(folder), bench, digests, watch)
         run.folder.damage += damage
         made = _locked(run, control)
@@ -252,7 +247,7 @@ def record_lost(job: Job, runs: Path, message: str, status: str | None = None) -
     """Record a run whose worker died or was stopped, or that could not be planned. If the disk is full,
     nothing is recorded."""
     try:
-        _record_failure(job, runs, _placeholder(job), RuntimeError(message), status=status)
+        _record_failure(job, runs, placeholder(job.planned.spec), RuntimeError(message), status=status)
     except OSError as error:
         if storage_problem(error) is None:
             raise

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zobench.spec import PlannedRun
+from zobench.spec import PlannedRun, placeholder
+from zobench.store import files
+from zobench.store.paths import run_folder
 from zobench.store.plan_file import Entry, PlanFile, read_plan, with_known_ids, write_plan
 from zobench.store.reader import read
 from zobench.suite.plan import Follower, Plan, TuningStudy
@@ -26,7 +28,10 @@ class PlanRecord:
 
     def __init__(self, plan: Plan, runs: Path, seeds: Sequence[int] = ()) -> None:
         self._plan, self._runs, self._seeds = plan, runs, seeds
-        self._entries = {(e.kind, e.row, e.key): e for e in with_known_ids(entries(plan), read_plan(runs))}
+        before = read_plan(runs)
+        wanted = (*with_known_ids(entries(plan), before), *_kept_beside(plan, before))
+        self._entries = {(e.kind, e.row, e.key): e for e in wanted}
+        self._before = before
         self._of_job: dict[str, tuple[str, str, str]] = {}
         self._fresh: set[tuple[str, str, str]] = set()
 
@@ -55,8 +60,9 @@ class PlanRecord:
         return tuple(i for i in entry.run_ids if i in others)
 
     def save(self) -> None:
-        """Write the file."""
+        """Write the file, and remove the recorded failures of plugins that can be imported now."""
         wanted = tuple(self._entries.values())
+        _remove_repaired(self._runs, self._before, {i for entry in wanted for i in entry.run_ids})
         write_plan(self._runs, PlanFile(suite=self._plan.suite, path=self._plan.path, entries=wanted))
 
 
@@ -65,7 +71,27 @@ def entries(plan: Plan) -> tuple[Entry, ...]:
     out = [run_entry(run) for run in plan.runs]
     for study in plan.studies:
         out += [trials_entry(study), finals_entry(study)]
-    return (*out, *(noise_entry(follower) for follower in plan.followers))
+    out += [noise_entry(follower) for follower in plan.followers]
+    return (*out, *(unloadable_entry(one.run) for one in plan.unloadable))
+
+
+def _kept_beside(plan: Plan, before: PlanFile | None) -> tuple[Entry, ...]:
+    """Earlier entries of the rows, models and tasks whose plugin cannot be imported now."""
+    lost = {(one.run.row, one.run.shown_model, one.run.shown_task) for one in plan.unloadable}
+    return tuple(e for e in (before.entries if before else ()) if e.cell in lost and not e.unloadable)
+
+
+def _remove_repaired(runs: Path, before: PlanFile | None, wanted: set[str]) -> None:
+    """Remove records of failed imports that the plan no longer has."""
+    for entry in before.entries if before else ():
+        for run_id in entry.run_ids if entry.unloadable else ():
+            if run_id not in wanted:
+                files.remove_tree(run_folder(runs, run_id))
+
+
+def unloadable_entry(run: PlannedRun) -> Entry:
+    """The entry of a run that needs a plugin which cannot be imported."""
+    return run_entry(run).model_copy(update={"unloadable": True, "run_ids": (placeholder(run.spec),)})
 
 
 def run_entry(run: PlannedRun) -> Entry:

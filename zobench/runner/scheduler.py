@@ -155,6 +155,7 @@ class _Conductor:
 
     def run(self) -> Summary:
         self.record.save()  # before any run, so that the report can show what is still missing
+        self._fail_unloadable()
         for planned in self.plan.runs:
             self._submit([self._job(planned)], run_entry(planned))
         for driver in self.drivers:
@@ -193,6 +194,17 @@ class _Conductor:
             self.summary.blocked = blocked
             self.display.note(f"stopped: {blocked}; the same command then goes on")
             self._stop()
+
+    def _fail_unloadable(self) -> None:
+        """Record the runs that need a plugin which cannot be imported as failed."""
+        for problem in self.plan.untracked:
+            self.display.note(f"not tracked: {problem}")
+        for one in self.plan.unloadable:
+            if self.stopping:
+                return
+            job = self._job(one.run)
+            self.board.add([job])
+            self._ended(job, Outcome("", "failed", error=one.error))
 
     def _job(self, planned: PlannedRun, tuning: dict[str, Any] | None = None, forwards: int = 0) -> Job:
         limits = self.plan.limits

@@ -29,6 +29,8 @@ class Entry(BaseModel):
         specs: SHA-256 of the specifications, which identify the runs while ``run_ids`` is empty.
         seeds: seeds of the runs.
         run_ids: ids of the runs, as soon as they are known.
+        unloadable: whether a plugin that the run needs could not be imported. ``run_ids`` is then the
+            placeholder under which its failure is recorded.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -41,6 +43,12 @@ class Entry(BaseModel):
     key: str
     specs: tuple[str, ...] = ()
     run_ids: tuple[str, ...] = ()
+    unloadable: bool = False
+
+    @property
+    def cell(self) -> tuple[str, str, str]:
+        """Leaderboard entry, model and task."""
+        return self.row, self.model, self.task
 
 
 class PlanFile(BaseModel):
@@ -70,7 +78,9 @@ def write_plan(runs: Path, plan: PlanFile) -> None:
 
 def with_known_ids(entries: Sequence[Entry], before: PlanFile | None) -> tuple[Entry, ...]:
     """``entries`` with the run ids that an earlier plan has for the same leaderboard entry and key."""
-    known = {(e.row, e.kind, e.key): e.run_ids for e in before.entries} if before else {}
+    earlier = before.entries if before else ()
+    known = {(e.row, e.kind, e.key): e.run_ids for e in earlier if not e.unloadable}
     return tuple(
-        e.model_copy(update={"run_ids": known.get((e.row, e.kind, e.key), e.run_ids)}) for e in entries
+        e if e.unloadable else e.model_copy(update={"run_ids": known.get((e.row, e.kind, e.key), e.run_ids)})
+        for e in entries
     )

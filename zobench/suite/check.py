@@ -49,7 +49,7 @@ def run(document: Document, draft: Draft) -> None:
         for name, entry in draft.entries(section).items():
             _check_component(document, classes, section, name, entry)
     for name, entry in draft.entries("attacks").items():
-        _check_attacked_tasks(document, draft, name, entry.tasks)
+        _check_attacked_tasks(document, name, entry.tasks)
     for name, entry in draft.entries("methods").items():
         check_method(document, draft, classes, name, entry)
     check_unlearning(document, draft, classes)
@@ -94,7 +94,7 @@ def _check_evaluation(document: Document, draft: Draft) -> None:
             if budget is not None and point > budget.forwards:
                 message = f"evaluation point {point} exceeds the budget of {budget.forwards} forward passes"
                 document.report(("evaluation", key, index), message)
-    _check_named(document, "attacks_along", evaluation.attacks_along, "attack", draft.entries("attacks"))
+    _check_named(document, "attacks_along", evaluation.attacks_along, "attack", _written(document, "attacks"))
     _check_named(document, "lm_eval_attack", evaluation.lm_eval_attack, "lm-eval task", evaluation.lm_eval)
     include = evaluation.lm_eval_include
     if include is not None and not Path(include).is_dir():
@@ -118,10 +118,14 @@ def _check_lm_eval(document: Document, draft: Draft) -> None:
             document.report(("evaluation", "lm_eval", index), str(error))
 
 
-def _check_attacked_tasks(
-    document: Document, draft: Draft, attack: str, tasks: tuple[str, ...] | None
-) -> None:
-    known = draft.entries("tasks")
+def _written(document: Document, section: str) -> Iterable[str]:
+    """Names of a section's entries, valid or not: an invalid entry is reported where it is written."""
+    known = document.value.get(section)
+    return known if isinstance(known, dict) else ()
+
+
+def _check_attacked_tasks(document: Document, attack: str, tasks: tuple[str, ...] | None) -> None:
+    known = _written(document, "tasks")
     for index, task in enumerate(tasks or ()):
         if task not in known:
             at = ("attacks", attack, "tasks", index)

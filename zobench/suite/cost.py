@@ -66,7 +66,8 @@ class Estimate:
 
 
 def estimate(plan: Plan) -> Estimate:
-    """Cost of every row of the plan; for tuned rows, with one arbitrary setting of the search."""
+    """Cost of every row of the plan that can be run; for tuned rows, with one arbitrary setting of the
+    search."""
     by_row: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
     tuning: dict[str, list[PlannedRun]] = {row: [] for row in plan.rows()}
     for run in plan.runs:
@@ -76,7 +77,7 @@ def estimate(plan: Plan) -> Estimate:
     for study in plan.studies:
         by_row[study.row].extend(study.finals(example(study)))
         tuning[study.row].extend(_trials(study))
-    return Estimate(tuple(_row_cost(row, runs, tuning[row]) for row, runs in by_row.items()))
+    return Estimate(tuple(_row_cost(row, runs, tuning[row]) for row, runs in by_row.items() if runs))
 
 
 def example(study: TuningStudy) -> dict[str, Any]:

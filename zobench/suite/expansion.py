@@ -11,9 +11,9 @@ from zobench.parameters import configure, literal
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RowSettings, RunSpec, SpaceRef
 from zobench.suite import spaces
 from zobench.suite.components import resolved, task_of
-from zobench.suite.plan import Plan, TuningStudy
+from zobench.suite.plan import Plan, TuningStudy, UnloadableRun
 from zobench.suite.rows import SuiteRow, attacks_of, models_of, rows_of, tasks_of
-from zobench.suite.schema import EvaluationEntry, MethodEntry, Suite, Tune
+from zobench.suite.schema import AttackEntry, EvaluationEntry, MethodEntry, Suite, Tune
 from zobench.suite.unlearning_rows import (
     SELECTION,
     model_of,
@@ -54,9 +54,59 @@ def expand(suite: Suite) -> Plan:
         executor=suite.executor,
         checkpoint=suite.checkpoint,
         limits=suite.limits,
+        unloadable=unloadable_runs(suite),
         trackers=suite.trackers,
+        untracked=() if suite.unloadable is None else tuple(suite.unloadable.trackers.values()),
         output=suite.output,
     )
+
+
+def unloadable_runs(suite: Suite) -> tuple[UnloadableRun, ...]:
+    """The runs of :mod:`zobench.suite.unloadable`, one for each row, model, task and seed; of a tuned row
+    those with the selected parameters, which stay unknown."""
+    aside = suite.unloadable
+    if aside is None:
+        return ()
+    found = []
+    for seed, model in itertools.product(suite.seeds, suite.models):
+        for name, errors in aside.errors.items():
+            entry = aside.methods[name]
+            if entry.models is not None and model not in entry.models:
+                continue
+            for row, (task, error) in itertools.product(rows_of(name, entry), errors.items()):
+                found.append(
+                    UnloadableRun(run=_as_written(suite, entry, row, model, task, seed), error=error)
+                )
+    return tuple(found)
+
+
+def _as_written(
+    suite: Suite, entry: MethodEntry, row: SuiteRow, model: str, task: str, seed: int
+) -> PlannedRun:
+    """A run with the parameters of the suite file, without the defaults of its method."""
+    aside = suite.unloadable
+    assert aside is not None, "called for runs that cannot be loaded"
+    budget = Budget(**{**suite.budget.model_dump(), **entry.budget.model_dump(exclude_none=True)})
+    attacks = {**suite.attacks, **aside.attacks}
+    applied = attacks_of(suite.model_copy(update={"attacks": attacks}), entry, task)
+    spec = RunSpec(
+        model=model_of(suite, suite.models[model]),
+        task=aside.blocks[task] if task in aside.blocks else task_of(suite, task),
+        method=Component(name=row.method, params=row.params(entry, task)),
+        space=SpaceRef(kind=entry.space.kind, params=entry.space.params),
+        seed=seed,
+        budget=budget,
+        evaluation=_evaluation(suite.evaluation, budget, tuning=False),
+        attacks=tuple(_attack_as_written(name, attacks[name]) for name in applied),
+        unlearning=None if suite.unlearning is None else section_of(suite, "unlearn"),
+        **shared(RowSettings, entry),
+    )
+    shown = {"task_name": task, "model_name": model}
+    return PlannedRun(row=row.name, group=entry.group, note=entry.note, spec=spec, **shown)
+
+
+def _attack_as_written(name: str, entry: AttackEntry) -> Component:
+    return Component(name=entry.attack or name, params=entry.params, alias=name if entry.attack else "")
 
 
 def _applies(suite: Suite, entry: MethodEntry, model: str, task: str) -> bool:

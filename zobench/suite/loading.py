@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from zobench import shipped
-from zobench.suite import check, check_rewards, check_rows, data_files, source, structure, tuning_rules
+from zobench.suite import (
+    check,
+    check_rewards,
+    check_rows,
+    data_files,
+    source,
+    structure,
+    tuning_rules,
+    unloadable,
+)
 from zobench.suite.problems import Problem, SuiteError
 from zobench.suite.schema import Suite
 
@@ -47,6 +56,7 @@ def _checked(document: source.Document) -> Suite:
 
 def _without_problems(document: source.Document) -> Suite:
     draft = structure.build(document)
+    unloadable.set_aside(document, draft)
     tuning_rules.with_default_spaces(draft)
     data_files.with_paths(document, draft)
     check_rewards.with_rewards(document, draft)

@@ -32,6 +32,19 @@ def device_notes(plan: Plan) -> list[str]:
     ]
 
 
+def unloadable_notes(plan: Plan) -> list[str]:
+    """One sentence for each plugin that cannot be imported: its rows and the error."""
+    by_error: dict[str, list[str]] = {}
+    for one in plan.unloadable:
+        by_error.setdefault(one.error, []).append(one.run.row)
+    found = []
+    for error, rows in by_error.items():
+        runs = "1 run" if len(rows) == 1 else f"{len(rows)} runs"
+        told = f"{runs} of {', '.join(dict.fromkeys(rows))} cannot be planned and will be recorded as failed"
+        found.append(f"{told}: {error}")
+    return found + [f"runs are not tracked: {error}" for error in plan.untracked]
+
+
 def _chat_notes(plan: Plan) -> Iterator[str]:
     """Properties of the chat templates in use."""
     from zobench.models.inspection import chat_of

@@ -87,6 +87,14 @@ class Follower(Frozen):
         return self.template.model_copy(update={"spec": spec})
 
 
+class UnloadableRun(Frozen):
+    """A run that needs a plugin which cannot be imported. Its specification has the parameters written in the
+    suite file; ``error`` names file, line, plugin and what to do."""
+
+    run: PlannedRun
+    error: str
+
+
 class Plan(Frozen):
     """All that ``zobench run`` executes. The order of ``runs`` gives every row its first result early."""
 
@@ -96,16 +104,21 @@ class Plan(Frozen):
     runs: tuple[PlannedRun, ...]
     studies: tuple[TuningStudy, ...] = ()
     followers: tuple[Follower, ...] = ()
+    unloadable: tuple[UnloadableRun, ...] = ()
     executor: ExecutorSettings = ExecutorSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
     limits: LimitSettings = LimitSettings()
     trackers: tuple[str, ...] = ()
+    untracked: tuple[str, ...] = ()
+    """Errors of trackers that cannot be imported."""
     output: str | None = None
 
     def rows(self) -> tuple[str, ...]:
-        """Names of all rows in the order of their first run; tuned rows, then noise baselines, come last."""
+        """Names of all rows in the order of their first run; tuned rows, noise baselines, then rows that
+        cannot be run, come last."""
         names = [run.row for run in self.runs] + [study.row for study in self.studies]
         names += [follower.template.row for follower in self.followers]
+        names += [one.run.row for one in self.unloadable]
         return tuple(dict.fromkeys(names))
 
     def only(self, row: str) -> Plan:
@@ -137,12 +150,16 @@ class Plan(Frozen):
             if (not kept or study.row in kept) and (not tasks or study.task in tasks)
         )
         runs = tuple(run for run in self.runs if _chosen(run, kept, tasks, seeds))
-        return self.model_copy(update={"runs": runs, "studies": studies, "followers": followers})
+        unloadable = tuple(one for one in self.unloadable if _chosen(one.run, rows, tasks, seeds))
+        return self.model_copy(
+            update={"runs": runs, "studies": studies, "followers": followers, "unloadable": unloadable}
+        )
 
     def _planned(self) -> list[PlannedRun]:
         """Every planned result; those of tuned rows without their parameters."""
         finals = [run for study in self.studies for run in study.final_templates]
-        return [*self.runs, *finals, *(f.template for f in self.followers)]
+        others = [f.template for f in self.followers] + [one.run for one in self.unloadable]
+        return [*self.runs, *finals, *others]
 
 
 def _chosen(run: PlannedRun, rows: Sequence[str], tasks: Sequence[str], seeds: Sequence[int]) -> bool:

@@ -14,6 +14,7 @@ from zobench.fields import FieldMeta
 from zobench.spec import (
     ON_TASKS,
     Budget,
+    Component,
     Count,
     Diagnostics,
     Evaluation,
@@ -202,6 +203,24 @@ class UnlearningEntry(UnlearningSettings):
     noise: bool = True
 
 
+class Unloadable(Frozen):
+    """What a suite needs and cannot import (:mod:`zobench.suite.unloadable`); not written in a suite file.
+
+    Attributes:
+        methods: entries with a row that cannot be run, as written.
+        blocks: tasks (or unlearning objectives) that cannot be loaded, with the parameters as written.
+        attacks: attacks that cannot be loaded, as written.
+        errors: entry of ``methods`` -> task -> file, line, error and what to do.
+        trackers: tracker -> error. Its runs are not tracked.
+    """
+
+    methods: dict[str, MethodEntry]
+    blocks: dict[str, Component]
+    attacks: dict[str, AttackEntry]
+    errors: dict[str, dict[str, str]]
+    trackers: dict[str, str]
+
+
 class Suite(Frozen):
     """A validated suite. ``path`` is its file."""
 
@@ -223,6 +242,7 @@ class Suite(Frozen):
     trackers: tuple[str, ...] = ()
     ruleset: Literal["open", "tuned", "self-tuned"] = "open"
     output: str | None = None
+    unloadable: Unloadable | None = None
 
     @property
     def blocks(self) -> tuple[str, ...]:
