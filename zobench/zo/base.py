@@ -42,6 +42,8 @@ class MethodCard:
         descent: whether it is meant to lower the loss (baselines are not).
         in_span: whether every step is a linear combination of the displacements measured in the same step
             (False with momentum, moments, signs of entries, gradients, projections).
+        by_seeds: the update is a weighted list of seeds although ``in_span`` is False (weights per layer,
+            seeds of earlier steps).
         fades: whether steps become short once all gradients are 0 (False if a momentum enters by its sign or
             polar factor, so that steps keep their length).
         notes: choices made where the paper gives no detail; differences from the authors' code.
@@ -63,6 +65,7 @@ class MethodCard:
     unbiased: bool = False
     descent: bool = True
     in_span: bool = False
+    by_seeds: bool = False
     fades: bool = True
     notes: str = ""
     decay: str = ""

@@ -23,6 +23,7 @@ from zobench.zo.factored_lazy import FactoredLazy
 from zobench.zo.grouped import Grouped
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
+from zobench.zo.offload import Offload
 from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
@@ -45,6 +46,7 @@ MODES: dict[str, type[Perturbation]] = {
     "grouped": Grouped,
     "factored": Factored,
     "factored-lazy": FactoredLazy,
+    "offload": Offload,
 }
 
 PUT_OFF = "put-off/"
@@ -62,12 +64,15 @@ class Engine(Parameters):
             (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
             forward pass), ``grouped`` (several points in one forward pass over repeated rows), ``factored``
             (low-rank displacements of linear layers are not formed),
-            ``factored-lazy`` (neither are their steps, until the direction's basis changes).
+            ``factored-lazy`` (neither are their steps, until the direction's basis changes), ``offload``
+            (weights outside the compute memory, visited block by block; see ``zobench.zo.offload``).
         noise: ``counter`` (counter-based), or ``legacy`` for the random numbers of the MeZO code base.
         precision: rounding of half-precision weights: ``auto`` (same as ``compensated``), ``nearest``,
             ``stochastic``, ``compensated``, ``master``.
         fused: in mode ``in-place``, restore and update in one sweep if the update supports it.
         branches: in modes ``batched`` and ``grouped``, the maximum number of points in one forward pass.
+        scratch: in mode ``offload`` on a CPU, the folder of the scratch copy; empty: the system's folder for
+            temporary files.
         ahead: in mode ``snapshot`` on a CPU, the sweep that updates the weights also writes the first points
             of the next step, if the method knows them and memory allows. Same results. Between two steps the
             weights may then be written only through the space or by torch operations on the parameters;
@@ -82,12 +87,17 @@ class Engine(Parameters):
     fused: bool = False
     branches: Count = 16
     ahead: bool = False
+    scratch: str = ""
     legacy_seeds: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.legacy_seeds and self.noise != "legacy":
             raise ValueError("engine: legacy_seeds need noise 'legacy'")
+        if self.mode == "offload" and self.noise != "counter":
+            raise ValueError(
+                "engine: mode 'offload' needs noise 'counter', which does not depend on the order"
+            )
         if self.fused and self.mode != "in-place":
             raise ValueError(f"engine: fused needs mode 'in-place', not {self.mode!r}")
 
@@ -103,6 +113,7 @@ class BoundEngine:
         mode: the mode in use (``auto`` resolved), as it is recorded.
         source: noise bound to the space.
         legacy: the noise source if it is the legacy one, else ``None``.
+        offload: the perturbation in mode ``offload``, else ``None``.
     """
 
     def __init__(self, options: Engine, space: ParameterSpace, seed: int) -> None:
@@ -112,14 +123,17 @@ class BoundEngine:
         self.legacy = LegacySource(space, options.legacy_seeds, seed) if options.noise == "legacy" else None
         keeps = self.mode in ("snapshot", "batched")
         self.source: NoiseSource = self.legacy or CounterSource(space, keep_large=keeps)
-        self.perturbation = self._perturbation()
         self.writer = Writer(space, options.precision, seed)
+        self.perturbation = self._perturbation()
         self._coming: Coming | None = None
         self._lazy = self.perturbation if isinstance(self.perturbation, FactoredLazy) else None
+        self.offload = self.perturbation if isinstance(self.perturbation, Offload) else None
 
     def _perturbation(self) -> Perturbation:
         if self.mode in ("batched", "grouped"):
             return (Batched if self.mode == "batched" else Grouped)(self.space, self.options.branches)
+        if self.mode == "offload":
+            return Offload(self.space, self.writer, self.options.scratch)
         return MODES[self.mode](self.space)
 
     def gaussian(self) -> Direction:
@@ -188,6 +202,8 @@ class BoundEngine:
         rest = [name for name in names if kinds[name] is None]
         for kind in dict.fromkeys(kind for kind in kinds.values() if kind is not None):
             chosen = [name for name in names if kinds[name] == kind]
+            if self.offload is not None:
+                chosen = self.offload.put_off(direction.source, kind, chosen, moving, factors)
             if coming is not None and coming.direction is direction and len(chosen) == len(self.space):
                 rest += self._descend_ahead(coming, kind, chosen, moving, factors)
             else:
@@ -252,15 +268,21 @@ class BoundEngine:
             yield values
 
     def settle(self) -> None:
-        """Write steps that were put off into the weights (mode ``factored-lazy``)."""
+        """Write steps that were put off into the weights (modes ``factored-lazy`` and ``offload``)."""
         if self._lazy is not None:
             self._lazy.flush(self.writer)
+        if self.offload is not None:
+            self.offload.flush()
 
     def settled(self) -> AbstractContextManager[None]:
         """Inside the block the weights hold steps that were put off; afterwards they are as before."""
+        if self.offload is not None:
+            self.offload.flush()
         return nullcontext() if self._lazy is None else self._lazy.settled(self.writer)
 
     def state_dict(self) -> dict[str, Any]:
+        if self.offload is not None:
+            self.offload.flush()
         put_off = {} if self._lazy is None else self._lazy.state_dict()
         return {**self.writer.state_dict(), **{f"{PUT_OFF}{key}": value for key, value in put_off.items()}}
 
@@ -268,5 +290,7 @@ class BoundEngine:
         self._forget()
         put_off = {k.removeprefix(PUT_OFF): v for k, v in state.items() if k.startswith(PUT_OFF)}
         self.writer.load_state_dict({k: v for k, v in state.items() if not k.startswith(PUT_OFF)})
+        if self.offload is not None:
+            self.offload.keep_sides()
         if self._lazy is not None:
             self._lazy.load_state_dict(put_off)

@@ -114,10 +114,11 @@ class Method(Optimizer):
         self, estimate: Estimate, lr: float, spent: tuple[int, int], reason: str, extras: dict[str, float]
     ) -> StepRecord:
         """The step's record. Its extras include, where they exist, the share of half-precision entries that
-        changed (``moved_share``), the error of the restores in mode ``in-place`` (``drift``), and the number
-        of ties (``ties``)."""
+        changed (``moved_share``; not in mode ``offload``), the error of the restores in mode ``in-place``
+        (``drift``), and the number of ties (``ties``)."""
         told = {
-            "moved_share": self.engine.writer.moved_share(),
+            # In mode offload the update is written after its record.
+            "moved_share": None if self.engine.offload is not None else self.engine.writer.moved_share(),
             "drift": self.engine.drift(),
             "ties": float(estimate.ties) if estimate.ties and not reason else None,
         }

@@ -148,7 +148,9 @@ class Writer:
         rounded = work.to(dtype)
         if self.rule == "compensated":
             # Kahan compensation: the rounding error is added to the next write (see ``_open``).
-            self.kept[name] = (work - rounded.float()).to(dtype)
+            # In place where it is kept already: that memory may lie in a file (mode ``offload``).
+            rest = (work - rounded.float()).to(dtype)
+            self.kept[name] = self.kept[name].copy_(rest) if name in self.kept else rest
         return rounded
 
     def state_dict(self) -> dict[str, object]:

@@ -28,6 +28,21 @@ SLICE = 4 << 20
 """Bytes of a slice."""
 
 
+def standing_in(module: nn.Module, forward: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[], None]:
+    """Compute the module by another function; returns what undoes it."""
+    own = module.__dict__
+    before = own.get("forward")
+    own["forward"] = forward
+
+    def undo() -> None:
+        if before is None:
+            del own["forward"]
+        else:
+            own["forward"] = before
+
+    return undo
+
+
 class Sliced(Streamed):
     """``Streamed`` without a whole copy of any large linear layer."""
 
@@ -55,15 +70,12 @@ class Sliced(Streamed):
     def _instead(self, module: nn.Module, name: str, point: Point) -> Iterator[None]:
         """Inside the block the module's forward is computed in slices."""
         assert isinstance(module, nn.Linear)
-        before, forward = module.__dict__.get("forward"), module.forward
-        module.__dict__["forward"] = lambda x: self._multiply(module, name, point, x, forward)
+        forward = module.forward
+        undo = standing_in(module, lambda x: self._multiply(module, name, point, x, forward))
         try:
             yield
         finally:
-            if before is None:
-                del module.__dict__["forward"]
-            else:
-                module.__dict__["forward"] = before
+            undo()
 
     def replaced(
         self, module: nn.Module, local: dict[str, str], point: Point, args: Any

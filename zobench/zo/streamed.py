@@ -36,8 +36,8 @@ class _Watch(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        # ``__get__`` is an attribute read such as ``weight.dtype``, which does not use the values.
-        if getattr(func, "__name__", "") != "__get__":
+        # An attribute read such as ``weight.dtype``, or a new storage, does not use the values.
+        if getattr(func, "__name__", "") not in ("__get__", "__set__"):
             for leaf in tree_leaves((args, kwargs)):
                 name = self.parameters.get(id(leaf))
                 if name is not None:

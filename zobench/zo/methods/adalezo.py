@@ -113,6 +113,7 @@ class Adalezo(ZerothOrder):
         formula="theta_l <- theta_l - eta n_l min(1/(k p_l), clip) c z_l on groups l drawn by p ~ softmax(Q)",
         order="zeroth",
         replay="scalars",
+        by_seeds=True,
         notes="By the paper's abstract and a published trainer (read 2026-11-29). All Q are 0 until a group "
         "was drawn; where all are 0, p is uniform. Probabilities are rounded to 9 digits, so that they"
         " do not depend on the processor. All drawn groups get the same score |c|. The optional RMS "

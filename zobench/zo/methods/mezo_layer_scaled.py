@@ -84,6 +84,7 @@ class MezoLayerScaled(ZerothOrder):
         formula="theta <- theta - eta [(L(theta+eps D^-1 z) - L(theta-eps D^-1 z)) / (2 eps)] (D z or z)",
         order="zeroth",
         replay="scalars",
+        by_seeds=True,
         notes="Unbiased in variant 'variance', but with a different variance than plain SPSA (hence not "
         "declared). The paper does not specify the scale of D: geometric mean 1 over entries and the "
         "minimum are zobench's choices, as is the rule that a layer consists of the tensors whose names "

@@ -80,6 +80,7 @@ class ZoRanksgd(ZerothOrder):
         formula="theta <- theta - eta (1/|E|) sum_(i better than j) (u_j - u_i)",
         order="zeroth",
         replay="scalars",
+        by_seeds=True,
         notes="Weights follow the paper's comparison graph and sum to zero. Pairs of equal losses are not "
         "used. The estimate is a direction, not a gradient: its length does not depend on the loss. The "
         "line search is off by default, so that a step costs m forward passes. With it, the best probed "

@@ -13,7 +13,7 @@ from __future__ import annotations
 import bisect
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import nn
@@ -28,6 +28,10 @@ class ParameterSpace:
         kind: catalogue name of the space, for records and for ``MethodCard.spaces``.
         indices: sorted unique flat int64 indices by name, for tensors with only some tuned entries.
         remove: undoes the changes to the module made by building the space (adapters, hooks), if any.
+
+    Attributes:
+        writes: number of calls of ``put_``.
+        before_use: called with names before their entries are read or written, by whoever puts updates off.
 
     Raises:
         ValueError: no tensor, an unknown name, a tensor that is not floating point, or bad indices.
@@ -57,6 +61,7 @@ class ParameterSpace:
         self._ends: list[int] = []
         self._order: list[str] = []
         self.writes = 0
+        self.before_use: Callable[[Iterable[str]], None] = lambda names: None
         self._check()
 
     def _check(self) -> None:
@@ -118,6 +123,7 @@ class ParameterSpace:
 
     def entries(self, name: str) -> torch.Tensor:
         """The tuned values: the parameter's own tensor if unmasked, a gathered 1-D copy if masked."""
+        self.before_use((name,))
         data = self.tensors[name].data
         index = self._indices.get(name)
         return data if index is None else data.reshape(-1)[index]
@@ -125,6 +131,7 @@ class ParameterSpace:
     def put_(self, name: str, values: torch.Tensor) -> None:
         """Write tuned values (shape ``shape(name)``), rounded to the tensor's dtype."""
         self.writes += 1
+        self.before_use((name,))
         data = self.tensors[name].data
         index = self._indices.get(name)
         if index is None:
@@ -166,7 +173,7 @@ class ParameterSpace:
         for name in sorted(self):
             values = self.entries(name).detach().cpu().contiguous()
             sha.update(f"{name}|{values.dtype}|{tuple(values.shape)}|".encode())
-            sha.update(values.reshape(-1).view(torch.uint8).numpy().tobytes())
+            sha.update(values.reshape(-1).view(torch.uint8).numpy().data)
         return sha.hexdigest()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
