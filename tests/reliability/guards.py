@@ -83,9 +83,16 @@ GUARDS = (
     Guard(
         "a query is one statement that reads",
         "store/sql.py",
-        "if len(kinds) != 1 or kinds[0] not in",
-        "if False and kinds[0] not in",
+        "if kinds != [duckdb.StatementType.SELECT]:",
+        "if False:",
         f"{QUERY}[loose-set threads = 1]",
+    ),
+    Guard(
+        "a query explains nothing that writes",
+        "store/sql.py",
+        "kinds = _explained(connection, sql)",
+        "kinds = [duckdb.StatementType.SELECT]",
+        f"{SQL}::test_no_query_writes_to_a_table_that_it_may_read",
     ),
     Guard(
         "a query opens no other file",

@@ -63,6 +63,10 @@ REFUSED = [
     "set threads = 1",
     "create table t as select 1",
     "select 1; select 2",
+    "explain analyze copy runs to '{target}'",
+    "/* ä */ explain /* ä */ (analyze, format json) copy runs to '{target}'",
+    "explain analyze create table t as select 1",
+    "explain install httpfs",
     "",
 ]
 CLOSED = [
@@ -70,7 +74,6 @@ CLOSED = [
     "select * from read_text('{secret}')",
     "select * from '{secret}'",
     "select * from glob('{folder}/*')",
-    "explain analyze copy runs to '{target}'",
 ]
 
 
@@ -82,6 +85,28 @@ def test_a_query_reads_the_results_and_nothing_else(results: Path, tmp_path: Pat
     with pytest.raises(ValueError if sql in REFUSED else duckdb.Error):
         query(text, results)
     assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "how", ["explain analyze", "explain", "explain (analyze)", "EXPLAIN /* x */ ANALYZE"]
+)
+def test_no_query_writes_to_a_table_that_it_may_read(results: Path, how: str) -> None:
+    """EXPLAIN ANALYZE executes a COPY, and the tables are the files that DuckDB may open."""
+    tables = {path: path.read_bytes() for path in results.rglob("*.parquet")}
+    for path in tables:
+        with pytest.raises(ValueError, match="a query must be one SELECT"):
+            query(f"{how} copy (select 1 as a) to '{path}' (format parquet, use_tmp_file false)", results)
+    assert {path: path.read_bytes() for path in results.rglob("*.parquet")} == tables
+
+
+def test_what_a_query_may_be(results: Path) -> None:
+    for sql in (
+        "explain analyze select * from runs where row = 'ä'",
+        "explain (analyze, format json) with r as (from runs) from r",
+        "explain /* copy */ values (1)",
+        "show tables",
+    ):
+        assert len(query(sql, results)) > 0
 
 
 def test_variables_of_the_process_are_no_tables(results: Path) -> None:

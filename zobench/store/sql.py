@@ -113,12 +113,33 @@ def _check_statement(connection: Any, sql: str) -> None:
     if any("\ud800" <= c <= "\udfff" for c in sql):
         raise ValueError("the query contains half of a surrogate pair, which cannot be written as UTF-8")
     kinds = [statement.type for statement in connection.extract_statements(sql)]
-    if len(kinds) != 1 or kinds[0] not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+    if kinds == [duckdb.StatementType.EXPLAIN]:
+        kinds = _explained(connection, sql)
+    if kinds != [duckdb.StatementType.SELECT]:
         found = ", ".join(kind.name for kind in kinds) or "nothing"
         raise ValueError(
             f"a query must be one SELECT, WITH, DESCRIBE or EXPLAIN statement, not {found}; --allow-files "
             "allows any statement, which may then read and write files"
         )
+
+
+def _explained(connection: Any, sql: str) -> list[Any]:
+    """Kinds of the statements inside an EXPLAIN statement.
+
+    EXPLAIN ANALYZE executes them, and the files of the tables, which DuckDB may open, could be the target of
+    a COPY. ANALYZE and options in brackets do not form a statement with the rest, so the first suffix that
+    DuckDB's parser accepts is what is explained.
+    """
+    import duckdb
+
+    text = sql.encode()
+    for offset, _ in duckdb.tokenize(sql)[1:]:
+        try:
+            found = connection.extract_statements(text[offset:].decode())
+        except (duckdb.Error, UnicodeDecodeError):
+            continue
+        return [statement.type for statement in found]
+    return [duckdb.StatementType.EXPLAIN]
 
 
 def _close(connection: Any, paths: Sequence[Path]) -> None:
