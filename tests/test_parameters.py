@@ -79,3 +79,28 @@ def test_types_are_described_in_words() -> None:
     assert words(float | None) == "a number or null"
     assert words(tuple[int, ...]) == "a list (a whole number each)"
     assert words(Literal["a", 1]) == "one of 'a', 1"
+
+
+def test_every_parameter_of_the_catalogues_says_what_it_means() -> None:
+    from zobench.parameter_meanings import meanings
+    from zobench.plugins import Kind, entries
+
+    kinds: tuple[Kind, ...] = ("methods", "tasks", "attacks", "objectives", "probes", "rewards")
+    for kind in kinds:
+        for name, entry in entries(kind).items():
+            if entry.origin == "builtin":
+                silent = [m.name for m in meanings(entry.load().Config) if not m.meaning]
+                assert not silent, f"{kind[:-1]} {name}: {silent} have no docstring"
+
+
+def test_type_default_and_meaning_of_a_parameter() -> None:
+    from zobench.parameter_meanings import meanings
+    from zobench.rewards.judge import JudgeConfig
+    from zobench.zo.methods.mezo import MezoConfig
+
+    lr, *_, rule = meanings(MezoConfig)
+    assert (lr.name, lr.default, lr.type) == ("lr", "1e-06", "a finite number of at least 0")
+    assert lr.meaning == "step size eta."
+    assert rule.meaning.startswith("tensors that decay: mezo (no bias or layer norm), ")
+    assert rule.meaning.endswith("matrices.")
+    assert next(m for m in meanings(JudgeConfig) if m.name == "model").default == "required"

@@ -199,6 +199,15 @@ def test_list_details_shows_cost_parameters_and_what_cannot_be_loaded(
     assert any(line.startswith("broken") and "FAILED" in line for line in lines)
 
 
+def test_list_details_shows_type_default_and_meaning_of_every_parameter(cli: CliRunner) -> None:
+    shown = cli.invoke(app, ["list", "methods", "--details", "--name", "mezo"]).output
+    assert re.search(r"^ +epsilon +0.001 +a finite number above 0 +smoothing radius eps\. *$", shown, re.M)
+    assert "fzoo" not in shown
+    unknown = cli.invoke(app, ["list", "methods", "--name", "mezzo"])
+    assert unknown.exit_code == 2
+    assert "did you mean 'mezo'" in unknown.stderr
+
+
 def test_list_models_names_the_built_in_ones(cli: CliRunner) -> None:
     assert "builtin:nano " in cli.invoke(app, ["list", "models"]).output
 

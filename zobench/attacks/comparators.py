@@ -79,6 +79,7 @@ class BERTAttackConfig(WordConfig):
     """Masked-LM words per position (48 per word piece in the paper; 8 in TextAttack, because combinations of
     48 per piece are too many)."""
     masked_lm: str = "builtin:nano-mlm"
+    """Masked LM that proposes words."""
 
 
 class BERTAttack(Ranked):
@@ -117,12 +118,17 @@ class CLAREConfig(WordConfig):
     min_similarity: float | None = 0.7
     similarity_window: int | None = 15
     candidates: int = 50
+    """Masked-LM words per position."""
     replace_floor: float = 5e-4
+    """Least probability (exclusive) of a word that replaces another."""
     insert_floor: float = 0.0
+    """Least probability (exclusive) of an inserted word."""
     merge_floor: float = 5e-3
+    """Least probability (exclusive) of a word that replaces two."""
     beam_width: int = 1
     """1 is the greedy search of the recipe."""
     masked_lm: str = "builtin:nano-mlm"
+    """Masked LM that proposes words."""
 
 
 class CLARE(WordAttack):

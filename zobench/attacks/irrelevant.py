@@ -91,6 +91,8 @@ class IrrelevantSentenceConfig(SearchConfig):
     defence: bool = False
     """Whether every query starts with an instruction to ignore irrelevant information."""
     null_kind: Literal["paraphrase", "neutral"] = "paraphrase"
+    """Budget-matched random baseline: ``paraphrase`` (as many meaning-preserving edits) or ``neutral``
+    (content-free sentences of about the same length at the same positions)."""
 
 
 VARIANTS = Table(

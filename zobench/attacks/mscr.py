@@ -48,7 +48,9 @@ class MSCRConfig(WordConfig):
     masked: bool = True
     """Source C: a masked LM."""
     embedding_top: int = 10
+    """Nearest words of source A considered per word."""
     wordnet_top: int = 5
+    """Lemmas of source B considered per word."""
     masked_floor: float = 0.1
     """Least probability (exclusive) of a masked-LM candidate."""
     masked_lm: str = "builtin:nano-mlm"

@@ -1,23 +1,54 @@
-"""``zobench check`` runs the conformance kit."""
+"""``zobench check`` runs the checks of a plugin's kind."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from zobench.cli.console import console, say, text
+from zobench.names import nearest
+
+if TYPE_CHECKING:
+    from zobench.plugins import Kind
 
 
-def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or plugin.")]) -> None:
-    """Run the conformance kit on an optimizer; show which checks passed, failed or were skipped, and why."""
+class CheckedKind(str, Enum):  # noqa: UP042 - mypy knows the values of this form as literals, not those of StrEnum
+    """Kinds of names that can be checked."""
+
+    methods = "methods"
+    tasks = "tasks"
+    attacks = "attacks"
+    objectives = "objectives"
+    probes = "probes"
+    rewards = "rewards"
+    sections = "sections"
+
+
+def check(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Optimizer, task, attack, ... or plugin.")],
+    kind: Annotated[
+        CheckedKind | None, typer.Option(help="What NAME is, if several kinds have a name NAME.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Parameter to check it with, in JSON or text; may be repeated."
+        ),
+    ] = None,
+) -> None:
+    """Run the property tests of an optimizer, task, attack, unlearning objective or probe, reward or report
+    section; show which checks passed, failed or were skipped, and why."""
     from rich.table import Table
 
+    from zobench.conformance import check as conform
+    from zobench.conformance import failures
     from zobench.plugins import lookup
-    from zobench.zo.conformance import check as conform
-    from zobench.zo.conformance import failures
 
-    results = conform(lookup("methods", name))
+    found = kind.value if kind is not None else kind_of(name)
+    results = conform(found, lookup(found, name), parameters(param or []))
     table = Table("check", "outcome", "detail", box=None, pad_edge=False, header_style="bold")
     for result in results:
         outcome = "skipped" if result.skipped else "passed" if result.passed else "FAILED"
@@ -27,3 +58,37 @@ def check(name: Annotated[str, typer.Argument(metavar="NAME", help="Method or pl
     if failed := failures(results):
         say(f"{len(failed)} of {len(results)} checks failed", err=True)
         raise typer.Exit(1)
+
+
+def kind_of(name: str) -> Kind:
+    """The only kind that has this name.
+
+    Raises:
+        ValueError: no kind or several kinds have it.
+    """
+    from zobench.plugins import entries
+
+    kinds: list[Kind] = [k.value for k in CheckedKind]
+    known = {kind: entries(kind) for kind in kinds}
+    having = [kind for kind, names in known.items() if name in names]
+    if not having:
+        every = [other for names in known.values() for other in names]
+        raise ValueError(f"nothing is named {name!r}{nearest(name, every)}")
+    if len(having) > 1:
+        told = " and ".join(f"a {kind[:-1]}" for kind in having)
+        raise ValueError(f"{name!r} is {told}: choose with --kind {having[0]} or --kind {having[1]}")
+    return having[0]
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """Values of ``KEY=VALUE`` options: JSON, or else text; ``ValueError`` for what is not of this form."""
+    found: dict[str, Any] = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise ValueError(f"--param {one!r} is not of the form KEY=VALUE")
+        try:
+            found[key.strip()] = json.loads(value)
+        except ValueError:
+            found[key.strip()] = value
+    return found

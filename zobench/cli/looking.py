@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from zobench import shipped
+from zobench.names import nearest
 
 if TYPE_CHECKING:
     from zobench.plugins import Entry, Kind
@@ -33,8 +35,15 @@ class What(str, Enum):  # noqa: UP042 - mypy knows the values of this form as li
 def list_(
     what: Annotated[What, typer.Argument(help="Which names to list.")],
     details: Annotated[
-        bool, typer.Option("--details", help="Load the classes: source, cost and parameters too (slower).")
+        bool,
+        typer.Option(
+            "--details",
+            help="Load the classes: source, cost, and type, default and meaning of every parameter (slower).",
+        ),
     ] = False,
+    names: Annotated[
+        list[str] | None, typer.Option("--name", help="Only this name; may be repeated.", metavar="NAME")
+    ] = None,
 ) -> None:
     """List the names that a suite may use and where they come from, or the shipped suites or leaderboards."""
     if what is What.models:
@@ -53,8 +62,14 @@ def list_(
         from zobench.plugins import entries
 
         found = entries(what.value)
-        header, describe = _DETAILS[what] if details else (["target"], _target)
-        _print([what.value[:-1], "origin", *header], [[n, e.origin, *describe(e)] for n, e in found.items()])
+        for name in names or ():
+            if name not in found:
+                raise ValueError(f"unknown {what.value[:-1]} {name!r}{nearest(name, found)}")
+        found = {name: entry for name, entry in found.items() if not names or name in names}
+        if details:
+            _print_details(what, found)
+        else:
+            _print([what.value[:-1], "origin", "target"], [[n, e.origin, e.target] for n, e in found.items()])
 
 
 def docs(
@@ -82,67 +97,75 @@ def _described(folder: Path) -> list[list[str]]:
     return [[name, body.get("description", "")] for name, body in bodies.items()]
 
 
-def _target(entry: Entry) -> list[str]:
-    return [entry.target]
+def _print_details(what: What, found: Mapping[str, Entry]) -> None:
+    """Each name with what its class says, and below it its parameters."""
+    from zobench.cli.console import say
 
-
-def _guarded(describe: Any, width: int) -> Any:
-    def described(entry: Entry) -> list[str]:
+    for name, entry in found.items():
         try:
-            return list(describe(entry.load()))
+            loaded = entry.load()
+            about, parameters = _ABOUT.get(what, _nothing)(loaded), _parameters(what, loaded)
         except ValueError as error:
-            return [f"FAILED: {error}", *[""] * (width - 1)]
+            say(f"{name}  {entry.origin}  FAILED: {error}")
+            continue
+        told = "  ".join(f"{label} {said}".strip() for label, said in about.items() if said)
+        say(f"{name}  {entry.origin}  {told}".rstrip())
+        if parameters:
+            _print(["    parameter", "default", "allowed values", "meaning"], parameters)
 
-    return described
+
+def _nothing(found: Any) -> dict[str, str]:
+    return {}
 
 
-def _method(found: Any) -> list[str]:
+def _method(found: Any) -> dict[str, str]:
     from zobench.parameters import configure
 
-    parameters = _parameters(found)
     try:
         cost = f"{found.cost(configure(found.Config, {})).forwards_per_step:g}"
     except (TypeError, ValueError):
         cost = "by parameters"
-    return [found.card.title, found.card.source, cost, ", ".join(found.card.spaces), *parameters]
+    return {
+        "": f"{found.card.title} ({found.card.source})",
+        "forwards/step": cost,
+        "spaces": ", ".join(found.card.spaces),
+    }
 
 
-def _objective(found: Any) -> list[str]:
+def _objective(found: Any) -> dict[str, str]:
     card = found.card
     runs = "first order only" if card.zo_refusal else "any optimizer"
-    return [card.title, card.source, runs, "yes" if card.bounded else "no", *_parameters(found)]
+    return {
+        "": f"{card.title} ({card.source})",
+        "runs with": runs,
+        "bounded": "yes" if card.bounded else "no",
+    }
 
 
-def _probe(found: Any) -> list[str]:
-    return ["the model" if found.kind == "model" else "the input", *_parameters(found)]
+def _probe(found: Any) -> dict[str, str]:
+    return {"changes": "the model" if found.kind == "model" else "the input"}
 
 
-def _parameters(found: Any) -> list[str]:
-    from zobench.parameters import fields
-
-    return [", ".join(fields(found.Config)) or "-"]
-
-
-def _tracker(found: Any) -> list[str]:
+def _tracker(found: Any) -> dict[str, str]:
     from zobench.trackers.base import missing_package
 
-    return [missing_package(found) or "ready"]
+    return {"": missing_package(found) or "ready"}
 
 
-_DETAILS = {
-    What.methods: (
-        ["title", "source", "forwards/step", "spaces", "parameters"],
-        _guarded(_method, 5),
-    ),
-    What.tasks: (["parameters"], _guarded(_parameters, 1)),
-    What.attacks: (["parameters"], _guarded(_parameters, 1)),
-    What.objectives: (
-        ["title", "source", "runs with", "bounded", "parameters"],
-        _guarded(_objective, 5),
-    ),
-    What.probes: (["changes", "parameters"], _guarded(_probe, 2)),
-    What.trackers: (["state"], _guarded(_tracker, 1)),
-    What.rewards: (["parameters"], _guarded(_parameters, 1)),
+def _parameters(what: What, found: Any) -> list[list[str]]:
+    """Name, default, allowed values and meaning of every parameter; trackers have none."""
+    from zobench.parameter_meanings import meanings
+
+    if what is What.trackers:
+        return []
+    return [[f"    {m.name}", m.default, m.type, m.meaning] for m in meanings(found.Config)]
+
+
+_ABOUT: dict[What, Callable[[Any], dict[str, str]]] = {
+    What.methods: _method,
+    What.objectives: _objective,
+    What.probes: _probe,
+    What.trackers: _tracker,
 }
 
 

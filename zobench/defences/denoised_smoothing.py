@@ -50,8 +50,11 @@ class DenoiserConfig(Parameters):
     steps: int = 300
     """Training steps of the denoiser by queries, and before of autoencoder and denoiser by reconstruction."""
     batch: Count = 64
+    """Inputs per training step."""
     lr: float = 1e-3
+    """Learning rate of Adam, for all networks."""
     seed: int = 0
+    """Seed of the noise, the networks and the training."""
 
 
 def latent_gradient(
