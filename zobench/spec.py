@@ -15,12 +15,13 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from zobench.fields import FieldMeta, identity
+from zobench.distribution import Split
+from zobench.fields import FieldMeta, Frozen, identity
 
-SPEC_VERSION = 6
-"""Version that added the newest field. The next new field gets ``since=7``, and this constant becomes 7."""
+SPEC_VERSION = 7
+"""Version that added the newest field. The next new field gets ``since=8``, and this constant becomes 8."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
 """Hashed in place of the current versions of the specification and of the store's schema. Never change these
@@ -48,10 +49,6 @@ TrainOn = Literal["loss", "accuracy", "f1"]
 
 LossDtype = Literal["float32", "logits"]
 """Floating-point format in which a task's loss is computed from the logits."""
-
-
-class Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class RewardRef(Frozen):
@@ -302,6 +299,8 @@ class RowSettings(Frozen):
     """Answer each test example by the best of so many sampled answers, by the reward; ``None``: greedily."""
     precision: Annotated[Precision, FieldMeta(since=3)] = "auto"
     loss_dtype: Annotated[LossDtype, FieldMeta(since=4, unlearning=False)] = "float32"
+    split: Annotated[Split | None, FieldMeta(since=7, unlearning=False)] = None
+    """How the losses of a step are divided into shards; ``None``: not at all."""
 
 
 class RunSpec(RowSettings):

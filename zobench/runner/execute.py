@@ -6,6 +6,7 @@ log and a checkpoint; the next call resumes from them and produces bit-identical
 
 from __future__ import annotations
 
+import functools
 import time
 import traceback
 from collections.abc import Callable
@@ -182,7 +183,7 @@ def _perform(run: Run, control: Control) -> Outcome:
         frozen = FrozenWeights(space, spec.method.name)
         optimizer = bench.parts.optimizer(spec, space)
         run.describe(space, optimizer)
-        training = training_for(spec)(
+        training = training_for(run.job)(
             spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener, frozen
         )
         status = training.run(control.should_stop)
@@ -211,8 +212,13 @@ def _perform(run: Run, control: Control) -> Outcome:
         bench.put_back(spec.model)
 
 
-def training_for(spec: RunSpec) -> type[Training]:
-    """The class of a run's training loop; unlearning has its own."""
+def training_for(job: Job) -> Callable[..., Training]:
+    """What makes a run's training loop; unlearning and runs in shards have their own."""
+    spec = job.planned.spec
+    if spec.split is not None:
+        from zobench.runner.split import SplitTraining
+
+        return functools.partial(SplitTraining, processes=job.processes, parts=job.parts)
     if spec.unlearning is None:
         return Training
     from zobench.runner.unlearning import UnlearningTraining

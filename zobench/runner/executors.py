@@ -6,7 +6,6 @@ others are :class:`zobench.runner.pool.ProcessPool` and :class:`zobench.runner.r
 from __future__ import annotations
 
 import functools
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from zobench.runner.jobs import Job, Outcome
 
 ExecutorKind = Literal["process", "inline", "ray"]
 OnEvent = Callable[[str, dict[str, Any]], None]
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +56,6 @@ class Executor(Protocol):
     def kill(self) -> None:
         """Terminate all jobs at once; their runs can be resumed."""
         ...
-
-
-def set_threads(threads: int) -> None:
-    """Set the number of threads of every numeric library. Only effective before torch is imported."""
-    for name in THREAD_VARIABLES:
-        os.environ[name] = str(threads)
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 class Inline:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zobench.plugin_code import uses_plugins
+from zobench.runner.factory import DEFAULT
 from zobench.spec import PlannedRun
 
 
@@ -24,6 +25,8 @@ class Job:
         trackers: names of the trackers that receive the run's events.
         retry_failed: try failed measurements again, regardless of the number of earlier failures.
         lost: whether a worker process died during this job before.
+        processes: number of processes of a run with ``split``.
+        parts: ``module:attribute`` of the factory, for these processes.
         run_seconds, step_seconds: time after which the run, or a step of it, is stopped.
     """
 
@@ -36,6 +39,8 @@ class Job:
     trackers: tuple[str, ...] = ()
     retry_failed: bool = False
     lost: bool = False
+    processes: int = 1
+    parts: str = DEFAULT
     run_seconds: float = math.inf
     step_seconds: float = math.inf
 

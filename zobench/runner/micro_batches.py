@@ -1,4 +1,4 @@
-"""Minibatches that are computed in parts (``budget: {micro_batch: m}``).
+"""Minibatches that are computed in parts (``budget: {micro_batch: m}``, and ``split`` by data).
 
 The loss of a minibatch is the mean over its items (examples, or answer tokens if the loss is a mean over
 tokens). Each part p is therefore weighted by its number of items n_p:
@@ -13,6 +13,7 @@ activations of all parts, so only methods without gradients save memory.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +27,17 @@ if TYPE_CHECKING:
 _PARTS = "micro_batches"
 
 
-def joined(make: Callable[[Sequence[Example]], Batch], rows: Sequence[Example], size: int) -> Batch:
-    """The minibatch of the examples ``rows`` in parts of ``size`` examples; the last may be smaller."""
-    groups = [rows[i : i + size] for i in range(0, len(rows), size)]
+def groups_of(rows: Sequence[Example], size: int | None, parts: int) -> list[Sequence[Example]]:
+    """The examples in groups of ``size`` (the last may be smaller); without a size, in at most ``parts``
+    groups whose sizes differ by at most 1."""
+    if size is not None:
+        return [rows[i : i + size] for i in range(0, len(rows), size)]
+    ends = [i * len(rows) // parts for i in range(parts + 1)]
+    return [rows[a:b] for a, b in itertools.pairwise(ends) if a < b]
+
+
+def joined(make: Callable[[Sequence[Example]], Batch], groups: Sequence[Sequence[Example]]) -> Batch:
+    """The minibatch of these groups of examples, one part for each."""
     parts = [(make(group), len(group)) for group in groups]
     return Batch({_PARTS: parts}, sum(p.sequences for p, _ in parts), sum(p.tokens for p, _ in parts))
 
@@ -42,10 +51,17 @@ def parts_of(batch: Any) -> list[tuple[Batch, int]]:
 def loss_in_parts(items: Callable[[Batch], torch.Tensor], parts: list[tuple[Batch, int]]) -> torch.Tensor:
     """The formula of the module's docstring, computed one part after the other. If ``items`` returns only one
     loss per part, parts are weighted by their numbers of examples."""
-    total, count = torch.zeros(()), 0
+    means, counts = [], []
     for part, examples in parts:
         losses = items(part)
-        n = examples if len(losses) == 1 else len(losses)
-        total = total.to(losses.device) + losses.float().mean() * n
-        count += n
-    return total / count
+        means.append(losses.float().mean())
+        counts.append(examples if len(losses) == 1 else len(losses))
+    return mean_of_parts(means, counts)
+
+
+def mean_of_parts(means: Sequence[torch.Tensor], counts: Sequence[int]) -> torch.Tensor:
+    """The formula of the module's docstring, from scalars L_p and n_p."""
+    total = torch.zeros(())
+    for mean, n in zip(means, counts, strict=True):
+        total = total.to(mean.device) + mean * n
+    return total / sum(counts)

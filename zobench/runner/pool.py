@@ -25,8 +25,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from zobench.runner.executors import THREAD_VARIABLES, Ended, News, OnEvent, Started, set_threads
+from zobench.runner.executors import Ended, News, OnEvent, Started
 from zobench.runner.jobs import Job, Outcome, time_limit
+from zobench.runner.threads import THREAD_VARIABLES, set_threads
 from zobench.store.memory import limit_sentence
 
 EVENT_SECONDS = 0.4

@@ -20,7 +20,7 @@ from zobench.rewards.making import made as reward_made
 from zobench.rewards.making import refuse_file
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Factory, component_key, content_key
-from zobench.runner.micro_batches import joined
+from zobench.runner.micro_batches import groups_of, joined
 from zobench.runner.results import TaskData
 from zobench.runner.rewarded import reward_batch
 from zobench.spec import ModelRef, RunSpec, reward_of
@@ -150,8 +150,8 @@ class ProcessCache:
         ref = reward_of(spec)
         scored = spec.train_on if ref is None else ref.model_dump_json()
         # Task and seed are already fixed by `data`, and `among` by `stream`; the method must not matter.
-        micro = spec.budget.micro_batch
-        key = (spec.model, spec.labels, spec.budget.batch_size, micro, stream, index, scored)
+        micro, parts = spec.budget.micro_batch, 1 if spec.split is None else spec.split.parts
+        key = (spec.model, spec.labels, spec.budget.batch_size, micro, parts, stream, index, scored)
         if key not in data.batches:
             while len(data.batches) >= _BATCHES_KEPT:
                 data.batches.popitem(last=False)
@@ -167,7 +167,8 @@ class ProcessCache:
                 return data.batches[key]
             make = data.task.batch if spec.train_on == "loss" else data.task.scored_batch
             made = functools.partial(make, self.model(spec.model))
-            data.batches[key] = made(drawn) if micro is None else joined(made, drawn, micro)
+            whole = micro is None and parts == 1
+            data.batches[key] = made(drawn) if whole else joined(made, groups_of(drawn, micro, parts))
         data.batches.move_to_end(key)
         return data.batches[key]
 

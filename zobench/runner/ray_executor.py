@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from zobench.runner.executors import Ended, News, Started, set_threads
+from zobench.runner.executors import Ended, News, Started
 from zobench.runner.jobs import Job, Outcome
+from zobench.runner.threads import set_threads
 
 
 def remote_run(job: Job, runs: str, parts: str, threads: int) -> Outcome:

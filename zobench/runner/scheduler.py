@@ -123,7 +123,7 @@ class _Conductor:
         checkpoint_every: int | None,
         retry_failed: bool,
     ) -> None:
-        self.retry_failed = retry_failed
+        self.retry_failed, self.parts = retry_failed, parts
         self.plan, self.runs = plan, runs
         self.every = checkpoint_every or plan.checkpoint.every_steps
         self.summary = Summary(runs)
@@ -217,6 +217,8 @@ class _Conductor:
             self.every,
             self.plan.trackers,
             retry_failed=self.retry_failed,
+            processes=self.plan.executor.processes,
+            parts=self.parts,
             run_seconds=60 * limits.run_minutes,
             step_seconds=60 * limits.step_minutes,
         )

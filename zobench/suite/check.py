@@ -22,6 +22,7 @@ from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_images import check_images
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_models import check_models
+from zobench.suite.check_split import check_split
 from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
 from zobench.suite.classes import Classes
@@ -56,6 +57,7 @@ def run(document: Document, draft: Draft) -> None:
     check_models(document, draft, classes)
     check_diagnostics(document, draft)
     check_training(document, draft, classes)
+    check_split(document, draft, classes)
     check_images(document, draft, classes)
     _check_row_names(document, draft)
     _check_lm_eval(document, draft)

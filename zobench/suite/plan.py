@@ -7,8 +7,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from zobench.fields import Frozen
 from zobench.names import nearest
-from zobench.spec import Frozen, PlannedRun
+from zobench.spec import PlannedRun
 from zobench.suite.components import resolved
 from zobench.suite.schema import CheckpointSettings, Domain, ExecutorSettings, LimitSettings
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from zobench.fields import FieldMeta
+from zobench.fields import FieldMeta, Frozen
 from zobench.spec import (
     ON_TASKS,
     Budget,
@@ -18,7 +18,6 @@ from zobench.spec import (
     Count,
     Diagnostics,
     Evaluation,
-    Frozen,
     ModelRef,
     RowSettings,
     UnlearningSettings,
@@ -138,11 +137,12 @@ class EvaluationEntry(Evaluation):
 
 class ExecutorSettings(Frozen):
     """How runs are distributed; not part of a run's identity. ``threads``: per worker; ``None``: chosen by
-    the runner."""
+    the runner. ``processes``: number of processes of each run with ``split``, at most one per shard."""
 
     kind: Literal["process", "inline", "ray"] = "process"
     workers: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
+    processes: int = Field(default=1, ge=1)
 
 
 class CheckpointSettings(Frozen):

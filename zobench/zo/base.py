@@ -161,6 +161,12 @@ class Optimizer(ABC):
     def cost(cls, config: Any) -> Cost:
         """Declared cost under this config."""
 
+    @classmethod
+    def indivisible(cls, config: Any) -> str:
+        """Why the losses of a step cannot be divided among shards (:mod:`zobench.zo.distributed`) under this
+        config; empty if they can."""
+        return f"{cls.card.name} uses more than losses ({cls.card.order} order)"
+
     def supply(self, supplies: MethodData) -> None:  # noqa: B027 - for methods whose card names needs
         """Receive the source of additional minibatches. Called at the start of a run and after a resume."""
 

@@ -1,35 +1,45 @@
-"""One run on several processes: the points of a step are distributed over ranks, and all losses are gathered.
+"""One run in shards, on one process or several: the losses of a step are divided, and all are gathered.
 
-Every rank holds the model, the same minibatch and the same weights. Of the k losses that a step queries, rank
-r computes those at positions r, r + size, r + 2 size ... Afterwards all ranks have all k losses, in the same
-order as in a single process, and compute the same update. Communication: 8 bytes per loss, for any model
-size.
+Every process (rank) holds the model, the same minibatch and the same weights. A :class:`Grid` divides the
+work of a step into shards: the k losses that the step queries among ``branches`` groups (group b has those at
+positions b, b + branches, ...), and the minibatch into ``parts``; arXiv 2507.03211 combines both. A rank
+computes a contiguous range of shards, one after another. Afterwards all ranks have all k losses, in the same
+order, and compute the same update. Communication for any model size: one float64 per loss and part, one per
+part for its number of items, and one per exchange that says whether the rank failed.
 
     dist.init_process_group("gloo", ...)
     optimizer = Fzoo(config, space, seed=0)
     distribute(optimizer, TorchExchange())
 
-Nothing is summed across ranks. The run is therefore bit-identical to one on a single process, provided that a
-single loss is (same machine type, thread count, micro-batch shape) and the mode is ``snapshot`` or
-``streamed``. ``batched`` stacks different branches together than a single process: results are equal up to
-the rounding of batched kernels (1e-5 relative in float32 in the tests). ``in-place`` is refused, because
-rounding errors would differ between ranks. Losses queried one at a time (a line search) are computed by rank
-0. The meter of every rank counts the forward passes of all ranks.
+The loss of a divided minibatch is the mean of those of its parts, weighted by their numbers of items. It is
+computed from the gathered values in the order of the parts: nothing is summed across ranks on the way. The
+run is therefore bit-identical for any number of ranks with the same grid, provided that a single loss is
+(same machine type, thread count, micro-batch shape). With one part, modes ``snapshot`` and ``streamed`` also
+have the bits of a run without shards. ``batched`` stacks the points of a shard, so that results differ from
+those without shards by the rounding of batched kernels (1e-5 relative in float32 in the tests). ``in-place``
+is refused, because rounding errors would differ between ranks. The meter of every rank counts the forward
+passes of all ranks.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
 
 import torch
 
 from zobench.zo.base import Optimizer
 from zobench.zo.method import Method
-from zobench.zo.objective import Objective
+from zobench.zo.method_data import Part
+from zobench.zo.objective import Meter, Objective
 from zobench.zo.perturb import Around, Perturbation, Point
+
+By = Literal["branches", "data", "both"]
+COUNTS = ("generated", "judged", "failed")
+"""Counts of the meter that a loss makes itself; gathered if ``Spread`` is told to."""
 
 DIGITS = 13
 """Number of hexadecimal digits that a float64 represents exactly (52 bits)."""
@@ -47,8 +57,22 @@ class Exchange(Protocol):
         ...
 
 
+class Alone:
+    """A single process, which computes all shards."""
+
+    rank, size = 0, 1
+
+    def gather(self, values: Sequence[float]) -> list[list[float]]:
+        return [list(values)]
+
+
 class TorchExchange:
-    """Ranks of an initialized ``torch.distributed`` process group (gloo, nccl, ...)."""
+    """Ranks of an initialized ``torch.distributed`` process group (gloo, nccl, ...).
+
+    Attributes:
+        sent: bytes that this rank has contributed to collective calls.
+        calls: number of collective calls.
+    """
 
     def __init__(self, group: Any = None) -> None:
         from torch import distributed
@@ -56,6 +80,7 @@ class TorchExchange:
         self._group = group
         self.rank = distributed.get_rank(group)
         self.size = distributed.get_world_size(group)
+        self.sent = self.calls = 0
         cuda = distributed.get_backend(group) == "nccl"
         self._device = torch.device("cuda", torch.cuda.current_device()) if cuda else torch.device("cpu")
 
@@ -65,19 +90,77 @@ class TorchExchange:
         mine = torch.tensor(list(values), dtype=torch.float64, device=self._device)
         parts = [torch.empty_like(mine) for _ in range(self.size)]
         distributed.all_gather(parts, mine, group=self._group)
+        self.sent += mine.nbytes
+        self.calls += 1
         return [part.tolist() for part in parts]
 
 
+@dataclass(frozen=True)
+class Grid:
+    """How the work of a step is divided into shards. Shard s is part s % parts of branch group s // parts."""
+
+    branches: int = 1
+    parts: int = 1
+
+    @classmethod
+    def of(cls, shards: int, by: By) -> Grid:
+        """``both``: two groups of branches (the two sides of a direction), and shards / 2 parts."""
+        if by == "both":
+            return cls(2, shards // 2)
+        return cls(shards, 1) if by == "branches" else cls(1, shards)
+
+    @property
+    def shards(self) -> int:
+        return self.branches * self.parts
+
+    def own(self, rank: int, size: int) -> range:
+        """The shards of one of ``size`` ranks."""
+        return range(rank * self.shards // size, (rank + 1) * self.shards // size)
+
+
+class Division(Protocol):
+    """How a minibatch is divided into parts."""
+
+    def parts(self, batch: Any) -> Sequence[Part]:
+        """The parts of the minibatch, at most as many as the grid has; the same on every rank."""
+        ...
+
+    def items(self, part: Any) -> int:
+        """Number of items of a part (its minibatch) after its loss was computed."""
+        ...
+
+    def mean(self, losses: Sequence[float], items: Sequence[int]) -> float:
+        """The loss of the minibatch from those of its parts."""
+        ...
+
+
 class Spread(Around):
-    """Losses at several points, each computed by one rank. All ranks return all losses in order.
+    """Losses at several points, computed shard by shard, each by one rank. All ranks return all losses in
+    order.
 
     An error on one rank is raised there, and as ``RuntimeError`` on the others, so that no rank waits
     forever.
+
+    Args:
+        division: how minibatches are divided; required if the grid has more than one part.
+        counting: also gather what losses count themselves (``COUNTS``).
     """
 
-    def __init__(self, inner: Perturbation, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        inner: Perturbation,
+        exchange: Exchange,
+        grid: Grid | None = None,
+        division: Division | None = None,
+        *,
+        counting: bool = False,
+    ) -> None:
         super().__init__(inner)
         self.exchange = exchange
+        self.grid = grid or Grid(exchange.size)
+        assert division is not None or self.grid.parts == 1, "several parts need a division"
+        assert exchange.size <= self.grid.shards, "every rank has a shard"
+        self.division, self._counting = division, counting
 
     def loss(self, objective: Objective, point: Point) -> float:
         return self.losses(objective, [point])[0]
@@ -85,35 +168,118 @@ class Spread(Around):
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
         if objective.recorded:
             return self.inner.losses(objective, points)
-        rank, size = self.exchange.rank, self.exchange.size
-        width = math.ceil(len(points) / size)
-        mine = list(points[rank::size])
+        parts = [] if self.division is None else list(self.division.parts(objective.batch))
+        widths = [self._width(rank, len(points), len(parts)) for rank in range(self.exchange.size)]
         # The first value sent is 1.0 after an error. A rank with fewer losses pads its list with zeros, since
         # all lists must have the same length.
+        before = self._counted(objective)
         try:
-            objective.elsewhere(len(points) - len(mine))
-            own = self.inner.losses(objective, mine) if mine else []
+            objective.elsewhere(len(points))
+            own = [x for shard in self._shards() for x in self._of_shard(shard, objective, points, parts)]
         except BaseException:
-            self.exchange.gather([1.0] * (width + 1))
+            self.exchange.gather([1.0] * (max(widths) + len(before) + 1))
             raise
-        said = self.exchange.gather([0.0, *own, *[0.0] * (width - len(own))])
+        counted = [now - old for now, old in zip(self._counted(objective), before, strict=True)]
+        said = self.exchange.gather([0.0, *counted, *own, *[0.0] * (max(widths) - len(own))])
         failed = [r for r, values in enumerate(said) if values[0]]
         if failed:
             raise RuntimeError(f"rank {failed[0]} failed while computing its losses of this step")
-        return [said[i % size][1 + i // size] for i in range(len(points))]
+        self._add_counts(objective, said)
+        return self._joined([values[1 + len(before) :] for values in said], len(points), len(parts))
+
+    def _shards(self, rank: int | None = None) -> range:
+        return self.grid.own(self.exchange.rank if rank is None else rank, self.exchange.size)
+
+    def _values_of(self, shard: int, points: int, parts: int) -> int:
+        """Number of values of a shard: its losses, and with several parts its number of items."""
+        group, part = divmod(shard, self.grid.parts)
+        losses = len(range(group, points, self.grid.branches))
+        if not self.grid.parts > 1:
+            return losses
+        return losses + 1 if losses and part < parts else 0
+
+    def _width(self, rank: int, points: int, parts: int) -> int:
+        return sum(self._values_of(shard, points, parts) for shard in self._shards(rank))
+
+    def _of_shard(
+        self, shard: int, objective: Objective, points: Sequence[Point], parts: Sequence[Part]
+    ) -> list[float]:
+        if not self._values_of(shard, len(points), len(parts)):
+            return []
+        group, part = divmod(shard, self.grid.parts)
+        mine = points[group :: self.grid.branches]
+        with uncharged(objective):
+            if self.division is None or self.grid.parts == 1:
+                return self.inner.losses(objective, mine)
+            batch, sequences, tokens = parts[part]
+            with objective.on(batch, sequences=sequences, tokens=tokens):
+                found = self.inner.losses(objective, mine)
+            return [*found, float(self.division.items(batch))]
+
+    def _joined(self, said: Sequence[Sequence[float]], points: int, parts: int) -> list[float]:
+        """The losses in order, from the values of all ranks."""
+        values: list[list[float]] = []
+        for rank, line in enumerate(said):
+            at = 0
+            for shard in self._shards(rank):
+                width = self._values_of(shard, points, parts)
+                values.append(list(line[at : at + width]))
+                at += width
+        found = []
+        for point in range(points):
+            row, group = divmod(point, self.grid.branches)
+            first = group * self.grid.parts
+            if self.division is None or self.grid.parts == 1:
+                found.append(values[first][row])
+                continue
+            divided = values[first : first + parts]
+            losses, items = [v[row] for v in divided], [int(v[-1]) for v in divided]
+            found.append(self.division.mean(losses, items))
+        return found
+
+    def _counted(self, objective: Objective) -> list[float]:
+        return [float(getattr(objective.meter, name)) for name in COUNTS] if self._counting else []
+
+    def _add_counts(self, objective: Objective, said: Sequence[Sequence[float]]) -> None:
+        """Add what the losses of the other ranks counted."""
+        for at, name in enumerate(COUNTS if self._counting else (), start=1):
+            others = sum(int(v[at]) for rank, v in enumerate(said) if rank != self.exchange.rank)
+            setattr(objective.meter, name, getattr(objective.meter, name) + others)
 
 
-def distribute(optimizer: Optimizer, exchange: Exchange) -> None:
+@contextmanager
+def uncharged(objective: Objective) -> Iterator[None]:
+    """Inside the block, forward passes are not counted by the objective's meter."""
+    own, objective.meter = objective.meter, Meter()
+    try:
+        yield
+    finally:
+        objective.meter = own
+
+
+def distribute(
+    optimizer: Optimizer,
+    exchange: Exchange,
+    grid: Grid | None = None,
+    division: Division | None = None,
+    *,
+    counting: bool = False,
+) -> None:
     """Distribute the optimizer's losses over the ranks from now on. Collective: every rank calls it with its
     own optimizer, with the same method, config, seed, weights and step.
+
+    Args:
+        grid: the shards; default: as many groups of branches as ranks.
+        division, counting: as for :class:`Spread`.
 
     Raises:
         ValueError: the method uses more than losses, the mode is ``in-place``, the optimizer is distributed
             already, or the ranks differ at the start.
     """
     card = optimizer.card
-    if not isinstance(optimizer, Method) or card.order not in ("zeroth", "none"):
-        raise ValueError(f"{card.name} uses more than losses ({card.order} order): it cannot be distributed")
+    if problem := type(optimizer).indivisible(optimizer.config):
+        raise ValueError(f"{problem}: it cannot be distributed")
+    assert isinstance(optimizer, Method), "others are refused"
     perturbation = optimizer.engine.perturbation
     if isinstance(perturbation, Spread):
         raise ValueError(f"{card.name} is distributed over ranks already")
@@ -127,7 +293,7 @@ def distribute(optimizer: Optimizer, exchange: Exchange) -> None:
         "method, config, seed, step",
     )
     agree(exchange, optimizer.space.digest(), "weights")
-    optimizer.engine.perturbation = Spread(perturbation, exchange)
+    optimizer.engine.perturbation = Spread(perturbation, exchange, grid, division, counting=counting)
 
 
 def agree(exchange: Exchange, text: str, what: str) -> None:

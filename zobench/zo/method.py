@@ -61,6 +61,17 @@ class Method(Optimizer):
         self.engine = (engine or Engine()).bind(space, seed)
         self.t = 0
 
+    @classmethod
+    def indivisible(cls, config: Any) -> str:
+        card = cls.card
+        if card.order not in ("zeroth", "none"):
+            return super().indivisible(config)
+        if "item-losses" in card.needs:
+            return f"{card.name} uses the losses of single examples"
+        if card.replay == "scalars+step-artifacts":
+            return f"{card.name} reads activations of the whole minibatch"
+        return ""
+
     def learning_rate(self) -> float:
         """Learning rate of the coming step. Override it for schedules (a function of ``self.t``)."""
         return float(self.config.lr)

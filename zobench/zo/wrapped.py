@@ -67,6 +67,11 @@ class Wrapped(Method):
         self.inner: Any = method(given, space, seed=seed, engine=engine)
         self.engine = self.inner.engine
 
+    @classmethod
+    def indivisible(cls, config: Any) -> str:
+        method, given = inner_of(config)
+        return super().indivisible(config) or method.indivisible(given)
+
     def supply(self, supplies: MethodData) -> None:
         self.inner.supply(supplies)
 
