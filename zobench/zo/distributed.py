@@ -287,6 +287,8 @@ def distribute(
         raise ValueError(
             f"mode {optimizer.engine.mode!r} has rounding errors that differ by rank; use 'snapshot'"
         )
+    if optimizer.engine.offload is not None:
+        raise ValueError("mode 'offload' puts off updates until it visits a block: use 'snapshot'")
     agree(
         exchange,
         f"{card.name}|{optimizer.config}|{optimizer.seed}|{optimizer.t}",
