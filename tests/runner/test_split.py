@@ -152,7 +152,6 @@ def test_shards_are_in_the_plan_and_processes_are_not_in_the_identity(tmp_path) 
         ("method: none, split: {shards: 2}", "", "", "method 'none' takes no steps"),
         ("method: mezo, split: {shards: 3, by: both}", "", "", "by: both needs an even number of shards"),
         ("method: mezo, split: {shards: 2}, perturbation: in-place", "", "", "'in-place' cannot be divided"),
-        ("method: mezo, split: {shards: 2}, perturbation: offload", "", "", "'offload' cannot be divided"),
         ("method: mezo, split: {shards: 2}, noise: legacy", "", "", "'legacy' cannot be divided"),
         ("method: mezo, split: {shards: 8, by: data}", "", "", "a minibatch of 6 examples has no 8 parts"),
         ("method: mezo, split: {shards: 2, by: data}, train_on: f1", "", "", "train_on: f1 is not a mean"),
