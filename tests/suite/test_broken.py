@@ -104,3 +104,8 @@ def test_no_mapping_no_suite(tmp_path: Path, content: bytes) -> None:
 def test_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match=r"nothing\.yaml:1: cannot be read: No such file"):
         load(tmp_path / "nothing.yaml")
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    with pytest.raises(SuiteError, match=r"no file can have the name .*\.\.\. \(\d+ characters\)"):
+        load(tmp_path / f"{'x' * 5000}.yaml")

@@ -125,7 +125,9 @@ def verify(
     import json
 
     from zobench.verification import Demands, add_to_results, verify_submission
+    from zobench.verification.trial import check_readable
 
+    check_readable(submission)
     demands = Demands(_steps(steps), draw_seed, test_seed, model, tolerance, device, trust_code)
     report = verify_submission(submission, demands)
     say(report, lines=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def load(path: Path | str) -> Suite:
         SuiteError: a ``ValueError`` with every problem of the file and its includes: file, line, key,
             message, hint.
     """
-    return _checked(source.read(shipped.suite_file(path) if isinstance(path, str) else path))
+    return _checked(lambda: source.read(shipped.suite_file(path) if isinstance(path, str) else path))
 
 
 def load_values(values: Mapping[str, Any]) -> Suite:
@@ -40,18 +40,21 @@ def load_values(values: Mapping[str, Any]) -> Suite:
         SuiteError: as :func:`load`.
     """
     # Keys of a suite file are text, and its lists are lists: JSON says so for a dictionary as well.
-    return _checked(source.Document("suite", json.loads(json.dumps(values))))
+    return _checked(lambda: source.Document("suite", json.loads(json.dumps(values))))
 
 
-def _checked(document: source.Document) -> Suite:
+def _checked(read: Callable[[], source.Document]) -> Suite:
+    file = ""
     try:
+        document = read()
+        file = document.file
         return _without_problems(document)
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
         name = str(error.filename)
         message = f"no file can have the name {name[:80]}... ({len(name)} characters)"
-        raise SuiteError([Problem(document.file, 1, "", message)]) from error
+        raise SuiteError([Problem(file or f"{name[:80]}...", 1, "", message)]) from error
 
 
 def _without_problems(document: source.Document) -> Suite:
