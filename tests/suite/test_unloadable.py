@@ -107,6 +107,17 @@ def test_the_message_names_the_line_the_package_and_what_to_do(planned, tmp_path
     assert plan.unloadable[0].run.spec.method.params == {"x": 1}, "as written"
 
 
+@pytest.mark.parametrize("target", ["NoConfig", "Topic"])
+def test_a_class_that_is_no_method_is_named(planned, monkeypatch, target):
+    monkeypatch.setattr(suite_fakes, "Missing", getattr(suite_fakes, target), raising=False)
+    plan = planned("  mezo: {}", "  mezo: {method: broken}")
+    lacking = {"NoConfig": "Config", "Topic": "card"}[target]
+    assert f"'broken' from some-plugin is not one of the methods: its class has no '{lacking}'" in (
+        plan.unloadable[0].error
+    )
+    assert {run.row for run in plan.runs} == {"calm"}
+
+
 def test_a_part_of_the_plan_has_its_unloadable_rows_only(planned):
     plan = planned("  mezo: {}", "  mezo: {method: broken}")
     assert plan.part(rows=["calm"]).unloadable == ()

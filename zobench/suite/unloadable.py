@@ -48,10 +48,15 @@ def _problem(kind: Kind, name: str) -> str:
     known = plugins.entries(kind)
     if name not in known or known[name].origin == "builtin":
         return ""
+    origin = known[name].origin
     try:
-        known[name].load()
+        found = known[name].load()
     except ValueError as error:
-        return f"{error}; repair or reinstall {known[name].origin}, then run the suite again"
+        return f"{error}; repair or reinstall {origin}, then run the suite again"
+    needed = {"trackers": ("requires",), "methods": ("Config", "card")}.get(kind, ("Config",))
+    if lacking := [part for part in needed if getattr(found, part, None) is None]:
+        what = f"{name!r} from {origin} is not one of the {kind}: its class has no {lacking[0]!r}"
+        return f"{what}; repair {origin}, then run the suite again"
     return ""
 
 
