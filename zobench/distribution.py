@@ -30,3 +30,28 @@ class Split(Frozen):
     def parts(self) -> int:
         """Number of parts of a minibatch."""
         return {"branches": 1, "data": self.shards, "both": self.shards // 2}[self.by]
+
+
+class Limit(Frozen):
+    """When a client is limited to one local step per round (Meerkat-vp): the mean magnitude of its GradIP
+    over the last ``window`` local steps is below ``ratio`` times that over the first ``window``."""
+
+    window: int = Field(default=10, ge=1)
+    ratio: float = Field(default=0.1, gt=0, lt=1)
+
+
+class Clients(Frozen):
+    """Federated training: a step is a round of these clients (:mod:`zobench.zo.rounds`).
+
+    ``number`` of clients, each with ``local_steps`` per round. ``skew``: concentration of the Dirichlet
+    distribution from which each class's shares are drawn, ``None`` for equal shares at random. ``drop_out``:
+    probability that a client misses a round. ``gradip``: record GradIP of every client. ``limit``: limit
+    clients whose GradIP vanishes.
+    """
+
+    number: int = Field(ge=2)
+    local_steps: int = Field(default=1, ge=1)
+    skew: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    drop_out: float = Field(default=0.0, ge=0, lt=1)
+    gradip: bool = False
+    limit: Limit | None = None

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from zobench.distribution import Split
+from zobench.distribution import Clients, Split
 from zobench.fields import FieldMeta, Frozen, identity
 
 SPEC_VERSION = 7
@@ -301,6 +301,8 @@ class RowSettings(Frozen):
     loss_dtype: Annotated[LossDtype, FieldMeta(since=4, unlearning=False)] = "float32"
     split: Annotated[Split | None, FieldMeta(since=7, unlearning=False)] = None
     """How the losses of a step are divided into shards; ``None``: not at all."""
+    clients: Annotated[Clients | None, FieldMeta(since=7, unlearning=False)] = None
+    """Federated training of these clients; ``None``: on all training examples together."""
 
 
 class RunSpec(RowSettings):

@@ -213,12 +213,16 @@ def _perform(run: Run, control: Control) -> Outcome:
 
 
 def training_for(job: Job) -> Callable[..., Training]:
-    """What makes a run's training loop; unlearning and runs in shards have their own."""
+    """What makes a run's training loop; unlearning, runs in shards and federated runs have their own."""
     spec = job.planned.spec
     if spec.split is not None:
         from zobench.runner.split import SplitTraining
 
         return functools.partial(SplitTraining, processes=job.processes, parts=job.parts)
+    if spec.clients is not None:
+        from zobench.runner.federated import FederatedTraining
+
+        return FederatedTraining
     if spec.unlearning is None:
         return Training
     from zobench.runner.unlearning import UnlearningTraining

@@ -71,8 +71,12 @@ class CatalogueFactory:
         from zobench.zo.engine import Engine
         from zobench.zo.method import Method
 
-        method = self.method(spec.method.name)
-        config = configure(method.Config, spec.method.params)
+        method: Any = self.method(spec.method.name)
+        config: Any = configure(method.Config, spec.method.params)
+        if spec.clients is not None:
+            from zobench.runner.clients import rounds_of
+
+            method, config = rounds_of(spec.clients, method, config)
         if issubclass(method, Method):
             # A run writes weights between two steps through the space only.
             engine = Engine(mode=spec.perturbation, noise=spec.noise, precision=spec.precision, ahead=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from zobench.runner.clients import shares
 from zobench.runner.process_cache import ProcessCache
 from zobench.spec import RunSpec
 from zobench.zo.method_data import Part
@@ -26,6 +27,7 @@ class RunMethodData:
         self.spec, self.bench = spec, bench
         if spec.unlearning is not None:
             raise ValueError("an unlearning run has no examples for anchors, length splits or calibration")
+        self._clients: list[tuple[int, ...]] | None = None
         self._long: tuple[int, tuple[int, ...], tuple[int, ...]] | None = None
 
     def anchor(self, step: int, count: int) -> Sequence[Part]:
@@ -42,6 +44,18 @@ class RunMethodData:
         all such examples if they are fewer; ``None`` if there are none."""
         long, short = self._split(limit)
         return self._among(f"longer than {limit}", long, step), self._among(f"up to {limit}", short, step)
+
+    def client(self, number: int, index: int) -> Part:
+        """Minibatch ``index`` of a federated client, of the run's batch size or of all its examples if they
+        are fewer."""
+        clients = self.spec.clients
+        assert clients is not None, "only a federated run has clients"
+        if self._clients is None:
+            data = self.bench.data(self.spec)
+            labels = [row.label for row in data.splits.train]
+            self._clients = shares(labels, clients, self.spec.seed, data.key)
+        stream = f"client {number} of {clients.number}, skew {clients.skew}"
+        return _part(self.bench.minibatch(self.spec, index, stream=stream, among=self._clients[number]))
 
     def _split(self, limit: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Indices of the examples with more than ``limit`` tokens and of the others; computed once."""

@@ -9,7 +9,7 @@ known only when it runs."""
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from zobench import plugins
@@ -102,6 +102,15 @@ def steps_and_forwards(run: PlannedRun) -> tuple[int, int]:
 def _declared(run: PlannedRun) -> Any:
     method = plugins.lookup("methods", run.spec.method.name)
     cost = method.cost(configure(method.Config, run.spec.method.params))
+    if (clients := run.spec.clients) is not None:
+        steps = clients.number * clients.local_steps
+        watching = 12 if clients.gradip or clients.limit is not None else 0
+        return replace(
+            cost,
+            forwards_per_step=cost.forwards_per_step * steps * (1 - clients.drop_out),
+            max_forwards_in_step=cost.max_forwards_in_step * steps,
+            preparation_forwards=cost.preparation_forwards + watching,
+        )
     if run.spec.unlearning is None:
         return cost
     from zobench.unlearning.metered import cost_under, target_of

@@ -148,7 +148,7 @@ def _planned(
         **shared(RowSettings, entry),
     )
     tuning_of = row.name if tuning else None
-    told = (entry.note, "" if chosen == wanted else EAGER, _trained_on(entry))
+    told = (entry.note, "" if chosen == wanted else EAGER, _trained_on(entry), _federated(entry))
     note = "; ".join(filter(None, told))
     return PlannedRun(
         row=row.name,
@@ -170,6 +170,16 @@ def _trained_on(entry: MethodEntry) -> str:
     if entry.best_of is not None:
         return f"answers: best of {entry.best_of} by reward {ref.reward}, {how}"
     return f"trained on reward {ref.reward} of {how} answers"
+
+
+def _federated(entry: MethodEntry) -> str:
+    """Note of a row with clients."""
+    if (c := entry.clients) is None:
+        return ""
+    data = "equal shares of the data" if c.skew is None else f"skew {c.skew:g}"
+    limit = "" if c.limit is None else ", limited by GradIP"
+    missing = f", drop-out {c.drop_out:g}" if c.drop_out else ""
+    return f"{c.number} clients, {c.local_steps} local steps per round, {data}{missing}{limit}"
 
 
 def fit_for(method: str, model: ModelRef) -> ModelRef:

@@ -72,6 +72,8 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
         raise ValueError(
             f"run {run_id}: {row['method']} does not replay from scalars, so nobody could verify it"
         )
+    if json.loads(row["spec"]).get("clients"):
+        raise ValueError(f"run {run_id} has clients: their minibatches are not those that verify recomputes")
     environment = {k: v for k, v in json.loads(row["environment"]).items() if k != "command"}
     head = {
         "format": FORMAT,

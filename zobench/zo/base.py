@@ -50,6 +50,8 @@ class MethodCard:
         decay: for methods with weight decay: how it is coupled, which tensors decay, and what the authors'
             code does; empty for methods without.
         needs: what the run must supply besides the step's minibatch (see ``zobench.zo.method_data``).
+        summable: whether the weights are the starting weights plus the recorded -lr c u(seed) of all steps,
+            with directions that are a function of the seed and a static mask.
         revision: version of the arithmetic, from 1. It is raised whenever the same losses would give
             different weights. Above 1 it is part of a run's identity. CHANGELOG.md lists what each revision
             changed.
@@ -71,6 +73,7 @@ class MethodCard:
     decay: str = ""
     needs: tuple[Need, ...] = ()
     revision: int = 1
+    summable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +169,16 @@ class Optimizer(ABC):
         """Why the losses of a step cannot be divided among shards (:mod:`zobench.zo.distributed`) under this
         config; empty if they can."""
         return f"{cls.card.name} uses more than losses ({cls.card.order} order)"
+
+    @classmethod
+    def unsummable(cls, config: Any) -> str:
+        """Why a server cannot rebuild a client's path from its scalars (:mod:`zobench.zo.federated`); empty
+        if it can."""
+        if not cls.card.summable or getattr(config, "interval", False):
+            return f"{cls.card.name} cannot be replayed by a server"
+        if getattr(config, "weight_decay", 0.0):
+            return f"{cls.card.name} with weight decay is not a sum of its directions; set weight_decay to 0"
+        return ""
 
     def supply(self, supplies: MethodData) -> None:  # noqa: B027 - for methods whose card names needs
         """Receive the source of additional minibatches. Called at the start of a run and after a resume."""

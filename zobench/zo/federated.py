@@ -37,9 +37,6 @@ from zobench.zo.updates import Sgd
 WIRE_BYTES = 16
 """Bytes per direction: a 64-bit seed and a float64 coefficient."""
 
-REPLAYABLE = ("mezo", "mezo-one-sided", "meerkat", "random-mask", "kerzoo", "zo-sgd-block")
-"""Methods whose path a server can rebuild from the scalars."""
-
 
 @dataclass(frozen=True)
 class Message:
@@ -130,8 +127,12 @@ class Client:
         records = []
         for _ in range(steps):
             self.next_batch(self.objective)
-            records.append(self.optimizer.step(self.objective))
+            records.append(self.step())
         return message(self.name, records)
+
+    def step(self) -> StepRecord:
+        """One local step on the minibatch of the objective."""
+        return self.optimizer.step(self.objective)
 
 
 class Server:
@@ -175,6 +176,7 @@ class Server:
         weights = self.space.snapshot()
         sent = [c.run(weights, 1 if c.name in self.stopped else steps) for c in clients]
         self.received += sum(m.bytes for m in sent)
+        self.space.load_state_dict(weights)  # the last client may have trained on the server's own copy
         for name in self.space:
             total = torch.stack([displacement(self.direction, m, name) for m in sent]).mean(dim=0)
             self.space.put_(name, self.space.entries(name).to(total.dtype) + total)
@@ -192,9 +194,6 @@ class Server:
 
 def replayable(optimizer: ZerothOrder) -> None:
     """``ValueError`` unless the optimizer's path is the sum of its recorded directions."""
-    name = optimizer.card.name
-    interval = getattr(optimizer.config, "interval", 0)
-    if name not in REPLAYABLE or interval:
-        raise ValueError(f"{name} cannot be replayed by a server; use one of {', '.join(REPLAYABLE)}")
-    if not isinstance(optimizer.updater, Sgd) or optimizer.updater.decay.rate:
-        raise ValueError(f"{name} with weight decay is not a sum of its directions; set weight_decay to 0")
+    if problem := type(optimizer).unsummable(optimizer.config):
+        raise ValueError(problem)
+    assert isinstance(optimizer.updater, Sgd), "summable methods have this update"

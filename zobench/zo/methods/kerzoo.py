@@ -64,6 +64,7 @@ class Kerzoo(ZerothOrder):
         source="arXiv 2505.18886",
         formula="theta <- theta - eta K(r) (L(theta+eps r u) - L(theta-eps r u)) / (2 eps) u, r ~ U[-1, 1]",
         order="zeroth",
+        summable=True,
         replay="scalars",
         unbiased=True,
         in_span=True,

@@ -81,6 +81,7 @@ class Meerkat(ZerothOrder):
         source="arXiv 2506.03337",
         formula="theta <- theta - eta * c * (m * z), m = top density by mean squared calibration gradient",
         order="zeroth",
+        summable=True,
         replay="scalars+artifacts",
         in_span=True,
         needs=("calibration",),

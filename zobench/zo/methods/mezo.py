@@ -50,6 +50,7 @@ class Mezo(ZerothOrder):
         source="arXiv 2305.17333",
         formula="theta <- theta - eta * mean_i [(L(theta+eps z_i) - L(theta-eps z_i)) / (2 eps)] z_i",
         order="zeroth",
+        summable=True,
         replay="scalars",
         in_span=True,
         unbiased=True,

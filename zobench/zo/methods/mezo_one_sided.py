@@ -26,6 +26,7 @@ class MezoOneSided(ZerothOrder):
         source="arXiv 2402.11592",
         formula="theta <- theta - eta * mean_i [(L(theta+eps z_i) - L(theta)) / eps] z_i",
         order="zeroth",
+        summable=True,
         replay="scalars",
         in_span=True,
         unbiased=False,

@@ -90,6 +90,7 @@ class RandomMask(ZerothOrder):
         source="arXiv 2402.11592, baseline of 2506.03337",
         formula="theta <- theta - eta * c * (m * z), m random with a share 1 - sparsity of ones per tensor",
         order="zeroth",
+        summable=True,
         replay="scalars",
         in_span=True,
         notes="ZO-Bench's function compares a Gaussian with the ratio, so that 0.1 zeroes 54 %; here the "

@@ -76,6 +76,7 @@ class ZoSgdBlock(ZerothOrder):
         source="arXiv 2402.11592",
         formula="theta <- theta - eta * sum_b c_b z_b, c_b the two-sided slope along block b only",
         order="zeroth",
+        summable=True,
         replay="scalars",
         unbiased=True,
         in_span=True,
