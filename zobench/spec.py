@@ -37,6 +37,7 @@ PerturbationMode = Literal[
     "grouped",
     "factored",
     "factored-lazy",
+    "offload",
 ]
 """How the loss at perturbed weights is computed; see ``zobench.zo.engine``."""
 

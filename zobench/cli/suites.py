@@ -49,6 +49,13 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Try attacks, probes and lm-eval tasks again that failed twice."),
     ] = False,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for the copies of weights in 'perturbation: offload'; default: the run's.",
+        ),
+    ] = None,
 ) -> None:
     """Execute every run of a suite that is not finished yet, then write the leaderboard page.
 
@@ -72,6 +79,7 @@ def run(
         seeds=seeds,
         fail_fast=fail_fast,
         retry_failed=retry_failed,
+        scratch=scratch,
     )
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))

@@ -20,6 +20,7 @@ from zobench.runner.final_state import keep
 from zobench.runner.frozen import FrozenWeights
 from zobench.runner.jobs import Job, Outcome, time_limit
 from zobench.runner.measurements import Measurements, Stopped, may_retry, some_to_retry, told
+from zobench.runner.offloading import weights_outside
 from zobench.runner.out_of_memory import is_out_of_memory
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.process_watch import ProcessWatch
@@ -178,29 +179,32 @@ def _perform(run: Run, control: Control) -> Outcome:
     spec, bench = run.job.planned.spec, run.bench
     assert bench is not None, "only a run with a known identity is executed"
     lm = bench.model(spec.model)
+    if spec.perturbation != "offload":
+        bench.remember(spec.model)
     space = bench.parts.space(spec.space, lm.module)
     try:
         frozen = FrozenWeights(space, spec.method.name)
         optimizer = bench.parts.optimizer(spec, space)
         run.describe(space, optimizer)
-        training = training_for(run.job)(
-            spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener, frozen
-        )
-        status = training.run(control.should_stop)
-        if run.before is not None:
-            _same_weights(run.before, space.digest())
-        measurements = Measurements(
-            run.folder.path,
-            space.digest(),
-            training.evaluator.book_seconds,
-            may_retry=may_retry(status, run.job.retry_failed),
-            should_stop=control.should_stop,
-            lost=run.job.lost,
-        )
-        try:
-            tables = tables_of(run, training, status, measurements)
-        finally:
-            measurements.close()
+        with weights_outside(optimizer, run.job.scratch, run.folder.path):
+            training = training_for(run.job)(
+                spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener, frozen
+            )
+            status = training.run(control.should_stop)
+            if run.before is not None:
+                _same_weights(run.before, space.digest())
+            measurements = Measurements(
+                run.folder.path,
+                space.digest(),
+                training.evaluator.book_seconds,
+                may_retry=may_retry(status, run.job.retry_failed),
+                should_stop=control.should_stop,
+                lost=run.job.lost,
+            )
+            try:
+                tables = tables_of(run, training, status, measurements)
+            finally:
+                measurements.close()
         if any(row["final"] for row in tables["failures"]):
             position, artifacts = training.whole_position(), training.kept_artifacts()
             keep(run.folder, spec, optimizer, position, artifacts)

@@ -27,6 +27,7 @@ class Job:
         lost: whether a worker process died during this job before.
         processes: number of processes of a run with ``split``.
         parts: ``module:attribute`` of the factory, for these processes.
+        scratch: folder of the scratch copy of a run with ``perturbation: offload``; empty: the run's folder.
         run_seconds, step_seconds: time after which the run, or a step of it, is stopped.
     """
 
@@ -41,6 +42,7 @@ class Job:
     lost: bool = False
     processes: int = 1
     parts: str = DEFAULT
+    scratch: str = ""
     run_seconds: float = math.inf
     step_seconds: float = math.inf
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from zobench.data.example import Example, Splits, single_class
+from zobench.models.digest import weights_digest
 from zobench.rewards.base import Reward
 from zobench.rewards.making import made as reward_made
 from zobench.rewards.making import refuse_file
@@ -39,18 +40,22 @@ _BATCHES_KEPT = 20_000
 
 @dataclass(slots=True)
 class PristineModel:
-    """A loaded model and a copy of its tensors as loaded."""
+    """A loaded model and, once a run is to change it, a copy of its tensors as loaded."""
 
     lm: LanguageModel
-    copy: dict[str, torch.Tensor]
+    copy: dict[str, torch.Tensor] | None = None
 
-    @classmethod
-    def of(cls, lm: LanguageModel) -> PristineModel:
-        return cls(lm, {n: t.detach().clone() for n, t in lm.module.state_dict().items()})
+    def remember(self) -> None:
+        """Copy the tensors, before the first run that changes them."""
+        if self.copy is None:
+            self.copy = {n: t.detach().clone() for n, t in self.lm.module.state_dict().items()}
 
     def put_back(self) -> bool:
-        """Restore every tensor; False if the module no longer has the tensors that were loaded."""
+        """Restore every tensor; False if the module no longer has the tensors that were loaded, or, without a
+        copy, other values."""
         current = self.lm.module.state_dict()
+        if self.copy is None:
+            return weights_digest(self.lm.module) == self.lm.identity.digest
         if current.keys() != self.copy.keys():
             return False
         for name, tensor in current.items():
@@ -93,9 +98,14 @@ class ProcessCache:
         if ref not in self._models:
             while len(self._models) >= _MODELS_KEPT:
                 self._models.popitem(last=False)
-            self._models[ref] = PristineModel.of(self.parts.load_model(ref))
+            self._models[ref] = PristineModel(self.parts.load_model(ref))
         self._models.move_to_end(ref)
         return self._models[ref].lm
+
+    def remember(self, ref: ModelRef) -> None:
+        """Copy the tensors of a loaded model, so that ``put_back`` restores them. Without that call they must
+        not be changed (``perturbation: offload`` changes copies in a file)."""
+        self._models[ref].remember()
 
     def put_back(self, ref: ModelRef) -> None:
         """Restore the model after a run; if that is impossible, evict it so that the next run loads it."""

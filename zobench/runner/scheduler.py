@@ -82,6 +82,7 @@ def run_plan(
     checkpoint_every: int | None = None,
     whole: Plan | None = None,
     retry_failed: bool = False,
+    scratch: str | Path | None = None,
 ) -> Summary:
     """Execute every run of ``plan`` that is not finished in ``output``.
 
@@ -96,6 +97,7 @@ def run_plan(
         address: address of an existing Ray cluster, for ``executor: ray``.
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
         retry_failed: try failed measurements again, regardless of the number of earlier failures.
+        scratch: folder of the scratch copies of runs with ``perturbation: offload``; ``None``: their own.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan.part([only] if isinstance(only, str) else only or (), tasks, seeds)
@@ -105,6 +107,7 @@ def run_plan(
     conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every, retry_failed)
     conductor.found_damage(map(str, damage))
     conductor.fail_fast = fail_fast
+    conductor.scratch = "" if scratch is None else str(Path(scratch).absolute())
     conductor.record = PlanRecord(whole or plan, runs, seeds)
     return conductor.run()
 
@@ -128,6 +131,7 @@ class _Conductor:
         self.every = checkpoint_every or plan.checkpoint.every_steps
         self.summary = Summary(runs)
         self.fail_fast = False
+        self.scratch = ""
         self.record = PlanRecord(plan, runs)
         self.stopping = False
         self.board = Board()
@@ -219,6 +223,7 @@ class _Conductor:
             retry_failed=self.retry_failed,
             processes=self.plan.executor.processes,
             parts=self.parts,
+            scratch=self.scratch,
             run_seconds=60 * limits.run_minutes,
             step_seconds=60 * limits.step_minutes,
         )

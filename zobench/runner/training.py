@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.data.example import single_class
-from zobench.runner.checkpoints import Progress, pack, unpack
+from zobench.runner.checkpoints import Progress, unpack
 from zobench.runner.diagnosing import Diagnosis
 from zobench.runner.divergence import DivergenceGuard, NotFinite
 from zobench.runner.evaluating import Evaluator
@@ -27,6 +27,7 @@ from zobench.runner.frozen import FrozenWeights
 from zobench.runner.losses import differentiable, objective_of
 from zobench.runner.measurements import MOST_TRIES, Measurements, Stopped
 from zobench.runner.method_data import RunMethodData
+from zobench.runner.offloading import packed
 from zobench.runner.out_of_memory import naming_what_fits
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.results import Generation, Measured, Row, Spent, TaskData
@@ -349,8 +350,7 @@ class Training:
     def _checkpoint(self) -> None:
         if self._kept_step < 0:  # a resumed run would lose a one-time change of frozen weights
             self.frozen.check()
-        weights = {name: self.space.entries(name) for name in self.space}
-        self.folder.write_checkpoint(pack(weights, self.optimizer.state_dict(), self.whole_position()))
+        self.folder.write_checkpoint(packed(self.space, self.optimizer, self.whole_position()))
         self._kept_step = self.progress.step
 
     def whole_position(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_images import check_images
 from zobench.suite.check_methods import check_method
 from zobench.suite.check_models import check_models
+from zobench.suite.check_offload import check_offload
 from zobench.suite.check_split import check_split
 from zobench.suite.check_training import check_training
 from zobench.suite.check_unlearning import check_unlearning
@@ -57,6 +58,7 @@ def run(document: Document, draft: Draft) -> None:
     check_unlearning(document, draft, classes)
     check_models(document, draft, classes)
     check_diagnostics(document, draft)
+    check_offload(document, draft, classes)
     check_training(document, draft, classes)
     check_split(document, draft, classes)
     check_clients(document, draft, classes)

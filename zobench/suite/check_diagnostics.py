@@ -19,7 +19,7 @@ def check_diagnostics(document: Document, draft: Draft) -> None:
     if draft.parts.get("unlearning") is not None:
         document.report(("diagnostics",), "are defined for training on tasks; remove them from this suite")
     for name, entry in draft.entries("methods").items():
-        if entry.perturbation in ("in-place", "factored-lazy"):
+        if entry.perturbation in ("in-place", "factored-lazy", "offload"):
             hint = "use snapshot or streamed, or omit diagnostics"
             message = (
                 f"diagnostics need unperturbed weights, which the mode {entry.perturbation} does not keep"

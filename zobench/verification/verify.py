@@ -171,6 +171,8 @@ def _weights(work: _Bench) -> None:
     """All checks that need the rebuilt weights."""
     spec, report = work.spec, work.report
     lm = work.bench.model(spec.model)
+    if spec.perturbation != "offload":
+        work.bench.remember(spec.model)
     space = work.bench.parts.space(spec.space, lm.module)
     try:
         if not _trajectory(work, space):

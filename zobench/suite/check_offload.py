@@ -1,0 +1,68 @@
+"""Checks rows with ``perturbation: offload``: which methods, models and settings it serves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zobench.parameters import check, configure
+from zobench.spec import RewardRef
+from zobench.suite.classes import Classes
+from zobench.suite.schema import MethodEntry
+from zobench.suite.source import Document
+from zobench.suite.structure import Draft
+
+INSTEAD = "use perturbation: streamed"
+
+
+def check_offload(document: Document, draft: Draft, classes: Classes) -> None:
+    """Report rows whose weights cannot stay outside the memory, with the reason."""
+    for name, entry in draft.entries("methods").items():
+        if entry.perturbation != "offload":
+            continue
+        target = entry.method or name
+        known = target in classes.names("methods")
+        method = classes.get("methods", target, ("methods", name)) if known else None
+        reason = (
+            _setting(draft, entry)
+            or (method is not None and _method(target, method, entry))
+            or _device(draft, entry)
+        )
+        if reason:
+            document.report(("methods", name, "perturbation"), f"offload: {reason}", INSTEAD)
+
+
+def _setting(draft: Draft, entry: MethodEntry) -> str:
+    if draft.parts.get("unlearning") is not None:
+        return "an unlearning run keeps copies of the model in memory"
+    if entry.split is not None:
+        return "the processes of a split keep the model in memory each"
+    if entry.noise != "counter":
+        return "legacy noise is drawn for the whole model in one order"
+    if isinstance(entry.train_on, RewardRef):
+        return "answers are generated token by token, and every token would visit every layer"
+    return ""
+
+
+def _method(target: str, method: Any, entry: MethodEntry) -> str:
+    """Why this method's update is no list of seeds and scalars; empty if it is one."""
+    card = method.card
+    if card.order == "none":
+        return f"{target} takes no steps"
+    if card.order != "zeroth":
+        return f"{target} computes derivatives, which needs the weights and activations of all layers at once"
+    if card.replay != "scalars":
+        return f"{target} needs tensors as large as the weights (masks, bases or anchors)"
+    given = {} if check(method.Config, entry.params) else entry.params
+    cost = method.cost(configure(method.Config, given))
+    if cost.state_bytes_per_parameter:
+        return f"{target} keeps {cost.state_bytes_per_parameter:g} bytes of state for each parameter"
+    if not (card.in_span or card.by_seeds):
+        return f"the update of {target} is not a list of seeds and scalars"
+    return ""
+
+
+def _device(draft: Draft, entry: MethodEntry) -> str:
+    for name, ref in draft.entries("models").items():
+        if (entry.models is None or name in entry.models) and ref.device not in ("cpu", "auto"):
+            return f"is for models on a CPU in a suite, and model {name!r} is on {ref.device!r}"
+    return ""
