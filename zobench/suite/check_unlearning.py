@@ -103,7 +103,7 @@ def _check_components(
     """Classes by entry name, for entries whose name and parameters are valid."""
     key, found = kind.removesuffix("s"), {}
     entries = getattr(section, kind)
-    if not (entries or document.value["unlearning"][kind]) and kind == "objectives":
+    if kind == "objectives" and not (entries or document.value["unlearning"][kind]):
         document.report(("unlearning", kind), "is empty: there is nothing to run")
     for name, entry in entries.items():
         path: KeyPath = ("unlearning", kind, name)
