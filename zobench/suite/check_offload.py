@@ -34,8 +34,6 @@ def check_offload(document: Document, draft: Draft, classes: Classes) -> None:
 def _setting(draft: Draft, entry: MethodEntry) -> str:
     if draft.parts.get("unlearning") is not None:
         return "an unlearning run keeps copies of the model in memory"
-    if entry.split is not None:
-        return "the processes of a split keep the model in memory each"
     if entry.noise != "counter":
         return "legacy noise is drawn for the whole model in one order"
     if isinstance(entry.train_on, RewardRef):
