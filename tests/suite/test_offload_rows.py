@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from zobench.suite import SuiteError, expand, load
 
@@ -68,3 +69,10 @@ def test_settings_that_need_all_weights_are_refused(tmp_path: Path, given: dict,
     with pytest.raises(SuiteError) as caught:
         read(tmp_path, **given)
     assert reason in str(caught.value)
+
+
+def test_a_model_without_a_list_of_layers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read(tmp_path)
+    monkeypatch.setattr("zobench.suite.check_offload.bare_modules", lambda ref: nn.Linear(2, 2))
+    with pytest.raises(SuiteError, match=r"Linear has no list of layers .* \(model 'nano'\)"):
+        read(tmp_path)

@@ -6,12 +6,16 @@ from typing import Any
 
 from zobench.parameters import check, configure
 from zobench.spec import RewardRef
+from zobench.suite import spaces
+from zobench.suite.check_training import bare_modules
 from zobench.suite.classes import Classes
 from zobench.suite.schema import MethodEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 
 INSTEAD = "use perturbation: streamed"
+PREFIX = "mode 'offload': "
+"""How messages of the mode itself begin."""
 
 
 def check_offload(document: Document, draft: Draft, classes: Classes) -> None:
@@ -25,7 +29,7 @@ def check_offload(document: Document, draft: Draft, classes: Classes) -> None:
         reason = (
             _setting(draft, entry)
             or (method is not None and _method(target, method, entry))
-            or _device(draft, entry)
+            or _model(draft, entry)
         )
         if reason:
             document.report(("methods", name, "perturbation"), f"offload: {reason}", INSTEAD)
@@ -59,8 +63,13 @@ def _method(target: str, method: Any, entry: MethodEntry) -> str:
     return ""
 
 
-def _device(draft: Draft, entry: MethodEntry) -> str:
+def _model(draft: Draft, entry: MethodEntry) -> str:
     for name, ref in draft.entries("models").items():
-        if (entry.models is None or name in entry.models) and ref.device not in ("cpu", "auto"):
+        if entry.models is not None and name not in entry.models:
+            continue
+        if ref.device != "cpu":
             return f"is for models on a CPU in a suite, and model {name!r} is on {ref.device!r}"
+        module = bare_modules(ref) if entry.space.kind == "full" else None
+        if module is not None and (problem := spaces.offload_refusal(module)):
+            return f"{problem.removeprefix(PREFIX)} (model {name!r})"
     return ""

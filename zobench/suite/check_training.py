@@ -138,7 +138,7 @@ def _check_space(document: Document, draft: Draft, name: str, entry: MethodEntry
     for model, ref in draft.entries("models").items():
         if entry.models is not None and model not in entry.models:
             continue
-        module = _modules(ref)
+        module = bare_modules(ref)
         problem = (
             "" if module is None else spaces.space_refusal(configure(config, entry.space.params), module)
         )
@@ -152,7 +152,7 @@ _MATCHED = ("group", "targets", "include", "indices", "layers", "heads")
 """Parameters of spaces that have to fit the module."""
 
 
-def _modules(ref: ModelRef) -> Any:
+def bare_modules(ref: ModelRef) -> Any:
     """The model's modules without weights; ``None`` if its files are not on this machine, if they need code
     or an adapter, or if they cannot be read, which the checks of the model report."""
     from zobench.models.adapters import is_adapter

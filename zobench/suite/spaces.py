@@ -21,3 +21,9 @@ def space_refusal(space: Any, module: Any) -> str:
     """Why a space (its dataclass) cannot be built on a module without weights; empty if it can."""
     refusal: str = importlib.import_module("zobench.zo.space").refusal(space, module)
     return refusal
+
+
+def offload_refusal(module: Any) -> str:
+    """Why a module without weights cannot be visited block by block; empty if it can."""
+    refusal: str = importlib.import_module("zobench.zo.blocks").refusal(module)
+    return refusal

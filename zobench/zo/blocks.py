@@ -48,6 +48,17 @@ def blocks_of(space: ParameterSpace) -> list[ModelPart]:
     return found
 
 
+def refusal(module: nn.Module) -> str:
+    """Why a module, which may be without weights, cannot be visited block by block if all its weights are
+    tuned; empty if it can."""
+    names = [name for name, p in module.named_parameters() if p.is_floating_point()]
+    try:
+        blocks_of(ParameterSpace(module, names, kind="full"))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def _owned(module: nn.Module, names: dict[int, str], *, below: bool) -> list[str]:
     own = module.parameters() if below else (p for p in module._parameters.values() if p is not None)
     return [names[id(p)] for p in own if id(p) in names]
