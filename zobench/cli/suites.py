@@ -108,11 +108,19 @@ def plan(
             min=0, metavar="N", help="Print N training prompts of each task and their answers' tokens."
         ),
     ] = 0,
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also write the plan there for 'zobench worker'."),
+    ] = None,
 ) -> None:
     """Show every run of a suite, its budget and its estimated cost, without running anything."""
     from zobench.suite.cost import estimate
 
     wanted = _expanded(suite)
+    if to is not None:
+        from zobench.runner.work_file import write_work
+
+        write_work(to, wanted)
     if as_json:
         body = {"plan": wanted.model_dump(mode="json"), "cost": estimate(wanted).as_dict()}
         say(json.dumps(body, indent=1), lines=True)

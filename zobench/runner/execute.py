@@ -6,6 +6,7 @@ log and a checkpoint; the next call resumes from them and produces bit-identical
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 import traceback
@@ -19,6 +20,7 @@ from zobench.plugin_code import plugin_digests
 from zobench.runner.final_state import keep
 from zobench.runner.frozen import FrozenWeights
 from zobench.runner.jobs import Job, Outcome, time_limit
+from zobench.runner.leasing import Claim, claim
 from zobench.runner.measurements import Measurements, Stopped, may_retry, some_to_retry, told
 from zobench.runner.offloading import weights_outside
 from zobench.runner.out_of_memory import is_out_of_memory
@@ -80,11 +82,32 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
     run_id = spec.run_id(digests)
     if (kept := _kept(runs, run_id, job)) is not None:
         return replace(kept, digests=digests)
+    claimed = claim(job.leasing, runs, run_id)
+    if isinstance(claimed, Outcome):
+        return replace(claimed, digests=digests)
+    with claimed:
+        return claimed.ended(_claimed(job, runs, bench, control, watch, digests, claimed))
+
+
+def _claimed(
+    job: Job,
+    runs: Path,
+    bench: ProcessCache,
+    control: Control,
+    watch: ProcessWatch,
+    digests: dict[str, str],
+    claimed: Claim,
+) -> Outcome:
+    """Execute a run under the lock of its folder, unless it is finished."""
+    run_id, unidentified = job.planned.spec.run_id(digests), placeholder(job.planned.spec)
     folder = run_folder(runs, run_id)
     damage = [str(found) for found in mend_run(runs, run_id)]
-    lock = FolderLock.acquire(folder)
+    lock = _lock(folder, job)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
+    if not isinstance(lock, FolderLock):
+        stop = control.should_stop
+        control = replace(control, should_stop=lambda: claimed.check() or stop())
     with lock:
         if (kept := _kept(runs, run_id, job)) is not None:
             if read_status(folder) is None:  # another process compacted it in the meantime
@@ -95,6 +118,17 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
         run.folder.damage += damage
         made = _locked(run, control)
         return replace(made, digests=digests, damage=tuple(run.folder.damage))
+
+
+def _lock(folder: Path, job: Job) -> contextlib.AbstractContextManager[object] | None:
+    """The lock of the run's folder; with a lease, none is needed where the file system has no locks."""
+    try:
+        return FolderLock.acquire(folder)
+    except NotImplementedError:
+        if job.leasing is None:
+            raise
+        folder.mkdir(parents=True, exist_ok=True)
+        return contextlib.nullcontext()
 
 
 def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:

@@ -13,6 +13,15 @@ from zobench.spec import PlannedRun
 
 
 @dataclass(frozen=True, slots=True)
+class Leasing:
+    """Runs are taken by leases of ``seconds``; failures on other workers before ``since`` (a modification
+    time on the shared file system) are tried again."""
+
+    seconds: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One planned run with the information that its record needs besides the specification.
 
@@ -28,6 +37,7 @@ class Job:
         processes: number of processes of a run with ``split``.
         parts: ``module:attribute`` of the factory, for these processes.
         scratch: folder of the scratch copy of a run with ``perturbation: offload``; empty: the run's folder.
+        leasing: leases by which workers on several machines take runs; ``None``: none.
         run_seconds, step_seconds: time after which the run, or a step of it, is stopped.
     """
 
@@ -43,6 +53,7 @@ class Job:
     processes: int = 1
     parts: str = DEFAULT
     scratch: str = ""
+    leasing: Leasing | None = None
     run_seconds: float = math.inf
     step_seconds: float = math.inf
 

@@ -24,7 +24,8 @@ from typing import Any
 from zobench.runner.executors import Ended, Executor, ExecutorKind, Inline, OnEvent, Started
 from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import FinishedRuns
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.jobs import Job, Leasing, Outcome
+from zobench.runner.leasing import leasing
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
 from zobench.runner.progress import Board, Display, display_for
 from zobench.runner.studies import StudyDriver
@@ -83,6 +84,7 @@ def run_plan(
     whole: Plan | None = None,
     retry_failed: bool = False,
     scratch: str | Path | None = None,
+    lease_seconds: float | None = None,
 ) -> Summary:
     """Execute every run of ``plan`` that is not finished in ``output``.
 
@@ -98,6 +100,7 @@ def run_plan(
         checkpoint_every: steps between checkpoints; ``None``: the suite's number.
         retry_failed: try failed measurements again, regardless of the number of earlier failures.
         scratch: folder of the scratch copies of runs with ``perturbation: offload``; ``None``: their own.
+        lease_seconds: take runs by leases of this time, as one of several workers that share ``output``.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan.part([only] if isinstance(only, str) else only or (), tasks, seeds)
@@ -108,6 +111,7 @@ def run_plan(
     conductor.found_damage(map(str, damage))
     conductor.fail_fast = fail_fast
     conductor.scratch = "" if scratch is None else str(Path(scratch).absolute())
+    conductor.leasing = None if lease_seconds is None else leasing(Path(output), lease_seconds)
     conductor.record = PlanRecord(whole or plan, runs, seeds)
     return conductor.run()
 
@@ -132,6 +136,7 @@ class _Conductor:
         self.summary = Summary(runs)
         self.fail_fast = False
         self.scratch = ""
+        self.leasing: Leasing | None = None
         self.record = PlanRecord(plan, runs)
         self.stopping = False
         self.board = Board()
@@ -224,6 +229,7 @@ class _Conductor:
             processes=self.plan.executor.processes,
             parts=self.parts,
             scratch=self.scratch,
+            leasing=self.leasing,
             run_seconds=60 * limits.run_minutes,
             step_seconds=60 * limits.step_minutes,
         )

@@ -1,0 +1,62 @@
+"""Commands for many machines with a shared folder: ``worker``, ``slurm``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from zobench.cli.console import say
+from zobench.cli.suites import Output, SuiteFile, _expanded, _finish, _folder
+
+Lease = Annotated[
+    float,
+    typer.Option(min=1, metavar="SECONDS", help="A run whose worker was silent for so long is taken again."),
+]
+
+
+def worker(
+    folder: Annotated[
+        Path,
+        typer.Argument(metavar="DIR", help="Results folder with a plan (zobench plan SUITE --to DIR)."),
+    ],
+    lease: Lease = 300,
+) -> None:
+    """Execute runs of the plan in a shared folder, beside other workers, until all are finished.
+
+    Every run is executed by one worker. If a worker is killed, its run is taken by another one after the
+    lease time, and goes on from its checkpoint. Start as many workers as you like, on any machine that has
+    the folder and the data; all data paths are those of the suite."""
+    from zobench.runner import run_plan
+    from zobench.runner.work_file import read_work
+
+    outcome = run_plan(read_work(folder), folder, workers=0, lease_seconds=lease)
+    if outcome.blocked and not outcome.failed:
+        outcome.failed.append((str(folder), outcome.blocked))
+    for run_name, message in outcome.unmeasured:
+        say(f"not measured: {run_name}: {message}", lines=True, err=True)
+    _finish(outcome.failed, outcome.interrupted, f"zobench worker {folder}")
+
+
+def slurm(
+    suite: SuiteFile,
+    output: Output = None,
+    workers: Annotated[int, typer.Option(min=1, help="Number of array tasks.")] = 8,
+    time: Annotated[
+        str, typer.Option(help="Time limit of a task; a later call of sbatch goes on.")
+    ] = "24:00:00",
+    lease: Lease = 300,
+) -> None:
+    """Write the plan of a suite into its results folder, and print an array script for 'sbatch'.
+
+    Each task of the array is a 'zobench worker'. Two minutes before the time limit, its run writes a
+    checkpoint. Example: zobench slurm fewshot > job.sh; sbatch job.sh"""
+    from zobench.cli.slurm_script import script
+    from zobench.runner.work_file import write_work
+
+    wanted = _expanded(suite)
+    folder = _folder(wanted, output).resolve()
+    written = write_work(folder, wanted)
+    say(script(wanted, folder, workers=workers, time=time, lease=lease), lines=True)
+    say(f"plan: {written}; afterwards: zobench report {folder}", err=True)
