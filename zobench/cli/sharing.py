@@ -10,7 +10,7 @@ import typer
 from zobench.cli.console import say
 from zobench.cli.suites import Output, SuiteFile, _expanded, _finish, _folder
 
-Lease = Annotated[
+LeaseSeconds = Annotated[
     float,
     typer.Option(min=1, metavar="SECONDS", help="A run whose worker was silent for so long is taken again."),
 ]
@@ -21,7 +21,7 @@ def worker(
         Path,
         typer.Argument(metavar="DIR", help="Results folder with a plan (zobench plan SUITE --to DIR)."),
     ],
-    lease: Lease = 300,
+    lease: LeaseSeconds = 300,
 ) -> None:
     """Execute runs of the plan in a shared folder, beside other workers, until all are finished.
 
@@ -46,7 +46,7 @@ def slurm(
     time: Annotated[
         str, typer.Option(help="Time limit of a task; a later call of sbatch goes on.")
     ] = "24:00:00",
-    lease: Lease = 300,
+    lease: LeaseSeconds = 300,
 ) -> None:
     """Write the plan of a suite into its results folder, and print an array script for 'sbatch'.
 
