@@ -109,7 +109,9 @@ def test_the_pages_that_the_starters_name_are_inside() -> None:
 def test_links_of_a_page_inside_lead_to_pages_inside(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
     # Pictures and tables of numbers are in the repository only.
-    local = {link for link in links if not re.match(r"https?://|pictures/|results/.*\.parquet$", link)}
+    local = {
+        link for link in links if not re.match(r"https?://|pictures/|assets/|results/.*\.parquet$", link)
+    }
     assert {f"docs/{link}" for link in local} <= INSIDE
 
 

@@ -43,6 +43,7 @@ EXTRAS = {
     "peft": ("models with a PEFT adapter", ("peft",)),
     "ray": ("runs on a Ray cluster", ("ray",)),
     "gpu": ("the CUDA kernel of the noise", ("triton",)),
+    "docs": ("the documentation site: mkdocs build", ("mkdocs", "mkdocs-material", "mkdocstrings")),
     "tensorboard": ("the tracker 'tensorboard'", ("tensorboard",)),
     "wandb": ("the tracker 'wandb'", ("wandb",)),
     "mlflow": ("the tracker 'mlflow'", ("mlflow",)),

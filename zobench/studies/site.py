@@ -1,0 +1,102 @@
+"""Hooks of the documentation site (``mkdocs.yml``): the pages that are no files in ``docs``.
+
+Home is README.md, with its links turned to the site's; contributing and changelog are the files of the
+repository, the notebook is ``examples/quickstart.ipynb``, and every built-in method has a page
+(:mod:`zobench.studies.method_pages`). Files that pages link to are copied into the site, so that it needs no
+network.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parents[2]
+TO_SITE = {
+    "docs/": "",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "examples/plugin)": "examples/plugin/zobench_antithetic.py)",
+    "examples/quickstart.ipynb": "notebook.md",
+}
+"""Beginning of a link in a file of the repository -> in the site."""
+COPIED = ("examples/hf_trainer.py", "examples/plain_loop.py", "examples/plugin/zobench_antithetic.py")
+API = {
+    "Run, compare, read, fit": ["zobench.api"],
+    "Optimizers": [
+        "zobench.zo.base",
+        "zobench.zo.objective",
+        "zobench.zo.method",
+        "zobench.zo.estimators",
+        "zobench.zo.directions",
+        "zobench.zo.updates",
+        "zobench.zo.parameters",
+        "zobench.trainer",
+    ],
+    "Tasks and examples": ["zobench.data.example", "zobench.tasks.base", "zobench.tasks.classification"],
+    "Attacks": ["zobench.attacks.base", "zobench.attacks.composed", "zobench.attack_card"],
+    "Unlearning": ["zobench.unlearning.base", "zobench.unlearning.probes.inputs"],
+    "Rewards": ["zobench.rewards.base"],
+    "Reports": ["zobench.report.section", "zobench.report.lines", "zobench.report.svg"],
+    "Property tests": ["zobench.conformance.kit", "zobench.zo.conformance.kit"],
+    "Results": ["zobench.store.reader", "zobench.metrics.intervals", "zobench.metrics.paired"],
+}
+"""Sections of the page of the Python interface, and their modules."""
+ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>~?(?:[\w.]*\.)?(\w+)</code>")
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the generated pages and the copied files."""
+    from zobench.studies import conformance, method_pages
+
+    texts = {
+        "index.md": linked((ROOT / "README.md").read_text(encoding="utf-8")),
+        "contributing.md": linked((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")),
+        "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "notebook.md": notebook((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8")),
+        "api.md": api(),
+        "method/index.md": method_pages.index(),
+        **{f"method/{name}.md": method_pages.page(name) for name in conformance.builtin()},
+    }
+    for path, text in texts.items():
+        files.append(File.generated(config, path, content=text))
+    for path in COPIED:
+        files.append(File.generated(config, path, abs_src_path=str(ROOT / path)))
+    return files
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Cross-references of docstrings (``:class:`Name```) as code."""
+    return ROLE.sub(r"<code>\1</code>", html)
+
+
+def linked(text: str) -> str:
+    """A file of the repository as a page of the site."""
+    for here, there in TO_SITE.items():
+        text = text.replace(f"]({here}", f"]({there}")
+    return text
+
+
+def notebook(text: str) -> str:
+    """The cells of a notebook as Markdown; outputs are not part of the file."""
+    parts = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    told = "The notebook `examples/quickstart.ipynb`, which the tests run from top to bottom."
+    first, _, rest = "\n\n".join(parts).partition("\n")
+    return f"{first}\n\n{told}\n{rest}\n"
+
+
+def api() -> str:
+    """The page of the Python interface: one entry per module, written by mkdocstrings from the docstrings."""
+    lines = ["# Python interface", "", "From the docstrings of the modules that users and plugins import."]
+    for title, modules in API.items():
+        lines += ["", f"## {title}"]
+        for module in modules:
+            lines += ["", f"::: {module}"]
+    return "\n".join(lines) + "\n"
