@@ -151,7 +151,7 @@ for point in map(int, sys.argv[4:]):
 @pytest.mark.skipif(sys.platform == "win32", reason="forks")
 def test_killed_in_the_middle_of_a_write_it_resumes_to_the_same_bits(make_run, deep, tmp_path):
     plan = planned(make_run)
-    job, points = Job(plan, checkpoint_every=4), (1, 22, 51, 80)
+    job, points = Job(plan, checkpoint_every=4), (1, 80)
     run_id = run_one(job, tmp_path / "expected", deep).run_id
     (tmp_path / "run.json").write_text(plan.model_dump_json())
     script = tmp_path / "killed.py"
