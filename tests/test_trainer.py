@@ -10,7 +10,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback, TrainingArguments
 
 from zobench.trainer import ZOTrainer
-from zobench.zo import Objective, build_space
+from zobench.zo import Engine, Objective, build_space
 from zobench.zo.methods.mezo import Mezo
 
 ROWS = [
@@ -39,7 +39,11 @@ def arguments(folder: Path, **more: Any) -> TrainingArguments:
 
 
 def trainer(folder: Path, *, of: Any = None, **more: Any) -> ZOTrainer:
-    own = {k: more.pop(k) for k in ("method", "config", "space", "max_forwards", "callbacks") if k in more}
+    own = {
+        k: more.pop(k)
+        for k in ("method", "config", "space", "max_forwards", "callbacks", "engine")
+        if k in more
+    }
     return ZOTrainer(model=of or model(), args=arguments(folder, **more), train_dataset=ROWS, **own)
 
 
@@ -166,3 +170,10 @@ def _needs(name: str) -> bool:
     from zobench.plugins import entries, lookup
 
     return name in entries("methods") and bool(lookup("methods", name).card.needs)
+
+
+@pytest.mark.parametrize("mode", ["factored-lazy", "offload"])
+def test_modes_that_put_steps_off_are_refused(mode: str, tmp_path: Path) -> None:
+    """The Trainer would save and return weights that lack the last steps, with factored-lazy all of them."""
+    with pytest.raises(ValueError, match=f"mode '{mode}' puts steps off"):
+        trainer(tmp_path, method="lozo", engine=Engine(mode=mode))

@@ -28,6 +28,9 @@ from zobench.plugins import lookup
 from zobench.zo import Engine, Objective, ParameterSpace, build_space
 from zobench.zo.base import Optimizer, StepRecord
 
+PUTS_OFF = ("factored-lazy", "offload")
+"""Modes in which the weights lack the last steps until they are asked for through the space."""
+
 
 class ZOTrainer(Trainer):
     """A ``Trainer`` whose step is a method of ``zobench list methods`` or a class derived from ``Optimizer``.
@@ -49,8 +52,8 @@ class ZOTrainer(Trainer):
         records: one ``StepRecord`` for each step taken in this process.
 
     Raises:
-        ValueError: the method or a parameter is unknown, the method needs data besides the step's batch, or
-            fp16 scaling or several devices are used.
+        ValueError: the method or a parameter is unknown, the method needs data besides the step's batch, the
+            engine's mode puts steps off, or fp16 scaling or several devices are used.
     """
 
     def __init__(
@@ -69,6 +72,11 @@ class ZOTrainer(Trainer):
             raise ValueError(
                 f"{kind.card.name} needs {', '.join(kind.card.needs)} besides the step's batch, which a "
                 "Trainer does not give; use it in a suite"
+            )
+        if engine is not None and engine.mode in PUTS_OFF:
+            raise ValueError(
+                f"mode {engine.mode!r} puts steps off, and the Trainer saves the weights without them; "
+                "use mode 'snapshot' or 'streamed'"
             )
         super().__init__(**kwargs)
         _refuse_settings(self)
