@@ -98,6 +98,24 @@ def test_plan_shows_every_run_and_the_total(cli: CliRunner, suite_file: Path) ->
     )
 
 
+def test_a_plan_cuts_no_word_at_100_columns(cli: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    shown = cli.invoke(app, ["plan", "fewshot"]).output
+    assert max(map(len, shown.splitlines())) <= 100
+    assert "…" not in shown
+    words = set(shown.split())
+    for word in (
+        "zo-sgd-momentum",
+        "nano-sentiment",
+        "char-typos",
+        "irrelevant-sentence",
+        "shuffled",
+        "B/param",
+        "forwards",
+    ):
+        assert any(found.strip(",") == word for found in words), f"{word} is cut"
+
+
 def test_plan_as_json(cli: CliRunner, suite_file: Path) -> None:
     body = json.loads(cli.invoke(app, ["plan", str(suite_file), "--json"]).output)
     assert len(body["plan"]["runs"]) == 6

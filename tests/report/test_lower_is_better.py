@@ -3,17 +3,22 @@ account."""
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 from synthetic import Entry, Study, make_synthetic
 
 from zobench.report import reaching, tuning
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.build import build
 from zobench.report.leaderboard import Leaderboard
+from zobench.report.overview import headline
 from zobench.report.scores import targets
 from zobench.report.source import seed_curves
+from zobench.report.terminal import show
 from zobench.store.reader import read_run
 from zobench.store.sql import query
 from zobench.store.writer import RunFolder
@@ -118,3 +123,22 @@ def test_the_page_reads_the_direction_of_its_metrics(folder: Path, tmp_path: Pat
     assert not evaluate("lowerIsBetter('clean||accuracy')")
     assert evaluate("DATA.metrics.nll") == {"share": False, "lower": True}
     assert opened.problems == []
+
+
+@pytest.mark.parametrize(("direction", "marked"), [("lower", True), ("higher", False)])
+def test_the_table_of_the_terminal_marks_it(folder: Path, direction: str, marked: bool) -> None:
+    board = Leaderboard.model_validate({"title": "x", "direction": direction})
+    out = Console(record=True, width=200, file=io.StringIO())
+    show(analyse(folder, board), out)
+    assert ("mean, lower is better" in out.export_text()) == marked
+
+
+def test_no_ranking_has_its_reason(folder: Path) -> None:
+    found = analyse(folder, BOARDS["its own metric"]).ranking
+    method = next(s for s in found.standings if s.group == "method")
+    apart = dataclasses.replace(method, ranked=False, reasons=("another budget",))
+    only_apart = dataclasses.replace(found, standings=(apart,))
+    assert headline(only_apart) == f"No row can be ranked: {method.row}: another budget."
+    baseline = dataclasses.replace(method, ranked=False, group="control")
+    only_baselines = dataclasses.replace(found, standings=(baseline,))
+    assert headline(only_baselines) == "No row can be ranked: there are only baselines (group control)."

@@ -201,6 +201,7 @@ def test_interrupt_stops_cleanly(workers, make_run, make_plan, start, tmp_path):
     assert process.returncode == 0, err
     done, _, interrupted, failed = json.loads(out)
     assert interrupted
+    assert "asked to end at their next step. Finished runs are kept" in err
     assert failed == []
     assert done < 4
     assert "interrupted" in set(read(output).runs.status)
@@ -302,6 +303,19 @@ def test_plain_lines_of_progress(six, tmp_path, capsys):
     assert "mezo on count, seed 0: done" in out
     assert "6/6 done" in out
     assert "\x1b" not in out
+
+
+def test_the_first_run_says_that_it_loads_and_a_total_that_grows_says_why(make_plan, study, tmp_path, capsys):
+    plan = make_plan(studies=(study([{"lr": v} for v in (1e-6, 0.05)]),))
+    run_plan(plan, tmp_path, workers=0, parts=PARTS, progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    first, total = lines[1], next(i for i, line in enumerate(lines) if " in all: " in line)
+    assert first.startswith("loading model and data: ")
+    assert sum(line.startswith("loading") for line in lines) == 1
+    assert lines[total].endswith("with the settings chosen")
+    jobs = int(lines[total].split(", ")[1].split()[0])
+    assert int(lines[0].split()[0]) < jobs
+    assert lines[-1].startswith(f"{jobs}/{jobs} done")
 
 
 def test_headline_counts_and_the_bar_goes_by_forwards(make_run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -18,10 +19,10 @@ def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     """Print the rows with their runs and cost, the runs in their order, then the total."""
     out = out or console()
     out.print(text(f"{plan.suite}: {plan.description}".rstrip(": "), style="bold"))
-    out.print(_rows(cost))
+    out.print(_rows(cost, out.width))
     runs = sum(row.runs + row.tuning_runs for row in cost.rows)
     out.print(text(f"{runs} runs, in this order:"))
-    out.print(_runs(plan))
+    out.print(_runs(plan, out.width))
     trained = (cost.total("forwards") or 0) + (cost.total("tuning_forwards") or 0)
     out.print(
         text(
@@ -32,12 +33,28 @@ def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     )
 
 
-def _rows(cost: Estimate) -> Table:
+def _rows(cost: Estimate, width: int) -> Table:
     table = Table("row", "group", box=None, pad_edge=False, header_style="bold")
     for name in _COLUMNS:
         table.add_column(name, justify="right")
     for row in cost.rows:
         table.add_row(text(row.row), row.group, *_cells(row))
+    return _unbroken(table, width)
+
+
+def _unbroken(table: Table, width: int) -> Table:
+    """The table with widths at which lines break between words only, as long as the words fit into ``width``.
+
+    Each column gets its longest word, and what is left goes to the columns in turn. Rich itself narrows
+    columns below their ``min_width`` and widens them again, which cuts the last column.
+    """
+    cells = [[str(cell) for cell in (c.header, *c.cells)] for c in table.columns]
+    least = [max(cell_len(word) for cell in column for word in [*cell.split(), ""]) for column in cells]
+    left = width - sum(least) - 2 * len(cells)
+    for column, texts, narrow in zip(table.columns, cells, least, strict=True):
+        more = max(0, min(left, max(map(cell_len, texts)) - narrow))
+        left -= more
+        column.width, column.overflow = narrow + more, "fold"
     return table
 
 
@@ -55,7 +72,7 @@ def _cells(row: RowCost) -> list[str]:
     ]
 
 
-def _runs(plan: Plan) -> Table:
+def _runs(plan: Plan, width: int) -> Table:
     header = ("#", "row", "model", "task", "seed", "budget", "attacks or probes")
     table = Table(*header, box=None, pad_edge=False)
     number = 0
@@ -83,7 +100,7 @@ def _runs(plan: Plan) -> Table:
         named = (follower.template.shown_model, follower.template.shown_task)
         cells = (*named, str(spec.seed), "0", what)
         table.add_row(str(number), text(follower.template.row), *map(text, cells))
-    return table
+    return _unbroken(table, width)
 
 
 def _count(value: int | None) -> str:

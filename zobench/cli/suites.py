@@ -64,7 +64,7 @@ def run(
     a part of the suite; the page shows what the whole suite has so far."""
     from zobench.runner import run_plan
 
-    wanted = _expanded(suite)
+    wanted = _expanded(suite, told=True)
     folder = _folder(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
     _warn_of_devices(wanted.part(rows, tasks, seeds))
@@ -239,7 +239,9 @@ def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
     return notes(_folder(wanted, None), rows)
 
 
-def _expanded(suite: str) -> Plan:
+def _expanded(suite: str, *, told: bool = False) -> Plan:
+    if told:
+        say(f"planning {suite}: reading data, model files and plugins", err=True)
     from zobench.suite import expand, load
 
     return expand(load(suite))

@@ -52,7 +52,7 @@ def headline(ranking: Ranking) -> str:
     """One sentence: which row is best, and whether its lead is significant."""
     rows = ranking.ranked
     if not rows:
-        return "No row can be ranked."
+        return f"No row can be ranked: {_unranked(ranking)}."
     best = rows[0]
     if len(rows) == 1:
         return f"{best.row} is the only comparable row, so there is no ranking."
@@ -67,6 +67,16 @@ def headline(ranking: Ranking) -> str:
         if rows_of:
             told.append(f"{said} {_list(rows_of) if len(rows_of) <= 3 else f'{len(rows_of)} other rows'}")
     return f"{best.row} has the best mean, but is {' and '.join(told)}."
+
+
+def _unranked(ranking: Ranking) -> str:
+    """Why no row is ranked: the reasons of those that are apart, or that there are only baselines."""
+    apart = [s for s in ranking.standings if s.group == "method"]
+    if not apart:
+        return "there are only baselines (group control)"
+    return "; ".join(f"{s.row}: {', '.join(s.reasons) or 'no final score'}" for s in apart[:3]) + (
+        f"; and {len(apart) - 3} others" if len(apart) > 3 else ""
+    )
 
 
 def compared(ranking: Ranking, runs: pd.DataFrame) -> str:

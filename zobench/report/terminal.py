@@ -61,7 +61,8 @@ def table(found: Analysis) -> Table:
     )
     out.add_column("rank", justify="right")
     out.add_column("row", overflow="fold")
-    for heading in [*(names[b] for b in ranking.blocks[:MOST_TASKS]), "mean"]:
+    lower = ", lower is better" if not board.higher else ""
+    for heading in [*(names[b] for b in ranking.blocks[:MOST_TASKS]), f"mean{lower}"]:
         out.add_column(_text(heading), justify="right")
     for condition in attacks:
         out.add_column(_text(f"{condition} (net loss)"), justify="right")

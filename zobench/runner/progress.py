@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Board:
     failed: int = 0
     interrupted: int = 0
     spent: int = 0
+    begun: int = 0
     running: dict[str, Watched] = field(default_factory=dict)
     models: set[str] = field(default_factory=set)
     bar: Progress = field(default_factory=_bar)
@@ -74,6 +76,7 @@ class Board:
         self.bar.update(self.task.id, total=self.expected)
 
     def begin(self, job: Job) -> None:
+        self.begun += 1
         self.running[job.key] = Watched(job)
 
     def hear(self, key: str, event: dict[str, Any]) -> None:
@@ -121,6 +124,16 @@ class Board:
         ]
         left = self.task.time_remaining
         return ", ".join([*parts, f"{timedelta(seconds=round(left))} left"] if left else parts)
+
+
+def say_stopping(board: Board) -> None:
+    """Answer Ctrl-C at once, from within the signal's handler: printing there could meet a print that it
+    interrupted, so the text goes to the file of standard error directly."""
+    told = (
+        f"\nstopping: {len(board.running)} running, asked to end at their next step. Finished runs are kept, "
+        "the others resume from their last checkpoint. Ctrl-C again ends at once.\n"
+    )
+    os.write(2, told.encode())
 
 
 def _weight(job: Job) -> int:
@@ -248,7 +261,7 @@ class Live:
             table.add_column(name, justify="left" if name == "run" else "right")
         for watched in list(self._board.running.values()):
             budget = watched.job.planned.spec.budget.forwards
-            loss = "" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
+            loss = "loading" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
             metric = "" if watched.metric is None else f"{watched.metric:.3f}"
             table.add_row(Text(self._board.name(watched.job)), f"{watched.forwards}/{budget}", loss, metric)
         return Group(self._board.bar.get_renderable(), Text(self._board.headline()), table)

@@ -27,7 +27,7 @@ from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Leasing, Outcome
 from zobench.runner.leasing import leasing
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
-from zobench.runner.progress import Board, Display, display_for
+from zobench.runner.progress import Board, Display, display_for, say_stopping
 from zobench.runner.studies import StudyDriver
 from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
@@ -234,8 +234,10 @@ class _Conductor:
             step_seconds=60 * limits.step_minutes,
         )
 
-    def _submit(self, jobs: list[Job], entry: Entry) -> None:
+    def _submit(self, jobs: list[Job], entry: Entry, why: str = "") -> None:
         self.board.add(jobs)
+        if jobs and why:
+            self.display.note(f"{len(jobs)} more, {self.board.jobs} in all: {why}")
         for job in jobs:
             self.record.expect(entry, job.key)
             outcome = self.known.outcome(job)
@@ -251,7 +253,7 @@ class _Conductor:
                 self._ended(*self.found.popleft())
             for news in self.executor.news():
                 if isinstance(news, Started):
-                    self.board.begin(news.job)
+                    self._began(news.job)
                 elif isinstance(news, Ended):
                     self._ended(news.job, news.outcome)
                 self.display.refresh()
@@ -264,6 +266,11 @@ class _Conductor:
             waiting, self.busy = self.busy, []
             for job in waiting:
                 self.executor.submit(job)
+
+    def _began(self, job: Job) -> None:
+        if not self.board.begun:
+            self.display.note(f"loading model and data: {self.board.name(job)}")
+        self.board.begin(job)
 
     def _ended(self, job: Job, outcome: Outcome) -> None:
         if outcome.status == "busy":
@@ -305,7 +312,7 @@ class _Conductor:
             if not driver.owns(job.key):
                 continue
             more = [self._job(trial) for trial in driver.hear(job.key, outcome)]
-            self._submit(more, trials_entry(driver.study))
+            self._submit(more, trials_entry(driver.study), f"next trials of {driver.study.row}'s search")
             if driver.over:
                 self._finals(driver)
 
@@ -330,7 +337,7 @@ class _Conductor:
                 self._record_failure(self._job(template), str(error))
             return
         jobs = [self._job(p, record, forwards) for p in planned]
-        self._submit(jobs, finals_entry(driver.study))
+        self._submit(jobs, finals_entry(driver.study), f"{driver.study.row} with the settings chosen")
 
     def _record_failure(self, job: Job, message: str, status: str = "failed") -> None:
         from zobench.runner.execute import record_lost
@@ -348,6 +355,7 @@ class _Conductor:
             if self.summary.interrupted:
                 raise KeyboardInterrupt
             self.summary.interrupted = True
+            say_stopping(self.board)
             self._stop()
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
