@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,40 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
 def test_snippets_of_a_guide(reader: Reader, page: str) -> None:
     counts = reader.follow((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), page)
     assert sum(counts.values()) > counts.get("not run", 0)
+
+
+@pytest.mark.slow
+def test_snippets_of_the_readme(reader: Reader, tmp_path: Path) -> None:
+    """With the built-in model in place of the downloaded one, and a small file of reviews."""
+    texts = ("great food and kind staff", 5), ("cold soup and a rude waiter", 1)
+    lines = [f"{text} {i},{stars}" for i in range(14) for text, stars in texts]
+    (tmp_path / "reviews.csv").write_text("\n".join(["text,stars", *lines]) + "\n", encoding="utf-8")
+    reader.names |= given(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = readme.replace("zobench model get smollm2-135m   ", "#").replace(
+        "package:smollm2-135m", "builtin:nano"
+    )
+    first, mark, rest = readme.partition("What else there is:")
+    counts = reader.follow(first, "README.md")
+    run = min(p.parent for p in tmp_path.glob("reports/mine/runs/*/spec.json") if "mezo" in p.read_text())
+    rest = rest.replace(" RUN ", f" {run} ").replace(" A B ", " reports/mine reports/mine ")
+    more = reader.follow(mark + rest, "README.md")
+    assert (counts["bash"], counts["not run"], more["bash"], more["python"]) == (3, 1, 1, 4)
+
+
+def given(folder: Path) -> dict[str, Any]:
+    """What the README's Python takes as given: a model, a loader, and a Trainer's arguments and rows."""
+    from transformers import TrainingArguments
+
+    from zobench.models.loading import load
+    from zobench.spec import ModelRef
+
+    lm = load(ModelRef(name="builtin:nano"))
+    encoded = lm.tokenizer(["the film was great", "the food was cold"], padding=True, return_tensors="pt")
+    batch = {k: encoded[k] for k in ("input_ids", "attention_mask")} | {"labels": encoded["input_ids"]}
+    rows = [{key: value[i] for key, value in batch.items()} for i in range(2)]
+    args = TrainingArguments(str(folder / "trained"), max_steps=2, report_to="none", use_cpu=True)
+    return {"model": lm.module, "loader": [batch, batch], "args": args, "rows": rows}
 
 
 def test_a_wrong_number_a_missing_line_and_a_wrong_order_are_found() -> None:
