@@ -346,6 +346,15 @@ def test_an_interrupted_run_is_neither_failed_nor_made(make_run):
     assert (board.task.completed, board.task.finished) == (30, False)
 
 
+def test_the_reason_of_a_failure_is_left_to_the_end(make_run):
+    job, reason, stream = Job(make_run()), "x" * 300, io.StringIO()
+    for status in ("failed", "diverged"):
+        Lines(Board(), stream).ended(job, Outcome("a", status, fresh=True, error=reason))
+    failed, diverged = stream.getvalue().splitlines()
+    assert failed.endswith("failed  (reason below, at the end)")
+    assert diverged.endswith(reason)
+
+
 def test_lines_name_the_model_where_the_plan_has_several(make_run):
     one = make_run()
     model = one.spec.model.model_copy(update={"name": "other"})

@@ -222,9 +222,11 @@ class Lines:
 
 
 def line_of(name: str, outcome: Outcome) -> str:
-    """One finished run in one line."""
+    """One finished run in one line. The reason of a failure is printed whole, once, when the plan ends."""
     value = "" if outcome.primary is None else f"  {outcome.primary:.3f}"
-    reason = f"  {printable(outcome.error[:160])}" if outcome.error else ""
+    reason = f"  {printable(outcome.error)}" if outcome.error else ""
+    if outcome.status in ("failed", "out_of_memory"):
+        reason = "  (reason below, at the end)"
     count = len(outcome.unmeasured)
     lost = f"  ({count} measurement{'s' if count > 1 else ''} failed)" if count else ""
     return f"{name}: {outcome.status}{value}{reason}{lost}"
