@@ -35,6 +35,7 @@ from zobench.store.damage import mend
 from zobench.store.plan_file import Entry
 from zobench.store.space import storage_problem
 from zobench.suite.plan import Follower, Plan
+from zobench.suite.schema import ExecutorSettings
 
 COMPACT_ABOVE = 1000
 """Runs are compacted at the end of a plan if more than this number are finished."""
@@ -150,8 +151,9 @@ class _Conductor:
             "inline" if workers == 0 else plan.executor.kind,
             runs,
             parts,
+            settings=plan.executor,
             workers=worker_count(plan, workers),
-            threads=plan.executor.threads or 1,
+            asked=workers,
             address=address,
             on_event=self.board.hear,
         )
@@ -383,18 +385,23 @@ def build(
     runs: Path,
     parts: str,
     *,
+    settings: ExecutorSettings,
     workers: int,
-    threads: int,
+    asked: int | None,
     address: str | None,
     on_event: OnEvent,
 ) -> Executor:
     """The executor of that kind."""
+    threads = settings.threads or 1
     if kind == "inline":
         return Inline(runs, parts, threads, on_event)
     if kind == "ray":
         from zobench.runner.ray_executor import RayExecutor
 
-        return RayExecutor(runs, parts, workers, threads, address)
+        address = address or settings.address
+        # An existing cluster has more processors than this machine.
+        most = workers if asked or settings.workers or address is None else None
+        return RayExecutor(runs, parts, most, threads, address, settings.gpus)
     from zobench.runner.pool import ProcessPool
 
     return ProcessPool(runs, parts, workers, threads, on_event)

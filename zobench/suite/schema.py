@@ -137,12 +137,22 @@ class EvaluationEntry(Evaluation):
 
 class ExecutorSettings(Frozen):
     """How runs are distributed; not part of a run's identity. ``threads``: per worker; ``None``: chosen by
-    the runner. ``processes``: number of processes of each run with ``split``, at most one per shard."""
+    the runner. ``processes``: number of processes of each run with ``split``, at most one per shard.
+    For ``ray``: ``address`` of an existing cluster, and ``gpus`` of a run on a CUDA device, a fraction if
+    several share one."""
 
     kind: Literal["process", "inline", "ray"] = "process"
     workers: int | None = Field(default=None, ge=1)
     threads: int | None = Field(default=None, ge=1)
     processes: int = Field(default=1, ge=1)
+    address: str | None = Field(default=None, min_length=1)
+    gpus: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+
+    @model_validator(mode="after")
+    def _whole_or_part(self) -> ExecutorSettings:
+        if self.gpus > 1 and self.gpus != int(self.gpus):
+            raise ValueError(f"gpus must be a fraction of one GPU or a whole number, not {self.gpus:g}")
+        return self
 
 
 class CheckpointSettings(Frozen):
