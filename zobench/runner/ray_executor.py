@@ -3,8 +3,8 @@
 Ray is an optional extra (``pip install 'zobench[ray]'``). A local cluster is started unless an address is
 given (``executor: {address: ...}``, or ``RAY_ADDRESS``). Short runs are grouped: a task gets as many as take
 about ``GROUP_SECONDS`` together, by the median of the latest runs, so that the time between tasks stays a
-small share. If a worker or its node is lost, each run of its task is submitted again, in a task of its own, and
-resumes from its checkpoint.
+small share. If a worker or its node is lost, each run of its task is submitted again, in a task of its own,
+and resumes from its checkpoint.
 """
 
 from __future__ import annotations
