@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+import socket
 import statistics
 import time
 import uuid
@@ -29,6 +30,7 @@ MOST_LOSSES = 3
 """A run whose worker was lost so often is recorded as failed."""
 _LOOK_SECONDS = 1.0
 _LATEST = 16
+_REACHED_SECONDS = 10.0
 
 
 def remote_runs(
@@ -266,6 +268,10 @@ def _join(ray: Any, address: str | None, workers: int | None, threads: int) -> N
     # Ray refuses a number of processors for a cluster that exists, also one named by the environment.
     own = {} if known or workers is None else {"num_cpus": workers * threads}
     try:
+        host, colon, port = (known or "").rpartition(":")
+        if colon and "/" not in host and port.isdigit():
+            # Ray itself would try for minutes.
+            socket.create_connection((host, int(port)), timeout=_REACHED_SECONDS).close()
         ray.init(address=known or "local", log_to_driver=False, **own)
-    except ConnectionError as error:
+    except OSError as error:
         raise ValueError(f"executor 'ray': no cluster at address {known!r}: {error}") from error
