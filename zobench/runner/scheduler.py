@@ -21,11 +21,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from zobench.runner.executors import Ended, Executor, ExecutorKind, Inline, OnEvent, Started
+from zobench.runner.executors import Ended, Executor, Started
 from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Leasing, Outcome
 from zobench.runner.leasing import leasing
+from zobench.runner.making_executors import build
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
 from zobench.runner.progress import Board, Display, display_for, say_stopping
 from zobench.runner.studies import StudyDriver
@@ -35,7 +36,6 @@ from zobench.store.damage import mend
 from zobench.store.plan_file import Entry
 from zobench.store.space import storage_problem
 from zobench.suite.plan import Follower, Plan
-from zobench.suite.schema import ExecutorSettings
 
 COMPACT_ABOVE = 1000
 """Runs are compacted at the end of a plan if more than this number are finished."""
@@ -378,30 +378,3 @@ def worker_count(plan: Plan, asked: int | None) -> int:
         return 1  # several would compete for one GPU's memory
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return max(1, min(processors, len(runs)))
-
-
-def build(
-    kind: ExecutorKind,
-    runs: Path,
-    parts: str,
-    *,
-    settings: ExecutorSettings,
-    workers: int,
-    asked: int | None,
-    address: str | None,
-    on_event: OnEvent,
-) -> Executor:
-    """The executor of that kind."""
-    threads = settings.threads or 1
-    if kind == "inline":
-        return Inline(runs, parts, threads, on_event)
-    if kind == "ray":
-        from zobench.runner.ray_executor import RayExecutor
-
-        address = address or settings.address
-        # An existing cluster has more processors than this machine.
-        most = workers if asked or settings.workers or address is None else None
-        return RayExecutor(runs, parts, most, threads, address, settings.gpus)
-    from zobench.runner.pool import ProcessPool
-
-    return ProcessPool(runs, parts, workers, threads, on_event)
