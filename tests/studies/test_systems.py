@@ -15,7 +15,9 @@ SUITES = Path(__file__).resolve().parents[2] / "suites"
 
 def test_the_page_is_made_from_the_committed_runs() -> None:
     points, trials = committed.read("vision"), committed.read("vision-trials")
-    assert committed.page("systems") == systems.page(points, trials)
+    flow = committed.read("flowopt")
+    assert committed.page("systems") == systems.page(points, trials, flow)
+    assert flow["commit"].notna().all()
     assert points["commit"].notna().all()
 
 

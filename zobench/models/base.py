@@ -13,9 +13,9 @@ from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
 
-Architecture = Literal["causal", "masked", "encoder", "encoder-decoder", "classifier", "image"]
+Architecture = Literal["causal", "masked", "encoder", "encoder-decoder", "classifier", "image", "flow"]
 """What a model is run as: a decoder, a masked model, an encoder with zobench's own head, an encoder-decoder
-model, a text model with a trained classification head, or a classifier of images."""
+model, a text model with a trained classification head, a classifier of images, or a generator of images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +48,14 @@ class ModelIdentity:
 
 
 class LanguageModel(Protocol):
-    """A loaded model: one that can score and generate text, or an image classifier.
+    """A loaded model: one that can score and generate text, an image classifier, or a generator of images.
 
     It is always in eval mode and never touches the global random state.
 
     Attributes:
-        tokenizer: ``None`` for an image classifier.
-        max_length: longest sequence in tokens; 0 for an image classifier.
-        pixels: how an image classifier's input is made from an image; ``None`` for other models.
+        tokenizer: ``None`` for a model of images.
+        max_length: longest sequence in tokens; 0 for a model of images.
+        pixels: how the input of a model of images is made from an image; ``None`` for other models.
         way: how the module is run (padding, positions, cache).
         probed: results of the probe that chose ``way``; ``None`` if the model was not probed.
         chat: the template that prompts are put through; ``None``: prompts are plain text.

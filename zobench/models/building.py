@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zobench.models.nano import NAMES, VISION
+from zobench.models.nano import FLOW, NAMES, UNTRAINED, VISION
 from zobench.models.nano.build import ProgressCallback, build, write_provenance
 from zobench.models.nano.gates import GateResult, Report, gates
 from zobench.names import nearest
@@ -23,10 +23,14 @@ def build_model(
     """Train the built-in model ``name`` into ``out_dir`` and return its provenance; see
     :func:`zobench.models.nano.build.build`. ``ValueError`` for an unknown name."""
     _known(name)
-    if name in VISION:
+    if name in VISION + UNTRAINED:
         from zobench.models.vision.build import build_vision
 
         return build_vision(name, out_dir, seed=seed, steps=steps, progress=progress)
+    if name in FLOW:
+        from zobench.models.flow.build import build_flow
+
+        return build_flow(out_dir, seed=seed, steps=steps, progress=progress)
     return build(name, out_dir, seed=seed, steps=steps, progress=progress)
 
 
@@ -34,10 +38,14 @@ def gates_of(name: str, path: Path | str, *, report: Report | None = None) -> li
     """Run all gates of the built-in model ``name`` on the files at ``path``; ``report`` is called with each
     result."""
     _known(name)
-    if name in VISION:
+    if name in VISION + UNTRAINED:
         from zobench.models.vision.gates import vision_gates
 
         return vision_gates(name, path, report=report)
+    if name in FLOW:
+        from zobench.models.flow.gates import flow_gates
+
+        return flow_gates(path, report=report)
     return gates(name, path, report=report)
 
 

@@ -3,7 +3,7 @@
 EfficientNet-B0 without squeeze-and-excitation, with ReLU6 in place of swish. Convolutions are padded as
 TensorFlow's SAME does: so that a stride s gives ceil(n / s) outputs, the odd pixel at the end.
 
-The classes follow the library's conventions, and :func:`read_config` makes them known to it, so that a folder
+The classes follow the library's conventions, and :func:`register` makes them known to it, so that a folder
 with this architecture is loaded, exported and checked as any other image classifier.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import transformers
@@ -113,13 +113,12 @@ class EfficientNetLiteForImageClassification(transformers.PreTrainedModel):
         return ImageClassifierOutput(logits=self.classifier(self.top(x).mean((-2, -1))))
 
 
-def read_config(place: Path | str, **options: Any) -> Any:
-    """The configuration in a folder, or of a hub id in the cache; also of this architecture."""
+def register() -> None:
+    """Make this architecture known to the library."""
     transformers.AutoConfig.register(MODEL_TYPE, EfficientNetLiteConfig, exist_ok=True)
     transformers.AutoModelForImageClassification.register(
         EfficientNetLiteConfig, EfficientNetLiteForImageClassification, exist_ok=True
     )
-    return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **options)
 
 
 def renamed(key: str) -> str:

@@ -15,7 +15,7 @@ import transformers
 
 from zobench.models.base import Architecture
 from zobench.models.chat import Chat
-from zobench.models.efficientnet_lite import read_config
+from zobench.models.families import read_config
 from zobench.models.heads import labels_of, refuse_head
 from zobench.models.pixels import pixel_input
 from zobench.models.resolve import lies_here, resolve
@@ -30,7 +30,10 @@ AUTO: dict[Architecture, Any] = {
     "image": transformers.AutoModelForImageClassification,
     "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
     "classifier": transformers.AutoModelForSequenceClassification,
+    "flow": transformers.AutoModel,
 }
+OF_IMAGES: tuple[Architecture, ...] = ("image", "flow")
+"""Architectures without a tokenizer."""
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, ImportError, json.JSONDecodeError)
 
 
@@ -51,6 +54,8 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
         return "masked"
     if named.endswith("ForImageClassification"):
         return "image"
+    if named.endswith("ForImageGeneration"):
+        return "flow"
     if named.endswith("ForSequenceClassification"):
         return "classifier"
     generates = named.endswith(("ForConditionalGeneration", "LMHeadModel", "MTModel"))
@@ -195,6 +200,7 @@ def problems(ref: ModelRef) -> list[str]:
         refuse_settings(ref, architecture)
         if architecture == "image":
             pixel_input(folder, config, ref.image_size)
+        if architecture in OF_IMAGES:
             return []
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
@@ -244,9 +250,9 @@ def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None
 
 def refuse_settings(ref: ModelRef, architecture: Architecture) -> None:
     """Refuse settings that this architecture does not have."""
-    if architecture == "image" and ref.max_length is not None:
+    if architecture in OF_IMAGES and ref.max_length is not None:
         raise ValueError(f"model {ref.name!r} takes images, so max_length has no meaning; leave it out")
-    if architecture == "image":
+    if architecture in OF_IMAGES:
         chat_for(ref, architecture, None)
     for key, value in (("head", ref.head), ("image_size", ref.image_size)):
         if architecture != "image" and value is not None:

@@ -18,11 +18,12 @@ from zobench.models.base import Architecture, ModelIdentity
 from zobench.models.batching import pad_id
 from zobench.models.devices import missing, named
 from zobench.models.digest import parameter_count, weights_digest
-from zobench.models.efficientnet_lite import read_config
+from zobench.models.families import read_config
 from zobench.models.gguf import ORIGIN
 from zobench.models.heads import agree_on_padding, labels_of
 from zobench.models.inspection import (
     AUTO,
+    OF_IMAGES,
     architecture_of,
     attention_of,
     chat_for,
@@ -32,7 +33,7 @@ from zobench.models.inspection import (
     start_token,
 )
 from zobench.models.language_model import LoadedModel
-from zobench.models.pixels import new_head, pixel_input
+from zobench.models.pixels import SYMMETRIC, new_head, pixel_input
 from zobench.models.pooled import PooledEncoder
 from zobench.models.probe import kept_probe
 from zobench.models.progress_bars import hidden_progress_bars
@@ -63,7 +64,7 @@ def load(ref: ModelRef) -> LoadedModel:
             architecture = architecture_of(ref, config, files.folder)
             refuse_class(ref, config, architecture)
             refuse_settings(ref, architecture)
-            tokenizer = None if architecture == "image" else _tokenizer(ref, files.folder)
+            tokenizer = None if architecture in OF_IMAGES else _tokenizer(ref, files.folder)
             module = _module(ref, files.folder, config, architecture)
             origin = _origin(ref, files, module)
             if files.adapter is not None:
@@ -73,8 +74,9 @@ def load(ref: ModelRef) -> LoadedModel:
     _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
     identity = _identity(ref, files, module, origin, remote_code=_ran_remote_code(ref, config))
-    if architecture == "image":
-        pixels = pixel_input(files.folder, config, ref.image_size)
+    if architecture in OF_IMAGES:
+        flow = architecture == "flow"
+        pixels = SYMMETRIC if flow else pixel_input(files.folder, config, ref.image_size)
         return LoadedModel(module, None, identity, architecture, 0, pixels=pixels)
     return _language_model(
         ref, files.folder, config, LoadedModel(module, tokenizer, identity, architecture, 0)

@@ -71,6 +71,10 @@ class PixelInput:
         )[0]
 
 
+SYMMETRIC = PixelInput(None, (0.5,), (0.5,))
+"""Grey pixels from -1 to 1, for generators of images."""
+
+
 def pixel_input(folder: Path, config: Any, side: int | None = None) -> PixelInput:
     """The input of the model in ``folder``; without a preprocessor file mean and std are 0.5, as for ViT.
 

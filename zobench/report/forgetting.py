@@ -63,8 +63,12 @@ _SAME_PROBE = ["block", "seed", "condition", "strength", "params"]
 
 def is_unlearning(source: Source) -> bool:
     """Whether all result runs are unlearning runs."""
-    kinds = set(source.results["task_kind"].dropna())
-    return kinds == {KIND}
+    return all_of_kind(source, KIND)
+
+
+def all_of_kind(source: Source, kind: str) -> bool:
+    """Whether all result runs are on tasks of this kind."""
+    return set(source.results["task_kind"].dropna()) == {kind}
 
 
 def roles(runs: pd.DataFrame) -> pd.Series:

@@ -1,6 +1,7 @@
-"""Images that a row classifies wrongly, as pictures on the page.
+"""Images that a row classifies wrongly, and images that a row generates, as pictures on the page.
 
-A run stores pictures of some of its wrong predictions. The section shows a bounded number of them; texts that
+A run stores pictures of some of its wrong predictions, or of generated images, each beside the image that it
+is compared with (tasks of kind ``image-generation``). The section shows a bounded number of them; texts that
 are not base64 of a PNG file are left out, because a store may come from elsewhere.
 """
 
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from zobench.report.section import PageResults, Section
-from zobench.report.source import Source, runs_in
+from zobench.report.source import GENERATION, Source, runs_in
 
 MOST_ROWS, MOST_PICTURES, MOST_CHARACTERS = 12, 16, 400_000
 """Largest numbers of rows, of pictures of one row, and of characters of all pictures."""
@@ -19,7 +20,7 @@ _PNG = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 
 
 class Pictures(Section):
-    """Wrongly classified images of each row."""
+    """Wrongly classified or generated images of each row."""
 
     name: ClassVar[str] = "pictures"
     title: ClassVar[str] = "Pictures"
@@ -28,22 +29,25 @@ class Pictures(Section):
     def query(self, results: PageResults) -> Mapping[str, Any]:
         used = results.runs[results.runs["usable"]]
         names = [r["row"] for r in results.rows]
-        return {"rows": wrong(results.source, used["run_id"].tolist(), names), "most": MOST_PICTURES}
+        made = bool((used["task_kind"] == GENERATION).any()) if "task_kind" in used else False
+        rows = shown(results.source, used["run_id"].tolist(), names)
+        return {"rows": rows, "most": MOST_PICTURES, "generated": made}
 
     def applies(self, values: Mapping[str, Any]) -> bool:
         return bool(values["rows"])
 
 
-def wrong(source: Source, ids: list[str], names: list[str]) -> list[dict[str, Any]]:
-    """For each row, in the order of ``names``: pictures of some of its wrong predictions with gold class and
-    answer. Rows without pictures are left out."""
+def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, Any]]:
+    """For each row, in the order of ``names``: pictures of some of its wrong predictions, or of what it
+    generated, with gold class and answer. Rows without pictures are left out."""
     if not ids:
         return []
     found = source.sql(
         f"""
-        select r."row", p.task, r.seed, p.example_id, p.gold, p.output, p.picture
+        select r."row", r.task_kind, p.task, r.seed, p.example_id, p.gold, p.output, p.picture
         from predictions p join runs r using (run_id)
-        where run_id in {runs_in(ids)} and p.condition_kind = 'clean' and not p.correct
+        where run_id in {runs_in(ids)} and p.condition_kind = 'clean'
+          and (not p.correct or r.task_kind = '{GENERATION}')
           and p.picture is not null
         qualify row_number() over (
           partition by r."row" order by r.seed, p.task, p.example_id) <= {MOST_PICTURES}
@@ -53,12 +57,12 @@ def wrong(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
     parts = {str(name): part for name, part in found.groupby("row", sort=False)}
     rows, room = [], MOST_CHARACTERS
     for name in [n for n in names if n in parts][:MOST_ROWS]:
-        shown = []
+        chosen = []
         for p in parts[name].to_dict("records"):
             uri = str(p["picture"])
             if len(uri) <= room and _PNG.fullmatch(uri):
-                shown.append({**{str(k): v for k, v in p.items()}, "picture": uri})
+                chosen.append({**{str(k): v for k, v in p.items()}, "picture": uri})
                 room -= len(uri)
-        if shown:
-            rows.append({"row": name, "shown": shown})
+        if chosen:
+            rows.append({"row": name, "shown": chosen})
     return rows

@@ -33,6 +33,9 @@ IN_MEMORY_BYTES = 256 * 2**20
 CURVE_BINS = 60
 """Training-loss curves are averaged in this many bins of forward passes."""
 
+GENERATION = "image-generation"
+"""Kind of tasks whose pictures are two images side by side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

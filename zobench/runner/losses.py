@@ -49,6 +49,7 @@ def objective_of(
         differentiable=differentiable(spec),
         inference=inference,
         items=items_of(spec, lm, task),
+        residual=lambda module, batch: task.residual(lm, module, batch),
     )
 
 

@@ -102,7 +102,10 @@ def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row
 
 
 def _pictures(measured: Measured) -> dict[str, str]:
-    """Small pictures of the first wrongly classified images, by example."""
+    """Small pictures by example: those of the predictions, else the first wrongly classified images."""
+    own = [(p.example_id, p.picture) for p in measured.predictions if p.picture is not None]
+    if own:
+        return dict(own[:MOST_PICTURES])
     pairs = zip(measured.examples, measured.predictions, strict=True)
     wrong = [(e.id, e.image) for e, p in pairs if not p.correct and e.image is not None]
     return {name: image.thumbnail(PICTURE_SIDE).data_uri() for name, image in wrong[:MOST_PICTURES]}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from zobench.studies import claims, claims_results, committed, markdown
+from zobench.studies import claims, claims_results, committed, flowopt, markdown
 from zobench.studies.claims import Claim
 
 SUITE = "vision"
@@ -23,7 +23,6 @@ CLAIMS = (
     Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
 )
 ABSENT = (
-    ("FlowOpt", "2510.22010", "nothing"),
     (
         "DeepZero",
         "2310.02025",
@@ -41,7 +40,7 @@ ABSENT = (
 """Systems of the same sources that do not run on images: name, arXiv id, what exists."""
 
 
-def page(points: pd.DataFrame, trials: pd.DataFrame) -> str:
+def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame) -> str:
     """The whole page in Markdown."""
     found = claims.against_reference(points)
     (goal,) = claims.targets(points).values()
@@ -63,7 +62,7 @@ def page(points: pd.DataFrame, trials: pd.DataFrame) -> str:
         METHODS,
         *claims.methods_table(points, trials, found),
     ]
-    return "\n".join([*lines, "", REST, *absent]) + "\n"
+    return "\n".join([*lines, "", flowopt.section(flow), "", REST, *absent]) + "\n"
 
 
 HEAD = """# Systems on images: published statements and what was measured
@@ -109,7 +108,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.source:
         claims_results.compact(Path(options.source[0]), options.source[1])
-    committed.write_page("systems", page(committed.read(SUITE), committed.read(f"{SUITE}-trials")))
+    tables = [committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME)]
+    committed.write_page("systems", page(*tables))
 
 
 if __name__ == "__main__":

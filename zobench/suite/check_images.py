@@ -1,8 +1,10 @@
-"""Checks that image tasks run on image classifiers with as many outputs as classes, and text on language
-models; and that attacks edit what their tasks have."""
+"""Checks that image tasks run on image classifiers with as many outputs as classes or on generators of
+images, and text on language models; that attacks edit what their tasks have; and that methods that need the
+output of a generator have one."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from zobench.parameters import check, configure
@@ -12,7 +14,12 @@ from zobench.suite.problems import KeyPath
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 from zobench.tasks.base import Task
+from zobench.tasks.flow_inversion import KIND as GENERATION
 from zobench.tasks.images import KIND, ImageClassification
+
+_ARCHITECTURES = {KIND: "image", GENERATION: "flow"}
+"""Kind of task -> architecture that it needs; all other kinds need text."""
+_NEEDS = {KIND: "images", GENERATION: "generated images"}
 
 
 def check_images(document: Document, draft: Draft, classes: Classes) -> None:
@@ -28,6 +35,9 @@ def check_images(document: Document, draft: Draft, classes: Classes) -> None:
                 if task in kinds and models.get(model) and (model, task) not in told:
                     told.add((model, task))
                     _check_pair(document, draft, ("methods", name), model, task, kinds[task])
+        _check_residual(
+            document, draft, classes, name, [kinds[t] for t in entry.tasks or kinds if t in kinds]
+        )
     for name, entry in draft.entries("attacks").items():
         found = _class(draft, classes, "attacks", name)
         for task in entry.tasks or kinds:
@@ -39,12 +49,27 @@ def _check_pair(document: Document, draft: Draft, at: KeyPath, model: str, task:
     ref = draft.entries("models")[model]
     kind, outputs = _kind_of(ref) or ("", 0)
     restrict = "restrict the row with 'models:' or 'tasks:'"
-    if (kind == "image") != (found.kind == KIND):
-        needs = "images" if found.kind == KIND else "text"
+    fits = _ARCHITECTURES.get(found.kind)
+    if (kind != fits) if fits else (kind in _ARCHITECTURES.values()):
+        needs = _NEEDS.get(found.kind, "text")
         document.report(at, f"task {task!r} needs a model of {needs}; model {model!r} is {kind}", restrict)
     elif kind == "image" and (made := _made(draft, task, found)) is not None and outputs != len(made.classes):
         message = f"model {model!r} has {outputs} outputs, task {task!r} has {len(made.classes)} classes"
         document.report(("models", model), message, f"write 'head: {len(made.classes)}'")
+
+
+def _check_residual(
+    document: Document, draft: Draft, classes: Classes, name: str, tasks: Sequence[type[Task]]
+) -> None:
+    method = _class(draft, classes, "methods", name)
+    if method is None or "residual" not in method.card.needs:
+        return
+    elsewhere = draft.parts.get("unlearning") is not None or any(t.kind != GENERATION for t in tasks)
+    if elsewhere or draft.entries("methods")[name].train_on != "loss":
+        message = f"method {method.card.name!r} compares the output of a generator with an image"
+        document.report(
+            ("methods", name), message, f"restrict it to tasks of kind {GENERATION}, train_on: loss"
+        )
 
 
 def _check_attack(document: Document, attack: str, edits: str, task: str, images: bool) -> None:

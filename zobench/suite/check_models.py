@@ -42,7 +42,9 @@ def check_models(document: Document, draft: Draft, classes: Classes) -> None:
     if any(problem.key.startswith("models") for problem in document.problems):
         return
     found = {name: architecture_here(ref) for name, ref in models.items()}
-    kinds = {name: kind for name, kind in found.items() if kind != "image"}  # of zobench.suite.check_images
+    kinds = {
+        name: kind for name, kind in found.items() if kind not in ("image", "flow")
+    }  # of zobench.suite.check_images
     evaluation = draft.parts.get("evaluation")
     if set(kinds.values()) <= {None, "causal"}:
         return  # nothing below concerns these

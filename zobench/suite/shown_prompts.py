@@ -28,8 +28,9 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
     from zobench.parameters import configure
     from zobench.plugins import lookup
     from zobench.tasks.classification import HEADS, PromptedClassification
+    from zobench.tasks.flow_inversion import KIND as GENERATION
     from zobench.tasks.generation import GenerationTask
-    from zobench.tasks.images import ImageClassification
+    from zobench.tasks.images import KIND
 
     found = lookup("tasks", task.name)
     made = found(configure(found.Config, task.params))
@@ -52,7 +53,7 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
             yield f"  prompt {example.id}: {written.context!r}"
             told = _tokens(tokenizer, kind, written.context, written.completed[0], made.target(example))
             yield f"   * {told}"
-    elif isinstance(made, ImageClassification):
+    elif made.kind in (KIND, GENERATION):
         for example in examples:
             assert example.image is not None
             height, width, channels = example.image.shape

@@ -59,6 +59,8 @@ class Prediction:
         tokens: number of generated tokens (0 for classification).
         strict_correct: whether the answer of the strict extractor is right (``correct`` uses the robust
             one); ``None`` if the task has only one extractor.
+        picture: what a page shows of the answer, as a data URI; ``None``: the example's image if the answer
+            is wrong.
     """
 
     example_id: str
@@ -69,6 +71,7 @@ class Prediction:
     raw: str = ""
     tokens: int = 0
     strict_correct: bool | None = None
+    picture: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +87,8 @@ class Task(ABC):
     """Base class of tasks.
 
     Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
-    docstring line; ``kind`` is ``classification``, ``multiple-choice``, ``generation`` or
-    ``image-classification``; the leaderboard is sorted by ``primary_metric``.
+    docstring line; ``kind`` is ``classification``, ``multiple-choice``, ``generation``,
+    ``image-classification`` or ``image-generation``; the leaderboard is sorted by ``primary_metric``.
     """
 
     Config: ClassVar[type]
@@ -129,6 +132,8 @@ class Task(ABC):
         """``ValueError`` if the task cannot run on this kind of model."""
         if lm.architecture == "image":
             raise ValueError(f"{lm.identity.name} classifies images; a task of kind {self.kind} needs text")
+        if lm.architecture == "flow":
+            raise ValueError(f"{lm.identity.name} generates images; a task of kind {self.kind} needs text")
 
     @abstractmethod
     def splits(self, seed: int) -> Splits:
@@ -155,6 +160,13 @@ class Task(ABC):
         minibatch is one item. Cost: one forward pass.
         """
         return self.loss(lm, module, batch).reshape(1)
+
+    def residual(
+        self, lm: LanguageModel, module: torch.nn.Module, batch: Batch
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        """For a loss 1/2 |f(theta) - y|^2: the loss, and f(theta) - y by parameter name (see
+        ``Objective.residual``). ``ValueError`` for other losses. Cost: one forward pass."""
+        raise ValueError(f"a task of kind {self.kind} has no residual")
 
     def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """A training minibatch for :meth:`score`; by default the same as for the loss."""

@@ -35,6 +35,7 @@ TASKS: dict[str, str] = {
     "nano-choice": "zobench.tasks.nano_choice:NanoChoice",
     "mnist-5k": "zobench.tasks.images:Mnist5k",
     "digits": "zobench.tasks.images:Digits",
+    "flow-inversion": "zobench.tasks.flow_inversion:FlowInversion",
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",

@@ -27,6 +27,7 @@ Need = Literal[
     "forward-derivatives",
     "separate-gradients",
     "item-losses",
+    "residual",
 ]
 """Needs that a card may list.
 
@@ -38,6 +39,7 @@ Need = Literal[
   treated as one term.
 - ``item-losses``: an objective with the losses of single examples (``Objective(items=...)``), whose rows pass
   through the model in one call.
+- ``residual``: an objective 1/2 |f(theta) - y|^2 that gives f(theta) - y (``Objective(residual=...)``).
 """
 
 Part = tuple[Any, int, int]

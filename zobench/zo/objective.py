@@ -70,6 +70,7 @@ class Meter:
 
 LossFunction = Callable[[nn.Module, Any], Any]
 BranchLosses = Callable[[nn.Module, Any, int], Sequence[float]]
+ResidualFunction = Callable[[nn.Module, Any], tuple[Any, Mapping[str, torch.Tensor]]]
 
 
 class _Closure(nn.Module):
@@ -103,6 +104,8 @@ class Objective:
             sampled text); used by :meth:`gradient` alone.
         side_by_side: ``side_by_side(module, batch, n)`` -> n losses of a module that computes n branches on
             rows in their order, for losses that generate text (see :meth:`losses_side_by_side`).
+        residual: ``residual(module, batch)`` -> (loss, f(theta) - y by parameter name), for a loss
+            1/2 |f(theta) - y|^2 whose output f(theta) has the shape of theta; used by :meth:`residual` alone.
         allow_train_mode: accept a model in training mode whose dropout draws anew in every forward pass or
             whose batch normalization changes its statistics. L(theta + eps u; B) and L(theta - eps u; B) are
             then losses of two different functions, and their difference is mostly that of the draws.
@@ -130,7 +133,9 @@ class Objective:
         allow_train_mode: bool = False,
         surrogate: LossFunction | None = None,
         side_by_side: BranchLosses | None = None,
+        residual: ResidualFunction | None = None,
     ) -> None:
+        self._residual = residual
         self._side_by_side = side_by_side
         self.module = module
         self._surrogate = surrogate
@@ -202,6 +207,19 @@ class Objective:
             values = self._items(self.module, self._batch)
         self.loss_dtype = values.dtype
         return [float(value) for value in values]
+
+    def residual(self) -> tuple[float, Mapping[str, torch.Tensor]]:
+        """The loss 1/2 |f(theta) - y|^2 and f(theta) - y by parameter name. ``ValueError`` if the objective
+        is not of this form. Cost: 1 forward pass."""
+        if self._residual is None:
+            raise ValueError(
+                "this objective has no output of the shape of its parameters to compare with a target; "
+                "methods that need a residual run on tasks of kind image-generation"
+            )
+        self._charge(1)
+        with self._without_gradients():
+            loss, residual = self._residual(self.module, self._batch)
+        return float(loss), residual
 
     def losses_of(self, stand_ins: Sequence[nn.Module]) -> list[float]:
         """The losses of modules that stand in for this objective's, in order. 1 forward each."""

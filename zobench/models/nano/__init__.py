@@ -8,7 +8,10 @@ from zobench.names import nearest
 
 TEXT = ("nano", "nano-mlm", "nano-facts", "nano-facts-oracle", "nano-countdown")
 VISION = ("nano-vit", "nano-cnn")
-NAMES = TEXT + VISION
+FLOW = ("nano-flow",)
+UNTRAINED = ("micro-cnn",)
+"""Initial weights, for training from scratch."""
+NAMES = TEXT + VISION + FLOW + UNTRAINED
 
 
 def path(name: str) -> Path:

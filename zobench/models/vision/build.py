@@ -123,7 +123,7 @@ def _record(
         "recipe_version": VISION_RECIPE_VERSION,
         "data": {
             "set": "mnist-5k",
-            "digits": list(PRETRAINED),
+            "digits": list(PRETRAINED) if recipe.schedule.steps else [],
             "shift": recipe.shift,
             "seed": recipe.data_seed,
         },

@@ -12,7 +12,7 @@ from torch import nn
 from zobench.zo.base import Optimizer, StepRecord
 from zobench.zo.conformance.problems import Problem, transformer
 from zobench.zo.engine import Engine
-from zobench.zo.objective import Meter, Objective
+from zobench.zo.objective import Meter, Objective, ResidualFunction
 from zobench.zo.space import ParameterSpace, build_space
 
 SEED = 7
@@ -99,10 +99,30 @@ class Subject:
         except (ValueError, AttributeError) as error:
             raise Skip(f"space {self.space_kind!r} does not exist on the {problem.name}: {error}") from error
         items = problem.items if loss is None or problem.items is None else _repeated(loss, problem.sequences)
-        objective = Objective(module, loss or problem.loss, Meter(budget), items=items)
+        needs = self.method.card.needs
+        residual = _gradient(loss or problem.loss) if "residual" in needs else None
+        objective = Objective(module, loss or problem.loss, Meter(budget), items=items, residual=residual)
         objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
         optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
         return StartedRun(optimizer, module, chosen, objective)
+
+
+def _gradient(loss: Callable[[nn.Module, Any], Any]) -> ResidualFunction:
+    """Loss and gradient: of 1/2 |theta - y|^2 this is the residual of f(theta) = theta."""
+
+    def residual(module: nn.Module, batch: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+        named = dict(module.named_parameters())
+        with torch.inference_mode(False), torch.enable_grad():
+            value = loss(module, batch)
+            if not isinstance(value, torch.Tensor) or not value.requires_grad:
+                return value, {name: torch.zeros_like(p) for name, p in named.items()}
+            found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
+        return value.detach(), {
+            name: torch.zeros_like(p) if g is None else g
+            for (name, p), g in zip(named.items(), found, strict=True)
+        }
+
+    return residual
 
 
 def _repeated(loss: Callable[[nn.Module, Any], Any], count: int) -> Callable[[nn.Module, Any], torch.Tensor]:

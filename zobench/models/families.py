@@ -1,0 +1,18 @@
+"""Configurations of all architectures that zobench loads: those of the library, and its own two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from zobench.models import efficientnet_lite
+from zobench.models.flow import network
+
+
+def read_config(place: Path | str, **options: Any) -> Any:
+    """The configuration in a folder, or of a hub id in the cache; also of zobench's own architectures."""
+    efficientnet_lite.register()
+    network.register()
+    return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **options)

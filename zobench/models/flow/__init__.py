@@ -1,0 +1,1 @@
+"""The built-in image generator ``nano-flow``: network, sampler, recipe, training and acceptance gates."""

@@ -1,0 +1,241 @@
+"""Inversion and editing of an image with a flow: the start code of the sampler is tuned (arXiv 2510.22010).
+
+    L(d) = 1/2 |f(z + d) - y|^2
+
+f is the complete Euler sampler of a model of kind ``flow`` under a class c, y the image in [-1, 1], z a fixed
+start, d the model's parameter ``code`` (zeros at first), to which the suite restricts the space:
+
+    space: {kind: names, params: {include: [code]}}
+
+*Inversion*: c is the image's class; f(z + d) should become the image. *Editing* (``towards`` n > 0): c is the
+n-th class after it, and every iterate is an edit: the first ones show the new class, later ones the image;
+the number of steps chooses between them. z is the plain inversion of the flow's differential equation under
+the image's class (``start: inversion``, :func:`zobench.models.flow.network.inverted`), or noise of the seed.
+
+A run has one image, drawn by its seed from the test images of mnist-5k: training, validation and test are
+this image, because what is tuned belongs to it; tuning trials use the images of other seeds. The generator
+has never seen it.
+
+One forward pass is one sampling: ``steps - skip`` network evaluations, twice as many under guidance. The
+start costs 1 + ``corrections`` * (``steps - skip``) evaluations, once, which all methods share and the meter
+does not count.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import torch
+
+from zobench.data.example import Example, Splits
+from zobench.data.image import Image
+from zobench.data.image_sets import image_pools
+from zobench.data.synthetic.draw import stream
+from zobench.metrics.image_quality import psnr, rmse, ssim
+from zobench.models.base import LanguageModel
+from zobench.models.flow.network import inverted
+from zobench.parameters import Bounds, Count, CountOrZero, Parameters, Positive
+from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+
+KIND = "image-generation"
+CODE = "code"
+MOST_PSNR = 80.0
+JUDGED = (0, 1, 2, 3, 4)
+"""Classes of the built-in classifiers, which judge edits."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowInversionConfig(Parameters):
+    """Parameters of inversion and editing."""
+
+    classes: tuple[int, ...] = tuple(range(10))
+    """Digits from which a run's image is drawn; an edit leads from one to a later one, cyclically."""
+    towards: CountOrZero = 0
+    """0: inversion; n: editing towards the n-th class after the image's, in the order of ``classes``."""
+    steps: Count = 10
+    """Euler steps of the whole schedule."""
+    skip: CountOrZero = 0
+    """First (noisiest) steps that are left out."""
+    guidance: Annotated[float, Bounds(ge=0)] = 1.0
+    """Weight of the class against no class in sampling; 1: no guidance."""
+    start: Literal["inversion", "noise"] = "inversion"
+    corrections: Count = 1
+    """Corrections per step of the plain inversion."""
+    close: Positive = 20.0
+    """PSNR in decibels from which an inversion counts as correct."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.classes or len(set(self.classes)) != len(self.classes):
+            raise ValueError(f"classes: different digits, not {list(self.classes)}")
+        if not set(self.classes) <= set(range(10)):
+            raise ValueError(f"classes: digits from 0 to 9, not {list(self.classes)}")
+        if self.skip >= self.steps:
+            raise ValueError(f"skip: fewer than the {self.steps} steps, not {self.skip}")
+        if self.towards and not set(self.classes) <= set(JUDGED):
+            raise ValueError(f"towards: edits are judged by a classifier of {list(JUDGED)} alone")
+        if self.towards >= len(self.classes):
+            raise ValueError(f"towards: fewer than the {len(self.classes)} classes, not {self.towards}")
+
+
+class FlowInversion(Task):
+    """See :class:`FlowInversionConfig`."""
+
+    Config: ClassVar[type] = FlowInversionConfig
+    kind: ClassVar[str] = KIND
+    primary_metric: ClassVar[str] = "psnr"
+
+    def __init__(self, config: FlowInversionConfig) -> None:
+        self.config = config
+        self._starts: dict[tuple[str, str], torch.Tensor] = {}
+
+    @classmethod
+    def measures_with(cls, params: Mapping[str, Any]) -> tuple[str, ...]:
+        edits = ("target_probability", "source_probability") if params.get("towards") else ()
+        return ("psnr", "ssim", "rmse", *edits)
+
+    def refuse_model(self, lm: LanguageModel) -> None:
+        if lm.architecture != "flow":
+            raise ValueError(
+                f"{lm.identity.name} is {lm.architecture}; a task of kind {KIND} needs a generator of images"
+            )
+
+    def splits(self, seed: int) -> Splits:
+        """The image of a seed; see the module's text for why it is in all splits."""
+        rng = stream(seed, "flow-inversion", *map(str, self.config.classes))
+        place = rng.randrange(len(self.config.classes))
+        digit = self.config.classes[place]
+        image = rng.choice(image_pools("mnist-5k", digit)[1])
+        to = self.config.classes[(place + self.config.towards) % len(self.config.classes)]
+        meta = {"seed": seed, "to": to}
+        chosen = [Example(image.id, {}, label=digit, answer=str(to), image=image.image, meta=meta)]
+        return Splits(chosen, chosen, chosen)
+
+    def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
+        """Targets, starts and classes. Cost: no forward pass; the start is computed once per image."""
+        inputs = {
+            "image": _pixels(lm, examples),
+            "start": torch.stack([self._start(lm, e) for e in examples]),
+            "label": torch.tensor([int(e.answer or 0) for e in examples], device=lm.device),
+        }
+        return Batch(inputs, sequences=len(examples), tokens=0)
+
+    def sampled(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """f(z + d) for each image. Cost: one forward pass."""
+        c = self.config
+        made: torch.Tensor = module(
+            batch.inputs["start"], batch.inputs["label"], steps=c.steps, skip=c.skip, guidance=c.guidance
+        )
+        return made
+
+    @staticmethod
+    def pixels_of(made: torch.Tensor) -> np.ndarray[Any, Any]:
+        """Generated images as they would be saved: 8 bits, shape (images, height, width); NaN is black."""
+        levels = (made[:, 0].float().cpu().nan_to_num(-1.0) + 1) * 127.5
+        return levels.round().clamp(0, 255).byte().numpy()
+
+    def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Mean over the images of half the squared distance."""
+        return self.item_losses(lm, module, batch).mean()
+
+    def item_losses(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        difference = (self.sampled(module, batch) - batch.inputs["image"]).float()
+        return difference.square().flatten(1).sum(1) / 2
+
+    def residual(
+        self, lm: LanguageModel, module: torch.nn.Module, batch: Batch
+    ) -> tuple[torch.Tensor, Mapping[str, torch.Tensor]]:
+        difference = (self.sampled(module, batch) - batch.inputs["image"]).float()
+        loss = difference.square().flatten(1).sum(1).mean() / 2
+        return loss, {CODE: difference.mean(0)}
+
+    @torch.inference_mode()
+    def predict(
+        self, lm: LanguageModel, examples: Sequence[Example], demonstrations: Sequence[Example] = ()
+    ) -> list[Prediction]:
+        """The generated images. ``picture``: the image and what was generated, side by side; ``raw``: the
+        measures of :meth:`metrics` as JSON."""
+        if demonstrations:
+            raise ValueError(f"{lm.identity.name}: a generator of images cannot use demonstrations")
+        found = []
+        for example in examples:
+            (pixels,) = self.pixels_of(self.sampled(lm.module, self.batch(lm, [example])))
+            assert example.image is not None
+            target = example.image.array()[..., 0]
+            values = self._measured(example, target / 255, pixels / 255)
+            both = Image.of(np.concatenate([target, pixels], axis=1)).data_uri()
+            said, close = f"{values['psnr']:.1f} dB", values["psnr"] >= self.config.close
+            found.append(Prediction(example.id, said, close, raw=json.dumps(values), picture=both))
+        return found
+
+    def _measured(
+        self, example: Example, target: np.ndarray[Any, Any], made: np.ndarray[Any, Any]
+    ) -> dict[str, float]:
+        # The PSNR of equal images is infinite; one level of 8 bits in one pixel gives 77 dB.
+        values = {
+            "psnr": min(psnr(target, made), MOST_PSNR),
+            "ssim": ssim(target, made),
+            "rmse": rmse(target, made),
+        }
+        if self.config.towards:
+            shares = class_probabilities(made)
+            values["target_probability"] = shares[int(example.answer or 0)]
+            values["source_probability"] = shares[example.label or 0]
+        return values
+
+    def metrics(
+        self, examples: Sequence[Example], predictions: Sequence[Prediction]
+    ) -> dict[str, MetricValue]:
+        """``psnr``, ``ssim`` and ``rmse`` against the image, means over the images; for edits also the
+        probabilities of the new and the old class by the built-in classifier."""
+        found = [json.loads(p.raw) for p in predictions]
+        names = self.measures_with({"towards": self.config.towards})
+        return {n: MetricValue(float(np.mean([values[n] for values in found])), len(found)) for n in names}
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def _start(self, lm: LanguageModel, example: Example) -> torch.Tensor:
+        c, key = self.config, (lm.identity.digest, f"{example.id} {example.meta['seed']}")
+        if key not in self._starts:
+            image = _pixels(lm, [example])
+            if c.start == "noise":
+                seed = stream(int(str(example.meta["seed"])), "flow start").getrandbits(62)
+                drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
+                self._starts[key] = drawn.to(image)[0]
+            else:
+                label = torch.tensor([example.label], device=lm.device)
+                found, _ = inverted(
+                    lm.module, image, label, steps=c.steps, skip=c.skip, corrections=c.corrections
+                )
+                self._starts[key] = found[0]
+        return self._starts[key]
+
+
+def class_probabilities(pixels: np.ndarray[Any, Any]) -> list[float]:
+    """Probabilities of the classes ``JUDGED`` by ``builtin:nano-cnn``, for a grey image with values in [0,
+    1]."""
+    lm = _judge()
+    assert lm.pixels is not None
+    image = Image.of(np.round(pixels * 255).astype(np.uint8))
+    with torch.inference_mode():
+        scores = lm.module(pixel_values=lm.pixels.tensor([image], next(lm.module.parameters()))).logits
+    return [float(p) for p in scores[0].double().softmax(0)]
+
+
+@functools.lru_cache(maxsize=1)
+def _judge() -> LanguageModel:
+    from zobench.models.loading import load
+    from zobench.spec import ModelRef
+
+    return load(ModelRef(name="builtin:nano-cnn"))
+
+
+def _pixels(lm: LanguageModel, examples: Sequence[Example]) -> torch.Tensor:
+    images = [e.image for e in examples if e.image is not None]
+    assert lm.pixels is not None, "the runner refuses models that take no images"
+    return lm.pixels.tensor(images, next(lm.module.parameters()))
