@@ -23,8 +23,23 @@ def _without_wordnet() -> str:
     return ""
 
 
+def _without_package(item: pytest.Item) -> str:
+    """Why a test whose parameter ``name`` is a method cannot run: its package is not installed."""
+    from zobench.plugins import missing_package
+
+    if not isinstance(item, pytest.Function):
+        return ""
+    called = item.get_closest_marker("parametrize")
+    name = item.callspec.params.get("name") if called else None
+    return missing_package(name) if isinstance(name, str) else ""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip tests marked ``wordnet`` on machines without WordNet."""
+    """Skip tests marked ``wordnet`` on machines without WordNet, and tests of methods whose package is not
+    installed."""
+    for item in items:
+        if reason := _without_package(item):
+            item.add_marker(pytest.mark.skip(reason=reason))
     marked = [item for item in items if item.get_closest_marker("wordnet")]
     reason = _without_wordnet() if marked else ""
     if reason:

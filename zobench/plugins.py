@@ -9,6 +9,7 @@ so that one that ends its process or hangs on import cannot do so to ours.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -135,6 +136,17 @@ def revision(method: str) -> int | None:
     catalogue = importlib.import_module(CATALOGUES["methods"])
     revisions: dict[str, int] = catalogue.REVISIONS
     return revisions.get(method, 1) if method in catalogue.METHODS else None
+
+
+def missing_package(method: str) -> str:
+    """Why a built-in method cannot run here: a package of an extra is not installed. Empty if it can. Imports
+    no torch, and not the package."""
+    catalogue = importlib.import_module(CATALOGUES["methods"])
+    packages: dict[str, str] = catalogue.PACKAGES
+    package = packages.get(method)
+    if package is None or importlib.util.find_spec(package) is not None:
+        return ""
+    return f"method {method!r} needs the package {package}: pip install 'zobench[blackbox]'"
 
 
 def points(kind: Kind) -> dict[str, EntryPoint]:

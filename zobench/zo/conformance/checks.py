@@ -310,7 +310,8 @@ def drift(subject: Subject) -> str:
         moved = math.sqrt(
             sum(float((run.space.entries(n) - t).double().square().sum()) for n, t in before.items())
         )
-        size = math.sqrt(sum(float(t.double().square().sum()) for t in before.values()))
+        # A space that starts at 0 has no size to relate to: its drift must be 0.
+        size = math.sqrt(sum(float(t.double().square().sum()) for t in before.values())) or 1e-300
         sweeps = (
             run.optimizer.engine.source.drawn / run.space.numel if isinstance(run.optimizer, Method) else 8
         )

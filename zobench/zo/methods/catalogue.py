@@ -82,6 +82,12 @@ METHODS: dict[str, str] = {
     "agzo": "zobench.zo.methods.agzo:Agzo",
     "helene": "zobench.zo.methods.helene:Helene",
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
+    "cma-es": "zobench.zo.methods.cma_es:CmaEs",
+    "essa": "zobench.zo.methods.essa:Essa",
+    "pgpe": "zobench.zo.methods.natural_evolution:Pgpe",
+    "snes": "zobench.zo.methods.natural_evolution:Snes",
+    "xnes": "zobench.zo.methods.natural_evolution:Xnes",
+    "nevergrad": "zobench.zo.methods.nevergrad:Nevergrad",
     "none": "zobench.zo.methods.controls:NoTraining",
 }
 
@@ -122,3 +128,13 @@ REVISIONS: dict[str, int] = {
     "alternating": 2,
 }
 """Revisions above 1, so that pages and plans know them without torch; they are those of the cards."""
+
+PACKAGES: dict[str, str] = {
+    "cma-es": "cma",
+    "essa": "cma",
+    "pgpe": "evotorch",
+    "snes": "evotorch",
+    "xnes": "evotorch",
+    "nevergrad": "nevergrad",
+}
+"""Packages of the extra ``blackbox`` that methods need, so that plans know without torch."""

@@ -23,6 +23,7 @@ from zobench.zo.space.lora import Lora
 from zobench.zo.space.prefix import Prefix
 from zobench.zo.space.prompt import Prompt
 from zobench.zo.space.quantized import FakeQuant, Scales
+from zobench.zo.space.scalings import LayerScales, SingularValues
 from zobench.zo.space.zerotuning import ZeroTuning
 
 
@@ -161,6 +162,8 @@ SPACES: dict[str, type[SpaceKind]] = {
     "codes": Codes,
     "fake-quant": FakeQuant,
     "zerotuning": ZeroTuning,
+    "layer-scales": LayerScales,
+    "singular-values": SingularValues,
 }
 
 
