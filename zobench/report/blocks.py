@@ -11,9 +11,17 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from zobench.spec import ModelRef
+
 NO_VARIANT = ("name", "device", "attention")
 """Of a model's specification: what does not make it another model. Attention does where two entries of a
 suite differ in it, by what most of an entry's runs have: single methods need it written out."""
+
+
+_LATER = {
+    key: value for key, value in ModelRef(name="any").model_dump(mode="json").items() if key not in NO_VARIANT
+}
+"""What an earlier specification means by a key that came later: its default, which changes no run id."""
 
 
 def label_blocks(runs: pd.DataFrame, names: Mapping[str, tuple[str, str]]) -> tuple[pd.Series, pd.Series]:
@@ -45,7 +53,7 @@ def _variants(runs: pd.DataFrame, entry: pd.Series) -> pd.Series:
     rest = specs.map(lambda spec: json.dumps({k: v for k, v in spec.items() if k not in NO_VARIANT}))
     attention = specs.map(lambda spec: str(spec.get("attention", "")))
     usual = attention.groupby([runs["model"], rest, entry.fillna("")]).transform(lambda a: a.mode().iloc[0])
-    read = {each: json.loads(each) for each in rest.unique()}
+    read = {each: {**_LATER, **json.loads(each)} for each in rest.unique()}
     body = [
         {**read[r], "attention": a} if known else read[r]
         for r, a, known in zip(rest, usual, entry.notna(), strict=True)
@@ -54,7 +62,7 @@ def _variants(runs: pd.DataFrame, entry: pd.Series) -> pd.Series:
     for name in runs["model"].unique():
         here = [i for i, model in enumerate(runs["model"]) if model == name]
         keys = sorted({key for i in here for key in body[i]})
-        # An earlier specification lacks what came later: None. Attention counts where entries are known.
+        # Attention counts where entries are known.
         known = {k: [i for i in here if k in body[i] or k != "attention"] for k in keys}
         varied = [k for k in keys if len({str(body[i].get(k)) for i in known[k]}) > 1]
         if varied:
