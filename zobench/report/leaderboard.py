@@ -39,6 +39,7 @@ SHIPPED = (
     "unlearning",
     "estimator-quality",
     "rewards",
+    "image-generation",
 )
 
 _MOST_TOLD = 5
