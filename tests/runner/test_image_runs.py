@@ -210,13 +210,17 @@ def of_all(name: str, shelf: ProcessCache, tmp_path: Path) -> None:
     if method.cost(method.Config()).max_forwards_in_step > 100:
         given = dict(method.small_problem)
     # The network has one linear layer, and not under a name that language models use.
-    space = {"kind": space_of(name)} | ({"params": {"targets": ["1"]}} if space_of(name) == "lora" else {})
+    adapters = {"params": {"targets": ["1"]}} if space_of(name) in ("lora", "singular-values") else {}
+    space = {"kind": space_of(name)} | adapters
+    # A new layer starts at zero, which has no singular vectors: there, the layer and classes of the pretraining.
+    own = space_of(name) == "singular-values"
+    head, classes = ("", [0, 1, 2, 3, 4]) if own else (", head: 5", [5, 6, 7, 8, 9])
     cost = method.cost(method.Config(**given))
     forwards = cost.preparation_forwards + max(20, 2 * cost.max_forwards_in_step)
     text = f"""
 suite: every
-models: {{cnn: {{name: "builtin:nano-cnn", head: 5}}}}
-tasks: {{mnist-5k: {{params: {{classes: [5, 6, 7, 8, 9], k: 20, validation_k: 5, test_rows: 10}}}}}}
+models: {{cnn: {{name: "builtin:nano-cnn"{head}}}}}
+tasks: {{mnist-5k: {{params: {{classes: {classes}, k: 20, validation_k: 5, test_rows: 10}}}}}}
 methods: {{{name}: {{params: {json.dumps(given)}, space: {json.dumps(space)}}}}}
 seeds: [1]
 budget: {{forwards: {forwards}, batch_size: 4}}
