@@ -212,7 +212,7 @@ def of_all(name: str, shelf: ProcessCache, tmp_path: Path) -> None:
     # The network has one linear layer, and not under a name that language models use.
     adapters = {"params": {"targets": ["1"]}} if space_of(name) in ("lora", "singular-values") else {}
     space = {"kind": space_of(name)} | adapters
-    # A new layer starts at zero, which has no singular vectors: there, the layer and classes of the pretraining.
+    # A new layer starts at zero, which has no singular vectors: there, the layer and classes of pretraining.
     own = space_of(name) == "singular-values"
     head, classes = ("", [0, 1, 2, 3, 4]) if own else (", head: 5", [5, 6, 7, 8, 9])
     cost = method.cost(method.Config(**given))
