@@ -68,8 +68,9 @@ def ranked(found: Analysis) -> set[str]:
 
 
 def test_no_shipped_board_is_forgotten() -> None:
-    """The unlearning board has results of its own kind (``tests/report/test_unlearning_page.py``)."""
-    assert {*RANKED, "unlearning"} == set(leaderboard.SHIPPED)
+    """Two boards have results of their own kinds: unlearning (``tests/report/test_unlearning_page.py``) and
+    generated images, below."""
+    assert {*RANKED, "unlearning", "image-generation"} == set(leaderboard.SHIPPED)
 
 
 @pytest.mark.parametrize("board", RANKED)
@@ -107,3 +108,30 @@ def test_the_search_is_charged_and_told_by_the_run(results: Path) -> None:
             assert all(s["winner"] == choice["winner"] for s in searches)
             assert all(s["forwards"] == choice["forwards"] == 2 * 18 for s in searches)
             assert [t["params"] for t in choice["trials"]] == [{"lr": 1e-4}, {"lr": 1e-3}]
+
+
+IMAGES = """\
+suite: images
+ruleset: open
+models:
+  nano-flow: {name: "builtin:nano-flow"}
+tasks:
+  flow-inversion: {params: {steps: 2}}
+methods:
+  flowopt: {params: {lr: 0.3}, space: &code {kind: names, params: {include: [code]}}}
+  mezo: {params: {lr: 1e-3}, space: *code}
+seeds: [1, 2]
+budget: {forwards: 6, batch_size: 1}
+"""
+
+
+def test_the_board_of_generated_images_ranks_by_their_similarity(tmp_path: Path) -> None:
+    suite = tmp_path / "images.yaml"
+    suite.write_text(IMAGES, encoding="utf-8")
+    assert run_plan(expand(load(suite)), tmp_path / "out", workers=0, progress=False).failed == []
+    found = analyse(tmp_path / "out", "image-generation")
+    assert ranked(found) == {"flowopt", "mezo"}
+    values = [s.interval.value for s in found.ranking.ranked if s.interval is not None]
+    assert len(values) == 2
+    assert values == sorted(values, reverse=True)
+    assert all(10 < value < 100 for value in values), "decibels"
