@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from zobench.plugins import entries, lookup
+from zobench.plugins import entries, lookup, missing_package
 from zobench.zo.conformance.subject import Subject
 from zobench.zo.method import Method
 from zobench.zo.trajectory import from_row, replay, to_row
@@ -23,7 +23,9 @@ STEPS = 6
 REPLAYABLE = tuple(
     name
     for name, entry in sorted(entries("methods").items())
-    if entry.origin == "builtin" and lookup("methods", name).card.replay != "checkpoint"
+    if entry.origin == "builtin"
+    and not missing_package(name)
+    and lookup("methods", name).card.replay != "checkpoint"
 )
 
 

@@ -25,6 +25,8 @@ VARIED: dict[str, dict[str, tuple[int, int]]] = {
     "mezo-gv": {"n_candidates": (2, 3)},
     "mezo-layer-scaled": {"refresh": (2, 4)},
     "mezo-svrg": {"q": (2, 4)},
+    "cma-es": {"n": (4, 6)},
+    "essa": {"n": (4, 6)},
     "qes": {"population": (4, 6)},
     "sophia": {"every": (2, 4)},
     "zo-sgd-block": {"blocks": (2, 3)},

@@ -64,6 +64,7 @@ class FlowInversionConfig(Parameters):
     guidance: Annotated[float, Bounds(ge=0)] = 1.0
     """Weight of the class against no class in sampling; 1: no guidance."""
     start: Literal["inversion", "noise"] = "inversion"
+    """Start code: plain inversion of the image, or noise of the seed."""
     corrections: Count = 1
     """Corrections per step of the plain inversion."""
     close: Positive = 20.0

@@ -65,9 +65,9 @@ def test_transformers_alone_loads_it(name):
     assert torch.isfinite(model(input_ids=ids).logits).all()
 
 
-def test_package_data_is_at_most_ten_megabytes():
+def test_package_data_is_at_most_twelve_megabytes():
     files = [f for f in Path(path("nano")).parent.rglob("*") if f.is_file()]
-    assert sum(f.stat().st_size for f in files) <= 10 * MEGABYTE
+    assert sum(f.stat().st_size for f in files) <= 12 * MEGABYTE
 
 
 def test_digits_are_single_tokens_and_label_words_too(nano):
