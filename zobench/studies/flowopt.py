@@ -171,7 +171,8 @@ bound of other images: `flowopt-smaller` (0.3, selected before the grid was exte
 PSNR in decibels, means over images, paired differences with 95 % t intervals (not corrected for the number
 of comparisons).
 """
-EDITS = """*Editing* towards the next class among the digits 0 to 4 (step size 0.02), with the probabilities
+EDITS = """*Editing* towards the next class among the digits 0 to 4 (step size 0.02, lowered from
+0.1 after a first look at the iterates), with the probabilities
 that `nano-cnn` gives to the two classes. The iterate chooses between edit and source, as published; how well
 the first iterates show the new class is the generator's."""
 STRIP = """![Iterates of FlowOpt](pictures/flowopt.png)

@@ -48,12 +48,12 @@ class Essa(CmaEs):
         replay="scalars",
         spaces=("singular-values",),
         in_span=True,
-        notes="By the paper's text (read 2026-11-29); no code was found. Initial sigma and returned point "
+        notes="By a summary of the paper; no code was found. Initial sigma and returned point "
         "are not given: lr is a choice, the mean is returned. The candidates of a generation share one "
         "minibatch, where the paper draws one for each, which adds noise between them. Singular vectors are "
         "computed again where the space is built, with signs fixed and rounded to 2^-20; almost equal "
         "singular values can still have other vectors on another machine. Needs the extra blackbox; limits "
-        "and replay as cma-es. The paper claims better accuracy than GRPO in less time (GSM8K 0.713 to 0.872 "
-        "depending on the adapter it starts from), and little loss in INT8 and INT4; on our boards this has "
-        "not been measured.",
+        "and replay as cma-es. The paper's result depends strongly on the adapter that it starts from "
+        "(0.713 to 0.872), with a loss of at most 0.009 in INT8 and INT4; on our boards neither has "
+        "been measured.",
     )
