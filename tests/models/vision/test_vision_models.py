@@ -14,7 +14,7 @@ from zobench.models import load
 from zobench.models.building import build_model, gates_of
 from zobench.models.inspection import classifier_here, problems
 from zobench.models.loading import skeleton
-from zobench.models.nano import VISION, path
+from zobench.models.nano import UNTRAINED, VISION, path
 from zobench.models.nano.build import WEIGHTS, file_digest
 from zobench.models.pixels import new_head, pixel_input
 from zobench.models.vision.build import batches, shifted
@@ -32,6 +32,16 @@ def test_the_files_are_those_of_the_provenance(name: str) -> None:
     assert record["gates"]
     assert all(gate["passed"] for gate in record["gates"])
     assert (path(name) / WEIGHTS).stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize("name", UNTRAINED)
+def test_initial_weights_are_those_of_the_recipe(name: str, tmp_path: Path) -> None:
+    record = json.loads((path(name) / "PROVENANCE.json").read_text())
+    assert (record["steps"], record["gates"], record["data"]["digits"]) == (0, [], [])
+    assert record["digest"] == file_digest(path(name) / WEIGHTS)
+    build_model(name, tmp_path)
+    assert file_digest(tmp_path / WEIGHTS) == record["digest"]
+    assert load(ModelRef(name=f"builtin:{name}")).architecture == "image"
 
 
 @pytest.mark.parametrize("name", VISION)

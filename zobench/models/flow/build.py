@@ -21,11 +21,11 @@ from zobench.models.flow.recipe import (
     FlowRecipe,
     initialise_flow,
 )
-from zobench.models.nano.build import WEIGHTS, file_digest, machine, write_provenance
-from zobench.models.nano.train import LossOfStep, TrainedModel, train
+from zobench.models.nano.build import WEIGHTS, file_digest, write_provenance
+from zobench.models.nano.train import LossOfStep, train
 from zobench.models.pixels import SYMMETRIC
 from zobench.models.progress_bars import hidden_progress_bars
-from zobench.models.vision.build import shifted
+from zobench.models.vision.build import moved, training_record, with_steps
 
 NAME = "nano-flow"
 
@@ -43,11 +43,7 @@ def build_flow(
     The same seed, steps, machine, thread count and library versions give a bit-identical file. ``steps``:
     optimizer steps; the recipe's number by default. Needs the extra ``images``.
     """
-    recipe = FLOW_RECIPE
-    if steps is not None:
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, not {steps}")
-        recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, steps=steps))
+    recipe = dataclasses.replace(FLOW_RECIPE, schedule=with_steps(FLOW_RECIPE.schedule, steps))
     model = initialise_flow(seed)
     model.train()
     trained = train(model, flow_loss(batches(recipe)), recipe.schedule, progress)
@@ -55,7 +51,14 @@ def build_flow(
     out.mkdir(parents=True, exist_ok=True)
     with hidden_progress_bars():
         model.eval().save_pretrained(out)
-    record = _record(recipe, seed, trained, sum(p.numel() for p in model.parameters()), out)
+    record = {
+        "name": NAME,
+        "digest": file_digest(out / WEIGHTS),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "recipe_version": FLOW_RECIPE_VERSION,
+        "data": {"set": "mnist-5k", "shift": recipe.shift, "seed": recipe.data_seed},
+        **training_record(recipe.schedule, recipe.batch, seed, trained),
+    }
     write_provenance(out, record)
     return record
 
@@ -70,10 +73,7 @@ def batches(recipe: FlowRecipe) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor
         rng.shuffle(rows)
         for i in range(0, len(rows) - recipe.batch + 1, recipe.batch):
             part = rows[i : i + recipe.batch]
-            moves = [tuple(rng.randint(-recipe.shift, recipe.shift) for _ in range(2)) for _ in part]
-            pixels = in_range([e for _, e in part])
-            moved = [shifted(x, down, right, -1.0) for x, (down, right) in zip(pixels, moves, strict=True)]
-            images = torch.stack(moved)
+            images = moved(in_range([e for _, e in part]), recipe.shift, rng, -1.0)
             labels = torch.tensor([CLASSES if rng.random() < WITHOUT_CLASS else label for label, _ in part])
             noise = torch.randn(images.shape, generator=draws)
             times = (torch.arange(len(part)) + torch.rand(len(part), generator=draws)) / len(part)
@@ -95,25 +95,3 @@ def flow_loss(drawn: Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]) -> LossOfS
         return (velocity - (images - noise)).square().mean(), len(labels)
 
     return step_loss
-
-
-def _record(
-    recipe: FlowRecipe, seed: int, trained: TrainedModel, parameters: int, folder: Path
-) -> dict[str, Any]:
-    return {
-        "name": NAME,
-        "digest": file_digest(folder / WEIGHTS),
-        "parameters": parameters,
-        "recipe_version": FLOW_RECIPE_VERSION,
-        "data": {"set": "mnist-5k", "shift": recipe.shift, "seed": recipe.data_seed},
-        "seed": seed,
-        "images": trained.tokens,
-        "steps": recipe.schedule.steps,
-        "batch": recipe.batch,
-        "muon_lr": recipe.schedule.matrices,
-        "adamw_lr": recipe.schedule.rest,
-        "seconds": round(trained.seconds, 1),
-        "machine": machine(),
-        "log": trained.log,
-        "gates": [],
-    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from zobench.data.example import Example
 from zobench.data.image_sets import image_pools
 from zobench.data.synthetic.draw import stream
 from zobench.models.nano.build import WEIGHTS, file_digest, machine, write_provenance
-from zobench.models.nano.train import LossOfStep, TrainedModel, train
+from zobench.models.nano.train import LossOfStep, Schedule, TrainedModel, train
 from zobench.models.pixels import PREPROCESSOR, PixelInput
 from zobench.models.progress_bars import hidden_progress_bars
 from zobench.models.vision.recipe import (
@@ -49,10 +50,7 @@ def build_vision(
     optimizer steps; the recipe's number by default. Needs the extra ``images``.
     """
     recipe = VISION_RECIPES[name]
-    if steps is not None:
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, not {steps}")
-        recipe = dataclasses.replace(recipe, schedule=dataclasses.replace(recipe.schedule, steps=steps))
+    recipe = dataclasses.replace(recipe, schedule=with_steps(recipe.schedule, steps))
     model = initialise_vision(recipe.kind, seed)
     model.train()
     trained = train(model, _loss(batches(recipe)), recipe.schedule, progress)
@@ -67,9 +65,42 @@ def build_vision(
         "size": {"height": SIDE, "width": SIDE},
     }
     (out / PREPROCESSOR).write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
-    record = _record(name, recipe, seed, trained, sum(p.numel() for p in model.parameters()), out)
+    digits = list(PRETRAINED) if recipe.schedule.steps else []
+    record = {
+        "name": name,
+        "digest": file_digest(out / WEIGHTS),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "recipe_version": VISION_RECIPE_VERSION,
+        "data": {"set": "mnist-5k", "digits": digits, "shift": recipe.shift, "seed": recipe.data_seed},
+        **training_record(recipe.schedule, recipe.batch, seed, trained),
+    }
     write_provenance(out, record)
     return record
+
+
+def with_steps(schedule: Schedule, steps: int | None) -> Schedule:
+    """The schedule with another number of optimizer steps; ``None``: as it is."""
+    if steps is None:
+        return schedule
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, not {steps}")
+    return dataclasses.replace(schedule, steps=steps)
+
+
+def training_record(schedule: Schedule, batch: int, seed: int, trained: TrainedModel) -> dict[str, Any]:
+    """What the provenance of a model of images says of its training."""
+    return {
+        "seed": seed,
+        "images": trained.tokens,
+        "steps": schedule.steps,
+        "batch": batch,
+        "muon_lr": schedule.matrices,
+        "adamw_lr": schedule.rest,
+        "seconds": round(trained.seconds, 1),
+        "machine": machine(),
+        "log": trained.log,
+        "gates": [],
+    }
 
 
 def batches(recipe: VisionRecipe) -> Iterator[tuple[Tensor, Tensor]]:
@@ -83,16 +114,20 @@ def batches(recipe: VisionRecipe) -> Iterator[tuple[Tensor, Tensor]]:
         rng.shuffle(rows)
         for i in range(0, len(rows) - recipe.batch + 1, recipe.batch):
             part = rows[i : i + recipe.batch]
-            moves = [tuple(rng.randint(-recipe.shift, recipe.shift) for _ in range(2)) for _ in part]
-            pixels = tensor_of([e for _, e in part])
-            blank = float((0 - MEAN) / STD)
-            moved = [shifted(x, dy, dx, blank) for x, (dy, dx) in zip(pixels, moves, strict=True)]
-            yield torch.stack(moved), torch.tensor([label for label, _ in part])
+            images = moved(tensor_of([e for _, e in part]), recipe.shift, rng, float((0 - MEAN) / STD))
+            yield images, torch.tensor([label for label, _ in part])
 
 
 def tensor_of(examples: list[Example]) -> Tensor:
     """Normalized pixels, shape (images, 1, 28, 28)."""
     return PIXELS.tensor([e.image for e in examples if e.image is not None], torch.empty(0))
+
+
+def moved(pixels: Tensor, most: int, rng: random.Random, blank: float) -> Tensor:
+    """Every image moved by up to ``most`` pixels in both directions."""
+    moves = [(rng.randint(-most, most), rng.randint(-most, most)) for _ in pixels]
+    shown = [shifted(x, down, right, blank) for x, (down, right) in zip(pixels, moves, strict=True)]
+    return torch.stack(shown)
 
 
 def shifted(pixels: Tensor, down: int, right: int, blank: float) -> Tensor:
@@ -111,30 +146,3 @@ def _loss(drawn: Iterator[tuple[Tensor, Tensor]]) -> LossOfStep:
         return cross_entropy(model(pixel_values=pixels).logits, labels), len(labels)
 
     return step_loss
-
-
-def _record(
-    name: str, recipe: VisionRecipe, seed: int, trained: TrainedModel, parameters: int, folder: Path
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "digest": file_digest(folder / WEIGHTS),
-        "parameters": parameters,
-        "recipe_version": VISION_RECIPE_VERSION,
-        "data": {
-            "set": "mnist-5k",
-            "digits": list(PRETRAINED) if recipe.schedule.steps else [],
-            "shift": recipe.shift,
-            "seed": recipe.data_seed,
-        },
-        "seed": seed,
-        "images": trained.tokens,
-        "steps": recipe.schedule.steps,
-        "batch": recipe.batch,
-        "muon_lr": recipe.schedule.matrices,
-        "adamw_lr": recipe.schedule.rest,
-        "seconds": round(trained.seconds, 1),
-        "machine": machine(),
-        "log": trained.log,
-        "gates": [],
-    }
