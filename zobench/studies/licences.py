@@ -65,6 +65,8 @@ def stated(metadata: Mapping[str, Any]) -> tuple[str, str]:
     if expression := (metadata.get("license_expression") or "").strip():
         return expression, "expression"
     text = (metadata.get("license") or "").strip()
+    if text == "UNKNOWN":  # what setuptools once wrote for a field that was left out
+        text = ""
     classes = [c.split(" :: ")[-1] for c in metadata.get("classifier") or () if c.startswith("License ::")]
     if text and len(text) <= 60 and "\n" not in text:
         return text, "text"
