@@ -86,6 +86,8 @@ def distributed(subject: Subject) -> str:
     alone = subject.start(engine=SNAPSHOT)
     if not isinstance(alone.optimizer, Method):
         raise Skip("not built on this library's template: its losses do not pass through an engine")
+    if reason := subject.method.indivisible(alone.optimizer.config):
+        raise Skip(reason)
     expected = alone.steps(4)
     for number, (records, digest) in enumerate(two_ranks(subject, 4)):
         expect(repr(records) == repr(expected), f"rank {number} has other records than a single process")

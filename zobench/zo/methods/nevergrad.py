@@ -23,8 +23,9 @@ LARGEST = 10_000
 
 @dataclass(frozen=True)
 class NevergradConfig(Parameters):
-    """Parameters of the adapter. The optimizer is a choice: the package's documentation names TBPSA for noisy
-    losses. lr and n are choices too, those of CMA-ES.
+    """Parameters of the adapter. The optimizer is a choice: its distribution is updated after every few
+    generations whatever the dimension. TBPSA, which the package's documentation names for noisy losses, first
+    moves after 4 d evaluations (d tuned entries). lr and n are choices too, those of CMA-ES.
 
     Attributes:
         lr: standard deviation sigma_0 of the first generation, in units of the weights.
@@ -35,7 +36,7 @@ class NevergradConfig(Parameters):
 
     lr: Rate = 0.1
     n: Annotated[int, Bounds(ge=2)] = 24
-    optimizer: Annotated[str, NonEmpty()] = "TBPSA"
+    optimizer: Annotated[str, NonEmpty()] = "DiagonalCMA"
     evaluations: CountOrZero = 0
 
 
