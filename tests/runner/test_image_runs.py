@@ -209,6 +209,8 @@ def of_all(name: str, shelf: ProcessCache, tmp_path: Path) -> None:
     given = {}
     if method.cost(method.Config()).max_forwards_in_step > 100:
         given = dict(method.small_problem)
+    if name == "nevergrad":  # one scale, and the default optimizer needs two or fcmaes
+        given["optimizer"] = "DE"
     # The network has one linear layer, and not under a name that language models use.
     adapters = {"params": {"targets": ["1"]}} if space_of(name) in ("lora", "singular-values") else {}
     space = {"kind": space_of(name)} | adapters

@@ -3,6 +3,7 @@ refusals, resume without forward passes, no use of the global random states."""
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import random
 import sys
@@ -310,6 +311,18 @@ def test_large_spaces_are_refused_with_the_reason_and_another_choice(
 def test_nevergrad_optimizers_without_generations_are_refused(optimizer: str, told: str) -> None:
     with pytest.raises(ValueError, match=f"nevergrad: .*{optimizer}.*{told}"):
         Run("nevergrad", optimizer=optimizer)
+
+
+def test_one_dimension_does_not_change_an_optimizer_for_the_rest_of_the_process() -> None:
+    """In one dimension its CMA asks for another package, and sets this in the registered optimizer."""
+    needs("nevergrad")
+    from zobench.zo.blackbox.registry import NevergradSearch
+
+    if importlib.util.find_spec("fcmaes") is None:
+        with pytest.raises(ValueError, match=r"optimizer 'DiagonalCMA' failed: .*install fcmaes"):
+            NevergradSearch("DiagonalCMA", 1, N, 0, SEED, "nevergrad").ask()
+    search = NevergradSearch("DiagonalCMA", 17, N, 0, SEED, "nevergrad")
+    assert search.ask().shape == (N, 17)
 
 
 def test_an_error_of_the_package_names_the_optimizer() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,8 @@ class NevergradSearch:
         if name not in registry:
             hint = nearest(name, registry)
             raise ValueError(f"{method}: unknown optimizer {name!r}; {hint or 'see nevergrad.optimizers'}")
-        made = registry[name]
+        # In one dimension its CMA changes the registered optimizer for the rest of the process.
+        made = copy.deepcopy(registry[name])
         if made.no_parallelization or made.one_shot:
             kind = "one point at a time" if made.no_parallelization else "all its points before any loss"
             raise ValueError(

@@ -25,7 +25,8 @@ LARGEST = 10_000
 class NevergradConfig(Parameters):
     """Parameters of the adapter. The optimizer is a choice: its distribution is updated after every few
     generations whatever the dimension. TBPSA, which the package's documentation names for noisy losses, first
-    moves after 4 d evaluations (d tuned entries). lr and n are choices too, those of CMA-ES.
+    moves after 4 d evaluations (d tuned entries). Where d = 1, CMA variants of the package ask for one more
+    package, fcmaes: choose for instance DE there. lr and n are choices too, those of CMA-ES.
 
     Attributes:
         lr: standard deviation sigma_0 of the first generation, in units of the weights.
