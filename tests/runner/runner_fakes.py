@@ -307,3 +307,18 @@ class FakeParts(CatalogueFactory):
 
 
 PARTS = FakeParts()
+
+
+def counted_collectives(monkeypatch: Any) -> list[int]:
+    """Bytes that this rank gives to each collective call of torch.distributed from now on."""
+    from torch import distributed
+
+    sent: list[int] = []
+    honest = distributed.all_gather
+
+    def all_gather(tensors, tensor, **options):
+        sent.append(tensor.nbytes)
+        return honest(tensors, tensor, **options)
+
+    monkeypatch.setattr(distributed, "all_gather", all_gather)
+    return sent

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from runner_fakes import counted_collectives
 
+from zobench.distribution import Split
 from zobench.rewards.own import digest_of
 from zobench.runner.execute import Control, run_one
 from zobench.runner.factory import CATALOGUE
@@ -46,11 +48,12 @@ def planned(reward: RewardRef, method: str = "mezo", **changes: Any) -> PlannedR
         "mezo": {"lr": 1e-3, "epsilon": 1e-2},
         "adamw": {"lr": 1e-3},
         "es": {"population": 3, "sigma": 1e-2},
+        "members": {"population": 4, "sigma": 1e-2},
     }.get(method, {})
     values: dict[str, Any] = {
         "model": ModelRef(name="builtin:nano-countdown", attention="sdpa"),
         "task": Component(name="countdown", params={"test_rows": 8}),
-        "method": Component(name=method, params=params),
+        "method": Component(name="es" if method == "members" else method, params=params),
         "seed": 1,
         "budget": Budget(forwards=12, batch_size=3),
         "evaluation": Evaluation(at=(0, 6)),
@@ -215,6 +218,43 @@ def test_branches_decoded_in_one_batch_have_the_losses_of_single_ones(kind, temp
     assert len(set(losses)) > 1
     assert losses == pytest.approx(found["snapshot"][0], abs=1e-12)
     assert meter == found["snapshot"][1]
+
+
+def in_shards(length: RewardRef) -> PlannedRun:
+    """ES with four members on four shards: three steps of four losses."""
+    return planned(length, "members", split=Split(shards=4))
+
+
+def test_shards_on_one_process_have_the_bits_of_a_run_without(length, bench, tmp_path):
+    _, plain = done(planned(length, "members"), tmp_path / "plain", bench)
+    _, split = done(in_shards(length), tmp_path / "split", bench)
+    for key in ("losses", "coefficients", "generated_tokens"):
+        assert [s[key] for s in split["steps"]] == [s[key] for s in plain["steps"]], key
+    assert split["runs"][0]["weights_digest"] == plain["runs"][0]["weights_digest"]
+
+
+@pytest.mark.slow
+def test_two_and_four_processes_have_the_bits_of_one(length, bench, tmp_path, monkeypatch):
+    """One thread each. Tables are equal, also the generated tokens, which each process counts for its own
+    branches; every rank sends at most 64 bytes per loss."""
+    run, threads = in_shards(length), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        _, one = done(run, tmp_path / "one", bench)
+        assert one["runs"][0]["generated_tokens"] > 0
+        for processes in (2, 4):
+            sent = counted_collectives(monkeypatch)
+            job = Job(run, "tiny", checkpoint_every=2, processes=processes)
+            outcome = run_one(job, tmp_path / str(processes), bench)
+            assert outcome.status == "done", outcome.error
+            found = read_run(tmp_path / str(processes), outcome.run_id)
+            more = {n: t.to_pylist() for n, t in found.items()}
+            assert bits(more) == bits(one)
+            losses = sum(len(step["losses"]) for step in more["steps"])
+            assert losses == 12
+            assert 0 < sum(sent) <= 64 * losses
+    finally:
+        torch.set_num_threads(threads)
 
 
 KILLING = """\

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from runner_fakes import FakeParts
+from runner_fakes import FakeParts, counted_collectives
 
 from zobench.distribution import Split
 from zobench.runner.execute import Control, run_one
@@ -72,21 +72,6 @@ def planned_in_shards(make_run, split: Split | None, **changes):
     return make_run(
         **{"method": method, "split": split, "budget": Budget(forwards=40, batch_size=7), **changes}
     )
-
-
-def counted_collectives(monkeypatch) -> list[int]:
-    """Bytes that this rank gives to each collective call of torch.distributed from now on."""
-    from torch import distributed
-
-    sent: list[int] = []
-    honest = distributed.all_gather
-
-    def all_gather(tensors, tensor, **options):
-        sent.append(tensor.nbytes)
-        return honest(tensors, tensor, **options)
-
-    monkeypatch.setattr(distributed, "all_gather", all_gather)
-    return sent
 
 
 def test_two_processes_have_the_bits_of_one(make_run, tmp_path, monkeypatch) -> None:
