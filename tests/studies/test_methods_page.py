@@ -46,6 +46,11 @@ def test_every_method_of_the_catalogue_has_a_result_of_every_check() -> None:
     assert missing == [], "run: python -m zobench.studies.conformance"
 
 
+def test_the_readme_counts_the_methods() -> None:
+    readme = (committed.docs().parent / "README.md").read_text(encoding="utf-8")
+    assert f" {len(conformance.builtin())} methods" in readme
+
+
 def test_a_method_without_a_result_is_said_to_be_without() -> None:
     page = conformance.page({"mezo": {"checks": {c: ["pass", ""] for c in CHECKS}, "cpu_seconds": 60.0}})
     assert "1 of " in page

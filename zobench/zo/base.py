@@ -46,6 +46,7 @@ class MethodCard:
             seeds of earlier steps).
         fades: whether steps become short once all gradients are 0 (False if a momentum enters by its sign or
             polar factor, so that steps keep their length).
+        noisy: whether noise is added to the estimate, so that the weights move on a constant loss too.
         notes: choices made where the paper gives no detail; differences from the authors' code.
         decay: for methods with weight decay: how it is coupled, which tensors decay, and what the authors'
             code does; empty for methods without.
@@ -69,6 +70,7 @@ class MethodCard:
     in_span: bool = False
     by_seeds: bool = False
     fades: bool = True
+    noisy: bool = False
     notes: str = ""
     decay: str = ""
     needs: tuple[Need, ...] = ()

@@ -123,6 +123,8 @@ def stops(subject: Subject) -> str:
     An accumulator that is never cleared keeps moving the weights."""
     if subject.method.card.order == "none":
         raise Skip("never moves")
+    if subject.method.card.noisy:
+        raise Skip("the card says that the estimate has noise of its own")
     if not subject.method.card.fades:
         raise Skip(
             "the card says that steps keep their length: a momentum enters by its sign or polar factor"

@@ -81,6 +81,7 @@ METHODS: dict[str, str] = {
     "grzo": "zobench.zo.methods.grzo:Grzo",
     "agzo": "zobench.zo.methods.agzo:Agzo",
     "helene": "zobench.zo.methods.helene:Helene",
+    "dp-zo": "zobench.zo.methods.dp_zo:DpZo",
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
     "cma-es": "zobench.zo.methods.cma_es:CmaEs",
     "essa": "zobench.zo.methods.essa:Essa",
