@@ -11,13 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from typer.testing import CliRunner
 
 from zobench import plugin_code, plugins
+from zobench.cli import app
 from zobench.runner import execute, pool
+from zobench.runner.jobs import Job
+from zobench.runner.lost_runs import record_lost
 from zobench.runner.scheduler import run_plan
-from zobench.spec import Component
+from zobench.spec import Component, placeholder
 from zobench.store.reader import read
-from zobench.suite.schema import LimitSettings
+from zobench.suite.schema import CheckpointSettings, LimitSettings
 
 CODE = """\
 import os, sys, time
@@ -35,8 +39,12 @@ class Exits(Mezo):
         sys.exit("enough")
 
 class Dies(Mezo):
+    steps = 0
     def step(self, objective):
-        os._exit(7)
+        self.steps += 1
+        if self.steps == 4 and "HEALTHY" not in os.environ:
+            os._exit(7)
+        return super().step(objective)
 
 class Hangs(Mezo):
     steps = 0
@@ -125,8 +133,9 @@ def test_in_one_process_rows_with_plugins_come_last_and_say_so(outcome, monkeypa
     assert "shared-process" not in warnings(rows["nine"])
 
 
-def test_ends_of_the_process_are_failures_of_their_run(outcome):
-    summary, rows = outcome("exits", "dies", "mezo")
+def test_ends_of_the_process_are_failures_of_their_run(outcome, tmp_path, monkeypatch):
+    often = CheckpointSettings(every_steps=2)
+    summary, rows = outcome("exits", "dies", "mezo", checkpoint=often)
     assert summary.done == 1
     assert {row: r["status"] for row, r in rows.items()} == {
         "exits": "failed",
@@ -136,6 +145,22 @@ def test_ends_of_the_process_are_failures_of_their_run(outcome):
     told = sorted(message for _, message in summary.failed)
     assert told[0] == "SystemExit: enough (sys.exit was called)"
     assert told[1].startswith("its worker died twice (exit code 7: code of the run ended the process")
+    shown = CliRunner().invoke(app, ["status", str(tmp_path / "out")]).output.splitlines()[0]
+    assert shown.endswith(": 1 done, 2 failed"), "a run has one record"
+    steps = read(tmp_path / "out").steps.groupby("run_id").size()
+    assert steps[rows["dies"]["run_id"]] == 5, "three, then three more from the checkpoint at two"
+    monkeypatch.setenv("HEALTHY", "1")
+    summary, after = outcome("dies", "mezo", workers=0, checkpoint=often)
+    assert (summary.done, summary.failed) == (2, [])
+    assert after["dies"]["run_id"] == rows["dies"]["run_id"]
+    assert (after["dies"]["status"], after["dies"]["resumed"], after["dies"]["steps"]) == ("done", 2, 30)
+
+
+def test_a_worker_that_dies_before_the_run_has_an_id_leaves_a_placeholder(tmp_path, make_run):
+    job, runs = Job(make_run(), "tiny"), tmp_path / "runs"
+    assert record_lost(job, runs, "its worker died twice") == ""
+    (run,) = read(runs).runs.to_dict("records")
+    assert (run["run_id"], run["status"]) == (placeholder(job.planned.spec), "failed")
 
 
 def test_sys_exit_ends_no_plan_in_one_process(outcome):

@@ -78,7 +78,7 @@ def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch:
     try:
         digests = digests_of(spec, bench)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part fails only this run
-        return _record_failure(job, runs, unidentified, error, watch)
+        return record_failure(job, runs, unidentified, error, watch)
     run_id = spec.run_id(digests)
     if (kept := _kept(runs, run_id, job)) is not None:
         return replace(kept, digests=digests)
@@ -291,36 +291,29 @@ def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
     return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
 
 
-def record_lost(job: Job, runs: Path, message: str, status: str | None = None) -> None:
-    """Record a run whose worker died or was stopped, or that could not be planned. If the disk is full,
-    nothing is recorded."""
-    try:
-        _record_failure(job, runs, placeholder(job.planned.spec), RuntimeError(message), status=status)
-    except OSError as error:
-        if storage_problem(error) is None:
-            raise
-
-
-def _record_failure(
+def record_failure(
     job: Job,
     runs: Path,
     run_id: str,
     error: BaseException,
     watch: ProcessWatch | None = None,
     status: str | None = None,
+    digests: dict[str, str] | None = None,
 ) -> Outcome:
-    """Record a run whose model or data could not be loaded, under a placeholder identity."""
+    """Record a run that is not executed any more: under a placeholder identity if its model or data could not
+    be loaded, or by its id and digests if it had begun; the steps in its log are recorded with it."""
     text = "".join(traceback.format_exception(error))
     folder = run_folder(runs, run_id)
     lock = FolderLock.acquire(folder)
     if lock is None:
         return Outcome(run_id, "busy", fresh=False)
     with lock:
-        run = Run(job, run_id, RunFolder(folder), None, {}, watch)
+        run = Run(job, run_id, RunFolder(folder), None, digests or {}, watch)
         run.folder.reopen()
         run.begin()
         status = status or status_of(error)
-        run.folder.finish(status, {"runs": [failure_row(run, status, text)]}, text)
+        tables = {"runs": [failure_row(run, status, text)], "steps": run.readable_step_rows()}
+        run.folder.finish(status, tables, text)
     return Outcome(run_id, status, True, _last_line(text))
 
 

@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -279,11 +279,10 @@ class _Conductor:
             self.board.running.pop(job.key, None)
             self.busy.append(job)
             return
-        if outcome.status == "failed" and not outcome.run_id:  # its worker died and left no record
-            self._record_failure(job, outcome.error)
         late = outcome.status == "interrupted" and bool(outcome.error) and not self.stopping
-        if late and not outcome.run_id:
-            self._record_failure(job, outcome.error, "interrupted")
+        if not outcome.run_id and (late or outcome.status == "failed"):  # its worker died and left no record
+            run_id = self._record_failure(job, outcome.error, outcome.status)
+            outcome = replace(outcome, run_id=run_id)
         self.board.end(job, outcome)
         self.found_damage(f"{self.board.name(job)}: {line}" for line in outcome.damage)
         self._check_storage(outcome.blocked)
@@ -341,10 +340,10 @@ class _Conductor:
         jobs = [self._job(p, record, forwards) for p in planned]
         self._submit(jobs, finals_entry(driver.study), f"{driver.study.row} with the settings chosen")
 
-    def _record_failure(self, job: Job, message: str, status: str = "failed") -> None:
-        from zobench.runner.execute import record_lost
+    def _record_failure(self, job: Job, message: str, status: str = "failed") -> str:
+        from zobench.runner.lost_runs import record_lost
 
-        record_lost(job, self.runs, message, status)
+        return record_lost(job, self.runs, message, status)
 
     @contextmanager
     def _stopping_on_signals(self) -> Iterator[None]:
