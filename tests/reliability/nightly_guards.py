@@ -41,22 +41,24 @@ def removed(guard: Guard, folder: Path) -> str:
     return text
 
 
-def tried(folder: Path, *tests: str) -> int:
-    """Exit code of the tests in the copy."""
+def tried(folder: Path, *tests: str) -> tuple[int, str]:
+    """Exit code and end of the output of the tests in the copy."""
     line = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "", *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
-    return subprocess.run(line, cwd=folder, env=environment, capture_output=True).returncode
+    made = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, errors="replace")
+    return made.returncode, made.stdout[-3000:] + made.stderr[-1000:]
 
 
 def main() -> None:
     unguarded = []
     with TemporaryDirectory(prefix="guards-") as work:
         folder = copied(Path(work))
-        if code := tried(folder, *dict.fromkeys(guard.test for guard in GUARDS)):
-            sys.exit(f"with all guards in place, their tests end with exit code {code}")
+        code, output = tried(folder, *dict.fromkeys(guard.test for guard in GUARDS))
+        if code:
+            sys.exit(f"{output}\nwith all guards in place, their tests end with exit code {code}")
         for guard in GUARDS:
             text = removed(guard, folder)
-            code = tried(folder, guard.test)
+            code, _ = tried(folder, guard.test)
             (folder / "zobench" / guard.file).write_text(text, encoding="utf-8")
             good = code != 0 and code not in NO_TESTS
             if not good:

@@ -4,15 +4,17 @@ docs/verification.md."""
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from zobench.store.reader import read
 from zobench.store.schema import TABLES
+from zobench.store.writer import parquet_bytes, to_table
 from zobench.verification import add_to_results
 from zobench.verification.bindings import BINDINGS
-from zobench.verification.submission import read_submission
+from zobench.verification.submission import CARRIED, read_submission
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "verification.md"
 CARRIED_APART = ("spec", "environment")
@@ -48,6 +50,16 @@ def changer(table, column):
 
 def test_the_bindings_name_every_column_that_is_carried():
     assert {t: set(c) for t, c in BINDINGS.items()} == {t: set(TABLES[t].names) for t in BINDINGS}
+    assert set(BINDINGS) == {"runs", *CARRIED}
+
+
+@pytest.mark.parametrize("table", sorted(set(TABLES) - set(BINDINGS)))
+def test_no_other_table_is_carried(submitted, verify, table):
+    file = submitted()
+    with zipfile.ZipFile(file, "a") as archive:
+        archive.writestr(f"{table}.parquet", parquet_bytes(to_table(table, [{"run_id": "a"}])))
+    with pytest.raises(ValueError, match=f"unknown member '{table}.parquet'"):
+        verify(file)
 
 
 @pytest.mark.parametrize(("table", "column"), COLUMNS, ids=[".".join(c) for c in COLUMNS])

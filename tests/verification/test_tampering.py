@@ -205,6 +205,31 @@ def test_a_forged_derivative_is_caught(submitted, tampered, verify, monkeypatch)
     assert "derivative_0" in failed(verify(file, steps=None))["losses"]
 
 
+UNLEARNING = {
+    "role": "unlearn",
+    "data": {"name": "nano-facts", "params": {}},
+    "oracle": {"name": "tiny"},
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("clients", {"number": 2}, "the run has clients"),
+        ("unlearning", UNLEARNING, "the run is an unlearning run"),
+    ],
+)
+def test_a_trajectory_is_not_declared_as_another_kind_of_run(
+    submitted, tampered, verify, key, value, message
+):
+    def change(head, tables):
+        head["spec"][key] = value
+        reidentify(head, tables)
+
+    with pytest.raises(ValueError, match=message):
+        verify(tampered(submitted(), change))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -16,6 +16,7 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,8 +73,8 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
         raise ValueError(
             f"run {run_id}: {row['method']} does not replay from scalars, so nobody could verify it"
         )
-    if json.loads(row["spec"]).get("clients"):
-        raise ValueError(f"run {run_id} has clients: their minibatches are not those that verify recomputes")
+    if problem := unverifiable(json.loads(row["spec"])):
+        raise ValueError(f"run {run_id} {problem}")
     environment = {k: v for k, v in json.loads(row["environment"]).items() if k != "command"}
     head = {
         "format": FORMAT,
@@ -91,6 +92,16 @@ def write_submission(folder: str | Path, run_id: str, target: str | Path) -> Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     files.write_atomic(path, _zipped(parts))
     return path
+
+
+def unverifiable(spec: Mapping[str, Any]) -> str:
+    """Why nobody can verify a run of this specification; empty if it can be verified. The reader asks too:
+    a trajectory without clients could be declared as one of clients, whose examples are not looked at."""
+    if spec.get("clients"):
+        return "has clients: their minibatches are not those that verify recomputes"
+    if spec.get("unlearning"):
+        return "is an unlearning run: verify recomputes the losses and metrics of tasks only"
+    return ""
 
 
 def _zipped(parts: dict[str, bytes]) -> bytes:
@@ -119,6 +130,8 @@ def read_submission(path: str | Path) -> Submission:
     except _UNREADABLE as error:
         raise ValueError(f"{path}: not a submission: {str(error)[:300]}") from error
     spec = _spec(head["spec"], path)
+    if problem := unverifiable(head["spec"]):
+        raise ValueError(f"{path}: the run {problem}")
     return Submission(
         head["run"], spec, head["environment"], rows["steps"], rows["metrics"], rows["predictions"]
     )
