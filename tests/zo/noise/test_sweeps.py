@@ -11,7 +11,7 @@ pytest.importorskip("numba")
 
 from zobench.zo.noise import sweeps
 
-SIZES = (1, 31, 4096, 4097, (1 << 20) + 33)
+SIZES = (1, 31, 1 << 14, (1 << 14) + 1, (1 << 20) + 33)
 KINDS = ("gaussian", "rademacher", "uniform")
 DTYPES = (torch.float32, torch.bfloat16)
 
