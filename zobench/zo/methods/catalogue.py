@@ -82,6 +82,7 @@ METHODS: dict[str, str] = {
     "agzo": "zobench.zo.methods.agzo:Agzo",
     "helene": "zobench.zo.methods.helene:Helene",
     "dp-zo": "zobench.zo.methods.dp_zo:DpZo",
+    "zo-finetuner": "zobench.zo.methods.zo_finetuner:ZoFinetuner",
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
     "cma-es": "zobench.zo.methods.cma_es:CmaEs",
     "essa": "zobench.zo.methods.essa:Essa",
