@@ -248,6 +248,8 @@ class UnlearningSettings(Frozen):
     """Maximum number of tokens of a generated answer; ``None``: no answers are generated."""
     scored_other: Annotated[float | None, FieldMeta(since=3)] = Field(default=None, gt=0, le=1)
     """Share of the examples of the further domains that is scored; ``None``: all."""
+    depth: Annotated[bool | None, FieldMeta(since=7)] = None
+    """Measure the unlearning depth score, where no probe is applied (``zobench.unlearning.depth``)."""
 
 
 class Unlearning(UnlearningSettings):

@@ -23,6 +23,7 @@ from zobench.runner.factory import component_key
 from zobench.spec import ForgetSet, RunSpec, Unlearning
 from zobench.unlearning.base import Batch, Material, Tokens
 from zobench.unlearning.data import FactSplits
+from zobench.unlearning.depth import depth_score, drops
 from zobench.unlearning.evaluate import GenerateAnswers, MeasuredFacts, measure, scores
 from zobench.unlearning.forget_sets import (
     Halves,
@@ -34,7 +35,7 @@ from zobench.unlearning.forget_sets import (
 )
 from zobench.unlearning.minibatches import Minibatches, passes_over
 from zobench.unlearning.probes.inputs import InputMaterial, InputProbe, Setting
-from zobench.unlearning.rows import FactRow, refuse_longer
+from zobench.unlearning.rows import FactRow, refuse_longer, tokenize
 from zobench.unlearning.sources import SOURCES
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class UnlearningCache:
     """The full model as loaded, with the tokenizer that generation needs."""
     generate: int | None = None
     scored_other: float | None = None
+    depth: bool = False
     longest: int = 1 << 20
     """Maximum number of tokens for both models, including the end token."""
     split: Halves = field(init=False)
@@ -258,6 +260,14 @@ class UnlearningCache:
         found: MeasuredFacts = self.kept[key]
         return found
 
+    def depth_scores(self, module: nn.Module) -> list[float]:
+        """The unlearning depth score of every scored forget fact for which it is defined."""
+        device = next(module.parameters()).device
+        tokens = tokenize(self.tokenizer, self.forget_rows(tuning=False), device=device)
+        if ("depth",) not in self.kept:
+            self.kept["depth",] = drops(self.reference, self.oracle, tokens, value=self.has_values)
+        return depth_score(self.kept["depth",], drops(self.reference, module, tokens, value=self.has_values))
+
     def with_holdout(self, tuning: bool) -> dict[str, Sequence[FactRow]]:
         parts = self.parts(tuning)
         return {**parts, "holdout": self.splits.holdout} if self.splits.holdout else parts
@@ -273,7 +283,7 @@ def facts_key(spec: RunSpec) -> tuple[object, ...]:
     """Key of the cache: runs with equal keys share an ``UnlearningCache``."""
     s = spec.unlearning
     assert s is not None
-    scored = (s.scored_retain, s.truth, s.generate, s.scored_other)
+    scored = (s.scored_retain, s.truth, s.generate, s.scored_other, s.depth)
     return (spec.model, s.oracle, component_key(s.data), s.forget_set, *scored)
 
 
@@ -310,5 +320,6 @@ def open_facts(spec: RunSpec, lm: LanguageModel, parts: Factory) -> UnlearningCa
         lm,
         s.generate,
         s.scored_other,
+        bool(s.depth),
         limit,
     )
