@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from zobench.unlearning.probes.quantize import (
     QuantizeConfig,
     codes,
     round_to_nearest,
+    rounding,
     step_ratio,
     steps,
 )
@@ -139,6 +141,33 @@ def test_step_ratio_of_known_moves():
     assert (still.median, still.above_half) == (0, 0)
     (variant,) = Quantize(QuantizeConfig(bits=(4,), groups=(0,))).variants(moved, Material(original=original))
     assert variant.params["moved_steps"] == ratio.median
+
+
+def test_what_rounding_leaves_of_known_moves():
+    """On the grid of 4 bits, entries of even rows move by a whole step towards 0 (by 0 where they are 0), of
+    odd rows by a tenth of one; the largest entry of a row stays, and with it the step."""
+    original = tiny_llama(1)
+    for w in matrices(original).values():
+        w.data.copy_(round_to_nearest(w.data, 4))
+    moved, whole, tenths, entries = copy.deepcopy(original), 0.0, 0.0, 0
+    flips = 0
+    for w in matrices(moved).values():
+        top = w.data.abs().amax(1, keepdim=True)
+        size = torch.full_like(top, 0.1)
+        size[::2] = 1.0
+        move = torch.where(w.data.abs() < 0.999 * top, -w.data.sign() * size * top / 7, torch.zeros(()))
+        w.data.add_(move)
+        flips += int((move[::2] != 0).sum())
+        whole += float(move[::2].double().square().sum())
+        tenths += float(move[1::2].double().square().sum())
+        entries += move.numel()
+    found = rounding(moved, original, 4)
+    assert found.flipped == flips / entries > 0.2
+    assert found.kept == pytest.approx(math.sqrt(whole / (whole + tenths)), rel=1e-4)
+    assert found.kept < 0.999, "tenths of a step are lost"
+    still = rounding(original, original, 4)
+    assert still.flipped == 0
+    assert math.isnan(still.kept)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -135,6 +135,7 @@ def test_a_run_records_scores_cost_probes_and_matched_points(make, do):
         assert any(m["metric"] == name for m in probes), "utility after the probe"
     steps = {m["metric"]: m["value"] for m in probes if m["condition"] == "quantize"}
     assert steps["moved_steps"] > 0 <= steps["moved_above_half"], "|dW| in steps of 4 bits"
+    assert {"codes_flipped", "change_kept"} <= set(steps)
     matched = {m["metric"]: m["value"] for m in tables["metrics"] if m["split"] == "matched-retain"}
     assert 0 < matched["position"] <= 1
     assert {m["forwards"] for m in tables["metrics"]} == {48}
@@ -355,7 +356,15 @@ def test_generated_answers_and_further_requests_are_metrics_of_a_run(make, do):
     }
     assert curve == {0: 0.0, 24: 1.0, 48: 2.0}, "scores over it are MUSE's axes of size and of repetition"
     untouched = json.loads(make(section={"probes": ()}).spec.canonical())["unlearning"]
-    assert {"generate", "scored_other"}.isdisjoint(untouched), "runs from before keep their identity"
+    assert {"generate", "scored_other", "depth"}.isdisjoint(untouched), "runs from before keep their identity"
+
+
+def test_the_depth_score_of_the_references_is_zero_and_one(make, do):
+    section = {"probes": (), "depth": True, "match_forget": None, "match_retain": None}
+    for role, expected in (("full", 0.0), ("oracle", 1.0)):
+        outcome, tables = do(make(role, role=role, section=section))
+        assert outcome.status == "done", outcome.error
+        assert clean(tables, "forget_uds") == expected
 
 
 @pytest.mark.wordnet

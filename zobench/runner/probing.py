@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from torch import nn
 
@@ -34,7 +35,7 @@ NO_PROBE = "none"
 CHOICES = 7
 """Number of answers scored for an example with six options: the options and the given answer."""
 Asked = Mapping[str, Sequence[FactRow]]
-MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half")
+MEASURED_OF_A_VARIANT = ("moved_steps", "moved_above_half", "codes_flipped", "change_kept")
 """Values reported by probes that are measurements of the model: stored as metrics, not as parameters."""
 
 
@@ -63,7 +64,10 @@ def clean_values(facts: UnlearningCache, module: nn.Module, *, tuning: bool) -> 
     if tuning:
         forget, retain = numbers[facts.forget_metric], numbers[facts.retain_metric]
         numbers["selection_score"] = selection_score(forget, retain, facts.stop_level())
-    return values_of(facts, numbers, found)
+    values = values_of(facts, numbers, found)
+    if facts.depth and not tuning and (depths := facts.depth_scores(module)):
+        values["forget_uds"] = MetricValue(fmean(depths), len(depths))
+    return values
 
 
 def _lens(facts: UnlearningCache, module: nn.Module, tuning: bool) -> dict[str, float]:

@@ -4,12 +4,14 @@
 
 Quantization is symmetric and simulated in the model's precision. With two bits the codes are {-1, 0, 1}.
 Applying it again changes nothing except by rounding of the scale. :func:`step_ratio` measures the size of the
-weight change in quantization steps, which decides whether quantization can undo unlearning.
+weight change in quantization steps, :func:`rounding` what is left of it afterwards; both bear on whether
+quantization can undo unlearning.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
@@ -80,6 +82,33 @@ def step_ratio(module: nn.Module, original: nn.Module, bits: int, group: int = 0
     return StepRatio(float(joined.median()), float((joined > 0.5).double().mean()))
 
 
+@dataclass(frozen=True, slots=True)
+class Rounding:
+    """What rounding leaves of a change W - W_0 (arXiv 2602.13151): ``flipped``, the share of entries with
+    another code, each matrix with the steps of its own; ``kept``, |Q(W) - Q(W_0)| / |W - W_0| over all of
+    them (above 1 where steps are larger than changes), NaN without a change."""
+
+    flipped: float
+    kept: float
+
+
+@torch.no_grad()
+def rounding(module: nn.Module, original: nn.Module, bits: int, group: int = 0) -> Rounding:
+    """Over all quantized weights. A change below half a step can cross the boundary between two codes, and
+    one above it need not have changed what the model knows: read both beside the forget score."""
+    before = matrices(original)
+    flips = entries = 0
+    moved = left = 0.0
+    for name, weight in matrices(module).items():
+        old = before[name]
+        flips += int((codes(weight, bits, group) != codes(old, bits, group)).sum())
+        entries += weight.numel()
+        rounded = round_to_nearest(weight, bits, group) - round_to_nearest(old, bits, group)
+        left += float(rounded.double().square().sum())
+        moved += float((weight - old).double().square().sum())
+    return Rounding(flips / entries, math.sqrt(left / moved) if moved else math.nan)
+
+
 class Quantize(ModelProbe):
     """A copy with quantized matrices for each group size and bit width.
 
@@ -100,4 +129,8 @@ class Quantize(ModelProbe):
                 if material.original is not None:
                     ratio = step_ratio(module, material.original, bits, group)
                     params |= {"moved_steps": ratio.median, "moved_above_half": ratio.above_half}
+                    crossed = rounding(module, material.original, bits, group)
+                    params["codes_flipped"] = crossed.flipped
+                    if math.isfinite(crossed.kept):
+                        params["change_kept"] = crossed.kept
                 yield Variant(16.0 - bits, changed, params)
