@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +71,7 @@ class TinyModel:
 @dataclass(frozen=True)
 class CountConfig:
     """``slow``: seconds a training forward takes; ``marker``: a file whose absence kills the process once;
-    ``only``: a split of one class."""
+    ``only``: a split of one class; ``prints``: each loss prints lines."""
 
     train: int = 48
     test: int = 40
@@ -79,6 +80,7 @@ class CountConfig:
     broken: bool = False
     loss_factor: float = 1.0
     only: str = ""
+    prints: bool = False
 
 
 class CountTask(Task):
@@ -125,6 +127,10 @@ class CountTask(Task):
     def _trouble(self) -> None:
         if self.config.slow:
             time.sleep(self.config.slow)
+        if self.config.prints:
+            print("on standard output")
+            print("on standard error", file=sys.stderr)
+            os.system("echo by a child >&2")
         marker = self.config.marker
         if marker.startswith("always"):
             os.kill(os.getpid(), signal.SIGKILL)

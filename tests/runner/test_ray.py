@@ -108,6 +108,17 @@ def test_a_lost_worker_costs_no_run_and_takes_no_other_along(make_run, make_plan
     assert message.startswith("its Ray worker was lost 3 times (WorkerCrashedError")
 
 
+def test_what_tasks_print_is_in_the_log(make_run, make_plan, tmp_path, cluster) -> None:
+    """The task of one run prints on both streams, of its process and of a child."""
+    task = Component(name="count", params={"prints": True})
+    plan = on(make_plan(make_run(task=task)), address=cluster.address)
+    assert run_plan(plan, tmp_path, parts=PARTS, progress=False).done == 1
+    (log,) = (tmp_path / "logs").iterdir()
+    assert log.read_text().startswith("== mezo on count, tiny, seed 0\n")
+    for line in ("on standard output", "on standard error", "by a child"):
+        assert f"{line}\n" in log.read_text()
+
+
 def test_a_killed_driver_leaves_runs_that_the_next_one_finishes(
     make_run, make_plan, tmp_path, cluster
 ) -> None:

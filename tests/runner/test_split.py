@@ -193,3 +193,13 @@ def test_a_killed_process_fails_the_run_which_then_goes_on(make_run, tmp_path) -
     again = made(planned, tmp_path / "two", processes=2)
     same(expected, again)
     assert again[1]["resumed"] == 1
+
+
+def test_what_the_other_processes_print_is_not_lost(make_run, tmp_path, capfd) -> None:
+    task = Component(name="count", params={"prints": True})
+    planned = make_run(
+        task=task, method=Component(name="mezo", params=MEZO), split=Split(shards=2, by="data")
+    )
+    made(planned, tmp_path, processes=2)
+    told = capfd.readouterr().err
+    assert "process 1 of this run: on standard output\non standard error\n" in told

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from zobench.cli.console import say
-from zobench.cli.suites import Output, SuiteFile, _expanded, _finish, _folder
+from zobench.cli.suites import Output, SuiteFile, Verbose, _expanded, _finish, _folder
 
 LeaseSeconds = Annotated[
     float,
@@ -22,6 +22,7 @@ def worker(
         typer.Argument(metavar="DIR", help="Results folder with a plan (zobench plan SUITE --to DIR)."),
     ],
     lease: LeaseSeconds = 300,
+    verbose: Verbose = False,
 ) -> None:
     """Execute runs of the plan in a shared folder, beside other workers, until all are finished.
 
@@ -31,7 +32,13 @@ def worker(
     from zobench.runner import run_plan
     from zobench.runner.work_file import read_work
 
-    outcome = run_plan(read_work(folder), folder, workers=0, lease_seconds=lease)
+    outcome = run_plan(
+        read_work(folder),
+        folder,
+        workers=0,
+        lease_seconds=lease,
+        messages="none" if verbose else "all",
+    )
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))
     for run_name, message in outcome.unmeasured:

@@ -26,6 +26,10 @@ Workers = Annotated[
     int | None,
     typer.Option(min=0, help="Processes; 0: all in this one; default: the suite's, else one per core."),
 ]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Leave warnings and messages of libraries on the terminal."),
+]
 OnlyRows = Annotated[
     list[str] | None, typer.Option(metavar="ROW", help="Only this leaderboard row; may be repeated.")
 ]
@@ -56,15 +60,17 @@ def run(
             help="Folder for the copies of weights in 'perturbation: offload'; default: the run's.",
         ),
     ] = None,
+    verbose: Verbose = False,
 ) -> None:
     """Execute every run of a suite that is not finished yet, then write the leaderboard page.
 
     The same command resumes an interrupted suite: finished runs are kept, unfinished ones resume from their
     checkpoint, and a failed measurement of a trained run is tried once more. --only, --task and --seed select
-    a part of the suite; the page shows what the whole suite has so far."""
+    a part of the suite; the page shows what the whole suite has so far. Warnings and messages of libraries go
+    to a file in the folder 'logs' of the results; one line says how many there are."""
     from zobench.runner import run_plan
 
-    wanted = _expanded(suite, told=True)
+    wanted, earlier = _planned(suite, verbose)
     folder = _folder(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
     _warn_of_devices(wanted.part(rows, tasks, seeds))
@@ -80,6 +86,8 @@ def run(
         fail_fast=fail_fast,
         retry_failed=retry_failed,
         scratch=scratch,
+        messages="none" if verbose else "all",
+        earlier=earlier,
     )
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))
@@ -142,7 +150,7 @@ def plan(
     _warn_of_unloadable(wanted, fails=True)
 
 
-def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> None:
+def tune(suite: SuiteFile, output: Output = None, workers: Workers = None, verbose: Verbose = False) -> None:
     """Execute only the tuning trials of a suite and write the selected settings to tuning.json in the results
     folder.
 
@@ -151,7 +159,7 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
     from zobench.cli.tuned import print_selections, selections
     from zobench.runner import run_plan
 
-    wanted = _expanded(suite)
+    wanted, earlier = _planned(suite, verbose)
     if not (wanted.studies or wanted.unloadable):
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
     folder = _folder(wanted, output)
@@ -160,7 +168,14 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None) -> No
     _warn_of_one_process(wanted, workers)
     trials = tuple(study.model_copy(update={"final_templates": ()}) for study in wanted.studies)
     part = wanted.model_copy(update={"runs": (), "studies": trials, "followers": ()})
-    outcome = run_plan(part, folder, workers=workers, whole=wanted)
+    outcome = run_plan(
+        part,
+        folder,
+        workers=workers,
+        whole=wanted,
+        messages="none" if verbose else "all",
+        earlier=earlier,
+    )
     if not outcome.interrupted:
         found = selections(wanted, folder)
         target = folder / "tuning.json"
@@ -225,8 +240,8 @@ def _warn_of_one_process(plan: Plan, workers: int | None) -> None:
     if workers == 0 or plan.executor.kind == "inline":
         say(
             "warning: all runs share this process (--workers 0 or executor inline): a library that aborts it "
-            "ends the command, and no limit stops a step that hangs; the same command goes on from the last "
-            "checkpoint",
+            "ends the command (its last words are in the folder 'logs' of the results), and no limit stops a "
+            "step that hangs; the same command goes on from the last checkpoint",
             err=True,
         )
 
@@ -239,9 +254,19 @@ def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
     return notes(_folder(wanted, None), rows)
 
 
-def _expanded(suite: str, *, told: bool = False) -> Plan:
-    if told:
-        say(f"planning {suite}: reading data, model files and plugins", err=True)
+def _planned(suite: str, verbose: bool) -> tuple[Plan, str]:
+    """The plan of a suite, and what libraries printed meanwhile, unless that is to stay on the terminal."""
+    say(f"planning {suite}: reading data, model files and plugins", err=True)
+    if verbose:
+        return _expanded(suite), ""
+    from zobench.runner.library_log import heard
+
+    with heard() as texts:
+        plan = _expanded(suite)
+    return plan, texts[0]
+
+
+def _expanded(suite: str) -> Plan:
     from zobench.suite import expand, load
 
     return expand(load(suite))

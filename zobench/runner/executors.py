@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.jobs import Job, Outcome, describe
+from zobench.runner.library_log import note_run
 
 ExecutorKind = Literal["process", "inline", "ray"]
 OnEvent = Callable[[str, dict[str, Any]], None]
@@ -60,15 +61,18 @@ class Executor(Protocol):
 
 class Inline:
     """Executes jobs in this process; torch uses ``threads`` threads while the executor is open. Runs with
-    plugins are executed after the others, and their warnings state that they shared the process."""
+    plugins are executed after the others, and their warnings state that they shared the process. ``titled``:
+    standard error is redirected to a log, so the name of each run is written to it."""
 
-    def __init__(self, runs: Path, parts: str, threads: int, on_event: OnEvent) -> None:
+    def __init__(
+        self, runs: Path, parts: str, threads: int, on_event: OnEvent, *, titled: bool = False
+    ) -> None:
         import torch
 
         from zobench.runner.factory import load_parts
         from zobench.runner.process_cache import ProcessCache
 
-        self._runs, self._on_event = runs, on_event
+        self._runs, self._on_event, self._titled = runs, on_event, titled
         self._bench = ProcessCache(load_parts(parts), own_code=True)
         self._waiting: deque[Job] = deque()
         self._stopping = False
@@ -85,6 +89,8 @@ class Inline:
             job = next((j for j in self._waiting if not j.alone), self._waiting[0])
             self._waiting.remove(job)
             yield Started(job)
+            if self._titled:
+                note_run(describe(job, model=True))
             listener = functools.partial(self._on_event, job.key)
             control = Control(listener, lambda: self._stopping)
             yield Ended(job, run_one(job, self._runs, self._bench, control))

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
+from zobench.names import printable
 from zobench.plugin_code import uses_plugins
 from zobench.runner.factory import DEFAULT
 from zobench.spec import PlannedRun
@@ -67,6 +68,14 @@ class Job:
         """Identity of the job within its plan: leaderboard entry and specification, because digests are not
         known yet."""
         return json.dumps([self.planned.row, self.planned.spec.canonical()])
+
+
+def describe(job: Job, *, model: bool = False) -> str:
+    """``mezo on sentiment, seed 0``; with ``model``, ``mezo on sentiment, builtin:nano, seed 0``."""
+    run, spec = job.planned, job.planned.spec
+    trial = " (tuning)" if spec.purpose == "tuning" else ""
+    of = f", {run.shown_model}" if model else ""
+    return printable(f"{run.row} on {run.shown_task}{of}, seed {spec.seed}{trial}")
 
 
 def time_limit(what: str, key: str, seconds: float) -> str:

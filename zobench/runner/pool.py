@@ -19,6 +19,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -26,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from zobench.runner.executors import Ended, News, OnEvent, Started
-from zobench.runner.jobs import Job, Outcome, time_limit
+from zobench.runner.jobs import Job, Outcome, describe, time_limit
+from zobench.runner.library_log import LibraryLog, note_run, redirected
 from zobench.runner.threads import THREAD_VARIABLES, set_threads
 from zobench.store.memory import limit_sentence
 
@@ -35,9 +37,17 @@ STOPPING_SECONDS = 60.0
 
 
 def worker_main(
-    connection: Connection, runs: str, parts: str, threads: int, stop: Any, stepping: Any
+    connection: Connection, runs: str, parts: str, threads: int, stop: Any, stepping: Any, log: Path | None
 ) -> None:
-    """Main function of a worker: execute jobs from the connection until it closes."""
+    """Main function of a worker: execute jobs from the connection until it closes. ``log``: file for what it
+    prints."""
+    with nullcontext() if log is None else redirected(log, output=True):
+        _work(connection, runs, parts, threads, stop, stepping, titled=log is not None)
+
+
+def _work(
+    connection: Connection, runs: str, parts: str, threads: int, stop: Any, stepping: Any, *, titled: bool
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides
     _die_with_parent()
     set_threads(threads)
@@ -56,6 +66,8 @@ def worker_main(
             job: Job = connection.recv()
         except EOFError:
             return
+        if titled:
+            note_run(describe(job, model=True))
         events = Throttled(lambda event: _tell(connection, ("event", event)))
         control = Control(_clocked(events, stepping), lambda: bool(stop.value), job.alone)
         _tell(connection, ("end", run_one(job, Path(runs), bench, control)))
@@ -147,12 +159,20 @@ class ProcessPool:
     """A pool of workers. ``submit`` accepts jobs at any time; ``news`` yields events until all submitted jobs
     have ended."""
 
-    def __init__(self, runs: Path, parts: str, workers: int, threads: int, on_event: OnEvent) -> None:
+    def __init__(
+        self,
+        runs: Path,
+        parts: str,
+        workers: int,
+        threads: int,
+        on_event: OnEvent,
+        log: LibraryLog | None = None,
+    ) -> None:
         # Not "fork": torch's threads and CUDA contexts do not survive it.
         self._context = multiprocessing.get_context("spawn")
         # Without a lock: a worker killed while it holds one would block all others forever.
         self._stop = self._context.RawValue("b", 0)
-        self._on_event = on_event
+        self._on_event, self._log = on_event, log
         self._runs, self._parts, self._threads, self._size = runs, parts, threads, workers
         self._workers: list[_Worker] = []
         self._waiting: deque[Job] = deque()
@@ -223,7 +243,8 @@ class ProcessPool:
     def _hire(self) -> _Worker:
         ours, theirs = self._context.Pipe()
         stepping = self._context.RawValue("d", 0.0)
-        arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop, stepping)
+        log = None if self._log is None else self._log.part()
+        arguments = (theirs, str(self._runs), self._parts, self._threads, self._stop, stepping, log)
         process = self._context.Process(target=worker_main, args=arguments, daemon=True)
         before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
         # In the environment that the child inherits: it imports numeric libraries before worker_main starts.

@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from zobench.names import printable
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.jobs import Job, Outcome, describe
 from zobench.terminal import SafeConsole
 
 _GOOD = ("done", "diverged", "budget")
@@ -126,28 +126,20 @@ class Board:
         return ", ".join([*parts, f"{timedelta(seconds=round(left))} left"] if left else parts)
 
 
-def say_stopping(board: Board) -> None:
+def say_stopping(board: Board, terminal: int) -> None:
     """Answer Ctrl-C at once, from within the signal's handler: printing there could meet a print that it
-    interrupted, so the text goes to the file of standard error directly."""
+    interrupted, so the text goes to the file descriptor of standard error directly."""
     told = (
         f"\nstopping: {len(board.running)} running, asked to end at their next step. Finished runs are kept, "
         "the others resume from their last checkpoint. Ctrl-C again ends at once.\n"
     )
-    os.write(2, told.encode())
+    os.write(terminal, told.encode())
 
 
 def _weight(job: Job) -> int:
     """Forward passes of a job for the estimate of time, with a constant for its evaluation, which takes time
     even without training."""
     return job.planned.spec.budget.forwards + 50
-
-
-def describe(job: Job, *, model: bool = False) -> str:
-    """``mezo on sentiment, seed 0``; with ``model``, ``mezo on sentiment, builtin:nano, seed 0``."""
-    run, spec = job.planned, job.planned.spec
-    trial = " (tuning)" if spec.purpose == "tuning" else ""
-    of = f", {run.shown_model}" if model else ""
-    return printable(f"{run.row} on {run.shown_task}{of}, seed {spec.seed}{trial}")
 
 
 class Display(Protocol):
@@ -166,12 +158,13 @@ class Display(Protocol):
     def stop(self) -> None: ...
 
 
-def display_for(board: Board, wanted: bool, stream: TextIO | None = None) -> Display:
-    """A live display in a terminal, lines otherwise, no display if not ``wanted``."""
+def display_for(board: Board, wanted: bool, stream: TextIO | None = None, *, logged: bool = False) -> Display:
+    """A live display in a terminal, lines otherwise, no display if not ``wanted``. ``logged``: standard error
+    goes to a file while the display is shown."""
     out = stream or sys.stdout
     if not wanted:
         return Silent()
-    return Live(board) if out.isatty() else Lines(board, out)
+    return Live(board, logged=logged) if out.isatty() else Lines(board, out)
 
 
 class Silent:
@@ -235,10 +228,15 @@ def line_of(name: str, outcome: Outcome) -> str:
 class Live:
     """A table of the running runs under a bar, redrawn in place; finished runs scroll above it."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, *, logged: bool = False) -> None:
         self._board = board
         self._console = SafeConsole()
-        self._live = RichLive(get_renderable=self._draw, console=self._console, refresh_per_second=4)
+        self._live = RichLive(
+            get_renderable=self._draw,
+            console=self._console,
+            refresh_per_second=4,
+            redirect_stderr=not logged,
+        )
 
     def start(self) -> None:
         self._live.start()

@@ -94,6 +94,9 @@ class Ranks:
             for stream in (process.stdin, process.stdout):
                 assert stream is not None, "both were asked for"
                 stream.close()
+        for rank in range(1, len(self._processes) + 1):
+            if told := self._errors(rank).read_text(errors="replace").strip():
+                print(f"process {rank} of this run: {told}", file=sys.stderr)
         self._processes.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 

@@ -17,12 +17,14 @@ import time
 import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from zobench.runner.executors import Ended, News, Started
-from zobench.runner.jobs import Job, Outcome
+from zobench.runner.jobs import Job, Outcome, describe
+from zobench.runner.library_log import LibraryLog, note_run, redirected
 from zobench.runner.threads import set_threads
 
 GROUP_SECONDS = 5.0
@@ -34,11 +36,22 @@ _REACHED_SECONDS = 10.0
 
 
 def remote_runs(
-    jobs: Sequence[Job], runs: str, parts: str, threads: int, stop: str
+    jobs: Sequence[Job], runs: str, parts: str, threads: int, stop: str, log: Path | None
 ) -> tuple[bool, list[tuple[Outcome, float]]]:
     """Executes runs as a Ray task; whether it was the first in its process, and the outcome and seconds of
-    each. Ray reuses workers, so models and data
-    stay loaded between tasks. ``stop``: file that asks running tasks to stop with a checkpoint."""
+    each. Ray reuses workers, so models and data stay loaded between tasks.
+
+    Args:
+        stop: file that asks running tasks to stop with a checkpoint.
+        log: file for what the task prints.
+    """
+    with nullcontext() if log is None else redirected(log, output=True):
+        return _runs(jobs, runs, parts, threads, stop, titled=log is not None)
+
+
+def _runs(
+    jobs: Sequence[Job], runs: str, parts: str, threads: int, stop: str, *, titled: bool
+) -> tuple[bool, list[tuple[Outcome, float]]]:
     from zobench.runner.execute import Control, run_one
 
     set_threads(threads)
@@ -48,6 +61,8 @@ def remote_runs(
     found, first = [], parts not in _BENCHES
     for job in jobs:
         started = time.monotonic()
+        if titled:
+            note_run(describe(job, model=True))
         control = Control(should_stop=_asked(Path(stop)), own_process=job.alone)
         found.append((run_one(job, Path(runs), _bench(parts), control), time.monotonic() - started))
     return first, found
@@ -137,13 +152,21 @@ class RayExecutor:
         address: of an existing cluster (``auto``: the one on this machine); ``None``: ``RAY_ADDRESS``, else a
             local cluster is started.
         gpus: GPUs of a task, a fraction if several share one.
+        log: where the tasks write what they print, each to a file of its own.
 
     Attributes:
         shares: time of the tasks, for measurements of scheduling.
     """
 
     def __init__(
-        self, runs: Path, parts: str, workers: int | None, threads: int, address: str | None, gpus: float = 1
+        self,
+        runs: Path,
+        parts: str,
+        workers: int | None,
+        threads: int,
+        address: str | None,
+        gpus: float = 1,
+        log: LibraryLog | None = None,
     ) -> None:
         try:
             import ray
@@ -154,7 +177,7 @@ class RayExecutor:
         self._stop = str(runs.resolve() / f".stop-{uuid.uuid4().hex}")
         if not ray.is_initialized():
             _join(ray, address, workers, threads)
-        self._asked = workers
+        self._asked, self._log = workers, log
         self._waiting: deque[Job] = deque()
         self._running: dict[Any, _Group] = {}
         self._losses: Counter[str] = Counter()
@@ -220,7 +243,8 @@ class RayExecutor:
                 break
             jobs.append(self._waiting.popleft())
         task = self._ray.remote(**options)(remote_runs)
-        reference = task.remote(jobs, self._runs, self._parts, self._threads, self._stop)
+        log = None if self._log is None else self._log.part().resolve()
+        reference = task.remote(jobs, self._runs, self._parts, self._threads, self._stop, log)
         self._running[reference] = _Group(tuple(jobs), time.monotonic())
         for job in jobs:
             yield Started(job)

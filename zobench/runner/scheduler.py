@@ -26,6 +26,7 @@ from zobench.runner.factory import DEFAULT
 from zobench.runner.finished_runs import FinishedRuns
 from zobench.runner.jobs import Job, Leasing, Outcome
 from zobench.runner.leasing import leasing
+from zobench.runner.library_log import Logged, Messages, kept_messages
 from zobench.runner.making_executors import build
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
 from zobench.runner.progress import Board, Display, display_for, say_stopping
@@ -86,6 +87,8 @@ def run_plan(
     retry_failed: bool = False,
     scratch: str | Path | None = None,
     lease_seconds: float | None = None,
+    messages: Messages = "workers",
+    earlier: str = "",
 ) -> Summary:
     """Execute every run of ``plan`` that is not finished in ``output``.
 
@@ -102,19 +105,27 @@ def run_plan(
         retry_failed: try failed measurements again, regardless of the number of earlier failures.
         scratch: folder of the scratch copies of runs with ``perturbation: offload``; ``None``: their own.
         lease_seconds: take runs by leases of this time, as one of several workers that share ``output``.
+        messages: whose warnings and messages of libraries go to ``output/logs`` instead of standard error: of
+            worker processes, ``all``: of this process too, ``none``.
+        earlier: messages to be added to the log, of the time before.
         whole: the plan of the whole suite if ``plan`` is a part of it; recorded in ``output/runs/plan.json``.
     """
     chosen = plan.part([only] if isinstance(only, str) else only or (), tasks, seeds)
     runs = Path(output) / "runs"
     runs.mkdir(parents=True, exist_ok=True)
     damage = mend(runs)
-    conductor = _Conductor(chosen, runs, workers, progress, parts, address, checkpoint_every, retry_failed)
-    conductor.found_damage(map(str, damage))
-    conductor.fail_fast = fail_fast
-    conductor.scratch = "" if scratch is None else str(Path(scratch).absolute())
-    conductor.leasing = None if lease_seconds is None else leasing(Path(output), lease_seconds)
-    conductor.record = PlanRecord(whole or plan, runs, seeds)
-    return conductor.run()
+    board = Board()
+    display = display_for(board, progress, logged=messages == "all")
+    with kept_messages(Path(output), messages, earlier, display.note) as logged:
+        conductor = _Conductor(
+            chosen, runs, workers, board, display, parts, address, checkpoint_every, retry_failed, logged
+        )
+        conductor.found_damage(map(str, damage))
+        conductor.fail_fast = fail_fast
+        conductor.scratch = "" if scratch is None else str(Path(scratch).absolute())
+        conductor.leasing = None if lease_seconds is None else leasing(Path(output), lease_seconds)
+        conductor.record = PlanRecord(whole or plan, runs, seeds)
+        return conductor.run()
 
 
 class _Conductor:
@@ -125,11 +136,13 @@ class _Conductor:
         plan: Plan,
         runs: Path,
         workers: int | None,
-        progress: bool,
+        board: Board,
+        display: Display,
         parts: str,
         address: str | None,
         checkpoint_every: int | None,
         retry_failed: bool,
+        logged: Logged,
     ) -> None:
         self.retry_failed, self.parts = retry_failed, parts
         self.plan, self.runs = plan, runs
@@ -140,8 +153,7 @@ class _Conductor:
         self.leasing: Leasing | None = None
         self.record = PlanRecord(plan, runs)
         self.stopping = False
-        self.board = Board()
-        self.display: Display = display_for(self.board, progress)
+        self.board, self.display, self.terminal = board, display, logged.terminal
         self.drivers = [StudyDriver(study) for study in plan.studies]
         self.busy: list[Job] = []
         self.known = FinishedRuns(runs, parts, retry_failed)
@@ -156,6 +168,7 @@ class _Conductor:
             asked=workers,
             address=address,
             on_event=self.board.hear,
+            logged=logged,
         )
 
     def found_damage(self, damage: Iterable[str]) -> None:
@@ -356,7 +369,7 @@ class _Conductor:
             if self.summary.interrupted:
                 raise KeyboardInterrupt
             self.summary.interrupted = True
-            say_stopping(self.board)
+            say_stopping(self.board, self.terminal)
             self._stop()
 
         before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
