@@ -92,19 +92,23 @@ def run(
     if outcome.blocked and not outcome.failed:
         outcome.failed.append((str(folder), outcome.blocked))
     if outcome.done and not outcome.blocked:
-        from zobench.report.analysis import analyse
-        from zobench.report.build import html
-        from zobench.report.terminal import show
-
-        found = analyse([folder])
-        (folder / "index.html").write_text(html(found), encoding="utf-8")
-        show(found, console())
-        say(f"leaderboard: {folder / 'index.html'}")
+        _show_leaderboard(folder)
     for run_name, message in outcome.unmeasured:
         say(f"not measured: {run_name}: {message}", lines=True, err=True)
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
     if outcome.unmeasured:
         raise typer.Exit(1)
+
+
+def _show_leaderboard(folder: Path) -> None:
+    from zobench.report.analysis import analyse
+    from zobench.report.build import html
+    from zobench.report.terminal import show
+
+    found = analyse([folder])
+    (folder / "index.html").write_text(html(found), encoding="utf-8")
+    show(found, console())
+    say(f"leaderboard: {folder / 'index.html'}")
 
 
 def plan(
