@@ -208,12 +208,13 @@ def test_a_run_beyond_its_time_keeps_its_steps_and_goes_on(tmp_path, make_run, m
     assert (row["status"], row["resumed"]) == ("done", 1), "limits are no part of a run's identity"
 
 
-def test_printed_text_is_kept_from_standard_output(outcome, capfd):
+def test_printed_text_is_kept_from_standard_output(outcome, tmp_path, capfd):
     summary, rows = outcome("prints", "nine")
     assert summary.done == 2
     captured = capfd.readouterr()
-    assert captured.out == ""
-    assert "by print" in captured.err
+    assert (captured.out, captured.err) == ("", "")
+    (log,) = (tmp_path / "out" / "logs").iterdir()
+    assert log.read_text().count("by print") == 30
     assert warnings(rows["prints"])["output"].startswith(f"{30 * 19} characters on standard output: 'step")
     assert "\x1b" not in rows["prints"]["warnings"]
 

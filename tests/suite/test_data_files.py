@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,50 @@ def problems(path: Path) -> str:
     with pytest.raises(SuiteError) as caught:
         load(path)
     return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "parts"),
+    [
+        ("ab" * 50, "classification", {}),
+        ("ab" * 6, "classification", {}),
+        ("abcde" * 2 + "ab", "classification", {"split_seed": 1}),
+        ("abab", "classification", {"shares": [0.5, 0.0, 0.5]}),
+        ("ab", "generation", {"shares": [0.5, 0.0, 0.5]}),
+        ("abc", "generation", {}),
+    ],
+)
+def test_init_writes_a_suite_that_can_be_planned_for_few_records(
+    labels: str, task: str, parts: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "few.csv").write_text(
+        "text,label\n" + "".join(f"text {i},{label}\n" for i, label in enumerate(labels))
+    )
+    path = tmp_path / "few.yaml"
+    options = ["--data", str(tmp_path / "few.csv"), "--label", "label"]
+    done = CliRunner().invoke(app, ["init", str(path), *options])
+    assert done.exit_code == 0, done.output
+    spec = expand(load(path)).runs[0].spec
+    assert spec.task.name == task
+    given = {key: spec.task.params[key] for key in ("split_seed", "shares")}
+    assert given == {"split_seed": 0, "shares": [0.6, 0.2, 0.2], **parts}
+    assert spec.budget.batch_size <= 8
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        (["a,x", "b,x", "c,y"], "need two classes each, and no division of its 3 records gives them that"),
+        (["a,x", "b,x", "c,", "d,"], "some records of .* have an empty 'label'"),
+    ],
+)
+def test_init_refuses_before_anything_is_written(rows: list[str], told: str, tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("\n".join(["text,label", *rows, ""]))
+    options = ["--data", str(tmp_path / "few.csv"), "--label", "label"]
+    done = CliRunner().invoke(app, ["init", str(tmp_path / "few.yaml"), *options])
+    assert done.exit_code == 2
+    assert re.search(told, done.stderr), done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["few.csv"]
 
 
 def test_paths_are_relative_to_the_suite_file(
