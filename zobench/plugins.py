@@ -8,11 +8,13 @@ so that one that ends its process or hangs on import cannot do so to ours.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
@@ -44,6 +46,9 @@ CATALOGUES: dict[Kind, str] = {
     "rewards": "zobench.rewards.catalogue",
 }
 
+
+_Look = Callable[..., Iterable[EntryPoint]]
+_Places = tuple[tuple[str, int | None], ...]
 
 IMPORT_SECONDS = 600.0
 """Time limit of a plugin's first import."""
@@ -119,8 +124,17 @@ def _file_of(module: str) -> str:
 def entries(kind: Kind) -> dict[str, Entry]:
     """All names of a kind, built-in ones first. A plugin with the name of a built-in component is listed as
     ``package.name``."""
-    found = {name: Entry(name, target, "builtin") for name, target in builtin_names(kind).items()}
-    plugged = {name: Entry(name, point.value, _origin(point)) for name, point in points(kind).items()}
+    return dict(_entries(kind, tuple(builtin_names(kind).items()), entry_points, _places()))
+
+
+@functools.lru_cache(maxsize=64)
+def _entries(
+    kind: Kind, builtin: tuple[tuple[str, str], ...], look: _Look, places: _Places
+) -> dict[str, Entry]:
+    """:func:`entries`. Cached, because a plan looks names up several times per run, and the scan reads a file
+    of every installed package."""
+    found = {name: Entry(name, target, "builtin") for name, target in builtin}
+    plugged = {name: Entry(name, point.value, _origin(point)) for name, point in _points(kind, look, places)}
     return {**found, **plugged}
 
 
@@ -151,12 +165,30 @@ def missing_package(method: str) -> str:
 
 def points(kind: Kind) -> dict[str, EntryPoint]:
     """The entry points of installed packages, by the name that a suite uses."""
-    taken, found = set(builtin_names(kind)), {}
-    for point in entry_points(group=GROUPS[kind]):
+    return dict(_points(kind, entry_points, _places()))
+
+
+@functools.lru_cache(maxsize=64)
+def _points(kind: Kind, look: _Look, places: _Places) -> tuple[tuple[str, EntryPoint], ...]:
+    taken, found = set(builtin_names(kind)), []
+    for point in look(group=GROUPS[kind]):
         name = point.name if point.name not in taken else f"{_origin(point)}.{point.name}"
         taken.add(name)
-        found[name] = point
-    return found
+        found.append((name, point))
+    return tuple(found)
+
+
+def _places() -> _Places:
+    """Where packages are looked for, with modification times: installing or removing one changes its
+    folder's."""
+    return tuple((place, _changed(place or ".")) for place in sys.path)
+
+
+def _changed(place: str) -> int | None:
+    try:
+        return os.stat(place).st_mtime_ns
+    except OSError:
+        return None
 
 
 def _origin(point: EntryPoint) -> str:

@@ -49,10 +49,10 @@ NAN = [
 
 @pytest.mark.parametrize(("sql", "right"), NAN)
 def test_nan_rows_are_found_in_files_whose_statistics_leave_them_out(
-    results: Path, sql: str, right: int
+    results: Path, sql: str, right: int, tmp_path: Path
 ) -> None:
     assert query(sql, results)["n"].item() == right
-    with report_source.connect([str(results)]) as connection:
+    with report_source.connect([str(results)], str(tmp_path)) as connection:
         assert connection.execute(sql).fetchone() == (right,)
 
 
@@ -142,7 +142,7 @@ def test_a_folder_is_never_a_pattern(tmp_path: Path, name: str) -> None:
     assert query("select run_id from runs", tmp_path / name)["run_id"].tolist() == own
     compact(tmp_path / name)
     assert query("select run_id from runs", tmp_path / name)["run_id"].tolist() == own
-    with report_source.connect([str(tmp_path / name)]) as connection:
+    with report_source.connect([str(tmp_path / name)], str(tmp_path)) as connection:
         assert connection.execute("select run_id from runs").fetchall() == [(own[0],)]
 
 

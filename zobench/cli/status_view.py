@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zobench.cli.console import say
+
+if TYPE_CHECKING:
+    from zobench.store.reader import Results
 
 MOST_LISTED = 20
 """Runs without a result that are listed."""
@@ -15,7 +19,7 @@ def print_status(folder: Path, mend: bool) -> bool:
     """Print counts, damage, failed runs and measurements, and files set aside; return whether no damage
     remains."""
     from zobench.store import damage
-    from zobench.store.reader import results_paths
+    from zobench.store.reader import read, results_paths
 
     runs = results_paths(folder)[0]
     found = damage.mend(runs) if mend else damage.damage_in(runs)
@@ -26,19 +30,20 @@ def print_status(folder: Path, mend: bool) -> bool:
         say(f"{folder}: digests not recorded for {unrecorded} runs, made before zobench recorded them")
     for one in found:
         say(f"damaged: {one}")
-    for line in [] if found and not mend else [*_failed(runs), *_unmeasured(runs)]:
-        say(line)
+    if mend or not found:
+        tables = read(runs, ["runs", "failures"])
+        for line in [*_failed(tables), *_unmeasured(tables)]:
+            say(line)
     for one in damage.set_aside(runs):
         say(f"set aside: runs/damaged/{one.name}: {one.path} ({one.reason})")
     return mend or all(one.done for one in found)
 
 
-def _failed(runs: Path) -> list[str]:
+def _failed(tables: Results) -> list[str]:
     """Runs without a result, one line each, with the last line of their error."""
-    from zobench.store.reader import read
     from zobench.store.writer import FINAL_STATUSES
 
-    table = read(runs, ["runs"]).runs
+    table = tables.runs
     table = table[~table["status"].isin(FINAL_STATUSES)].sort_values(["row", "run_id"])
     lines = [
         f"{status}: {row} ({run_id}): {_last_line(error)}"
@@ -55,11 +60,8 @@ def _last_line(error: object) -> str:
     return lines[-1] if lines else "no error recorded"
 
 
-def _unmeasured(runs: Path) -> list[str]:
+def _unmeasured(tables: Results) -> list[str]:
     """Failed measurements of finished runs, one line each."""
-    from zobench.store.reader import read
-
-    tables = read(runs, ["runs", "failures"])
     rows = tables.runs.set_index("run_id")["row"]
     return [
         f"not measured: {f['measurement']} of {rows[f['run_id']]} ({f['run_id']}; {f['tries']} "

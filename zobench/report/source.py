@@ -5,6 +5,7 @@ metrics and the details of single runs are loaded as records."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,17 +19,11 @@ from zobench.report.planned import Belonging, belonging, one_run_each
 from zobench.report.superseded import superseded
 from zobench.store import sql
 from zobench.store.plan_file import Entry
-from zobench.store.reader import Folders, follows_schema, locate, read, runs_folder
+from zobench.store.reader import Folders, locate, read, results_paths, steadily
 from zobench.store.schema import TABLES
 
 if TYPE_CHECKING:
     import duckdb
-
-MANY_FILES = 16
-"""Runs that were not compacted have one file each. With at least this many, a table is read into memory once
-instead of being scanned on disk by every query."""
-IN_MEMORY_BYTES = 256 * 2**20
-"""Tables larger than this on disk are never read whole."""
 
 CURVE_BINS = 60
 """Training-loss curves are averaged in this many bins of forward passes."""
@@ -42,6 +37,7 @@ class Source:
     """Results folders with their runs and final metrics in memory.
 
     Attributes:
+        scratch: files that the connection reads; removed with this object.
         found: cached results of :meth:`once`.
         runs: the runs table with the columns ``block`` (task with its parameters and the model; rows are
             compared on each block) and ``label`` (its display name).
@@ -55,6 +51,7 @@ class Source:
     runs: pd.DataFrame
     finals: pd.DataFrame
     connection: duckdb.DuckDBPyConnection
+    scratch: tempfile.TemporaryDirectory[str]
     found: dict[str, pd.DataFrame] = field(default_factory=dict)
     superseded: tuple[int, int] = (0, 0)
     others: int = 0
@@ -101,7 +98,8 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
     if not wanted.any():
         raise ValueError(f"{', '.join(paths)}: {_none_wanted(found)}")
     runs["block"], runs["label"] = label_blocks(runs, found.names)
-    connection = connect(paths)
+    scratch = tempfile.TemporaryDirectory(prefix="zobench-")
+    connection = connect(paths, scratch.name)
     kept = table.set_column(table.column_names.index("row"), "row", pa.array(runs["row"], pa.string()))
     kept = kept.append_column("block", pa.array(runs["block"], pa.string()))
     connection.register("runs", kept.filter(pa.array(wanted)))
@@ -118,7 +116,7 @@ def open_results(folders: Folders, *, every: bool = False, suite: Sequence[Entry
     )
     about = runs[["run_id", "row", "block", "seed", "group", "purpose", "tuning_of", "primary_metric"]]
     joined = finals.merge(about, on="run_id")
-    return Source(paths, runs, joined, connection, superseded=(shown, left_out), others=others)
+    return Source(paths, runs, joined, connection, scratch, superseded=(shown, left_out), others=others)
 
 
 NEEDED = ("run_id", "row", "group", "purpose", "status", "task", "model", "method", "seed")
@@ -157,20 +155,18 @@ def plain_text(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype({c: object for c in frame.columns if isinstance(frame[c].dtype, pd.StringDtype)})
 
 
-def connect(folders: Sequence[str]) -> duckdb.DuckDBPyConnection:
-    """A DuckDB connection with one view per table, on the files or on a table in memory read from them."""
-    connection = sql.connect()
-    for name in TABLES:
-        found = locate([runs_folder(f) for f in folders], [name])
-        files = found.files[name]
-        doubled = any(found.skip.get(f) for f in files)
-        small = sum(f.stat().st_size for f in files) < IN_MEMORY_BYTES
-        loose = small and len(files) >= MANY_FILES
-        if not files or doubled or loose or not all(follows_schema(f, name) for f in files):
-            connection.register(name, read(folders, [name]).tables[name])
-        else:
-            sql.view_files(connection, name, files)
-    return connection
+def connect(folders: Sequence[str], scratch: str) -> duckdb.DuckDBPyConnection:
+    """A DuckDB connection with one view per table: on its files, on a copy in the folder ``scratch``, or on a
+    table in memory."""
+    paths = results_paths(folders)
+
+    def views() -> duckdb.DuckDBPyConnection:
+        connection, found = sql.connect(), locate(paths, tuple(TABLES))
+        for name in TABLES:
+            sql.view(connection, found, name, Path(scratch))
+        return connection
+
+    return steadily(views)
 
 
 def metric_curves(source: Source) -> pd.DataFrame:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from zobench.store import files
 from zobench.store.digests import file_digest, sealed
+from zobench.store.gathering import write_parts
 from zobench.store.lock import FolderLock
 from zobench.store.paths import COMPACT, compacted_file, run_folder
 from zobench.store.reader import (
@@ -32,7 +33,7 @@ from zobench.store.reader import (
     to_schema,
 )
 from zobench.store.schema import SCHEMA_VERSION, TABLES
-from zobench.store.writer import FINAL_STATUSES, STATUS, versioned
+from zobench.store.writer import FINAL_STATUSES, STATUS
 
 _RUNS_AT_A_TIME = 256
 
@@ -108,16 +109,7 @@ def _write_table(target: Path, name: str, parts: Iterator[pa.Table]) -> bool:
     """Write the parts one after the other into one file. If there are no records, write no file and return
     False."""
     temporary = files.temporary_name(target)
-    rows = 0
-    try:
-        with pq.ParquetWriter(temporary, versioned(TABLES[name]), compression="zstd") as writer:
-            for part in parts:
-                rows += part.num_rows
-                writer.write_table(part)
-    except OSError:  # on a full disk, the incomplete file is removed
-        files.remove_file(temporary)
-        raise
-    if rows == 0:
+    if write_parts(temporary, name, parts) == 0:
         files.remove_file(temporary)
         return False
     files.commit(temporary, target)
@@ -137,7 +129,7 @@ def _parts(
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]
-        yield pa.concat_tables([_own_rows(runs, i, fresh[i], name) for i in chunk])
+        yield pa.concat_tables([_own_rows(runs, i, fresh[i], name) for i in chunk]).combine_chunks()
 
 
 def _own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.Table:

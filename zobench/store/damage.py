@@ -17,6 +17,7 @@ from zobench.store import files
 from zobench.store.checkpoint_file import CHECKPOINT, EARLIER, read_checkpoint
 from zobench.store.compaction import drop_compacted
 from zobench.store.digests import DamagedFile, check_file, file_digest, read_sealed, sealed
+from zobench.store.gathering import follows_schema
 from zobench.store.lock import LOCK_NAME, FolderLock
 from zobench.store.paths import ARTIFACTS, COMPACT, DAMAGED, STORE_FOLDERS, is_run_id, run_folder
 from zobench.store.plan_file import FILE as PLAN
@@ -26,7 +27,6 @@ from zobench.store.reader import (
     MANIFEST_COPY,
     checked_table,
     compacted_table,
-    follows_schema,
     manifest,
     read,
     read_parquet,

@@ -10,7 +10,7 @@ longer exists, the folders are listed again. A file whose digest differs from th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 MANIFEST, MANIFEST_COPY = "manifest.json", "manifest-copy.json"
 _ATTEMPTS = 20
 _DAMAGED_ATTEMPTS = 3
+_FILES_AT_A_TIME = 256
+_SMALL_TABLE = 10_000
+"""Records of a table that is joined with others."""
 _T = TypeVar("_T")
 Folders = str | Path | Iterable[str | Path]
 
@@ -123,7 +126,12 @@ def read(folders: Folders, tables: Sequence[str] = tuple(TABLES)) -> Results:
     for name in tables:
         if name not in TABLES:
             raise ValueError(f"no table {name!r}; there are {', '.join(TABLES)}")
-    return steadily(lambda: Results({name: load(locate(paths, [name]), name) for name in tables}))
+
+    def all_tables() -> Results:
+        source = locate(paths, tables)
+        return Results({name: load(source, name) for name in tables})
+
+    return steadily(all_tables)
 
 
 def finished(folder: str | Path, run_id: str) -> str | None:
@@ -289,8 +297,8 @@ def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
 
 def read_parquet(path: Path, name: str) -> pa.Table:
     """The table in one file with its columns in the schema's order; its schema version is checked."""
-    table = _parquet(path)
-    _check_version(path, table.schema)
+    table = unless_broken(path, lambda: _whole_file(path))
+    check_version(path, table.schema)
     try:
         found = to_schema(table, name)
         found.validate(full=True)  # text that is not UTF-8 would raise only when it is used
@@ -300,11 +308,17 @@ def read_parquet(path: Path, name: str) -> pa.Table:
         raise DamagedFile(path, f"its columns are not those of the table {name!r}") from error
 
 
+def _whole_file(path: Path) -> pa.Table:
+    # Neither a data set of one file (pq.read_table) nor a thread per column: most of the time of a small one.
+    with pq.ParquetFile(path) as file:
+        return file.read(use_threads=file.metadata.num_rows > _SMALL_TABLE)
+
+
 def _parquet(path: Path, **how: Any) -> pa.Table:
-    return _unless_broken(path, lambda: pq.read_table(path, **how))
+    return unless_broken(path, lambda: pq.read_table(path, **how))
 
 
-def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
+def unless_broken(path: Path, action: Callable[[], _T]) -> _T:
     """The result of ``action``, which reads a parquet file; ``DamagedFile`` if that is not valid parquet."""
     try:
         return action()
@@ -316,7 +330,7 @@ def _unless_broken(path: Path, action: Callable[[], _T]) -> _T:
         raise DamagedFile(path, "it cannot be read as parquet") from error
 
 
-def _check_version(path: Path, schema: pa.Schema) -> None:
+def check_version(path: Path, schema: pa.Schema) -> None:
     found = (schema.metadata or {}).get(VERSION_KEY, b"none").decode(errors="replace")[:40]
     if not readable(found):
         raise SchemaVersionError(path, found)
@@ -324,6 +338,8 @@ def _check_version(path: Path, schema: pa.Schema) -> None:
 
 def to_schema(table: pa.Table, name: str) -> pa.Table:
     """The table with its columns in the schema's order; missing columns are null."""
+    if table.schema.equals(TABLES[name]):
+        return table.replace_schema_metadata(versioned(TABLES[name]).metadata)
     for column in sorted(set(TABLES[name].names) - set(table.column_names)):
         table = table.append_column(column, pa.nulls(table.num_rows, TABLES[name].field(column).type))
     return table.select(TABLES[name].names).cast(versioned(TABLES[name]))
@@ -331,24 +347,27 @@ def to_schema(table: pa.Table, name: str) -> pa.Table:
 
 def load(source: LocatedFiles, name: str) -> pa.Table:
     """One table, read from the files that :func:`locate` found."""
-    parts = []
+    found = list(parts(source, name))
+    return pa.concat_tables(found) if found else versioned(TABLES[name]).empty_table()
+
+
+def parts(source: LocatedFiles, name: str) -> Iterator[pa.Table]:
+    """One table in parts. The records of many small files are joined in batches: a column of a table of one
+    record takes a hundred times the memory of the record."""
+    small: list[pa.Table] = []
     for path in source.files[name]:
         table = read_parquet(path, name)
         if skip := source.skip.get(path):
             table = table.filter(pc.invert(pc.is_in(table["run_id"], pa.array(sorted(skip)))))
-        parts.append(table)
-    return pa.concat_tables(parts) if parts else versioned(TABLES[name]).empty_table()
-
-
-def follows_schema(path: Path, name: str) -> bool:
-    """Whether the file has the columns of the schema with their types, and no others, so that it can be
-    scanned in place; its schema version is checked as well."""
-    schema = _unless_broken(path, lambda: pq.read_schema(path))
-    _check_version(path, schema)
-    names = _unless_broken(path, lambda: sorted(schema.names))
-    return names == sorted(TABLES[name].names) and all(
-        schema.field(field.name).type == field.type for field in TABLES[name]
-    )
+        if table.num_rows > _SMALL_TABLE:
+            yield table
+            continue
+        small.append(table)
+        if len(small) == _FILES_AT_A_TIME:
+            yield pa.concat_tables(small).combine_chunks()
+            small = []
+    if small:
+        yield pa.concat_tables(small).combine_chunks()
 
 
 def results_paths(folders: Folders) -> list[Path]:

@@ -7,6 +7,7 @@ DuckDB interprets file names as patterns, so ``*``, ``?`` and ``[`` in a folder'
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from zobench.store.digests import DamagedFile
-from zobench.store.reader import Folders, LocatedFiles, follows_schema, load, locate, results_paths, steadily
+from zobench.store.gathering import readable
+from zobench.store.reader import Folders, LocatedFiles, locate, results_paths, steadily
 from zobench.store.schema import FINALS, TABLES
 
 if TYPE_CHECKING:
@@ -88,13 +90,12 @@ def query(sql: str, folders: Folders, *, allow_files: bool = False) -> pd.DataFr
 
     def ask() -> pd.DataFrame:
         source = locate(paths, tuple(TABLES))
-        with connect() as connection:
-            for name in TABLES:
-                _view(connection, source, name)
+        with tempfile.TemporaryDirectory(prefix="zobench-") as scratch, connect() as connection:
+            scanned = [path for name in TABLES for path in view(connection, source, name, Path(scratch))]
             connection.execute(f"create view finals as {FINALS}")
             if not allow_files:
                 _check_statement(connection, sql)
-                _close(connection, [p for found in source.files.values() for p in found])
+                _close(connection, scanned)
             try:
                 found = connection.sql(sql)
                 # A statement without rows, such as COPY, gives no relation.
@@ -154,14 +155,15 @@ def _close(connection: Any, paths: Sequence[Path]) -> None:
     connection.execute("set lock_configuration = true")
 
 
-def _view(connection: Any, source: LocatedFiles, name: str) -> None:
-    """Register a table. Its files are scanned in place; they are loaded into memory only if runs must be left
-    out, a file's columns differ from the schema's, or there is no file."""
-    paths = source.files[name]
-    if not paths or any(source.skip.get(p) or not follows_schema(p, name) for p in paths):
-        connection.register(name, load(source, name))
-        return
-    view_files(connection, name, paths)
+def view(connection: Any, source: LocatedFiles, name: str, scratch: Path) -> list[Path]:
+    """Register a table; returns the files that queries scan in place, which may be in the folder ``scratch``
+    (:func:`.gathering.readable`)."""
+    found = readable(source, name, scratch)
+    if isinstance(found, pa.Table):
+        connection.register(name, found)
+        return []
+    view_files(connection, name, found)
+    return found
 
 
 def _raise_if_gone(source: LocatedFiles, error: Exception) -> None:

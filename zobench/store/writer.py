@@ -30,6 +30,7 @@ FINAL_STATUSES = ("done", "diverged", "budget")
 run again."""
 
 SPEC, ENVIRONMENT, STATUS = "spec.json", "environment.json", "status.json"
+_FEW_RECORDS = 2
 JOURNAL = "measured.jsonl"
 """Log of the measurements after training (:mod:`zobench.runner.measurements`)."""
 
@@ -51,8 +52,11 @@ def to_table(name: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
+    """The table as a parquet file. A table of few records is not compressed: that would take more space, and
+    three times as long to read and write."""
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    few = table.num_rows <= _FEW_RECORDS
+    pq.write_table(table, sink, compression="none" if few else "zstd", use_dictionary=not few)
     return sink.getvalue()
 
 
