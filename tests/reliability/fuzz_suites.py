@@ -174,6 +174,20 @@ MOST_RUNS = 10_000
 """Runs of a plan that are looked at; the cases have at most a few hundred."""
 
 
+def planned(path: Path) -> str:
+    """Whether the suite is accepted; its plan must be the same every time."""
+    with refusals(path.name):
+        suite = load(path)
+        plan = expand(suite)
+        assert len(plan.runs) <= MOST_RUNS
+        ids = [run.spec.run_id({}) for run in plan.runs]
+        assert len(set(ids)) == len(ids), "two runs with one id"
+        assert expand(load(path)).model_dump_json() == plan.model_dump_json(), "another plan"
+        estimate(plan)
+        return "accepted"
+    return "refused"
+
+
 def _plans(folder: Path) -> tuple[st.SearchStrategy[Any], Any]:
     path = folder / "s.yaml"
     (folder / "rows.csv").write_text(ROWS)
@@ -182,16 +196,7 @@ def _plans(folder: Path) -> tuple[st.SearchStrategy[Any], Any]:
 
     def check(document: dict[str, Any]) -> str:
         written(document, path)
-        with refusals("s.yaml"):
-            suite = load(path)
-            plan = expand(suite)
-            assert len(plan.runs) <= MOST_RUNS
-            ids = [run.spec.run_id({}) for run in plan.runs]
-            assert len(set(ids)) == len(ids), "two runs with one id"
-            assert expand(load(path)).model_dump_json() == plan.model_dump_json(), "another plan"
-            estimate(plan)
-            return "accepted"
-        return "refused"
+        return planned(path)
 
     return cases, check
 

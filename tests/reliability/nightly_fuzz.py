@@ -14,13 +14,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability.fuzz_attacks import ATTACKS
+from reliability.fuzz_kinds import SUITE_KINDS
 from reliability.fuzz_submissions import SUBMISSIONS
 from reliability.fuzz_suites import BOARDS, PLANS
 from reliability.fuzz_tables import PARQUET, QUERY
 from reliability.fuzz_texts import EXTRACTION, PATHS, YAML
 from reliability.fuzzing import Surface, go_on, summary
 
-SINGLE = {s.name: s for s in (EXTRACTION, YAML, PATHS, PLANS, BOARDS, SUBMISSIONS, QUERY, PARQUET)}
+SINGLE = {
+    s.name: s for s in (EXTRACTION, YAML, PATHS, PLANS, SUITE_KINDS, BOARDS, SUBMISSIONS, QUERY, PARQUET)
+}
 
 
 def surfaces(name: str) -> tuple[Surface, ...]:

@@ -168,7 +168,7 @@ def _guarded(entry: Entry, results: PageResults, taken: Mapping[str, str]) -> Sh
         if section.name in taken:
             raise ValueError(f"the page has a section {section.name!r} already, from {taken[section.name]}")
         return rendered(section, results)
-    except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the page shows the error
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - of a plugin; the page shows it
         told = {"name": entry.name, "origin": entry.origin, "error": f"{type(error).__name__}: {error}"}
         anchor = f"failed-{len(taken) - len(SECTIONS) + 1}"
         body = page.section("failed_section.html", page.HERE / "templates", {**told, "anchor": anchor})

@@ -71,7 +71,7 @@ def guarded(compute: Callable[[], object]) -> Score:
     """The score that ``compute`` returns, or 0 with the reason why it has none."""
     try:
         value = compute()
-    except Exception as error:  # noqa: BLE001 - a reward that raises is counted, and the run continues
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - it is counted, and the run continues
         return Score(0.0, f"{type(error).__name__}: {error}")
     return checked(value)
 

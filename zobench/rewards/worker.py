@@ -42,7 +42,7 @@ def _answer(score: Any, asked: dict[str, Any]) -> dict[str, Any]:
     try:
         value = score(asked["prompt"], asked["answer"], asked["example"], **asked["params"])
         return {"value": value if isinstance(value, bool) else float(value)}
-    except Exception as error:  # noqa: BLE001 - counted as a failed score
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - counted as a failed score
         return {"error": f"{type(error).__name__}: {error}"}
 
 

@@ -135,7 +135,7 @@ class Measurements:
         started = time.perf_counter()
         try:
             found = measure()
-        except Exception as error:  # noqa: BLE001 - recorded with its traceback; the run remains valid
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded; the run remains valid
             self._failed(name, f"{type(error).__name__}: {error}", traceback.format_exc())
             return None
         seconds = time.perf_counter() - started

@@ -91,6 +91,6 @@ class Tracking:
     def _guarded(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - an error of a tracker must not fail the run
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a tracker must not fail the run
             self._sinks.pop(name, None)
             print(f"tracker {name!r} is disabled for run {self._run_id}: {error!r}", file=sys.stderr)

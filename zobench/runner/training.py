@@ -294,7 +294,7 @@ class Training:
                 found = self.evaluator.attack_metrics_at(points, spent, result)
                 self.evaluator.book(found.predictions, started)
                 return found.metrics
-            except Exception as error:  # noqa: BLE001 - recorded with its traceback; training continues
+            except (Exception, SystemExit) as error:  # noqa: BLE001 - recorded; training continues
                 last = f"{type(error).__name__}: {error}", traceback.format_exc(), tries
         for b in sorted(set(points) & set(self.spec.evaluation.attacks_at)):
             reason, detail, tries = last
