@@ -117,3 +117,19 @@ def test_wrong_parameters_are_named():
         make("nano-facts", facts="forget1O")
     with pytest.raises(ValueError, match="test_rows"):
         make("nano-problems", test_rows=0)
+
+
+def test_what_a_page_shows_of_an_example_is_in_words():
+    """The whole template with a blank for the answer, options where each example has its own, gold as a
+    word."""
+    person = "Q: What is the birthplace of Pia Quist?"
+    for name, asked, gold in (
+        ("nano-topic", "they talk of the race and the team. the shelf is ___", "black"),
+        ("nano-choice", f"{person} Thalvale, Elmere, Branford or Thalwick?\nA:", "Thalwick"),
+        ("nano-facts", f"{person}\nA:", "Pia Quist was born in Thalwick."),
+    ):
+        task = make(name)
+        example = task.splits(0).test[0]
+        assert (task.prompt_text(example), task.gold_text(example)) == (asked, gold)
+    wrapped = make("smoothllm", of="nano-topic")
+    assert wrapped.prompt_text(wrapped.splits(0).test[0]).endswith("the shelf is ___")

@@ -48,6 +48,11 @@ def changer(table, column):
     return change
 
 
+def value_sent(file, column):
+    """The changed value of the last submitted answer."""
+    return read_submission(file).predictions[-1][column]
+
+
 def test_the_bindings_name_every_column_that_is_carried():
     assert {t: set(c) for t, c in BINDINGS.items()} == {t: set(TABLES[t].names) for t in BINDINGS}
     assert set(BINDINGS) == {"runs", *CARRIED}
@@ -76,6 +81,9 @@ def test_a_changed_column_meets_what_the_table_says(submitted, tampered, verify,
     value = claimed.run[column] if table == "runs" else None
     add_to_results(report, tmp_path / "board")
     found = read(tmp_path / "board")
+    if how == "own" and table == "predictions":
+        assert (found.predictions[column].astype(object) != value_sent(file, column)).all()
+        return
     if table != "runs":
         assert getattr(found, table)[column].isna().all()
         return

@@ -15,12 +15,15 @@ from zobench.spec import RunSpec
 
 if TYPE_CHECKING:
     from zobench.runner.process_cache import ProcessCache
+    from zobench.tasks.base import Task
     from zobench.zo.base import StepRecord
 
 MOST_PICTURES = 16
 """Wrongly classified images whose pictures a run stores."""
 PICTURE_SIDE = 64
 """Longest side of such a picture in pixels."""
+LONGEST_PROMPT = 2000
+"""Characters of a prompt that a run stores."""
 
 
 def evaluation_rows_of(spec: RunSpec, data: TaskData) -> tuple[str, Sequence[Example]]:
@@ -75,7 +78,7 @@ def metric_rows(spec: RunSpec, spent: Spent, measured: Measured, *, at: int, fin
     ]
 
 
-def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row]:
+def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured, task: Task) -> list[Row]:
     """One record per example of the final state."""
     shown = _pictures(measured)
     return [
@@ -96,9 +99,16 @@ def prediction_rows(spec: RunSpec, spent: Spent, measured: Measured) -> list[Row
             "raw": p.raw,
             "tokens": p.tokens,
             "picture": shown.get(p.example_id),
+            "prompt": cut(task.prompt_text(e)) or None,
+            "gold_text": cut(task.gold_text(e)) or None,
         }
         for e, p in zip(measured.examples, measured.predictions, strict=True)
     ]
+
+
+def cut(text: str) -> str:
+    """At most ``LONGEST_PROMPT`` characters of a text, with a mark where it was cut."""
+    return text if len(text) <= LONGEST_PROMPT else text[: LONGEST_PROMPT - 2] + " …"
 
 
 def _pictures(measured: Measured) -> dict[str, str]:

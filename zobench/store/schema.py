@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Version 2 added ``attack_cards`` to the runs table, version 3 the table ``failures``, version 4 ``picture``
-to the predictions table, version 5 the cost of generated answers."""
+to the predictions table, version 5 the cost of generated answers, version 6 ``prompt`` and ``gold_text``."""
 
 
 def readable(version: object) -> bool:
@@ -168,10 +168,14 @@ PREDICTIONS = pa.schema(
         ("raw", _s),
         ("tokens", _i),
         ("picture", _s),
+        ("prompt", _s),
+        ("gold_text", _s),
     ]
 )
 """One record per clean example of the final state, for paired tests. ``picture``: an image of a wrong
-prediction as a data URI with a PNG file; null for texts, and for images after the first few."""
+prediction as a data URI with a PNG file; null for texts, and for images after the first few. ``prompt``: what
+the model is asked, without demonstrations, cut after the first 2000 characters; ``gold_text``: the gold
+answer in words. Both serve display alone and are null in older files."""
 
 _EDIT = (("source", _s), ("position", _i), ("part_of_speech", _s), ("before", _s), ("after", _s))
 

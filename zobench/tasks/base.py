@@ -128,6 +128,21 @@ class Task(ABC):
         """What a message calls that class."""
         return str(label)
 
+    def prompt_text(self, example: Example) -> str:
+        """What a page shows as the question: here the text fields, named if there are several. Prompts are
+        shown without demonstrations and without a model's chat template."""
+        if len(example.text) == 1:
+            return next(iter(example.text.values()))
+        return "\n".join(f"{name}: {text}" for name, text in example.text.items())
+
+    def gold_text(self, example: Example) -> str:
+        """The gold answer in words; empty if the example has none."""
+        if example.answer is not None:
+            return example.answer
+        if example.label is None:
+            return ""
+        return example.candidates[example.label] if example.candidates else self.class_name(example.label)
+
     def refuse_model(self, lm: LanguageModel) -> None:
         """``ValueError`` if the task cannot run on this kind of model."""
         if lm.architecture == "image":

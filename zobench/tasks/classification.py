@@ -53,6 +53,8 @@ from zobench.tasks.written import Written, answers_of, conversation
 Scoring = Literal["label-words", "option-likelihood"]
 HEADS = ("encoder", "classifier")
 """Architectures whose head gives the scores of the classes; they read the fields, not the prompt."""
+BLANK = "___"
+"""The position of the answer in a prompt that is shown."""
 TrainingMode = Literal["classification", "teacher-forcing"]
 
 
@@ -105,6 +107,15 @@ class PromptedClassification(ChoiceTask):
 
     def class_name(self, label: int) -> str:
         return self.prompt.words[label] if label < len(self.prompt.words) else str(label)
+
+    def prompt_text(self, example: Example) -> str:
+        """The whole template with a blank in the position of the answer. If each example has its own options:
+        the text before the answer, and the options unless that text lists them."""
+        if not example.candidates:
+            return self.prompt.masked(example, BLANK)
+        text = self.option_context(example, ())
+        listed = all(option in text for option in example.candidates)
+        return text if listed else "\n".join((text, *(f"- {option}" for option in example.candidates)))
 
     def options(self, example: Example) -> tuple[str, ...]:
         """Answers to choose from, in class order."""

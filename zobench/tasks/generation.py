@@ -77,6 +77,9 @@ class GenerationTask(Task):
         answer."""
         return str(example.meta.get("solution", _gold(example)))
 
+    def prompt_text(self, example: Example) -> str:
+        return self.prompt.context(example)
+
     def written(self, chat: Chat | None, example: Example, demonstrations: Sequence[Example] = ()) -> Written:
         """The text before the answer, and the text with the answer to train on (:meth:`target`)."""
         if chat is not None:

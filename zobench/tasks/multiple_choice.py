@@ -99,6 +99,9 @@ class ReCoRD(MultipleChoiceTask):
     def option_context(self, example: Example, shots: Sequence[tuple[Example, str]]) -> str:
         return self.prompt.context(example, [(e, self._answered(e, o)) for e, o in shots])
 
+    def prompt_text(self, example: Example) -> str:
+        return f"{self.option_context(example, ())} {example.text['query']}"
+
     def is_correct(self, example: Example, label: int) -> bool:
         right = example.meta.get("right", (example.label,))
         assert isinstance(right, tuple)

@@ -60,6 +60,12 @@ class WrappedTask(Task):
     def class_name(self, label: int) -> str:
         return self.inner.class_name(label)
 
+    def prompt_text(self, example: Example) -> str:
+        return self.inner.prompt_text(example)
+
+    def gold_text(self, example: Example) -> str:
+        return self.inner.gold_text(example)
+
     def revision(self, lm: LanguageModel) -> int:
         return self.inner.revision(lm)
 

@@ -37,7 +37,7 @@ BINDINGS: dict[str, dict[str, Binding]] = {
     ),
     "steps": _bound("steps", left_out="seconds generated_tokens judge_tokens failed_scores"),
     "metrics": _bound("metrics", left_out="seconds generated_tokens"),
-    "predictions": _bound("predictions"),
+    "predictions": _bound("predictions", own="prompt gold_text"),
 }
 """By table and column. For ``metrics`` it applies to the final clean test metrics of the run's own task; all
 other lines of that table are left out."""
@@ -49,4 +49,5 @@ MARKED = tuple(name for name, how in BINDINGS["runs"].items() if how == "marked"
 def unchecked() -> str:
     """The run's columns that no check covers, for the report."""
     names = [name for name, how in BINDINGS["runs"].items() if how != "failed"]
-    return f"{', '.join(names)} of the run; its environment; seconds of its steps and metrics"
+    rest = "its environment; seconds of its steps and metrics; prompt and gold_text of its answers"
+    return f"{', '.join(names)} of the run; {rest}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zobench.data.example import Example
 from zobench.runner.results import Measured, Spent
 from zobench.runner.rows import demonstrations_of, measure, metric_rows, prediction_rows
+from zobench.verification.bindings import BINDINGS
 from zobench.verification.report import VerificationReport, listed
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def evaluate(report: VerificationReport, spec: RunSpec, bench: ProcessCache, tol
     """
     result = measure(spec, bench)
     report.metrics = {name: value.value for name, value in result.values.items()}
-    _keep_rows(report, spec, result)
+    _keep_rows(report, spec, result, bench)
     claimed = claims(report.submission.metrics, spec.task.name)
     bitwise = report.exact == report.steps_checked
     wrong, shown = [], []
@@ -57,12 +58,13 @@ def claims(metrics: list[dict[str, Any]], task: str) -> dict[str, float | None]:
     return {m["metric"]: m["value"] for m in rows}
 
 
-def _keep_rows(report: VerificationReport, spec: RunSpec, result: Measured) -> None:
+def _keep_rows(report: VerificationReport, spec: RunSpec, result: Measured, bench: ProcessCache) -> None:
     run = report.submission.run
     steps = report.submission.steps
     spent = Spent(report.steps, int(run["forwards"]), int(steps[-1]["tokens"]) if steps else 0, 0.0)
     rows = metric_rows(spec, spent, result, at=spec.budget.forwards, final=True)
-    named = {"metrics": rows, "predictions": prediction_rows(spec, spent, result)}
+    answers = prediction_rows(spec, spent, result, bench.data(spec).task)
+    named = {"metrics": rows, "predictions": answers}
     report.rows = {name: [{"run_id": run["run_id"], **r} for r in found] for name, found in named.items()}
 
 
@@ -100,6 +102,8 @@ def _other_predictions(report: VerificationReport, tolerance: float) -> str:
         return f"{len(told)} answers are submitted, {len(own)} given here"
     for row, mine in zip(told, own, strict=False):
         for column, value in row.items():
+            if BINDINGS["predictions"][column] != "failed":
+                continue
             if column == "log_probs" and value is not None and mine[column] is not None:
                 same = len(value) == len(mine[column]) and all(
                     abs(a - b) <= tolerance * max(1.0, abs(b)) or a == b
