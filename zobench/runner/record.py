@@ -71,12 +71,19 @@ class Run:
                 self.environment["model_probe"] = lm.probed.as_record()
             if lm.identity.origin is not None:
                 self.environment["model_origin"] = lm.identity.origin
+            self.environment["method_card"] = self._method_card()
         self.environment["parameters_from"] = self._parameters_from()
         if self.job.tuning:
             self.environment["tuning"] = self.job.tuning
         keep_reserve(self.folder.path)
         self.folder.write_json(SPEC, planned.model_dump(mode="json"))
         self.folder.write_json(ENVIRONMENT, self.environment)
+
+    def _method_card(self) -> dict[str, Any]:
+        """What a page shows of the method: title, source, formula, order and revision of its card."""
+        assert self.bench is not None
+        card = self.bench.parts.method(self.job.planned.spec.method.name).card
+        return {k: getattr(card, k) for k in ("title", "source", "formula", "order", "revision")}
 
     def _parameters_from(self) -> str:
         """Source of the parameters: ``tuning`` in this suite, the method's ``defaults``, or the ``suite``
