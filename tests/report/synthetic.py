@@ -67,6 +67,7 @@ class Study:
     suite: str = "fewshot"
     rng: int = 0
     texts: Sequence[str] = SENTENCES
+    prompts: bool = True
     commit: str = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -32,6 +32,13 @@ def runs_row(study: Study, entry: Entry, task: str, seed: int, run_id: str, stat
         "threads": 1,
         "packages": {"torch": "2.13.0"},
         "command": ["zobench", "run", f"suites/{study.suite}.yaml"],
+        "method_card": {
+            "title": f"The method {entry.name}",
+            "source": "arXiv:2305.17333",
+            "formula": "theta <- theta - lr g u",
+            "order": "zeroth",
+            "revision": 1,
+        },
         "digests": {"method": str(plugins.revision(entry.name.split()[0]) or 1)},
     }
     return {
@@ -164,6 +171,8 @@ def prediction_rows(
                 "strict_correct": None,
                 "raw": "",
                 "tokens": 0,
+                "prompt": f"{study.texts[i % len(study.texts)]} It was ___" if study.prompts else None,
+                "gold_text": LABELS[gold] if study.prompts else None,
             }
         )
     return rows

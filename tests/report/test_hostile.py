@@ -22,6 +22,11 @@ PAYLOADS = (
 )
 
 
+def card(payload):
+    told = dict.fromkeys(("title", "source", "formula", "order", "revision"), payload + " arXiv:2305.17333")
+    return {"environment": json.dumps({"method_card": told})}
+
+
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
     texts = [f"{p} some words around it {p}" for p in PAYLOADS]
@@ -29,7 +34,14 @@ def hostile(tmp_path_factory):
         Entry(
             p,
             0.02 * i,
-            fields={"note": p, "error": p, "model": p, "method_params": json.dumps({p: p}), "spec": p},
+            fields={
+                "note": p,
+                "error": p,
+                "model": p,
+                "method_params": json.dumps({p: p}),
+                "spec": p,
+                **card(p),
+            },
         )
         for i, p in enumerate(PAYLOADS[:5])
     ]
@@ -72,7 +84,18 @@ def test_nothing_runs(hostile, open_page):
         assert any(p in page.inner_text(section) for p in PAYLOADS), section
     page.select_option("#h-b", "3")
     page.click("#t-ranking th[data-key=row] button")
+    page.click(".row-link >> nth=0")
+    assert any(p in page.inner_text("#card h2") for p in PAYLOADS)
+    assert page.get_attribute("#card p a", "href") == "https://arxiv.org/abs/2305.17333"
+    page.keyboard.press("Escape")
+    page.select_option("#e-what", index=1)
+    assert page.locator("#e-list ins").count() > 0
+    assert PAYLOADS[0] in page.inner_text("#e-list")
+    page.fill("#ranking input[type=search]", PAYLOADS[1])
+    assert PAYLOADS[1].split("=")[0] in page.inner_text("#ranking .tools [role=status]")
+    page.fill("#ranking input[type=search]", "")
     page.locator(".run-link").first.click()
+    page.select_option("#run-beside", index=1)
     page.wait_for_selector("#run .scatterlayer .trace")
     assert page.evaluate("window.hit") is None
     assert page.locator("img[src=x]").count() == 0

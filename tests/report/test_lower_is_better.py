@@ -91,7 +91,7 @@ def test_a_given_target_goes_downwards_too(folder: Path) -> None:
     assert set(found.runs["flag"]) == {""}
     assert found.runs["value"].min() > 0
     assert reaching.spoken_targets(reaching.collect(found.source, found.ranking, found.runs), {}).endswith(
-        "0.400 or less"
+        "40.0 % or less"
     )
 
 
@@ -121,7 +121,7 @@ def test_the_page_reads_the_direction_of_its_metrics(folder: Path, tmp_path: Pat
     evaluate = opened.page.evaluate
     assert evaluate(f"lowerIsBetter('clean||{FORGOTTEN}')")
     assert not evaluate("lowerIsBetter('clean||accuracy')")
-    assert evaluate("DATA.metrics.nll") == {"share": False, "lower": True}
+    assert evaluate("DATA.metrics.nll") == {"lower": True}
     assert opened.problems == []
 
 

@@ -10,6 +10,7 @@ SECTIONS: dict[str, str] = {
     "tasks": "zobench.report.sections:Tasks",
     "pictures": "zobench.report.pictures:Pictures",
     "pairs": "zobench.report.sections:HeadToHead",
+    "examples": "zobench.report.sections:Examples",
     "robustness": "zobench.report.sections:Robustness",
     "tuning": "zobench.report.sections:Tuning",
     "runs": "zobench.report.sections:Runs",

@@ -59,10 +59,20 @@ def parts(before: str, after: str) -> list[tuple[str, str]]:
     return out
 
 
+def moves(pieces: list[tuple[str, str]]) -> list[int | str]:
+    """The same segments relative to the first text, as a page stores them: n > 0 keeps n characters, n < 0
+    deletes -n, a text is inserted."""
+    return [text if kind == "ins" else len(text) if kind == "same" else -len(text) for kind, text in pieces]
+
+
+def cut(text: str) -> str:
+    """A text as :func:`parts` compares it: a very long one is truncated."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + " …"
+
+
 def _tokens(text: str) -> list[str]:
-    """Words, runs of white space and single signs; a very long text is truncated."""
-    short = text if len(text) <= LONGEST else text[:LONGEST] + " …"
-    return re.findall(r"\w+|\s+|[^\w\s]", short)
+    """Words, runs of white space and single signs."""
+    return re.findall(r"\w+|\s+|[^\w\s]", cut(text))
 
 
 def _plain(row: dict[Any, Any]) -> dict[str, Any]:

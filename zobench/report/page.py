@@ -18,6 +18,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from zobench.metrics import measures
+
 HERE = Path(__file__).resolve().parent
 STYLES = ("base", "layout", "tables", "charts", "robustness", "print")
 SCRIPTS = (
@@ -25,13 +27,19 @@ SCRIPTS = (
     "dom",
     "theme",
     "fragment",
+    "panels",
+    "filters",
+    "copying",
     "tables",
     "plot",
     "curves",
     "pareto",
     "profiles",
+    "examples",
     "heads",
     "runs",
+    "compare",
+    "cards",
     "tuning",
     "start",
 )
@@ -82,6 +90,8 @@ def environment(folder: Path = HERE / "templates") -> Environment:
     env.filters["count"] = count
     env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
+    env.filters["share"] = lambda v, share: f"{100 * v:.1f}" if share else f"{v:.3f}"
+    env.filters["measured"] = measured
     env.filters["exact"] = exact
     env.filters["own"] = own
     env.filters["records"] = lambda frame: frame.to_dict("records")
@@ -151,6 +161,14 @@ def exact(value: float | None) -> Markup:
     """Attribute of a table cell with the unrounded number, which sorting, CSV and export use."""
     known = value is not None and value == value
     return Markup(' data-sort="{}"').format(repr(float(value)) if known and value is not None else "")
+
+
+def measured(value: float | None, metric: str) -> str:
+    """A value of that metric: a share in percent with its sign, other numbers with four digits."""
+    if value is None or value != value:
+        return "–"
+    text = f"{100 * value:.1f} %" if measures.bounds(metric) else f"{value:.4g}"
+    return text.replace("-", "−") if abs(value) >= 1e-4 else text
 
 
 def percent(value: float | None) -> str:

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy import special
 
 from zobench.metrics import measures
-from zobench.report import examples, headtohead, runpages, tuning
+from zobench.report import examples, headtohead, methods, runpages, settings, tuning
 from zobench.report.ranking import Ranking
 from zobench.report.source import Source, loss_curves, metric_curves
 from zobench.report.tables import generates, labels
@@ -29,6 +29,8 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
     blocks = list(ranking.blocks)
     shown = labels(source)
     board, drawn = ranking.board, curves(source, names, blocks)
+    shown_runs = runpages.collect(source, runs, names, top)
+    told = examples.collect(source, runs, names[:MOST_ROWS_IN_PAIRS], blocks)
     return {
         "board": {
             "name": board.name,
@@ -48,17 +50,38 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
         "axes": [*AXES, *(["generated tokens"] if generates(runs) else [])],
         "memory": memory(runs, names, blocks),
         "curves": drawn,
-        "metrics": {
-            m: {"share": measures.bounds(m) == measures.SHARE, "lower": not measures.higher_is_better(m)}
-            for m in sorted({c["metric"] for c in drawn})
-        },
+        "metrics": about_metrics({c["metric"] for c in drawn} | measured_in(shown_runs)),
         "finals": finals(runs, names, blocks),
         "pairs": pairs(ranking, names),
         "heads": headtohead.collect(source, ranking, runs, names),
-        "examples": examples.collect(source, runs, names[:MOST_ROWS_IN_PAIRS], blocks),
-        "runs": runpages.collect(source, runs, names, top),
+        "examples": told["blocks"],
+        "texts": told["texts"],
+        "measured": told["measured"],
+        "attacked": told["attacked"],
+        "settings": settings.collect(runs, names),
+        "methods": methods.collect(runs, names),
+        "runs": shown_runs,
         "tuning": tuning.collect(source),
     }
+
+
+def measured_in(runs: list[dict[str, Any]]) -> set[str]:
+    """Names of the metrics in the details of these runs."""
+    return {str(name) for r in runs if r["metrics"] for name in r["metrics"][3]["of"]}
+
+
+def about_metrics(names: set[str]) -> dict[str, dict[str, bool]]:
+    """``share``: between 0 and 1; ``percent``: shown in percent (also differences of shares); ``lower``:
+    lower is better. A metric of which none holds is left out."""
+    found = {
+        m: {
+            "share": measures.bounds(m) == measures.SHARE,
+            "percent": measures.bounds(m) is not None,
+            "lower": not measures.higher_is_better(m),
+        }
+        for m in sorted(names)
+    }
+    return {m: {k: True for k, v in about.items() if v} for m, about in found.items() if any(about.values())}
 
 
 def curves(source: Source, names: list[str], blocks: list[str]) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from zobench.report.section import PageResults, Section
 from zobench.report.source import GENERATION, Source, runs_in
+from zobench.report.tables import labels
 
 MOST_ROWS, MOST_PICTURES, MOST_CHARACTERS = 12, 16, 400_000
 """Largest numbers of rows, of pictures of one row, and of characters of all pictures."""
@@ -44,7 +45,8 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
         return []
     found = source.sql(
         f"""
-        select r."row", r.task_kind, p.task, r.seed, p.example_id, p.gold, p.output, p.picture
+        select r."row", r.block, r.task_kind, p.task, r.seed, p.example_id, p.gold, p.gold_text, p.output,
+          p.picture
         from predictions p join runs r using (run_id)
         where run_id in {runs_in(ids)} and p.condition_kind = 'clean'
           and (not p.correct or r.task_kind = '{GENERATION}')
@@ -54,6 +56,7 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
         order by r.seed, p.task, p.example_id
         """
     )
+    label = labels(source)
     parts = {str(name): part for name, part in found.groupby("row", sort=False)}
     rows, room = [], MOST_CHARACTERS
     for name in [n for n in names if n in parts][:MOST_ROWS]:
@@ -61,7 +64,9 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
         for p in parts[name].to_dict("records"):
             uri = str(p["picture"])
             if len(uri) <= room and _PNG.fullmatch(uri):
-                chosen.append({**{str(k): v for k, v in p.items()}, "picture": uri})
+                chosen.append(
+                    {**{str(k): v for k, v in p.items()}, "picture": uri, "label": label[p["block"]]}
+                )
                 room -= len(uri)
         if chosen:
             rows.append({"row": name, "shown": chosen})

@@ -13,23 +13,33 @@ from markupsafe import Markup
 from zobench.report import svg
 from zobench.report.ranking import Ranking
 
-WIDTH, MARGIN, TOP, ROOM, STEP = 720, 210, 40, 22, 12
+TOP, ROOM, STEP = 40, 22, 12
+WIDE, NARROW = (720, 210, 26), (350, 118, 13)
+"""Width, margin on each side for names, and characters of a name: on a screen, and on a phone."""
 FEWEST, MOST = 3, 30
 """Smallest and largest number of rows for which the diagram is readable."""
 
 
 def diagram(ranks: Mapping[str, float], groups: Sequence[Sequence[str]] = ()) -> Markup:
     """Rows on an axis of their mean ranks. Each group of more than one row has a bar with a dot at each of
-    its rows. Empty if there are too few or too many rows.
+    its rows. Empty if there are too few or too many rows. The style sheet shows one of two drawings: for a
+    screen, or with shorter names for a phone.
     """
     if not FEWEST <= len(ranks) <= MOST:
         return Markup("")
+    return _drawn("cd", WIDE, ranks, groups) + _drawn("cd-narrow", NARROW, ranks, groups)
+
+
+def _drawn(
+    style: str, size: tuple[int, int, int], ranks: Mapping[str, float], groups: Sequence[Sequence[str]]
+) -> Markup:
+    width, margin, longest = size
     k = len(ranks)
-    x = svg.Scale(1, k, MARGIN, WIDTH - MARGIN)
+    x = svg.Scale(1, k, margin, width - margin)
     bars = [(letter(i), [ranks[r] for r in group if r in ranks]) for i, group in enumerate(groups)]
     bars = [(name, at) for name, at in bars if len(at) > 1]
     first = TOP + 16 + STEP * len(bars)
-    parts = _axis(k, x)
+    parts = _axis(k, x, 20 if style == "cd" else 6)
     for i, (name, at) in enumerate(bars):
         y = TOP + 12 + STEP * i
         parts.append(svg.line("cd-bar", x(min(at)), x(max(at)), y, y))
@@ -39,12 +49,12 @@ def diagram(ranks: Mapping[str, float], groups: Sequence[Sequence[str]] = ()) ->
     for i, (name, rank) in enumerate(ranks.items()):
         left = i < half
         y = first + ROOM * (i if left else k - 1 - i)
-        said = Markup('{} <tspan class="cd-rank">{:.2f}</tspan>').format(svg.cut(name), rank)
-        parts += _name(said, x(rank), y, left)
+        said = Markup('{} <tspan class="cd-rank">{:.2f}</tspan>').format(svg.cut(name, longest), rank)
+        parts += _name(said, x(rank), y, margin - 14 if left else width - margin + 14, left)
     told = ", ".join(f"{name} {rank:.2f}" for name, rank in ranks.items())
     joined = "; ".join(f"{letter(i)}: {', '.join(g)}" for i, g in enumerate(groups) if len(g) > 1)
     label = f"Mean ranks: {told}. Equivalent or undecided: {joined or 'no two rows'}."
-    return svg.drawing("cd", label, WIDTH, first + ROOM * half + 12, parts)
+    return svg.drawing(style, label, width, first + ROOM * half + 12, parts)
 
 
 def letter(group: int) -> str:
@@ -60,17 +70,16 @@ def reason(ranking: Ranking) -> str:
     return "With one task a mean rank over tasks is the rank above: there is no diagram of mean ranks."
 
 
-def _name(said: Markup, x: float, y: float, left: bool) -> list[Markup]:
+def _name(said: Markup, x: float, y: float, end: float, left: bool) -> list[Markup]:
     """The row's name beside the axis, and the line from it to its mean rank."""
-    end = MARGIN - 14 if left else WIDTH - MARGIN + 14
     return [
         svg.path("cd-line", [(x, TOP), (x, y), (end, y)]),
         svg.text("cd-name", end + (-6 if left else 6), y + 4, said, "end" if left else "start"),
     ]
 
 
-def _axis(k: int, x: svg.Scale) -> list[Markup]:
-    ticks = range(1, k + 1) if k <= 20 else [1, *range(5, k + 1, 5)]
+def _axis(k: int, x: svg.Scale, most: int) -> list[Markup]:
+    ticks = range(1, k + 1) if k <= most else [1, *range(5, k + 1, 5)]
     marks = [svg.line("cd-axis", x(r), x(r), TOP - 5, TOP) for r in ticks]
     names = [svg.text("cd-tick", x(r), TOP - 10, str(r), "middle") for r in ticks]
     return [svg.line("cd-axis", x(1), x(k), TOP, TOP), *marks, *names]

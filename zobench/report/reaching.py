@@ -18,7 +18,7 @@ import pandas as pd
 from zobench.metrics.curves import TimeToTarget, area_under_curve, median_time, restricted_mean_time
 from zobench.metrics.curves import time_to_target as first_met
 from zobench.metrics.intervals import Interval, exact_shares, stratified_groups
-from zobench.metrics.measures import bounds
+from zobench.metrics.measures import SHARE, bounds
 from zobench.metrics.ranking import performance_profile, ratio_profile
 from zobench.report.ranking import Ranking
 from zobench.report.scores import Target, targets
@@ -59,6 +59,8 @@ class Reaching:
     targets: dict[str, Target]
     rows: tuple[Reached, ...]
     times: pd.DataFrame
+    share: bool = False
+    """Whether all curves are of shares, which are shown in percent."""
 
 
 def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
@@ -73,7 +75,8 @@ def collect(source: Source, ranking: Ranking, runs: pd.DataFrame) -> Reaching:
         found.setdefault(about["row"], []).append(about)
     rows = tuple(_row(name, found[name]) for name in names if name in found)
     flat = [r for name in names for r in found.get(name, [])]
-    return Reaching(goal, rows, _times(flat))
+    share = bool(len(curves)) and {bounds(m) for m in curves["metric"].unique()} == {SHARE}
+    return Reaching(goal, rows, _times(flat), share)
 
 
 def _runs(curves: pd.DataFrame, goal: dict[str, Target]) -> Iterator[dict[str, Any]]:
@@ -175,9 +178,10 @@ def _banded(shares: Any, n: int) -> list[list[float]]:
 
 
 def spoken_targets(reaching: Reaching, labels: dict[str, str], most: int = 6) -> str:
-    """``sentiment 0.950, facts 0.061 or less``: the metric's value that counts as reached, by task."""
+    """``sentiment 95.0 %, facts 6.1 % or less``: the metric's value that counts as reached, by task."""
     told = [
-        f"{labels.get(b, b)} {t.value:.3f}" + ("" if t.higher else " or less")
+        f"{labels.get(b, b)} {f'{100 * t.value:.1f} %' if reaching.share else f'{t.value:.3f}'}"
+        + ("" if t.higher else " or less")
         for b, t in sorted(reaching.targets.items())
     ]
     return ", ".join(told[:most]) + (f" and {len(told) - most} more tasks" if len(told) > most else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -12,7 +13,7 @@ from zobench.report.source import Source, runs_in
 from zobench.store.paths import run_folder
 from zobench.store.reader import compacted_statuses, runs_folder
 
-MOST_POINTS = 200
+MOST_POINTS = 150
 FACTS = (
     "status",
     "error",
@@ -70,7 +71,18 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> l
         order=runs["row"].map(place), turn=runs.groupby(["row", "block"])["seed"].rank(method="first")
     )
     chosen = ordered.sort_values(["turn", "order", "label"]).head(top)
-    return [{**r, "metrics": by_column(shown(r["metrics"]))} for r in describe(source, chosen, place)]
+    return [
+        {**r, "metrics": by_column(shown(r["metrics"])), "steps": regular(r["steps"])}
+        for r in describe(source, chosen, place)
+    ]
+
+
+def regular(steps: dict[str, Any]) -> dict[str, Any]:
+    """A loss curve whose forward passes are stored as the first value ``from`` and their distance ``by``, if
+    all distances are equal."""
+    x = steps.get("x", [])
+    gaps = {b - a for a, b in pairwise(x)}
+    return {**steps, "x": {"from": x[0], "by": gaps.pop()}} if len(gaps) == 1 else steps
 
 
 def shown(rows: list[list[Any]]) -> list[list[Any]]:
@@ -170,7 +182,7 @@ def _steps(source: Source, ids: list[str]) -> dict[str, dict[str, Any]]:
     return {
         str(i): {
             "x": g["forwards"].tolist(),
-            "loss": [_number(v) for v in g["loss"]],
+            "loss": [_number(v, 4) for v in g["loss"]],
             "refused": int(g["refused"].sum()),
         }
         for i, g in found.groupby("run_id")
@@ -270,5 +282,5 @@ def _missing(value: Any) -> bool:
     return value is None or (not isinstance(value, str | list | dict) and bool(pd.isna(value))) or value == ""
 
 
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else float(f"{value:.5g}")
+def _number(value: Any, digits: int) -> float | None:
+    return None if pd.isna(value) else float(f"{value:.{digits}g}")

@@ -111,6 +111,7 @@ class Targets(Section):
         return {
             "reached": found.rows,
             "targets": reaching.spoken_targets(found, results.labels),
+            "share": found.share,
             "generated": results.generates,
         }
 
@@ -149,6 +150,22 @@ class HeadToHead(Section):
 
     def query(self, results: PageResults) -> SectionValues:
         return {}
+
+
+class Examples(Section):
+    """Prompts, gold answers, answers and attacked texts; drawn by the page's scripts."""
+
+    name: ClassVar[str] = "examples"
+    title: ClassVar[str] = "Examples"
+    template: ClassVar[str] = "examples.html"
+
+    def query(self, results: PageResults) -> SectionValues:
+        drawn = results.drawn
+        stored = sum(len(block["examples"]) for block in drawn["examples"])
+        return {"stored": stored, "measured": drawn["measured"], "texts": len(drawn["texts"])}
+
+    def applies(self, values: SectionValues) -> bool:
+        return bool(values["texts"])
 
 
 class Robustness(Section):

@@ -79,9 +79,18 @@ def cut(name: str, length: int = 26) -> str:
     return name if len(name) <= length else name[: length - 1] + "…"
 
 
-def whisker(interval: Interval, low: float, high: float, label: str, width: int = 132) -> Markup:
-    """A dot with its interval on a common scale from ``low`` to ``high``."""
+def whisker(
+    interval: Interval,
+    low: float,
+    high: float,
+    label: str,
+    width: int = 132,
+    seeds: Sequence[float] = (),
+) -> Markup:
+    """A dot with its interval on a common scale from ``low`` to ``high``, and below it a small dot for each
+    seed."""
     x = Scale(low, high, 6, width - 6)
     known = interval.low == interval.low
     bar = [line("whisker", x(interval.low), x(interval.high), 9, 9)] if known else []
-    return drawing("spark", label, width, 18, [*bar, dot("dot", x(interval.value), 9, 3.6)])
+    below = [dot("seed", x(value), 16, 1.7) for value in seeds]
+    return drawing("spark", label, width, 18, [*bar, dot("dot", x(interval.value), 9, 3.6), *below])

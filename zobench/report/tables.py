@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 
 from zobench.metrics.intervals import Interval, iqm_interval
 from zobench.report.cards import Cards, attack_name
@@ -24,6 +25,8 @@ COSTS = (
 )
 MOST_IQM, IQM_RESAMPLES = 20, 500
 """Number of rows whose interquartile means get intervals, and number of bootstrap resamples of each."""
+MOST_DOTS = 30
+"""Number of seeds that have a dot of their own in the interval plot."""
 
 
 def labels(source: Source) -> dict[str, str]:
@@ -39,7 +42,7 @@ def generates(runs: pd.DataFrame) -> bool:
 def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) -> list[Cell]:
     """One dict per standing with the cells of the ranking table, including costs and robustness."""
     board = ranking.board
-    low, high = _scale(ranking)
+    axis = _scale(ranking)
     kept = attacks[attacks["keeps_answer"].astype(bool)]
     net = kept.groupby("row")["net"].max() if len(kept) else pd.Series(dtype=float)
     worst = kept.groupby("row")["robust"].min() if len(kept) else pd.Series(dtype=float)
@@ -55,7 +58,7 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
                 "kind": "ranked" if s.ranked else "apart" if s.reasons else s.group,
                 "mean": text,
                 "value": None if s.interval is None else s.interval.value,
-                "whisker": "" if s.interval is None else whisker(s.interval, low, high, text),
+                "whisker": "" if s.interval is None else _whisker(ranking, s, text, axis),
                 "blocks": [cell(s.blocks.get(b), board) for b in ranking.blocks],
                 "first": s.first,
                 "iqm": s.iqm,
@@ -68,6 +71,22 @@ def ranking_rows(ranking: Ranking, runs: pd.DataFrame, attacks: pd.DataFrame) ->
             }
         )
     return rows
+
+
+def by_seed(ranking: Ranking, row: str) -> list[float]:
+    """Means over tasks of each seed; empty unless the row has the same number of seeds on every task."""
+    values = list(ranking.values.get(row, {}).values())
+    if not values or len({len(v) for v in values}) > 1 or len(values[0]) < 2:
+        return []
+    return [float(v) for v in np.mean(values, axis=0)]
+
+
+def _whisker(ranking: Ranking, standing: Standing, text: str, axis: tuple[float, float]) -> Markup:
+    """The interval plot of a row on the scale of all rows, with a dot for each seed."""
+    assert standing.interval is not None
+    seeds = by_seed(ranking, standing.row)
+    many = f"; {len(seeds)} seeds" if seeds else ""
+    return whisker(standing.interval, *axis, text + many, seeds=seeds[:MOST_DOTS])
 
 
 def iqm_spread(ranking: Ranking, row: str) -> str:

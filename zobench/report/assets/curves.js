@@ -50,12 +50,9 @@ function legendButton(row, i) {
 }
 
 function paintLegend() {
-  const patterns = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3" };
   for (const svg of document.querySelectorAll("#c-rows svg")) {
     const i = Number(svg.dataset.row);
-    const line = document.createElementNS("http://www.w3.org/2000/svg", "line");
-    for (const [k, v] of Object.entries({ x1: 0, x2: 18, y1: 4, y2: 4, stroke: colourOf(i), "stroke-width": 2.5, "stroke-dasharray": patterns[dashOf(i)] })) line.setAttribute(k, v);
-    svg.replaceChildren(line);
+    svg.replaceChildren(...swatch(colourOf(i), dashOf(i)).childNodes);
   }
 }
 
@@ -103,11 +100,12 @@ function memoryTraces(scale) {
     if (!p || p.y === null) return [];
     const [low, high] = p.h === null ? [p.y, p.y] : ends(CURVE.what, p.y, p.h);
     return [{ x: [p.x], y: [p.y * scale], mode: "markers", name: plotText(row.name), marker: { size: 11, color: colourOf(i), symbol: row.kind === "ranked" ? "circle" : "circle-open" },
-      error_y: { type: "data", symmetric: false, array: [(high - p.y) * scale], arrayminus: [(p.y - low) * scale], color: colourOf(i), thickness: 1.5, width: 4 }, hovertemplate: "%{fullData.name}: %{y:.3~f} at %{x:,.4~r} MiB<extra></extra>" }];
+      error_y: { type: "data", symmetric: false, array: [(high - p.y) * scale], arrayminus: [(p.y - low) * scale], color: colourOf(i), thickness: 1.5, width: 4 }, hovertemplate: `%{fullData.name}: ${hoverOf(scale === 100)} at %{x:,.4~r} MiB<extra></extra>` }];
   });
 }
 
 const MEMORY = 3;
+function hoverOf(percent) { return percent ? "%{y:.1f} %" : "%{y:.3~r}"; }
 
 function drawCurves() {
   paintLegend();
@@ -122,14 +120,14 @@ function drawCurves() {
     const complete = c.h.every((v) => v !== null);
     // without training there is a single value: a horizontal line on a hidden second axis, which leaves the range of the first alone
     if (y.length === 1 || Math.max(...c.x) === 0) {
-      traces.push({ x: [0, 1], y: [y[y.length - 1], y[y.length - 1]], xaxis: "x2", mode: "lines", line: { color: colour, dash: dashOf(i), width: 1.5 }, name: plotText(row.name), hovertemplate: "%{fullData.name}: %{y:.3~f}<extra></extra>" });
+      traces.push({ x: [0, 1], y: [y[y.length - 1], y[y.length - 1]], xaxis: "x2", mode: "lines", line: { color: colour, dash: dashOf(i), width: 1.5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: ${hoverOf(percent)}<extra></extra>` });
       return;
     }
     if (complete && row.kind === "ranked") {
       const band = c.y.map((v, j) => ends(CURVE.what, v, c.h[j]).map((e) => e * scale));
       traces.push({ x: [...c.x, ...[...c.x].reverse()], y: [...band.map((b) => b[1]), ...band.map((b) => b[0]).reverse()], fill: "toself", fillcolor: faded(colour, 0.13), line: { width: 0 }, hoverinfo: "skip", mode: "lines" });
     }
-    traces.push({ x: c.x, y, mode: y.length > 30 ? "lines" : "lines+markers", line: { color: colour, width: 2, dash: dashOf(i) }, marker: { size: 5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: %{y:.3~f}<br>%{x:,.4~r} ${DATA.axes[CURVE.axis]}<extra></extra>` });
+    traces.push({ x: c.x, y, mode: y.length > 30 ? "lines" : "lines+markers", line: { color: colour, width: 2, dash: dashOf(i) }, marker: { size: 5 }, name: plotText(row.name), hovertemplate: `%{fullData.name}: ${hoverOf(percent)}<br>%{x:,.4~r} ${DATA.axes[CURVE.axis]}<extra></extra>` });
     if (CURVE.target !== null) reads.push([i, crossing(c.x, y, CURVE.target, lowerIsBetter(CURVE.what)), c.x[c.x.length - 1]]);
   });
   const shapes = CURVE.target === null ? [] : [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: CURVE.target, y1: CURVE.target, line: { color: colourInk(), width: 1, dash: "dot" } }];

@@ -15,6 +15,7 @@ function setUpHeads() {
   });
   showHeads();
   whenSeen(find("h-plot"), drawHeads);
+  whenSeen(find("h-curves"), drawPairCurves);
 }
 
 function readHeads() {
@@ -22,6 +23,7 @@ function readHeads() {
   remember("h-b", find("h-b").value, 1);
   showHeads();
   if (DRAWN.has(find("h-plot"))) drawHeads();
+  if (DRAWN.has(find("h-curves"))) drawPairCurves();
 }
 
 function headPair() { return [Number(find("h-a").value), Number(find("h-b").value)]; }
@@ -81,11 +83,15 @@ function showHeads() {
     const close = detail && detail.blocks.find((x) => x.b === k);
     return [DATA.blocks[k], { text: shown(mean("a")), sort: mean("a") }, { text: shown(mean("b")), sort: mean("b") }, { text: shown(d, true), sort: d, style: "strong" }, list.length, list.filter((r) => r.d > 0).length, ...(detail ? detailCells(close) : [])];
   });
+  const unit = DATA.board.unit ? ", " + DATA.board.unit : "";
   const more = detail ? [{ name: "Only this correct", num: true }, { name: "Only other correct", num: true }, { name: "McNemar p by seed", num: true }, { name: "Interval over seeds and examples", num: true }] : [];
-  find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: "This", num: true }, { name: "Other", num: true }, { name: "Difference", num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }, ...more], lines));
+  find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: `This${unit}`, num: true }, { name: `Other${unit}`, num: true }, { name: `Difference${DATA.board.unit === "%" ? ", points" : unit}`, num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }, ...more], lines));
   setUpTable(find("t-heads"));
+  showSettings(a, b);
   showExamples(a, b);
 }
+
+function headForm() { return DATA.board.unit ? "+.1f" : "+.3~r"; }
 
 function drawHeads() {
   const [a, b] = headPair();
@@ -93,11 +99,11 @@ function drawHeads() {
   const points = all.flatMap((list, k) => list.map((r) => ({ x: r.d * DATA.board.factor, y: plotText(DATA.blocks[k]), seed: r.seed })));
   const means = all.flatMap((list, k) => (list.length ? [{ x: (list.reduce((s, r) => s + r.d, 0) / list.length) * DATA.board.factor, y: plotText(DATA.blocks[k]) }] : []));
   drawPlot(find("h-plot"), points.length && a !== b ? [
-    { x: points.map((p) => p.x), y: points.map((p) => p.y), text: points.map((p) => `seed ${p.seed}`), mode: "markers", marker: { color: colour, size: 8, opacity: 0.6 }, hovertemplate: "%{x:+.3~f} (%{text})<extra></extra>" },
-    { x: means.map((p) => p.x), y: means.map((p) => p.y), mode: "markers", marker: { color: colour, size: 15, symbol: "line-ns", line: { width: 3, color: colour } }, hovertemplate: "mean %{x:+.3~f}<extra></extra>" },
+    { x: points.map((p) => p.x), y: points.map((p) => p.y), text: points.map((p) => `seed ${p.seed}`), mode: "markers", marker: { color: colour, size: 8, opacity: 0.6 }, hovertemplate: `%{x:${headForm()}} (%{text})<extra></extra>` },
+    { x: means.map((p) => p.x), y: means.map((p) => p.y), mode: "markers", marker: { color: colour, size: 15, symbol: "line-ns", line: { width: 3, color: colour } }, hovertemplate: `mean %{x:${headForm()}}<extra></extra>` },
   ] : [], {
-    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" }, zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
-    yaxis: { type: "category", autorange: "reversed" }, margin: { l: 100, r: 12, t: 8, b: 44 },
+    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" + (DATA.board.unit === "%" ? ", points" : "") }, zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
+    yaxis: { type: "category", autorange: "reversed" }, margin: { l: 100, b: 44 },
   });
 }
 
@@ -111,7 +117,7 @@ function showExamples(a, b) {
       const pair = right[0][i] + right[1][i];
       if (pair !== "10" && pair !== "01") return;
       counts[pair === "10" ? 0 : 1]++;
-      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, text || "", gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
+      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, textAt(text), gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
     });
   }
   if (!lines.length) { place.replaceChildren(); return; }

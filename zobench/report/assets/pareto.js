@@ -63,6 +63,9 @@ function labelPlaces(points, log) {
   });
 }
 
+function inPercent(column) { return unitOf(column) === 100; }
+function paretoHover(axis, column) { return inPercent(column) ? `%{${axis}:.1f} %` : `%{${axis}:,.3~r}`; }
+
 function drawPareto() {
   const columns = paretoColumns();
   const x = columns.find((c) => c.key === find("p-x").value), y = columns.find((c) => c.key === find("p-y").value);
@@ -74,10 +77,10 @@ function drawPareto() {
     { x: edge.map((p) => p.x), y: edge.map((p) => p.y), mode: "lines+markers", line: { color: soft, width: 1, dash: "dot" }, marker: { size: 19, color: "rgba(0,0,0,0)", line: { color: soft, width: 1 } }, hoverinfo: "skip" },
     { x: points.map((p) => p.x), y: points.map((p) => p.y), mode: points.length > 40 ? "markers" : "markers+text", text: points.map((p) => plotText(DATA.rows[p.row].name)),
       textposition: labelPlaces(points, log), cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
-      hovertemplate: "%{text}<br>%{x:,.4~r}, %{y:,.4~r}<extra></extra>" },
+      hovertemplate: `%{text}<br>${paretoHover("x", x)}, ${paretoHover("y", y)}<extra></extra>` },
   ] : [];
   drawPlot(find("p-plot"), traces, {
     xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: log ? "log" : "linear" },
-    yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 28, b: 48 },
+    yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 48 },
   });
 }

@@ -30,21 +30,47 @@ function plotLayout(more) {
   return {
     template: DATA.template, font: { family: css.getPropertyValue("--sans"), color: ink },
     hoverlabel: { bgcolor: css.getPropertyValue("--raised").trim(), bordercolor: rule, font: { color: ink } },
-    ...more, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: soft, activecolor: ink },
+    ...more, margin: { l: 56, r: 12, b: 48, ...more.margin, t: Math.max(TOP, (more.margin || {}).t || 0) }, xaxis: { ...axis, ...more.xaxis }, yaxis: { ...axis, ...more.yaxis },
   };
 }
 
-const PLOT_CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d"] };
+// the tool bar has a strip of its own above the plot (margin TOP), and no button that would send the data anywhere
+const TOP = 34;
+const PLOT_CONFIG = { responsive: true, displaylogo: false, displayModeBar: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
 function drawPlot(node, traces, layout) {
   node.classList.toggle("empty", !traces.length);
+  showLegend(node, layout.showlegend ? traces.filter((t) => t.name && t.showlegend !== false) : []);
   if (!traces.length) {
     Plotly.purge(node);
     node.textContent = "No measurements.";
     return;
   }
   if (!node.querySelector(".plot-container")) node.textContent = "";
-  Plotly.react(node, traces, plotLayout(layout), PLOT_CONFIG);
+  Plotly.react(node, traces, plotLayout({ ...layout, showlegend: false }), PLOT_CONFIG);
+}
+
+const PATTERNS = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3" };
+
+function swatch(colour, dash) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), stroke = document.createElementNS("http://www.w3.org/2000/svg", "line");
+  for (const [k, v] of Object.entries({ width: 18, height: 8, "aria-hidden": "true" })) svg.setAttribute(k, v);
+  for (const [k, v] of Object.entries({ x1: 0, x2: 18, y1: 4, y2: 4, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": PATTERNS[dash || "solid"] })) stroke.setAttribute(k, v);
+  svg.append(stroke);
+  return svg;
+}
+
+// the legend of a plot as text below it: it wraps on a narrow screen and covers nothing
+function showLegend(node, traces) {
+  let list = node.nextElementSibling;
+  if (!list || !list.classList.contains("plot-legend")) {
+    if (!traces.length) return;
+    list = make("ul", { class: "plot-legend" });
+    node.after(list);
+  }
+  const plain = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  list.replaceChildren(...traces.map((t) => make("li", {}, swatch(t.line.color, t.line.dash), plain(t.name))));
 }
 
 const DRAWN = new Map();

@@ -31,14 +31,11 @@ function profileTraces(x, lines, hover) {
   }))];
 }
 
-function profileLegend(lines) {
-  const few = lines.length <= 8;
-  return { showlegend: few, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 11 } }, margin: { l: 56, r: 12, t: few ? 36 : 8, b: 48 } };
-}
+function profileLegend(lines) { return { showlegend: lines.length <= 8 }; }
 
 function drawScoreProfile() {
   const p = DATA.profiles, sign = DATA.board.higher ? "above" : "below";
-  drawPlot(find("f-scores"), profileTraces(p.thresholds.map((t) => t * DATA.board.factor), p.scores, `of runs ${sign} %{x:.4~r}`), {
+  drawPlot(find("f-scores"), profileTraces(p.thresholds.map((t) => t * DATA.board.factor), p.scores, `of runs ${sign} %{x:${DATA.board.unit ? ".1f" : ".3~r"}}`), {
     ...profileLegend(p.scores), xaxis: { title: { text: plotText(DATA.board.label) + (DATA.board.unit ? ", " + DATA.board.unit : "") } },
     yaxis: { title: { text: `runs ${sign}, %` }, range: [-3, 103] },
   });

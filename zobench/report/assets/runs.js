@@ -1,27 +1,37 @@
 // The details of one run in a dialog; the open run is part of the link.
 function setUpRuns() {
   for (const button of document.querySelectorAll(".run-link")) button.addEventListener("click", () => openRun(button.dataset.run));
-  find("run").addEventListener("close", () => remember("run", ""));
+  find("run").addEventListener("close", () => { remember("run", ""); remember("beside", ""); });
   const id = remembered("run", "");
-  if (id) openRun(id);
+  if (id) openRun(id, remembered("beside", ""));
 }
 
-function openRun(id) {
-  const run = DATA.runs.find((r) => r.id === id);
+function openRun(id, beside = "") {
+  const run = DATA.runs.find((r) => r.id === id), other = DATA.runs.find((r) => r.id === beside && beside !== id);
   if (!run) return;
   const plot = make("div", { class: "chart short", role: "group", "aria-label": "Training loss and test curve of this run" });
+  const alone = [plot, ...runWarnings(run), runFacts(run), ...runMetrics(run), ...runDiagnostics(run), ...runAttacks(run),
+    make("h3", {}, "Commands"), make("pre", { tabindex: 0 }, run.command), ...runJson("Specification", whole(run.spec)), ...runJson("Environment", whole(run.environment))];
   find("run-body").replaceChildren(
     make("button", { type: "button", class: "plain close", "aria-label": "Close", on: { click: () => find("run").close() } }, "×"),
-    make("h2", { id: "run-title" }, `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`),
-    plot, ...runWarnings(run), runFacts(run), ...runMetrics(run), ...runDiagnostics(run), ...runAttacks(run),
-    make("h3", {}, "Commands"), make("pre", { tabindex: 0 }, run.command),
-    ...runJson("Specification", whole(run.spec)), ...runJson("Environment", whole(run.environment)),
+    make("h2", { id: "run-title" }, runName(run)), besideChoice(run, other), ...(other ? comparedRuns(run, other, plot) : alone),
   );
   document.querySelectorAll("#run-body table").forEach(setUpTable);
-  find("run").showModal();
+  if (!find("run").open) find("run").showModal();
   find("run").scrollTop = 0;
   remember("run", id);
-  drawRun(plot, run);
+  remember("beside", other ? other.id : "");
+  drawRun(plot, run, other);
+}
+
+// choose another run to see both side by side
+function besideChoice(run, other) {
+  const select = make("select", { id: "run-beside" });
+  const others = DATA.runs.filter((r) => r.id !== run.id).sort((a, b) => (b.label === run.label) - (a.label === run.label));
+  choose(select, ["no other run", ...others.map(runName)], ["", ...others.map((r) => r.id)]);
+  select.value = other ? other.id : "";
+  select.addEventListener("input", () => openRun(run.id, select.value));
+  return make("div", { class: "controls" }, make("label", {}, "Beside ", select));
 }
 
 // values that runs share are stored once; a run refers to them by index
@@ -45,8 +55,16 @@ function runMetrics(run) {
   const finals = measured(run).filter((m) => m[8]);
   if (!finals.length) return [];
   const columns = ["Metric", "Split", "Condition", "Value", "Standard error", "n"].map((name, i) => ({ name, num: i > 2 }));
-  const lines = finals.map(([split, kind, condition, metric, , value, n, stderr]) => [metric, split, kind === "clean" ? "clean" : `${kind}: ${condition}`, value, stderr, n]);
+  const lines = finals.map(([split, kind, condition, metric, , value, n, stderr]) => [metric, split, kind === "clean" ? "clean" : `${kind}: ${condition}`, measuredCell(metric, value), measuredCell(metric, stderr), n]);
   return [make("h3", {}, "Final measurements"), makeTable("t-run-metrics", "measurements", columns, lines)];
+}
+
+// a measured number as it is shown: shares in percent with one digit, other numbers with four
+function measuredCell(metric, value, signed = false) {
+  if (value === null || value === undefined) return null;
+  const percent = (DATA.metrics[metric] || {}).percent, size = Math.abs(percent ? 100 * value : value);
+  const text = percent ? `${size.toFixed(1)} %` : Number.isInteger(size) ? size.toLocaleString("en") : String(Number(size.toPrecision(4)));
+  return { text: (value < 0 ? "−" : signed && value > 0 ? "+" : "") + text, sort: value };
 }
 
 function runWarnings(run) {
@@ -79,12 +97,18 @@ function mainMetric(run) {
   return names.find((n) => /accuracy|^em$|f1/.test(n)) || [...new Set(names)].sort((a, b) => long(b) - long(a))[0] || "";
 }
 
-function drawRun(node, run) {
-  const metric = mainMetric(run);
-  const points = new Map(measured(run).filter((m) => m[1] === "clean" && m[0] === "test" && m[3] === metric).map((m) => [m[4], m[5]]));
-  const traces = [];
-  if (run.steps.x) traces.push({ x: run.steps.x, y: run.steps.loss, mode: "lines", line: { color: faded(colourOf(run.r), 0.5), width: 1.2 }, yaxis: "y2", name: "training loss", hovertemplate: "loss %{y:.3~f}<extra></extra>" });
-  if (points.size) traces.push({ x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colourOf(run.r), width: 2 }, name: plotText(`test ${metric}`), hovertemplate: `${plotText(metric)} %{y:.3~f}<extra></extra>` });
-  drawPlot(node, traces, { xaxis: { title: { text: "forward passes" } }, yaxis: { title: { text: plotText(metric) } }, yaxis2: { overlaying: "y", side: "right", title: { text: "training loss" }, showgrid: false, automargin: true, tickmode: "auto" },
-    showlegend: true, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom", font: { size: 11 } }, margin: { l: 56, r: 60, t: 32, b: 44 } });
+function drawRun(node, run, other) {
+  const metric = mainMetric(run), share = (DATA.metrics[metric] || {}).share;
+  const traces = [run, ...(other ? [other] : [])].flatMap((r, i) => {
+    const points = new Map(measured(r).filter((m) => m[1] === "clean" && m[0] === "test" && m[3] === metric).map((m) => [m[4], share ? 100 * m[5] : m[5]]));
+    const about = other ? ` (${runName(r)})` : "", dash = i ? "dash" : "solid";
+    const colour = i && other.r === run.r ? colourInk() : colourOf(r.r);
+    const loss = r.steps.loss ? [{ x: stepsOf(r.steps), y: r.steps.loss, mode: "lines", line: { color: faded(colour, 0.5), width: 1.2, dash }, yaxis: "y2", name: plotText("training loss" + about), hovertemplate: "loss %{y:.3~r}<extra></extra>" }] : [];
+    return points.size ? [...loss, { x: [...points.keys()], y: [...points.values()], mode: "lines+markers", line: { color: colour, width: 2, dash }, name: plotText(`test ${metric}${about}`), hovertemplate: `${plotText(metric)} ${hoverOf(share)}<extra></extra>` }] : loss;
+  });
+  drawPlot(node, traces, { xaxis: { title: { text: "forward passes" } }, yaxis: { title: { text: plotText(metric) + (share ? ", %" : "") } }, yaxis2: { overlaying: "y", side: "right", title: { text: "training loss" }, showgrid: false, automargin: true, tickmode: "auto" },
+    showlegend: true, margin: { r: 60, b: 44 } });
 }
+
+// forward passes of the points of a loss curve: stored as first value and distances if these are regular
+function stepsOf(steps) { return Array.isArray(steps.x) ? steps.x : Array.from({ length: steps.loss.length }, (_, i) => steps.x.from + i * steps.x.by); }

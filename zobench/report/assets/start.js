@@ -7,9 +7,12 @@ document.addEventListener("DOMContentLoaded", () => {
     setUpProfiles();
     setUpPareto();
     setUpHeads();
+    setUpExamples();
     setUpTuning();
     setUpRuns();
-    setUpSections();
+    setUpCards();
     setUpPrint();
   }
+  setUpPanels();
+  setUpSections(); // last: what is above a section must have its height before the page goes there
 });

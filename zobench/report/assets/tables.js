@@ -1,4 +1,4 @@
-// Tables: sort by a click on a heading, search, filter by column, select columns, export the visible part.
+// Tables: sort by a click on a heading, select columns, save the visible part as CSV.
 function setUpTable(table) {
   const heads = [...table.tHead.rows[0].cells];
   for (const head of heads) head.dataset.key ||= head.textContent.trim().toLowerCase();
@@ -9,10 +9,20 @@ function setUpTable(table) {
     const button = make("button", { type: "button", on: { click: () => sortBy(state, i) } }, ...head.childNodes);
     head.replaceChildren(button);
   });
+  hideEmpty(state);
   restoreTable(state);
   showColumns(state);
   if (table.dataset.name) setUpTools(state, toolsOf(table));
   filterRows(state);
+  watchScroll(table.closest(".scroll"));
+}
+
+// a column of numbers without a single value is not shown until the reader selects it
+function hideEmpty(state) {
+  const rows = [...state.table.tBodies[0].rows];
+  state.heads.forEach((head, i) => {
+    if (rows.length && head.classList.contains("num") && rows.every((row) => !row.cells[i] || ["", "–"].includes(row.cells[i].textContent.trim()))) state.hidden.add(i);
+  });
 }
 
 function toolsOf(table) {
@@ -63,50 +73,13 @@ function showColumns(state) {
   for (const row of state.table.rows) {
     [...row.cells].forEach((cell, i) => { cell.hidden = state.hidden.has(i); });
   }
-}
-
-function bare(text) { return text.toLowerCase().replace(/[^\p{L}\p{N}]/gu, ""); }
-
-// the number in a displayed text: 81.7 ± 1.2, −3.4, 28.8k
-function shownNumber(text) {
-  const found = text.trim().replaceAll("−", "-").replaceAll(",", "").match(/^([+-]?\d*\.?\d+(?:e[+-]?\d+)?)([kMG])?/);
-  return found ? Number(found[1]) * ({ k: 1e3, M: 1e6, G: 1e9 }[found[2]] || 1) : null;
-}
-
-function columnNamed(state, named) {
-  const exact = state.heads.findIndex((h) => bare(h.dataset.key) === named || bare(h.textContent) === named);
-  return exact >= 0 ? exact : state.heads.findIndex((h) => bare(h.textContent).startsWith(named));
-}
-
-// one word of a query: accuracy>80, seconds<=20, task:topic, or a text that occurs anywhere in the row
-function condition(state, word) {
-  const parts = word.match(/^([^<>=:]+)(<=|>=|<|>|=|:)(.+)$/);
-  const named = parts ? bare(parts[1]) : "";
-  const i = named ? columnNamed(state, named) : -1;
-  if (i < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
-  const wanted = shownNumber(parts[3]), operator = parts[2];
-  if (operator === ":" || operator === "=") return (row) => row.cells[i].textContent.toLowerCase().includes(parts[3].toLowerCase());
-  return (row) => {
-    const value = shownNumber(row.cells[i].textContent);
-    if (value === null || wanted === null) return false;
-    return operator === "<" ? value < wanted : operator === ">" ? value > wanted : operator === "<=" ? value <= wanted : value >= wanted;
-  };
-}
-
-function filterRows(state) {
-  const all = state.query.split(/\s+/).filter(Boolean).map((word) => condition(state, word));
-  let count = 0;
-  for (const row of state.table.tBodies[0].rows) {
-    row.hidden = !all.every((holds) => holds(row));
-    count += !row.hidden;
-  }
-  if (state.status) state.status.textContent = all.length ? `${count} shown` : "";
+  showScroll(state.table.closest(".scroll"));
 }
 
 function setUpTools(state, tools) {
   const name = state.table.dataset.name;
-  const search = make("input", { type: "search", placeholder: "Search, or column>value", "aria-label": `Search or filter ${name}`,
-    title: "Shows lines that contain every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column." });
+  const search = make("input", { type: "search", placeholder: "Search, or column > value", "aria-label": `Search or filter ${name}`,
+    title: "Shows lines that contain every word. A column's name with <, >, <=, >= and a number, or with : and a text, filters by that column: accuracy > 80 row: mezo" });
   search.value = state.query;
   search.addEventListener("input", () => {
     state.query = search.value;
@@ -125,7 +98,7 @@ function setUpTools(state, tools) {
   });
   state.status = make("span", { class: "dim", role: "status" });
   const save = make("button", { type: "button", "aria-label": `Save ${name} as CSV`, on: { click: () => exportTable(state) } }, "CSV");
-  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), save, state.status);
+  tools.append(search, make("details", {}, make("summary", {}, "Columns"), make("div", {}, ...boxes)), copyPanel(state), save, state.status);
 }
 
 function csvField(text) {

@@ -8,7 +8,7 @@ function drawTuning(node, row) {
   const whole = Math.max(...row.trials.map((t) => t.budget));
   const known = row.trials.filter((t) => t.mean !== null && t.budget === whole);
   const unit = row.share ? 100 : 1;
-  const layout = { grid: { rows: 1, columns: row.varied.length, pattern: "independent" }, margin: { l: 52, r: 10, t: 8, b: 48 } };
+  const layout = { grid: { rows: 1, columns: row.varied.length, pattern: "independent" }, margin: { l: 52, r: 10 } };
   const curves = [];
   const traces = row.varied.map((key, i) => {
     const n = i ? i + 1 : "";
@@ -23,7 +23,7 @@ function drawTuning(node, row) {
     layout["yaxis" + n] = { title: { text: i ? "" : plotText(row.metric || "validation") + (row.share ? ", %" : "") }, automargin: true };
     return { x: values.map((v) => (typeof v === "number" ? v : plotText(v))), y: known.map((t) => unit * t.mean), xaxis: "x" + n, yaxis: "y" + n, mode: "markers",
       error_y: { type: "data", array: known.map((t) => (t.sd === null ? 0 : unit * t.sd)), color: faded(accent, 0.4), thickness: 1, width: 0 },
-      marker: { color: known.map((_, j) => (j ? accent : ink)), size: known.map((_, j) => (j ? 7 : 11)), symbol: known.map((_, j) => (j ? "circle" : "diamond")) }, hovertemplate: `%{x}: %{y:${row.share ? ".1f" : ".3~g"}}<extra></extra>` };
+      marker: { color: known.map((_, j) => (j ? accent : ink)), size: known.map((_, j) => (j ? 7 : 11)), symbol: known.map((_, j) => (j ? "circle" : "diamond")) }, hovertemplate: `%{x}: %{y:${row.share ? ".1f" : ".3~r"}}${row.share ? " %" : ""}<extra></extra>` };
   });
   drawPlot(node, known.length ? [...traces, ...curves] : [], layout);
 }

@@ -1,0 +1,218 @@
+"""Examples, comparison, filters, copies, links and panels of a page, in Chromium."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from synthetic import Entry, Study, make_synthetic
+
+from zobench.report import edits, examples
+from zobench.report.analysis import analyse
+
+SEARCH = "#ranking input[type=search]"
+STATUS = "#ranking .tools [role=status]"
+
+
+def test_moves_rebuild_the_edited_text():
+    before, after = "it earns every 🙂 tear", "it urns each 🙂 tear !"
+    moves = edits.moves(edits.parts(before, after))
+    out, at = "", 0
+    for move in moves:
+        if isinstance(move, str):
+            out += move
+        else:
+            out += before[at : at + move] if move > 0 else ""
+            at += abs(move)
+    assert (out, at) == (after, len(before))
+
+
+def test_a_class_of_older_results_is_told_by_its_word(tmp_path: Path):
+    """Without stored prompts: gold from right answers and class words, texts from attacks."""
+    study = Study([Entry("mezo", 0.05)], {"topic": 0.7}, seeds=(0,), examples=10, prompts=False)
+    found = analyse(make_synthetic(tmp_path, study))
+    told = examples.collect(found.source, found.runs, ["mezo"], list(found.ranking.blocks))
+    (block,) = told["blocks"]
+    assert [e[2] for e in block["examples"]] == ["bad", "good"] * 5
+    assert all(told["texts"][e[3]] in study.texts for e in block["examples"])
+
+
+def test_texts_of_a_page_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(examples, "MOST_TEXT", 60)
+    study = Study([Entry("mezo", 0.05)], {"topic": 0.7}, seeds=(0,), examples=10, attacks=())
+    found = analyse(make_synthetic(tmp_path, study))
+    told = examples.collect(found.source, found.runs, ["mezo"], list(found.ranking.blocks))
+    assert sum(map(len, told["texts"])) <= 60
+    assert {e[3] for e in told["blocks"][0]["examples"]} == {0, -1}
+
+
+@pytest.mark.browser
+def test_examples_show_prompt_gold_answers_and_edits(page_file: Path, open_page: Any):
+    seen = open_page(page_file)
+    page = seen.page
+    first = page.locator("#e-list li").first
+    assert first.locator(".asked").inner_text().endswith("It was ___")
+    assert first.locator("dd").first.inner_text() in ("bad", "good")
+    page.select_option("#e-what", "char-typos")
+    page.select_option("#e-row", label="mezo")
+    page.select_option("#e-show", "changed")
+    assert page.locator("#e-list li").count() > 0
+    for card in page.locator("#e-list li").all()[:5]:
+        assert card.locator("ins").count() == 1
+        assert card.locator("dd").nth(2).inner_text().startswith("✗")
+    assert page.locator("#e-list del").count() > 0
+    style = "getComputedStyle(document.querySelector('#e-list {}')).{}"
+    assert "line-through" in page.evaluate(style.format("del", "textDecorationLine"))
+    assert page.evaluate(style.format("ins", "borderBottomStyle")) == "solid"
+    again = open_page(page_file, page.evaluate("location.hash")).page
+    assert again.inner_text("#e-list") == page.inner_text("#e-list")
+    page.fill("#e-find", "no such text")
+    assert page.inner_text("#e-count").startswith("No example matches")
+    assert seen.problems == []
+
+
+@pytest.mark.browser
+def test_filters_explain_themselves(page_file: Path, open_page: Any):
+    page = open_page(page_file).page
+    for query, told in (
+        ("accuracy > 80", "2 of 10 lines: Accuracy, % above 80."),
+        ("accuracy>80", "2 of 10 lines: Accuracy, % above 80."),
+        ('worst attack >= 60 % and row: "mezo 1200"', "1 of 10 lines: Worst attack, % at least 60, and Row"),
+        ("mezo shuffled", "1 of 10 lines: any cell contains “mezo”, and any cell contains “shuffled”."),
+        ("speed > 3", "Not understood: no column is called “speed”. A filter is"),
+        ("accuracy >", "Not understood: a value is missing after “accuracy >”."),
+        ("accuracy > high", "Not understood: “high” is not a number."),
+        ("", ""),
+    ):
+        page.fill(SEARCH, query)
+        assert page.inner_text(STATUS).startswith(told), query
+        assert bool(told) or page.inner_text(STATUS) == ""
+
+
+@pytest.mark.browser
+def test_tables_are_copied_with_the_headings_shown(page_file: Path, open_page: Any):
+    page = open_page(page_file).page
+    page.evaluate("copyText = async (text) => { window.copied = text; return true; }")
+    page.fill(SEARCH, 'row: "first-order AdamW"')
+    lines = {}
+    for name in ("Markdown", "LaTeX", "CSV"):
+        page.click("#ranking summary:has-text('Copy')")
+        page.click(f"#ranking button[aria-label='Copy ranking as {name}']")
+        lines[name] = page.evaluate("copied").splitlines()
+        assert page.inner_text(STATUS) == f"Copied 1 lines as {name}."
+    heads = 'Rank,Row,Letters,"Accuracy, %",95 % interval'
+    assert lines["CSV"][0].startswith(heads)
+    assert lines["CSV"][1].startswith("baseline,first-order AdamW,,87.8,")
+    assert len(lines["CSV"]) == 2
+    assert lines["Markdown"][0].startswith("| Rank | Row | Letters | Accuracy, % |")
+    assert lines["Markdown"][1].startswith("| ---: | --- | --- | ---: |")
+    assert lines["LaTeX"][1].startswith(r"\begin{tabular}{rllrl")
+    assert r"Accuracy, \%" in lines["LaTeX"][3]
+    assert lines["LaTeX"][-1] == r"\end{tabular}"
+
+
+@pytest.mark.browser
+def test_rows_and_runs_are_compared_side_by_side(page_file: Path, open_page: Any):
+    seen = open_page(page_file)
+    page = seen.page
+    page.select_option("#h-a", label="mezo 1200")
+    page.select_option("#h-b", label="mezo")
+    differs = page.eval_on_selector_all(
+        "#t-settings tbody tr", "rs => rs.map((r) => [...r.cells].map((c) => c.innerText))"
+    )
+    assert ["budget · forwards", "1200", "600"] in differs
+    assert all(a != b for _, a, b in differs)
+    page.locator("#h-curves").scroll_into_view_if_needed()
+    page.wait_for_selector("#h-curves .scatterlayer .trace", state="attached")
+    names = page.evaluate("find('h-curves').data.filter((t) => t.fill !== 'toself').map((t) => t.name)")
+    assert names == ["mezo 1200", "mezo"]
+    page.locator(".run-link").first.click()
+    page.select_option("#run-beside", index=1)
+    page.wait_for_selector("#t-run-both")
+    assert page.locator("#t-run-changed tbody tr .bad").count() > 0
+    link = page.evaluate("location.hash")
+    again = open_page(page_file, link)
+    assert again.page.inner_text("#t-run-both") == page.inner_text("#t-run-both")
+    page.keyboard.press("Escape")
+    assert "beside" not in page.evaluate("location.hash")
+    assert seen.problems + again.problems == []
+
+
+@pytest.mark.browser
+def test_links_land_on_their_part_and_escape_closes_panels(page_file: Path, open_page: Any):
+    page = open_page(page_file, "#at=robustness-most-damaging-edits").page
+    top = "find('robustness-most-damaging-edits').getBoundingClientRect().top"
+    page.wait_for_timeout(500)
+    assert 0 <= page.evaluate(top) < 120
+    plain = open_page(page_file, "#robustness").page
+    plain.wait_for_timeout(500)
+    assert 0 <= plain.evaluate("find('robustness').getBoundingClientRect().top") < 120
+    page.click("#ranking summary:has-text('Columns')")
+    assert page.locator("#ranking details[open]").count() == 1
+    page.keyboard.press("Escape")
+    assert page.locator("#ranking details[open]").count() == 0
+    assert page.evaluate("document.activeElement.textContent") == "Columns"
+
+
+@pytest.mark.browser
+def test_long_tables_say_that_they_scroll(page_file: Path, open_page: Any):
+    page = open_page(page_file, width=390).page
+    page.locator("#t-runs").scroll_into_view_if_needed()
+    box = page.locator("#runs .scroll").first
+    hint = page.locator("#runs .scroll-hint").first
+    assert "more lines below" in hint.inner_text()
+    box.evaluate("(b) => { b.scrollTop = b.scrollHeight; b.scrollLeft = b.scrollWidth; }")
+    page.wait_for_timeout(100)
+    assert hint.inner_text() == ""
+
+
+@pytest.mark.browser
+def test_the_card_of_a_method_with_its_reference(page_file: Path, open_page: Any):
+    page = open_page(page_file).page
+    page.click(".row-link >> nth=1")
+    assert page.inner_text("#card h2") == "The method zo-adam"
+    assert "theta <- theta - lr g u" in page.inner_text("#card")
+    assert "eprint = {2305.17333}" in page.inner_text("#card")
+    page.click("#card button:has-text('Its runs')")
+    assert not page.locator("#card").is_visible()
+    names = page.eval_on_selector_all("#t-runs tbody tr:not([hidden]) th", "hs => hs.map((h) => h.innerText)")
+    assert set(names) == {"zo-adam"}
+
+
+@pytest.mark.browser
+def test_the_tool_bar_of_a_plot_covers_nothing(page_file: Path, open_page: Any):
+    page = open_page(page_file, width=390).page
+    for chart in ("c-plot", "f-scores", "p-plot", "h-plot"):
+        page.locator(f"#{chart}").scroll_into_view_if_needed()
+        page.wait_for_selector(f"#{chart} .modebar-btn", state="attached")
+        bottom = page.evaluate(f"document.querySelector('#{chart} .modebar').getBoundingClientRect().bottom")
+        for part in (".bglayer", ".legend", ".xtitle", ".ytitle"):
+            tops = page.evaluate(
+                f"[...document.querySelectorAll('#{chart} {part}')].map((e) => e.getBoundingClientRect())"
+                ".filter((r) => r.height).map((r) => r.top)"
+            )
+            assert all(top >= bottom - 1 for top in tops), (chart, part)
+    titles = page.eval_on_selector_all("#c-plot .modebar-btn", "bs => bs.map((b) => b.dataset.title)")
+    assert titles
+    assert not any("cloud" in t.lower() or "share" in t.lower() or "edit" in t.lower() for t in titles)
+
+
+def test_dots_of_the_ranking_are_the_means_of_seeds(page_file: Path):
+    text = page_file.read_text(encoding="utf-8")
+    section = text.partition('<section id="ranking">')[2].partition("</section>")[0]
+    first = section.partition('<td class="plot"')[2].partition("</td>")[0]
+    assert first.count('class="seed"') == 3
+    assert "3 seeds" in first
+
+
+def test_settings_are_those_that_differ(results: Path):
+    found = analyse(results)
+    from zobench.report import settings
+
+    names = [s.row for s in found.ranking.standings]
+    told = settings.collect(found.runs, names)
+    assert "budget · forwards" in told["paths"]
+    assert not any(path.startswith("seed") for path in told["paths"])
+    assert json.dumps(told).count("Infinity") == 0

@@ -1,0 +1,72 @@
+"""The method of each row: the card that its runs recorded, and how to cite it.
+
+A run stores the card of its method (``method_card`` of its environment record), so that a page can show it
+without the method's code. Runs of earlier versions have none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pandas as pd
+
+KEYS = ("title", "source", "formula", "order", "revision")
+_ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
+
+
+def collect(runs: pd.DataFrame, names: list[str]) -> list[dict[str, Any] | None]:
+    """For each row: ``name`` of its method, its card (``title``, ``source``, ``formula``, ``order``,
+    ``revision``; absent if not recorded), ids of the papers on arXiv (``papers``) and the reference in BibTeX
+    (``cite``). ``None`` for a row of several methods."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for row, part in runs.groupby("row", sort=False):
+        methods = part["method"].dropna().map(str).unique()
+        found[str(row)] = _told(methods[0], part) if len(methods) == 1 else None
+    return [found.get(name) for name in names]
+
+
+def _told(method: str, runs: pd.DataFrame) -> dict[str, Any]:
+    cards = (_card(text) for text in runs["environment"])
+    card = next((found for found in cards if found), {})
+    versions = runs["zobench_version"].dropna().map(str)
+    version = versions.iloc[0] if len(versions) else ""
+    papers = _ARXIV.findall(card.get("source", ""))
+    entries = [_paper(card, paper) for paper in papers] + [_zobench(method, card, version)]
+    return {"name": method, **card, "papers": papers, "cite": "\n\n".join(entries)}
+
+
+def _card(environment: Any) -> dict[str, str]:
+    try:
+        found = json.loads(environment or "{}").get("method_card")
+    except (TypeError, ValueError, AttributeError):
+        return {}
+    return {k: str(found[k]) for k in KEYS if k in found} if isinstance(found, dict) else {}
+
+
+def _paper(card: dict[str, str], paper: str) -> str:
+    """A reference with what is known: title and number; the paper itself names its authors."""
+    lines = {
+        "title": "{" + card.get("title", paper) + "}",
+        "year": f"{{20{paper[:2]}}}",
+        "eprint": f"{{{paper}}}",
+        "archivePrefix": "{arXiv}",
+        "note": f"{{{card.get('source', paper)}}}",
+    }
+    return _entry(f"arxiv{paper.replace('.', '-')}", lines)
+
+
+def _zobench(method: str, card: dict[str, str], version: str) -> str:
+    revision = f", revision {card['revision']}" if "revision" in card else ""
+    lines = {
+        "title": "{zobench: a benchmark of zeroth-order optimizers and of the robustness of what they train}",
+        "author": "{{The zobench authors}}",
+        "note": f"{{Version {version}, method {method}{revision}}}",
+    }
+    return _entry("zobench", lines)
+
+
+def _entry(key: str, lines: dict[str, str]) -> str:
+    body = ",\n".join(f"  {name} = {value}" for name, value in lines.items())
+    return f"@misc{{{key},\n{body}\n}}"
