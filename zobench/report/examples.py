@@ -61,7 +61,7 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], blocks: list[s
     originals = _originals(source)
     found = {str(block): part for block, part in _predictions(source, about).groupby("block", sort=False)}
     shares = len(found) or 1
-    made = []
+    made: list[dict[str, Any]] = []
     for b, block in enumerate(blocks):
         if block in found:
             room = MOST_TEXT * (len(made) + 1) // shares
