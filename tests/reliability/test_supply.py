@@ -15,6 +15,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "locks").glob("*.txt"))
 PACKAGE = ROOT / "locks" / "py311-linux-x86_64-cpu.txt"
+DOCS = ROOT / "locks" / "docs-py311.txt"
 
 
 def entries(lock: Path) -> dict[str, tuple[str, int]]:
@@ -37,11 +38,19 @@ def test_a_lock_has_versions_and_digests_and_no_address(lock: Path) -> None:
 def test_the_lock_has_the_versions_that_are_tested() -> None:
     tested = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text(), re.M))
     tested = {canonicalize_name(n): v for n, v in tested.items()} | {"torch": "2.13.0+cpu"}
-    for lock in (PACKAGE, ROOT / "locks" / "build-py311.txt"):
+    for lock in (PACKAGE, DOCS, ROOT / "locks" / "build-py311.txt"):
         locked = {n: version for n, (version, _) in entries(lock).items()}
         assert {n: v for n, v in locked.items() if n in tested} == {
             n: tested[n] for n in locked if n in tested
         }
+
+
+def test_the_lock_of_the_documentation_has_its_extra() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    locked = {name: version for name, (version, _) in entries(DOCS).items()}
+    for needed in map(Requirement, project["optional-dependencies"]["docs"]):
+        assert needed.specifier.contains(locked[canonicalize_name(needed.name)])
+    assert "mkdocstrings-python" in locked, "of mkdocstrings[python]"
 
 
 def test_the_lock_has_everything_that_the_package_needs() -> None:
