@@ -121,3 +121,46 @@ def test_a_draw_is_made_once_a_step_and_no_matrix_along_it() -> None:
     vectors = sum(t.numel() for t in method.space.tensors.values() if t.dim() == 1)
     assert source.generated - generated == small
     assert source.swept - swept == 3 * vectors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("rows", "width", "rank"), [(1, 1, 1), (5, 33, 2), (16, 576, 4)])
+def test_one_pass_has_the_bits_of_torch(dtype: torch.dtype, rows: int, width: int, rank: int) -> None:
+    """Columns added by the kernel and by ``addcmul_`` on a float32 copy, rounded once."""
+    columns = pytest.importorskip("zobench.zo.columns")
+    torch.manual_seed(rows)
+    output, inner = torch.randn(1, rows, width).to(dtype), torch.randn(rows, rank)
+    if not columns.serves(output):
+        pytest.skip("another instruction set, or several threads")
+    terms = torch.randn(rank, width)
+    output[0, 0, 0], inner[-1, -1] = torch.inf, torch.nan if rows == 5 else 1e-30
+    total = output.float()
+    for k in range(rank):
+        total.addcmul_(inner[:, k : k + 1], terms[k])
+    columns.add_columns_(output, inner, terms)
+    assert torch.equal(output.float().nan_to_num(7.0), total.to(dtype).float().nan_to_num(7.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_layer_is_completed_in_one_pass(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every linear layer of a step goes through the kernel; without it the trajectory has the same bits."""
+    calls: list[int] = []
+    columns = pytest.importorskip("zobench.zo.columns")
+    if not columns.serves(torch.empty(1)):
+        pytest.skip("another instruction set, or several threads")
+    honest = columns.add_columns_
+
+    def counting(*given: torch.Tensor) -> None:
+        calls.append(1)
+        honest(*given)
+
+    monkeypatch.setattr(columns, "add_columns_", counting)
+    # At the first step of a period two bases are in use, and torch adds the columns.
+    method, objective = start("lozo", dtype, interval=5)
+    fast = [method.step(objective) for _ in range(5)]
+    layers = {n for n in method.space if method.space.entries(n).dim() == 2}
+    assert len(calls) == 2 * 5 * len(layers)
+    monkeypatch.setattr(columns, "serves", lambda output: False)
+    slow, other = start("lozo", dtype, interval=5)
+    assert [slow.step(other) for _ in range(5)] == fast
+    assert all(torch.equal(method.space.entries(n), slow.space.entries(n)) for n in method.space)

@@ -19,11 +19,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import nn
 
+from zobench.zo import noise
 from zobench.zo.arithmetic import add_scaled_
 from zobench.zo.directions import Direction
 from zobench.zo.factored_forward import Factored, Term
@@ -62,6 +64,14 @@ class PutOff:
         left = self.left if rows is None else self.left[rows]
         exact = on_own_grid(left) if left.dtype == torch.float32 else left
         add_product_(tensor, exact, self.right.double().T, 1.0)
+
+
+def _one_pass(output: torch.Tensor) -> Any:
+    """The module that adds columns to this output in one pass, with the bits of the loop; else ``None``."""
+    if noise.backend_for(output) != "numba":
+        return None
+    kernel = import_module("zobench.zo.columns")
+    return kernel if kernel.serves(output) else None
 
 
 class FactoredLazy(Factored):
@@ -226,8 +236,13 @@ class FactoredLazy(Factored):
         if terms is None or output is None:
             return None
         wide = terms[0][0].dtype
-        total = output.to(wide).reshape(-1, output.shape[-1])
         x = self._inputs(args[0], wide)
+        kernel = _one_pass(output) if len(terms) == 1 and terms[0][0].shape[1] <= FEW else None
+        if kernel is not None:
+            a, b = terms[0]
+            kernel.add_columns_(output, nn.functional.linear(x, b), a.T.contiguous())
+            return None
+        total = output.to(wide).reshape(-1, output.shape[-1])
         for a, b in terms:
             inner, columns = nn.functional.linear(x, b), a.T.contiguous()
             if len(columns) > FEW:
