@@ -17,7 +17,7 @@ def printable(value: object, *, lines: bool = False) -> str:
 
 def nearest(name: str, valid: Iterable[str]) -> str:
     """``"; did you mean 'a' or 'b'?"``, or the list of valid names if none is similar."""
-    names = sorted(valid)
+    names = sorted(set(valid))
     close = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
     if close:
         return "; did you mean " + " or ".join(repr(c) for c in close) + "?"

@@ -141,7 +141,10 @@ class Reader:
                     for word in words[1:]
                     for w in (sorted(map(str, Path().glob(word))) if "*" in word else [word])
                 ]
-                output.append(self.zobench(words, where))
+                *words, to = words if ">" in words else [*words, ""]
+                output.append(self.zobench([w for w in words if w != ">"], where))
+                if to:
+                    (self.folder / to).write_text(output.pop(), encoding="utf-8")
             else:
                 output.append(self.other(line, where))
         return "\n".join(output)

@@ -85,7 +85,6 @@ def section(points: pd.DataFrame) -> str:
     ]
     compared = [[name, *_cells(points, task, row, other)] for name, task, row, other in differences]
     text = TEXT.format(
-        commits=markdown.commits(points),
         low=f"{bounds.min():.2f}",
         high=f"{bounds.max():.2f}",
         chosen=" and ".join(sorted({f"{json.loads(p)['lr']:g}" for p in ours})),
@@ -158,7 +157,7 @@ TEXT = """## FlowOpt on a flow
 
 `zobench run suites/flowopt.yaml`: the start code of the built-in `nano-flow` (0.40 million parameters, 5
 Euler steps) is tuned for 60 samplings of 5 network evaluations, on 5 test images of MNIST that the generator
-has not seen, code {commits} (of the branch, before it was rebased). The learning rates of FlowOpt, MeZO and
+has not seen. The learning rates of FlowOpt, MeZO and
 backpropagation were selected from four values on one other image. *invert* starts from the plain inversion
 of the differential equation, *from-noise* from noise. Backpropagation counts 3 samplings a step.
 

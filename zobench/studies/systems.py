@@ -48,7 +48,6 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame) -> str:
         budget=int(points["budget"].max()),
         seeds=points["seed"].nunique(),
         goal=markdown.percent(goal),
-        commits=markdown.commits(points),
         rule=markdown.rule(
             f"the {len(found)} methods below, separately for accuracy and forward passes",
             f"{100 * claims.MARGIN:g} points of accuracy, or a factor of {claims.FACTOR:g} in forward passes",
@@ -74,7 +73,7 @@ Written by `python -m zobench.studies.systems` from `docs/results/vision.parquet
 
 The built-in `nano-vit` (0.17 million parameters, trained on the digits 0 to 4 of `mnist-5k`) is tuned to the
 digits 5 to 9 with a new classification layer: {budget} forward passes of minibatches of 16 images for every
-method, {seeds} seeds, code {commits} (of the branch, before it was rebased). Each method's learning rate was
+method, {seeds} seeds. Each method's learning rate was
 selected from four values on validation images of another data seed (`docs/results/vision-trials.parquet`).
 The grids of `mezo`, `lozo` and `adamw` were then moved down by one value, because their smallest learning
 rate was the best; the file has the trials of both grids, and the choices did not change.
