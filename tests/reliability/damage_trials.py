@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 from e2e.results import tables
-from reliability.damaging import DONE, KILLED, KINDS, REPLAYED, STOPPED, Base, Trial
+from reliability.damaging import DONE, KILLED, REPLAYED, STOPPED, Base, Trial
 from typer.testing import CliRunner
 
 from zobench.cli import app
@@ -57,7 +57,7 @@ HEAVY = ("report", "diff", "replay", "tables")
 
 def readers(base: Base) -> dict[str, Reader]:
     """By name; the last one changes the folder."""
-    shown = {f"show {row}": _command("show", f"{{}}/runs/{base.ids[row]}") for row in (DONE, KILLED, STOPPED)}
+    shown = {f"show {end}": _command("show", f"{{}}/runs/{base.ids[end]}") for end in (DONE, KILLED, STOPPED)}
     return {
         "read": _tables,
         "query": _queries,
@@ -117,7 +117,7 @@ class Opening:
             return f"2 error: {error}".replace(str(target), "FOLDER")
 
     def __call__(self, trial: Trial) -> Verdict:
-        state, name = KINDS[trial.kind](self.base)
+        state, name = self.base.kinds[trial.kind](self.base)
         target = self.work / f"open-{trial.seed}-{trial.number}"
         path = trial.apply(self.base, target)
         verdict = Verdict(trial.kind, trial.way, "reading")

@@ -31,17 +31,29 @@ evaluation: {at: [0, 12], test_items: 6, attack_items: 2}
 checkpoint: {every_steps: 3}
 executor: {kind: inline}
 """
-DONE, REPLAYED, KILLED, STOPPED = "mezo", "meerkat", "zo-adam", "zo-sgd-momentum"
-"""Rows by what became of them: results without and with artifacts, a killed run and a stopped one."""
+DONE, REPLAYED, KILLED, STOPPED = "done", "replayed", "killed", "stopped"
+"""What becomes of runs: a result, another one whose replay is tried, a killed run and a stopped one."""
+ENDS = {"mezo": DONE, "meerkat": REPLAYED, "zo-adam": KILLED, "zo-sgd-momentum": STOPPED}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A suite, what becomes of its rows, and the kinds of file that are damaged; rows that are not in
+    ``ends`` become results."""
+
+    suite: str
+    ends: dict[str, str]
+    kinds: dict[str, Find]
 
 
 @dataclass(frozen=True)
 class Base:
-    """Undamaged folders: ``whole`` has every run finished, ``loose`` and ``compacted`` two results, a killed
-    run and a stopped one."""
+    """Undamaged folders: ``whole`` has every run finished, ``loose`` and ``compacted`` the results, a killed
+    run and a stopped one. ``ids`` by what became of the run, or by its row."""
 
     folder: Path
     ids: dict[str, str]
+    kinds: dict[str, Find]
 
     @property
     def suite(self) -> Path:
@@ -51,28 +63,30 @@ class Base:
         return self.folder / state
 
 
-def make_base(folder: Path) -> Base:
-    """Run the suite, and stop two of its runs on their way."""
+def make_base(folder: Path, recipe: Recipe | None = None) -> Base:
+    """Run the suite (default: :data:`FIRST`), and stop two of its runs on their way."""
     from zobench.runner import run_plan
+    from zobench.store import read
     from zobench.suite import expand, load
 
+    recipe = recipe or FIRST
     folder.mkdir(parents=True)
     suite = folder / "damage.yaml"
-    suite.write_text(SUITE, encoding="utf-8")
+    suite.write_text(recipe.suite, encoding="utf-8")
     plan = expand(load(suite))
-    for state in ("whole", "loose"):
-        for row in (None,) if state == "whole" else (DONE, REPLAYED):
+    ended = [row for row in plan.rows() if recipe.ends.get(row) not in (KILLED, STOPPED)]
+    for state, rows in (("whole", [None]), ("loose", ended)):
+        for row in rows:
             assert not run_plan(plan, folder / state, progress=False, only=row).failed
-    ids = {
-        run.row: _stopped(run, folder / "loose" / "runs") for run in plan.runs if run.row in (KILLED, STOPPED)
-    }
+    ids = {r.row: r.run_id for r in read(folder / "whole").runs.itertuples()}
+    for run in plan.runs:
+        if run.row not in ended:
+            assert _stopped(run, folder / "loose" / "runs") == ids[run.row]
+    ids |= {end: ids[row] for row, end in recipe.ends.items()}
     _forget_end(folder / "loose" / "runs" / ids[KILLED])
-    from zobench.store import read
-
-    ids.update({r.row: r.run_id for r in read(folder / "whole").runs.itertuples()})
     shutil.copytree(folder / "loose", folder / "compacted")
-    assert compact(folder / "compacted") == 2
-    return Base(folder, ids)
+    assert compact(folder / "compacted") == len(ended)
+    return Base(folder, ids, recipe.kinds)
 
 
 def _stopped(run: object, runs: Path) -> str:
@@ -99,11 +113,11 @@ Find = Callable[[Base], tuple[str, str]]
 """State and path below it of the file to be damaged."""
 
 
-def _in_run(row: str, name: str) -> Find:
+def in_run(row: str, name: str) -> Find:
     return lambda base: ("loose", f"runs/{base.ids[row]}/{name}")
 
 
-def _fixed(state: str, pattern: str) -> Find:
+def fixed(state: str, pattern: str) -> Find:
     def find(base: Base) -> tuple[str, str]:
         path = next(iter(sorted(base.of(state).glob(pattern))))
         return state, str(path.relative_to(base.of(state)))
@@ -113,28 +127,29 @@ def _fixed(state: str, pattern: str) -> Find:
 
 _WRITTEN = ("runs", "steps", "metrics", "predictions", "attacks")
 KINDS: dict[str, Find] = {
-    "status of a result": _in_run(DONE, "status.json"),
-    "specification": _in_run(DONE, "spec.json"),
-    "environment": _in_run(DONE, "environment.json"),
-    **{f"{name} table": _in_run(DONE, f"{name}.parquet") for name in _WRITTEN},
-    "last checkpoint": _in_run(KILLED, CHECKPOINT),
-    "earlier checkpoint": _in_run(KILLED, EARLIER),
-    "step log": _in_run(KILLED, STEPS_LOG),
-    "specification, unfinished": _in_run(KILLED, "spec.json"),
-    "environment, unfinished": _in_run(KILLED, "environment.json"),
-    "status of a stopped run": _in_run(STOPPED, "status.json"),
-    "steps table of a stopped run": _in_run(STOPPED, "steps.parquet"),
-    "artifact": _fixed("loose", "runs/artifacts/*.safetensors"),
-    "plan": _fixed("loose", "runs/plan.json"),
-    "remembered digests": _fixed("loose", "runs/digests.json"),
-    "lock": _in_run(DONE, "lock"),
-    "manifest": _fixed("compacted", "runs/compact/manifest.json"),
-    "copy of the manifest": _fixed("compacted", "runs/compact/manifest-copy.json"),
+    "status of a result": in_run(DONE, "status.json"),
+    "specification": in_run(DONE, "spec.json"),
+    "environment": in_run(DONE, "environment.json"),
+    **{f"{name} table": in_run(DONE, f"{name}.parquet") for name in _WRITTEN},
+    "last checkpoint": in_run(KILLED, CHECKPOINT),
+    "earlier checkpoint": in_run(KILLED, EARLIER),
+    "step log": in_run(KILLED, STEPS_LOG),
+    "specification, unfinished": in_run(KILLED, "spec.json"),
+    "environment, unfinished": in_run(KILLED, "environment.json"),
+    "status of a stopped run": in_run(STOPPED, "status.json"),
+    "steps table of a stopped run": in_run(STOPPED, "steps.parquet"),
+    "artifact": fixed("loose", "runs/artifacts/*.safetensors"),
+    "plan": fixed("loose", "runs/plan.json"),
+    "remembered digests": fixed("loose", "runs/digests.json"),
+    "lock": in_run(DONE, "lock"),
+    "manifest": fixed("compacted", "runs/compact/manifest.json"),
+    "copy of the manifest": fixed("compacted", "runs/compact/manifest-copy.json"),
     **{
-        f"compacted {name}": _fixed("compacted", f"runs/compact/{name}-*.parquet")
+        f"compacted {name}": fixed("compacted", f"runs/compact/{name}-*.parquet")
         for name in ("runs", "steps", "metrics")
     },
 }
+FIRST = Recipe(SUITE, ENDS, KINDS)
 WAYS = ("flip", "zero", "cut")
 
 
@@ -161,18 +176,19 @@ class Trial:
 
     number: int
     seed: int = 0
+    kinds: tuple[str, ...] = tuple(KINDS)
 
     @property
     def kind(self) -> str:
-        return list(KINDS)[self.number % len(KINDS)]
+        return self.kinds[self.number % len(self.kinds)]
 
     @property
     def way(self) -> str:
-        return WAYS[self.number // len(KINDS) % len(WAYS)]
+        return WAYS[self.number // len(self.kinds) % len(WAYS)]
 
     def apply(self, base: Base, target: Path) -> Path:
         """Copy the folder to ``target`` and damage the file in it, which is returned."""
-        state, name = KINDS[self.kind](base)
+        state, name = base.kinds[self.kind](base)
         shutil.copytree(base.of(state), target)
         path = target / name
         draw = random.Random(f"{self.seed} {self.number}")

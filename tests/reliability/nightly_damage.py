@@ -1,4 +1,5 @@
-"""Random damages for as long as there is time, resumable: ``nightly_damage.py FOLDER --minutes M``.
+"""Random damages for as long as there is time, resumable: ``nightly_damage.py FOLDER --minutes M``; with
+``--newer``, of results of rewards, clients, images and flows.
 
 ``FOLDER/trials.jsonl`` holds one line per trial that was done; the next call goes on behind it, and a summary
 ends each call. By default 1,900 trials read the damaged folder and 100 run the suite to its end.
@@ -19,7 +20,8 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reliability.damage_trials import Opening, Running, Verdict
-from reliability.damaging import Trial, make_base
+from reliability.damaging import FIRST, Recipe, Trial, make_base
+from reliability.damaging_newer import NEWER
 
 FIRST_RUN = 1_000_000
 """Numbers of trials by run begin here, so that they draw other damages."""
@@ -35,7 +37,9 @@ def order(reading: int, running: int) -> Iterator[int]:
             done += 1
 
 
-def go_on(folder: Path, minutes: float, reading: int, running: int, seed: int) -> list[dict[str, object]]:
+def go_on(
+    folder: Path, minutes: float, reading: int, running: int, seed: int, recipe: Recipe = FIRST
+) -> list[dict[str, object]]:
     """Do trials until all are done or the time is over; all verdicts so far."""
     folder.mkdir(parents=True, exist_ok=True)
     path, until = folder / "trials.jsonl", time.monotonic() + 60 * minutes
@@ -43,14 +47,14 @@ def go_on(folder: Path, minutes: float, reading: int, running: int, seed: int) -
     found = [v for v in map(json.loads, lines) if v["seed"] == seed]
     known = {v["number"] for v in found}
     with TemporaryDirectory(prefix="damage-") as work, path.open("a", encoding="utf-8") as log:
-        base = make_base(Path(work) / "base")
+        base = make_base(Path(work) / "base", recipe)
         opening, by_run = Opening(base, Path(work)), Running(base, Path(work))
         for number in order(reading, running):
             if number in known:
                 continue
             if time.monotonic() > until:
                 break
-            trial = Trial(number, seed)
+            trial = Trial(number, seed, tuple(recipe.kinds))
             verdict = (by_run if number >= FIRST_RUN else opening)(trial)
             found.append({"number": number, "seed": seed, **dataclasses.asdict(verdict)})
             print(json.dumps(found[-1]), file=log, flush=True)
@@ -76,11 +80,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--reading", type=int, default=1900)
-    parser.add_argument("--running", type=int, default=100)
+    parser.add_argument("--newer", action="store_true", help="results of rewards, clients, images and flows")
+    parser.add_argument("--reading", type=int, default=None, help="default: 1,900, of the newer ones 200")
+    parser.add_argument("--running", type=int, default=None, help="default: 100, of the newer ones 10")
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    found = go_on(asked.folder, asked.minutes, asked.reading, asked.running, asked.seed)
+    reading, running = (200, 10) if asked.newer else (1900, 100)
+    reading = reading if asked.reading is None else asked.reading
+    running = running if asked.running is None else asked.running
+    recipe = NEWER if asked.newer else FIRST
+    found = go_on(asked.folder, asked.minutes, reading, running, asked.seed, recipe)
     print(summary(found))
     sys.exit(any(v["silent"] or v["raised"] or v["unnamed"] or v["lost"] for v in found))
 

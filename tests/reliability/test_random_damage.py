@@ -9,6 +9,7 @@ import pytest
 from reliability import nightly_damage
 from reliability.damage_trials import Opening, Running
 from reliability.damaging import KINDS, WAYS, Base, Trial, damage, make_base
+from reliability.damaging_newer import NEWER
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,17 @@ def test_damaged_and_run_to_the_end(base: Base, tmp_path: Path, kind: str) -> No
     verdict = Running(base, tmp_path)(Trial(number, seed=7))
     assert verdict.good, verdict
     assert verdict.named == ["run"]
+
+
+@pytest.mark.slow
+def test_results_of_newer_kinds_damaged_and_read(tmp_path: Path) -> None:
+    """Rewards, federated clients, pictures, flows: every kind of file in one way, one run to the end."""
+    base, kinds = make_base(tmp_path / "base", NEWER), tuple(NEWER.kinds)
+    opening = Opening(base, tmp_path, heavy=False)
+    verdicts = [opening(Trial(number, 7, kinds)) for number in range(len(kinds))]
+    verdicts.append(Running(base, tmp_path)(Trial(kinds.index("rounds of clients"), 7, kinds)))
+    assert [v for v in verdicts if not v.good] == []
+    assert sum(bool(v.named) for v in verdicts) > len(verdicts) // 2
 
 
 def test_trials_are_fixed_by_number_and_seed_and_spread_over_kinds_and_ways() -> None:
