@@ -15,6 +15,7 @@ from zobench.attacks.appended import OptionOrder
 from zobench.attacks.catalogue import ATTACKS
 from zobench.attacks.protect import protected_spans
 from zobench.attacks.word_attack import WordAttack
+from zobench.plugins import lookup
 
 VOCABULARY = (
     "the film Ann has 5 apples does not $12 $x+1$ \\frac{1}{2} great <b>very</b> good twenty-five שלום مرحبا 😀 "  # noqa: E501
@@ -66,7 +67,9 @@ def all_cases(*, searched=True):
 
 
 def test_every_catalogued_attack_is_among_the_cases():
-    assert {name.split("/")[0] for name in CASES} == set(ATTACKS)
+    """Those on images are in test_image_attacks.py."""
+    on_texts = {name for name in ATTACKS if lookup("attacks", name).edits == "text"}
+    assert {name.split("/")[0] for name in CASES} == on_texts
 
 
 @pytest.mark.parametrize("make", all_cases())

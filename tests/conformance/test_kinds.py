@@ -33,6 +33,9 @@ def test_every_kind_but_trackers_can_be_checked() -> None:
     ("kind", "name"),
     [
         ("attacks", "char-typos"),
+        ("attacks", "square"),
+        ("attacks", "patch"),
+        ("attacks", "gaussian-noise"),
         ("tasks", "nano-sentiment"),
         ("objectives", "npo"),
         ("probes", "weight-noise"),

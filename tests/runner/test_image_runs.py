@@ -186,6 +186,7 @@ def test_planning_refuses_pairs_that_cannot_run(tmp_path: Path) -> None:
             "attacks: {char-typos: {}}\nseeds:",
             "'char-typos' edits texts; task 'mnist-5k' has images",
         ),
+        ("seeds:", "attacks: {square: {}}\nseeds:", "'square' edits images; task 'nano-topic' has texts"),
     ):
         with pytest.raises(SuiteError, match=re.escape(told)):
             planned_with(tmp_path, old, new)
@@ -202,6 +203,46 @@ def test_the_page_shows_wrong_images(shelf: ProcessCache, tmp_path: Path) -> Non
     assert len(shown) == 16
     assert len(section) < 20_000
     assert re.search(r"<figcaption>[5-9] → [5-9]</figcaption>", section)
+
+
+ATTACKED = """
+suite: attacked
+models: {cnn: {name: "builtin:nano-cnn"}}
+tasks: {mnist-5k: {params: {classes: [0, 1, 2, 3, 4], k: 20, validation_k: 5, test_rows: 20}}}
+attacks:
+  square: {params: {epsilon: 0.4, budget: 20}}
+  patch: {params: {side: 9, budget: 20}}
+  noise: {attack: gaussian-noise, params: {sigma: 0.6}}
+methods: {zero-shot: {method: none}, mezo: {params: {lr: 1e-4}}}
+seeds: [0]
+budget: {forwards: 8, batch_size: 8}
+evaluation: {at: [0, 4], attacks_at: [0], test_items: 20, attack_items: 12}
+"""
+
+
+def test_attacks_on_images_are_recorded_along_training_and_shown(shelf: ProcessCache, tmp_path: Path) -> None:
+    path = tmp_path / "attacked.yaml"
+    path.write_text(ATTACKED)
+    found = [run_one(Job(p, "attacked"), tmp_path / "runs", shelf) for p in expand(load(path)).runs]
+    assert {o.status for o in found} == {"done"}
+    tables = rows_of(tmp_path / "runs", found[1].run_id)
+    for name in ("square", "patch", "noise"):
+        mine = [m for m in tables["metrics"] if m["condition"] == name and m["metric"] == "accuracy"]
+        assert {(m["condition_kind"], m["forwards"], m["n"]) for m in mine} == {
+            (kind, at, 12) for kind in ("attack", "null") for at in (0, 8)
+        }
+    records = [r for r in tables["attacks"] if r["condition_kind"] == "attack"]
+    assert {r["field"] for r in records} == {"image"}
+    assert all((r["outcome"] == "success") <= (r["edited"] != r["original"]) for r in records)
+    assert {r["condition"] for r in records if r["outcome"] == "success"} == {"square", "patch", "noise"}
+    page = build(tmp_path, tmp_path / "page.html").read_text("utf-8")
+    section = page.partition('<section id="pictures">')[2].partition("</section>")[0]
+    pairs = re.findall(
+        r'<img src="(data:[^"]+)" alt="([^"]+)"[^>]*><img src="(data:[^"]+)" alt="([^"]+)"', section
+    )
+    assert pairs
+    assert all(a != b and told == f"{about}, after {told.rpartition(' ')[2]}" for a, about, b, told in pairs)
+    assert "data:image/png" not in page.replace(section, ""), "only the section of pictures shows pictures"
 
 
 def of_all(name: str, shelf: ProcessCache, tmp_path: Path) -> None:

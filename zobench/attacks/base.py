@@ -151,8 +151,9 @@ class AttackRecord:
     Attributes:
         outcome: ``skipped`` if the model was already wrong on the clean text or nothing could be edited
             (see ``reason``); ``success`` if the final text is answered wrongly; else ``failure``.
-        field: name of the attacked text field.
-        original, edited: its text before and after (equal if no edit was applied).
+        field: name of the attacked text field; ``image`` for images.
+        original, edited: its text before and after (equal if no edit was applied); of images, small pictures
+            as data URIs.
         clean, final: predictions on the two texts.
         queries: queries spent on this example, the clean one included.
         changed_words: words of the original that were replaced, removed or inserted.
@@ -290,17 +291,24 @@ class Attack(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SearchConfig(Parameters):
+class QueryConfig(Parameters):
     """Parameters that every attack has."""
 
     budget: Count | None = None
     """Queries per example, the clean one and the confirmations included; ``None``: no limit by the attack."""
     confirmations: CountOrZero = 0
-    """Times a winning text is queried again without the cache; one right answer makes it a failure."""
-    protect: tuple[Rule, ...] = RULES
-    """Protection rules; the task's own protected words are always protected as well."""
+    """Times a winning text or image is queried again without the cache; one right answer makes it a
+    failure."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.budget is not None and self.budget < 1 + self.confirmations:
             raise ValueError(f"budget must be at least 1 + confirmations, not {self.budget}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchConfig(QueryConfig):
+    """Parameters that every attack on texts has."""
+
+    protect: tuple[Rule, ...] = RULES
+    """Protection rules; the task's own protected words are always protected as well."""

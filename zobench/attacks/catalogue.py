@@ -16,5 +16,8 @@ ATTACKS: dict[str, str] = {
     "checklist": "zobench.attacks.appended:CheckList",
     "option-order": "zobench.attacks.appended:OptionOrder",
     "imia-2506.02711": "zobench.attacks.imia:Iterations",
+    "square": "zobench.attacks.square:Square",
+    "patch": "zobench.attacks.patch:Patch",
+    "gaussian-noise": "zobench.attacks.gaussian_noise:GaussianNoise",
     "random-candidates": "zobench.attacks.comparators:RandomCandidates",
 }

@@ -11,7 +11,15 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from zobench.attacks.base import AppliedEdit, Attack, AttackContext, AttackRecord, SearchConfig, Victim
+from zobench.attacks.base import (
+    AppliedEdit,
+    Attack,
+    AttackContext,
+    AttackRecord,
+    QueryConfig,
+    SearchConfig,
+    Victim,
+)
 from zobench.attacks.lockstep import CONFIRM, VICTIM, Search, Service, lockstep
 from zobench.attacks.protect import Guard
 from zobench.attacks.session import Draft, Session, Try
@@ -20,15 +28,14 @@ from zobench.attacks.words import changed_words
 from zobench.data.example import Example
 
 
-class ComposedAttack(Attack):
-    """Base of the built-in attacks. Cost per example: one clean query and at most ``limit() - 1`` others."""
+class SearchedAttack(Attack):
+    """Base of the built-in attacks on texts and on images. Cost per example: one clean query and at most
+    ``limit() - 1`` others."""
 
     name: ClassVar[str]
-    null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "typographic")
-    """Kinds of meaning-preserving edits that the budget-matched random baseline draws from."""
-    config: SearchConfig
+    config: QueryConfig
 
-    def __init__(self, config: SearchConfig | None = None) -> None:
+    def __init__(self, config: QueryConfig | None = None) -> None:
         self.config = self.Config() if config is None else config
 
     @abstractmethod
@@ -56,10 +63,9 @@ class ComposedAttack(Attack):
         """Batched helper services that ``search`` may call besides the victim."""
         return {}
 
-    def null(self) -> Attack:
-        from zobench.attacks.null import NullAttack
-
-        return NullAttack(self)
+    @abstractmethod
+    def session(self, example: Example, victim: Victim, context: AttackContext) -> Session:
+        """A fresh session with the example's own random stream."""
 
     def run(self, victim: Victim, examples: Sequence[Example], context: AttackContext) -> list[AttackRecord]:
         if len({e.id for e in examples}) != len(examples):
@@ -71,22 +77,10 @@ class ComposedAttack(Attack):
         }
         return lockstep([self._attack(e, victim, context) for e in examples], services)
 
-    def session(self, example: Example, victim: Victim, context: AttackContext) -> Session:
-        """A fresh session with the example's own random stream."""
-        name = next((f for f in context.fields if f in example.text), "")
-        if not name:
-            raise ValueError(f"example {example.id!r} has none of the fields {list(context.fields)}")
+    def affordable(self, example: Example, victim: Victim) -> int | None:
+        """Queries that the search may spend on this example; ``None`` for no limit."""
         limits = [n for n in (self.limit(), victim.remaining(example.id)) if n is not None]
-        limit = max(0, min(limits) - self.reserve()) if limits else None
-        return Session(
-            example=example,
-            field=name,
-            guard=Guard(example.text[name], context.protected, self.config.protect),
-            random=stream(context.seed, self.name, example.id),
-            limit=limit,
-            prefix=self.prefix(),
-            sampled=victim.sampled,
-        )
+        return max(0, min(limits) - self.reserve()) if limits else None
 
     def _attack(self, example: Example, victim: Victim, context: AttackContext) -> Search[AttackRecord]:
         session = self.session(example, victim, context)
@@ -107,20 +101,48 @@ class ComposedAttack(Attack):
         return _record(session, "failure", best)
 
 
+class ComposedAttack(SearchedAttack):
+    """Base of the built-in attacks on texts."""
+
+    null_kinds: ClassVar[tuple[str, ...]] = ("lexical", "typographic")
+    """Kinds of meaning-preserving edits that the budget-matched random baseline draws from."""
+    config: SearchConfig
+
+    def null(self) -> Attack:
+        from zobench.attacks.null import NullAttack
+
+        return NullAttack(self)
+
+    def session(self, example: Example, victim: Victim, context: AttackContext) -> Session:
+        """A fresh session with the example's own random stream."""
+        name = next((f for f in context.fields if f in example.text), "")
+        if not name:
+            raise ValueError(f"example {example.id!r} has none of the fields {list(context.fields)}")
+        return Session(
+            example=example,
+            field=name,
+            guard=Guard(example.text[name], context.protected, self.config.protect),
+            random=stream(context.seed, self.name, example.id),
+            limit=self.affordable(example, victim),
+            prefix=self.prefix(),
+            sampled=victim.sampled,
+        )
+
+
 def _record(session: Session, outcome: Any, attempt: Try | None, *, reason: str = "") -> AttackRecord:
     assert session.clean is not None
     final = session.clean if attempt is None else attempt.prediction
-    draft = Draft(session.original, size=0) if attempt is None else attempt.draft
+    draft = session.unedited if attempt is None else attempt.draft
     return AttackRecord(
         example_id=session.example.id,
         outcome=outcome,
         field=session.field,
-        original=session.original,
-        edited=draft.text,
+        original=session.unedited.shown,
+        edited=draft.shown,
         clean=session.clean,
         final=final,
         queries=session.asked,
-        changed_words=changed_words(session.original, draft.text),
+        changed_words=0 if draft.image is not None else changed_words(session.original, draft.text),
         similarity=draft.similarity,
         source=draft.source,
         position=draft.position,

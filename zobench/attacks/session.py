@@ -13,19 +13,22 @@ from zobench.attacks.base import AppliedEdit
 from zobench.attacks.lockstep import CONFIRM, VICTIM, Ask, Search
 from zobench.attacks.protect import Guard
 from zobench.data.example import Example
+from zobench.data.image import PICTURE_SIDE, Image
 from zobench.tasks.base import Prediction
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """An edited text that may be queried.
+    """An edited text or image that may be queried.
 
     Attributes:
+        text: the edited text; empty for an image.
         size: unit edits in it (characters, words or inserted words, as the attack counts); the
             budget-matched random baseline makes edits of the same size.
         similarity: sentence similarity (cosine) to the original, where a constraint computed it.
         source, position, part_of_speech: of the last edit (position: index of the word or sentence).
         edits: all edits, if there are several.
+        image: the edited image; ``None`` for a text.
     """
 
     text: str
@@ -35,6 +38,12 @@ class Draft:
     part_of_speech: str = ""
     similarity: float | None = None
     edits: tuple[AppliedEdit, ...] = ()
+    image: Image | None = None
+
+    @property
+    def shown(self) -> str:
+        """What records and pages show of it: the text, or a small picture as a data URI."""
+        return self.text if self.image is None else self.image.thumbnail(PICTURE_SIDE).data_uri()
 
 
 class Try(NamedTuple):
@@ -59,7 +68,7 @@ class Session:
         limit: most queries, the clean one included; ``None`` for no limit.
         prefix: text put before the field in every query.
         asked: queries made so far.
-        tries: queried texts that could win.
+        tries: queried texts or images that could win.
         probes: texts queried only to rank words; they cannot win.
     """
 
@@ -80,14 +89,20 @@ class Session:
         return self.example.text[self.field]
 
     @property
+    def unedited(self) -> Draft:
+        """The example's own text or image."""
+        image = self.example.image
+        return Draft(self.original, size=0) if image is None else Draft("", size=0, image=image)
+
+    @property
     def left(self) -> int:
         """Queries that the search may still spend."""
         # An integer, not infinity: callers slice with it.
         return 1 << 62 if self.limit is None else max(0, self.limit - self.asked)
 
     def ask_clean(self) -> Search[Prediction]:
-        """The prediction on the unedited text."""
-        [self.clean] = yield self._request([self.original])
+        """The prediction on the unedited text or image."""
+        [self.clean] = yield self._request([self.unedited])
         return self.clean
 
     def ask(self, drafts: Sequence[Draft], ahead: Sequence[Draft] = ()) -> Search[list[Try]]:
@@ -97,8 +112,8 @@ class Session:
         affordable = list(drafts[: self.left])
         if not affordable:
             return []
-        ask = self._request([d.text for d in affordable])
-        replies = yield dataclasses.replace(ask, ahead=self._examples([d.text for d in ahead[: self.left]]))
+        ask = self._request(affordable)
+        replies = yield dataclasses.replace(ask, ahead=self._examples(ahead[: self.left]))
         found = [Try(d, p) for d, p in zip(affordable, replies, strict=True)]
         self.tries += found
         return found
@@ -111,7 +126,7 @@ class Session:
         """``times`` answers to the text, each computed without the cache."""
         if not times:
             return []
-        replies = yield dataclasses.replace(self._request([draft.text] * times), service=CONFIRM)
+        replies = yield dataclasses.replace(self._request([draft] * times), service=CONFIRM)
         return replies
 
     def won(self, attempt: Try) -> bool:
@@ -126,9 +141,14 @@ class Session:
         """The try with the highest score (the first one, if several are equal); ``None`` without tries."""
         return max(self.tries, key=lambda t: self.score(t.prediction), default=None)
 
-    def _request(self, texts: Sequence[str]) -> Ask:
-        self.asked += len(texts)
-        return Ask(VICTIM, self._examples(texts))
+    def _request(self, drafts: Sequence[Draft]) -> Ask:
+        self.asked += len(drafts)
+        return Ask(VICTIM, self._examples(drafts))
 
-    def _examples(self, texts: Sequence[str]) -> tuple[Example, ...]:
-        return tuple(self.example.with_text(self.field, self.prefix + t) for t in texts)
+    def _examples(self, drafts: Sequence[Draft]) -> tuple[Example, ...]:
+        return tuple(
+            self.example.with_text(self.field, self.prefix + d.text)
+            if d.image is None
+            else self.example.with_image(d.image)
+            for d in drafts
+        )

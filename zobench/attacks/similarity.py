@@ -38,8 +38,9 @@ class SentenceSimilarity:
 
 
 def compared(records: Sequence[AttackRecord], encoder: str) -> list[AttackRecord]:
-    """The records; successful ones without a similarity get the cosine of edited and original text."""
-    bare = [r.outcome == "success" and r.similarity is None for r in records]
+    """The records; successful ones without a similarity get the cosine of edited and original text. Attacks
+    on images have none."""
+    bare = [r.outcome == "success" and r.similarity is None and r.field != "image" for r in records]
     if not any(bare):
         return list(records)
     pairs = [(r.original, r.edited) for r, b in zip(records, bare, strict=True) if b]

@@ -1,4 +1,5 @@
-"""Checks of an attack, against a stand-in victim: a fixed function of the words of the text.
+"""Checks of an attack, against a stand-in victim: a fixed function of the words of the text, or of the pixels
+of the image.
 
 They hold an attack to the rules that make attacks comparable: every query is counted, the budget is exact, an
 example's result depends on its own seed alone, and protected text is unchanged.
@@ -12,16 +13,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from zobench.attacks.base import Attack, AttackContext, AttackRecord, Victim
 from zobench.attacks.protect import RULES, protected_spans
 from zobench.attacks.words import words
 from zobench.conformance.global_state import builtin, unused_random_state
 from zobench.data.example import Example
+from zobench.data.image import PICTURE_SIDE, Image
 from zobench.parameters import configure
 from zobench.tasks.base import Prediction
 from zobench.zo.conformance.subject import Failed, Skip, expect
 
 BUDGET = 12
+OPTIONS = ("one", "two", "three", "four")
 PROTECTED = ("terrible", "great")
 TEXTS = (
     "The quick film carries 12 good houses, and many visitors bought it with great joy. Was it long?",
@@ -48,8 +53,6 @@ class AttackSubject:
     params: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> Attack:
-        if self.found.edits == "image":
-            raise Skip("it edits images; these checks have texts")
         return self.found(configure(self.found.Config, self.params))  # type: ignore[call-arg]
 
     def both(self) -> list[tuple[str, Attack]]:
@@ -62,9 +65,15 @@ def run(
     attack: Attack, texts: Sequence[str] = TEXTS, *, seed: int = 0, budget: int | None = BUDGET
 ) -> tuple[list[AttackRecord], Victim]:
     """Records of the attack on these texts, and the victim with its count of queries."""
-    options = ("one", "two", "three", "four")
-    made = [Example(f"e{i}", {"sentence": t}, label=i % 2, candidates=options) for i, t in enumerate(texts)]
-    return attacked(attack, made, seed=seed, budget=budget)
+    return attacked(attack, examples_of(attack, texts), seed=seed, budget=budget)
+
+
+def examples_of(attack: Attack, texts: Sequence[str] = TEXTS) -> list[Example]:
+    """The texts as examples; for an attack on images, as many images."""
+    if attack.edits == "image":
+        images = [Image.of(np.random.default_rng(i).integers(60, 190, (9, 8))) for i in range(len(texts))]
+        return [Example(f"e{i}", {}, label=i % 2, image=image) for i, image in enumerate(images)]
+    return [Example(f"e{i}", {"sentence": t}, label=i % 2, candidates=OPTIONS) for i, t in enumerate(texts)]
 
 
 def attacked(
@@ -77,18 +86,37 @@ def attacked(
         return attack.run(victim, examples, context), victim
 
 
+def shown(example: Example) -> str:
+    """What the record of an attack on this image must give as its original."""
+    return "" if example.image is None else example.image.thumbnail(PICTURE_SIDE).data_uri()
+
+
 def _answers(examples: Sequence[Example]) -> list[Prediction]:
-    """Each word and the first option have a fixed weight: robust to most edits, broken by some."""
+    """Each word, the first option and each pixel have a fixed weight: robust to most edits, broken by
+    some."""
     out = []
     for e in examples:
+        if e.image is not None:
+            out.append(_answer(e, _of_pixels(e.image), len(OPTIONS)))
+            continue
         found = [w.text for w in words(e.text["sentence"])] + list(e.candidates[:1])
         total = sum(int(hashlib.sha256(w.encode()).hexdigest()[:6], 16) / 0xFFFFFF - 0.5 for w in found)
-        p, gold = 1 / (1 + math.exp(-(0.6 + total))), e.label or 0
-        others = math.log((1 - p) / (len(e.candidates) - 1))
-        logs = tuple(math.log(p) if i == gold else others for i in range(len(e.candidates)))
-        label = gold if p > 0.5 else (gold + 1) % len(e.candidates)
-        out.append(Prediction(e.id, str(label), p > 0.5, label=label, log_probs=logs))
+        out.append(_answer(e, total, len(e.candidates)))
     return out
+
+
+def _of_pixels(image: Image) -> float:
+    """0 for the middle of the grey scale; each column has a weight between -0.02 and 0.02."""
+    weights = np.random.default_rng(0).uniform(-0.02, 0.02, (1, image.shape[1], 1))
+    return float((weights * (image.array() - 125.0)).sum() / 4)
+
+
+def _answer(e: Example, total: float, classes: int) -> Prediction:
+    p, gold = 1 / (1 + math.exp(-(0.6 + total))), e.label or 0
+    others = math.log((1 - p) / (classes - 1))
+    logs = tuple(math.log(p) if i == gold else others for i in range(classes))
+    label = gold if p > 0.5 else (gold + 1) % classes
+    return Prediction(e.id, str(label), p > 0.5, label=label, log_probs=logs)
 
 
 def null(subject: AttackSubject) -> str:
@@ -107,7 +135,9 @@ def records(subject: AttackSubject) -> str:
         ids = [r.example_id for r in found]
         wanted = [f"e{i}" for i in range(len(TEXTS))]
         expect(ids == wanted, f"{name}: records must be {wanted}, in the order of the examples, not {ids}")
-        expect([r.original for r in found] == list(TEXTS), f"{name}: 'original' must be the given text")
+        given = [e.text.get("sentence") or shown(e) for e in examples_of(attack)]
+        what = "picture of the given image" if attack.edits == "image" else "given text"
+        expect([r.original for r in found] == given, f"{name}: 'original' must be the {what}")
     return f"{len(TEXTS)} examples"
 
 
@@ -143,7 +173,9 @@ def outcomes(subject: AttackSubject) -> str:
         for r in found:
             broken = r.clean.correct and not r.final.correct
             expect((r.outcome == "success") == broken, f"{name}: {r.example_id} is {r.outcome}")
-            moved = r.edited != r.original or not isinstance(r.position, int) or r.changed_words > 0
+            moved = r.edited != r.original
+            if attack.edits == "text":
+                moved = moved or not isinstance(r.position, int) or r.changed_words > 0
             expect(r.outcome != "success" or moved, f"{name}: {r.example_id} succeeded without an edit")
             count += r.outcome == "success"
     return f"{count} successes in {2 * len(TEXTS)} examples"
@@ -151,11 +183,17 @@ def outcomes(subject: AttackSubject) -> str:
 
 def protected(subject: AttackSubject) -> str:
     """Protected text is in the edited text, in order: numerals, markup, LaTeX, the task's label words."""
+    _only_texts(subject)
     for name, attack in subject.both():
         found, _ = run(attack, budget=25)
         for r in found:
             _keeps(name, attack, r)
     return f"rules {', '.join(_rules(subject.make()))}; words {', '.join(PROTECTED)}"
+
+
+def _only_texts(subject: AttackSubject) -> None:
+    if subject.found.edits == "image":
+        raise Skip("it edits images")
 
 
 def _rules(attack: Attack) -> tuple[str, ...]:
@@ -182,8 +220,7 @@ def deterministic(subject: AttackSubject) -> str:
 
 def alone(subject: AttackSubject) -> str:
     """An example's record does not depend on the other examples."""
-    options = ("one", "two", "three", "four")
-    made = [Example(f"e{i}", {"sentence": t}, label=i % 2, candidates=options) for i, t in enumerate(TEXTS)]
+    made = examples_of(subject.make())
     for name, attack in subject.both():
         together, _ = attacked(attack, made)
         for example, record in zip(made, together, strict=True):
@@ -193,6 +230,7 @@ def alone(subject: AttackSubject) -> str:
 
 def odd_texts(subject: AttackSubject) -> str:
     """Empty, very long and unusual texts raise no error and keep their protected text."""
+    _only_texts(subject)
     for name, attack in subject.both():
         for kind, text in ODD.items():
             try:

@@ -50,6 +50,12 @@ class Example:
             raise ValueError(f"example {self.id!r} has no text field {name!r}; it has {sorted(self.text)}")
         return dataclasses.replace(self, text={**self.text, name: value})
 
+    def with_image(self, image: Image) -> Example:
+        """A copy with another image and the same id and gold label."""
+        if self.image is None:
+            raise ValueError(f"example {self.id!r} has no image")
+        return dataclasses.replace(self, image=image)
+
 
 @dataclass(frozen=True, slots=True)
 class Splits:

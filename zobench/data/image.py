@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+PICTURE_SIDE = 64
+"""Longest side in pixels of the pictures that records and pages show."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _COLOUR_TYPES = {1: 0, 3: 2}
 """Channels -> colour type of a PNG file: grey, RGB."""

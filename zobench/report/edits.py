@@ -23,6 +23,7 @@ def most_damaging(source: Source, rows: list[str], count: int = 20) -> list[dict
           a.clean_output, a.final_output, a.queries, a.changed_words, a.similarity
         from attacks a join r using (run_id)
         where a.outcome = 'success' and a.condition_kind = 'attack' and a.original <> a.edited
+          and a.field is distinct from 'image'
         qualify row_number() over (partition by r."row", a.condition
           order by a.changed_words, a.queries, a.example_id, r.seed) <= 3
         order by a.changed_words, a.queries, a.example_id, r.seed, a.condition, r."row"

@@ -151,7 +151,7 @@ def _originals(source: Source) -> dict[str, str]:
     """The beginning of each example's text, if an attack recorded it."""
     found = source.sql(
         f"select example_id, min(left(original, {LONGEST_TEXT + 1})) as original from attacks "
-        "group by example_id order by example_id limit 5000"
+        "where field is distinct from 'image' group by example_id order by example_id limit 5000"
     )
     return dict(zip(found["example_id"].map(str), found["original"].map(str), strict=True))
 
@@ -176,7 +176,7 @@ def attacked(
           a.clean_correct as correct, p.label, left(p.gold_text, {LONGEST}) as gold_text
         from attacks a join shown_attacks r using (run_id)
         left join (select * from predictions where condition_kind = 'clean') p using (run_id, example_id)
-        where a.condition_kind = 'attack' and a.outcome <> 'skipped'
+        where a.condition_kind = 'attack' and a.outcome <> 'skipped' and a.field is distinct from 'image'
         qualify row_number() over (partition by r."row", r.block, a.condition
           order by a.outcome <> 'success', a.changed_words, a.queries, a.example_id, r.seed)
           <= {max(2, MOST_ATTACKED // groups)}

@@ -1,7 +1,9 @@
-"""Images that a row classifies wrongly, and images that a row generates, as pictures on the page.
+"""Images that a row classifies wrongly, that were attacked with success, and that a row generates, as
+pictures on the page.
 
 A run stores pictures of some of its wrong predictions, or of generated images, each beside the image that it
-is compared with (tasks of kind ``image-generation``). The section shows a bounded number of them; texts that
+is compared with (tasks of kind ``image-generation``), and clean and attacked image of every attacked example.
+The section shows a bounded number of them; texts that
 are not base64 of a PNG file are left out, because a store may come from elsewhere.
 """
 
@@ -17,11 +19,13 @@ from zobench.report.tables import labels
 
 MOST_ROWS, MOST_PICTURES, MOST_CHARACTERS = 12, 16, 400_000
 """Largest numbers of rows, of pictures of one row, and of characters of all pictures."""
+MOST_ATTACKED = 6
+"""Largest number of attacked images of one row and attack."""
 _PNG = re.compile(r"data:image/png;base64,iVBORw0KGgo[A-Za-z0-9+/]*={0,2}")
 
 
 class Pictures(Section):
-    """Wrongly classified or generated images of each row."""
+    """Wrongly classified, attacked or generated images of each row."""
 
     name: ClassVar[str] = "pictures"
     title: ClassVar[str] = "Pictures"
@@ -32,10 +36,17 @@ class Pictures(Section):
         names = [r["row"] for r in results.rows]
         made = bool((used["task_kind"] == GENERATION).any()) if "task_kind" in used else False
         rows = shown(results.source, used["run_id"].tolist(), names)
-        return {"rows": rows, "most": MOST_PICTURES, "generated": made}
+        won = attacked(results.source, used["run_id"].tolist(), names)
+        return {
+            "rows": rows,
+            "most": MOST_PICTURES,
+            "generated": made,
+            "attacked": won,
+            "each": MOST_ATTACKED,
+        }
 
     def applies(self, values: Mapping[str, Any]) -> bool:
-        return bool(values["rows"])
+        return bool(values["rows"] or values["attacked"])
 
 
 def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, Any]]:
@@ -70,4 +81,37 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
                 room -= len(uri)
         if chosen:
             rows.append({"row": name, "shown": chosen})
+    return rows
+
+
+def attacked(source: Source, ids: list[str], names: list[str]) -> list[dict[str, Any]]:
+    """For each row, in the order of ``names``, and each attack: some of the images that it made the final
+    model classify wrongly, clean and attacked, with gold class and answer."""
+    if not ids:
+        return []
+    found = source.sql(
+        f"""
+        select r."row", r.seed, a.condition, a.example_id, a.original, a.edited, a.gold, a.final_output,
+          a.queries
+        from attacks a join runs r using (run_id)
+        where run_id in {runs_in(ids)} and a.field = 'image' and a.outcome = 'success'
+          and a.condition_kind = 'attack'
+        qualify row_number() over (
+          partition by r."row", a.condition order by r.seed, a.task, a.example_id) <= {MOST_ATTACKED}
+        order by a.condition, r.seed, a.example_id
+        """
+    )
+    parts = {(str(r), str(c)): part for (r, c), part in found.groupby(["row", "condition"], sort=False)}
+    rows, room = [], MOST_CHARACTERS
+    shown_names = [n for n in names if n in set(found["row"])][:MOST_ROWS]
+    for name, attack in [(n, c) for n in shown_names for r, c in parts if r == n]:
+        chosen = []
+        for p in parts[name, attack].to_dict("records"):
+            both = str(p["original"]), str(p["edited"])
+            size = sum(map(len, both))
+            if size <= room and all(map(_PNG.fullmatch, both)):
+                chosen.append({str(k): v for k, v in p.items()})
+                room -= size
+        if chosen:
+            rows.append({"row": name, "attack": attack, "shown": chosen})
     return rows

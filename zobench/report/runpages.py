@@ -245,6 +245,7 @@ def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[di
         select run_id, condition, example_id, original, edited, clean_output, final_output, queries,
           changed_words
         from attacks where run_id in {runs_in(ids)} and outcome = 'success' and condition_kind = 'attack'
+          and field is distinct from 'image'
         qualify row_number() over (
           partition by run_id order by changed_words, queries, example_id, condition) <= {most}
         order by run_id, changed_words, queries, example_id, condition

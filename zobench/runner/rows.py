@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from zobench.data.example import Example
+from zobench.data.image import PICTURE_SIDE
 from zobench.runner.divergence import NotFinite
 from zobench.runner.results import Measured, Row, Spent, TaskData, gold_of, number
 from zobench.runner.rewarded import best_of
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 MOST_PICTURES = 16
 """Wrongly classified images whose pictures a run stores."""
-PICTURE_SIDE = 64
-"""Longest side of such a picture in pixels."""
 LONGEST_PROMPT = 2000
 """Characters of a prompt that a run stores."""
 
