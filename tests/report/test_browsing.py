@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from synthetic import Entry, Study, make_synthetic
 
-from zobench.report import edits, examples
+from zobench.report import edits, examples, page, settings
 from zobench.report.analysis import analyse
 
 SEARCH = "#ranking input[type=search]"
@@ -199,6 +199,30 @@ def test_the_tool_bar_of_a_plot_covers_nothing(page_file: Path, open_page: Any):
     assert not any("cloud" in t.lower() or "share" in t.lower() or "edit" in t.lower() for t in titles)
 
 
+@pytest.mark.browser
+def test_scripts_round_as_the_tables_do(page_file: Path, open_page: Any):
+    """Ties to the even digit: 6.25 is 6.2 in the tables of the page and must be so in those of its
+    scripts."""
+    numbers = [6.25, 6.35, 0.15, 56.25, 18.75, 0.05, 2.5]
+    found = open_page(page_file).page.evaluate(f"{numbers}.map((x) => fixed(x, 1))")
+    assert found == [f"{x:.1f}" for x in numbers]
+
+
+@pytest.mark.browser
+def test_long_titles_of_axes_fit_a_phone(page_file: Path, open_page: Any):
+    page = open_page(page_file, width=390).page
+    for chart in ("h-plot", "f-ratios"):
+        page.locator(f"#{chart}").scroll_into_view_if_needed()
+        page.wait_for_selector(f"#{chart} .xtitle", state="attached")
+        box = page.locator(f"#{chart} .xtitle").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+
+
+def test_small_durations_are_not_in_scientific_notation():
+    assert [page.count(v) for v in (0.0, 7.9e-5, 0.5, 12.4, 28_800)] == ["0", "< 0.01", "0.5", "12", "28.8k"]
+
+
 def test_dots_of_the_ranking_are_the_means_of_seeds(page_file: Path):
     text = page_file.read_text(encoding="utf-8")
     section = text.partition('<section id="ranking">')[2].partition("</section>")[0]
@@ -209,8 +233,6 @@ def test_dots_of_the_ranking_are_the_means_of_seeds(page_file: Path):
 
 def test_settings_are_those_that_differ(results: Path):
     found = analyse(results)
-    from zobench.report import settings
-
     names = [s.row for s in found.ranking.standings]
     told = settings.collect(found.runs, names)
     assert "budget · forwards" in told["paths"]

@@ -201,6 +201,7 @@ def test_the_page_shows_wrong_images(shelf: ProcessCache, tmp_path: Path) -> Non
         r'<img src="(data:image/png;base64,[A-Za-z0-9+/=]+)" alt="mnist-5k-\d+, seed 0"', section
     )
     assert len(shown) == 16
+    assert "<h4>mnist-5k</h4>" in section
     assert len(section) < 20_000
     assert re.search(r"<figcaption>[5-9] → [5-9]</figcaption>", section)
 

@@ -79,9 +79,9 @@ def curve_drawing(probe: str, lines: dict[str, list[tuple[float, float]]], metho
     values = [y for line in drawn for _, y, *_ in line.points]
     low, high = min(0.0, *values), max(1.0, *values)
     ends = [v for v in (low, high) if min(abs(v - m) for m in MARKS) > (high - low) / 10]
-    marks = tuple((v, f"{v:.1f}") for v in (*MARKS, *ends))
+    marks = tuple((v, f"{100 * v:.0f}") for v in (*MARKS, *ends))
     label = f"Recovery rate after {probe} against its steps, worst setting: " + "; ".join(
-        f"{s.name} from {s.points[0][1]:.2f} to {s.points[-1][1]:.2f}" for s in drawn
+        f"{s.name} from {100 * s.points[0][1]:.1f} to {100 * s.points[-1][1]:.1f} %" for s in drawn
     )
     frame = Frame(640, 260, 44, 190, low, high, marks, room=15, letters=28)
     return draw(drawn, label, frame, "lines cd")

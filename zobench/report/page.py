@@ -147,6 +147,8 @@ def count(value: float | None) -> str:
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= limit:
             return f"{value / (1e3 if unit == 'k' else limit):.3g}{unit}"
+    if 0 < abs(value) < 0.01:
+        return "< 0.01" if value > 0 else "> −0.01"
     return f"{value:.0f}" if abs(value) >= 10 or float(value).is_integer() else f"{value:.2g}"
 
 

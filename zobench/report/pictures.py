@@ -39,7 +39,7 @@ class Pictures(Section):
         won = attacked(results.source, used["run_id"].tolist(), names)
         return {
             "rows": rows,
-            "most": MOST_PICTURES,
+            "most": of_each_task(results.source),
             "generated": made,
             "attacked": won,
             "each": MOST_ATTACKED,
@@ -49,11 +49,17 @@ class Pictures(Section):
         return bool(values["rows"] or values["attacked"])
 
 
+def of_each_task(source: Source) -> int:
+    """Number of pictures of a row and task."""
+    return max(4, MOST_PICTURES // max(1, source.results["block"].nunique()))
+
+
 def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, Any]]:
     """For each row, in the order of ``names``: pictures of some of its wrong predictions, or of what it
     generated, with gold class and answer. Rows without pictures are left out."""
     if not ids:
         return []
+    most = of_each_task(source)
     found = source.sql(
         f"""
         select r."row", r.block, r.task_kind, p.task, r.seed, p.example_id, p.gold, p.gold_text, p.output,
@@ -63,8 +69,8 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
           and (not p.correct or r.task_kind = '{GENERATION}')
           and p.picture is not null
         qualify row_number() over (
-          partition by r."row" order by r.seed, p.task, p.example_id) <= {MOST_PICTURES}
-        order by r.seed, p.task, p.example_id
+          partition by r."row", r.block order by r.seed, p.example_id) <= {most}
+        order by r.block, r.seed, p.example_id
         """
     )
     label = labels(source)

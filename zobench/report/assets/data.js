@@ -2,13 +2,20 @@
 // The page's data, parsed once. All its texts are untrusted.
 const DATA = JSON.parse(document.getElementById("data").textContent);
 
+// x with so many decimals; a tie is rounded to the even digit, as in the tables that are not made by scripts
+function fixed(x, digits) {
+  const scaled = x * 10 ** digits;
+  if (Math.abs(scaled % 1) !== 0.5 || !Number.isInteger(x * 2 ** 20)) return x.toFixed(digits);
+  return ((2 * Math.round(scaled / 2)) / 10 ** digits).toFixed(digits);
+}
+
 // A number in the leaderboard's display units.
 function shown(value, signed = false) {
   if (value === null || value === undefined) return "–";
   const x = value * DATA.board.factor;
   const size = Math.abs(x);
   const small = !DATA.board.unit && size > 0 && size < 0.1;
-  const text = small ? String(Number(size.toPrecision(2))) : size.toFixed(DATA.board.unit || size >= 100 ? 1 : 3);
+  const text = small ? String(Number(size.toPrecision(2))) : fixed(size, DATA.board.unit || size >= 100 ? 1 : 3);
   return (x < 0 ? "−" : signed ? "+" : "") + text;
 }
 

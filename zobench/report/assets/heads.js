@@ -49,8 +49,10 @@ function detailCells(detail) {
   const ps = detail.seeds.map((r) => r[3]);
   const shownP = ps.map((p) => (p < 0.001 ? "<0.001" : p.toPrecision(2))).join(", ");
   return [sum(1), sum(2), { text: ps.length > 4 ? `${ps.filter((p) => p < DATA.board.alpha).length} of ${ps.length} seeds` : shownP, sort: Math.min(...ps) },
-    { text: `${(100 * detail.low).toFixed(1).replace("-", "−")} to ${(100 * detail.high).toFixed(1).replace("-", "−")}`, sort: detail.low }];
+    { text: `${fixed(100 * detail.low, 1).replace("-", "−")} to ${fixed(100 * detail.high, 1).replace("-", "−")}`, sort: detail.low }];
 }
+
+function probability(p, sign = "= ") { return p < 0.001 ? "< 0.001" : sign + p.toPrecision(2); }
 
 function headSentence(a, b) {
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
@@ -62,11 +64,11 @@ function headSentence(a, b) {
   const verdict = said === "better" || said === "worse" ? ((said === "better") !== turned ? `${A} is better than ${B}` : `${B} is better than ${A}`) : said === "equivalent" ? `${A} and ${B} are equivalent` : `Undecided between ${A} and ${B}`;
   const ends = lo === null ? "" : ` (uncorrected 95 % interval ${shown(sign > 0 ? lo : -hi, true)} to ${shown(sign > 0 ? hi : -lo, true)})`;
   const parts = [`difference ${shown(sign * d, true)}${ends}`];
-  if (p !== null) parts.push(`p = ${p.toPrecision(2)}, after Holm ${adjusted.toPrecision(2)}`);
+  if (p !== null) parts.push(`p ${probability(p)}, after Holm ${probability(adjusted, "")}`);
   const close = headDetail(a, b);
-  if (exact !== null) parts.push(`exact sign-flip p = ${exact.toPrecision(2)}`);
-  else if (close && close.flips !== null) parts.push(`sign-flip p = ${close.flips.toPrecision(2)}`);
-  if (effect !== null) parts.push(`effect size g = ${(sign * effect).toFixed(2)}`);
+  if (exact !== null) parts.push(`exact sign-flip p ${probability(exact)}`);
+  else if (close && close.flips !== null) parts.push(`sign-flip p ${probability(close.flips)}`);
+  if (effect !== null) parts.push(`effect size g = ${(sign * effect).toFixed(2).replace("-", "−")}`);
   parts.push(`probability of a higher value ${Math.round(100 * (turned ? 1 - better : better))} %`);
   const plan = said === "undecided" && more !== null ? ` About ${Math.max(1, more)} more seed${more > 1 ? "s" : ""} per task would separate them if the true difference equals the observed one.` : "";
   return `${verdict}: ${parts.join("; ")}.${plan}`;
@@ -117,14 +119,15 @@ function showExamples(a, b) {
       const pair = right[0][i] + right[1][i];
       if (pair !== "10" && pair !== "01") return;
       counts[pair === "10" ? 0 : 1]++;
-      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, textAt(text), gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
+      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, { text: textAt(text), style: "long" }, gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
     });
   }
   if (!lines.length) { place.replaceChildren(); return; }
   const A = DATA.rows[a].name, B = DATA.rows[b].name;
+  const texts = lines.some((line) => line[3].text); // images have none
   place.replaceChildren(make("h3", {}, "Examples that only one answers correctly"),
     make("p", { class: "small" }, `Only ${A}: ${counts[0]}. Only ${B}: ${counts[1]}.` + (counts[0] + counts[1] > lines.length ? ` The first ${lines.length} are listed.` : "") + ` Counted over the ${DATA.examples.reduce((s, k) => s + k.examples.length, 0)} examples stored in this page.`),
     make("div", { class: "tools", "data-for": "t-examples" }),
-    makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, { name: "Text" }, { name: "Gold" }, { name: "Answer of this" }, { name: "Answer of other" }], lines));
+    makeTable("t-examples", "examples", [{ name: "Task" }, { name: "Example" }, { name: "Seed", num: true }, ...(texts ? [{ name: "Text" }] : []), { name: "Gold" }, { name: "Answer of this" }, { name: "Answer of other" }], texts ? lines : lines.map((line) => line.filter((_, i) => i !== 3))));
   setUpTable(find("t-examples"));
 }

@@ -14,7 +14,7 @@ function setUpPanels() {
   document.addEventListener("click", (event) => {
     for (const panel of openPanels()) if (!panel.contains(event.target)) panel.open = false;
   });
-  document.querySelectorAll(".scroll").forEach(watchScroll);
+  document.querySelectorAll(".scroll, figure:has(> .lines.cd)").forEach(watchScroll);
   watchScroll(document.querySelector("nav"));
 }
 
@@ -35,7 +35,7 @@ function showScroll(box) {
   box.classList.toggle("more-right", right);
   if (box.tagName === "NAV") return;
   let hint = box.nextElementSibling;
-  const wanted = [below ? "more lines below ↓" : "", right ? "more columns →" : ""].filter(Boolean).join(" · ");
+  const wanted = [below ? "more lines below ↓" : "", right ? `more ${box.tagName === "FIGURE" ? "" : "columns "}→` : ""].filter(Boolean).join(" · ");
   if (!hint || !hint.classList.contains("scroll-hint")) {
     if (!wanted) return;
     hint = make("p", { class: "scroll-hint", "aria-hidden": "true" });

@@ -48,7 +48,20 @@ function drawPlot(node, traces, layout) {
     return;
   }
   if (!node.querySelector(".plot-container")) node.textContent = "";
-  Plotly.react(node, traces, plotLayout({ ...layout, showlegend: false }), PLOT_CONFIG);
+  Plotly.react(node, traces, fitted(plotLayout({ ...layout, showlegend: false }), node.clientWidth), PLOT_CONFIG);
+}
+
+// on a narrow screen a long title of an axis gets two lines, and titles are smaller
+function fitted(layout, width) {
+  if (width > 520) return layout;
+  for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
+    const title = layout[axis].title;
+    if (!title) continue;
+    const words = title.text.split(" "), half = Math.ceil(words.length / 2);
+    const text = title.text.length > 30 && words.length > 2 ? `${words.slice(0, half).join(" ")}<br>${words.slice(half).join(" ")}` : title.text;
+    layout[axis] = { ...layout[axis], title: { ...title, text, font: { size: 12 } } };
+  }
+  return layout;
 }
 
 const PATTERNS = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3" };

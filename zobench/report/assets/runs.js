@@ -63,7 +63,7 @@ function runMetrics(run) {
 function measuredCell(metric, value, signed = false) {
   if (value === null || value === undefined) return null;
   const percent = (DATA.metrics[metric] || {}).percent, size = Math.abs(percent ? 100 * value : value);
-  const text = percent ? `${size.toFixed(1)} %` : Number.isInteger(size) ? size.toLocaleString("en") : String(Number(size.toPrecision(4)));
+  const text = percent ? `${fixed(size, 1)} %` : Number.isInteger(size) ? size.toLocaleString("en") : String(Number(size.toPrecision(4)));
   return { text: (value < 0 ? "−" : signed && value > 0 ? "+" : "") + text, sort: value };
 }
 
