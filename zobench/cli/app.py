@@ -101,6 +101,9 @@ _register(app, "tune", suites.tune, "zobench tune suites/tuning-fewshot.yaml")
 _register(app, "init", suites.init, "zobench init mine.yaml")
 _register(app, "worker", sharing.worker, "zobench worker reports/fewshot --lease 300")
 _register(app, "slurm", sharing.slurm, "zobench slurm fewshot --workers 16 > job.sh")
+_register(
+    app, "export-suite", sharing.export_suite, "zobench export-suite reports/fewshot --output fewshot.yaml"
+)
 _register(app, "report", results.report, "zobench report reports/fewshot reports/other --output merged")
 _register(app, "status", results.status, "zobench status reports/fewshot")
 _register(app, "diff", results.diff, "zobench diff reports/before reports/after")

@@ -1,4 +1,4 @@
-"""Commands for many machines with a shared folder: ``worker``, ``slurm``."""
+"""Commands for many machines: ``worker``, ``slurm``, ``export-suite``."""
 
 from __future__ import annotations
 
@@ -67,3 +67,37 @@ def slurm(
     written = write_work(folder, wanted)
     say(script(wanted, folder, workers=workers, time=time, lease=lease), lines=True)
     say(f"plan: {written}; afterwards: zobench report {folder}", err=True)
+
+
+def export_suite(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Results folder of one suite.")],
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE.yaml", help="File to write; default: standard output.")
+    ] = None,
+) -> None:
+    """Write the suite of a results folder as a suite file: planned again, it gives the same run ids.
+
+    The file is planned before the command ends. Exit code 1: it lacks runs of the results, which are named,
+    or it cannot be planned on this machine."""
+    from zobench.suite import exported
+
+    if output is not None and output.exists():
+        raise ValueError(f"{output} exists already; choose another name")
+    beside = Path() if output is None else output.parent
+    suite, runs = exported.recorded(folder)
+    body = exported.values(suite, runs, beside)
+    if output is None:
+        say(exported.text(body).rstrip("\n"), lines=True)
+    else:
+        output.write_text(exported.text(body), encoding="utf-8")
+    try:
+        found = exported.compare(exported.values(suite, runs, Path()), runs)
+    except ValueError as error:
+        say(f"not checked, because it cannot be planned here: {error}", lines=True, err=True)
+        raise typer.Exit(1) from error
+    for one in found.missing:
+        say(f"not in the suite: {one}", err=True)
+    more = f"; {found.more} more that the results do not have" if found.more else ""
+    say(f"suite {suite}: plans {found.same} of the {len(runs)} recorded runs{more}", err=True)
+    if found.missing:
+        raise typer.Exit(1)
