@@ -17,7 +17,8 @@ from zobench.plugins import Entry
 
 diagnosis = import_module("zobench.cli.doctor")
 COMMANDS = [
-    "run", "plan", "tune", "init", "worker", "slurm", "export-suite", "report", "status", "diff", "show", "query", "prune",
+    "run", "plan", "tune", "init", "worker", "slurm", "merge", "export-suite", "report", "status",
+    "diff", "show", "query", "prune",
     "compact", "replay", "export", "verify", "list", "docs", "doctor", "check", "model build",
     "model get", "model import",
 ]  # fmt: skip

@@ -111,6 +111,7 @@ COMMANDS = {
     "plan": ["plan", HOSTILE_FILE],
     "worker": ["worker", HOSTILE_FILE],
     "slurm": ["slurm", HOSTILE_FILE],
+    "merge": ["merge", HOSTILE_FILE, "{folder}", "--output", "{target}/c"],
     "export-suite": ["export-suite", "{folder}"],
     "tune": ["tune", HOSTILE_FILE],
     "init": ["init", HOSTILE_FILE, "--data", HOSTILE_FILE, "--label", HOSTILE],

@@ -101,6 +101,7 @@ _register(app, "tune", suites.tune, "zobench tune suites/tuning-fewshot.yaml")
 _register(app, "init", suites.init, "zobench init mine.yaml")
 _register(app, "worker", sharing.worker, "zobench worker reports/fewshot --lease 300")
 _register(app, "slurm", sharing.slurm, "zobench slurm fewshot --workers 16 > job.sh")
+_register(app, "merge", sharing.merge, "zobench merge machine-1 machine-2 --output reports/all")
 _register(
     app, "export-suite", sharing.export_suite, "zobench export-suite reports/fewshot --output fewshot.yaml"
 )

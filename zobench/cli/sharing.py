@@ -1,4 +1,4 @@
-"""Commands for many machines: ``worker``, ``slurm``, ``export-suite``."""
+"""Commands for many machines: ``worker``, ``slurm``, ``merge``, ``export-suite``."""
 
 from __future__ import annotations
 
@@ -101,3 +101,19 @@ def export_suite(
     say(f"suite {suite}: plans {found.same} of the {len(runs)} recorded runs{more}", err=True)
     if found.missing:
         raise typer.Exit(1)
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    output: Annotated[Path, typer.Option(metavar="DIR", help="New results folder.")],
+) -> None:
+    """Merge results folders of several machines into a new one; the folders do not change.
+
+    A run with identical records in several folders is written once; different records of one run are refused
+    by name, before anything is written. Every file is compared with its recorded digest."""
+    from zobench.store.merging import merge as join
+
+    found = join(folders, output)
+    say(f"{output}: {found.runs} runs; {found.identical} were in several folders with identical records")
+    if found.replaced:
+        say(f"{found.replaced} failed or interrupted runs were left out: another folder has their result")

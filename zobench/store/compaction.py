@@ -63,7 +63,7 @@ def compact(folder: str | Path) -> int:
         }
         fresh = {i: s for i, s in loose.items() if i not in known}
         if fresh:
-            _write_manifest(runs, _write_generation(runs, old, fresh))
+            write_manifest(runs, _write_generation(runs, old, fresh))
         _remove_leftovers(runs, set(known) | set(fresh))
     return len(fresh)
 
@@ -79,12 +79,12 @@ def drop_compacted(runs: Path, run_ids: set[str]) -> int:
         raise ValueError(f"{runs}: another process is compacting; try again when it is done")
     with lock:
         files.remove_temporaries(runs / COMPACT)
-        _write_manifest(runs, _write_generation(runs, manifest(runs), {}, dropped))
+        write_manifest(runs, _write_generation(runs, manifest(runs), {}, dropped))
         _remove_leftovers(runs, dropped)
     return len(dropped)
 
 
-def _write_manifest(runs: Path, body: dict[str, Any]) -> None:
+def write_manifest(runs: Path, body: dict[str, Any]) -> None:
     """Make this generation the valid one. A copy is written for the case that the manifest is damaged
     later."""
     data = sealed(body)
@@ -129,10 +129,10 @@ def _parts(
     ids = sorted(i for i, status in fresh.items() if name in status["tables"])
     for start in range(0, len(ids), _RUNS_AT_A_TIME):
         chunk = ids[start : start + _RUNS_AT_A_TIME]
-        yield pa.concat_tables([_own_rows(runs, i, fresh[i], name) for i in chunk]).combine_chunks()
+        yield pa.concat_tables([own_rows(runs, i, fresh[i], name) for i in chunk]).combine_chunks()
 
 
-def _own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.Table:
+def own_rows(runs: Path, run_id: str, status: dict[str, Any], name: str) -> pa.Table:
     """One table of a run. ``ValueError`` if a record has another run id than the folder, because compacted
     records are later removed by their run id."""
     path = checked_table(run_folder(runs, run_id), status, name)

@@ -45,7 +45,7 @@ class RecordedRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PlannedAgain:
     """Runs of an exported suite against the results: ``same`` are in both, ``missing`` are runs of the
     results that the suite does not plan (one line each), ``more`` counts planned runs that the results
     lack."""
@@ -71,14 +71,21 @@ def recorded(folder: str | Path) -> tuple[str, list[RecordedRun]]:
         raise ValueError(f"{folder}: runs of {len(suites)} suites ({', '.join(suites)}); one is needed")
     plan = read_plan(results_paths(folder)[0])
     names = {i: e for e in (plan.entries if plan else ()) for i in e.run_ids}
+    tasks: dict[str, Component] = {}
     columns = table[["run_id", "row", "group", "note", "task", "spec"]].itertuples(index=False, name=None)
     found = []
     for run_id, row, group, note, task, text in columns:
         spec, entry = _spec(folder, run_id, text), names.get(run_id)
         model = entry.model if entry else Path(spec.model.name.removeprefix("builtin:")).name
-        shown = entry.task if entry else task
+        shown = entry.task if entry else _own_name(task, spec.task, tasks)
         found.append(RecordedRun(run_id, entry.row if entry else row, group, note or "", model, shown, spec))
     return suites[0], found
+
+
+def _own_name(name: str, task: Component, known: dict[str, Component]) -> str:
+    """A name for a task that no other task of ``known`` has, for folders without a plan."""
+    numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+    return next(n for n in numbered if known.setdefault(n, task) == task)
 
 
 def _spec(folder: str | Path, run_id: str, text: object) -> RunSpec:
@@ -121,14 +128,14 @@ def values(suite: str, runs: Sequence[RecordedRun], beside: Path) -> Values:
     return {key: value for key, value in body.items() if value != {}}
 
 
-def compare(body: Values, runs: Sequence[RecordedRun]) -> Comparison:
+def compare(body: Values, runs: Sequence[RecordedRun]) -> PlannedAgain:
     """Plan the values and compare every specification with the recorded ones; ``ValueError`` if they cannot
     be planned on this machine (missing data, models or plugins)."""
     planned = Counter((run.row, run.spec.canonical()) for run in expand(load_values(body)).runs)
     wanted = Counter((run.row, run.spec.canonical()) for run in runs)
     lost = wanted - planned
     missing = [f"{r.row} on {r.task}, {r.model}, seed {r.spec.seed}" for r in runs if _key(r) in lost]
-    return Comparison(sum((wanted & planned).values()), tuple(missing), sum((planned - wanted).values()))
+    return PlannedAgain(sum((wanted & planned).values()), tuple(missing), sum((planned - wanted).values()))
 
 
 def _key(run: RecordedRun) -> tuple[str, str]:
