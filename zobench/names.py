@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 
 def printable(value: object, *, lines: bool = False) -> str:
@@ -13,6 +15,17 @@ def printable(value: object, *, lines: bool = False) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() or c in kept else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+def json_value(text: str) -> Any:
+    """The value of a JSON text from somebody else. Text that the parser refuses for another reason than its
+    grammar (nested too deeply, numbers of thousands of digits) is a ``JSONDecodeError`` as well."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise json.JSONDecodeError(f"cannot be read ({str(error)[:80]})", text[:80], 0) from error
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from zobench.cli.console import console, text
 from zobench.cli.finding import FoundRun
+from zobench.names import json_value
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 64, 8
@@ -22,10 +23,10 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
     out.print(text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
     out.print(_pairs({**facts, "status": _status(run, facts)}))
-    spec = json.loads(str(facts["spec"])) if "spec" in facts else {}
+    spec = json_value(str(facts["spec"])) if "spec" in facts else {}
     if facts.get("warnings"):
         out.print(text("warnings", style="bold yellow"))
-        out.print(_warnings(json.loads(facts["warnings"])))
+        out.print(_warnings(json_value(facts["warnings"])))
     for failure in _failures(run):
         tries = "try" if failure["tries"] == 1 else "tries"
         line = f"not measured: {failure['measurement']} ({failure['tries']} {tries}): {failure['reason']}"

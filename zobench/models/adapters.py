@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from zobench.names import json_value
+
 ADAPTER = "adapter"
 """Name under which an adapter is attached: ``names: ["*.adapter*"]`` are its weights."""
 CONFIG = "adapter_config.json"
@@ -42,7 +44,7 @@ def configuration(folder: Path, name: str) -> dict[str, Any]:
             or pickled.
     """
     try:
-        found = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        found = json_value((folder / CONFIG).read_text(encoding="utf-8"))
         kind = found["peft_type"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         raise ValueError(f"model {name!r}: {CONFIG} is not the configuration of an adapter") from error
@@ -116,7 +118,7 @@ def record(folder: Path, name: str, base: dict[str, Any]) -> dict[str, Any]:
     """Origin of a model with an adapter, for a run's record."""
     from importlib.metadata import version
 
-    kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["peft_type"]
+    kind = json_value((folder / CONFIG).read_text(encoding="utf-8"))["peft_type"]
     digest = hashlib.sha256((folder / _WEIGHTS).read_bytes()).hexdigest()
     title = f"{base.get('title', base['name'])} with {kind} adapter {Path(name).name}"
     return {

@@ -19,6 +19,7 @@ from zobench.models.families import read_config
 from zobench.models.heads import labels_of, refuse_head
 from zobench.models.pixels import pixel_input
 from zobench.models.resolve import lies_here, resolve
+from zobench.names import json_value
 from zobench.spec import ModelRef
 
 Attention = Literal["eager", "sdpa"]
@@ -267,7 +268,7 @@ def start_token(config: Any, folder: Path, name: str) -> int:
     found = config.to_dict().get("decoder_start_token_id")
     settings = folder / "generation_config.json"
     if found is None and settings.is_file():
-        found = json.loads(settings.read_text(encoding="utf-8")).get("decoder_start_token_id")
+        found = json_value(settings.read_text(encoding="utf-8")).get("decoder_start_token_id")
     if not isinstance(found, int):
         raise ValueError(
             f"model {name!r}: neither config.json nor generation_config.json has decoder_start_token_id, the "

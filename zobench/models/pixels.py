@@ -8,7 +8,6 @@ for every model, to the whole input without cropping.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import nn
 
 from zobench.data.image import Image
+from zobench.names import json_value
 
 PREPROCESSOR = "preprocessor_config.json"
 _LUMINANCE = (0.299, 0.587, 0.114)
@@ -84,7 +84,7 @@ def pixel_input(folder: Path, config: Any, side: int | None = None) -> PixelInpu
         ValueError: the file does not fit the model's number of channels, or the model takes one size only.
     """
     file = folder / PREPROCESSOR
-    given: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    given: Mapping[str, Any] = json_value(file.read_text(encoding="utf-8")) if file.is_file() else {}
     settings = config.to_dict()
     channels = int(settings.get("num_channels") or 3)
     plain = given.get("do_normalize") is False

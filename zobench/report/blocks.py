@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from zobench.names import json_value
 from zobench.spec import ModelRef
 
 NO_VARIANT = ("name", "device", "attention")
@@ -53,7 +54,7 @@ def _variants(runs: pd.DataFrame, entry: pd.Series) -> pd.Series:
     rest = specs.map(lambda spec: json.dumps({k: v for k, v in spec.items() if k not in NO_VARIANT}))
     attention = specs.map(lambda spec: str(spec.get("attention", "")))
     usual = attention.groupby([runs["model"], rest, entry.fillna("")]).transform(lambda a: a.mode().iloc[0])
-    read = {each: {**_LATER, **json.loads(each)} for each in rest.unique()}
+    read = {each: {**_LATER, **json_value(each)} for each in rest.unique()}
     body = [
         {**read[r], "attention": a} if known else read[r]
         for r, a, known in zip(rest, usual, entry.notna(), strict=True)
@@ -73,7 +74,7 @@ def _variants(runs: pd.DataFrame, entry: pd.Series) -> pd.Series:
 
 def _model_of(spec: str) -> dict[str, object]:
     try:
-        found = json.loads(spec).get("model", {}) if spec else {}
+        found = json_value(spec).get("model", {}) if spec else {}
     except json.JSONDecodeError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -87,7 +88,7 @@ def short_model(name: str) -> str:
 def short_params(text: str) -> str:
     """``{"k": 16}`` as ``k=16``."""
     try:
-        body = json.loads(text)
+        body = json_value(text)
     except json.JSONDecodeError:
         return str(text)
     return " ".join(f"{k}={v}" for k, v in sorted(body.items())) if isinstance(body, dict) else str(text)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from zobench.attack_card import PLAIN, AttackCard, earlier, from_json
+from zobench.names import json_value
 from zobench.report.source import Source
 
 
@@ -25,7 +26,7 @@ class Cards:
 def params_of(text: Any) -> dict[str, Any]:
     """Parameters of a metric record; empty if they cannot be parsed."""
     try:
-        body = json.loads(str(text))
+        body = json_value(str(text))
     except json.JSONDecodeError:
         return {}
     return body if isinstance(body, dict) else {}

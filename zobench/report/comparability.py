@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from zobench.names import json_value
 from zobench.report.leaderboard import Leaderboard
 
 NAMES = {
@@ -91,7 +92,7 @@ def parameters_from(environment: Any) -> str:
     """``defaults``, ``suite`` or ``tuning 8 trials on 2 seeds``, from a run's environment record; ``suite``
     if it is not recorded."""
     try:
-        body = json.loads(environment)
+        body = json_value(environment)
     except (TypeError, json.JSONDecodeError):
         return "suite"
     search = body.get("tuning")

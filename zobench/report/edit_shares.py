@@ -13,6 +13,7 @@ import pandas as pd
 from zobench.attack_card import PLAIN, AttackCard
 from zobench.metrics.intervals import wilson
 from zobench.metrics.measures import SHARE
+from zobench.names import json_value
 from zobench.report.cards import Cards, attack_name, params_of
 from zobench.report.cells import Cell
 from zobench.report.contrasts import About, contrasts
@@ -131,6 +132,6 @@ def _family(attack: str, params: dict[str, Any]) -> str:
 
 
 def _short(family: str, card: AttackCard) -> str:
-    attack, params = json.loads(family)
+    attack, params = json_value(family)
     told = [str(params[k]) for k in card.titled_by if k in params]
     return " ".join([attack, *told])

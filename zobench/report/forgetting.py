@@ -12,13 +12,13 @@ on the line back to the original model with equal forgetting and with equal rete
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from zobench.names import json_value
 from zobench.report import comparability
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.ranking import Ranking, rank
@@ -74,7 +74,7 @@ def all_of_kind(source: Source, kind: str) -> bool:
 def roles(runs: pd.DataFrame) -> pd.Series:
     """``unlearn``, ``full``, ``oracle`` or ``noise`` by run id, from the runs' specifications."""
     found = {
-        run_id: (json.loads(spec).get("unlearning") or {}).get("role", "")
+        run_id: (json_value(spec).get("unlearning") or {}).get("role", "")
         for run_id, spec in runs[["run_id", "spec"]].itertuples(index=False)
     }
     return pd.Series(found, dtype=object)

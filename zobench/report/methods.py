@@ -6,11 +6,12 @@ without the method's code. Runs of earlier versions have none.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 import pandas as pd
+
+from zobench.names import json_value
 
 KEYS = ("title", "source", "formula", "order", "revision")
 _ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
@@ -39,7 +40,7 @@ def _told(method: str, runs: pd.DataFrame) -> dict[str, Any]:
 
 def _card(environment: Any) -> dict[str, str]:
     try:
-        found = json.loads(environment or "{}").get("method_card")
+        found = json_value(environment or "{}").get("method_card")
     except (TypeError, ValueError, AttributeError):
         return {}
     return {k: str(found[k]) for k in KEYS if k in found} if isinstance(found, dict) else {}

@@ -5,11 +5,12 @@ adapter have. Other models are called as in the suite."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
+
+from zobench.names import json_value
 
 
 def model_titles(runs: pd.DataFrame) -> list[str]:
@@ -42,7 +43,7 @@ def _file(found: Mapping[str, Any]) -> str:
 
 def _origin(environment: Any) -> Mapping[str, Any]:
     try:
-        found = json.loads(environment or "{}").get("model_origin")
+        found = json_value(environment or "{}").get("model_origin")
     except (TypeError, ValueError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 
+from zobench.names import json_value
 from zobench.report.source import Source
 
 NO_EFFECT = {
@@ -21,7 +21,7 @@ def no_effect(source: Source) -> tuple[str, ...]:
     runs = source.results
     found: Counter[tuple[str, str, str]] = Counter()
     for row, label, text in runs[["row", "label", "warnings"]].itertuples(index=False):
-        traps = json.loads(text) if isinstance(text, str) and text else []
+        traps = json_value(text) if isinstance(text, str) and text else []
         found.update((str(row), str(label), t["trap"]) for t in traps if t["trap"] in NO_EFFECT)
     counts = runs.groupby(["row", "label"])["run_id"].count()
     return tuple(

@@ -15,6 +15,7 @@ from pathlib import Path
 import pandas as pd
 from pydantic import ValidationError
 
+from zobench.names import json_value
 from zobench.spec import RunSpec
 from zobench.store.plan_file import Entry, read_plan, with_known_ids
 from zobench.store.reader import read, runs_folder
@@ -102,14 +103,14 @@ def _submitted(environment: str | None) -> bool:
     """Whether a run is a submission that ``zobench verify --add`` put here. It is in no plan and is shown in
     a separate row."""
     try:
-        return "verification" in json.loads(environment or "{}")
+        return "verification" in json_value(environment or "{}")
     except json.JSONDecodeError:
         return False
 
 
 def _variant(text: str) -> str:
     """Six hexadecimal digits that identify a specification without its seed."""
-    body = json.loads(text) if text else {}
+    body = json_value(text) if text else {}
     body.pop("seed", None)
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:6]
 

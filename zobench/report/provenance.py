@@ -18,6 +18,7 @@ import pandas as pd
 from pydantic import ValidationError
 
 from zobench import plugins
+from zobench.names import json_value
 from zobench.plugin_code import plugin_parts
 from zobench.spec import RunSpec
 from zobench.store.reader import read, runs_folder
@@ -58,7 +59,7 @@ def _told(
 
 def _digests(environment: str | None) -> dict[str, Any]:
     try:
-        found = json.loads(environment or "{}").get("digests", {})
+        found = json_value(environment or "{}").get("digests", {})
     except (json.JSONDecodeError, AttributeError):
         return {}
     return found if isinstance(found, dict) else {}

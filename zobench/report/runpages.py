@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from zobench.names import json_value
 from zobench.report.source import Source, runs_in
 from zobench.store.paths import run_folder
 from zobench.store.reader import compacted_statuses, runs_folder
@@ -103,7 +104,7 @@ def shared(runs: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[Any]]
         return {k: values.setdefault(json.dumps(v), len(values)) for k, v in part.items()}
 
     placed_runs = [{**r, **{k: placed(r[k]) for k in ("facts", "spec", "environment")}} for r in runs]
-    return placed_runs, [json.loads(text) for text in values]
+    return placed_runs, [json_value(text) for text in values]
 
 
 def by_column(rows: list[list[Any]]) -> list[dict[str, list[Any]]]:
@@ -264,7 +265,7 @@ def _attacks(source: Source, ids: list[str], most: int = 3) -> dict[str, list[di
 def parsed(text: Any) -> Any:
     """The value of a JSON text; other texts unchanged."""
     try:
-        return json.loads(text)
+        return json_value(text)
     except (TypeError, json.JSONDecodeError):
         return None if _missing(text) else str(text)
 

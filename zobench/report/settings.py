@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from zobench.names import json_value
+
 COLUMNS = ("model_digest", "dtype", "device", "tuned_parameters", "zobench_version", "git_commit")
 """Columns of the runs table that count as configuration."""
 LEFT_OUT = ("seed", "purpose", "task")
@@ -46,7 +48,7 @@ def _of_row(runs: pd.DataFrame) -> dict[str, str]:
 
 def _parsed(text: Any) -> Any:
     try:
-        return json.loads(str(text))
+        return json_value(str(text))
     except json.JSONDecodeError:
         return {}
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from zobench.metrics.arrays import comparable, settled, variance
 from zobench.metrics.measures import bounds, higher_is_better
+from zobench.names import json_value
 from zobench.report.source import Source
 
 SELECTION = "selection_score"
@@ -132,7 +133,7 @@ def within_noise(first: dict[str, float], second: dict[str, float]) -> bool:
 
 def _params(text: str) -> dict[str, Any]:
     try:
-        body = json.loads(text)
+        body = json_value(text)
     except json.JSONDecodeError:
         return {"parameters": text}
     return body if isinstance(body, dict) else {"parameters": text}

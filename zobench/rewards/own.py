@@ -47,6 +47,8 @@ def check_function(file: Path, function: str) -> None:
         tree = ast.parse(file.read_bytes(), filename=str(file))
     except (SyntaxError, ValueError) as error:
         raise ValueError(f"{file}: not valid Python: {error}") from error
+    except (RecursionError, MemoryError) as error:  # of Python's parser, whatever memory there is
+        raise ValueError(f"{file}: nested too deeply for Python's parser") from error
     known = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     if function not in known:
         has = nearest(function, known) or (

@@ -11,13 +11,13 @@ their digest in the results folder.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zobench.names import json_value
 from zobench.runner.environment import level_note, plugin_note, revision_problem
 from zobench.runner.factory import DEFAULT, Factory, load_parts
 from zobench.spec import ModelRef, RunSpec
@@ -108,7 +108,7 @@ def replay(
     at = len(records) if to is None else to
     if not 0 <= at <= len(records):
         raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {at}")
-    workshop, environment = load_parts(parts), json.loads(row["environment"] or "{}")
+    workshop, environment = load_parts(parts), json_value(row["environment"] or "{}")
     lm = _base_model(workshop, spec, row, _trusted(spec.model, path, trust_code))
     space = workshop.space(spec.space, lm.module)
     try:
@@ -150,7 +150,7 @@ def _base_model(workshop: Factory, spec: RunSpec, row: dict[str, Any], ref: Mode
     """The model that the run started from; ``ValueError`` if the available model or the method's revision
     differs."""
     card = workshop.method(spec.method.name).card
-    if problem := revision_problem(json.loads(row["environment"] or "{}"), card.name, card.revision):
+    if problem := revision_problem(json_value(row["environment"] or "{}"), card.name, card.revision):
         raise ValueError(f"run {row['run_id']} cannot be replayed: {problem}")
     lm = workshop.load_model(ref)
     if lm.identity.digest != row["model_digest"]:
@@ -190,7 +190,7 @@ def step_record(row: dict[str, Any]) -> StepRecord:
     return from_row(
         {
             **row,
-            "extras": json.loads(row["extras"]),
+            "extras": json_value(row["extras"]),
             "loss": math.nan if row["loss"] is None else row["loss"],
         }
     )
