@@ -32,10 +32,10 @@ evaluation: {test_items: 4}
 checkpoint: {every_steps: 3}
 executor: {kind: inline}
 """  # noqa: E501 - one line per row
-ENDS = {"federated": DONE, "rewarded": REPLAYED, "unfinished": KILLED, "stopped": STOPPED}
+ENDS = {"rewarded": DONE, "federated": REPLAYED, "unfinished": KILLED, "stopped": STOPPED}
 KINDS = {
-    **{f"{n} of clients": in_run(DONE, f"{n}.parquet") for n in ("runs", "steps", "metrics")},
-    **{f"{n} of a reward": in_run(REPLAYED, f"{n}.parquet") for n in ("runs", "steps", "predictions")},
+    **{f"{n} of clients": in_run(REPLAYED, f"{n}.parquet") for n in ("runs", "steps", "metrics")},
+    **{f"{n} of a reward": in_run(DONE, f"{n}.parquet") for n in ("runs", "steps", "predictions")},
     "predictions with pictures": in_run("pictured", "predictions.parquet"),
     **{f"{n} of a flow": in_run("flowing", f"{n}.parquet") for n in ("steps", "metrics", "predictions")},
     "mask of clients": fixed("loose", "runs/artifacts/*.safetensors"),
