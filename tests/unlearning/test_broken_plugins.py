@@ -121,7 +121,7 @@ def test_an_objective_that_raises_or_exits_fails_its_run(forgetting, tmp_path, w
 
 def test_an_objective_that_gives_nan_diverges_and_keeps_its_steps(forgetting, tmp_path):
     _, row, tables = done(forgetting("nan"), tmp_path / "runs")
-    assert row["status"] == "diverged"
+    assert row["status"] == "diverged", row["error"]
     assert row["steps"] == len(tables["steps"]) > 0
 
 

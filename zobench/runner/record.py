@@ -196,7 +196,8 @@ def tables_of(run: Run, training: Training, status: str, measurements: Measureme
     if result is not None:
         numbers, attacks = _measured_rows(training, result, measurements)
         metrics += numbers
-        predictions = prediction_rows(spec, spent, result, training.bench.data(spec).task)
+        if spec.unlearning is None:  # its objective is no task, and it stores no answers
+            predictions = prediction_rows(spec, spent, result, training.bench.data(spec).task)
         training.warn_of_no_effect(result, digest)
     for trap in run.watched():
         training.traps.note(trap.trap, trap.detail)
