@@ -55,6 +55,27 @@ def test_killed_twice(suite: Path, zobench: Command, tmp_path: Path) -> None:
     check_kills(suite, zobench, tmp_path, steps=18, kills=2)
 
 
+IMAGES = """
+suite: images
+models: {cnn: {name: "builtin:nano-cnn", head: 5}}
+tasks: {mnist-5k: {params: {classes: [5, 6, 7, 8, 9], k: 20, validation_k: 5, test_rows: 20}}}
+attacks: {square: {params: {budget: 4}}}
+methods: {mezo: {params: {lr: 1e-3}}}
+seeds: [1, 2]
+budget: {forwards: 60, batch_size: 8}
+evaluation: {at: [0, 30], test_items: 20, attack_items: 5}
+checkpoint: {every_steps: 5}
+executor: {kind: inline}
+"""
+
+
+@pytest.mark.slow
+def test_runs_on_images_killed_twice(zobench: Command, tmp_path: Path) -> None:
+    suite = tmp_path / "images.yaml"
+    suite.write_text(IMAGES, encoding="utf-8")
+    check_kills(suite, zobench, tmp_path, steps=30, kills=2)
+
+
 @pytest.mark.slow
 def test_killed_twenty_times_with_two_workers(suite: Path, zobench: Command, tmp_path: Path) -> None:
     text = suite.read_text(encoding="utf-8")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from zobench.runner import run_plan
+from zobench.store.reader import read
 from zobench.studies import committed, systems
 from zobench.suite import expand, load
 
@@ -36,21 +38,85 @@ def test_all_methods_get_equal_forward_passes_of_equal_minibatches(name: str) ->
     assert len({study.row for study in plan.studies}) == (6 if name == "vision" else 9)
 
 
+SMALL = {
+    "vision": {
+        "seeds: [1, 2]": "seeds: [1]",
+        "forwards: 300, batch_size: 16": "forwards: 20, batch_size: 4",
+        "at: [0, 100, 200], test_items: 300": "at: [10], test_items: 20",
+    },
+    "vision-robustness": {
+        "seeds: [1, 2]": "seeds: [1]",
+        "budget: 50}": "budget: 5}",
+        "budget: 10}": "budget: 5}",
+        "forwards: 300, batch_size: 16": "forwards: 20, batch_size: 4",
+        "at: [0, 100, 200], attacks_at: [100], test_items: 300, attack_items: 50": (
+            "at: [0], attacks_at: [10], test_items: 20, attack_items: 4"
+        ),
+    },
+    "flowopt": {
+        "seeds: [1, 2, 3, 4, 5]": "seeds: [1]",
+        "budget: {forwards: 60,": "budget: {forwards: 12,",
+        "at: [0, 1, 2, 4, 8, 15, 30]": "at: [0, 2]",
+        "corrections: 60": "corrections: 2",
+    },
+    "deepzero": {
+        "seeds: [1, 2, 3]": "seeds: [1]",
+        "n: 136, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
+        "n: 136, interval: 10,": "n: 5, interval: 2,",
+        "n: 136, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
+        "n: 68": "n: 3",
+        "forwards: 1000}": "forwards: 12}",
+        "forwards: 20000, batch_size: 32": "forwards: 30, batch_size: 4",
+        "at: [0, 1000, 2000, 4000, 8000, 12000, 16000], test_items: 180": "at: [0, 10], test_items: 20",
+    },
+}
+"""Texts of each suite and what stands in their place at the size that CI runs."""
+
+
+def without_tuning(text: str) -> str:
+    """The suite without its tuning, each method with its own or its default parameters."""
+    tuned = text.replace("ruleset: tuned", "ruleset: open")
+    lines = [line for line in tuned.splitlines() if "tune:" not in line]
+    for i, line in enumerate(lines):
+        follows = lines[i + 1] if i + 1 < len(lines) else ""
+        if re.fullmatch(r"  [a-z-]+:", line) and not follows.startswith("    "):
+            lines[i] = f"{line} {{}}"
+    return "\n".join(lines)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "runs"), [("vision-robustness", 4), ("flowopt", 12), ("deepzero", 6)])
+def test_the_other_suites_run_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
+    runs_at_a_small_size(name, runs, tmp_path)
+
+
 def test_the_suite_runs_at_a_small_size(tmp_path: Path) -> None:
     """One seed, 20 forward passes of 4 images, one setting for each method."""
-    text = (SUITES / "vision.yaml").read_text("utf-8")
-    text = text.replace("ruleset: tuned", "ruleset: open").replace("seeds: [1, 2]", "seeds: [1]")
-    text = text.replace("forwards: 300, batch_size: 16", "forwards: 20, batch_size: 4")
-    text = text.replace("at: [0, 100, 200], test_items: 300", "at: [10], test_items: 20")
-    lines = [line for line in text.splitlines() if "tune:" not in line]
+    runs_at_a_small_size("vision", 7, tmp_path)
+
+
+def runs_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
+    text = (SUITES / f"{name}.yaml").read_text("utf-8")
+    for old, new in SMALL[name].items():
+        assert old in text
+        text = text.replace(old, new)
     path = tmp_path / "smoke.yaml"
-    path.write_text(
-        "\n".join(lines)
-        .replace("  mezo:\n", "  mezo: {}\n")
-        .replace("  lozo:\n", "  lozo: {}\n")
-        .replace("  fzoo:\n", "  fzoo: {}\n")
-    )
-    plan = expand(load(path))
-    outcome = run_plan(plan, tmp_path / "out", workers=0)
+    path.write_text(without_tuning(text))
+    outcome = run_plan(expand(load(path)), tmp_path / "out", workers=0)
     assert not outcome.failed
-    assert outcome.done == 7
+    assert outcome.done == runs
+    tables = read([tmp_path / "out"], ("runs", "metrics", "attacks"))
+    assert set(tables.runs["status"]) <= {"done", "diverged"}
+    if name == "deepzero":
+        assert len(set(tables.runs.loc[tables.runs["row"].str.startswith("deepzero"), "forwards"])) >= 2
+    if name == "vision-robustness":
+        assert set(tables.attacks["condition"]) == {"square", "patch", "gaussian-noise"}
+
+
+def test_the_rows_of_deepzero_get_the_same_forward_passes_and_trials() -> None:
+    plan = expand(load(SUITES / "deepzero.yaml"))
+    zeroth = [s for s in plan.studies if s.row != "sgd"]
+    assert {s.row for s in zeroth} == {"deepzero", "deepzero-uniform", "deepzero-fixed", "random-directions"}
+    budgets = [r.spec.budget for s in zeroth for r in s.final_templates]
+    assert {(b.forwards, b.batch_size) for b in budgets} == {(20_000, 32)}
+    assert {s.size for s in plan.studies} == {3}

@@ -135,8 +135,8 @@ def test_training_is_bit_identical_and_leaves_the_random_state_alone(tmp_path: P
 
 
 @pytest.mark.slow
-def test_all_gates_pass() -> None:
-    """Of the smaller model; those of ``nano-vit`` take minutes and are measured when it is built."""
-    results = gates_of("nano-cnn", path("nano-cnn"))
+@pytest.mark.parametrize("name", ["nano-cnn", "nano-vit"])
+def test_all_gates_pass(name: str) -> None:
+    results = gates_of(name, path(name))
     assert results
     assert not [r for r in results if not r.passed]
