@@ -139,6 +139,7 @@ WITH = {
         ("cma-es", "pgpe", "snes", "nevergrad"),
         "{params: {n: 8}, space: {kind: names, params: {include: ['*norm*']}}}",
     ),
+    "sharpzo": "{params: {n: 8, dimension: 4}, space: {kind: names, params: {include: ['*norm*']}}}",
     "xnes": "{space: {kind: masked, params: {share: 0.0001}}}",
 }
 

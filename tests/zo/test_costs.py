@@ -27,6 +27,7 @@ VARIED: dict[str, dict[str, tuple[int, int]]] = {
     "mezo-svrg": {"q": (2, 4)},
     "cma-es": {"n": (4, 6)},
     "essa": {"n": (4, 6)},
+    "sharpzo": {"n": (4, 6)},
     "qes": {"population": (4, 6)},
     "sophia": {"every": (2, 4)},
     "zo-sgd-block": {"blocks": (2, 3)},

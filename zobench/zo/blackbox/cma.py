@@ -20,17 +20,31 @@ OPTIONS: dict[str, dict[str, Any]] = {
 class CmaSearch:
     """``cma.CMAEvolutionStrategy`` from 0 with sigma 1; stopping criteria are ignored.
 
+    Args:
+        bound: limit of the magnitude of every coordinate of a point; ``None``: none.
+
     The package seeds numpy's global generator with its option ``seed``, and 0 means the time. Here that
     option is off (NaN), and normal numbers are from a generator of this object. numpy's linear algebra uses
     one thread, because eigenvectors depend on the number of threads.
     """
 
-    def __init__(self, dimension: int, n: int, covariance: Covariance, seed: int, method: str) -> None:
+    def __init__(
+        self,
+        dimension: int,
+        n: int,
+        covariance: Covariance,
+        seed: int,
+        method: str,
+        *,
+        bound: float | None = None,
+    ) -> None:
         cma, numpy = library("cma", method), library("numpy", method)
         self._threads = library("threadpoolctl", method).ThreadpoolController()
         random = numpy.random.RandomState(seed % 2**32)
         # verbose -9: no files of logs, nothing printed.
         options = {"seed": numpy.nan, "randn": random.randn, "popsize": n, "verbose": -9}
+        if bound is not None:
+            options["bounds"] = [-bound, bound]
         self._es = cma.CMAEvolutionStrategy([0.0] * dimension, 1.0, {**options, **OPTIONS[covariance]})
         self._points: list[Any] = []
 

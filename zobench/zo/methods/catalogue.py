@@ -86,6 +86,7 @@ METHODS: dict[str, str] = {
     "random-direction": "zobench.zo.methods.controls:RandomDirection",
     "cma-es": "zobench.zo.methods.cma_es:CmaEs",
     "essa": "zobench.zo.methods.essa:Essa",
+    "sharpzo": "zobench.zo.methods.sharpzo:Sharpzo",
     "pgpe": "zobench.zo.methods.natural_evolution:Pgpe",
     "snes": "zobench.zo.methods.natural_evolution:Snes",
     "xnes": "zobench.zo.methods.natural_evolution:Xnes",
@@ -134,6 +135,7 @@ REVISIONS: dict[str, int] = {
 PACKAGES: dict[str, str] = {
     "cma-es": "cma",
     "essa": "cma",
+    "sharpzo": "cma",
     "pgpe": "evotorch",
     "snes": "evotorch",
     "xnes": "evotorch",
