@@ -219,6 +219,13 @@ def test_long_titles_of_axes_fit_a_phone(page_file: Path, open_page: Any):
         assert box["x"] + box["width"] <= 390
 
 
+def test_a_heading_keeps_capitals():
+    assert (
+        page.environment().from_string("{{ 'PSNR'|heading }}, {{ 'mean rank'|heading }}").render()
+        == "PSNR, Mean rank"
+    )
+
+
 def test_small_durations_are_not_in_scientific_notation():
     assert [page.count(v) for v in (0.0, 7.9e-5, 0.5, 12.4, 28_800)] == ["0", "< 0.01", "0.5", "12", "28.8k"]
 

@@ -90,10 +90,11 @@ def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
     budget = " or ".join(f"{b:,}" for b in budgets[:3]) + (" or more" if len(budgets) > 3 else "")
     batch = sorted(set(runs["batch_size"].dropna().astype(int)))
     models = _list(model_titles(runs))
+    beside = f" and {_count(control, 'baseline')}" if control else ""
     return (
-        f"{_count(methods, 'method')} and {_count(control, 'baseline')} on {_count(len(labels), 'task')} "
-        f"({names}), {seed_text} {'seed' if seed_text == '1' else 'seeds'} each, {budget} forward passes of "
-        f"{' or '.join(map(str, batch))} examples, on {models}."
+        f"{_count(methods, 'method')}{beside} on {_count(len(labels), 'task')} ({names}), "
+        f"{seed_text} {'seed' if seed_text == '1' else 'seeds'} each, {budget} forward passes of "
+        f"{' or '.join(map(str, batch))} example{'' if batch == [1] else 's'}, on {models}."
     )
 
 

@@ -92,6 +92,7 @@ def environment(folder: Path = HERE / "templates") -> Environment:
     env.filters["percent"] = percent
     env.filters["share"] = lambda v, share: f"{100 * v:.1f}" if share else f"{v:.3f}"
     env.filters["measured"] = measured
+    env.filters["heading"] = lambda text: text[:1].upper() + text[1:]
     env.filters["exact"] = exact
     env.filters["own"] = own
     env.filters["records"] = lambda frame: frame.to_dict("records")

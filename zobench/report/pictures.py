@@ -97,16 +97,17 @@ def attacked(source: Source, ids: list[str], names: list[str]) -> list[dict[str,
         return []
     found = source.sql(
         f"""
-        select r."row", r.seed, a.condition, a.example_id, a.original, a.edited, a.gold, a.final_output,
-          a.queries
+        select r."row", r.block, r.seed, a.condition, a.example_id, a.original, a.edited, a.gold,
+          a.final_output, a.queries
         from attacks a join runs r using (run_id)
         where run_id in {runs_in(ids)} and a.field = 'image' and a.outcome = 'success'
           and a.condition_kind = 'attack'
         qualify row_number() over (
           partition by r."row", a.condition order by r.seed, a.task, a.example_id) <= {MOST_ATTACKED}
-        order by a.condition, r.seed, a.example_id
+        order by a.condition, r.block, r.seed, a.example_id
         """
     )
+    label = labels(source)
     parts = {(str(r), str(c)): part for (r, c), part in found.groupby(["row", "condition"], sort=False)}
     rows, room = [], MOST_CHARACTERS
     shown_names = [n for n in names if n in set(found["row"])][:MOST_ROWS]
@@ -116,7 +117,7 @@ def attacked(source: Source, ids: list[str], names: list[str]) -> list[dict[str,
             both = str(p["original"]), str(p["edited"])
             size = sum(map(len, both))
             if size <= room and all(map(_PNG.fullmatch, both)):
-                chosen.append({str(k): v for k, v in p.items()})
+                chosen.append({**{str(k): v for k, v in p.items()}, "label": label[p["block"]]})
                 room -= size
         if chosen:
             rows.append({"row": name, "attack": attack, "shown": chosen})
