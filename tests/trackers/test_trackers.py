@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,11 @@ def test_a_suite_with_a_tracker_is_expanded(plugged, tmp_path):
 
 def test_the_built_in_trackers_import_without_their_packages():
     names = [n for n, e in entries("trackers").items() if e.origin == "builtin"]
-    assert names == ["mlflow", "tensorboard", "wandb"]
+    assert names == ["mlflow", "tensorboard", "trackio", "wandb"]
     code = (
         "import sys\nfrom zobench.plugins import lookup\n"
         f"for n in {names}: lookup('trackers', n)\n"
-        "print(*[n for n in ('torch', 'tensorboard', 'wandb', 'mlflow') if n in sys.modules])"
+        "print(*[n for n in ('torch', 'tensorboard', 'wandb', 'mlflow', 'trackio') if n in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []
@@ -191,3 +192,57 @@ def test_wandb_writes_offline(tmp_path, monkeypatch, capsys):
     assert outcome.status == "done"
     assert "is disabled for run" not in capsys.readouterr().err
     assert list(tmp_path.glob(f"wandb/offline-run-*-{outcome.run_id}/*.wandb"))
+
+
+class FakeRun:
+    """What Trackio's documentation says of the run that ``init`` returns."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings, self.logged, self.ended = settings, [], 0
+
+    def log(self, metrics: dict[str, float], step: int | None = None) -> None:
+        self.logged.append((metrics, step))
+
+    def finish(self) -> None:
+        self.ended += 1
+
+
+def test_trackio_gets_every_value_at_its_forward_passes(tmp_path, monkeypatch):
+    made: list[FakeRun] = []
+    module = types.ModuleType("trackio")
+    module.init = lambda **settings: made.append(FakeRun(**settings)) or made[0]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "trackio", module)
+    outcome = done(tmp_path, "trackio")
+    (run,) = made
+    assert outcome.status == "done"
+    assert run.settings["project"] == "tiny"
+    assert run.settings["name"].endswith(f"({outcome.run_id})")
+    assert run.settings["resume"] == "allow"
+    steps = read_run(tmp_path / "runs", outcome.run_id)["steps"].to_pylist()
+    assert [(m["train/loss"], at) for m, at in run.logged if "train/loss" in m] == [
+        (step["loss"], step["forwards"]) for step in steps
+    ]
+    assert any("test/accuracy" in m for m, _ in run.logged)
+    assert run.logged[-1] == ({"finished": 1.0}, None)
+    assert run.ended == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("trackio") is None, reason="trackio is not installed")
+def test_trackio_keeps_the_run(tmp_path, monkeypatch):
+    """In a process of its own: Trackio fixes its folder when it is imported, and starts a server."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[2:]\n"
+        "from pathlib import Path\nfrom test_trackers import done\n"
+        "outcome = done(Path(sys.argv[1]), 'trackio')\nassert outcome.status == 'done'\n"
+        "import trackio\n"
+        "runs = trackio.Api().runs('tiny')\nprint([run.name for run in runs], outcome.run_id)\n"
+    )
+    here = Path(__file__).parent
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
+    places = [str(here), str(here.parent / "runner")]
+    found = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), *places], capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stderr
+    names, run_id = found.stdout.strip().splitlines()[-1].rsplit(" ", 1)
+    assert run_id in names

@@ -51,6 +51,7 @@ EXTRAS = {
     "tensorboard": ("the tracker 'tensorboard'", ("tensorboard",)),
     "wandb": ("the tracker 'wandb'", ("wandb",)),
     "mlflow": ("the tracker 'mlflow'", ("mlflow",)),
+    "trackio": ("the tracker 'trackio'", ("trackio",)),
     "bitsandbytes": ("the probe 'bitsandbytes': 4-bit and 8-bit quantization", ("bitsandbytes",)),
 }
 """Optional extra of zobench -> what it gives, and the distributions it installs."""

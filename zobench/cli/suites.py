@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from zobench.cli import notifying
 from zobench.cli.console import console, say
 
 if TYPE_CHECKING:
@@ -40,6 +41,22 @@ OnlySeeds = Annotated[
     list[int] | None, typer.Option("--seed", metavar="N", help="Only this seed; may be repeated.")
 ]
 
+Scratch = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder for the copies of weights in 'perturbation: offload'; default: the run's.",
+    ),
+]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COMMAND",
+        envvar="ZOBENCH_NOTIFY",
+        help="Command that is started at the end, with a summary as JSON on its standard input.",
+    ),
+]
+
 
 def run(
     suite: SuiteFile,
@@ -53,13 +70,8 @@ def run(
         bool,
         typer.Option("--retry-failed", help="Try attacks, probes and lm-eval tasks again that failed twice."),
     ] = False,
-    scratch: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder for the copies of weights in 'perturbation: offload'; default: the run's.",
-        ),
-    ] = None,
+    scratch: Scratch = None,
+    notify: Notify = None,
     verbose: Verbose = False,
 ) -> None:
     """Execute every run of a suite that is not finished yet, then write the leaderboard page.
@@ -70,6 +82,7 @@ def run(
     to a file in the folder 'logs' of the results; one line says how many there are."""
     from zobench.runner import run_plan
 
+    told = None if notify is None else notifying.arguments(notify)
     wanted, earlier = _planned(suite, verbose)
     folder = _folder(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
@@ -95,6 +108,8 @@ def run(
         _show_leaderboard(folder)
     for run_name, message in outcome.unmeasured:
         say(f"not measured: {run_name}: {message}", lines=True, err=True)
+    if told is not None:
+        notifying.notify(told, notifying.summary_of(wanted.suite, folder, outcome))
     _finish(outcome.failed, outcome.interrupted, f"zobench run {suite}")
     if outcome.unmeasured:
         raise typer.Exit(1)

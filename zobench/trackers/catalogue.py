@@ -3,5 +3,6 @@
 TRACKERS = {
     "mlflow": "zobench.trackers.mlflow_sink:MlflowTracker",
     "tensorboard": "zobench.trackers.tensorboard_sink:TensorBoardTracker",
+    "trackio": "zobench.trackers.trackio_sink:TrackioTracker",
     "wandb": "zobench.trackers.wandb_sink:WandbTracker",
 }
