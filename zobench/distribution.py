@@ -17,7 +17,8 @@ class Split(Frozen):
     not part of the specification, because it does not change the result.
     """
 
-    shards: int = Field(ge=2)
+    # Without an upper limit, a number of 14 digits passes the plan and its run never ends.
+    shards: int = Field(ge=2, le=4096)
     by: Literal["branches", "data", "both"] = "branches"
 
     @model_validator(mode="after")
@@ -49,8 +50,8 @@ class Clients(Frozen):
     clients whose GradIP vanishes.
     """
 
-    number: int = Field(ge=2)
-    local_steps: int = Field(default=1, ge=1)
+    number: int = Field(ge=2, le=100_000)
+    local_steps: int = Field(default=1, ge=1, le=100_000)
     skew: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     drop_out: float = Field(default=0.0, ge=0, lt=1)
     gradip: bool = False

@@ -88,6 +88,8 @@ def test_an_edit_is_judged_by_the_classifier(bench: ProcessCache) -> None:
         ({"classes": (1, 1)}, "different digits"),
         ({"classes": (11,)}, "from 0 to 9"),
         ({"skip": 3}, "fewer than the 3 steps"),
+        ({"steps": 10**12}, "steps must be a whole number from 1 to 10000"),
+        ({"corrections": 10**12}, "corrections must be a whole number from 1 to 10000"),
         ({"towards": 1}, "classifier"),
         ({"towards": 2, "classes": (0, 1)}, "fewer than the 2 classes"),
     ],

@@ -39,7 +39,7 @@ from zobench.data.synthetic.draw import stream
 from zobench.metrics.image_quality import psnr, rmse, ssim
 from zobench.models.base import LanguageModel
 from zobench.models.flow.network import inverted
-from zobench.parameters import Bounds, Count, CountOrZero, Parameters, Positive
+from zobench.parameters import Bounds, CountOrZero, Parameters, Positive
 from zobench.tasks.base import Batch, MetricValue, Prediction, Task
 
 KIND = "image-generation"
@@ -57,7 +57,7 @@ class FlowInversionConfig(Parameters):
     """Digits from which a run's image is drawn; an edit leads from one to a later one, cyclically."""
     towards: CountOrZero = 0
     """0: inversion; n: editing towards the n-th class after the image's, in the order of ``classes``."""
-    steps: Count = 10
+    steps: Annotated[int, Bounds(ge=1, le=10_000)] = 10
     """Euler steps of the whole schedule."""
     skip: CountOrZero = 0
     """First (noisiest) steps that are left out."""
@@ -65,7 +65,7 @@ class FlowInversionConfig(Parameters):
     """Weight of the class against no class in sampling; 1: no guidance."""
     start: Literal["inversion", "noise"] = "inversion"
     """Start code: plain inversion of the image, or noise of the seed."""
-    corrections: Count = 1
+    corrections: Annotated[int, Bounds(ge=1, le=10_000)] = 1
     """Corrections per step of the plain inversion."""
     close: Positive = 20.0
     """PSNR in decibels from which an inversion counts as correct."""
