@@ -162,7 +162,12 @@ class Examples(Section):
     def query(self, results: PageResults) -> SectionValues:
         drawn = results.drawn
         stored = sum(len(block["examples"]) for block in drawn["examples"])
-        return {"stored": stored, "measured": drawn["measured"], "texts": len(drawn["texts"])}
+        return {
+            "stored": stored,
+            "measured": drawn["measured"],
+            "texts": len(drawn["texts"]),
+            "attacked": len(drawn["attacked"]),
+        }
 
     def applies(self, values: SectionValues) -> bool:
         return bool(values["texts"])
