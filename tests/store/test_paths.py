@@ -11,7 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from store.forging import forge
+from typer.testing import CliRunner
 
+from zobench.cli import app
 from zobench.cli.finding import FoundRun
 from zobench.report.site import write_run_pages
 from zobench.store import compact, files, read
@@ -21,6 +23,7 @@ from zobench.store.paths import (
     artifact_file,
     compacted_file,
     is_plain,
+    local_folder,
     results_folder,
     run_file,
     run_folder,
@@ -201,3 +204,29 @@ def test_no_other_file_joins_a_name_from_data_to_a_runs_folder() -> None:
         if not (isinstance(node.right, ast.Name) and node.right.id.isupper())
     ]
     assert joined == []
+
+
+@pytest.mark.parametrize("name", ["s3://bucket/x", Path("s3://bucket/x"), "gs://b", "abfs+x://c/d"])
+def test_the_address_of_a_storage_service_is_no_folder(name: str | Path) -> None:
+    with pytest.raises(ValueError, match=r"not in \S+:// storage"):
+        local_folder(name)
+
+
+@pytest.mark.parametrize("name", ["reports/a", "/abs/x", "C:/results", "s3", "a b/c"])
+def test_other_names_are_folders(name: str) -> None:
+    assert local_folder(name) == Path(name)
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "slurm"])
+def test_runs_are_not_executed_in_a_storage_service(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text(
+        "suite: own\nmodels: {nano: {name: 'builtin:nano'}}\ntasks: {nano-sentiment: {}}\n"
+        "methods: {zero-shot: {method: none}}\nseeds: [0]\nbudget: {forwards: 0}\noutput: 's3://bucket/x'\n"
+    )
+    found = CliRunner().invoke(app, [command, "own.yaml"])
+    assert found.exit_code == 2
+    assert "s3:// storage" in found.output
+    assert [p.name for p in tmp_path.iterdir()] == ["own.yaml"]

@@ -235,7 +235,7 @@ def test_trackio_keeps_the_run(tmp_path, monkeypatch):
         "from pathlib import Path\nfrom test_trackers import done\n"
         "outcome = done(Path(sys.argv[1]), 'trackio')\nassert outcome.status == 'done'\n"
         "import trackio\n"
-        "runs = trackio.Api().runs('tiny')\nprint([run.name for run in runs], outcome.run_id)\n"
+        "runs = trackio.Api().runs('tiny')\nprint('KEPT', [run.name for run in runs], outcome.run_id)\n"
     )
     here = Path(__file__).parent
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
@@ -244,5 +244,6 @@ def test_trackio_keeps_the_run(tmp_path, monkeypatch):
         [sys.executable, "-c", code, str(tmp_path), *places], capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
-    names, run_id = found.stdout.strip().splitlines()[-1].rsplit(" ", 1)
-    assert run_id in names
+    (kept,) = [line for line in found.stdout.splitlines() if line.startswith("KEPT ")]
+    names, run_id = kept.rsplit(" ", 1)
+    assert f"({run_id})" in names

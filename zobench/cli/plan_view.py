@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
+from collections.abc import Iterator
+
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +17,25 @@ from zobench.suite.plan import Plan, TuningStudy
 _COLUMNS = (
     "runs", "budget", "steps", "forwards", "tuning", "test examples", "attacked examples", "state B/param",
 )  # fmt: skip
+
+
+def json_parts(plan: Plan, cost: Estimate) -> Iterator[str]:
+    """The plan and its cost as the lines of one JSON object, a run at a time: the whole text of a hundred
+    thousand runs would take gigabytes."""
+    body = {
+        "plan": plan.model_copy(update={"runs": ()}).model_dump(mode="json"),
+        "cost": cost.as_dict(),
+    }
+    # In JSON the quotes of a text are escaped, so that this can only be the key of the plan, the first one.
+    head, tail = json.dumps(body, indent=1).split('"runs": []', 1)
+    if not plan.runs:
+        yield f'{head}"runs": []{tail}'
+        return
+    yield f'{head}"runs": ['
+    for run in plan.runs:
+        end = "" if run is plan.runs[-1] else ","
+        yield textwrap.indent(json.dumps(run.model_dump(mode="json"), indent=1), 3 * " ") + end
+    yield f"  ]{tail}"
 
 
 def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:

@@ -144,13 +144,16 @@ def plan(
     from zobench.suite.cost import estimate
 
     wanted = _expanded(suite)
+    _folder(wanted, to)  # refuses a place in which nothing can run
     if to is not None:
         from zobench.runner.work_file import write_work
 
         write_work(to, wanted)
     if as_json:
-        body = {"plan": wanted.model_dump(mode="json"), "cost": estimate(wanted).as_dict()}
-        say(json.dumps(body, indent=1), lines=True)
+        from zobench.cli.plan_view import json_parts
+
+        for part in json_parts(wanted, estimate(wanted)):
+            say(part, lines=True)
         _warn_of_unloadable(wanted, fails=True)
         return
     from zobench.cli.plan_view import print_plan
@@ -292,8 +295,11 @@ def _expanded(suite: str) -> Plan:
 
 
 def _folder(plan: Plan, output: Path | None) -> Path:
-    from zobench.store.paths import results_folder
+    from zobench.store.paths import local_folder, results_folder
 
+    for name in (output, plan.output):
+        if name is not None:
+            local_folder(name)
     return output or (Path(plan.output) if plan.output else results_folder(Path("reports"), plan.suite))
 
 

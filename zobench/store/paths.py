@@ -22,6 +22,7 @@ STORE_FOLDERS = (COMPACT, ARTIFACTS, DAMAGED)
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _COMPACTED = re.compile(r"([a-z]+)-[0-9]{6,12}\.parquet")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")  # a Path has one slash of two left
 _PLAIN = re.compile(r"[^\W_][\w .+()=,@-]{0,119}")
 
 
@@ -73,6 +74,18 @@ def board_page_file(folder: Path, board: str) -> Path:
 def results_folder(parent: Path, suite: str) -> Path:
     """Folder of a suite's results in ``parent``, by the suite's name."""
     return parent / _check("suite name", suite, _PLAIN, parent)
+
+
+def local_folder(name: str | Path) -> Path:
+    """The folder in which runs are executed; ``ValueError`` for the address of a storage service, which as a
+    path would name a local folder ``s3:``."""
+    scheme = _ADDRESS.match(str(name))
+    if scheme is not None:
+        raise ValueError(
+            f"{_shown(str(name))}: runs are executed and resumed in a folder, not in {scheme[1]}:// "
+            "storage, which has neither locks nor atomic renames; use a local or shared folder"
+        )
+    return Path(name)
 
 
 def is_run_id(name: str) -> bool:
