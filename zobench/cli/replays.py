@@ -53,20 +53,34 @@ def export(
     tables: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write every table of the report here, as Parquet.")
     ] = None,
+    hub: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write a folder for the Hugging Face hub here; nothing is uploaded."
+        ),
+    ] = None,
     results: ResultsOption = Path("reports"),
     leaderboard: LeaderboardOption = None,
     every: EveryOption = False,
     suite: SuiteOption = None,
 ) -> None:
-    """Write a run as a submission, or the tables of a report as Parquet files.
+    """Write a run as a submission, the tables of a report as Parquet files, or results for the hub.
 
     A submission is one file that anybody can check with 'zobench verify'. The tables are those of the page
-    that 'zobench report' writes, unfiltered, with all columns and with numbers at full precision.
+    that 'zobench report' writes, unfiltered, with all columns and with numbers at full precision. A folder
+    for the hub has every record of the results and a card (README.md).
     """
-    if (submission is None) == (tables is None):
+    if [submission, tables, hub].count(None) != 2:
         raise ValueError(
-            "zobench export needs either --submission FILE (of a run) or --tables DIR (of a report)"
+            "zobench export needs either --submission FILE (of a run) or --tables DIR (of a report) or --hub "
+            "DIR (of results): one of them"
         )
+    if hub is not None:
+        from zobench.report.hub import write_hub_folder
+
+        for path in write_hub_folder(run, hub):
+            say(path)
+        return
     if tables is not None:
         from zobench.report.export import write_tables
 
