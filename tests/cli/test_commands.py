@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 from zobench.cli import app
 from zobench.cli import suites as suite_commands
+from zobench.cli.planning import expanded
 from zobench.plugins import Entry
 
 diagnosis = import_module("zobench.cli.doctor")
@@ -184,7 +186,7 @@ def test_run_passes_its_options_on_and_reports_how_it_ended(
 
 
 def test_results_go_where_the_suite_says(suite_file: Path) -> None:
-    plan = suite_commands._expanded(suite_file)
+    plan = expanded(suite_file)
     assert suite_commands._folder(plan, None) == Path("reports/small")
     assert suite_commands._folder(plan.model_copy(update={"output": "o"}), None) == Path("o")
     assert suite_commands._folder(plan, Path("given")) == Path("given")
@@ -341,3 +343,12 @@ def test_doctor_finds_wordnet_in_nltk_data(monkeypatch: pytest.MonkeyPatch, tmp_
     (folder / "data.noun").write_text("")
     monkeypatch.setenv("NLTK_DATA", str(tmp_path))
     assert diagnosis.wordnet() == str(folder)
+
+
+def test_an_interrupt_while_planning_is_answered_at_once(cli: CliRunner, suite_file: Path, capfd) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("zobench.cli.planning.expanded", lambda suite: signal.raise_signal(signal.SIGINT))
+        found = cli.invoke(app, ["run", str(suite_file)])
+    assert found.exit_code == 130
+    assert "stopped while planning: nothing was executed" in capfd.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

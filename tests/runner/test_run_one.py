@@ -10,6 +10,7 @@ import pytest
 import torch
 from runner_fakes import PROBED
 
+from zobench.runner.execute import Control
 from zobench.spec import Budget, Component, Evaluation, ModelRef
 
 POINTS = (0, 20, 40, 60)
@@ -290,3 +291,10 @@ def test_predictions_of_the_untouched_model_are_a_warning_of_the_run(do, make_ru
     assert traps["predictions-unmoved"]["detail"] == "all 40 predictions are those before training"
     _, tables = do(make_run())
     assert "unmoved" not in (tables["runs"][0]["warnings"] or "")
+
+
+def test_the_display_hears_what_is_done(do, make_run) -> None:
+    heard: list[str] = []
+    control = Control(lambda event: heard.append(event["doing"]) if "doing" in event else None)
+    do(make_run(attacks=(Component(name="swap"),)), control=control)
+    assert heard == ["loading model, data", "baseline, compiling", "evaluation, attacks"]

@@ -392,7 +392,7 @@ def test_the_live_table_shows_bar_counts_and_running_runs(make_run):
     console = Console(file=io.StringIO(), width=100)
     console.print(Live(board)._draw())
     shown = console.file.getvalue()
-    for text in ("%", "0/1 done, 1 running", "mezo on count, seed 0", "0.500"):
+    for text in ("%", "0/1 done, 1 running", "mezo on count, seed 0", "0.500", "training"):
         assert text in shown
 
 

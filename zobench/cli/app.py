@@ -34,6 +34,9 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("interrupted", err=True)
+            raise typer.Exit(130) from None
         except USER_ERRORS as error:
             if ctx.params.get("debug"):
                 raise

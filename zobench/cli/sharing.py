@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from zobench.cli.console import say
-from zobench.cli.suites import Output, SuiteFile, Verbose, _expanded, _finish, _folder
+from zobench.cli.planning import expanded
+from zobench.cli.suites import Output, SuiteFile, Verbose, _finish, _folder
 
 LeaseSeconds = Annotated[
     float,
@@ -62,7 +63,7 @@ def slurm(
     from zobench.cli.slurm_script import script
     from zobench.runner.work_file import write_work
 
-    wanted = _expanded(suite)
+    wanted = expanded(suite)
     folder = _folder(wanted, output).resolve()
     written = write_work(folder, wanted)
     say(script(wanted, folder, workers=workers, time=time, lease=lease), lines=True)

@@ -10,6 +10,7 @@ import typer
 
 from zobench.cli import notifying
 from zobench.cli.console import console, say
+from zobench.cli.planning import expanded, planned
 
 if TYPE_CHECKING:
     from zobench.suite.plan import Plan
@@ -83,7 +84,7 @@ def run(
     from zobench.runner import run_plan
 
     told = None if notify is None else notifying.arguments(notify)
-    wanted, earlier = _planned(suite, verbose)
+    wanted, earlier = planned(suite, verbose=verbose)
     folder = _folder(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
     _warn_of_devices(wanted.part(rows, tasks, seeds))
@@ -143,7 +144,7 @@ def plan(
     """Show every run of a suite, its budget and its estimated cost, without running anything."""
     from zobench.suite.cost import estimate
 
-    wanted = _expanded(suite)
+    wanted = expanded(suite)
     _folder(wanted, to)  # refuses a place in which nothing can run
     if to is not None:
         from zobench.runner.work_file import write_work
@@ -181,7 +182,7 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None, verbo
     from zobench.cli.tuned import print_selections, selections
     from zobench.runner import run_plan
 
-    wanted, earlier = _planned(suite, verbose)
+    wanted, earlier = planned(suite, verbose=verbose)
     if not (wanted.studies or wanted.unloadable):
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
     folder = _folder(wanted, output)
@@ -274,24 +275,6 @@ def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
 
     rows = [run.row for run in wanted.runs] + [study.row for study in wanted.studies]
     return notes(_folder(wanted, None), rows)
-
-
-def _planned(suite: str, verbose: bool) -> tuple[Plan, str]:
-    """The plan of a suite, and what libraries printed meanwhile, unless that is to stay on the terminal."""
-    say(f"planning {suite}: reading data, model files and plugins", err=True)
-    if verbose:
-        return _expanded(suite), ""
-    from zobench.runner.library_log import heard
-
-    with heard() as texts:
-        plan = _expanded(suite)
-    return plan, texts[0]
-
-
-def _expanded(suite: str) -> Plan:
-    from zobench.suite import expand, load
-
-    return expand(load(suite))
 
 
 def _folder(plan: Plan, output: Path | None) -> Path:

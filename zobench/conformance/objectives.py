@@ -24,7 +24,8 @@ from zobench.zo.conformance.subject import Skip, expect
 
 VOCABULARY, WIDTH, BLOCKS = 11, 6, 9
 SIDE = 1e-5
-"""Half the distance of the finite difference; in float64 its error is about 1e-10 relative."""
+"""Half the distance of the finite difference, which is combined with one of twice the distance: a direction in
+which the slope happens to be small beside the third derivative has a relative error of 4e-5 without that."""
 
 
 class Causal(nn.Module):
@@ -114,13 +115,19 @@ def gradient(subject: ObjectiveSubject) -> str:
         draws = torch.Generator().manual_seed(seed)
         u = [torch.randn(p.shape, generator=draws, dtype=p.dtype) for p in parameters]
         slope = sum((g * d).sum().item() for g, d in zip(grads, u, strict=True) if g is not None)
-        measured = (_at(objective, context, ready, u, SIDE) - _at(objective, context, ready, u, -SIDE)) / (
-            2 * SIDE
-        )
+        near, far = (_difference(objective, context, ready, u, side) for side in (SIDE, 2 * SIDE))
+        measured = (4 * near - far) / 3  # without the error of order SIDE squared
         gap = abs(slope - measured) / max(abs(slope), abs(measured), 1e-8)
         worst = max(worst, gap)
         expect(gap < 1e-5, f"slope {slope:.6g} by backpropagation, {measured:.6g} by finite differences")
     return f"largest relative difference {worst:.1g}"
+
+
+def _difference(
+    objective: UnlearningObjective, context: Context, ready: Batch, u: list[torch.Tensor], side: float
+) -> float:
+    ahead, behind = (_at(objective, context, ready, u, s) for s in (side, -side))
+    return (ahead - behind) / (2 * side)
 
 
 def _at(

@@ -75,6 +75,7 @@ def run_one(job: Job, runs: Path, bench: ProcessCache, control: Control | None =
 
 def _run_one(job: Job, runs: Path, bench: ProcessCache, control: Control, watch: ProcessWatch) -> Outcome:
     spec, unidentified = job.planned.spec, placeholder(job.planned.spec)
+    control.listener({"doing": "loading model, data"})
     try:
         digests = digests_of(spec, bench)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a broken part fails only this run
@@ -224,7 +225,9 @@ def _perform(run: Run, control: Control) -> Outcome:
             training = training_for(run.job)(
                 spec, bench, space, optimizer, run.folder, run.job.checkpoint_every, control.listener, frozen
             )
+            control.listener({"doing": "baseline, compiling"})
             status = training.run(control.should_stop)
+            control.listener({"doing": _last_part(spec)})
             if run.before is not None:
                 _same_weights(run.before, space.digest())
             measurements = Measurements(
@@ -248,6 +251,11 @@ def _perform(run: Run, control: Control) -> Outcome:
     finally:
         space.remove()
         bench.put_back(spec.model)
+
+
+def _last_part(spec: RunSpec) -> str:
+    """What is done after training, for the display."""
+    return "evaluation" + (", attacks" if spec.attacks else ", probes" if spec.unlearning else "")
 
 
 def training_for(job: Job) -> Callable[..., Training]:

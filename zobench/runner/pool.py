@@ -95,7 +95,8 @@ def _tell(connection: Connection, message: tuple[str, Any]) -> None:
 
 
 class Throttled:
-    """Passes on events, merged, at most once in ``EVENT_SECONDS``; events with a metric immediately."""
+    """Passes on events, merged, at most once in ``EVENT_SECONDS``; events with a metric, or with what is
+    being done, immediately."""
 
     def __init__(self, send: Callable[[dict[str, Any]], None]) -> None:
         self._send = send
@@ -105,7 +106,7 @@ class Throttled:
     def __call__(self, event: dict[str, Any]) -> None:
         self._waiting.update(event)
         now = time.monotonic()
-        if "metric" in event or now - self._last >= EVENT_SECONDS:
+        if event.keys() & {"metric", "doing"} or now - self._last >= EVENT_SECONDS:
             self._send(self._waiting)
             self._waiting, self._last = {}, now
 

@@ -33,6 +33,7 @@ class Watched:
     """The latest known state of a run in progress."""
 
     job: Job
+    doing: str = "starting"
     forwards: int = 0
     loss: float = math.nan
     metric: float | None = None
@@ -82,6 +83,7 @@ class Board:
     def hear(self, key: str, event: dict[str, Any]) -> None:
         watched = self.running.get(key)
         if watched is not None:
+            watched.doing = event.get("doing", "training" if "loss" in event else watched.doing)
             watched.forwards = event.get("forwards", watched.forwards)
             watched.loss = event.get("loss", watched.loss)
             watched.metric = event.get("metric", watched.metric)
@@ -257,11 +259,12 @@ class Live:
 
     def _draw(self) -> Group:
         table = Table(box=None, pad_edge=False)
-        for name in ("run", "forwards", "loss", "accuracy"):
-            table.add_column(name, justify="left" if name == "run" else "right")
+        for name in ("run", "now", "forwards", "loss", "accuracy"):
+            table.add_column(name, justify="left" if name in ("run", "now") else "right")
         for watched in list(self._board.running.values()):
             budget = watched.job.planned.spec.budget.forwards
-            loss = "loading" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
+            loss = "" if math.isnan(watched.loss) else f"{watched.loss:.3f}"
             metric = "" if watched.metric is None else f"{watched.metric:.3f}"
-            table.add_row(Text(self._board.name(watched.job)), f"{watched.forwards}/{budget}", loss, metric)
+            run, forwards = Text(self._board.name(watched.job)), f"{watched.forwards}/{budget}"
+            table.add_row(run, watched.doing, forwards, loss, metric)
         return Group(self._board.bar.get_renderable(), Text(self._board.headline()), table)
