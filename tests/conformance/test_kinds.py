@@ -19,8 +19,10 @@ from zobench.report.section import Section
 from zobench.rewards.base import Answered
 from zobench.rewards.matching import MatchReward
 from zobench.tasks.nano import NanoSentiment
-from zobench.unlearning.base import Variant
+from zobench.unlearning import terms
+from zobench.unlearning.base import Card, Variant
 from zobench.unlearning.objectives.ascent import GradAscent
+from zobench.unlearning.objectives.retained import ForgetRetain, RetainConfig
 from zobench.unlearning.probes.inputs import ForcedPrefix
 from zobench.unlearning.probes.noise import WeightNoise
 
@@ -189,11 +191,15 @@ def test_faults_of_objectives(found: type, checks: set[str]) -> None:
     assert checks <= failed("objectives", found)
 
 
-class Smooth(GradAscent):
-    """softplus(4 - l): right, but with a slope of 0.23 in a direction of large third derivative."""
+class Smooth(ForgetRetain):
+    """softplus(4 - l) + l(retain): right, but with a small slope and a large third derivative somewhere."""
+
+    Config = RetainConfig
+    card = Card("smooth", "Smooth", "", "")
 
     def forget(self, context, batch, constants):
-        return torch.nn.functional.softplus(4.0 + super().forget(context, batch, constants))
+        loss = terms.mean_nll(context.module, batch.part("forget"))
+        return torch.nn.functional.softplus(4.0 - loss)
 
 
 def test_an_objective_with_much_curvature_passes() -> None:

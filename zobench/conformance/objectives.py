@@ -24,8 +24,8 @@ from zobench.zo.conformance.subject import Skip, expect
 
 VOCABULARY, WIDTH, BLOCKS = 11, 6, 9
 SIDE = 1e-5
-"""Half the distance of the finite difference, which is combined with one of twice the distance: a direction in
-which the slope happens to be small beside the third derivative has a relative error of 4e-5 without that."""
+"""Half the distance of the finite difference. It is combined with one of twice the distance: without that, a
+direction whose slope is small beside its third derivative has a relative error of 4e-5."""
 
 
 class Causal(nn.Module):
