@@ -24,8 +24,18 @@ def test_tables_are_those_of_the_committed_results(path: Path) -> None:
     assert real_models.rewritten(text) == text
 
 
-def test_committed_runs_belong_to_the_plan_and_are_finished() -> None:
-    folder = committed.results() / real_models.FEWSHOT
+BOTH = pytest.mark.parametrize("name", [real_models.FEWSHOT, real_models.ROBUSTNESS])
+
+
+def test_the_page_has_every_table() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for name in real_models.MADE:
+        assert f"<!-- {name} -->\n|" in text
+
+
+@BOTH
+def test_committed_runs_belong_to_the_plan_and_are_finished(name: str) -> None:
+    folder = committed.results() / name
     source = open_results(folder)
     assert len(source.runs) > 0
     assert source.others == 0
@@ -36,11 +46,12 @@ def test_committed_runs_belong_to_the_plan_and_are_finished() -> None:
     assert {p.name for p in (folder / "runs").iterdir()} == {"compact", "plan.json"}
 
 
-def test_the_plan_is_that_of_the_shipped_suite() -> None:
-    plan = read_plan(committed.results() / real_models.FEWSHOT / "runs")
+@BOTH
+def test_the_plan_is_that_of_the_shipped_suite(name: str) -> None:
+    plan = read_plan(committed.results() / name / "runs")
     assert plan is not None
     # Read as it stands: a loaded suite would need the model itself.
-    suite = read(committed.docs().parent / "suites" / f"{real_models.FEWSHOT}.yaml").value
+    suite = read(committed.docs().parent / "suites" / f"{name}.yaml").value
     assert {e.row for e in plan.entries} == set(suite["methods"])
     assert {e.task for e in plan.entries} == set(suite["tasks"])
     assert {s for e in plan.entries if e.kind != "trials" for s in e.seeds} == set(suite["seeds"])

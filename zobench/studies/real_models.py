@@ -24,11 +24,7 @@ from zobench.store.paths import COMPACT
 from zobench.store.plan_file import FILE, PlanFile, read_plan
 from zobench.studies import committed, markdown
 
-FEWSHOT = "smollm2-fewshot"
-PLACES = {
-    name: re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", re.DOTALL)
-    for name in ("smollm2", "smollm2-missing")
-}
+FEWSHOT, ROBUSTNESS = "smollm2-fewshot", "smollm2-robustness"
 _ACCURACY = (0.0, 1.0)
 
 
@@ -124,11 +120,41 @@ def missing(suite: str) -> list[str]:
     return markdown.table(["row", *tasks], lines)
 
 
+def attacked(suite: str) -> list[str]:
+    """Lines of the table of attacks, one per task and row, in %; runs of several seeds are averaged.
+
+    Clean accuracy on all test examples, then per attack the accuracy of the attacked examples under it and,
+    after a slash, under its budget-matched random baseline.
+    """
+    found = open_results(committed.results() / suite).finals
+    kept = found[(found["metric"] == "accuracy") & (found["purpose"] == "result")]
+    kept = kept.assign(task=kept["run_id"].map(runs_of(suite).set_index("run_id")["named"]))
+    means = 100 * kept.groupby(["task", "row", "condition_kind", "condition"])["value"].mean()
+    names = sorted(set(kept["condition"]) - {""})
+    lines = []
+    for task, row in kept[["task", "row"]].drop_duplicates().itertuples(index=False):
+        mine = means[task, row]
+        pairs = [[mine.get((kind, name)) for kind in ("attack", "null")] for name in names]
+        cells = [markdown.NOTHING if None in pair else "{:.0f} / {:.0f}".format(*pair) for pair in pairs]
+        lines.append([task, row, f"{mine['clean', '']:.1f}", *cells])
+    return markdown.table(["task", "row", "clean", *names], sorted(lines))
+
+
+MADE = {
+    "smollm2": (table, FEWSHOT),
+    "smollm2-missing": (missing, FEWSHOT),
+    "smollm2-attacked": (attacked, ROBUSTNESS),
+    "smollm2-attacked-missing": (missing, ROBUSTNESS),
+}
+"""Function and suite of the table between two comments of each name."""
+
+
 def rewritten(text: str) -> str:
     """``text`` with every table of this module replaced by the current one."""
-    made = {"smollm2": table, "smollm2-missing": missing}
-    for name, place in PLACES.items():
-        text = place.sub(lambda _, name=name: "\n".join(made[name](FEWSHOT)) + "\n", text)  # type: ignore[misc]
+    for name, (make, suite) in MADE.items():
+        place = re.search(rf"(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", text, re.DOTALL)
+        if place:
+            text = text[: place.start()] + "\n".join(make(suite)) + "\n" + text[place.end() :]
     return text
 
 
