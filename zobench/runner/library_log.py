@@ -159,7 +159,7 @@ def heard() -> Iterator[list[str]]:
 
 def note_run(name: str) -> None:
     """Write the title of a run to standard error. Only where standard error is redirected."""
-    print(f"{TITLE}{name}", file=sys.stderr, flush=True)
+    print(f"{TITLE}{printable(name)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from zobench.names import printable
 from zobench.runner.checkpoints import pack, unpack
 from zobench.runner.threads import THREAD_VARIABLES
 from zobench.store.checkpoint_file import CHECKPOINT, read_checkpoint, write_checkpoint
@@ -96,7 +97,7 @@ class Ranks:
                 stream.close()
         for rank in range(1, len(self._processes) + 1):
             if told := self._errors(rank).read_text(errors="replace").strip():
-                print(f"process {rank} of this run: {told}", file=sys.stderr)
+                print(f"process {rank} of this run: {printable(told, lines=True)}", file=sys.stderr)
         self._processes.clear()
         shutil.rmtree(self._folder, ignore_errors=True)
 
