@@ -14,7 +14,7 @@ from synthetic import Entry, Study, default_study, make_synthetic
 from zobench.report.analysis import analyse
 from zobench.report.build import build
 from zobench.report.leaderboard import Leaderboard
-from zobench.report.overview import headline
+from zobench.report.overview import controls, headline
 from zobench.report.ranking import rank
 
 GAINS = {"first": 0.0, "equal": 0.0, "slightly better": 0.006, "much better": 0.08}
@@ -124,6 +124,24 @@ def test_controls_are_shown_and_not_ranked(default):
         assert not s.ranked
         assert s.rank is None
         assert s.interval is not None
+
+
+def test_a_baseline_of_one_task_is_compared_on_that_task():
+    """A mean over one task is no difference to a mean over three."""
+    runs = drawn(np.random.default_rng(0), seeds=2)
+    runs["value"] = runs["label"].map({"t0": 0.9, "t1": 0.5, "t2": 0.4})
+    part = runs[(runs["row"] == "first") & (runs["label"] == "t0")].assign(
+        row="zero-shot", group="control", value=0.8
+    )
+    whole = runs[runs["row"] == "first"].assign(row="adamw", group="control", value=0.7)
+    ranking = rank(pd.concat([runs, part, whole]), BOARD, {})
+    flags = {s.row: s.flags for s in ranking.standings if not s.ranked}
+    assert flags == {"zero-shot": ("mean over t0 alone",), "adamw": ()}
+    best = ranking.ranked[0].row
+    assert controls(ranking) == (
+        f"zero-shot: 80.0 % on t0 alone (10.0 points below {best} there).",
+        f"adamw: 70.0 % (10.0 points above {best}).",
+    )
 
 
 def test_diverged_run_counts_as_chance_and_says_so(default):

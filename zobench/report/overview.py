@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean
 
 import pandas as pd
 
@@ -141,16 +142,19 @@ def plan(pair: RowPair) -> str:
 
 
 def controls(ranking: Ranking) -> tuple[str, ...]:
-    """Scores of the baselines; they are shown, not ranked."""
+    """Scores of the baselines; they are shown, not ranked. Differences are on the blocks of the baseline."""
     board, told = ranking.board, []
     best = ranking.ranked[0] if ranking.ranked else None
     for s in ranking.standings:
         if s.group != "control" or s.interval is None:
             continue
         text = f"{s.row}: {board.show(s.interval.value)}{_unit(board)}"
-        if best is not None and best.interval is not None:
-            gap = best.interval.value - s.interval.value
-            text += f" ({board.show(abs(gap))} {_points(board)} {'below' if gap > 0 else 'above'} {best.row})"
+        text += f" on {_list(s.over)} alone" if s.over else ""
+        if best is not None and set(s.blocks) <= set(best.blocks):
+            gap = mean(best.blocks[b].value - i.value for b, i in s.blocks.items())
+            told_as = "below" if gap > 0 else "above"
+            where = " there" if s.over else ""
+            text += f" ({board.show(abs(gap))} {_points(board)} {told_as} {best.row}{where})"
         told.append(text + ".")
     return tuple(told)
 

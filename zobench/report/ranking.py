@@ -42,7 +42,9 @@ class RowPair:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One row of the table. ``interval`` is over seeds and blocks; ``blocks`` has one for each block."""
+    """One row of the table. ``interval`` is over seeds and blocks; ``blocks`` has one for each block.
+    ``over``: labels of the blocks of a baseline that has results on others than the ranked rows, else empty.
+    """
 
     row: str
     group: str
@@ -55,6 +57,7 @@ class Standing:
     first: float | None = None
     reasons: tuple[str, ...] = ()
     flags: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,11 @@ def rank(runs: pd.DataFrame, board: Leaderboard, apart: Mapping[str, list[str]])
         set(map(str, runs["row"])) - set(order),
         key=lambda r: (groups[r] != "control", sign * _mean(values[r]) if r in values else np.inf, r),
     )
-    standings += [
-        _standing(r, about[r], values, bounds, False, reasons=tuple(apart.get(r, ()))) for r in rest
-    ]
+    labels = dict(zip(runs["block"], runs["label"], strict=True))
+    usual = set(values[order[0]]) if order else set(labels)
+    for r in rest:
+        made = _standing(r, about[r], values, bounds, False, reasons=tuple(apart.get(r, ())))
+        standings.append(_partial(made, usual, labels))
     means = {r: {b: float(v.mean()) for b, v in values[r].items()} for r in order}
     several = len(order) > 1 and len(set.intersection(*(set(m) for m in means.values()))) > 1
     ranked = ranking.mean_ranks(means, higher=board.higher) if several else {}
@@ -209,6 +214,14 @@ def _standing(
         flags=tuple(f"{text} ({n} of {len(mine)} runs)" for text, n in flags.items()),
         **more,  # type: ignore[arg-type]
     )
+
+
+def _partial(standing: Standing, usual: set[str], labels: Mapping[str, str]) -> Standing:
+    """A baseline with results on other blocks than the ranked rows says over which its mean is."""
+    if standing.reasons or not standing.blocks or set(standing.blocks) == usual:
+        return standing
+    over = tuple(sorted(labels[b] for b in standing.blocks))
+    return replace(standing, flags=(*standing.flags, f"mean over {', '.join(over)} alone"), over=over)
 
 
 def _arrays(usable: pd.DataFrame) -> Values:
