@@ -236,7 +236,7 @@ def violations(page):
     return [f"{v['id']}: {n['target']} {n['failureSummary'][:200]}" for v in found for n in v["nodes"]]
 
 
-def test_curves_against_memory(page_file, open_page):
+def test_curves_against_memory_and_over_some_tasks(page_file, open_page):
     seen = open_page(page_file)
     page = seen.page
     page.select_option("#c-axis", "3")
@@ -246,6 +246,11 @@ def test_curves_against_memory(page_file, open_page):
     assert len(drawn) == page.evaluate("DATA.rows.filter((r, i) => memoryPoint(i)).length") >= 5
     # the synthetic peak is 400 MiB and a MiB for each letter of the row's name
     assert {n: x for n, x, _ in drawn}["fzoo"] == pytest.approx(404)
+    # every row has a curve on every task; without one of them, the mean of that row is over the others
+    assert page.text_content("#c-partial") == ""
+    page.evaluate("DATA.curves = DATA.curves.filter((c) => c.r > 0 || c.b > 0), drawCurves()")
+    name, *others = page.evaluate("[DATA.rows[0].name, ...DATA.blocks.slice(1)]")
+    assert page.text_content("#c-partial") == f"{name}: mean over {', '.join(others)} alone."
     assert seen.problems == []
 
 

@@ -137,6 +137,15 @@ function drawCurves() {
     yaxis: { title: { text: plotText(whatLabel(CURVE.what)) + (percent ? ", %" : "") }, type: CURVE.logy ? "log" : "linear" },
   });
   showReads(reads);
+  find("c-partial").textContent = partialMeans();
+}
+
+// the mean of a row that has no curve on some tasks is over its other tasks, which is said
+function partialMeans() {
+  if (CURVE.task >= 0) return "";
+  const tasks = DATA.rows.map((_, i) => CURVE.off.has(i) ? [] : DATA.curves.filter((c) => c.r === i && whatOf(c) === CURVE.what).map((c) => c.b));
+  const all = new Set(tasks.flat()).size;
+  return tasks.flatMap((t, i) => t.length && t.length < all ? [`${DATA.rows[i].name}: mean over ${t.map((b) => DATA.blocks[b]).join(", ")} alone.`] : []).join(" ");
 }
 
 function aboutMetric(what) { return DATA.metrics[what.split("|").slice(2).join("|")] || {}; }
