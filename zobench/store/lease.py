@@ -1,9 +1,9 @@
 """Leases on runs in a folder that several machines share: a claim that ends unless its owner renews it.
 
 A lease is a file with its owner's token. Creating it is atomic (``O_EXCL``); its owner touches it several
-times within ``seconds``. Another worker may take a lease that is older: it renames the file, which succeeds
-for one worker only, and checks the token of what it renamed. Ages are differences between two modification
-times on the same file system, so that clocks of the machines need not agree.
+times within ``seconds``. Another worker may take a lease that is older: it creates a file named by the old
+token, which succeeds for one worker only, and replaces the lease. Ages are differences between two
+modification times on the same file system, so that clocks of the machines need not agree.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Lease:
         """Take the lease ``name`` in ``folder`` without waiting; ``None`` if another worker holds it."""
         folder.mkdir(parents=True, exist_ok=True)
         path, token = folder / name, uuid.uuid4().hex
-        if not _created(path, token) and not (_freed(path, seconds) and _created(path, token)):
+        if not _created(path, token) and not _succeeded(path, token, seconds):
             return None
         return cls(path, token, seconds)
 
@@ -66,9 +66,7 @@ class Lease:
 
 def _created(path: Path, token: str) -> bool:
     """Whether the lease file was created with this token; it appears with its content, or not at all."""
-    draft = path.with_name(f"{path.name}.{token}")
-    owner = {"token": token, "host": socket.gethostname(), "process": os.getpid()}
-    draft.write_text(json.dumps(owner), encoding="utf-8")
+    draft = _draft(path, token)
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -78,25 +76,49 @@ def _created(path: Path, token: str) -> bool:
     return True
 
 
-def _freed(path: Path, seconds: float) -> bool:
-    """Whether the lease was older than ``seconds`` and is removed now."""
-    token, probe = _token(path), path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+def _succeeded(path: Path, token: str, seconds: float) -> bool:
+    """Whether the lease was older than ``seconds`` and has this token now.
+
+    Whoever creates the file that is named by the old token is its only successor, and replaces the lease. The
+    lease exists all the time: if it were removed first, a third worker could create it meanwhile.
+    """
+    old = _token(path)
+    successor = path.with_name(f"{path.name}.{old}.next")
+    draft = _draft(path, token)
     try:
-        probe.touch()
-        age = probe.stat().st_mtime - path.stat().st_mtime
-        if age <= seconds:
+        if not _older(path, draft, seconds):
             return False
-        path.rename(probe)
-        if _token(probe) == token:
+        try:
+            os.link(draft, successor)
+        except FileExistsError:
+            if _older(successor, draft, seconds):  # its owner ended between the two steps
+                successor.unlink(missing_ok=True)
+            return False
+        try:
+            # Another successor may have come and gone, or the owner has renewed it.
+            if _token(path) != old or not _older(path, draft, seconds):
+                return False
+            draft.replace(path)
             return True
-        # Another worker took the old lease since it was read, and this is its new one: put it back.
-        with contextlib.suppress(FileExistsError):
-            os.link(probe, path)
-        return False
+        finally:
+            successor.unlink(missing_ok=True)
     except FileNotFoundError:
         return False
     finally:
-        probe.unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
+
+
+def _draft(path: Path, token: str) -> Path:
+    """A file beside the lease with what a lease of this token holds."""
+    draft = path.with_name(f"{path.name}.{token}")
+    owner = {"token": token, "host": socket.gethostname(), "process": os.getpid()}
+    draft.write_text(json.dumps(owner), encoding="utf-8")
+    return draft
+
+
+def _older(path: Path, new: Path, seconds: float) -> bool:
+    """Whether ``path`` was modified more than ``seconds`` before ``new``, which was written just now."""
+    return new.stat().st_mtime - path.stat().st_mtime > seconds
 
 
 def _token(path: Path) -> str | None:
