@@ -61,7 +61,7 @@ def test_of_many_only_one_takes_an_old_lease(tmp_path: Path) -> None:
 def test_a_lease_that_is_taken_meanwhile_is_left_to_its_new_owner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the look at its age and the take-over; it must not be free for a third worker meanwhile either."""
+    """Between the look at its age and the take-over; and it is never free for a third worker."""
     assert Lease.acquire(tmp_path, "run", LONG) is not None
     aged(tmp_path / "run", 2 * LONG)
     took: list[Lease | None] = []

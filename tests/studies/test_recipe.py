@@ -46,6 +46,7 @@ def copy_of_the_checkout(to: Path) -> Path:
         shutil.copytree(ROOT / folder, to / folder, ignore=ignored)
     for file in (
         "pyproject.toml",
+        "README.md",
         "tests/conftest.py",
         "tests/studies/test_methods_page.py",
         "docs/methods.md",
