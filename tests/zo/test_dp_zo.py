@@ -6,38 +6,14 @@ import math
 
 import pytest
 import torch
-from test_grzo import B, Net, T, X, Y, fixed, items
+from test_grzo import B, Lab, Net, X, Y
 from zo_lab import SEED, full, step_seed
 
-from zobench.zo import Objective, build_space, noise
+from zobench.zo import noise
 from zobench.zo.methods.dp_zo import DpZo
 from zobench.zo.privacy import delta_of, epsilon_spent, multiplier_for
 
 EPS = 1e-3
-
-
-class Lab:
-    """DP-ZO on the examples of ``test_grzo``, as a flat float64 vector."""
-
-    def __init__(self, **params: object) -> None:
-        self.module = Net().double()
-        for key, p in self.module.named_parameters():
-            p.data.copy_(fixed(key, *p.shape) * 0.5)
-        self.space = build_space("full", {}, self.module)
-        self.method = DpZo(DpZo.Config(epsilon=EPS, **params), self.space, seed=SEED)
-        self.objective = Objective(self.module, lambda m, b: items(m, b).mean(), items=items)
-        self.objective.set_batch(None, sequences=B, tokens=B * T)
-
-    @property
-    def theta(self) -> torch.Tensor:
-        return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
-
-    def run(self, steps: int) -> list[torch.Tensor]:
-        path = []
-        for _ in range(steps):
-            self.record = self.method.step(self.objective)
-            path.append(self.theta)
-        return path
 
 
 def slopes(module: Net, z: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -55,7 +31,7 @@ def slopes(module: Net, z: dict[str, torch.Tensor]) -> torch.Tensor:
 def test_dp_zo_is_clipped_slopes_and_noise_on_their_sum(kind: str) -> None:
     """Method ``dp-zo``; a threshold between the slopes clips some examples and not all."""
     lr, clip, sigma = 0.01, 0.3, 0.7
-    lab = Lab(lr=lr, clip=clip, noise_multiplier=sigma, noise=kind)
+    lab = Lab(DpZo, epsilon=EPS, lr=lr, clip=clip, noise_multiplier=sigma, noise=kind)
     assert lab.method.card.name == "dp-zo"
     clipped = 0
     for t in range(4):
@@ -87,8 +63,8 @@ def test_dp_zo_is_clipped_slopes_and_noise_on_their_sum(kind: str) -> None:
 def test_without_noise_and_clipping_it_is_mezo() -> None:
     from zobench.zo.methods.mezo import Mezo
 
-    lab = Lab(lr=0.01, clip=1e9, noise_multiplier=0.0)
-    other = Lab(lr=0.01)
+    lab = Lab(DpZo, epsilon=EPS, lr=0.01, clip=1e9, noise_multiplier=0.0)
+    other = Lab(DpZo, epsilon=EPS, lr=0.01)
     other.method = Mezo(Mezo.Config(lr=0.01, epsilon=EPS), other.space, seed=SEED)
     for one, two in zip(lab.run(4), other.run(4), strict=True):
         assert torch.allclose(one, two, rtol=0, atol=1e-12)
@@ -96,7 +72,7 @@ def test_without_noise_and_clipping_it_is_mezo() -> None:
 
 
 def test_the_noise_is_of_its_own_stream_with_variance_one() -> None:
-    lab = Lab()
+    lab = Lab(DpZo, epsilon=EPS)
     drawn = []
     for t in range(2000):
         lab.method.t = t

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
-from zo_lab import SEED, start
+from zo_lab import SEED, Steps, start
 
 from zobench.zo import Objective, build_space, noise
 from zobench.zo.methods.grzo import Grzo
@@ -35,13 +35,13 @@ def items(module: nn.Module, batch: object) -> torch.Tensor:
     return (module(X) - Y).square().mean(dim=(1, 2))
 
 
-class Lab:
-    def __init__(self, **params: object) -> None:
+class Lab(Steps):
+    def __init__(self, method: type = Grzo, **params: object) -> None:
         self.module = Net().double()
         for key, p in self.module.named_parameters():
             p.data.copy_(fixed(key, *p.shape) * 0.5)
         self.space = build_space("full", {}, self.module)
-        self.method = Grzo(Grzo.Config(**params), self.space, seed=SEED)
+        self.method = method(method.Config(**params), self.space, seed=SEED)
         self.objective = Objective(self.module, lambda m, b: items(m, b).mean(), items=items)
         self.objective.set_batch(None, sequences=B, tokens=B * T)
 

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from zo_lab import SEED, H, T, loss, same, step_seed
+from zo_lab import SEED, H, Steps, T, loss, same, step_seed
 
 from zobench.plugins import missing_package
 from zobench.zo import Objective, build_space, noise
@@ -22,7 +22,7 @@ GIVEN = {
 }  # fmt: skip
 
 
-class Run:
+class Run(Steps):
     def __init__(self, **params) -> None:
         problem = quadratic()
         self.module = problem.make(torch.float64)
@@ -30,17 +30,6 @@ class Run:
         self.method = Sharpzo(Sharpzo.Config(**{**GIVEN, **params}), self.space, seed=SEED)
         self.objective = Objective(self.module, problem.loss)
         self.objective.set_batch(None, sequences=1, tokens=0)
-
-    @property
-    def theta(self) -> torch.Tensor:
-        return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
-
-    def run(self, steps: int) -> list[torch.Tensor]:
-        path = []
-        for _ in range(steps):
-            self.record = self.method.step(self.objective)
-            path.append(self.theta)
-        return path
 
 
 def subspace() -> torch.Tensor:

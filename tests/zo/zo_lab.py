@@ -73,7 +73,22 @@ def class_of(method: str | type):
     return lookup("methods", method) if isinstance(method, str) else method
 
 
-class Lab:
+class Steps:
+    """Steps of ``method`` on ``objective``; the tensors of ``space`` as one flat vector."""
+
+    @property
+    def theta(self) -> torch.Tensor:
+        return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
+
+    def run(self, steps: int = STEPS) -> list[torch.Tensor]:
+        path = []
+        for _ in range(steps):
+            self.record = self.method.step(self.objective)
+            path.append(self.theta)
+        return path
+
+
+class Lab(Steps):
     """One method on the quadratic in float64."""
 
     def __init__(self, name: str | type, **params: object) -> None:
@@ -85,20 +100,9 @@ class Lab:
         self.objective = Objective(self.module, problem.loss)
         self.objective.set_batch(None, sequences=1, tokens=0)
 
-    @property
-    def theta(self) -> torch.Tensor:
-        return torch.cat([p.detach().reshape(-1) for p in self.space.tensors.values()]).clone()
-
     def u(self, step: int, query: int, kind: str = "gaussian") -> torch.Tensor:
         """The direction of (run seed, step, query), straight from the generator's definition."""
         return full(step_seed(step, query), kind)
-
-    def run(self, steps: int = STEPS) -> list[torch.Tensor]:
-        path = []
-        for _ in range(steps):
-            self.record = self.method.step(self.objective)
-            path.append(self.theta)
-        return path
 
 
 def start(name: str | type, kind: str, params: dict, engine: Engine | None = None, **config: object):
