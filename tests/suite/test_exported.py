@@ -104,3 +104,29 @@ def test_an_existing_file_is_not_replaced(tmp_path: Path) -> None:
     )
     assert found.exit_code == 2
     assert "exists already" in found.output
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"model": {"trust_remote_code": True}}, "code of the repository of model 'builtin:nano'"),
+        ({"train_on": {"reward": "own.py:score", "file": "own.py"}}, "the reward file 'own.py'"),
+    ],
+)
+def test_code_that_results_name_is_exported_only_if_trusted(
+    tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    """A suite executes it without asking, so the file must not have it from somebody's data."""
+    planned = one(tmp_path)
+    spec = planned.spec.model_dump(mode="json")
+    for key, value in changed.items():
+        spec[key] = {**spec[key], **value} if isinstance(spec[key], dict) else value
+    record(tmp_path / "results", planned, 0, spec=json.dumps(spec))
+    command = ["export-suite", str(tmp_path / "results"), "--output", str(tmp_path / "again.yaml")]
+    found = CliRunner().invoke(app, command)
+    assert found.exit_code == 2
+    assert told in " ".join(found.output.split())
+    assert not (tmp_path / "again.yaml").exists()
+    CliRunner().invoke(app, [*command, "--trust-code"])
+    text = (tmp_path / "again.yaml").read_text("utf-8")
+    assert "trust_remote_code" in text or "own.py:score" in text

@@ -75,6 +75,10 @@ def export_suite(
     output: Annotated[
         Path | None, typer.Option(metavar="FILE.yaml", help="File to write; default: standard output.")
     ] = None,
+    trust_code: Annotated[
+        bool,
+        typer.Option("--trust-code", help="Export what names code of a model's repository or a reward file."),
+    ] = False,
 ) -> None:
     """Write the suite of a results folder as a suite file: planned again, it gives the same run ids.
 
@@ -86,6 +90,8 @@ def export_suite(
         raise ValueError(f"{output} exists already; choose another name")
     beside = Path() if output is None else output.parent
     suite, runs = exported.recorded(folder)
+    if not trust_code:
+        exported.refuse_code(folder, runs)
     body = exported.values(suite, runs, beside)
     if output is None:
         say(exported.text(body).rstrip("\n"), lines=True)

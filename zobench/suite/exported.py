@@ -82,6 +82,26 @@ def recorded(folder: str | Path) -> tuple[str, list[RecordedRun]]:
     return suites[0], found
 
 
+def refuse_code(folder: str | Path, runs: Sequence[RecordedRun]) -> None:
+    """Refuse runs whose suite would run code that these results name: trust is not read from data.
+
+    Raises:
+        ValueError: code of a model's repository, or the file of a reward.
+    """
+    for run in runs:
+        ref = run.spec.train_on
+        if run.spec.model.trust_remote_code:
+            what = f"code of the repository of model {run.spec.model.name!r}"
+        elif isinstance(ref, RewardRef) and ref.file:
+            what = f"the reward file {ref.file!r}"
+        else:
+            continue
+        raise ValueError(
+            f"{folder}: the suite of run {run.run_id} would execute {what}; inspect it, then export with "
+            "--trust-code"
+        )
+
+
 def _own_name(name: str, task: Component, known: dict[str, Component]) -> str:
     """A name for a task that no other task of ``known`` has, for folders without a plan."""
     numbered = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
