@@ -108,6 +108,7 @@ def _chosen(paths: Sequence[Path]) -> tuple[list[TakenRuns], int, int]:
                 if better is before:
                     continue
                 before.loose.pop(run_id, None)
+                before.compacted.discard(run_id)
             of_run[run_id] = origin
             if run_id in compacted:
                 origin.compacted.add(run_id)
