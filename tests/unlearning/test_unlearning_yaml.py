@@ -194,3 +194,26 @@ def test_the_command_refuses_forward_passes_for_two_gradients_with_the_reason(wr
         assert found.exit_code != 0
         assert f"mezo uses forward passes only; '{objective}'" in found.output
         assert lookup("objectives", objective).card.zo_refusal.split(",")[0][:60] in found.output
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ("{percent: 1, authors: 42}", "with 42 authors percent can be 5, 10"),
+        ("{percent: 1, authors: 9}", "use more authors"),
+        ("{authors: 201}", "TOFU has 200"),
+        ("{percent: 10, authors: 10, holdout: 9}", "retain need at least one author"),
+    ],
+)
+def test_sizes_of_tofu_that_leave_nobody_are_refused_before_any_file_is_read(
+    write, params, words, monkeypatch
+):
+    monkeypatch.delenv("ZOBENCH_DATA", raising=False)
+    path = write()
+    lines = [
+        f"  data: {{source: tofu, params: {params}}}" if "source:" in x else x
+        for x in path.read_text().split("\n")
+    ]
+    path.write_text("\n".join(lines))
+    with pytest.raises(SuiteError, match=words):
+        load(path)

@@ -109,6 +109,31 @@ def invented_facts(percent: int = 10) -> FactSplits:
     )
 
 
+def tofu_sizes(percent: int, authors: int | None, holdout: int) -> tuple[int, int]:
+    """Number of authors used, and of those to forget (rounded down). No file is read.
+
+    Raises:
+        ValueError: a size that TOFU does not have, or sizes that leave nobody to forget or to retain.
+    """
+    check_size(percent)
+    kept = TOFU_AUTHORS if authors is None else authors
+    forgotten = kept * percent // 100
+    if not 1 <= kept <= TOFU_AUTHORS:
+        raise ValueError(f"{kept} authors: TOFU has {TOFU_AUTHORS}")
+    if forgotten < 1 or forgotten + holdout >= kept:
+        enough = [p for p in SIZES if kept * p // 100 >= 1 and kept * p // 100 + holdout < kept]
+        hint = (
+            f"with {kept} authors percent can be {', '.join(map(str, enough))}"
+            if enough
+            else "use more authors"
+        )
+        raise ValueError(
+            f"of {kept} authors {forgotten} to forget ({percent} %) and {holdout} held out: forget and "
+            f"retain need at least one author each; {hint}"
+        )
+    return kept, forgotten
+
+
 def tofu(folder: Path, percent: int = 10, *, authors: int | None = None, holdout: int = 0) -> FactSplits:
     """TOFU from a folder with the files of its release.
 
@@ -125,14 +150,7 @@ def tofu(folder: Path, percent: int = 10, *, authors: int | None = None, holdout
     Raises:
         ValueError: a missing file or key, or sizes that leave nothing.
     """
-    check_size(percent)
-    kept = TOFU_AUTHORS if authors is None else authors
-    forgotten = kept * percent // 100
-    if not 1 <= kept <= TOFU_AUTHORS or forgotten < 1 or forgotten + holdout >= kept:
-        raise ValueError(
-            f"of {kept} authors {forgotten} to forget ({percent} %) and {holdout} held out: forget and "
-            f"retain need at least one author each, of at most {TOFU_AUTHORS}"
-        )
+    kept, forgotten = tofu_sizes(percent, authors, holdout)
     everybody = _authors(folder)[-kept:]
     scored = ("retain_perturbed.json",) if authors is None else ("retain_perturbed.json", FORGET_PERTURBED)
     cut, low = kept - forgotten, kept - forgotten - holdout

@@ -16,7 +16,15 @@ from typing import Any, Protocol
 from zobench.data.files import json_file, json_lines, parquet_rows, utf8
 from zobench.data.locate import data_folder
 from zobench.parameters import CountOrZero, Parameters
-from zobench.unlearning.data import REFUSALS, FactSplits, Percent, invented_facts, tofu, with_traces
+from zobench.unlearning.data import (
+    REFUSALS,
+    FactSplits,
+    Percent,
+    invented_facts,
+    tofu,
+    tofu_sizes,
+    with_traces,
+)
 from zobench.unlearning.rows import FactRow, row_from_json
 
 READABLE = (".json", ".jsonl", ".parquet")
@@ -67,6 +75,7 @@ class Tofu(Traced, Parameters):
         folder: local folder or hub data set; empty: ``ZOBENCH_DATA``/tofu, else ``locuslab/TOFU``.
         percent: 1, 5 or 10.
         authors: use only this many authors, the last ones, for small models trained on them; 0: all 200.
+            ``percent`` is a share of these, rounded down.
         holdout: number of authors directly before the forget set that no model was trained on.
     """
 
@@ -74,6 +83,10 @@ class Tofu(Traced, Parameters):
     percent: Percent = 10
     authors: CountOrZero = 0
     holdout: CountOrZero = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        tofu_sizes(self.percent, self.authors or None, self.holdout)
 
     def load(self) -> FactSplits:
         folder = found(self.folder, "tofu", "locuslab/TOFU")
