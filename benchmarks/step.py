@@ -59,6 +59,7 @@ CASES = {
         "mezo:loop",
         "mezo:snapshot",
         "mezo:streamed",
+        "mezo:streamed-paired",
         "mezo:in-place-fused",
         "fzoo:snapshot",
         "fzoo:batched",
@@ -72,7 +73,7 @@ CASES = {
 }
 """Cases of the table by space."""
 
-SUGGESTED = ("snapshot", "streamed", "grouped", "factored", "factored-lazy")
+SUGGESTED = ("snapshot", "streamed", "streamed-paired", "grouped", "factored", "factored-lazy")
 """Modes that ``--suggest`` times. ``in-place`` is not exact, ``batched`` needs n copies of the weights."""
 
 Batch = tuple[torch.Tensor, torch.Tensor]
@@ -168,7 +169,7 @@ class Case:
         objective.set_batch(batch, sequences=batch[0].shape[0], tokens=batch[0].numel())
         self.forwards = cls.cost(config).forwards_per_step
         self.settled = optimizer.settled
-        self.looks_ahead = optimizer.engine.looks_ahead()
+        self.looks_ahead = optimizer.engine.looks_ahead() and optimizer.coming() is not None
         self.step = lambda: bool(optimizer.step(objective).moved)
 
     def _loop(self, batch: Batch) -> Callable[[], bool]:
@@ -215,7 +216,7 @@ def suggestion(rows: list[dict[str, Any]]) -> list[str]:
         best = min(cases, key=lambda row: row["ratio"])
         mode = best["case"].partition(":")[2]
         said.append(f"{size}: perturbation: {mode}  # {best['ratio']:.2f} of the forward passes")
-        if mode not in ("snapshot", "streamed"):
+        if mode not in ("snapshot", "streamed", "streamed-paired"):
             said.append("  other roundings than auto: a different run id, not the same results to the bit")
     return said
 
@@ -254,7 +255,10 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
     kept = space.snapshot()
     cases = list(prepared(arguments, space, batch))
     times: dict[str, list[float]] = {}
-    for _ in range(arguments.repeats):
+    started = time.monotonic()
+    for done in range(arguments.repeats):
+        if done and arguments.limit and time.monotonic() - started > arguments.limit:
+            break
         times.setdefault("forward", []).append(timed(lambda: reference(bare, batch), arguments))
         for case in cases:
             # A step writes the first points of the next one, so that the first step of a run costs more.
@@ -275,7 +279,7 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
             "dtype": arguments.dtype,
             "parameters": parameters,
             "forwards": forwards[name],
-            "repeats": arguments.repeats,
+            "repeats": len(seconds),
             "seconds": statistics.median(seconds),
             "ratio_low": low,
             "ratio": median,
@@ -316,6 +320,7 @@ def parse() -> argparse.Namespace:
     add("--cases", nargs="+", help="method:mode; mezo:loop is the published loop")
     add("--suggest", metavar="METHOD", help="time every mode of this method and print the fastest")
     add("--repeats", type=int, default=7)
+    add("--limit", type=float, help="begin no repetition of a size after so many seconds")
     add("--threads", type=int, default=1)
     add("--device", default="cpu", choices=("cpu", "cuda"))
     add("--wall", action="store_true", help="wall-clock instead of CPU time")
@@ -329,13 +334,15 @@ def main() -> None:
     machine = processor()
     print(" | ".join([f"torch {torch.__version__}, {arguments.threads} thread(s)", *machine.values()]))
     rows = []
-    print(f"{'case':<22}{'size':>7}{'dtype':>10}{'seconds':>9}{'ratio':>7}  quartiles    ns/parameter extra")
+    titles = f"{'case':<22}{'size':>7}{'dtype':>10}{'seconds':>9}{'ratio':>7}"
+    print(f"{titles}  quartiles    ns/parameter extra, repetitions")
     for size in arguments.sizes:
         for row in measured(arguments, size):
             rows.append({**row, **machine, "threads": arguments.threads, "torch": torch.__version__})
             print(
                 f"{row['case']:<22}{size:>7}{row['dtype']:>10}{row['seconds']:>9.3f}{row['ratio']:>7.2f}"
-                f"  {row['ratio_low']:.2f}-{row['ratio_high']:.2f}  {row['ns_per_parameter']:>9.2f}",
+                f"  {row['ratio_low']:.2f}-{row['ratio_high']:.2f}  {row['ns_per_parameter']:>9.2f}"
+                f" {row['repeats']:>3}",
                 flush=True,
             )
     if arguments.suggest:

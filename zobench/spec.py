@@ -33,6 +33,7 @@ PerturbationMode = Literal[
     "snapshot",
     "streamed",
     "streamed-sliced",
+    "streamed-paired",
     "batched",
     "grouped",
     "factored",
@@ -46,7 +47,6 @@ Precision = Literal["auto", "nearest", "stochastic", "compensated", "master"]
 
 TrainOn = Literal["loss", "accuracy", "f1"]
 """What is minimized: the task's loss, or 1 minus a score of the minibatch, which has no gradient."""
-
 
 LossDtype = Literal["float32", "logits"]
 """Floating-point format in which a task's loss is computed from the logits."""

@@ -69,11 +69,20 @@ def test_what_keeps_no_draw_draws_for_every_sweep(monkeypatch: pytest.MonkeyPatc
     assert 3 < swept < 3.5
 
 
+def test_paired_makes_each_module_for_both_points_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One draw and one pass for the points of a two-sided step, one for the update; no draw is kept."""
+    drawn, swept, passed = counted("mezo", Engine(mode="streamed-paired"), monkeypatch)
+    assert drawn == passed
+    # Rows of the tied table are made for each point besides, for the embedding; short vectors too.
+    assert 2 < drawn < 2.5
+    assert 3 < swept < 3.5
+
+
 def test_fzoo_draws_each_branch_twice_and_updates_in_one_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     assert counted("fzoo", Engine(), monkeypatch, n=8) == (16, 9, 9)
 
 
-@pytest.mark.parametrize("mode", ["snapshot", "streamed", "grouped"])
+@pytest.mark.parametrize("mode", ["snapshot", "streamed", "streamed-paired", "grouped"])
 def test_adapters_touch_no_weight_but_their_own(monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     """One draw of the adapters, and no copy or write of a base weight."""
     drawn, swept, _ = counted("mezo", Engine(mode=mode), monkeypatch, kind="lora", large=False)

@@ -31,15 +31,16 @@ def start(dtype: torch.dtype = torch.float32, engine: Engine | None = None, kind
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["full", "lora", "masked", "last-layer", "bias"])
 def test_snapshot_and_streamed_are_equal_to_the_bit_and_exact(dtype: torch.dtype, kind: str) -> None:
-    runs = [start(dtype, Engine(mode=mode), kind=kind, lr=1e-3, n=2) for mode in ("snapshot", "streamed")]
+    modes = ("snapshot", "streamed", "streamed-paired")
+    runs = [start(dtype, Engine(mode=mode), kind=kind, lr=1e-3, n=2) for mode in modes]
     storage = {n: p.data_ptr() for n, p in runs[0][1].tensors.items()}
     before = [run[1].digest() for run in runs]
     frozen, _, objective = start(dtype, Engine(mode="streamed"), kind=kind, lr=0.0)
     frozen.step(objective)
     assert frozen.space.digest() == before[0] == before[1]
     records = [[method.step(objective) for _ in range(3)] for method, _, objective in runs]
-    assert records[0] == records[1]
-    assert runs[0][1].digest() == runs[1][1].digest() != before[0]
+    assert records[0] == records[1] == records[2]
+    assert runs[0][1].digest() == runs[1][1].digest() == runs[2][1].digest() != before[0]
     assert storage == {n: p.data_ptr() for n, p in runs[0][1].tensors.items()}
 
 
@@ -71,7 +72,7 @@ def test_streamed_refuses_weights_used_outside_their_module() -> None:
         Mezo(Mezo.Config(), space, seed=0, engine=Engine(mode="streamed")).step(objective)
 
 
-@pytest.mark.parametrize("mode", ["snapshot", "streamed", "in-place", "batched"])
+@pytest.mark.parametrize("mode", ["snapshot", "streamed", "streamed-paired", "in-place", "batched"])
 @pytest.mark.parametrize("n", [1, 3])
 def test_an_error_in_the_model_leaves_the_weights(mode: str, n: int) -> None:
     method, space, objective = start(engine=Engine(mode=mode), lr=1e-3, n=n)

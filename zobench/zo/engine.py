@@ -24,6 +24,7 @@ from zobench.zo.grouped import Grouped
 from zobench.zo.inplace import InPlace
 from zobench.zo.objective import Objective
 from zobench.zo.offload import Offload
+from zobench.zo.paired import StreamedPaired
 from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
@@ -42,6 +43,7 @@ MODES: dict[str, type[Perturbation]] = {
     "in-place": InPlace,
     "streamed": Streamed,
     "streamed-sliced": Sliced,
+    "streamed-paired": StreamedPaired,
     "batched": Batched,
     "grouped": Grouped,
     "factored": Factored,
@@ -60,7 +62,8 @@ class Engine(Parameters):
     Attributes:
         mode: how losses at displaced weights are computed (see ``zobench.zo.perturb``): ``snapshot`` (exact;
             ``auto`` selects it), ``streamed`` (exact, without a second copy of the weights),
-            ``streamed-sliced`` (large linear layers, such as a head, in slices), ``in-place``
+            ``streamed-sliced`` (large linear layers, such as a head, in slices), ``streamed-paired`` (both
+            points of a two-sided estimate at once, from one draw), ``in-place``
             (adds and subtracts; accumulates rounding errors), ``batched`` (several points in one vmapped
             forward pass), ``grouped`` (several points in one forward pass over repeated rows), ``factored``
             (low-rank displacements of linear layers are not formed),

@@ -139,7 +139,7 @@ class Objective:
         self._side_by_side = side_by_side
         self.module = module
         self._surrogate = surrogate
-        self._allow_train_mode = allow_train_mode
+        self.allow_train_mode = allow_train_mode
         self.meter = meter if meter is not None else Meter()
         self.differentiable = differentiable
         self._without_gradients = torch.inference_mode if inference else torch.no_grad
@@ -155,7 +155,7 @@ class Objective:
         loss would differ between two forward passes at the same weights."""
         if sequences < 1 or tokens < 0:
             raise ValueError(f"empty minibatch: {sequences} sequences, {tokens} tokens")
-        if not self._allow_train_mode and (part := varying_part(self.module)):
+        if not self.allow_train_mode and (part := varying_part(self.module)):
             raise ValueError(
                 f"the model is in training mode, in which {part} differs between the forward passes of one "
                 "step; call model.eval(), or pass Objective(..., allow_train_mode=True)"

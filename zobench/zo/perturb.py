@@ -12,6 +12,8 @@ layer).
   starts and its own weights when it ends. Bit-identical to ``Snapshot``. Memory: one module.
 - ``Sliced`` (:mod:`zobench.zo.sliced`): like ``Streamed``, with large linear layers in slices. Losses are
   equal up to rounding.
+- ``StreamedPaired`` (:mod:`zobench.zo.paired`): like ``Streamed``, with one draw for the two points of a
+  two-sided estimate. Bit-identical. Memory: one module at both points.
 - ``Factored`` (:mod:`zobench.zo.factored_forward`): like ``Streamed``, but linear layers displaced along
   low-rank factors never form the displaced matrix. Losses are equal up to rounding.
 - ``InPlace`` (:mod:`zobench.zo.inplace`): the displacement is added to the weights and later subtracted, as
@@ -75,6 +77,19 @@ class Displaced:
 
 
 Point = Sequence[Shift]
+
+
+def along_one_u(points: Sequence[Point]) -> tuple[Along, Along] | None:
+    """The shifts of the first two points, if both lie along the same plain noise u at different distances
+    from theta; otherwise ``None``."""
+    pair = [point[0] for point in points[:2] if len(point) == 1 and isinstance(point[0], Along)]
+    if len(pair) < 2:
+        return None
+    first, second = pair
+    same = (first.direction, first.seed) == (second.direction, second.seed) and first.scale != second.scale
+    if not same or first.direction.kind is None or 0.0 in (first.scale, second.scale):
+        return None
+    return first, second
 
 
 class Perturbation:
@@ -194,14 +209,11 @@ class Snapshot(Perturbation):
 
     def _write_together(self, points: Sequence[Point]) -> None:
         """Write the first two points in one sweep if they lie along the same u."""
-        pair = [point[0] for point in points[:2] if len(point) == 1 and isinstance(point[0], Along)]
-        if len(pair) < 2 or not self.prepared.possible():
+        pair = along_one_u(points)
+        if pair is None or not self.prepared.possible():
             return
         first, second = pair
         direction, seed = first.direction, first.seed
-        same = (direction, seed) == (second.direction, second.seed) and first.scale != second.scale
-        if not same or direction.kind is None or 0.0 in (first.scale, second.scale):
-            return
         if self.prepared.has(direction, seed, first.scale):
             return
         coming = Coming(direction, seed, (first.scale, second.scale))

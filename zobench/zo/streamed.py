@@ -7,7 +7,7 @@ written. For an embedding, only the rows that the minibatch reads are created.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -83,13 +83,17 @@ class Streamed(Perturbation):
     def loss(self, objective: Objective, point: Point) -> float:
         if objective.recorded:
             return objective.loss()
-        touched = set(self.touched(point))
         with self.displaced(point):
-            # The watch slows down every operation, so that each tensor is checked in one forward only.
-            if touched <= self._checked:
-                return objective.loss()
-            with _Watch(self._names) as watch:
-                value = objective.loss()
+            return self._watched(objective, point)
+
+    def _watched(self, objective: Objective, point: Point) -> float:
+        """The loss of the displaced module."""
+        touched = set(self.touched(point))
+        # The watch slows down every operation, so that each tensor is checked in one forward only.
+        if touched <= self._checked:
+            return objective.loss()
+        with _Watch(self._names) as watch:
+            value = objective.loss()
         # Inside its module's forward a displaced parameter is replaced by another tensor. The watch therefore
         # sees the parameter itself only where it is used outside.
         elsewhere = sorted(watch.used & touched)
@@ -105,25 +109,40 @@ class Streamed(Perturbation):
     def displaced(self, point: Point) -> Iterator[None]:
         touched = set(self.touched(point))
         own: dict[int, dict[str, Any]] = {}
-        handles = []
         before, self._vectors = self._vectors, self._small(touched, point)
+        try:
+            with self._hooked(touched, lambda local: self._hooks(local, point, own), [own]):
+                yield
+        finally:
+            self._vectors = before
+
+    @contextmanager
+    def _hooked(
+        self,
+        touched: set[str],
+        hooks: Callable[[dict[str, str]], tuple[Any, Any]],
+        kept: Sequence[dict[int, dict[str, Any]]],
+    ) -> Iterator[None]:
+        """Inside the block the owners of these tensors call the hooks made for their tensors; ``kept`` is
+        where the hooks keep the modules' own parameters."""
+        handles = []
         for module, owned in self._owned:
             local = {k: n for k, n in owned.items() if n in touched}
             if not local:
                 continue
-            enter, leave = self._hooks(local, point, own)
+            enter, leave = hooks(local)
             # ``prepend``: other hooks may read the weights. ``always_call``: restores after an exception too.
             handles.append(module.register_forward_pre_hook(enter, prepend=True))
             handles.append(module.register_forward_hook(leave, always_call=True))
         try:
             yield
         finally:
-            self._vectors = before
             for handle in handles:
                 handle.remove()
             # Restores modules whose forward started and did not reach ``leave``.
             for module, _ in self._owned:
-                module._parameters.update(own.pop(id(module), {}))
+                for own in kept:
+                    module._parameters.update(own.pop(id(module), {}))
 
     def _small(self, names: Iterable[str], point: Point) -> dict[str, torch.Tensor]:
         """The displaced values of all short vectors, by one sweep for all of them."""

@@ -96,4 +96,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    # Kept in the module, so that the next access does not come here: an import of what is imported already
+    # takes 4 us, and each layer of a model in mode ``streamed`` would pay for nine.
+    globals()[name] = found = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return found
