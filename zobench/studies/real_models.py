@@ -22,7 +22,7 @@ from zobench.report.source import open_results
 from zobench.store import compaction
 from zobench.store.paths import COMPACT
 from zobench.store.plan_file import FILE, PlanFile, read_plan
-from zobench.studies import committed, markdown
+from zobench.studies import committed, markdown, small_and_real
 
 FEWSHOT, ROBUSTNESS = "smollm2-fewshot", "smollm2-robustness"
 _ACCURACY = (0.0, 1.0)
@@ -140,9 +140,15 @@ def attacked(suite: str) -> list[str]:
     return markdown.table(["task", "row", "clean", *names], sorted(lines))
 
 
+def ordered(suite: str) -> list[str]:
+    """Lines of the table of rank correlations with small boards."""
+    return small_and_real.compared(finals(suite))
+
+
 MADE = {
     "smollm2": (table, FEWSHOT),
     "smollm2-missing": (missing, FEWSHOT),
+    "smollm2-order": (ordered, FEWSHOT),
     "smollm2-attacked": (attacked, ROBUSTNESS),
     "smollm2-attacked-missing": (missing, ROBUSTNESS),
 }
