@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from zobench.cli import app
+from zobench.cli import app, interrupting
+from zobench.cli import suites as suite_commands
 from zobench.cli.tuned import selections
 from zobench.spec import PlannedRun
 from zobench.store.writer import RunFolder
@@ -183,3 +185,20 @@ def test_report_names_its_page(cli: CliRunner, results: Path, monkeypatch: pytes
     assert f"leaderboard: {results}/index.html" in found.output
     expected = {"folders": [results], "output": results, "leaderboard": None, "site": True}
     assert seen == {**expected, "every": False, "suite": None}
+
+
+def test_an_interrupt_while_the_page_is_written_says_what_is_kept(
+    results: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = results / "index.html"
+    page.write_text("the page before")
+    monkeypatch.setattr(
+        "zobench.report.build.html", lambda found, site=False: signal.raise_signal(signal.SIGINT)
+    )
+    with pytest.raises(interrupting.Answered):
+        suite_commands._show_leaderboard(results)
+    told = capfd.readouterr().err
+    assert "writing the leaderboard page" in told
+    assert f"every run is kept; 'zobench report {results}' writes the page." in told
+    assert page.read_text() == "the page before"
+    assert [p.name for p in results.iterdir() if p.name.startswith(".tmp")] == []

@@ -17,6 +17,7 @@ from zobench import __version__
 from zobench.cli import checks, looking, models, replays, results, sharing, suites
 from zobench.cli.console import say
 from zobench.cli.doctor import doctor
+from zobench.cli.interrupting import Answered
 from zobench.store.memory import is_out_of_memory, limit_sentence
 from zobench.store.space import storage_problem
 
@@ -34,6 +35,8 @@ class Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
+        except Answered:
+            raise typer.Exit(130) from None
         except KeyboardInterrupt:
             say("interrupted", err=True)
             raise typer.Exit(130) from None

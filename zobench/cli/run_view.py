@@ -12,6 +12,7 @@ from rich.table import Table
 from zobench.cli.console import console, text
 from zobench.cli.finding import FoundRun
 from zobench.names import json_value
+from zobench.store.reasons import reason
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _WIDTH, _HEIGHT = 64, 8
@@ -22,7 +23,8 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     out = out or console()
     facts, steps, metrics = _finished(run) if run.status is not None else _unfinished(run)
     out.print(text(f"run {run.run_id}  {facts.pop('row', '')}", style="bold"))
-    out.print(_pairs({**facts, "status": _status(run, facts)}))
+    error = str(facts.get("error") or "")
+    out.print(_pairs({**facts, "status": _status(run, facts), "error": reason(error)}))
     spec = json_value(str(facts["spec"])) if "spec" in facts else {}
     if facts.get("warnings"):
         out.print(text("warnings", style="bold yellow"))
@@ -38,6 +40,10 @@ def print_run(run: FoundRun, out: Console | None = None) -> None:
     points = [(s["forwards"], s["loss"]) for s in steps]
     _curve(out, "training loss", points)
     _curve(out, "test " + str(facts.get("primary_metric", "metric")), _test_curve(metrics, facts))
+    if "\n" in error.strip():
+        out.print(text("traceback", style="bold"))
+        for line in error.strip().splitlines():
+            out.print(text(line))
 
 
 def _status(run: FoundRun, facts: dict[str, Any]) -> str:

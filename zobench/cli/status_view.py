@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zobench.cli.console import say
+from zobench.store.reasons import first_line
 
 if TYPE_CHECKING:
     from zobench.store.reader import Results
@@ -46,18 +47,13 @@ def _failed(tables: Results) -> list[str]:
     table = tables.runs
     table = table[~table["status"].isin(FINAL_STATUSES)].sort_values(["row", "run_id"])
     lines = [
-        f"{status}: {row} ({run_id}): {_last_line(error)}"
+        f"{status}: {row} ({run_id}): {first_line(error)}"
         for run_id, row, status, error in table[["run_id", "row", "status", "error"]].itertuples(
             index=False, name=None
         )
     ]
     rest = len(lines) - MOST_LISTED
     return lines[:MOST_LISTED] + ([f"and {rest} more runs without a result"] if rest > 0 else [])
-
-
-def _last_line(error: object) -> str:
-    lines = error.strip().splitlines() if isinstance(error, str) else []
-    return lines[-1] if lines else "no error recorded"
 
 
 def _unmeasured(tables: Results) -> list[str]:

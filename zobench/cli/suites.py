@@ -10,7 +10,9 @@ import typer
 
 from zobench.cli import notifying
 from zobench.cli.console import console, say
+from zobench.cli.interrupting import answering
 from zobench.cli.planning import expanded, planned
+from zobench.names import printable
 
 if TYPE_CHECKING:
     from zobench.suite.plan import Plan
@@ -117,13 +119,16 @@ def run(
 
 
 def _show_leaderboard(folder: Path) -> None:
-    from zobench.report.analysis import analyse
-    from zobench.report.build import html
-    from zobench.report.terminal import show
+    say("writing the leaderboard page: reading results, testing differences", err=True)
+    kept = f"stopped while writing the page: every run is kept; 'zobench report {folder}' writes the page."
+    with answering(printable(kept)):
+        from zobench.report.analysis import analyse
+        from zobench.report.build import write_page
+        from zobench.report.terminal import show
 
-    found = analyse([folder])
-    (folder / "index.html").write_text(html(found), encoding="utf-8")
-    show(found, console())
+        found = analyse([folder])
+        write_page(folder / "index.html", found)
+        show(found, console())
     say(f"leaderboard: {folder / 'index.html'}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from zobench.report import page
 from zobench.report.analysis import Analysis, analyse
 from zobench.report.section import PageResults, shown
+from zobench.store.files import write_atomic
 from zobench.store.paths import board_page_file
 from zobench.store.plan_file import Entry
 
@@ -38,12 +39,17 @@ def build(
     if target.suffix != ".html":
         target = target / "index.html" if leaderboard is None else board_page_file(target, found.board.name)
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(html(found, site=site), encoding="utf-8")
+    write_page(target, found, site=site)
     if site:
         from zobench.report.site import write_run_pages
 
         write_run_pages(found, target.parent)
     return target
+
+
+def write_page(target: Path, found: Analysis, *, site: bool = False) -> None:
+    """Replace the page at once: a reader, or an interruption, meets the old one or the new one."""
+    write_atomic(target, html(found, site=site).encode("utf-8"))
 
 
 def html(found: Analysis, *, site: bool = False) -> str:

@@ -36,6 +36,7 @@ from zobench.store.digests import DamagedFile
 from zobench.store.lock import FolderLock
 from zobench.store.paths import run_folder
 from zobench.store.reader import finished, read_run, read_status
+from zobench.store.reasons import reason
 from zobench.store.space import storage_problem
 from zobench.store.writer import RunFolder
 
@@ -183,10 +184,10 @@ def _measure_again(run: Run, control: Control) -> Outcome:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - only the measurements failed
         if blocked := storage_problem(error, run.folder.path):
             return Outcome(run.run_id, "failed", True, blocked, blocked=blocked)
-        reason = f"{type(error).__name__}: {error}"
+        told = f"{type(error).__name__}: {error}"
         for row in tables["failures"]:
             if row["final"]:
-                row.update(reason=reason, detail=traceback.format_exc(), tries=row["tries"] + 1)
+                row.update(reason=told, detail=traceback.format_exc(), tries=row["tries"] + 1)
         run.folder.finish(run.before["status"], tables)
         return _outcome(run.run_id, tables, fresh=False)
     finally:
@@ -281,9 +282,7 @@ def _stop(run: Run, status: str, error: str) -> Outcome:
     run.folder.close_log()
     steps = run.readable_step_rows()
     run.folder.finish(status, {"runs": [failure_row(run, status, error)], "steps": steps}, error)
-    return Outcome(
-        run.run_id, status, True, _last_line(error), forwards=steps[-1]["forwards"] if steps else 0
-    )
+    return Outcome(run.run_id, status, True, reason(error), forwards=steps[-1]["forwards"] if steps else 0)
 
 
 def _stop_blocked(run: Run, error: str, blocked: str) -> Outcome:
@@ -322,18 +321,12 @@ def record_failure(
         status = status or status_of(error)
         tables = {"runs": [failure_row(run, status, text)], "steps": run.readable_step_rows()}
         run.folder.finish(status, tables, text)
-    return Outcome(run_id, status, True, _last_line(text))
+    return Outcome(run_id, status, True, reason(text))
 
 
 def status_of(error: BaseException) -> str:
     """``out_of_memory`` or ``failed``."""
     return "out_of_memory" if is_out_of_memory(error) else "failed"
-
-
-def _last_line(text: str) -> str:
-    lines = text.strip().splitlines()
-    last = lines[-1] if lines else ""
-    return f"{last} (sys.exit was called)" if last.startswith("SystemExit") else last
 
 
 def _same_weights(before: dict[str, Any], digest: str) -> None:

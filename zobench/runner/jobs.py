@@ -90,7 +90,7 @@ class Outcome:
     Attributes:
         status: a status of the store, or ``busy`` if another process executes the run.
         fresh: False if the run was already finished.
-        error: last line of the error.
+        error: the message of the error (:func:`zobench.store.reasons.reason`).
         primary: value of the task's primary metric on the final state, if there is one.
         metrics: all clean metrics of the final state.
         forwards: forward passes spent on training.

@@ -26,6 +26,7 @@ from zobench.runner.executors import Ended, News, Started
 from zobench.runner.jobs import Job, Outcome, describe
 from zobench.runner.library_log import LibraryLog, note_run, redirected
 from zobench.runner.threads import set_threads
+from zobench.store.reasons import reason
 
 GROUP_SECONDS = 5.0
 MOST_LOSSES = 3
@@ -256,7 +257,7 @@ class RayExecutor:
         except errors.TaskCancelledError:
             yield from (Ended(job, Outcome("", "interrupted", error="cancelled")) for job in group.jobs)
         except errors.RayTaskError as error:
-            told = str(error).strip().splitlines()[-1]
+            told = reason(str(error))
             yield from (Ended(job, Outcome("", "failed", error=told)) for job in group.jobs)
         except errors.RayError as error:
             yield from self._lost(group, error)
