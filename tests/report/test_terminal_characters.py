@@ -109,6 +109,7 @@ HOSTILE_FILE = "x\x1b[2J\x07.yaml"
 COMMANDS = {
     "run": ["run", HOSTILE_FILE],
     "plan": ["plan", HOSTILE_FILE],
+    "rate": ["rate", HOSTILE_FILE],
     "worker": ["worker", HOSTILE_FILE],
     "slurm": ["slurm", HOSTILE_FILE],
     "merge": ["merge", HOSTILE_FILE, "{folder}", "--output", "{target}/c"],

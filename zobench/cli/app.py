@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from zobench import __version__
-from zobench.cli import checks, looking, models, replays, results, sharing, suites
+from zobench.cli import checks, looking, models, rating, replays, results, sharing, suites
 from zobench.cli.console import say
 from zobench.cli.doctor import doctor
 from zobench.cli.interrupting import Answered
@@ -104,6 +104,7 @@ def _register(group: typer.Typer, name: str, command: Any, example: str) -> None
 _register(app, "run", suites.run, "zobench run suites/fewshot.yaml --workers 2")
 _register(app, "plan", suites.plan, "zobench plan suites/fewshot.yaml --json")
 _register(app, "tune", suites.tune, "zobench tune suites/tuning-fewshot.yaml")
+_register(app, "rate", rating.rate, "zobench rate ranking --row zo-ranksgd")
 _register(app, "init", suites.init, "zobench init mine.yaml")
 _register(app, "worker", sharing.worker, "zobench worker reports/fewshot --lease 300")
 _register(app, "slurm", sharing.slurm, "zobench slurm fewshot --workers 16 > job.sh")

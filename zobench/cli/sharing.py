@@ -9,7 +9,7 @@ import typer
 
 from zobench.cli.console import say
 from zobench.cli.planning import expanded
-from zobench.cli.suites import Output, SuiteFile, Verbose, _finish, _folder
+from zobench.cli.suites import Output, SuiteFile, Verbose, _finish, results_of
 
 LeaseSeconds = Annotated[
     float,
@@ -64,7 +64,7 @@ def slurm(
     from zobench.runner.work_file import write_work
 
     wanted = expanded(suite)
-    folder = _folder(wanted, output).resolve()
+    folder = results_of(wanted, output).resolve()
     written = write_work(folder, wanted)
     say(script(wanted, folder, workers=workers, time=time, lease=lease), lines=True)
     say(f"plan: {written}; afterwards: zobench report {folder}", err=True)

@@ -87,7 +87,7 @@ def run(
 
     told = None if notify is None else notifying.arguments(notify)
     wanted, earlier = planned(suite, verbose=verbose)
-    folder = _folder(wanted, output)
+    folder = results_of(wanted, output)
     rows, tasks, seeds = only or (), task or (), seed or ()
     _warn_of_devices(wanted.part(rows, tasks, seeds))
     _warn_of_unloadable(wanted.part(rows, tasks, seeds))
@@ -150,7 +150,7 @@ def plan(
     from zobench.suite.cost import estimate
 
     wanted = expanded(suite)
-    _folder(wanted, to)  # refuses a place in which nothing can run
+    results_of(wanted, to)  # refuses a place in which nothing can run
     if to is not None:
         from zobench.runner.work_file import write_work
 
@@ -190,7 +190,7 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None, verbo
     wanted, earlier = planned(suite, verbose=verbose)
     if not (wanted.studies or wanted.unloadable):
         raise ValueError(f"{suite}: no method has 'tune:', so there is nothing to tune")
-    folder = _folder(wanted, output)
+    folder = results_of(wanted, output)
     _warn_of_devices(wanted)
     _warn_of_unloadable(wanted)
     _warn_of_one_process(wanted, workers)
@@ -279,10 +279,10 @@ def _made_otherwise(wanted: Plan) -> tuple[str, ...]:
     from zobench.report.provenance import notes
 
     rows = [run.row for run in wanted.runs] + [study.row for study in wanted.studies]
-    return notes(_folder(wanted, None), rows)
+    return notes(results_of(wanted, None), rows)
 
 
-def _folder(plan: Plan, output: Path | None) -> Path:
+def results_of(plan: Plan, output: Path | None) -> Path:
     from zobench.store.paths import local_folder, results_folder
 
     for name in (output, plan.output):

@@ -40,6 +40,7 @@ SHIPPED = (
     "estimator-quality",
     "rewards",
     "image-generation",
+    "image-scoring",
 )
 
 _MOST_TOLD = 5

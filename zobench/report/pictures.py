@@ -1,10 +1,10 @@
 """Images that a row classifies wrongly, that were attacked with success, and that a row generates, as
 pictures on the page.
 
-A run stores pictures of some of its wrong predictions, or of generated images, each beside the image that it
-is compared with (tasks of kind ``image-generation``), and clean and attacked image of every attacked example.
-The section shows a bounded number of them; texts that
-are not base64 of a PNG file are left out, because a store may come from elsewhere.
+A run stores pictures of some of its wrong predictions, or of generated images, beside the image that they are
+compared with, if any (tasks of kinds ``image-generation`` and ``image-scoring``), and clean and attacked
+image of every attacked example. The section shows a bounded number of them; texts that are not base64 of a
+PNG file are left out, because a store may come from elsewhere.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from zobench.report.section import PageResults, Section
-from zobench.report.source import GENERATION, Source, runs_in
+from zobench.report.source import GENERATION, SCORING, Source, runs_in
 from zobench.report.tables import labels
 
 MOST_ROWS, MOST_PICTURES, MOST_CHARACTERS = 12, 16, 400_000
@@ -34,7 +34,7 @@ class Pictures(Section):
     def query(self, results: PageResults) -> Mapping[str, Any]:
         used = results.runs[results.runs["usable"]]
         names = [r["row"] for r in results.rows]
-        made = bool((used["task_kind"] == GENERATION).any()) if "task_kind" in used else False
+        made = bool(used["task_kind"].isin((GENERATION, SCORING)).any()) if "task_kind" in used else False
         rows = shown(results.source, used["run_id"].tolist(), names)
         won = attacked(results.source, used["run_id"].tolist(), names)
         return {
@@ -66,7 +66,7 @@ def shown(source: Source, ids: list[str], names: list[str]) -> list[dict[str, An
           p.picture
         from predictions p join runs r using (run_id)
         where run_id in {runs_in(ids)} and p.condition_kind = 'clean'
-          and (not p.correct or r.task_kind = '{GENERATION}')
+          and (not p.correct or r.task_kind in {(GENERATION, SCORING)})
           and p.picture is not null
         qualify row_number() over (
           partition by r."row", r.block order by r.seed, p.example_id) <= {most}

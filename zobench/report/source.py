@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 CURVE_BINS = 60
 """Training-loss curves are averaged in this many bins of forward passes."""
 
-GENERATION = "image-generation"
-"""Kind of tasks whose pictures are two images side by side."""
+GENERATION, SCORING = "image-generation", "image-scoring"
+"""Kinds of tasks whose predictions are images; each has a leaderboard of its name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,12 @@ from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 from zobench.tasks.base import Task
 from zobench.tasks.flow_inversion import KIND as GENERATION
+from zobench.tasks.flow_scoring import KIND as SCORING
 from zobench.tasks.images import KIND, ImageClassification
 
-_ARCHITECTURES = {KIND: "image", GENERATION: "flow"}
+_ARCHITECTURES = {KIND: "image", GENERATION: "flow", SCORING: "flow"}
 """Kind of task -> architecture that it needs; all other kinds need text."""
-_NEEDS = {KIND: "images", GENERATION: "generated images"}
+_NEEDS = {KIND: "images", GENERATION: "generated images", SCORING: "generated images"}
 
 
 def check_images(document: Document, draft: Draft, classes: Classes) -> None:

@@ -29,6 +29,7 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
     from zobench.plugins import lookup
     from zobench.tasks.classification import HEADS, PromptedClassification
     from zobench.tasks.flow_inversion import KIND as GENERATION
+    from zobench.tasks.flow_scoring import KIND as SCORING
     from zobench.tasks.generation import GenerationTask
     from zobench.tasks.images import KIND
 
@@ -53,7 +54,7 @@ def _of_task(model: ModelRef, task: Component, seed: int, count: int) -> Iterato
             yield f"  prompt {example.id}: {written.context!r}"
             told = _tokens(tokenizer, kind, written.context, written.completed[0], made.target(example))
             yield f"   * {told}"
-    elif made.kind in (KIND, GENERATION):
+    elif made.kind in (KIND, GENERATION, SCORING):
         for example in examples:
             assert example.image is not None
             height, width, channels = example.image.shape

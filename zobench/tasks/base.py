@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 import torch
 
 from zobench.data.example import Example, Splits
+from zobench.data.image import Image
 from zobench.models.base import LanguageModel
 
 
@@ -88,7 +89,8 @@ class Task(ABC):
 
     Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
     docstring line; ``kind`` is ``classification``, ``multiple-choice``, ``generation``,
-    ``image-classification`` or ``image-generation``; the leaderboard is sorted by ``primary_metric``.
+    ``image-classification``, ``image-generation`` or ``image-scoring``; the leaderboard is sorted by
+    ``primary_metric``.
     """
 
     Config: ClassVar[type]
@@ -196,6 +198,12 @@ class Task(ABC):
         """The questions of these examples, for training on a reward of generated answers. ``ValueError`` if
         the task does not generate answers."""
         raise ValueError("this task generates no answers that could be rewarded")
+
+    def shown(self, lm: LanguageModel, examples: Sequence[Example]) -> list[Image | str]:
+        """What a person sees of the model's answers, one image or text per example, for ``zobench rate``.
+        ``ValueError`` if there is nothing to rank. Cost: one forward pass for an image, one per generated
+        token for a text."""
+        raise ValueError(f"a task of kind {self.kind} has no pictures or texts that a person could rank")
 
     def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
         """The prediction of one generated answer; only for tasks that generate answers."""

@@ -36,6 +36,7 @@ TASKS: dict[str, str] = {
     "mnist-5k": "zobench.tasks.images:Mnist5k",
     "digits": "zobench.tasks.images:Digits",
     "flow-inversion": "zobench.tasks.flow_inversion:FlowInversion",
+    "flow-scoring": "zobench.tasks.flow_scoring:FlowScoring",
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",

@@ -23,7 +23,6 @@ does not count.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,30 +38,31 @@ from zobench.data.synthetic.draw import stream
 from zobench.metrics.image_quality import psnr, rmse, ssim
 from zobench.models.base import LanguageModel
 from zobench.models.flow.network import inverted
-from zobench.parameters import Bounds, CountOrZero, Parameters, Positive
-from zobench.tasks.base import Batch, MetricValue, Prediction, Task
+from zobench.parameters import Bounds, CountOrZero, Positive
+from zobench.tasks.base import Batch, MetricValue, Prediction
+from zobench.tasks.flow_images import (
+    JUDGED,
+    FlowTask,
+    Sampling,
+    class_probabilities,
+    noise_of,
+    pixels_in,
+    refuse_digits,
+)
 
 KIND = "image-generation"
 CODE = "code"
 MOST_PSNR = 80.0
-JUDGED = (0, 1, 2, 3, 4)
-"""Classes of the built-in classifiers, which judge edits."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class FlowInversionConfig(Parameters):
+class FlowInversionConfig(Sampling):
     """Parameters of inversion and editing."""
 
     classes: tuple[int, ...] = tuple(range(10))
     """Digits from which a run's image is drawn; an edit leads from one to a later one, cyclically."""
     towards: CountOrZero = 0
     """0: inversion; n: editing towards the n-th class after the image's, in the order of ``classes``."""
-    steps: Annotated[int, Bounds(ge=1, le=10_000)] = 10
-    """Euler steps of the whole schedule."""
-    skip: CountOrZero = 0
-    """First (noisiest) steps that are left out."""
-    guidance: Annotated[float, Bounds(ge=0)] = 1.0
-    """Weight of the class against no class in sampling; 1: no guidance."""
     start: Literal["inversion", "noise"] = "inversion"
     """Start code: plain inversion of the image, or noise of the seed."""
     corrections: Annotated[int, Bounds(ge=1, le=10_000)] = 1
@@ -72,19 +72,14 @@ class FlowInversionConfig(Parameters):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not self.classes or len(set(self.classes)) != len(self.classes):
-            raise ValueError(f"classes: different digits, not {list(self.classes)}")
-        if not set(self.classes) <= set(range(10)):
-            raise ValueError(f"classes: digits from 0 to 9, not {list(self.classes)}")
-        if self.skip >= self.steps:
-            raise ValueError(f"skip: fewer than the {self.steps} steps, not {self.skip}")
+        refuse_digits(self.classes)
         if self.towards and not set(self.classes) <= set(JUDGED):
             raise ValueError(f"towards: edits are judged by a classifier of {list(JUDGED)} alone")
         if self.towards >= len(self.classes):
             raise ValueError(f"towards: fewer than the {len(self.classes)} classes, not {self.towards}")
 
 
-class FlowInversion(Task):
+class FlowInversion(FlowTask):
     """See :class:`FlowInversionConfig`."""
 
     Config: ClassVar[type] = FlowInversionConfig
@@ -100,12 +95,6 @@ class FlowInversion(Task):
         edits = ("target_probability", "source_probability") if params.get("towards") else ()
         return ("psnr", "ssim", "rmse", *edits)
 
-    def refuse_model(self, lm: LanguageModel) -> None:
-        if lm.architecture != "flow":
-            raise ValueError(
-                f"{lm.identity.name} is {lm.architecture}; a task of kind {KIND} needs a generator of images"
-            )
-
     def splits(self, seed: int) -> Splits:
         """The image of a seed; see the module's text for why it is in all splits."""
         rng = stream(seed, "flow-inversion", *map(str, self.config.classes))
@@ -120,25 +109,11 @@ class FlowInversion(Task):
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """Targets, starts and classes. Cost: no forward pass; the start is computed once per image."""
         inputs = {
-            "image": _pixels(lm, examples),
+            "image": pixels_in(lm, examples),
             "start": torch.stack([self._start(lm, e) for e in examples]),
             "label": torch.tensor([int(e.answer or 0) for e in examples], device=lm.device),
         }
         return Batch(inputs, sequences=len(examples), tokens=0)
-
-    def sampled(self, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
-        """f(z + d) for each image. Cost: one forward pass."""
-        c = self.config
-        made: torch.Tensor = module(
-            batch.inputs["start"], batch.inputs["label"], steps=c.steps, skip=c.skip, guidance=c.guidance
-        )
-        return made
-
-    @staticmethod
-    def pixels_of(made: torch.Tensor) -> np.ndarray[Any, Any]:
-        """Generated images as they would be saved: 8 bits, shape (images, height, width); NaN is black."""
-        levels = (made[:, 0].float().cpu().nan_to_num(-1.0) + 1) * 127.5
-        return levels.round().clamp(0, 255).byte().numpy()
 
     def loss(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
         """Mean over the images of half the squared distance."""
@@ -203,11 +178,9 @@ class FlowInversion(Task):
     def _start(self, lm: LanguageModel, example: Example) -> torch.Tensor:
         c, key = self.config, (lm.identity.digest, f"{example.id} {example.meta['seed']}")
         if key not in self._starts:
-            image = _pixels(lm, [example])
+            image = pixels_in(lm, [example])
             if c.start == "noise":
-                seed = stream(int(str(example.meta["seed"])), "flow start").getrandbits(62)
-                drawn = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed))
-                self._starts[key] = drawn.to(image)[0]
+                self._starts[key] = noise_of(int(str(example.meta["seed"])), image[0])
             else:
                 label = torch.tensor([example.label], device=lm.device)
                 found, _ = inverted(
@@ -215,28 +188,3 @@ class FlowInversion(Task):
                 )
                 self._starts[key] = found[0]
         return self._starts[key]
-
-
-def class_probabilities(pixels: np.ndarray[Any, Any]) -> list[float]:
-    """Probabilities of the classes ``JUDGED`` by ``builtin:nano-cnn``, for a grey image with values in [0,
-    1]."""
-    lm = _judge()
-    assert lm.pixels is not None
-    image = Image.of(np.round(pixels * 255).astype(np.uint8))
-    with torch.inference_mode():
-        scores = lm.module(pixel_values=lm.pixels.tensor([image], next(lm.module.parameters()))).logits
-    return [float(p) for p in scores[0].double().softmax(0)]
-
-
-@functools.lru_cache(maxsize=1)
-def _judge() -> LanguageModel:
-    from zobench.models.loading import load
-    from zobench.spec import ModelRef
-
-    return load(ModelRef(name="builtin:nano-cnn"))
-
-
-def _pixels(lm: LanguageModel, examples: Sequence[Example]) -> torch.Tensor:
-    images = [e.image for e in examples if e.image is not None]
-    assert lm.pixels is not None, "the runner refuses models that take no images"
-    return lm.pixels.tensor(images, next(lm.module.parameters()))

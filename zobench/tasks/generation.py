@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from zobench.data.example import Example
+from zobench.data.image import Image
 from zobench.metrics.calibration import accuracy_with_stderr
 from zobench.models.base import LanguageModel
 from zobench.models.chat import Chat
@@ -147,6 +148,10 @@ class GenerationTask(Task):
         texts = lm.generate(prompts, max_new_tokens=self.max_new_tokens, stop=self.stop)
         counts = _token_counts(lm, texts)
         return [self.judge(e, t, n) for e, t, n in zip(examples, texts, counts, strict=True)]
+
+    def shown(self, lm: LanguageModel, examples: Sequence[Example]) -> list[Image | str]:
+        """The generated texts."""
+        return [p.raw for p in self.predict(lm, examples)]
 
     def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
         """Score one generated text."""

@@ -182,6 +182,12 @@ class Optimizer(ABC):
             return f"{cls.card.name} with weight decay is not a sum of its directions; set weight_decay to 0"
         return ""
 
+    @classmethod
+    def picks(cls, config: Any) -> tuple[int, ...]:
+        """For methods that only compare losses of one step: how many best points an oracle has to name in
+        each ranking of a step (:mod:`zobench.zo.ranked`). Empty for all other methods."""
+        return ()
+
     def supply(self, supplies: MethodData) -> None:  # noqa: B027 - for methods whose card names needs
         """Receive the source of additional minibatches. Called at the start of a run and after a resume."""
 

@@ -29,6 +29,7 @@ from zobench.zo.parameters import Count, OneOf, Parameters
 from zobench.zo.perturb import Along, Batched, Perturbation, Point, Snapshot
 from zobench.zo.precision import HALF, RULES, Writer
 from zobench.zo.prepared import Coming
+from zobench.zo.ranked import RankedObjective
 from zobench.zo.side_by_side import side_by_side
 from zobench.zo.sliced import Sliced
 from zobench.zo.source import Ahead, CounterSource, LegacySource, NoiseSource
@@ -151,7 +152,13 @@ class BoundEngine:
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
         """The losses at several points, in order; batched in mode ``batched``. Cost: one forward pass per
-        point."""
+        point. For a :class:`~zobench.zo.ranked.RankedObjective`, their places in one ranking."""
+        if isinstance(objective, RankedObjective):
+            shown = []
+            for point in points:
+                with self.perturbation.displaced(point):
+                    shown.append(objective.shown())
+            return objective.places(shown)
         return self.perturbation.losses(objective, points)
 
     def side_by_side(self, points: Sequence[Point]) -> AbstractContextManager[None]:

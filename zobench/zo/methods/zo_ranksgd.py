@@ -101,6 +101,11 @@ class ZoRanksgd(ZerothOrder):
         forwards = config.n + (config.line_search + 1 if config.line_search else 0)
         return Cost(forwards, forwards, config.n * (2.0 + config.line_search), 0)
 
+    @classmethod
+    def picks(cls, config: ZoRanksgdConfig) -> tuple[int, ...]:
+        # Naming all but one ranks the last one too; the line search asks for the best one alone.
+        return (min(config.top or config.n, config.n - 1), *([1] if config.line_search else []))
+
     def measure(self, objective: Objective) -> Estimate:
         c, eps = self.config, self.smoothing()
         seeds = self.seeds(c.n)

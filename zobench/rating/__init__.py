@@ -1,0 +1,1 @@
+"""A person ranks pictures or texts and thereby drives an optimizer: ``zobench rate``."""
