@@ -68,9 +68,9 @@ def ranked(found: Analysis) -> set[str]:
 
 
 def test_no_shipped_board_is_forgotten() -> None:
-    """Two boards have results of their own kinds: unlearning (``tests/report/test_unlearning_page.py``) and
+    """Three boards have results of their own kinds: unlearning (``tests/report/test_unlearning_page.py``) and
     generated images, below."""
-    assert {*RANKED, "unlearning", "image-generation"} == set(leaderboard.SHIPPED)
+    assert {*RANKED, "unlearning", "image-generation", "image-scoring"} == set(leaderboard.SHIPPED)
 
 
 @pytest.mark.parametrize("board", RANKED)
@@ -135,3 +135,16 @@ def test_the_board_of_generated_images_ranks_by_their_similarity(tmp_path: Path)
     assert len(values) == 2
     assert values == sorted(values, reverse=True)
     assert all(10 < value < 100 for value in values), "decibels"
+
+
+def test_the_board_of_scored_images_ranks_by_the_score(tmp_path: Path) -> None:
+    suite = tmp_path / "scored.yaml"
+    scored = IMAGES.replace("flow-inversion: {params: {steps: 2}}", "flow-scoring: {params: {steps: 2}}")
+    suite.write_text(scored.replace("flowopt: {params: {lr: 0.3}", "zo-ranksgd: {params: {lr: 0.3, n: 3}"))
+    assert run_plan(expand(load(suite)), tmp_path / "out", workers=0, progress=False).failed == []
+    found = analyse(tmp_path / "out")
+    assert found.board.name == "image-scoring"
+    assert ranked(found) == {"zo-ranksgd", "mezo"}
+    values = [s.interval.value for s in found.ranking.ranked if s.interval is not None]
+    assert values == sorted(values, reverse=True)
+    assert all(0 < value < 1 for value in values)

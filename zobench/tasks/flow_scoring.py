@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -96,7 +96,8 @@ class FlowScoring(FlowTask):
         images = pixels_in(lm, examples)
         starts = [noise_of(int(str(e.meta["seed"])), images[0]) for e in examples]
         wanted = torch.tensor([e.label or 0 for e in examples], device=lm.device)
-        no_class = int(lm.module.config.classes)
+        config: Any = lm.module.config
+        no_class = int(config.classes)
         inputs = {
             "image": images,
             "start": torch.stack(starts),

@@ -19,7 +19,7 @@ from torch import nn
 
 from zobench.zo.objective import Meter, Objective
 
-Order = Callable[[Sequence[Any], int], Sequence[int]]
+RankingOracle = Callable[[Sequence[Any], int], Sequence[int]]
 """``order(shown, n)``: the indices of the n best of what is shown, the best one first."""
 
 
@@ -36,7 +36,7 @@ class RankedObjective(Objective):
         self,
         module: nn.Module,
         show: Callable[[nn.Module, Any], Any],
-        order: Order,
+        order: RankingOracle,
         picks: Sequence[int],
         meter: Meter | None = None,
     ) -> None:
