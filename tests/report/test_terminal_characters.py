@@ -123,6 +123,7 @@ COMMANDS = {
     "query": ["query", "select * from runs", "{folder}"],
     "prune": ["prune", "{folder}"],
     "compact": ["compact", HOSTILE_FILE],
+    "push": ["push", "{folder}", f"s3://{HOSTILE_FILE}"],
     "replay": ["replay", "{run}"],
     "export": ["export", "{run}", "--submission", "{target}/s.zip"],
     "verify": ["verify", HOSTILE_FILE],

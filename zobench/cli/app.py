@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from zobench import __version__
-from zobench.cli import checks, looking, models, rating, replays, results, sharing, suites
+from zobench.cli import checks, looking, models, rating, replays, results, sharing, storage, suites
 from zobench.cli.console import say
 from zobench.cli.doctor import doctor
 from zobench.cli.interrupting import Answered
@@ -119,6 +119,7 @@ _register(app, "show", results.show, "zobench show reports/fewshot/runs/0a1b2c")
 _register(app, "query", results.query, "zobench query 'select row, status from runs' reports/fewshot")
 _register(app, "prune", results.prune, "zobench prune reports/fewshot")
 _register(app, "compact", results.compact, "zobench compact reports/fewshot")
+_register(app, "push", storage.push, "zobench push reports/fewshot s3://bucket/fewshot")
 _register(
     app, "replay", replays.replay, "zobench replay reports/fewshot/runs/0a1b2c --to 100 --export my-model"
 )

@@ -9,10 +9,12 @@ import typer
 
 from zobench.cli.console import console, say
 from zobench.cli.finding import find_run
+from zobench.cli.storage import folders_of
 
 if TYPE_CHECKING:
     from zobench.store.plan_file import Entry
 
+OR_PUSHED = " or s3://BUCKET/PREFIX of 'zobench push'"
 RunName = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, or the first digits of a run id under --results.")
 ]
@@ -44,7 +46,8 @@ def wanted_by(suite: str | None) -> tuple[Entry, ...] | None:
 
 def report(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="DIR...", help="Results folders; several are merged.")
+        list[str],
+        typer.Argument(metavar="DIR...", help=f"Results folders{OR_PUSHED}; several are merged."),
     ],
     output: Annotated[
         Path | None, typer.Option(help="Folder or .html file; default: the first folder.")
@@ -58,10 +61,19 @@ def report(
 
     It shows the runs of the current suite, and states how many other runs the folders contain."""
     from zobench.report.build import build
+    from zobench.store.paths import storage_scheme
 
     wanted = wanted_by(suite)
-    target = output or folders[0]
-    page = build(folders, target, leaderboard=leaderboard, site=site, every=every, suite=wanted)
+    if output is None and storage_scheme(folders[0]) is not None:
+        raise ValueError(f"{folders[0]}: the page cannot be written there; choose a folder with --output")
+    page = build(
+        folders_of(folders),
+        output or Path(folders[0]),
+        leaderboard=leaderboard,
+        site=site,
+        every=every,
+        suite=wanted,
+    )
     say(f"leaderboard: {page}")
 
 
@@ -80,7 +92,7 @@ def query(
             help="Views: runs, steps, metrics, predictions, attacks, finals (clean test values).",
         ),
     ],
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Results folders.")],
+    folders: Annotated[list[str], typer.Argument(metavar="DIR...", help=f"Results folders{OR_PUSHED}.")],
     csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values instead of a table.")] = False,
     allow_files: Annotated[
         bool, typer.Option("--allow-files", help="Allow any statement; it may read and write any file.")
@@ -92,7 +104,7 @@ def query(
     from zobench.store import query as ask
 
     try:
-        found = ask(sql, folders, allow_files=allow_files)
+        found = ask(sql, folders_of(folders), allow_files=allow_files)
     except duckdb.Error as error:
         raise ValueError(str(error)) from error
     body = found.to_csv(index=False).rstrip("\n") if csv else found.to_string(index=False)
@@ -100,8 +112,12 @@ def query(
 
 
 def diff(
-    before: Annotated[Path, typer.Argument(metavar="A", help="Results folder to compare against.")],
-    after: Annotated[Path, typer.Argument(metavar="B", help="Results folder that may be better or worse.")],
+    before: Annotated[
+        str, typer.Argument(metavar="A", help=f"Results folder{OR_PUSHED} to compare against.")
+    ],
+    after: Annotated[
+        str, typer.Argument(metavar="B", help=f"Results folder{OR_PUSHED} that may be better or worse.")
+    ],
     leaderboard: LeaderboardOption = None,
     every: EveryOption = False,
     suite: SuiteOption = None,
@@ -113,7 +129,8 @@ def diff(
     """
     from zobench.report.diff import compare_folders, print_diff
 
-    found = compare_folders(before, after, leaderboard=leaderboard, every=every, suite=wanted_by(suite))
+    a, b = folders_of([before, after])
+    found = compare_folders(a, b, leaderboard=leaderboard, every=every, suite=wanted_by(suite))
     print_diff(found, console())
     if found.exit_code:
         raise typer.Exit(found.exit_code)

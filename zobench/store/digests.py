@@ -51,8 +51,13 @@ def read_sealed(path: Path) -> dict[str, Any]:
         FileNotFoundError: the file does not exist.
         DamagedFile: the file is not a JSON object, or its content differs from what was written.
     """
+    return unsealed(path.read_bytes(), path)
+
+
+def unsealed(data: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object in the content ``data`` of a file; ``DamagedFile`` as :func:`read_sealed`."""
     try:
-        body = json.loads(path.read_bytes().decode())
+        body = json.loads(data.decode())
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DamagedFile(path, "it is not JSON") from error
     if not isinstance(body, dict):

@@ -136,8 +136,8 @@ def _records(runs: Path, run_id: str) -> dict[str, bytes]:
     return {name: parquet_bytes(t.combine_chunks()) for name, t in tables.items() if t.num_rows}
 
 
-def _files_of(runs: Path, run_id: str, status: dict[str, Any]) -> Iterator[tuple[Path, str | None]]:
-    """Files of a run with their recorded digests; the status, which was read, comes last."""
+def files_of(runs: Path, run_id: str, status: dict[str, Any]) -> Iterator[tuple[Path, str | None]]:
+    """Files of a finished run with their recorded digests; the status, which was read, comes last."""
     folder, digests = run_folder(runs, run_id), status.get("digests", {})
     for path in (*(run_file(folder, t) for t in status["tables"]), folder / SPEC, folder / ENVIRONMENT):
         if path.name.endswith(".parquet") or path.exists():
@@ -148,7 +148,7 @@ def _files_of(runs: Path, run_id: str, status: dict[str, Any]) -> Iterator[tuple
 def _check(origin: TakenRuns) -> None:
     """Read every file that will be written."""
     for run_id, status in origin.loose.items():
-        for path, digest in _files_of(origin.runs, run_id, status):
+        for path, digest in files_of(origin.runs, run_id, status):
             if path.is_symlink():
                 raise ValueError(f"{path} is a link: the files of a run must be inside its folder")
             check_file(path, digest)
@@ -165,7 +165,7 @@ def _check(origin: TakenRuns) -> None:
 def _copy_run(origin: Path, runs: Path, run_id: str, status: dict[str, Any]) -> None:
     folder = run_folder(runs, run_id)
     folder.mkdir()
-    for path, digest in _files_of(origin, run_id, status):
+    for path, digest in files_of(origin, run_id, status):
         files.write_atomic(folder / path.name, path.read_bytes())
         check_file(folder / path.name, digest)
 

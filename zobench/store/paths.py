@@ -9,6 +9,7 @@ module and nowhere else.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from zobench.store.schema import TABLES
@@ -61,6 +62,24 @@ def compacted_file(runs: Path, name: str) -> Path:
     return runs / COMPACT / name
 
 
+def pushed_file(runs: Path, name: str, of_runs: Collection[str], of_store: Collection[str]) -> Path:
+    """File of pushed results (:mod:`.pushing`), by its name relative to ``runs``: a run's table or one of the
+    names ``of_runs``, a compacted table, an artifact, or one of the names ``of_store``."""
+    first, _, file = name.partition("/") if isinstance(name, str) else ("", "", "")
+    stem, _, ending = file.rpartition(".")
+    if name in of_store:
+        return runs.joinpath(*name.split("/"))
+    if first == COMPACT:
+        return compacted_file(runs, file)
+    if first == ARTIFACTS and ending == "safetensors":
+        return artifact_file(runs, stem)
+    if file in of_runs:
+        return run_folder(runs, first) / file
+    if ending == "parquet":
+        return run_file(run_folder(runs, first), stem)
+    raise ValueError(f"{runs}: {_shown(name)} is not a file of results; it was not used as a path")
+
+
 def run_page_file(folder: Path, run_id: str) -> Path:
     """File of a run's page in a site."""
     return folder / f"{_check('run id', run_id, _RUN_ID, folder)}.html"
@@ -79,13 +98,30 @@ def results_folder(parent: Path, suite: str) -> Path:
 def local_folder(name: str | Path) -> Path:
     """The folder in which runs are executed; ``ValueError`` for the address of a storage service, which as a
     path would name a local folder ``s3:``."""
-    scheme = _ADDRESS.match(str(name))
+    scheme = storage_scheme(name)
     if scheme is not None:
         raise ValueError(
-            f"{_shown(str(name))}: runs are executed and resumed in a folder, not in {scheme[1]}:// "
-            "storage, which has neither locks nor atomic renames; use a local or shared folder"
+            f"{_shown(str(name))}: runs are executed and resumed in a folder, not in {scheme}:// "
+            "storage, which has neither locks nor atomic renames; use a local or shared folder, and "
+            "'zobench push' when the runs are finished"
         )
     return Path(name)
+
+
+def refuse_storage(name: str | Path) -> Path:
+    """The folder of this name, whose files are read; ``ValueError`` for the address of a storage service."""
+    if (scheme := storage_scheme(name)) is not None:
+        raise ValueError(
+            f"{_shown(str(name))}: of results in {scheme}:// storage only a copy can be read, which 'zobench "
+            "report', 'query' and 'diff' make of what 'zobench push' wrote"
+        )
+    return Path(name)
+
+
+def storage_scheme(name: str | Path) -> str | None:
+    """``s3`` of ``s3://bucket/x``: the scheme of the address of a storage service; ``None`` for a folder."""
+    found = _ADDRESS.match(str(name))
+    return None if found is None else found[1]
 
 
 def is_run_id(name: str) -> bool:

@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from zobench.store.digests import DamagedFile, check_file, read_sealed
-from zobench.store.paths import COMPACT, STORE_FOLDERS, compacted_file, run_file, run_folder
+from zobench.store.paths import COMPACT, STORE_FOLDERS, compacted_file, refuse_storage, run_file, run_folder
 from zobench.store.schema import FINALS, SCHEMA_VERSION, STATUSES, TABLES, readable
 from zobench.store.writer import FINAL_STATUSES, STATUS, VERSION_KEY, versioned
 
@@ -110,7 +110,7 @@ class LocatedFiles:
 
 def runs_folder(folder: str | Path) -> Path:
     """The ``runs`` folder of a results folder; the folder itself if it has no ``runs`` folder."""
-    path = Path(folder)
+    path = refuse_storage(folder)
     return path / "runs" if (path / "runs").is_dir() else path
 
 
@@ -374,7 +374,7 @@ def results_paths(folders: Folders) -> list[Path]:
     """The ``runs`` folders of results folders; ``ValueError`` if one does not exist."""
     given = [folders] if isinstance(folders, str | Path) else list(folders)
     for folder in given:
-        if not Path(folder).is_dir():
+        if not refuse_storage(folder).is_dir():
             raise ValueError(f"no results folder {str(folder)!r}")
     return [runs_folder(f) for f in given]
 
