@@ -1,19 +1,20 @@
-"""Mode ``streamed-paired``: the two points of a two-sided estimate take turns at the modules.
+"""Mode ``streamed-paired``: the two points of a two-sided estimate take turns at the layers.
 
-Both calls of the loss run up to the next module that owns tuned tensors. The first to enter it writes the
-module's weights at both points by one sweep, from one draw:
+Both calls of the loss run up to the next layer of the model, or to the next module outside the layers that
+owns tuned tensors. The first to enter it writes its weights at both points by one sweep, from one draw:
 
-    theta + a u  and  theta + b u  ->  forward of point 1 through the module, then forward of point 2.
+    theta + a u  and  theta + b u  ->  forward of point 1 through the layer, then forward of point 2.
 
 Losses have the bits of mode ``streamed``, which draws once for each point. Extra memory: the weights of one
-module at both points, and the second point's activations. The calls are in the model at the same time
+layer at both points, and the second point's activations. The calls are in the model at the same time
 (:mod:`zobench.zo.lockstep`): a model that keeps something in its modules during a forward pass is refused.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from torch import nn
 
 from zobench.zo.lockstep import Turns
 from zobench.zo.objective import Objective
+from zobench.zo.pair_of_layers import Layer, apart, lay_out, layers_of
 from zobench.zo.perturb import Along, Point, along_one_u
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed
@@ -48,6 +50,7 @@ class Pair:
         self._here = threading.local()
         self._ready: dict[tuple[str, int], tuple[torch.Tensor, Memory, int]] = {}
         self._at = 0
+        self._made: tuple[Layer, int] | None = None
 
     def run(self, loss: Callable[[], float]) -> list[float]:
         """The losses at both points."""
@@ -82,6 +85,32 @@ class Pair:
 
         def leave(module: nn.Module, args: Any, output: Any) -> Any:
             return each[self.now][1](module, args, output)
+
+        return enter, leave
+
+    def hooks_of_layer(self, layer: Layer, base: Mapping[str, torch.Tensor], memories: Memory) -> Hooks:
+        """Hooks of a layer whose tensors are displaced together; ``base`` are the tensors themselves."""
+
+        def enter(module: nn.Module, args: Any) -> None:
+            own = self.own[self.now]
+            if id(layer.places[0][0]) in own:
+                return
+            if not own:
+                self._turns.arrive()
+            if self._made != (layer, self.now):
+                # ``inference_mode``: the kernel writes, but views of the base are made.
+                with torch.inference_mode(False), torch.no_grad():
+                    self.direction.branch_many_(layer.stand_ins, base, self.seed, self.scales)
+                self._made = layer, 1 - self.now
+            for part, key, name in layer.places:
+                own.setdefault(id(part), {})[key] = part._parameters[key]
+                part._parameters[key] = layer.stand_ins[self.now][name]
+
+        def leave(module: nn.Module, args: Any, output: Any) -> Any:
+            own = self.own[self.now]
+            for part, _, _ in layer.places:
+                part._parameters.update(own.pop(id(part), {}))
+            return apart(output, memories)
 
         return enter, leave
 
@@ -122,6 +151,8 @@ class StreamedPaired(Streamed):
         super().__init__(space)
         self._pair: Pair | None = None
         self._watched_whole = False
+        self._layers: list[Layer] | None = None
+        self._memories: Memory = []
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
         on_cpu = all(tensor.device.type == "cpu" for tensor in self.space.tensors.values())
@@ -157,18 +188,51 @@ class StreamedPaired(Streamed):
         return losses
 
     def _together(self, objective: Objective, shifts: tuple[Along, Along], touched: set[str]) -> list[float]:
-        pair = Pair(shifts, [self._small(touched, (shift,)) for shift in shifts])
+        layers = [layer for layer in self._laid_out() if touched.issuperset(layer.names)]
+        inside = {id(part) for layer in layers for part, _, _ in layer.places}
+        outside = {n for module, own in self._owned if id(module) not in inside for n in own.values()}
+        pair = Pair(shifts, [self._small(touched & outside, (shift,)) for shift in shifts])
         before, self._pair = self._vectors, pair
 
         def change(number: int) -> None:
             self._vectors = pair.vectors[number]
 
+        def hooks(local: dict[str, str]) -> Hooks:
+            return pair.hooks(local, self._hooks, change)
+
+        owned = self._owned
         try:
-            with self._hooked(touched, lambda local: pair.hooks(local, self._hooks, change), pair.own):
+            self._owned = [(module, own) for module, own in owned if id(module) not in inside]
+            with self._entering(layers, pair), self._hooked(touched, hooks, pair.own):
                 return pair.run(objective.loss)
         finally:
+            self._owned = owned
             self._vectors, self._pair = before, None
             self._spare += pair.left_over(everywhere=True)
+
+    def _laid_out(self) -> list[Layer]:
+        if self._layers is None:
+            self._layers = layers_of(self.space)
+            self._memories = lay_out(self._layers, self.space)
+        return self._layers
+
+    @contextmanager
+    def _entering(self, layers: Sequence[Layer], pair: Pair) -> Iterator[None]:
+        handles = []
+        for layer in layers:
+            base = {name: self.space.entries(name).detach() for name in layer.names}
+            enter, leave = pair.hooks_of_layer(layer, base, self._memories)
+            handles.append(layer.module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(layer.module.register_forward_hook(leave, always_call=True))
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            # Restores layers whose forward started and did not reach ``leave``.
+            for part, _, _ in (place for layer in layers for place in layer.places):
+                for own in pair.own:
+                    part._parameters.update(own.pop(id(part), {}))
 
     def values(self, name: str, point: Point) -> torch.Tensor:
         pair = self._pair

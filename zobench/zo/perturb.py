@@ -13,7 +13,7 @@ layer).
 - ``Sliced`` (:mod:`zobench.zo.sliced`): like ``Streamed``, with large linear layers in slices. Losses are
   equal up to rounding.
 - ``StreamedPaired`` (:mod:`zobench.zo.paired`): like ``Streamed``, with one draw for the two points of a
-  two-sided estimate. Bit-identical. Memory: one module at both points.
+  two-sided estimate. Bit-identical. Memory: one layer at both points.
 - ``Factored`` (:mod:`zobench.zo.factored_forward`): like ``Streamed``, but linear layers displaced along
   low-rank factors never form the displaced matrix. Losses are equal up to rounding.
 - ``InPlace`` (:mod:`zobench.zo.inplace`): the displacement is added to the weights and later subtracted, as
