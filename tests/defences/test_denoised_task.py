@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from zobench.defences.certificates import ABSTAIN
-from zobench.defences.denoised_task import NO_ANSWER, DenoisedTask, DenoisedTaskConfig, states_of
+from zobench.defences.denoised_task import DenoisedTask, DenoisedTaskConfig, states_of
+from zobench.defences.votes import NO_ANSWER
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.spec import ModelRef

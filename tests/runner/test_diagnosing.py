@@ -17,7 +17,8 @@ WANTED = Diagnostics(measure=ALL, every=4, directions=3)
 METHODS = {
     name: dict(method.small_problem)
     for name, method in ((n, e.load()) for n, e in entries("methods").items() if e.origin == "builtin")
-    if ("*" in method.card.spaces or "full" in method.card.spaces) and "residual" not in method.card.needs
+    if ("*" in method.card.spaces or "full" in method.card.spaces)
+    and not {"residual", "code"} & set(method.card.needs)
 } | {"mezo-svrg": {"anchor_batches": 3}, "deepzero": {"n": 4, "pruning_queries": 2}}
 CHANGED = ("run_id", "spec", "diagnostic_forwards", "environment", "started_utc", "finished_utc")
 TIMED = ("train_seconds", "evaluation_seconds", "peak_memory_bytes", "seconds")

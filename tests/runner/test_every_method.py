@@ -85,14 +85,18 @@ def test_it_runs_to_done(name, nano, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in METHODS if n not in (*NEEDY, "flowopt")])
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in (*NEEDY, "flowopt", "zo-ae-ds")])
 def test_the_others_run_to_done(name, nano, tmp_path):
     runs_to_done(name, nano, tmp_path)
 
 
-def test_a_method_that_needs_the_output_of_a_generator_is_refused_at_planning(tmp_path):
-    with pytest.raises(SuiteError, match="tasks of kind image-generation"):
-        planned("flowopt", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("flowopt", "tasks of kind image-generation"), ("zo-ae-ds", "the task smoothed-images")],
+)
+def test_a_method_that_needs_another_objective_is_refused_at_planning(name, told, tmp_path):
+    with pytest.raises(SuiteError, match=told):
+        planned(name, tmp_path)
 
 
 def runs_to_done(name, nano, tmp_path):

@@ -286,7 +286,7 @@ def test_methods_of_the_suite_train_a_convolutional_network(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(METHODS) - set(OF_THE_SUITE) - {"flowopt"}))
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(OF_THE_SUITE) - {"flowopt", "zo-ae-ds"}))
 def test_every_other_method_trains_a_convolutional_network(
     name: str, shelf: ProcessCache, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 
 from zobench.plugins import entries, lookup
 from zobench.zo import Objective, build_space
+from zobench.zo.conformance.subject import loss_as_code
 from zobench.zo.space import SPACES
 
 BUILTIN = [name for name, entry in entries("methods").items() if entry.origin == "builtin"]
@@ -103,7 +104,8 @@ def steps(name: str, kind: str) -> None:
     config = replace(cls.Config(), **cls.small_problem)
     optimizer = cls(config, space, seed=0)
     residual = gradient if "residual" in cls.card.needs else None
-    objective = Objective(module, loss, items=losses, residual=residual)
+    code = loss_as_code(loss) if "code" in cls.card.needs else None
+    objective = Objective(module, loss, items=losses, residual=residual, code=code)
     objective.set_batch(IDS, sequences=2, tokens=24)
     optimizer.supply(Rows())
     optimizer.prepare(objective)

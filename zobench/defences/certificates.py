@@ -8,7 +8,8 @@ often under noise N(0, sigma^2 I). If the top class has probability at least p >
 
 The class is chosen on n0 separate draws. Over all inputs, a certificate is wrong with probability at most
 alpha. SmoothLLM (arXiv 2310.03684): a majority vote over N character-perturbed copies; see
-:func:`defence_success` and :func:`suffix_broken`.
+:func:`defence_success` and :func:`suffix_broken`. SmoothVLM (arXiv 2405.10529): the same vote over changed
+pixels, see :func:`patch_broken`.
 """
 
 from __future__ import annotations
@@ -73,6 +74,17 @@ def defence_success(alpha: float, copies: int, *, ties: bool = True) -> float:
         raise ValueError(f"alpha must be in [0, 1] and copies at least 1, not {alpha} and {copies}")
     least = ceil(copies / 2) if ties else copies // 2 + 1
     return float(stats.binom.sf(least - 1, copies, alpha))
+
+
+def patch_broken(pixels: int, patch: int, drawn: int, k: int) -> float:
+    """P(at least k pixels of an adversarial patch are among ``drawn`` of the image's pixels, drawn without
+    replacement): the upper tail of Hypergeom(pixels, patch, drawn) at k."""
+    if not (0 < patch <= pixels and 0 <= drawn <= pixels and k >= 0):
+        raise ValueError(
+            f"patch_broken needs 0 < patch <= pixels, 0 <= drawn <= pixels and k >= 0, not pixels {pixels}, "
+            f"patch {patch}, drawn {drawn}, k {k}"
+        )
+    return float(stats.hypergeom.sf(k - 1, pixels, patch, drawn))
 
 
 def suffix_broken(length: int, suffix: int, rate: float, k: int, alphabet: int) -> float:

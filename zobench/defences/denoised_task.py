@@ -23,7 +23,6 @@ the weights, and ``n0 + n`` per example; f is one small matrix product.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
@@ -32,9 +31,9 @@ import torch
 
 from zobench.attacks.streams import stream
 from zobench.data.example import Example
-from zobench.defences.certificates import ABSTAIN, Certificate, certificate, certified_accuracy
+from zobench.defences.certificates import Certificate
 from zobench.defences.denoised_smoothing import ESTIMATORS, BlackBox, DenoisedSmoothing, DenoiserConfig, votes
-from zobench.metrics.calibration import accuracy_with_stderr
+from zobench.defences.votes import certificate_of, certified_metrics, certified_prediction
 from zobench.models.base import LanguageModel
 from zobench.models.batching import chunks_by_length
 from zobench.models.scoring import causal_states
@@ -45,7 +44,6 @@ from zobench.tasks.base import MetricValue, Prediction, Task
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.wrapped import WrappedTask, made
 
-NO_ANSWER = "abstain"
 _PROBES = 8
 
 
@@ -133,29 +131,14 @@ class DenoisedTask(WrappedTask):
         self, examples: Sequence[Example], predictions: Sequence[Prediction]
     ) -> dict[str, MetricValue]:
         """The metrics of the module docstring."""
-        n = len(predictions)
-        gold = [-2 if e.label is None else e.label for e in examples]
         found = [self.certificate_of(p) for p in predictions]
-        shares = certified_accuracy(found, gold, self.config.radii)
-        certified = {
-            f"certified_accuracy_at_{radius:g}": MetricValue(
-                float(share), n, math.sqrt(share * (1 - share) / n)
-            )
-            for radius, share in zip(self.config.radii, shares, strict=True)
-        }
-        abstained, stderr = accuracy_with_stderr([p.label is None for p in predictions])
         inner = self.inner.metrics(examples, predictions)
-        return {**inner, **certified, "abstained": MetricValue(abstained, n, stderr)}
+        return {**inner, **certified_metrics(examples, found, self.config.radii)}
 
     def certificate_of(self, prediction: Prediction) -> Certificate:
         """The certificate of a prediction, recomputed from the shares of its votes."""
-        if prediction.label is None or prediction.log_probs is None:
-            return Certificate(ABSTAIN, 0.0)
-        c, classes = self.config, len(prediction.log_probs)
-        # log_probs are log((count + 1) / (n + classes)): solve for the counts.
-        hits = [round(math.exp(p) * (c.n + classes)) - 1 for p in prediction.log_probs]
-        chosen = [int(i == prediction.label) for i in range(classes)]
-        return certificate(chosen, hits, sigma=c.sigma, alpha=c.alpha)
+        c = self.config
+        return certificate_of(prediction, n=c.n, sigma=c.sigma, alpha=c.alpha)
 
     def defence(self, lm: LanguageModel) -> Defence:
         """The defence for the model's present weights; trained if it does not exist yet."""
@@ -201,14 +184,8 @@ class DenoisedTask(WrappedTask):
         c, words = self.config, self.inner.options(example)
         seed = stream(c.seed, "denoised-smoothing", *example.text.values()).getrandbits(62)
         draws = torch.Generator().manual_seed(seed)
-        first, rest = votes(
-            defence.smoothed, row, sigma=c.sigma, classes=len(words), n0=c.n0, n=c.n, draws=draws
-        )
-        label = certificate(first, rest, sigma=c.sigma, alpha=c.alpha).label
-        logs = tuple(math.log((count + 1) / (c.n + len(words))) for count in rest)
-        if label == ABSTAIN:
-            return Prediction(example.id, NO_ANSWER, False, None, logs)
-        return Prediction(example.id, words[label], self.inner.is_correct(example, label), label, logs)
+        counts = votes(defence.smoothed, row, sigma=c.sigma, classes=len(words), n0=c.n0, n=c.n, draws=draws)
+        return certified_prediction(example, counts, words, sigma=c.sigma, alpha=c.alpha)
 
 
 @dataclass(frozen=True, kw_only=True)

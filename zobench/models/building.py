@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zobench.models.nano import FLOW, NAMES, UNTRAINED, VISION
+from zobench.models.nano import DENOISED, FLOW, NAMES, UNTRAINED, VISION
 from zobench.models.nano.build import ProgressCallback, build, write_provenance
 from zobench.models.nano.gates import GateResult, Report, gates
 from zobench.names import nearest
@@ -31,6 +31,10 @@ def build_model(
         from zobench.models.flow.build import build_flow
 
         return build_flow(out_dir, seed=seed, steps=steps, progress=progress)
+    if name in DENOISED:
+        from zobench.models.denoised.build import build_denoised
+
+        return build_denoised(name, out_dir, seed=seed, steps=steps, progress=progress)
     return build(name, out_dir, seed=seed, steps=steps, progress=progress)
 
 
@@ -46,6 +50,10 @@ def gates_of(name: str, path: Path | str, *, report: Report | None = None) -> li
         from zobench.models.flow.gates import flow_gates
 
         return flow_gates(path, report=report)
+    if name in DENOISED:
+        from zobench.models.denoised.build import denoised_gates
+
+        return denoised_gates(path, report=report)
     return gates(name, path, report=report)
 
 

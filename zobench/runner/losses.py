@@ -11,7 +11,7 @@ from zobench.models.scoring import in_dtype_of_logits
 from zobench.runner.micro_batches import loss_in_parts, parts_of
 from zobench.runner.rewarded import RewardLoss
 from zobench.spec import reward_of
-from zobench.zo.objective import LossFunction, Meter, Objective
+from zobench.zo.objective import CodeLoss, LossFunction, Meter, Objective
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -50,6 +50,10 @@ def objective_of(
         inference=inference,
         items=items_of(spec, lm, task),
         residual=lambda module, batch: task.residual(lm, module, batch),
+        code=CodeLoss(
+            lambda module, batch: task.code(lm, module, batch),
+            lambda module, batch, points: task.code_losses(lm, module, batch, points),
+        ),
     )
 
 

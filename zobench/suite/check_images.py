@@ -1,6 +1,6 @@
 """Checks that image tasks run on image classifiers with as many outputs as classes or on generators of
 images, and text on language models; that attacks edit what their tasks have; and that methods that need the
-output of a generator have one."""
+output of a generator, or a black box behind a denoiser, have one."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def check_images(document: Document, draft: Draft, classes: Classes) -> None:
                 if task in kinds and models.get(model) and (model, task) not in told:
                     told.add((model, task))
                     _check_pair(document, draft, ("methods", name), model, task, kinds[task])
-        _check_residual(
-            document, draft, classes, name, [kinds[t] for t in entry.tasks or kinds if t in kinds]
-        )
+        _check_outputs(document, draft, classes, name, [kinds[t] for t in entry.tasks or kinds if t in kinds])
     for name, entry in draft.entries("attacks").items():
         found = _class(draft, classes, "attacks", name)
         for task in entry.tasks or kinds:
@@ -59,18 +57,21 @@ def _check_pair(document: Document, draft: Draft, at: KeyPath, model: str, task:
         document.report(("models", model), message, f"write 'head: {len(made.classes)}'")
 
 
-def _check_residual(
+def _check_outputs(
     document: Document, draft: Draft, classes: Classes, name: str, tasks: Sequence[type[Task]]
 ) -> None:
     method = _class(draft, classes, "methods", name)
-    if method is None or "residual" not in method.card.needs:
+    if method is None:
         return
-    elsewhere = draft.parts.get("unlearning") is not None or any(t.kind != GENERATION for t in tasks)
-    if elsewhere or draft.entries("methods")[name].train_on != "loss":
+    plain = draft.parts.get("unlearning") is None and draft.entries("methods")[name].train_on == "loss"
+    if "residual" in method.card.needs and not (plain and all(t.kind == GENERATION for t in tasks)):
         message = f"method {method.card.name!r} compares the output of a generator with an image"
         document.report(
             ("methods", name), message, f"restrict it to tasks of kind {GENERATION}, train_on: loss"
         )
+    if "code" in method.card.needs and not (plain and all(t.coded for t in tasks)):
+        message = f"method {method.card.name!r} queries a black box behind a denoiser"
+        document.report(("methods", name), message, "restrict it to the task smoothed-images, train_on: loss")
 
 
 def _check_attack(document: Document, attack: str, edits: str, task: str, images: bool) -> None:

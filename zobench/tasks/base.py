@@ -113,6 +113,9 @@ class Task(ABC):
         """The ``measures`` that the task supports with these parameters of its ``Config``."""
         return cls.measures
 
+    coded: ClassVar[bool] = False
+    """Whether the task has :meth:`code` and :meth:`code_losses` on some models."""
+
     config: Any
     chance: float | None = None
     attackable: tuple[str, ...] = ()
@@ -184,6 +187,17 @@ class Task(ABC):
         """For a loss 1/2 |f(theta) - y|^2: the loss, and f(theta) - y by parameter name (see
         ``Objective.residual``). ``ValueError`` for other losses. Cost: one forward pass."""
         raise ValueError(f"a task of kind {self.kind} has no residual")
+
+    def code(self, lm: LanguageModel, module: torch.nn.Module, batch: Batch) -> torch.Tensor:
+        """Codes of the minibatch's examples, of shape (examples, m), in front of a part of the model that can
+        only be queried (see ``Objective.code_gradient``). ``ValueError`` if there is no such part."""
+        raise ValueError(f"a task of kind {self.kind} has no code")
+
+    def code_losses(
+        self, lm: LanguageModel, module: torch.nn.Module, batch: Batch, points: torch.Tensor
+    ) -> torch.Tensor:
+        """Losses of shape (k, examples) at codes of shape (k, examples, m). Cost: k forward passes."""
+        raise ValueError(f"a task of kind {self.kind} has no code")
 
     def scored_batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """A training minibatch for :meth:`score`; by default the same as for the loss."""

@@ -28,6 +28,8 @@ TASKS: dict[str, str] = {
     "smoothllm": "zobench.defences.smooth_llm:SmoothedTask",
     "denoised-smoothing": "zobench.defences.denoised_task:DenoisedTask",
     "denoised-smoothing-rge": "zobench.defences.denoised_task:RandomlyDenoisedTask",
+    "smoothed-images": "zobench.defences.smoothed_images:SmoothedImages",
+    "smoothvlm": "zobench.defences.smooth_vlm:SmoothedPatches",
     "nano-sentiment": "zobench.tasks.nano:NanoSentiment",
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",

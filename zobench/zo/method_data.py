@@ -28,6 +28,7 @@ Need = Literal[
     "separate-gradients",
     "item-losses",
     "residual",
+    "code",
 ]
 """Needs that a card may list.
 
@@ -40,6 +41,7 @@ Need = Literal[
 - ``item-losses``: an objective with the losses of single examples (``Objective(items=...)``), whose rows pass
   through the model in one call.
 - ``residual``: an objective 1/2 |f(theta) - y|^2 that gives f(theta) - y (``Objective(residual=...)``).
+- ``code``: an objective l(z(theta)) whose last part l can only be queried (``Objective(code=...)``).
 """
 
 Part = tuple[Any, int, int]

@@ -73,6 +73,26 @@ BranchLosses = Callable[[nn.Module, Any, int], Sequence[float]]
 ResidualFunction = Callable[[nn.Module, Any], tuple[Any, Mapping[str, torch.Tensor]]]
 
 
+@dataclass(frozen=True, slots=True)
+class CodeLoss:
+    """A loss of which the last part can only be queried: the mean of l_i(z_i) over the rows of z(theta).
+
+    Attributes:
+        code: ``code(module, batch)`` -> z of shape (rows, m), differentiable.
+        losses: ``losses(module, batch, points)`` -> losses of shape (k, rows) of k settings of z, of shape
+            (k, rows, m).
+    """
+
+    code: Callable[[nn.Module, Any], torch.Tensor]
+    losses: Callable[[nn.Module, Any, torch.Tensor], torch.Tensor]
+
+
+Query = Callable[[torch.Tensor], torch.Tensor]
+"""Losses of shape (k, rows) at points of shape (k, rows, m); costs k forward passes."""
+CodeEstimate = Callable[[torch.Tensor, torch.Tensor, Query], torch.Tensor]
+"""(z, losses at z, query) -> estimated gradients of the losses by z, of its shape."""
+
+
 class _Closure(nn.Module):
     """``loss(module, batch)`` as a module, so that ``functional_call`` can replace the weights inside it."""
 
@@ -106,6 +126,8 @@ class Objective:
             rows in their order, for losses that generate text (see :meth:`losses_side_by_side`).
         residual: ``residual(module, batch)`` -> (loss, f(theta) - y by parameter name), for a loss
             1/2 |f(theta) - y|^2 whose output f(theta) has the shape of theta; used by :meth:`residual` alone.
+        code: the loss in two parts, of which the second can only be queried; used by :meth:`code_gradient`
+            alone.
         allow_train_mode: accept a model in training mode whose dropout draws anew in every forward pass or
             whose batch normalization changes its statistics. L(theta + eps u; B) and L(theta - eps u; B) are
             then losses of two different functions, and their difference is mostly that of the draws.
@@ -134,7 +156,9 @@ class Objective:
         surrogate: LossFunction | None = None,
         side_by_side: BranchLosses | None = None,
         residual: ResidualFunction | None = None,
+        code: CodeLoss | None = None,
     ) -> None:
+        self._code = code
         self._residual = residual
         self._side_by_side = side_by_side
         self.module = module
@@ -307,6 +331,34 @@ class Objective:
 
         self._require_differentiable("a gradient of a reshaped loss")
         return self._differentiated(parameters, reshaped)
+
+    def code_gradient(
+        self, parameters: Mapping[str, nn.Parameter], estimate: CodeEstimate
+    ) -> tuple[float, dict[str, torch.Tensor]]:
+        """The loss, and the gradient of the mean over rows of <z, g>, where g = ``estimate(z, losses at z,
+        query)`` is held fixed: the chain rule with an estimate in place of the derivative by the code z.
+
+        Cost: 3 forward passes, of which one is the losses at z, and 1 for each point that ``estimate``
+        queries. ``ValueError`` if the objective has no code."""
+        if (parts := self._code) is None:
+            raise ValueError(
+                "this objective has no code in front of a part that can only be queried; methods that need "
+                "one run on tasks such as smoothed-images"
+            )
+
+        def query(points: torch.Tensor) -> torch.Tensor:
+            self._charge(len(points))
+            return parts.losses(self.module, self._batch, points)
+
+        def value() -> torch.Tensor:
+            z = parts.code(self.module, self._batch)
+            with torch.no_grad():
+                at = parts.losses(self.module, self._batch, z.detach()[None])[0]
+                gradient = estimate(z.detach(), at, query)
+            along = (z * gradient).sum(1).mean()
+            return along + (at.mean() - along.detach())
+
+        return self._differentiated(parameters, value)
 
     def _differentiated(
         self, parameters: Mapping[str, nn.Parameter], value: Callable[[], torch.Tensor]

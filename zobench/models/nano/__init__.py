@@ -11,7 +11,9 @@ VISION = ("nano-vit", "nano-cnn")
 FLOW = ("nano-flow",)
 UNTRAINED = ("micro-cnn",)
 """Initial weights, for training from scratch."""
-NAMES = TEXT + VISION + FLOW + UNTRAINED
+DENOISED = ("nano-ae-ds", "nano-ds")
+"""``nano-cnn`` behind an untrained denoiser, with and without an autoencoder."""
+NAMES = TEXT + VISION + FLOW + UNTRAINED + DENOISED
 
 
 def path(name: str) -> Path:

@@ -12,7 +12,7 @@ from torch import nn
 from zobench.zo.base import Optimizer, StepRecord
 from zobench.zo.conformance.problems import Problem, transformer
 from zobench.zo.engine import Engine
-from zobench.zo.objective import Meter, Objective, ResidualFunction
+from zobench.zo.objective import CodeLoss, Meter, Objective, ResidualFunction
 from zobench.zo.space import ParameterSpace, build_space
 
 SEED = 7
@@ -101,7 +101,10 @@ class Subject:
         items = problem.items if loss is None or problem.items is None else _repeated(loss, problem.sequences)
         needs = self.method.card.needs
         residual = _gradient(loss or problem.loss) if "residual" in needs else None
-        objective = Objective(module, loss or problem.loss, Meter(budget), items=items, residual=residual)
+        code = loss_as_code(loss or problem.loss) if "code" in needs else None
+        objective = Objective(
+            module, loss or problem.loss, Meter(budget), items=items, residual=residual, code=code
+        )
         objective.set_batch(problem.batch, sequences=problem.sequences, tokens=problem.tokens)
         optimizer = self.method(self.config, chosen, seed=seed, engine=engine)
         return StartedRun(optimizer, module, chosen, objective)
@@ -123,6 +126,19 @@ def _gradient(loss: Callable[[nn.Module, Any], Any]) -> ResidualFunction:
         }
 
     return residual
+
+
+def loss_as_code(loss: Callable[[nn.Module, Any], Any]) -> CodeLoss:
+    """The loss itself as a code of one number, of which the black box returns the value."""
+
+    def code(module: nn.Module, batch: Any) -> torch.Tensor:
+        value = loss(module, batch)
+        if not isinstance(value, torch.Tensor) or not value.requires_grad:
+            tuned = [p for p in module.parameters() if p.requires_grad]
+            value = torch.as_tensor(value) + 0 * sum(p.sum() for p in tuned)
+        return value.reshape(1, 1)
+
+    return CodeLoss(code, lambda module, batch, points: points[..., 0])
 
 
 def _repeated(loss: Callable[[nn.Module, Any], Any], count: int) -> Callable[[nn.Module, Any], torch.Tensor]:

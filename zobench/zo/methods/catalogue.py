@@ -42,6 +42,7 @@ METHODS: dict[str, str] = {
     "addax": "zobench.zo.methods.mixed:Addax",
     "deepzero": "zobench.zo.methods.deepzero:Deepzero",
     "sketching": "zobench.zo.methods.sketching:Sketching",
+    "zo-ae-ds": "zobench.zo.methods.zo_ae_ds:ZoAeDs",
     "flowopt": "zobench.zo.methods.flowopt:FlowOpt",
     "zo-ranksgd": "zobench.zo.methods.zo_ranksgd:ZoRanksgd",
     "p-rge": "zobench.zo.methods.p_rge:PRge",
