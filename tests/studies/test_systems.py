@@ -66,8 +66,20 @@ SMALL = {
         "n: 136, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
         "n: 68": "n: 3",
         "forwards: 1000}": "forwards: 12}",
-        "forwards: 20000, batch_size: 32": "forwards: 30, batch_size: 4",
-        "at: [0, 1000, 2000, 4000, 8000, 12000, 16000], test_items: 180": "at: [0, 10], test_items: 20",
+        "forwards: 10000, batch_size: 32": "forwards: 30, batch_size: 4",
+        "at: [0, 1000, 2000, 4000, 6000, 8000], test_items: 180": "at: [0, 10], test_items: 20",
+    },
+    "black-box-defence": {
+        "seeds: [1, 2]": "seeds: [1]",
+        "prediction, n: 6000": "prediction, n: 20, n0: 5",
+        "label, n: 6000": "label, n: 20, n0: 5",
+        "forwards: 3000, batch_size: 32": "forwards: 54, batch_size: 2",
+        "test_items: 20, validation_items: 5": "test_items: 3, validation_items: 2",
+    },
+    "patch-defence": {
+        "seeds: [1, 2, 3]": "seeds: [1]",
+        "budget: 50}": "budget: 4}",
+        "test_items: 100, attack_items: 30": "test_items: 6, attack_items: 2",
     },
 }
 """Texts of each suite and what stands in their place at the size that CI runs."""
@@ -85,7 +97,16 @@ def without_tuning(text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "runs"), [("vision-robustness", 4), ("flowopt", 12), ("deepzero", 6)])
+@pytest.mark.parametrize(
+    ("name", "runs"),
+    [
+        ("vision-robustness", 4),
+        ("flowopt", 12),
+        ("deepzero", 6),
+        ("black-box-defence", 8),
+        ("patch-defence", 5),
+    ],
+)
 def test_the_other_suites_run_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
     runs_at_a_small_size(name, runs, tmp_path)
 
@@ -118,5 +139,5 @@ def test_the_rows_of_deepzero_get_the_same_forward_passes_and_trials() -> None:
     zeroth = [s for s in plan.studies if s.row != "sgd"]
     assert {s.row for s in zeroth} == {"deepzero", "deepzero-uniform", "deepzero-fixed", "random-directions"}
     budgets = [r.spec.budget for s in zeroth for r in s.final_templates]
-    assert {(b.forwards, b.batch_size) for b in budgets} == {(20_000, 32)}
+    assert {(b.forwards, b.batch_size) for b in budgets} == {(10_000, 32)}
     assert {s.size for s in plan.studies} == {3}
