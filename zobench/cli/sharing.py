@@ -117,10 +117,12 @@ def merge(
     """Merge results folders of several machines into a new one; the folders do not change.
 
     A run with identical records in several folders is written once; different records of one run are refused
-    by name, before anything is written. Every file is compared with its recorded digest."""
+    by name, before anything is written. Every file is compared with its recorded digest, and every run id
+    with the one that follows from the run's specification and digests."""
     from zobench.store.merging import merge as join
+    from zobench.verification.identity import refuse_false_ids
 
-    found = join(folders, output)
+    found = join(folders, output, refuse_false_ids)
     say(f"{output}: {found.runs} runs; {found.identical} were in several folders with identical records")
     if found.replaced:
         say(f"{found.replaced} failed or interrupted runs were left out: another folder has their result")

@@ -7,7 +7,7 @@ that is a symbolic link is refused. Everything is checked before the first file 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,15 @@ class Merged:
     replaced: int
 
 
-def merge(folders: Sequence[str | Path], output: str | Path) -> Merged:
+def merge(
+    folders: Sequence[str | Path], output: str | Path, check: Callable[[Path], None] | None = None
+) -> Merged:
     """Write the runs of all ``folders`` into the new results folder ``output``; the folders do not change.
 
     A run that several folders hold with identical records is written once. A result (done, diverged, budget)
-    takes precedence over a failed or interrupted run. The plans of folders of one suite are joined.
+    takes precedence over a failed or interrupted run. The plans of folders of one suite are joined. ``check``
+    is called with each runs folder before anything is written, and refuses it by an error: the command's is
+    :func:`zobench.verification.identity.refuse_false_ids`.
 
     Raises:
         ValueError: ``output`` exists; a name is not valid; folders hold different records of one run.
@@ -74,6 +78,8 @@ def merge(folders: Sequence[str | Path], output: str | Path) -> Merged:
     origins, identical, replaced = _chosen(results_paths(folders))
     for origin in origins:
         _check(origin)
+        if check is not None:
+            check(origin.runs)
     runs = target / "runs"
     runs.mkdir(parents=True)
     for origin in origins:
