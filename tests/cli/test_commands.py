@@ -19,8 +19,8 @@ from zobench.plugins import Entry
 
 diagnosis = import_module("zobench.cli.doctor")
 COMMANDS = [
-    "run", "plan", "tune", "init", "worker", "slurm", "merge", "export-suite", "report", "status",
-    "diff", "show", "query", "prune",
+    "run", "plan", "tune", "init", "worker", "slurm", "merge", "push", "rate", "export-suite",
+    "report", "status", "diff", "show", "query", "prune",
     "compact", "replay", "export", "verify", "list", "docs", "doctor", "check", "model build",
     "model get", "model import",
 ]  # fmt: skip
@@ -187,9 +187,9 @@ def test_run_passes_its_options_on_and_reports_how_it_ended(
 
 def test_results_go_where_the_suite_says(suite_file: Path) -> None:
     plan = expanded(suite_file)
-    assert suite_commands._folder(plan, None) == Path("reports/small")
-    assert suite_commands._folder(plan.model_copy(update={"output": "o"}), None) == Path("o")
-    assert suite_commands._folder(plan, Path("given")) == Path("given")
+    assert suite_commands.results_of(plan, None) == Path("reports/small")
+    assert suite_commands.results_of(plan.model_copy(update={"output": "o"}), None) == Path("o")
+    assert suite_commands.results_of(plan, Path("given")) == Path("given")
 
 
 def test_init_refuses_to_overwrite(cli: CliRunner, tmp_path: Path) -> None:
