@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -63,6 +64,24 @@ def test_no_page_names_an_outside_file(site: Path) -> None:
         for host in loaded.findall(path.read_text(encoding="utf-8"))
     }
     assert found == set()
+
+
+def test_every_file_that_a_page_links_to_is_in_the_site(site: Path) -> None:
+    """Also files outside the navigation, of which ``--strict`` says nothing."""
+    linked = re.compile(r"""\b(?:src|href)=["']((?!\w+:|//)[^"'#?]+)""")
+    missing = {
+        (path.name, there)
+        for path in site.rglob("*.html")
+        if path.name != "404.html"  # its addresses are those of a server
+        for there in linked.findall(path.read_text(encoding="utf-8"))
+        if not (path.parent / unquote(there)).exists()
+    }
+    assert missing == set()
+
+
+def test_the_python_interface_shows_types(site: Path) -> None:
+    text = re.sub(r"<[^>]+>", "", (site / "api.html").read_text(encoding="utf-8"))
+    assert re.search(r"rows: ?Sequence\[FactRow\]", " ".join(text.split()))
 
 
 def test_every_builtin_method_has_a_page_with_formula_cost_parameters_and_citation(site: Path) -> None:

@@ -30,6 +30,11 @@ def bounds(metric: str) -> Bounds | None:
     return GAP if _GAPS.search(name) else SHARE if _SHARES.search(name) else None
 
 
+def in_percent(metric: str) -> bool:
+    """Whether values are shown in percent: shares, their differences, and drops relative to a share."""
+    return bounds(metric) is not None or metric == "pdr"
+
+
 def gap_of(bounds: Bounds | None) -> Bounds | None:
     """Between what the difference of two such quantities lies."""
     return None if bounds is None else (bounds[0] - bounds[1], bounds[1] - bounds[0])

@@ -14,7 +14,7 @@ import pandas as pd
 from zobench.names import json_value
 
 KEYS = ("title", "source", "formula", "order", "revision")
-_ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
+ARXIV = re.compile(r"\b(\d{4}\.\d{4,5})\b")
 
 
 def collect(runs: pd.DataFrame, names: list[str]) -> list[dict[str, Any] | None]:
@@ -33,9 +33,9 @@ def _told(method: str, runs: pd.DataFrame) -> dict[str, Any]:
     card = next((found for found in cards if found), {})
     versions = runs["zobench_version"].dropna().map(str)
     version = versions.iloc[0] if len(versions) else ""
-    papers = _ARXIV.findall(card.get("source", ""))
-    entries = [_paper(card, paper) for paper in papers] + [_zobench(method, card, version)]
-    return {"name": method, **card, "papers": papers, "cite": "\n\n".join(entries)}
+    papers = ARXIV.findall(card.get("source", ""))
+    cite = citation(method, card.get("title", method), papers, card.get("revision", ""), version)
+    return {"name": method, **card, "papers": papers, "cite": cite}
 
 
 def _card(environment: Any) -> dict[str, str]:
@@ -46,28 +46,37 @@ def _card(environment: Any) -> dict[str, str]:
     return {k: str(found[k]) for k in KEYS if k in found} if isinstance(found, dict) else {}
 
 
-def _paper(card: dict[str, str], paper: str) -> str:
-    """A reference with what is known: title and number; the paper itself names its authors."""
+def citation(method: str, title: str, papers: list[str], revision: str, version: str) -> str:
+    """BibTeX entries of the papers and of zobench with the method's revision.
+
+    zobench keeps no lists of authors: an entry points to the paper's page, and says so where they belong.
+    """
+    return "\n\n".join([*(_paper(title, paper) for paper in papers), _zobench(method, revision, version)])
+
+
+def _paper(title: str, paper: str) -> str:
     lines = {
-        "title": "{" + card.get("title", paper) + "}",
+        "title": f"{{{{{title}}} (title of the paper: see arXiv:{paper})}}",
+        "author": f"{{{{Authors of arXiv:{paper}}}}}",
         "year": f"{{20{paper[:2]}}}",
         "eprint": f"{{{paper}}}",
         "archivePrefix": "{arXiv}",
-        "note": f"{{{card.get('source', paper)}}}",
+        "url": f"{{https://arxiv.org/abs/{paper}}}",
     }
     return _entry(f"arxiv{paper.replace('.', '-')}", lines)
 
 
-def _zobench(method: str, card: dict[str, str], version: str) -> str:
-    revision = f", revision {card['revision']}" if "revision" in card else ""
+def _zobench(method: str, revision: str, version: str) -> str:
     lines = {
         "title": "{zobench: a benchmark of zeroth-order optimizers and of the robustness of what they train}",
         "author": "{{The zobench authors}}",
-        "note": f"{{Version {version}, method {method}{revision}}}",
+        "year": "{2026}",
+        "note": f"{{Version {version}, method {method}{f', revision {revision}' if revision else ''}}}",
     }
     return _entry("zobench", lines)
 
 
 def _entry(key: str, lines: dict[str, str]) -> str:
-    body = ",\n".join(f"  {name} = {value}" for name, value in lines.items())
+    width = max(map(len, lines))
+    body = ",\n".join(f"  {name:<{width}} = {value}" for name, value in lines.items())
     return f"@misc{{{key},\n{body}\n}}"

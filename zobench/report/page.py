@@ -170,7 +170,7 @@ def measured(value: float | None, metric: str) -> str:
     """A value of that metric: a share in percent with its sign, other numbers with four digits."""
     if value is None or value != value:
         return "–"
-    text = f"{100 * value:.1f} %" if measures.bounds(metric) else f"{value:.4g}"
+    text = f"{100 * value:.1f} %" if measures.in_percent(metric) else f"{value:.4g}"
     return text.replace("-", "−") if abs(value) >= 1e-4 else text
 
 

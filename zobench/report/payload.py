@@ -76,7 +76,7 @@ def about_metrics(names: set[str]) -> dict[str, dict[str, bool]]:
     found = {
         m: {
             "share": measures.bounds(m) == measures.SHARE,
-            "percent": measures.bounds(m) is not None,
+            "percent": measures.in_percent(m),
             "lower": not measures.higher_is_better(m),
         }
         for m in sorted(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from itertools import pairwise
+from pathlib import PurePath
 from typing import Any
 
 import pandas as pd
@@ -156,7 +157,15 @@ def command(run: dict[Any, Any], folder: str) -> str:
     replays = not _missing(run["replay"]) and run["replay"] != "checkpoint"
     verb = "replay" if replays else "show"
     again = f"zobench {verb} {run['run_id']} --results {shlex.quote(folder)}"
-    return (" ".join(map(str, typed)) + "\n" if typed else "") + again
+    return (_typed(typed) + "\n" if typed else "") + again
+
+
+def _typed(words: list[Any]) -> str:
+    """A recorded command line as it can be typed, wherever its program was installed."""
+    program, *rest = map(str, words)
+    if PurePath(program).name in ("zobench", "__main__.py"):
+        program = "zobench"
+    return shlex.join([program, *rest])
 
 
 def _homes(source: Source, ids: list[str]) -> dict[str, str]:
@@ -197,7 +206,7 @@ def _metrics(source: Source, ids: list[str]) -> dict[str, list[list[Any]]]:
         select run_id, split, condition_kind, condition, metric, forwards, value, n, stderr, final
         from metrics
         where run_id in {runs_in(ids)} and condition_kind <> 'diagnostic'
-        order by run_id, condition_kind, condition, metric, forwards
+        order by run_id, condition_kind <> 'clean', condition_kind, condition, metric, forwards
         """
     )
     columns = ["split", "condition_kind", "condition", "metric", "forwards", "value", "n", "stderr", "final"]

@@ -216,6 +216,10 @@ class Runs(Section):
     def query(self, results: PageResults) -> SectionValues:
         return {
             "shown_runs": results.drawn["runs"],
+            "paged": tables.paged_runs(results.runs, results.rows, results.drawn["runs"])
+            if results.site
+            else [],
+            "site": results.site,
             "counts": results.counts,
             "ranking": results.rows,
             "broken": tables.broken_runs(results.source),

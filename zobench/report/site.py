@@ -38,14 +38,14 @@ def run_page(run: dict[str, Any], name: str, found: Analysis) -> str:
         "name": name,
         "board": found.board,
         "curves": [
-            curve("Test curve", *_primary(run)),
-            curve("Training loss", run["steps"].get("x", []), run["steps"].get("loss", [])),
+            curve(*_primary(run)),
+            curve("training loss", run["steps"].get("x", []), run["steps"].get("loss", [])),
         ],
     }
     return page.render_plain("run.html", body)
 
 
-def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
+def curve(metric: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
     """A run's values against forward passes as a chart with its caption; ``None`` with fewer than two."""
     known = [
         (float(a), float(b), math.nan, math.nan)
@@ -55,14 +55,16 @@ def curve(title: str, x: list[Any], y: list[Any]) -> dict[str, Any] | None:
     if len(known) < 2:
         return None
     low, high = min(b for _, b, *_ in known), max(b for _, b, *_ in known)
-    frame = Frame(640, 200, 64, 12, low, high, ((low, f"{low:.4g}"), (high, f"{high:.4g}")))
-    said = f"{title} against forward passes; lowest {low:.4g}, highest {high:.4g}."
-    return {"drawing": draw([Line("", 0, tuple(known))], said, frame, "lines cd"), "caption": said}
+    ends = page.measured(low, metric), page.measured(high, metric)
+    frame = Frame(400, 180, 52, 14, low, high, ((low, ends[0]), (high, ends[1])))
+    name = metric if metric == "training loss" else f"test {metric.replace('_', ' ')}"
+    said = f"{name[0].upper()}{name[1:]} against forward passes; lowest {ends[0]}, highest {ends[1]}."
+    return {"drawing": draw([Line("", 0, tuple(known))], said, frame), "caption": said}
 
 
-def _primary(run: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """Forward passes and values of the run's main test metric (accuracy, else the first by name)."""
+def _primary(run: dict[str, Any]) -> tuple[str, list[Any], list[Any]]:
+    """Name, forward passes and values of the run's main test metric (accuracy, else the first by name)."""
     clean = [m for m in run["metrics"] if m[0] == "test" and m[1] == "clean"]
     names = sorted({m[3] for m in clean}, key=lambda n: (n != "accuracy", n))
     by_point = {m[4]: m[5] for m in clean if names and m[3] == names[0]}
-    return list(by_point), list(by_point.values())
+    return names[0] if names else "", list(by_point), list(by_point.values())

@@ -27,6 +27,8 @@ MOST_IQM, IQM_RESAMPLES = 20, 500
 """Number of rows whose interquartile means get intervals, and number of bootstrap resamples of each."""
 MOST_DOTS = 30
 """Number of seeds that have a dot of their own in the interval plot."""
+MOST_PAGED = 5_000
+"""Runs without details that the page of a site lists."""
 
 
 def labels(source: Source) -> dict[str, str]:
@@ -207,6 +209,17 @@ def robustness(source: Source, ranking: Ranking) -> pd.DataFrame:
     out = out.reset_index()
     out["order"] = out["row"].map(lambda r: place.get(r, len(place)))
     return out.sort_values(["condition", "params", "order"], ignore_index=True)
+
+
+def paged_runs(runs: pd.DataFrame, rows: list[Cell], detailed: list[Cell]) -> list[Cell]:
+    """The runs without details in the page, in the order of the ranking: a site links to their pages."""
+    place = {row["row"]: i for i, row in enumerate(rows)}
+    rest = runs[~runs["run_id"].isin([run["id"] for run in detailed])]
+    rest = rest.assign(place=rest["row"].map(place)).sort_values(["place", "label", "seed"], kind="stable")
+    return [
+        {**{str(k): v for k, v in r.items()}, "value": None if pd.isna(r["value"]) else float(r["value"])}
+        for r in rest.head(MOST_PAGED).to_dict("records")
+    ]
 
 
 def broken_runs(source: Source) -> list[Cell]:

@@ -19,10 +19,10 @@ import pandas as pd
 from zobench.parameter_meanings import meanings
 from zobench.plugins import lookup
 from zobench.report.leaderboard import load
+from zobench.report.methods import ARXIV, citation
 from zobench.report.ranking import rank
 from zobench.studies import committed, conformance, fewshot, markdown
 
-ARXIV = re.compile(r"\b(\d{4}\.\d{5})\b")
 ORDERS = {
     "zeroth": "zeroth order: losses only",
     "forward-mode": "forward mode: directional derivatives",
@@ -30,15 +30,40 @@ ORDERS = {
     "mixed": "mixed: losses and gradients",
     "none": "none: the weights stay as they are",
 }
-CITE = """\
-```bibtex
-@misc{zobench,
-  title  = {zobench: a benchmark of zeroth-order optimizers and of the robustness of what they train},
-  author = {{The zobench authors}},
-  year   = {2026},
-  note   = {Version VERSION, method NAME, revision REVISION}
+CODE = {
+    "1910.06513": "KaidiXu/ZO-AdaMM",
+    "2303.03751": "TZW1998/Taming-Stable-Diffusion-with-Human-Ranking-Feedback",
+    "2305.17333": "princeton-nlp/MeZO",
+    "2310.02025": "OPTML-Group/DeepZero",
+    "2312.15184": "MathIsAll/ZO-AdaMU",
+    "2402.11592": "ZO-Bench/ZO-LLM",
+    "2402.15173": "Yanjun-Zhao/HiZOO",
+    "2404.08080": "amazon-science/mezo_svrg",
+    "2409.15520": "jmha02/MobiZO",
+    "2410.07698": "optsuite/LOZO",
+    "2410.08989": "zimingyy/SubZero",
+    "2410.09823": "WangFei-2019/LeZO",
+    "2502.01014": "shuyao95/R-AdaZO",
+    "2502.03304": "Skilteee/DiZO",
+    "2505.13430": "maifoundations/QZO",
+    "2506.09034": "DKmiyan/FZOO",
+    "2506.20990": "yifanycc/sharpzo",
+    "2510.00419": "ASTRAL-Group/ZO_Fine_tuner",
+    "2511.02757": "LejsDeen/ConMeZO",
+    "2511.07971": "hseung88/loren",
+    "2601.01452": "AeonianQuill/BSZO",
+    "2601.04710": "stan-anony/MeZO-GV",
+    "2602.03120": "dibbla/Quantized-Evolution-Strategies",
+    "2602.17155": "OPTML-Group/ZO-Muon",
+    "2605.00650": "shawnnn3di/AdaMeZO",
+    "2605.09034": "MOFA-LAB/ZO-MOPI",
+    "2606.02857": "LiyanTan111/GRZO-public",
 }
-```"""
+"""Paper -> repository on GitHub with code for it that was read for this implementation."""
+READ_AT = re.compile(r"\b([\w-]+/[\w.-]+)@([0-9a-f]{7})\b")
+"""Repository and commit, as notes of methods name them."""
+WRAPPED = 80
+"""Shortest line of a wrapped paragraph; lines of formulas are shorter, or do not end a sentence."""
 
 
 def index() -> str:
@@ -58,7 +83,7 @@ def page(name: str) -> str:
     card = method.card
     parts = [
         f"# {card.title}",
-        f"`{name}` · {linked(card.source)} · {ORDERS[card.order]}",
+        " · ".join([f"`{name}`", linked(card.source), *_code(card.source), ORDERS[card.order]]),
         "```text\n" + card.formula + "\n```",
         _described(method),
         "## Cost",
@@ -73,24 +98,53 @@ def page(name: str) -> str:
     if card.notes or card.decay:
         parts += [
             "## Choices and differences from the authors' code",
-            *filter(None, (card.notes, card.decay)),
+            *(linked(prose(told)) for told in (card.notes, card.decay) if told),
         ]
     parts += ["## How to cite", _cite(name, method)]
     return "\n\n".join(parts) + "\n"
 
 
 def linked(source: str) -> str:
-    """The source with every arXiv id as a link."""
-    return ARXIV.sub(r"[\1](https://arxiv.org/abs/\1)", source)
+    """A text with every arXiv id, and every repository that is named with its commit, as a link."""
+    text = READ_AT.sub(r"[\1@\2](https://github.com/\1/tree/\2)", source)
+    return ARXIV.sub(r"[\1](https://arxiv.org/abs/\1)", text)
+
+
+def prose(text: str) -> str:
+    """A paragraph of a docstring as Markdown: what has a meaning there, and none here, is escaped."""
+    parts = re.split(r"(`[^`]*`)", text.replace("``", "`"))
+    plain = (re.sub(r"([\\*_\[\]#|])", r"\\\1", part).replace("<", "&lt;") for part in parts[::2])
+    return "".join(x for pair in zip(plain, [*parts[1::2], ""], strict=True) for x in pair)
+
+
+def described(text: str) -> list[str]:
+    """The paragraphs of a docstring as Markdown, formulas as they are laid out."""
+    found: list[str] = []
+    formulas: list[str] = []
+    for paragraph in [*inspect.cleandoc(text).split("\n\n"), ""]:
+        lines = paragraph.splitlines()
+        wrapped = all(len(line) >= WRAPPED for line in lines[:-1])
+        is_prose = paragraph.endswith((".", ":")) and wrapped and not paragraph.startswith(" ")
+        if paragraph and not is_prose:
+            formulas.append(paragraph.replace("``", ""))
+            continue
+        if formulas:
+            found.append("```text\n" + "\n\n".join(formulas) + "\n```")
+            formulas = []
+        if paragraph:
+            found.append(linked(prose(" ".join(lines))))
+    return found
+
+
+def _code(source: str) -> list[str]:
+    names = [CODE[paper] for paper in ARXIV.findall(source) if paper in CODE]
+    return [f"public code: {', '.join(f'[{n}](https://github.com/{n})' for n in names)}"] if names else []
 
 
 def _described(method: Any) -> str:
     """The text of the method's module, which states the algorithm, and of its class."""
-    text = [inspect.getdoc(method) or ""]
-    module = sys.modules[method.__module__]
-    if module.__doc__:
-        text.append("```text\n" + inspect.cleandoc(module.__doc__).replace("``", "") + "\n```")
-    return "\n\n".join(text)
+    texts = [inspect.getdoc(method) or "", sys.modules[method.__module__].__doc__ or ""]
+    return "\n\n".join(part for text in texts for part in described(text))
 
 
 def _cost(method: Any) -> list[str]:
@@ -191,9 +245,13 @@ def _standing(name: str) -> list[str]:
 def _cite(name: str, method: Any) -> str:
     from zobench import __version__
 
-    ids = ARXIV.findall(method.card.source)
-    papers = f"Cite the paper ({linked(method.card.source)}), and zobench with the method's revision:"
-    if not ids:
-        papers = f"Source: {method.card.source}. Cite zobench with the method's revision:"
-    filled = CITE.replace("VERSION", __version__).replace("NAME", name)
-    return papers + "\n\n" + filled.replace("REVISION", str(method.card.revision))
+    card = method.card
+    papers = ARXIV.findall(card.source)
+    told = f"Source: {card.source}. Cite it, and zobench with the method's revision:"
+    if papers:
+        told = (
+            f"Cite the paper ({linked(card.source)}), and zobench with the method's revision. No authors are "
+            "kept here: take author and title from the paper's page, whose number and address are right."
+        )
+    entries = citation(name, card.title, papers, str(card.revision), __version__)
+    return f"{told}\n\n```bibtex\n{entries}\n```"
