@@ -1,41 +1,60 @@
 """Tests published claims on images: writes ``docs/systems.md`` from stored runs.
 
-    python -m zobench.studies.systems --from RESULTS vision   # compact the results, write the page
-    python -m zobench.studies.systems                         # only write the page
+    python -m zobench.studies.systems --from RESULTS NAME   # compact the results of a suite, write the page
+    python -m zobench.studies.systems                       # only write the page
 
-``docs/results/vision.parquet`` has one record per run and evaluation point, ``vision-trials.parquet`` one per
-tuning trial (:mod:`zobench.studies.claims_results`).
+``docs/results/vision.parquet`` and ``deepzero.parquet`` have one record per run and evaluation point,
+``-trials`` one per tuning trial (:mod:`zobench.studies.claims_results`); the tables of the suites with
+attacks or certificates are those of :mod:`zobench.studies.image_results`.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from zobench.studies import claims, claims_results, committed, flowopt, markdown
+from zobench.studies import (
+    claims,
+    claims_results,
+    committed,
+    flowopt,
+    image_defences,
+    image_results,
+    markdown,
+)
 from zobench.studies.claims import Claim
 
 SUITE = "vision"
+DEFENCES = ("vision-robustness", "black-box-defence", "patch-defence")
+"""Suites with attacks or certificates, whose tables are those of ``image_results``."""
 CLAIMS = (
     Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
     Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
 )
 ABSENT = (
-    ("ZO-AE-DS", "2203.14195", "the task `denoised-smoothing`, for text"),
     ("ZO-RankSGD with a generator", "2303.03751", "the method `zo-ranksgd`"),
     ("QZO on an image generator", "2505.13430", "the method `qzo`"),
     ("task-aware pruning", "2510.22489", "nothing"),
-    ("SmoothVLM", "2405.10529", "the task `smoothllm`, for text"),
     ("W-PCA, ParZC", "2504.15983, 2402.02105", "nothing"),
     ("IB-FT", "2510.16022", "nothing"),
 )
 """Systems of the same sources that do not run on images (cut, whole row): name, arXiv id, what exists."""
 
 
-def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame) -> str:
-    """The whole page in Markdown."""
+def current() -> str:
+    """The page made from the committed tables."""
+    points, trials, flow = (committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME))
+    more = [
+        image_defences.attacks_section(committed.read("vision-robustness")),
+    ]
+    return page(points, trials, flow, more)
+
+
+def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: Sequence[str]) -> str:
+    """The whole page in Markdown; ``more``: sections on other systems."""
     found = claims.against_reference(points)
     (goal,) = claims.targets(points).values()
     head = HEAD.format(
@@ -55,20 +74,20 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame) -> str:
         METHODS,
         *claims.methods_table(points, trials, found),
     ]
-    return "\n".join([*lines, "", flowopt.section(flow), "", REST, *absent]) + "\n"
+    sections = [line for section in (flowopt.section(flow), *more) for line in (section, "")]
+    return "\n".join([*lines, "", *sections, REST, *absent]) + "\n"
 
 
 HEAD = """# Systems on images: published statements and what was measured
 
-Written by `python -m zobench.studies.systems` from `docs/results/vision.parquet`, the runs of
-`zobench run suites/vision.yaml`.
+Written by `python -m zobench.studies.systems` from tables in `docs/results`; each section names its suite.
 
 ## ZO-Muon on a Vision Transformer
 
-The built-in `nano-vit` (0.17 million parameters, trained on the digits 0 to 4 of `mnist-5k`) is tuned to the
-digits 5 to 9 with a new classification layer: {budget} forward passes of minibatches of 16 images for every
-method, {seeds} seeds. Each method's learning rate was
-selected from four values on validation images of another data seed (`docs/results/vision-trials.parquet`).
+`zobench run suites/vision.yaml`: the built-in `nano-vit` (0.17 million parameters, trained on the digits 0 to
+4 of `mnist-5k`) is tuned to the digits 5 to 9 with a new classification layer: {budget} forward passes of
+minibatches of 16 images for every method, {seeds} seeds. Each method's learning rate was selected from
+four values on validation images of another data seed (`docs/results/vision-trials.parquet`).
 The grids of `mezo`, `lozo` and `adamw` were then moved down by one value, because their smallest learning
 rate was the best; the file has the trials of both grids, and the choices did not change.
 
@@ -90,8 +109,8 @@ learning rate is at the edge of its grid.
 """
 REST = """## Suites without results
 
-These two suites are run by CI at a small size; their results at their own size are missing, so that nothing
-is said about what they compare.
+These suites are run by CI at a small size; their results at their own size are missing, so that nothing is
+said about what they compare.
 
 *DeepZero* (2310.02025), `suites/deepzero.yaml`: `micro-cnn` from its initial weights on 8 by 8 digits,
 coordinate-wise estimates with and without ZO-GraSP and shuffling, against random directions at the same
@@ -103,8 +122,8 @@ the start. *Feature reuse*, measured: a step takes 0.79 (quartiles 0.72 to 0.82)
 same step without it on 8 by 8 pixels and 0.53 (0.52 to 0.59) on 28 by 28, with bit-identical losses
 (`python benchmarks/reuse.py`, and `--side 28 --rounds 5`, one thread of a busy CPU).
 
-*Attacks on images*, `suites/vision-robustness.yaml`: Square Attack, a patch attack and Gaussian noise, each
-with its random baseline, while `nano-vit` is tuned by ZO-Muon, MeZO, FZOO and AdamW (`docs/attacks.md`).
+*ZO-AE-DS* (2203.14195), `suites/black-box-defence.yaml`, and *SmoothVLM* (2405.10529),
+`suites/patch-defence.yaml`: `docs/attacks.md`, section Defences.
 
 ## Not on images (cut, whole row)
 
@@ -118,9 +137,12 @@ def main() -> None:
     parser.add_argument("--from", dest="source", nargs=2, metavar=("RESULTS", "NAME"))
     options = parser.parse_args()
     if options.source:
-        claims_results.compact(Path(options.source[0]), options.source[1])
-    tables = [committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME)]
-    committed.write_page("systems", page(*tables))
+        folder, name = Path(options.source[0]), options.source[1]
+        if name in DEFENCES:
+            image_results.compact(folder, name)
+        else:
+            claims_results.compact(folder, name)
+    committed.write_page("systems", current())
 
 
 if __name__ == "__main__":
