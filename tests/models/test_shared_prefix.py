@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zobench.models import load
-from zobench.models.shared_prefix import packed, prefill, tail_logits, takes_packs, worth_packing
+from zobench.models.shared_prefix import (
+    option_logits,
+    packed,
+    prefill,
+    tail_logits,
+    takes_packs,
+    worth_packing,
+)
 from zobench.spec import ModelRef
 
 Folder = Callable[[str], Path]
@@ -98,3 +105,22 @@ def test_prompts_that_begin_alike_get_the_answers_that_they_get_alone(tiny_folde
     assert worth_packing([lm.tokenizer(p)["input_ids"] for p in prompts])
     together = lm.generate(prompts, max_new_tokens=12)
     assert together == [lm.generate([p], max_new_tokens=12)[0] for p in prompts]
+
+
+@torch.inference_mode()
+def test_options_cost_no_forward_of_their_last_tokens(tiny_folder: Folder) -> None:
+    """Options of one token after two contexts: the contexts alone run, and the head once for each."""
+    lm: Any = load(ModelRef(name=str(tiny_folder("llama"))))
+    contexts = [[5, 9, 11, 3], [5, 9, 2]]
+    rows = [[*context, option] for context in contexts for option in (7, 8, 12)]
+    seen: list[int] = []
+    body = lm.module.get_input_embeddings().register_forward_hook(lambda m, a, out: seen.append(a[0].numel()))
+    head = lm.module.get_output_embeddings().register_forward_hook(lambda m, a, o: seen.append(o.shape[1]))
+    found = option_logits(lm.module, rows, [1] * len(rows), tokens=300)
+    assert seen == [5, 2]
+    longer = option_logits(lm.module, [[*row, 4] for row in rows], [2] * len(rows), tokens=300)
+    body.remove(), head.remove()
+    for row, one, two in zip(rows, found, longer, strict=True):
+        alone = lm.module(torch.tensor([row])).logits[0, -2:]
+        torch.testing.assert_close(one, alone[:1], atol=TOLERANCE, rtol=0)
+        torch.testing.assert_close(two, alone, atol=TOLERANCE, rtol=0)

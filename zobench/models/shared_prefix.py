@@ -137,25 +137,30 @@ def tail_logits(
 ) -> list[torch.Tensor]:
     """Next-token logits at the last ``tails[i]`` tokens of each row, shape (tail, vocabulary), in order.
 
-    Cost: one forward pass per ``tokens`` padded tokens; the head runs at the requested positions only.
+    Cost: one forward pass per ``tokens`` padded tokens; the head runs at the requested positions only, once
+    where rows share one.
     """
     device = next(module.parameters()).device
     found: list[torch.Tensor | None] = [None] * len(rows)
     for batch in batches_of_packs(packed(rows), tokens):
-        wanted = [
-            (b, r, node)
-            for b, p in enumerate(batch)
-            for r, path in p.paths.items()
-            for node in path[-tails[r] :]
-        ]
-        place = torch.tensor([b for b, _, _ in wanted]), torch.tensor([n for _, _, n in wanted])
-        logits = _logits_at(module, arguments(batch, module, device), place)
-        at = 0
-        for pack in batch:
-            for row in pack.paths:
-                found[row] = logits[at : at + tails[row]]
-                at += tails[row]
+        wanted = {r: [(b, n) for n in p.paths[r][-tails[r] :]] for b, p in enumerate(batch) for r in p.paths}
+        places = {place: i for i, place in enumerate(dict.fromkeys(itertools.chain(*wanted.values())))}
+        index = tuple(torch.tensor(column) for column in zip(*places, strict=True))
+        logits = _logits_at(module, arguments(batch, module, device), index)
+        for row, of_row in wanted.items():
+            found[row] = logits[[places[place] for place in of_row]]
     return [f for f in found if f is not None]
+
+
+def option_logits(
+    module: Any, rows: Sequence[Sequence[int]], options: Sequence[int], *, tokens: int
+) -> list[torch.Tensor]:
+    """Logits that predict the last ``options[i]`` tokens of each row, shape (option, vocabulary), in order.
+
+    The last token of a row predicts nothing and is not computed: options of one token cost the forward pass
+    of their common context alone.
+    """
+    return tail_logits(module, [row[:-1] for row in rows], options, tokens=tokens)
 
 
 def prefill(module: Any, rows: Sequence[Sequence[int]], *, tokens: int) -> tuple[torch.Tensor, DynamicCache]:
@@ -196,7 +201,7 @@ def _at(states: torch.Tensor, nodes: torch.Tensor) -> torch.Tensor:
 def _logits_at(
     module: Any,
     inputs: dict[str, torch.Tensor],
-    place: tuple[torch.Tensor, torch.Tensor],
+    place: tuple[torch.Tensor, ...],
     cache: DynamicCache | None = None,
 ) -> torch.Tensor:
     """Logits at (pack, node) pairs; a hook narrows the head's input to them while the module runs."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.data.example import Example
-from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs
+from zobench.models.shared_prefix import option_logits, prediction_tokens, takes_packs
 from zobench.tasks import encoding
 from zobench.tasks.classification import PromptedClassification
 from zobench.tasks.generation import GenerationTask
@@ -31,12 +31,11 @@ def token_scores(task: Task, lm: LanguageModel, rows: Sequence[Example]) -> dict
     contexts, completed = [w.context for w, _ in gold], [w.completed[0] for w, _ in gold]
     encoded = encoding.option_rows(lm, contexts, completed)
     found: dict[str, list[float]] = {"loss": [], "zlib": [], "min_k": [], "min_k_plus_plus": []}
-    tails = [r.option + 1 for r in encoded]
+    options, room = [r.option for r in encoded], prediction_tokens(lm.device)
     with torch.inference_mode():
-        ids, room = [r.ids for r in encoded], prediction_tokens(lm.device)
-        logits = tail_logits(lm.module, ids, tails, tokens=room)
+        logits = option_logits(lm.module, [r.ids for r in encoded], options, tokens=room)
     for row, text, scores in zip(encoded, texts, logits, strict=True):
-        chosen, means, variances = _token_log_probs(scores[:-1], row.ids[-row.option :])
+        chosen, means, variances = _token_log_probs(scores, row.ids[-row.option :])
         found["loss"].append(loss_score(chosen))
         found["zlib"].append(zlib_score(chosen, text))
         found["min_k"].append(min_k(chosen))

@@ -17,7 +17,7 @@ from zobench.models.scoring import (
     reads_in_decoder,
     scores_of,
 )
-from zobench.models.shared_prefix import prediction_tokens, tail_logits, takes_packs, worth_packing
+from zobench.models.shared_prefix import option_logits, prediction_tokens, takes_packs, worth_packing
 from zobench.tasks import encoder_decoder, encoding
 from zobench.tasks.encoder import encoder_scores
 from zobench.tasks.encoding import EncodedRow
@@ -54,13 +54,12 @@ def option_arguments(inputs: Any) -> dict[str, Any]:
 
 def packed_option_sums(lm: LanguageModel, rows: Sequence[EncodedRow]) -> torch.Tensor:
     """The sums of ``_option_sums`` with common prefixes computed once."""
-    # One position more than the option has tokens: its first token is predicted by the context's last.
-    tails = [r.option + 1 for r in rows]
-    found = tail_logits(lm.module, [r.ids for r in rows], tails, tokens=prediction_tokens(lm.device))
+    room, options = prediction_tokens(lm.device), [r.option for r in rows]
+    found = option_logits(lm.module, [r.ids for r in rows], options, tokens=room)
     sums = []
     for row, logits in zip(rows, found, strict=True):
         targets = torch.tensor(row.ids[len(row.ids) - row.option :], device=lm.device)
-        sums.append(logits[:-1].float().log_softmax(-1).gather(1, targets[:, None]).sum())
+        sums.append(logits.float().log_softmax(-1).gather(1, targets[:, None]).sum())
     return torch.stack(sums).cpu()
 
 
