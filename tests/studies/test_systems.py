@@ -57,6 +57,16 @@ SMALL = {
         "at: [0, 1, 2, 4, 8, 15, 30]": "at: [0, 2]",
         "corrections: 60": "corrections: 2",
     },
+    "quantized-flow": {
+        "seeds: [1, 2, 3]": "seeds: [1]",
+        "forwards: 300, batch_size: 4": "forwards: 6, batch_size: 2",
+        "at: [0, 100], test_items: 10, validation_items: 10": "at: [0], test_items: 2, validation_items: 2",
+    },
+    "ranking": {
+        "seeds: [1, 2, 3]": "seeds: [1]",
+        "{forwards: 200, batch_size: 1}": "{forwards: 20, batch_size: 1}",
+        "at: [0, 16, 32, 64, 100, 150]": "at: [0, 8]",
+    },
     "deepzero": {
         "seeds: [1, 2, 3]": "seeds: [1]",
         "n: 136, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
@@ -100,6 +110,8 @@ def without_tuning(text: str) -> str:
     [
         ("vision-robustness", 4),
         ("flowopt", 12),
+        ("ranking", 10),
+        ("quantized-flow", 4),
         ("deepzero", 6),
         ("black-box-defence", 8),
         ("patch-defence", 5),

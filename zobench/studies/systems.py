@@ -24,6 +24,8 @@ from zobench.studies import (
     image_defences,
     image_results,
     markdown,
+    quantized_flow,
+    ranking,
 )
 from zobench.studies.claims import Claim
 
@@ -35,8 +37,6 @@ CLAIMS = (
     Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
 )
 ABSENT = (
-    ("ZO-RankSGD with a generator", "2303.03751", "the method `zo-ranksgd`"),
-    ("QZO on an image generator", "2505.13430", "the method `qzo`"),
     ("task-aware pruning", "2510.22489", "nothing"),
     ("W-PCA, ParZC", "2504.15983, 2402.02105", "nothing"),
     ("IB-FT", "2510.16022", "nothing"),
@@ -49,6 +49,8 @@ def current() -> str:
     points, trials, flow = (committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME))
     more = [
         image_defences.attacks_section(committed.read("vision-robustness")),
+        ranking.section(committed.read(ranking.NAME)),
+        quantized_flow.section(committed.read(quantized_flow.NAME)),
     ]
     return page(points, trials, flow, more)
 

@@ -38,6 +38,7 @@ TASKS: dict[str, str] = {
     "mnist-5k": "zobench.tasks.images:Mnist5k",
     "digits": "zobench.tasks.images:Digits",
     "flow-inversion": "zobench.tasks.flow_inversion:FlowInversion",
+    "flow-matching": "zobench.tasks.flow_matching:FlowMatching",
     "flow-scoring": "zobench.tasks.flow_scoring:FlowScoring",
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",

@@ -48,7 +48,7 @@ class Qzo(ZerothOrder):
         formula="s <- max(s - eta clip(c) z, floor), c the two-sided slope along the scales s",
         order="zeroth",
         replay="scalars",
-        spaces=("scales",),
+        spaces=("scales", "conv-scales"),
         notes="The minimum scale is 0 in the paper and 1e-7 in the authors' code. Each of the n derivatives "
         "is clipped before averaging. With learning rate 0 the minimum is not applied. Perturbed scales may "
         "be negative, as in their code.",

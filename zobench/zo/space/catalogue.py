@@ -19,6 +19,7 @@ from torch import nn
 from zobench.zo.parameters import Count, Parameters, Patterns, PositiveFraction, nearest
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.codes import Codes
+from zobench.zo.space.conv_scales import ConvScales
 from zobench.zo.space.lora import Lora
 from zobench.zo.space.prefix import Prefix
 from zobench.zo.space.prompt import Prompt
@@ -159,6 +160,7 @@ SPACES: dict[str, type[SpaceKind]] = {
     "prefix": Prefix,
     "prompt": Prompt,
     "scales": Scales,
+    "conv-scales": ConvScales,
     "codes": Codes,
     "fake-quant": FakeQuant,
     "zerotuning": ZeroTuning,

@@ -18,7 +18,7 @@ from torch import nn
 
 from zobench.zo.parameters import Bounds, CountOrZero, Parameters, Patterns
 from zobench.zo.space.base import ParameterSpace
-from zobench.zo.space.quantized import QuantizedLinear, chosen_linears, misfit, replace_linears
+from zobench.zo.space.quantized import QuantizedLinear, chosen_linears, misfit, replace_layers
 
 
 class CodedLinear(nn.Module):
@@ -79,7 +79,7 @@ class Codes(Parameters):
         chosen = chosen_linears(module, "codes", self.targets)
         if problem := misfit(chosen, self.group):
             raise ValueError(problem)
-        names, remove = replace_linears(
+        names, remove = replace_layers(
             module, chosen, lambda name, linear: CodedLinear(linear, self.bits, self.group)
         )
         space = CodeSpace(module, [f"{n}.codes" for n in names], kind="codes", remove=remove)

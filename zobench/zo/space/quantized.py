@@ -19,7 +19,7 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import nn
@@ -28,8 +28,20 @@ from zobench.zo.parameters import Bounds, CountOrZero, Parameters, Patterns, Rat
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.space.prefix import random_tokens
 
+LAYER = TypeVar("LAYER", bound=nn.Module)
 FLOOR = 1e-7
 """Minimum of scales and steps, which keeps divisions by them finite."""
+
+
+def rounded_to_codes(weight: torch.Tensor, bits: int, group: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes, shape (rows, groups, group), and scales, shape (rows, groups), of a matrix; ``group`` 0: one
+    group per row."""
+    size = min(group, weight.shape[1]) if group else weight.shape[1]
+    top = 2 ** (bits - 1) - 1
+    blocks = weight.float().reshape(weight.shape[0], -1, size)
+    scales = (blocks.abs().amax(dim=2) / top).clamp_min(FLOOR)
+    codes = (blocks / scales[:, :, None]).round().clamp(-top, top).to(torch.int8)
+    return codes, scales.to(weight.dtype)
 
 
 class QuantizedLinear(nn.Module):
@@ -39,14 +51,10 @@ class QuantizedLinear(nn.Module):
 
     def __init__(self, linear: nn.Linear, bits: int, group: int) -> None:
         super().__init__()
-        weight = linear.weight.detach()
-        self.group = min(group, weight.shape[1]) if group else weight.shape[1]
-        top = 2 ** (bits - 1) - 1
-        blocks = weight.float().reshape(weight.shape[0], -1, self.group)
-        scales = (blocks.abs().amax(dim=2) / top).clamp_min(FLOOR)
-        codes = (blocks / scales[:, :, None]).round().clamp(-top, top).to(torch.int8)
+        codes, scales = rounded_to_codes(linear.weight.detach(), bits, group)
+        self.group = codes.shape[2]
         self.register_buffer("codes", codes)
-        self.scales = nn.Parameter(scales.to(weight.dtype), requires_grad=False)
+        self.scales = nn.Parameter(scales, requires_grad=False)
         self.bias = linear.bias
 
     @property
@@ -147,18 +155,18 @@ def misfit(chosen: Mapping[str, nn.Linear], group: int) -> str:
     )
 
 
-def replace_linears(
-    module: nn.Module, chosen: dict[str, nn.Linear], make: Callable[[str, nn.Linear], nn.Module]
+def replace_layers(
+    module: nn.Module, chosen: Mapping[str, LAYER], make: Callable[[str, LAYER], nn.Module]
 ) -> tuple[list[str], Callable[[], None]]:
-    """Replace every chosen layer by ``make(name, linear)``. Returns the names and a function that undoes
+    """Replace every chosen layer by ``make(name, layer)``. Returns the names and a function that undoes
     it."""
-    made = {name: make(name, linear) for name, linear in chosen.items()}
+    made = {name: make(name, layer) for name, layer in chosen.items()}
     for name, layer in made.items():
         _put(module, name, layer)
 
     def remove() -> None:
-        for name, linear in chosen.items():
-            _put(module, name, linear)
+        for name, layer in chosen.items():
+            _put(module, name, layer)
 
     return list(made), remove
 
@@ -187,7 +195,7 @@ class Scales(Parameters):
         chosen = chosen_linears(module, "scales", self.targets)
         if problem := misfit(chosen, self.group):
             raise ValueError(problem)
-        names, remove = replace_linears(
+        names, remove = replace_layers(
             module, chosen, lambda name, linear: QuantizedLinear(linear, self.bits, self.group)
         )
         return ParameterSpace(module, [f"{n}.scales" for n in names], kind="scales", remove=remove)
@@ -219,7 +227,7 @@ class FakeQuant(Parameters):
     def build(self, module: nn.Module) -> ParameterSpace:
         chosen = chosen_linears(module, "fake-quant", self.targets)
         reach = self._reach(module, chosen) if self.activations else {}
-        names, remove = replace_linears(
+        names, remove = replace_layers(
             module,
             chosen,
             lambda name, linear: FakeQuantLinear(
