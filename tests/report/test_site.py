@@ -29,7 +29,17 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_page_opens_without_a_request_or_an_error(site: Path, open_page) -> None:
-    pages = ["index", "quickstart", "concepts", "own-attack", "api", "method/mezo", "glossary", "notebook"]
+    pages = [
+        "index",
+        "quickstart",
+        "concepts",
+        "own-attack",
+        "api/index",
+        "api/unlearning",
+        "method/mezo",
+        "glossary",
+        "notebook",
+    ]
     watched = open_page(site / "index.html")
     for name in pages:
         watched.page.goto((site / f"{name}.html").as_uri())
@@ -80,8 +90,10 @@ def test_every_file_that_a_page_links_to_is_in_the_site(site: Path) -> None:
 
 
 def test_the_python_interface_shows_types(site: Path) -> None:
-    text = re.sub(r"<[^>]+>", "", (site / "api.html").read_text(encoding="utf-8"))
+    text = re.sub(r"<[^>]+>", "", (site / "api" / "unlearning.html").read_text(encoding="utf-8"))
     assert re.search(r"rows: ?Sequence\[FactRow\]", " ".join(text.split()))
+    attacks = (site / "api" / "attacks.html").read_text(encoding="utf-8")
+    assert "<code>original, edited</code>" in attacks, "two attributes in one line, not one with a type"
 
 
 def test_every_builtin_method_has_a_page_with_formula_cost_parameters_and_citation(site: Path) -> None:

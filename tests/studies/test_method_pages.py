@@ -49,3 +49,18 @@ def test_a_citation_has_every_paper_and_no_invented_author(name: str) -> None:
 def test_every_public_code_belongs_to_a_method() -> None:
     sources = " ".join(lookup("methods", name).card.source for name in conformance.builtin())
     assert [paper for paper in method_pages.CODE if paper not in sources] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("mezo", "default suite"),
+        ("lozo", "SmolLM2-135M"),
+        ("zo-muon", "MNIST"),
+        ("es", "reward countdown"),
+        ("flowopt", "start code of a flow"),
+    ],
+)
+def test_a_method_stands_in_every_committed_comparison_with_its_row(name: str, where: str) -> None:
+    standing = method_pages.page(name).partition("## Where it stands")[2].partition("## ")[0]
+    assert f"[{where}" in standing

@@ -21,7 +21,7 @@ from zobench.plugins import lookup
 from zobench.report.leaderboard import load
 from zobench.report.methods import ARXIV, citation
 from zobench.report.ranking import rank
-from zobench.studies import committed, conformance, fewshot, markdown
+from zobench.studies import committed, conformance, fewshot, markdown, real_models
 
 ORDERS = {
     "zeroth": "zeroth order: losses only",
@@ -62,6 +62,7 @@ CODE = {
 """Paper -> repository on GitHub with code for it that was read for this implementation."""
 READ_AT = re.compile(r"\b([\w-]+/[\w.-]+)@([0-9a-f]{7})\b")
 """Repository and commit, as notes of methods name them."""
+SENTENCE = re.compile(r"[A-Z][a-z]+ [a-z]+ [a-z]")
 WRAPPED = 80
 """Shortest line of a wrapped paragraph; lines of formulas are shorter, or do not end a sentence."""
 
@@ -124,7 +125,8 @@ def described(text: str) -> list[str]:
     for paragraph in [*inspect.cleandoc(text).split("\n\n"), ""]:
         lines = paragraph.splitlines()
         wrapped = all(len(line) >= WRAPPED for line in lines[:-1])
-        is_prose = paragraph.endswith((".", ":")) and wrapped and not paragraph.startswith(" ")
+        sentence = paragraph.endswith((".", ":")) or (len(lines) > 1 and SENTENCE.match(paragraph))
+        is_prose = sentence and wrapped and not paragraph.startswith(" ")
         if paragraph and not is_prose:
             formulas.append(paragraph.replace("``", ""))
             continue
@@ -143,7 +145,8 @@ def _code(source: str) -> list[str]:
 
 def _described(method: Any) -> str:
     """The text of the method's module, which states the algorithm, and of its class."""
-    texts = [inspect.getdoc(method) or "", sys.modules[method.__module__].__doc__ or ""]
+    own = (inspect.getdoc(method) or "").replace("; see the module's docstring", "")
+    texts = [own, sys.modules[method.__module__].__doc__ or ""]
     return "\n\n".join(part for text in texts for part in described(text))
 
 
@@ -204,12 +207,25 @@ def standings() -> dict[str, list[list[str]]]:
                 str(seeds),
             ]
         )
-    for file, title in (
-        ("fewshot-real", "[SST-2, classification head](../index.md#what-the-default-suite-gives)"),
-        ("queries-to-target", "[24 rows at 600 forward passes](../claims.md)"),
+    rewards = committed.read("rewards")
+    rewards = rewards[rewards["purpose"] == "result"].assign(task="countdown")
+    real = real_models.finals(real_models.FEWSHOT).rename(columns={"value": "accuracy"}).assign(forwards=0)
+    for table, title in (
+        (
+            committed.read("fewshot-real"),
+            "[SST-2, classification head](../index.md#what-the-default-suite-gives)",
+        ),
+        (real, "[SmolLM2-135M, SST-2 and TREC](../real-models.md)"),
+        (committed.read("queries-to-target"), "[24 rows at 600 forward passes](../claims.md)"),
+        (committed.read("vision"), "[MNIST, Vision Transformer](../systems.md)"),
+        (rewards, "[reward countdown](../rewards.md)"),
     ):
-        for row, line in _last(committed.read(file)).items():
+        for row, line in _last(table).items():
             found.setdefault(row, []).append([title, *line])
+    for row in committed.read("flowopt")["row"].unique():
+        found.setdefault(row, []).append(
+            ["[start code of a flow](../systems.md)", "in decibels, see there", "–", "–"]
+        )
     return found
 
 

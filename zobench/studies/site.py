@@ -64,7 +64,10 @@ API = {
     "Property tests": ["zobench.conformance.kit", "zobench.zo.conformance.kit"],
     "Results": ["zobench.store.reader", "zobench.metrics.intervals", "zobench.metrics.paired"],
 }
-"""Sections of the page of the Python interface, and their modules."""
+"""Pages of the Python interface, and their modules."""
+SEVERAL = re.compile(
+    r'<td><code><span title="[^"]*,">(\w+),</span></code></td>\s*<td>\s*<code>(.*?)</code>\s*</td>', re.S
+)
 ROLE = re.compile(r":(?:class|func|meth|mod|data|attr):<code>~?(?:[\w.]*\.)?(\w+)</code>")
 
 
@@ -77,7 +80,7 @@ def on_files(files: Files, config: Any) -> Files:
         "contributing.md": linked((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")),
         "changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
         "notebook.md": notebook((ROOT / "examples" / "quickstart.ipynb").read_text(encoding="utf-8")),
-        "api.md": api(),
+        **api(),
         "method/index.md": method_pages.index(),
         **{f"method/{name}.md": method_pages.page(name) for name in conformance.builtin()},
     }
@@ -91,6 +94,16 @@ def on_files(files: Files, config: Any) -> Files:
 def on_page_content(html: str, **_: Any) -> str:
     """Cross-references of docstrings (``:class:`Name```) as code."""
     return ROLE.sub(r"<code>\1</code>", html)
+
+
+def on_post_page(output: str, **_: Any) -> str:
+    """Attributes that a docstring describes in one line (``first, second: text``): the last were read as a
+    type."""
+    return SEVERAL.sub(lambda m: f"<td><code>{m[1]}, {_names(m[2])}</code></td><td></td>", output)
+
+
+def _names(html: str) -> str:
+    return re.sub(r"<[^>]+>|[()]", "", html).strip()
 
 
 def linked(text: str) -> str:
@@ -111,11 +124,16 @@ def notebook(text: str) -> str:
     return f"{first}\n\n{told}\n{rest}\n"
 
 
-def api() -> str:
-    """The page of the Python interface: one entry per module, written by mkdocstrings from the docstrings."""
-    lines = ["# Python interface", "", "From the docstrings of the modules that users and plugins import."]
+def api() -> dict[str, str]:
+    """Pages of the Python interface, by their file: one entry per module, written by mkdocstrings from the
+    docstrings."""
+    pages, index = (
+        {},
+        ["# Python interface", "", "From the docstrings of the modules that users and plugins import.", ""],
+    )
     for title, modules in API.items():
-        lines += ["", f"## {title}"]
-        for module in modules:
-            lines += ["", f"::: {module}"]
-    return "\n".join(lines) + "\n"
+        name = re.sub(r"\W+", "-", title.lower())
+        lines = [f"# {title}", *(line for module in modules for line in ("", f"::: {module}"))]
+        pages[f"api/{name}.md"] = "\n".join(lines) + "\n"
+        index.append(f"- [{title}]({name}.md): {', '.join(f'`{module}`' for module in modules)}")
+    return {"api/index.md": "\n".join(index) + "\n", **pages}
