@@ -12,7 +12,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import math
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +28,8 @@ from zobench.runner.results import Row
 from zobench.spec import Component, ModelRef, RunSpec, identifying
 from zobench.store import files
 from zobench.store.digests import DamagedFile, read_sealed, sealed
-from zobench.store.reader import read
+from zobench.store.reader import load, locate, results_paths, steadily
+from zobench.store.scanning import records
 from zobench.store.writer import FINAL_STATUSES
 from zobench.tasks.catalogue import TASKS
 
@@ -83,23 +86,27 @@ class FinishedRuns:
 def results(runs: Path, retry_failed: bool = False) -> dict[str, Outcome]:
     """All finished runs under ``runs``, compacted or not, as outcomes by run id, except those with a
     measurement that is to be repeated."""
-    found = read(runs, ["runs", "metrics", "failures"])
-    table, metrics = found.runs, found.metrics
+    return steadily(lambda: _results(runs, retry_failed))
+
+
+def _results(runs: Path, retry_failed: bool) -> dict[str, Outcome]:
+    source = locate(results_paths(runs), ("runs", "metrics", "failures"))
     failures: dict[str, list[Row]] = {}
-    for row in found.tables["failures"].to_pylist():
+    for row in load(source, "failures").to_pylist():
         failures.setdefault(row["run_id"], []).append(row)
-    final = metrics[metrics["final"] & (metrics["condition_kind"] == "clean")]
     values: dict[str, dict[str, float]] = {}
-    for run_id, metric, value in final[["run_id", "metric", "value"]].itertuples(index=False):
-        values.setdefault(run_id, {})[metric] = float(value)
-    ended = table.loc[
-        table["status"].isin(FINAL_STATUSES), ["run_id", "status", "primary_metric", "forwards"]
-    ]
+    for run_id, metric, value, kind, final in records(
+        source, "metrics", ("metric", "value", "condition_kind", "final")
+    ):
+        if final and kind == "clean" and metric is not None:
+            values.setdefault(run_id, {})[sys.intern(metric)] = math.nan if value is None else value
     outcomes = {}
-    for run_id, status, primary, forwards in ended.fillna({"forwards": 0}).itertuples(index=False):
+    for run_id, status, primary, forwards in records(
+        source, "runs", ("status", "primary_metric", "forwards")
+    ):
         mine, lost = values.get(run_id, {}), failures.get(run_id, [])
-        if not some_to_retry(status, lost, retry_failed):
-            kept = Outcome(run_id, status, False, "", mine.get(primary), mine, int(forwards))
+        if status in FINAL_STATUSES and not some_to_retry(status, lost, retry_failed):
+            kept = Outcome(run_id, status, False, "", mine.get(primary), mine, forwards or 0)
             outcomes[run_id] = replace(kept, unmeasured=told(lost))
     return outcomes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from dataclasses import dataclass, field
@@ -65,9 +66,10 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Identity of the job within its plan: leaderboard entry and specification, because digests are not
-        known yet."""
-        return json.dumps([self.planned.row, self.planned.spec.canonical()])
+        """Identity of the job within its plan: SHA-256 of leaderboard entry and specification, because the
+        digests of model and data are not known yet."""
+        text = json.dumps([self.planned.row, self.planned.spec.canonical()])
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def describe(job: Job, *, model: bool = False) -> str:

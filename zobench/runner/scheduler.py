@@ -117,14 +117,14 @@ def run_plan(
     board = Board()
     display = display_for(board, progress, logged=messages == "all")
     with kept_messages(Path(output), messages, earlier, display.note) as logged:
+        record, every = PlanRecord(whole or plan, runs, seeds), checkpoint_every
         conductor = _Conductor(
-            chosen, runs, workers, board, display, parts, address, checkpoint_every, retry_failed, logged
+            chosen, record, runs, workers, board, display, parts, address, every, retry_failed, logged
         )
         conductor.found_damage(map(str, damage))
         conductor.fail_fast = fail_fast
         conductor.scratch = "" if scratch is None else str(Path(scratch).absolute())
         conductor.leasing = None if lease_seconds is None else leasing(Path(output), lease_seconds)
-        conductor.record = PlanRecord(whole or plan, runs, seeds)
         return conductor.run()
 
 
@@ -134,6 +134,7 @@ class _Conductor:
     def __init__(
         self,
         plan: Plan,
+        record: PlanRecord,
         runs: Path,
         workers: int | None,
         board: Board,
@@ -151,7 +152,7 @@ class _Conductor:
         self.fail_fast = False
         self.scratch = ""
         self.leasing: Leasing | None = None
-        self.record = PlanRecord(plan, runs)
+        self.record = record
         self.stopping = False
         self.board, self.display, self.terminal = board, display, logged.terminal
         self.drivers = [StudyDriver(study) for study in plan.studies]
