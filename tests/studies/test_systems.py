@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from zobench.models.loading import load as load_model
+from zobench.plugins import lookup
 from zobench.runner import run_plan
+from zobench.spec import ModelRef
 from zobench.store.reader import read
 from zobench.studies import committed, systems
 from zobench.suite import expand, load
+from zobench.zo import Objective, build_space
 
 SUITES = Path(__file__).resolve().parents[2] / "suites"
 
@@ -69,13 +73,13 @@ SMALL = {
     },
     "deepzero": {
         "seeds: [1, 2, 3]": "seeds: [1]",
-        "n: 136, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
-        "n: 136, interval: 10,": "n: 5, interval: 2,",
-        "n: 136, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
-        "n: 68": "n: 3",
+        "n: 68, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
+        "n: 68, interval: 10,": "n: 5, interval: 2,",
+        "n: 68, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
+        "n: 34": "n: 3",
         "forwards: 1000}": "forwards: 12}",
-        "forwards: 10000, batch_size: 32": "forwards: 30, batch_size: 4",
-        "at: [0, 1000, 2000, 4000, 6000, 8000], test_items: 180": "at: [0, 10], test_items: 20",
+        "forwards: 5000, batch_size: 32": "forwards: 30, batch_size: 4",
+        "at: [0, 1000, 2000, 3000, 4000], test_items: 180": "at: [0, 10], test_items: 20",
     },
     "black-box-defence": {
         "seeds: [1, 2]": "seeds: [1]",
@@ -149,5 +153,26 @@ def test_the_rows_of_deepzero_get_the_same_forward_passes_and_trials() -> None:
     zeroth = [s for s in plan.studies if s.row != "sgd"]
     assert {s.row for s in zeroth} == {"deepzero", "deepzero-uniform", "deepzero-fixed", "random-directions"}
     budgets = [r.spec.budget for s in zeroth for r in s.final_templates]
-    assert {(b.forwards, b.batch_size) for b in budgets} == {(10_000, 32)}
+    assert {(b.forwards, b.batch_size) for b in budgets} == {(5_000, 32)}
     assert {s.size for s in plan.studies} == {3}
+
+
+@pytest.mark.parametrize(("head", "learns"), [(5, False), (None, True)])
+def test_zo_grasp_gives_a_layer_of_zeros_no_coordinates(head: int | None, learns: bool) -> None:
+    """A layer that starts at zero is never tuned, and behind it no other weight has a gradient."""
+    lm = load_model(ModelRef(name="builtin:micro-cnn", head=head, image_size=8))
+    found = lookup("tasks", "digits")
+    task = found(found.Config(classes=tuple(range(head or 10))))
+    batch = task.batch(lm, list(task.splits(1).train[:16]))
+    objective = Objective(lm.module, lambda module, b: task.loss(lm, module, b))
+    objective.set_batch(batch, sequences=16, tokens=0)
+    method = lookup("methods", "deepzero")
+    config = method.Config(n=68, pruning_queries=20, lr=0.1)
+    deepzero = method(config, build_space("full", {}, lm.module), seed=1)
+    losses = {deepzero.step(objective).loss for _ in range(2)}
+    assert (deepzero.shares["classifier.1.weight"] > 0) == learns
+    assert (len(losses) > 1) == learns
+
+
+def test_the_suite_of_deepzero_keeps_the_networks_own_layer() -> None:
+    assert all(ref.head is None for ref in load(SUITES / "deepzero.yaml").models.values())

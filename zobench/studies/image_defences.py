@@ -1,4 +1,4 @@
-"""Section of the page on images: attacks along training."""
+"""Sections of the page on images: DeepZero, attacks along training, certified and patch defences."""
 
 from __future__ import annotations
 
@@ -6,7 +6,51 @@ import numpy as np
 import pandas as pd
 
 from zobench.metrics.intervals import stratified_groups
-from zobench.studies import markdown
+from zobench.metrics.paired import compare
+from zobench.metrics.verdicts import judge
+from zobench.studies import claims, markdown
+from zobench.studies.rate_edges import rate_edges
+
+RADII = ("0.25", "0.5", "0.75")
+
+
+def deepzero_section(points: pd.DataFrame, trials: pd.DataFrame) -> str:
+    """Accuracy against forward passes, and differences from random directions and first order."""
+    last, edges = claims.finals(points), rate_edges(points, trials)
+    at = sorted(int(f) for f in points.loc[points["row"] == "random-directions", "forwards"].unique())
+    names = ["deepzero", "deepzero-uniform", "deepzero-fixed"]
+    pairs = [compare(last, name, "random-directions") for name in names]
+    found = [pair for pair in pairs if pair is not None]
+    assert len(found) == len(names), "every row has common seeds with random-directions"
+    words = judge([c.difference for c in found], [c.p for c in found], margin=claims.MARGIN, higher=True)
+    verdicts = {n: [markdown.p_value(v.p, 2), v.word] for n, v in zip(names, words, strict=True)}
+    shown = {n: markdown.points(c.difference) for n, c in zip(names, found, strict=True)}
+    rows = []
+    for row in [*names, "random-directions", "sgd"]:
+        runs = points[points["row"] == row]
+        along = [markdown.percent(_reached(runs, a)) for a in at]
+        first = compare(last, row, "sgd") if row != "sgd" else None
+        behind = markdown.NOTHING if first is None else markdown.points(first.difference)
+        edge = "edge" if edges.get(row) else ""
+        said = verdicts.get(row, [markdown.NOTHING] * 2)
+        rows.append([f"`{row}`", *along, shown.get(row, markdown.NOTHING), *said, behind, edge])
+    head = ["row", *(f"{a:,}" for a in at), "against random directions", "p", "verdict", "against SGD", ""]
+    sgd = points[points["row"] == "sgd"]
+    text = DEEPZERO.format(
+        budget=f"{int(points['budget'].max()):,}",
+        first=f"{int(sgd['budget'].max()):,}",
+        seeds=points["seed"].nunique(),
+        commits=markdown.commits(points),
+    )
+    return "\n".join([text, *markdown.table(head, rows)])
+
+
+def _reached(runs: pd.DataFrame, at: int) -> float | None:
+    """Mean over seeds of the last accuracy measured within ``at`` forward passes; ``None`` after the end."""
+    if at > runs["budget"].max():
+        return None
+    within = runs[runs["forwards"] <= at].sort_values("forwards").groupby("seed")["accuracy"].last()
+    return float(within.mean())
 
 
 def attacks_section(table: pd.DataFrame) -> str:
@@ -36,6 +80,79 @@ def attacks_section(table: pd.DataFrame) -> str:
     return "\n".join([text, *markdown.table(head, rows)])
 
 
+def certified_section(table: pd.DataFrame) -> str:
+    """Certified accuracy by radius of ZO-AE-DS, first order and no defence, and paired differences."""
+    rows = []
+    order = ["rge", "cge", "fo-ae-ds", "fo-ds", "autoencoder-alone", "no-defence"]
+    for task in sorted(table["task"].unique()):
+        for row in order:
+            runs = table[(table["task"] == task) & (table["row"] == row)]
+            if not runs.empty:
+                values = [_mean(runs, "clean", "", m) for m in _certified()]
+                rows.append([task.split()[1], f"`{row}`", *map(markdown.percent, values)])
+    head = ["target", "row", "0", *RADII, "abstained"]
+    told = []
+    for ours in ("rge", "cge"):
+        for other in ("no-defence", "autoencoder-alone", "fo-ae-ds", "fo-ds"):
+            cells = [_paired(table, ours, other, m) for m in _certified()[:-1]]
+            told.append([f"`{ours}` - `{other}`", *cells])
+    told.append(["`cge` - `rge`", *(_paired(table, "cge", "rge", m) for m in _certified()[:-1])])
+    text = CERTIFIED.format(
+        images=int(table["n"].max()),
+        seeds=table["seed"].nunique(),
+        budget=f"{int(table['budget'].max()):,}",
+        commits=markdown.commits(table),
+    )
+    lines = [text, *markdown.table(head, rows), "", DIFFERENCES]
+    return "\n".join([*lines, *markdown.table(["difference", "0", *RADII], told)])
+
+
+def _certified() -> list[str]:
+    return ["accuracy", *(f"certified_accuracy_at_{r}" for r in RADII), "abstained"]
+
+
+def _paired(table: pd.DataFrame, ours: str, other: str, metric: str) -> str:
+    """Points by which ``ours`` is above ``other``, paired by seed, under the target ``prediction``."""
+    part = table[(table["task"] == "smoothed-images prediction") & (table["metric"] == metric)]
+    wide = part.pivot_table(index="seed", columns="row", values="value")
+    return _difference(wide[ours] - wide[other])
+
+
+def patch_section(table: pd.DataFrame) -> str:
+    """Clean accuracy and abstentions beside accuracy under the patch and its random baseline."""
+    rows = []
+    tasks = sorted(table["task"].unique(), key=lambda t: (t.startswith("smoothvlm"), t))
+    for task in tasks:
+        runs = table[table["task"] == task]
+        clean = [_mean(runs, "clean", "", m) for m in ("accuracy", "abstained")]
+        under = [_mean(runs, kind, "patch", "accuracy") for kind in ("attack", "null")]
+        refused = _mean(runs, "attack", "patch", "abstained_after")
+        wrong = 1 - under[0] - refused
+        bound = [_mean(runs, "clean", "", f"patch_success_at_{k}") for k in (1, 3, 5)]
+        rows.append([task, *map(markdown.percent, [*clean, under[0], refused, wrong, under[1], *bound])])
+    differences = [
+        [task, _against(table, task, "clean", ""), _against(table, task, "attack", "patch")]
+        for task in tasks
+        if task != tasks[0]
+    ]
+    text = PATCHES.format(
+        images=int(table[table["kind"] == "clean"]["n"].max()),
+        attacked=int(table[(table["kind"] == "attack") & (table["metric"] == "accuracy")]["n"].max()),
+        seeds=table["seed"].nunique(),
+        commits=markdown.commits(table),
+    )
+    head = ["task", "accuracy", "abstained", "right under `patch`", "abstains", "wrong", "random patch"]
+    head += [f"bound, K = {k}" for k in (1, 3, 5)]
+    second = ["difference from undefended", "clean accuracy", "accuracy under `patch`"]
+    return "\n".join([text, *markdown.table(head, rows), "", *markdown.table(second, differences)])
+
+
+def _against(table: pd.DataFrame, task: str, kind: str, attack: str) -> str:
+    part = table[(table["kind"] == kind) & (table["attack"] == attack) & (table["metric"] == "accuracy")]
+    wide = part.pivot_table(index="seed", columns="task", values="value")
+    return _difference(wide[task] - wide["mnist-5k"])
+
+
 def _mean(runs: pd.DataFrame, kind: str, attack: str, metric: str) -> float:
     found = runs[(runs["kind"] == kind) & (runs["attack"] == attack) & (runs["metric"] == metric)]["value"]
     return float(found.mean()) if len(found) else float("nan")
@@ -45,6 +162,31 @@ def _difference(values: pd.Series) -> str:
     return markdown.points(stratified_groups([np.asarray(values.dropna(), dtype=float)]))
 
 
+DEEPZERO = """## DeepZero from scratch
+
+`zobench run suites/deepzero.yaml` (code {commits}): `micro-cnn` (5,442 parameters) is trained from its
+initial weights on 8 by 8 digits of ten classes, {budget} forward passes of 32 images for every zeroth-order
+row, {first} for SGD, {seeds} seeds. A DeepZero step estimates 68 coordinates (1.2 %) one by one. Every
+learning rate was selected from three on validation images of another data seed.
+
+*Published* (2310.02025): the best accuracy of zeroth-order training from scratch (ResNet-20, CIFAR-10),
+close to first order. *Found here*: the table; mean test accuracy (%) after forward passes, paired
+differences at the end in points with 95 % t intervals; p-values of the three comparisons with random
+directions after Holm.
+
+*A layer of zeros.* In a first form of the suite a new classification layer started at zero, as everywhere
+on images here. ZO-GraSP scores weights by their value times a curvature, so that this layer got no
+coordinates; behind it no other weight has a gradient, and nothing was learned (the loss stayed ln 5 to the
+last digit) at three learning rates, while shares by size reached 22 to 50 % of the validation images. The
+network now keeps its own classification layer.
+
+*Differences*: 1.2 % of the coordinates a step instead of 10 %; parameters of batch normalization are among
+the coordinates that are drawn, where the published code always estimates them; no warm-up, decay or
+schedule; statistics of batch normalization stay as they are at the start; 68 steps instead of 50 epochs.
+*Feature reuse*, measured: a step takes 0.79 (quartiles 0.72 to 0.82) of the processor time of the same step
+without it on 8 by 8 pixels and 0.53 (0.52 to 0.59) on 28 by 28, with bit-identical losses (`python
+benchmarks/reuse.py`, and `--side 28 --rounds 5`, one thread of a busy CPU).
+"""
 ATTACKS = """## Attacks on images along training
 
 `zobench run suites/vision-robustness.yaml` (code {commits}): accuracy (%) of `nano-vit` on 50 test images
@@ -55,4 +197,34 @@ draws) is its own baseline. An attack that finds no more than its baseline is no
 
 *Found here*: at the end of training, accuracy that the search takes beyond its random baseline, in points
 over {runs} runs (95 % t interval, rows and seeds pooled): {gains}.
+"""
+CERTIFIED = """## ZO-AE-DS: a black box made certifiably robust
+
+`zobench run suites/black-box-defence.yaml` (code {commits}): a denoiser and an encoder in front of a fixed
+decoder and the built-in `nano-cnn` (digits 0 to 4) are trained for {budget} forward passes of 32 images at
+noise 0.25 and certified by 6,000 votes on {images} test images, {seeds} seeds, alpha = 0.001. *Published*
+(2203.14195): certified accuracy of training by queries far above no defence and zeroth-order training
+without an autoencoder, and close to first order; coordinates better than random directions. *Found here*:
+the table; certified accuracy (%) by radius, 0 is the accuracy of the vote with abstentions as errors.
+`no-defence` is the vote of `nano-cnn` itself, `autoencoder-alone` that of `nano-cnn` behind the autoencoder
+without any training of the denoiser.
+
+*Differences*: a code of 24 numbers instead of 192, 6,000 votes instead of 10,000, a few dozen to a hundred
+steps instead of 200 epochs, Adam at 0.001 for every row without selection. At equal forward passes `rge`
+takes 27 for a step and `cge` 51, backpropagation 3.
+"""
+DIFFERENCES = """\
+Differences in points, paired by seed, target `prediction`, with 95 % t intervals (not corrected for the
+number of comparisons; over seeds alone, on the same images):
+"""
+PATCHES = """## SmoothVLM: votes against patches
+
+`zobench run suites/patch-defence.yaml` (code {commits}): `nano-vit` answers {images} test images of the
+digits 0 to 4 by the majority of ten copies with changed pixels, {seeds} seeds of the attack; a patch of 5
+by 5 pixels is searched by 50 queries of the defended model on {attacked} of them. *Published* (2405.10529,
+vision-language models, from memory of the abstract): attack success falls to 0 to 5 %, benign context is
+recovered in 67.3 to 95.0 %; *an independent test* (2606.10904): 99.2 to 100 % of benign queries refused.
+*Found here*: the table, in percent. Every attacked answer is right, an abstention or wrong; a search stops
+at the first answer that is not right, so abstentions stand in its way. The bound is the probability that
+the vote defeats a patch that fails once K of its 25 pixels are drawn.
 """

@@ -11,7 +11,7 @@ attacks or certificates are those of :mod:`zobench.studies.image_results`.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -36,6 +36,35 @@ CLAIMS = (
     Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
     Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
 )
+SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
+    (
+        "deepzero",
+        ("deepzero", "deepzero-trials"),
+        image_defences.deepzero_section,
+        "DeepZero from scratch (2310.02025)",
+    ),
+    (
+        "black-box-defence",
+        ("black-box-defence",),
+        image_defences.certified_section,
+        "ZO-AE-DS: a black box made certifiably robust (2203.14195)",
+    ),
+    (
+        "patch-defence",
+        ("patch-defence",),
+        image_defences.patch_section,
+        "SmoothVLM: votes against patches (2405.10529)",
+    ),
+    (
+        "vision-robustness",
+        ("vision-robustness",),
+        image_defences.attacks_section,
+        "Attacks on images along training",
+    ),
+    ("ranking", (ranking.NAME,), ranking.section, "ZO-RankSGD with a generator (2303.03751)"),
+    (quantized_flow.NAME, (quantized_flow.NAME,), quantized_flow.section, "QZO on a generator (2505.13430)"),
+)
+"""Suite, its tables, the section, its title."""
 ABSENT = (
     ("task-aware pruning", "2510.22489", "nothing"),
     ("W-PCA, ParZC", "2504.15983, 2402.02105", "nothing"),
@@ -47,12 +76,14 @@ ABSENT = (
 def current() -> str:
     """The page made from the committed tables."""
     points, trials, flow = (committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME))
-    more = [
-        image_defences.attacks_section(committed.read("vision-robustness")),
-        ranking.section(committed.read(ranking.NAME)),
-        quantized_flow.section(committed.read(quantized_flow.NAME)),
-    ]
-    return page(points, trials, flow, more)
+    return page(points, trials, flow, [_section(*made) for made in SECTIONS])
+
+
+def _section(suite: str, tables: Sequence[str], section: Callable[..., str], title: str) -> str:
+    """The section on a suite, or that it has no results."""
+    if all((committed.results() / f"{name}.parquet").is_file() for name in tables):
+        return section(*map(committed.read, tables))
+    return MISSING.format(suite=suite, title=title)
 
 
 def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: Sequence[str]) -> str:
@@ -109,25 +140,12 @@ METHODS = """Mean final test accuracy (%); difference from MeZO in points; ratio
 p-values by paired t test after Holm, and verdicts; runs that reached the target; whether the selected
 learning rate is at the edge of its grid.
 """
-REST = """## Suites without results
+MISSING = """## {title}
 
-These suites are run by CI at a small size; their results at their own size are missing, so that nothing is
-said about what they compare.
-
-*DeepZero* (2310.02025), `suites/deepzero.yaml`: `micro-cnn` from its initial weights on 8 by 8 digits,
-coordinate-wise estimates with and without ZO-GraSP and shuffling, against random directions at the same
-number of forward passes and first-order SGD. *Published*: the best accuracy of zeroth-order training from
-scratch (ResNet-20, CIFAR-10), close to first order. *Differences*: 2.5 % of the coordinates a step instead of
-10 %; parameters of batch normalization are among the coordinates that are drawn, where the published code
-always estimates them; no warm-up, decay or schedule; statistics of batch normalization stay as they are at
-the start. *Feature reuse*, measured: a step takes 0.79 (quartiles 0.72 to 0.82) of the processor time of the
-same step without it on 8 by 8 pixels and 0.53 (0.52 to 0.59) on 28 by 28, with bit-identical losses
-(`python benchmarks/reuse.py`, and `--side 28 --rounds 5`, one thread of a busy CPU).
-
-*ZO-AE-DS* (2203.14195), `suites/black-box-defence.yaml`, and *SmoothVLM* (2405.10529),
-`suites/patch-defence.yaml`: `docs/attacks.md`, section Defences.
-
-## Not on images (cut, whole row)
+`suites/{suite}.yaml` is run by CI at a small size. Its results at its own size are missing, so that nothing
+is said about what it compares.
+"""
+REST = """## Not on images (cut, whole row)
 
 These systems of the same sources have no image suite. The room for them exists: image tasks, models,
 records and pages.

@@ -5,10 +5,11 @@ m <- mu m + g,  theta <- theta - eta m
 
 ZO-GraSP, once: g = RGE at theta, h = RGE at theta + delta g, score = -theta * (h - g) / delta. The entries
 with the smallest scores remain after pruning to ``density``. The share of a tensor among them is its share of
-the active coordinates. Every ``interval`` steps new coordinates are drawn at random within these shares. n +
-1 forward passes per step, and 2 (q + 1) more in the first step. With ``reuse``, each forward pass starts at
-the layer of its coordinate (``zobench.zo.reuse``): losses are bit-identical at about half the work, and each
-still counts as one forward pass.
+the active coordinates: a tensor of zeros, such as a new classification layer that starts at zero, gets none,
+and behind it no other tensor has a gradient. Every ``interval`` steps new coordinates are drawn at random
+within these shares. n + 1 forward passes per step, and 2 (q + 1) more in the first step. With ``reuse``, each
+forward pass starts at the layer of its coordinate (``zobench.zo.reuse``): losses are bit-identical at about
+half the work, and each still counts as one forward pass.
 """
 
 from __future__ import annotations
