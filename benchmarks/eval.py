@@ -34,6 +34,8 @@ from zobench.tasks.prompts import Prompt
 
 TEXT = "the film was good and bad a story about three apples for Ann who gives two to her friend Ben"
 WORDS = TEXT.split()
+OPTIONS = {"long": range(2, 5), "one": range(1, 2)}
+"""Numbers of tokens of an option."""
 
 
 class Questions(PromptedClassification):
@@ -106,7 +108,7 @@ def measured(lm: LanguageModel, tokens: range, arguments: argparse.Namespace) ->
     low, median, high = quartiles([b / a for a, b in rows])
     theirs_s, ours_s = (statistics.median(column) for column in zip(*rows, strict=True))
     size = f"{min(tokens)} to {max(tokens)} tokens" if len(tokens) > 1 else "1 token"
-    print(f"options of {size}: lm-eval {theirs_s:.2f} s, zobench {ours_s:.2f} s")
+    print(f"options of {size}: lm-eval {theirs_s:.2f} s, zobench {ours_s:.2f} s", flush=True)
     print(
         f"  ratio {median:.3f}, quartiles {low:.3f}-{high:.3f}, largest difference {largest:.1e}", flush=True
     )
@@ -121,6 +123,7 @@ def parse() -> argparse.Namespace:
     add("--layers", type=int)
     add("--dtype", choices=("float32",), default="float32")
     add("--prompts", type=int, default=100)
+    add("--options", nargs="+", choices=OPTIONS, default=tuple(OPTIONS))
     add("--batch", type=int, default=8, help="batch size of lm-eval")
     add("--repeats", type=int, default=7)
     add("--threads", type=int, default=1)
@@ -133,8 +136,8 @@ def main() -> None:
     arguments.model, arguments.device = None, "cpu"
     torch.set_num_threads(arguments.threads)
     lm = loaded(arguments)
-    for tokens in (range(2, 5), range(1, 2)):
-        measured(lm, tokens, arguments)
+    for kind in arguments.options:
+        measured(lm, OPTIONS[kind], arguments)
 
 
 if __name__ == "__main__":

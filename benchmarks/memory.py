@@ -23,7 +23,14 @@ from step import SHAPES, Case, minibatch, model, reference
 from zobench.zo import build_space
 from zobench.zo.noise.api import fused_sweeps
 
-CASES = ("mezo:snapshot", "mezo:streamed", "mezo:in-place-fused", "lozo:factored-lazy", "fzoo:grouped")
+CASES = (
+    "mezo:snapshot",
+    "mezo:streamed",
+    "mezo:streamed-paired",
+    "mezo:in-place-fused",
+    "lozo:factored-lazy",
+    "fzoo:grouped",
+)
 
 
 def kilobytes(field: str) -> int:
@@ -77,6 +84,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     arguments = parse()
     arguments.model, arguments.layers, arguments.device, arguments.precision = None, None, "cpu", "auto"
+    arguments.branches = None
     if arguments.work is not None:
         measure(arguments)
         return

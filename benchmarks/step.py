@@ -22,7 +22,9 @@ from __future__ import annotations
 
 import argparse
 import copy
+import functools
 import platform
+import signal
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -163,7 +165,8 @@ class Case:
             mode=mode.removesuffix("-fused"), fused=fused, precision=arguments.precision, ahead=True
         )
         cls = lookup("methods", method)
-        config = cls.Config(**CONFIGS.get(method, {}))
+        chosen = {"n": arguments.branches} if arguments.branches and method == "fzoo" else {}
+        config = cls.Config(**CONFIGS.get(method, {}), **chosen)
         optimizer = cls(config, space, seed=0, engine=engine)
         objective = Objective(space.module, loss, inference=True)
         objective.set_batch(batch, sequences=batch[0].shape[0], tokens=batch[0].numel())
@@ -183,16 +186,17 @@ class Case:
 
     def warm_up(self) -> None:
         """Take one step that is not timed; raises an error if it is refused or changes no weight."""
-        before = self.space.snapshot()
+        before = self.space.digest()
         moved = self.step()
         with self.settled():
-            same = all(torch.equal(self.space.entries(name), old) for name, old in before.items())
+            same = self.space.digest() == before
         if not moved or same:
             raise SystemExit(f"{self.name}: the step left the weights unchanged")
-        self.space.restore(before)
 
 
-def prepared(arguments: argparse.Namespace, space: ParameterSpace, batch: Batch) -> Iterator[Case]:
+def prepared(
+    arguments: argparse.Namespace, space: ParameterSpace, batch: Batch, restore: Callable[[], object]
+) -> Iterator[Case]:
     """The cases after one step each. With ``--suggest``, modes that refuse the method, the space or the model
     are named and left out."""
     suggested = [f"{arguments.suggest}:{mode}" for mode in SUGGESTED] if arguments.suggest else None
@@ -200,6 +204,7 @@ def prepared(arguments: argparse.Namespace, space: ParameterSpace, batch: Batch)
         try:
             case = Case(name, space, batch, arguments)
             case.warm_up()
+            restore()
         except ValueError as error:
             if suggested is None:
                 raise
@@ -242,6 +247,33 @@ def minibatch(vocabulary: int, rows: int, length: int, device: str) -> Batch:
     return ids.to(device), labels.to(device)
 
 
+def repetitions(
+    arguments: argparse.Namespace,
+    cases: list[Case],
+    forward: Callable[[], object],
+    restore: Callable[[], object],
+) -> Iterator[dict[str, float]]:
+    """Seconds of the reference and of every case, once per complete repetition. Ends early after ``--limit``
+    seconds, and at an interrupt."""
+    started = time.monotonic()
+    for done in range(arguments.repeats):
+        if done and arguments.limit and time.monotonic() - started > arguments.limit:
+            return
+        try:
+            one = {"forward": timed(forward, arguments)}
+            for case in cases:
+                # A step writes the first points of the next one, so that the first step of a run costs more.
+                if case.looks_ahead:
+                    case.step()
+                one[case.name] = timed(case.step, arguments)
+                restore()
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            return
+        yield one
+
+
 def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any]]:
     """Measurements of the reference and of every case, one dictionary each."""
     rows, length = (int(part) for part in size.split("x"))
@@ -252,20 +284,14 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
     batch = minibatch(int(module.config.vocab_size), rows, length, arguments.device)  # type: ignore[union-attr, arg-type]
     space = build_space(arguments.space, {}, module)
     reference(bare, batch)
-    kept = space.snapshot()
-    cases = list(prepared(arguments, space, batch))
-    times: dict[str, list[float]] = {}
-    started = time.monotonic()
-    for done in range(arguments.repeats):
-        if done and arguments.limit and time.monotonic() - started > arguments.limit:
-            break
-        times.setdefault("forward", []).append(timed(lambda: reference(bare, batch), arguments))
-        for case in cases:
-            # A step writes the first points of the next one, so that the first step of a run costs more.
-            if case.looks_ahead:
-                case.step()
-            times.setdefault(case.name, []).append(timed(case.step, arguments))
-            space.restore(kept)
+    # A single repetition needs no copy of the weights to return to: the largest shapes have no room for one.
+    kept = space.snapshot() if arguments.repeats > 1 else {}
+    restore = functools.partial(space.restore, kept) if kept else nullcontext
+    cases = list(prepared(arguments, space, batch, restore))
+    times: dict[str, list[float]] = {name: [] for name in ("forward", *(case.name for case in cases))}
+    for one in repetitions(arguments, cases, lambda: reference(bare, batch), restore):
+        for name, seconds in one.items():
+            times[name].append(seconds)
     forwards = {"forward": 1.0, **{case.name: case.forwards for case in cases}}
     base = times["forward"]
     for name, seconds in times.items():
@@ -318,6 +344,7 @@ def parse() -> argparse.Namespace:
     add("--space", choices=CASES, default="full")
     add("--precision", default="auto")
     add("--cases", nargs="+", help="method:mode; mezo:loop is the published loop")
+    add("--branches", type=int, help="directions of a step of FZOO; 8 by default")
     add("--suggest", metavar="METHOD", help="time every mode of this method and print the fastest")
     add("--repeats", type=int, default=7)
     add("--limit", type=float, help="begin no repetition of a size after so many seconds")
@@ -330,6 +357,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     torch.set_num_threads(arguments.threads)
     machine = processor()
     print(" | ".join([f"torch {torch.__version__}, {arguments.threads} thread(s)", *machine.values()]))

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from zobench.plugins import lookup
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.conformance.problems import transformer
+from zobench.zo.factored_lazy import FactoredLazy
 from zobench.zo.trajectory import replay
 
 STANDING = {"lozo": {"rank": 2, "interval": 3}, "subzero": {"rank": 2, "interval": 3}, "tezo": {"rank": 3}}
 LAZY = Engine(mode="factored-lazy")
 
 
-def start(name: str, dtype: torch.dtype = torch.float64, engine: Engine = LAZY, **params: object):
+def start(
+    name: str,
+    dtype: torch.dtype = torch.float64,
+    engine: Engine = LAZY,
+    tuned: tuple[str, ...] = ("*",),
+    **params: object,
+):
     problem, cls = transformer(), lookup("methods", name)
     module = problem.make(dtype).eval()
     config = cls.Config(**{"lr": 1e-3, **cls.small_problem, **STANDING.get(name, {}), **params})
-    method = cls(config, build_space("full", {}, module), seed=3, engine=engine)
+    space = (
+        build_space("full", {}, module)
+        if tuned == ("*",)
+        else build_space("names", {"include": tuned}, module)
+    )
+    method = cls(config, space, seed=3, engine=engine)
     objective = Objective(module, problem.loss, inference=True)
     objective.set_batch(problem.batch, sequences=4, tokens=24)
     return method, objective
@@ -164,3 +178,27 @@ def test_a_layer_is_completed_in_one_pass(dtype: torch.dtype, monkeypatch: pytes
     slow, other = start("lozo", dtype, interval=5)
     assert [slow.step(other) for _ in range(5)] == fast
     assert all(torch.equal(method.space.entries(n), slow.space.entries(n)) for n in method.space)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["lozo", "subzero", "tezo"])
+def test_layers_that_only_add_columns_have_the_bits_of_those_with_stand_ins(
+    name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def path(count: int) -> list[tuple[float, ...]]:
+        method, objective = start(name, dtype, tuned=("*.weight",))
+        return [method.step(objective).losses for _ in range(count)]
+
+    seen: list[int] = []
+    ready = FactoredLazy._ready
+
+    def watched(self: FactoredLazy, point: Any) -> Any:
+        found = ready(self, point)
+        seen.append(len(found))
+        return found
+
+    monkeypatch.setattr(FactoredLazy, "_ready", watched)
+    quick = path(4)
+    assert max(seen) > 4
+    monkeypatch.setattr(FactoredLazy, "_ready", lambda self, point: {})
+    assert quick == path(4)

@@ -16,6 +16,7 @@ weight of plain linear layers and embeddings alone, or decays, is written in eve
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,6 +165,45 @@ class FactoredLazy(Factored):
         finally:
             self._last = None
 
+    @contextmanager
+    def displaced(self, point: Point) -> Iterator[None]:
+        """As in mode ``factored``, but linear layers that the watch has seen only add columns.
+        They have no hook before their forward, and their factors are made before the forward pass."""
+        ready = self._ready(point)
+        owned, handles = self._owned, []
+        self._owned = [(module, own) for module, own in owned if module not in ready]
+        try:
+            for module, terms in ready.items():
+                add = functools.partial(self._adding, terms)
+                handles.append(module.register_forward_hook(add))
+            with super().displaced(point):
+                yield
+        finally:
+            self._owned = owned
+            for handle in handles:
+                handle.remove()
+
+    def _ready(self, point: Point) -> dict[nn.Module, list[Term]]:
+        """The factors of the linear layers of which nothing but the weight is displaced, by layer."""
+        touched = set(self.touched(point))
+        found: dict[nn.Module, list[Term]] = {}
+        if not touched <= self._checked:
+            return found
+        for module, owned in self._owned:
+            moved = [name for name in owned.values() if name in touched]
+            name = owned.get("weight")
+            if name is None or moved != [name] or name not in self._lazy or name in self.formed:
+                continue
+            if isinstance(module, nn.Linear):
+                terms = self._factors(module, name, point)
+                if terms and not isinstance(terms, str):
+                    found[module] = terms
+        return found
+
+    def _adding(self, terms: list[Term], module: nn.Module, args: Any, output: Any) -> Any:
+        assert args, "the watch saw this layer called with its input first"
+        return self._added(terms, args[0], output)
+
     def touched(self, point: Point) -> list[str]:
         moved = set(super().touched(point))
         return [name for name in self.space if name in moved or name in self.put_off]
@@ -233,10 +273,12 @@ class FactoredLazy(Factored):
 
     def answered(self, module: nn.Module, args: Any, output: Any) -> Any:
         terms = self._terms.pop(id(module), None)
-        if terms is None or output is None:
-            return None
+        return None if terms is None or output is None else self._added(terms, args[0], output)
+
+    def _added(self, terms: list[Term], given: torch.Tensor, output: torch.Tensor) -> torch.Tensor | None:
+        """The output with the terms; ``None`` if they were added in place."""
         wide = terms[0][0].dtype
-        x = self._inputs(args[0], wide)
+        x = self._inputs(given, wide)
         kernel = _one_pass(output) if len(terms) == 1 and terms[0][0].shape[1] <= FEW else None
         if kernel is not None:
             a, b = terms[0]

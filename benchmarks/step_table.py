@@ -1,0 +1,163 @@
+"""The table of docs/performance.md by one command: ``python benchmarks/step_table.py PARTS``.
+
+Runs ``step.py`` once for each setting below, in a process of its own, and keeps its rows as
+``PARTS/NAME.parquet``; a part that exists is not measured again. Then all parts are written to
+docs/results/step.parquet (beside the rows of the state ``before``), the table between the two marks of
+docs/performance.md is replaced, and the picture docs/assets/step.svg is drawn: the ratio of a step to its
+forward passes against parameters, tokens and branches. ``--only NAME ...`` measures some settings, ``--draw``
+none. Needs pyarrow and matplotlib.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+from matplotlib.figure import Figure
+
+HERE = Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs"
+BEGIN, END = "<!-- step.parquet: begin -->", "<!-- step.parquet: end -->"
+MEZO = "mezo:loop mezo:snapshot mezo:streamed mezo:streamed-paired mezo:in-place-fused"
+FEW = "mezo:loop mezo:snapshot mezo:streamed-paired lozo:factored-lazy"
+GROUPED = "mezo:snapshot fzoo:grouped"
+SETTINGS = {
+    "float32": f"--cases {MEZO}",
+    "float32-lozo": "--sizes 8x32 16x64 --cases lozo:factored-lazy",
+    "float32-fzoo": "--cases fzoo:snapshot fzoo:grouped",
+    "float32-16x64": f"--sizes 16x64 --cases {MEZO.removeprefix('mezo:loop ')}",
+    "float32-16x64-fzoo": "--sizes 16x64 --cases fzoo:snapshot",
+    "bfloat16": f"--dtype bfloat16 --cases {MEZO}",
+    "bfloat16-lozo": "--dtype bfloat16 --cases lozo:factored-lazy",
+    "lora": f"--space lora --sizes 8x32 1x16 --cases {GROUPED}",
+    "2m": f"--shape 2m --cases {FEW}",
+    "22m": f"--shape 22m --cases {FEW}",
+    "1.3b": "--shape 1.3b --repeats 1 --cases mezo:streamed-paired",
+    "22m-tokens": f"--shape 22m --sizes 1x16 2x32 16x64 --cases {FEW}",
+    **{f"22m-{n}-branches": f"--shape 22m --branches {n} --cases fzoo:snapshot" for n in (2, 4, 8, 16)},
+    **{
+        f"22m-lora-{n}-branches": f"--shape 22m --space lora --sizes 1x16 --branches {n} --cases fzoo:grouped"
+        for n in (2, 4, 8, 16)
+    },
+}
+"""Options of step.py by the name of the part."""
+GOALS = {
+    ("mezo:snapshot", "full", "8x32", "float32"): 1.25,
+    ("mezo:snapshot", "full", "16x64", "float32"): 1.08,
+    ("mezo:snapshot", "full", "8x32", "bfloat16"): 1.5,
+    ("mezo:streamed", "full", "8x32", "bfloat16"): 1.5,
+    ("mezo:streamed-paired", "full", "8x32", "bfloat16"): 1.5,
+    ("lozo:factored-lazy", "full", "8x32", "float32"): 1.05,
+    ("lozo:factored-lazy", "full", "16x64", "float32"): 1.05,
+    ("lozo:factored-lazy", "full", "8x32", "bfloat16"): 1.1,
+    ("fzoo:snapshot", "full", "8x32", "float32"): 1.10,
+    ("fzoo:snapshot", "full", "16x64", "float32"): 1.05,
+    ("fzoo:grouped", "full", "8x32", "float32"): 1.10,
+    ("mezo:snapshot", "lora", "8x32", "float32"): 1.02,
+    ("fzoo:grouped", "lora", "8x32", "float32"): 1.0,
+    ("fzoo:grouped", "lora", "1x16", "float32"): 0.6,
+}
+"""Goals on the shape of 135 M parameters."""
+
+Rows = list[dict[str, Any]]
+
+
+def measured(parts: Path, only: list[str] | None) -> None:
+    """Measure the settings whose parts do not exist."""
+    for name, options in SETTINGS.items():
+        out = parts / f"{name}.parquet"
+        if out.exists() or (only and name not in only):
+            continue
+        print(f"{name}: {options}", flush=True)
+        subprocess.run([sys.executable, HERE / "step.py", *options.split(), "--out", out], check=True)
+
+
+def table(rows: Rows) -> str:
+    """Steps on the shape of 135 M parameters, as Markdown."""
+    lines = [
+        "| step | space | size | format | goal | step / its forward passes | ns per parameter more | runs |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        if row["parameters"] not in range(1 << 27, 1 << 28) or row["case"] == "forward":
+            continue
+        goal = GOALS.get((row["case"], row["space"], row["size"], row["dtype"]))
+        ratio = f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
+        what = f"{row['case'].replace(':', ', ')} | {row['space']} | {row['size'].replace('x', ' × ')}"
+        lines.append(
+            f"| {what} | {row['dtype']} | {'' if goal is None else f'≤ {goal:g}'} | {ratio} "
+            f"| {row['ns_per_parameter']:.2f} | {row['repeats']} |"
+        )
+    return "\n".join(lines)
+
+
+def tokens(row: dict[str, Any]) -> int:
+    rows, length = row["size"].split("x")
+    return int(rows) * int(length)
+
+
+def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], label: str, low: float) -> None:
+    """One line for each case that was measured at several places of the axis."""
+    lines: dict[str, Rows] = defaultdict(list)
+    for row in sorted(rows, key=over):
+        if row["case"] != "forward":
+            lines[f"{row['case'].replace(':', ', ')}{'' if row['space'] == 'full' else ', LoRA'}"].append(row)
+    for name, line in lines.items():
+        if len({over(row) for row in line}) > 1:
+            y = [row["ratio"] for row in line]
+            bars = [row["ratio"] - row["ratio_low"] for row in line]
+            above = [row["ratio_high"] - row["ratio"] for row in line]
+            x = [over(row) for row in line]
+            axes.errorbar(x, y, [bars, above], marker="o", markersize=4, capsize=3, label=name)
+    axes.axhline(1.0, color="grey", linewidth=0.8)
+    axes.set(xscale="log", xlabel=label, ylim=(low, None))
+    axes.legend(fontsize=7)
+
+
+def picture(rows: Rows) -> Figure:
+    """Growth with parameters (8 x 32), with tokens and with branches; float32."""
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    one, two, three = figure.subplots(1, 3)
+    plain = [row for row in rows if row["dtype"] == "float32"]
+    full = [row for row in plain if row["space"] == "full"]
+    at = [row for row in full if row["size"] == "8x32" and row["forwards"] in (2.0, 9.0)]
+    panel(one, at, lambda row: row["parameters"], "parameters", 0.9)
+    few = [row for row in full if 1e7 < row["parameters"] < 1e8 and row["forwards"] == 2.0]
+    panel(two, few, tokens, "tokens in the minibatch (22 M parameters)", 0.9)
+    many = [row for row in plain if 1e7 < row["parameters"] < 1e8 and row["case"].startswith("fzoo")]
+    panel(three, many, lambda row: row["forwards"] - 1, "branches (22 M parameters)", 0.0)
+    one.set_ylabel("step / its forward passes")
+    return figure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("parts", type=Path)
+    parser.add_argument("--only", nargs="+", choices=SETTINGS)
+    parser.add_argument("--draw", action="store_true", help="measure nothing")
+    arguments = parser.parse_args()
+    arguments.parts.mkdir(parents=True, exist_ok=True)
+    if not arguments.draw:
+        measured(arguments.parts, arguments.only)
+    files = [arguments.parts / f"{name}.parquet" for name in SETTINGS]
+    rows = [row for file in files if file.exists() for row in pyarrow.parquet.read_table(file).to_pylist()]
+    kept = DOCS / "results" / "step.parquet"
+    before = [row for row in pyarrow.parquet.read_table(kept).to_pylist() if row["state"] == "before"]
+    now = [{**row, "state": "now"} for row in rows]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*before, *now]), kept)
+    picture(rows).savefig(DOCS / "assets" / "step.svg", metadata={"Date": None})
+    page = (DOCS / "performance.md").read_text("utf-8")
+    above, rest = page.split(BEGIN)
+    text = f"{above}{BEGIN}\n{table(rows)}\n{END}{rest.split(END)[1]}"
+    (DOCS / "performance.md").write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
