@@ -1,6 +1,7 @@
 """Creates the pictures of the README and the docs: screenshots of a results page in headless Chromium.
 
     python -m zobench.studies.pictures reports/fewshot/index.html docs/pictures
+    python -m zobench.studies.pictures tuned/index.html docs/pictures tuning   # only pictures of these names
 
 The top of the page and one section at desktop and at phone width in both colour schemes, a picture of each
 other section of the page, and one of a run. If the page reports an error, no picture is written. Needs the
@@ -42,31 +43,37 @@ MOST_HIGH = 1000
 """Maximum height of a picture; taller sections are cropped."""
 
 
-def main(page_file: str, folder: str) -> None:
-    """Write the pictures into ``folder``; ``RuntimeError`` if the page reports an error."""
+def main(page_file: str, folder: str, *only: str) -> None:
+    """Write the pictures, or only those of some names, into ``folder``; ``RuntimeError`` if the page reports
+    an error."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     address = Path(page_file).resolve().as_uri()
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS)
-        for name, (width, height, scheme) in TOPS.items():
+        for name, (width, height, scheme) in chosen(TOPS, only):
             page = opened(browser, address, width, height, scheme)
             page.screenshot(path=target / f"{name}.png")
             page.context.close()
-        for name, (selector, width, scheme) in SECTIONS.items():
+        for name, (selector, width, scheme) in chosen(SECTIONS, only):
             page = opened(browser, address, width, 1200, scheme)
             if page.locator(selector).count():
                 save_section(page, selector, target / f"{name}.png")
             else:
                 (target / f"{name}.png").unlink(missing_ok=True)
             page.context.close()
-        for name, (width, height, scheme) in RUNS.items():
+        for name, (width, height, scheme) in chosen(RUNS, only):
             page = opened(browser, address, width, height, scheme)
             page.locator(".run-link").first.click()
             page.locator("#run .plot-container").first.wait_for(state="attached")
             page.screenshot(path=target / f"{name}.png")
             page.context.close()
         browser.close()
+
+
+def chosen(pictures: dict[str, Any], only: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Those of the names ``only``, or all."""
+    return [(name, shown) for name, shown in pictures.items() if not only or name in only]
 
 
 def opened(browser: Any, address: str, width: int, height: int, scheme: str) -> Any:
@@ -100,10 +107,14 @@ def save_section(page: Any, selector: str, path: Path) -> None:
         if chart.is_visible():
             chart.scroll_into_view_if_needed()
             chart.locator(".plot-container").first.wait_for(state="attached", timeout=10_000)
+    # Charts above may have been drawn meanwhile and have moved it.
+    section.evaluate("s => s.scrollIntoView()")
     box = section.bounding_box()
-    top = box["y"] + page.evaluate("window.scrollY")
-    clip = {"x": 0, "y": top, "width": page.viewport_size["width"], "height": min(box["height"], MOST_HIGH)}
-    page.screenshot(path=path, clip=clip, full_page=True)
+    room = page.viewport_size["height"] - box["y"]
+    height = min(box["height"], MOST_HIGH, room)
+    page.screenshot(
+        path=path, clip={"x": 0, "y": box["y"], "width": page.viewport_size["width"], "height": height}
+    )
 
 
 if __name__ == "__main__":
