@@ -181,11 +181,12 @@ class Reader:
             exec(compile(body, where, "exec", dont_inherit=True), self.names)
         return output.getvalue()
 
-    def plan(self, body: str) -> None:
+    def plan(self, body: str, around: dict[str, Any] | None = None) -> None:
+        """Plan the starter with the keys of ``around``, then those of the block."""
         from zobench.suite import expand
         from zobench.suite.loading import load_values
         from zobench.suite.starter import STARTER
 
         yaml = YAML(typ="safe")
-        suite = {**yaml.load(STARTER.replace("NAME", "snippet")), **yaml.load(body)}
+        suite = {**yaml.load(STARTER.replace("NAME", "snippet")), **(around or {}), **yaml.load(body)}
         assert expand(load_values(suite)).suite == "snippet"

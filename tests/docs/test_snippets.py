@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +53,80 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
 def test_snippets_of_a_guide(reader: Reader, page: str) -> None:
     counts = reader.follow((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8"), page)
     assert sum(counts.values()) > counts.get("not run", 0)
+
+
+CODE = {"kind": "names", "params": {"include": ["code"]}}
+AROUND: dict[str, dict[str, Any]] = {
+    "flow": {
+        "attacks": {},
+        "methods": {"mezo": {"space": CODE}},
+        "budget": {"forwards": 100, "batch_size": 1},
+    },
+    "image:": {"attacks": {}},
+    "reward": {"attacks": {}, "tasks": {"countdown": {}}},
+}
+"""Word of a block of docs/suite.md -> what a suite with it has beside it."""
+
+
+@pytest.mark.slow
+def test_every_yaml_block_of_the_suite_reference_has_a_plan(reader: Reader, tmp_path: Path) -> None:
+    files(tmp_path)
+    seen = 0
+    for block in blocks((ROOT / "docs" / "suite.md").read_text(encoding="utf-8")):
+        if block.lang != "yaml":
+            continue
+        seen += 1
+        missing = "trackers" in block.body and find_spec("tensorboard") is None
+        word = next((w for w in AROUND if w in block.body), "")
+        # The tracker is in an extra: without it, its package is all that is missing.
+        with pytest.raises(ValueError, match="needs the package") if missing else nullcontext():
+            reader.plan(block.body, AROUND.get(word))
+    assert seen >= 10
+
+
+def files(folder: Path) -> None:
+    """The files that the blocks of docs/suite.md name."""
+    from PIL import Image
+
+    def write(name: str, lines: list[str]) -> None:
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    write("reviews.csv", ["text,stars", *(f"soup {i},{(1, 5)[i % 2]}" for i in range(60))])
+    rows: list[dict[str, str]] = [
+        {"q": f"which {i}", "a": "x", "b": "y", "c": "z", "gold": "abc"[i % 3]} for i in range(60)
+    ]
+    write("q.jsonl", [json.dumps(row) for row in rows])
+    write("math.jsonl", [json.dumps({"question": f"{i} + 1?", "answer": f"{i + 1}"}) for i in range(60)])
+    write("reward.py", ["def score(prompt, answer, example, weight=1.0):", "    return weight"])
+    write("common.yaml", ["methods:", "  mezo: {params: {lr: 1e-4}}"])
+    (folder / "photos").mkdir()
+    for i in range(60):
+        Image.new("L", (28, 28), i).save(folder / "photos" / f"{i}.png")
+    write("photos/labels.csv", ["file,kind", *(f"{i}.png,{'abcde'[i % 5]}" for i in range(60))])
+
+
+SHELL_PAGES = ("suite", "report", "verification", "unlearning", "real-models", "scale", "rewards", "systems")
+
+
+@pytest.mark.parametrize("page", SHELL_PAGES)
+def test_every_command_of_a_reference_page_exists_with_its_options(page: str) -> None:
+    """They are not run here, because they name results that a reader has: tests/cli runs each command."""
+    from typer.main import get_command
+
+    from zobench.cli import app
+
+    top = get_command(app)
+    for block in blocks((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
+        for line in block.body.splitlines() if block.lang in ("sh", "bash") else ():
+            words = shlex.split(line.partition("&&")[0].partition(" > ")[0], comments=True)
+            if not words or words[0] != "zobench":
+                continue
+            command, rest = top, words[1:]
+            while hasattr(command, "commands"):
+                assert rest[0] in command.commands, f"{page}:{block.line}: {line}"
+                command, rest = command.commands[rest[0]], rest[1:]
+            with command.make_context(words[1], rest, resilient_parsing=False) as context:
+                assert context.params, f"{page}:{block.line}: {line}"
 
 
 @pytest.mark.slow
