@@ -187,3 +187,9 @@ def test_a_name_means_one_thing_within_a_room_and_its_neighbours():
         if a == b or b in near.get(a, ()) or a in near.get(b, ())
     }
     assert shared == set()
+
+
+def test_test_files_have_names_of_their_own():
+    """pytest imports test files by their names alone, so two of one name cannot be collected."""
+    names = [p.name for p in (ROOT / "tests").rglob("*.py") if p.name not in ("__init__.py", "conftest.py")]
+    assert {n for n in names if names.count(n) > 1} == set()
