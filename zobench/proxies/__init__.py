@@ -1,0 +1,1 @@
+"""Proxies of architectures: scores of untrained small networks, and how well they rank trained ones."""
