@@ -25,7 +25,7 @@ from zobench.studies import committed, markdown
 
 NAME = "proxies"
 NETS, INITS, TRAINED, STEPS = 50, 5, 1, 100
-KNOWN_SHARE, SPLITS, RESAMPLES = 0.4, 5, 2000
+KNOWN_SHARE, SPLITS, RESAMPLES = 0.4, 5, 400
 PROXIES = ("parameters", "random", "w-pca", "pca-alone", "parzc")
 
 

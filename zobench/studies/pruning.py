@@ -159,9 +159,9 @@ TEXT = """## Task-aware pruning
 
 `python -m zobench.studies.pruning --measure` (not a suite): all linear layers of `nano`'s blocks are pruned
 row by row by Wanda-like scores, without retraining (`zobench.zo.pruning`). The task is to recall {facts}
-facts about people that the model knows, calibrated on questions about them; general data are its other
-documents. {seeds} seeds of the calibration sets, {documents} documents each; perplexity on {held} other
-general documents. Unpruned: {accuracy} % and {perplexity}.
+facts about people that the model knows, calibrated on documents of these and its other facts; general data
+are its other documents. {seeds} seeds of the calibration sets, {documents} documents each; perplexity on
+{held} other general documents. Unpruned: {accuracy} % and {perplexity}.
 
 *Published* (2510.22489; abstract and a review were read, figures not): scores of both calibration sets, fused
 by shared and exclusive channels, improve on those of general data alone, without retraining. Threshold and
