@@ -284,3 +284,12 @@ def test_site_writes_a_page_for_every_result_run(folder, tmp_path):
     text = (tmp_path / "pages" / pages[0].name).read_text(encoding="utf-8")
     assert "<h2>Commands</h2>" in text
     assert "<script" not in text
+
+
+def test_without_a_ranked_row_there_is_no_table_of_differences(tmp_path):
+    study = Study([Entry("zero-shot", 0.0, group="control")], {"topic": 0.7}, seeds=(0, 1), steps=4)
+    page = build(make_synthetic(tmp_path / "results", study), tmp_path / "page.html")
+    text = page.read_text(encoding="utf-8")
+    assert "there are only baselines" in text
+    assert 'id="tasks"' not in text
+    assert 'id="ranking"' in text

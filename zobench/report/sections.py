@@ -140,6 +140,10 @@ class Tasks(Section):
     def query(self, results: PageResults) -> SectionValues:
         return {"blocks": results.blocks, "heat": tables.heat(results.ranking)}
 
+    def applies(self, values: SectionValues) -> bool:
+        """Differences to the best ranked row need a ranked row."""
+        return any(cell is not None and cell["gap"] is not None for cell in values["heat"])
+
 
 class HeadToHead(Section):
     """Comparison of any two rows on common seeds and examples; drawn by the page's scripts."""
