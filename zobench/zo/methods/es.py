@@ -69,7 +69,8 @@ class Es(ZerothOrder):
         "was not read (non-commercial licence); alpha = sigma / 2, population 30 and z-scores with "
         "1e-8 added to the spread are known from notes on it (2026-11-29). The spread is the "
         "population's (divisor N). The 1e-8 is left out, which changes a step by a share of 1e-8 / "
-        "spread; with no spread there is no step.",
+        "spread; with no spread there is no step. The paper claims results ahead of PPO and GRPO; in "
+        "suites/rewards.yaml neither this method nor the GRPO-like row gains (docs/rewards.md).",
     )
 
     @classmethod
