@@ -40,7 +40,7 @@ SETTINGS = {
     "2m": f"--shape 2m --cases {FEW}",
     "22m": f"--shape 22m --cases {FEW}",
     "1.3b": "--shape 1.3b --repeats 1 --cases mezo:streamed-paired",
-    "22m-tokens": f"--shape 22m --sizes 1x16 2x32 16x64 --cases {FEW}",
+    "float32-1x16": "--sizes 1x16 --cases mezo:loop mezo:snapshot mezo:in-place-fused lozo:factored-lazy",
     **{f"22m-{n}-branches": f"--shape 22m --branches {n} --cases fzoo:snapshot" for n in (2, 4, 8, 16)},
     **{
         f"22m-lora-{n}-branches": f"--shape 22m --space lora --sizes 1x16 --branches {n} --cases fzoo:grouped"
@@ -129,8 +129,8 @@ def picture(rows: Rows) -> Figure:
     full = [row for row in plain if row["space"] == "full"]
     at = [row for row in full if row["size"] == "8x32" and row["forwards"] in (2.0, 9.0)]
     panel(one, at, lambda row: row["parameters"], "parameters", 0.9)
-    few = [row for row in full if 1e7 < row["parameters"] < 1e8 and row["forwards"] == 2.0]
-    panel(two, few, tokens, "tokens in the minibatch (22 M parameters)", 0.9)
+    few = [row for row in full if row["parameters"] in range(1 << 27, 1 << 28)]
+    panel(two, few, tokens, "tokens in the minibatch (135 M parameters)", 0.9)
     many = [row for row in plain if 1e7 < row["parameters"] < 1e8 and row["case"].startswith("fzoo")]
     panel(three, many, lambda row: row["forwards"] - 1, "branches (22 M parameters)", 0.0)
     one.set_ylabel("step / its forward passes")
