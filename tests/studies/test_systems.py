@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from zobench.models.loading import load as load_model
@@ -12,7 +13,7 @@ from zobench.plugins import lookup
 from zobench.runner import run_plan
 from zobench.spec import ModelRef
 from zobench.store.reader import read
-from zobench.studies import committed, systems
+from zobench.studies import committed, image_results, systems
 from zobench.suite import expand, load
 from zobench.zo import Objective, build_space
 
@@ -73,13 +74,13 @@ SMALL = {
     },
     "deepzero": {
         "seeds: [1, 2, 3]": "seeds: [1]",
-        "n: 68, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
-        "n: 68, interval: 10,": "n: 5, interval: 2,",
-        "n: 68, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
-        "n: 34": "n: 3",
+        "n: 136, interval: 10}": "n: 5, interval: 2, pruning_queries: 3}",
+        "n: 136, interval: 10,": "n: 5, interval: 2,",
+        "n: 136, interval: 1000000}": "n: 5, interval: 1000000, pruning_queries: 3}",
+        "n: 68": "n: 3",
         "forwards: 1000}": "forwards: 12}",
-        "forwards: 5000, batch_size: 32": "forwards: 30, batch_size: 4",
-        "at: [0, 1000, 2000, 3000, 4000], test_items: 180": "at: [0, 10], test_items: 20",
+        "forwards: 20000, batch_size: 32": "forwards: 30, batch_size: 4",
+        "at: [0, 1000, 2000, 4000, 8000, 12000, 16000], test_items: 180": "at: [0, 10], test_items: 20",
     },
     "black-box-defence": {
         "seeds: [1, 2]": "seeds: [1]",
@@ -144,6 +145,11 @@ def runs_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
     assert set(tables.runs["status"]) <= {"done", "diverged"}
     if name == "deepzero":
         assert len(set(tables.runs.loc[tables.runs["row"].str.startswith("deepzero"), "forwards"])) >= 2
+    if name in systems.DEFENCES:
+        image_results.compact(tmp_path / "out", name, tmp_path)
+        (section,) = [made for suite, _, made, _ in systems.SECTIONS if suite == name]
+        shown = section(pd.read_parquet(tmp_path / f"{name}.parquet"))
+        assert all(f"`{row}`" in shown for row in set(tables.runs["row"]) - {"none"})
     if name == "vision-robustness":
         assert set(tables.attacks["condition"]) == {"square", "patch", "gaussian-noise"}
 
@@ -153,7 +159,7 @@ def test_the_rows_of_deepzero_get_the_same_forward_passes_and_trials() -> None:
     zeroth = [s for s in plan.studies if s.row != "sgd"]
     assert {s.row for s in zeroth} == {"deepzero", "deepzero-uniform", "deepzero-fixed", "random-directions"}
     budgets = [r.spec.budget for s in zeroth for r in s.final_templates]
-    assert {(b.forwards, b.batch_size) for b in budgets} == {(5_000, 32)}
+    assert {(b.forwards, b.batch_size) for b in budgets} == {(20_000, 32)}
     assert {s.size for s in plan.studies} == {3}
 
 

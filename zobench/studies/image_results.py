@@ -24,8 +24,8 @@ KEPT = ("accuracy", "accuracy_before", "abstained", "abstained_after", "queries"
 """Metrics of the file, besides those whose name has ``_at_``."""
 
 
-def compact(folder: Path, name: str) -> None:
-    """Write the file of the results folder."""
+def compact(folder: Path, name: str, to: Path | None = None) -> None:
+    """Write the file of the results folder into ``to`` (``docs/results``)."""
     found = read([folder], ("runs", "metrics", "attacks"))
     runs = found.runs[(found.runs["purpose"] == "result") & (found.runs["status"] == "done")]
     runs = runs.rename(columns={"budget_forwards": "budget", "git_commit": "commit"})
@@ -40,7 +40,7 @@ def compact(folder: Path, name: str) -> None:
     table = table.assign(at=table["at"].astype(float).fillna(table["budget"]))  # the end has no planned point
     order = ["task", "row", "seed", "at", "kind", "attack", "metric"]
     kept = table[[*ABOUT, *MEASURED]].sort_values(order, ignore_index=True)
-    committed.keep(kept, committed.results() / f"{name}.parquet")
+    committed.keep(kept, (to or committed.results()) / f"{name}.parquet")
 
 
 def _variant(task: str, params: str) -> str:

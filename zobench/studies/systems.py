@@ -84,7 +84,7 @@ def _section(suite: str, tables: Sequence[str], section: Callable[..., str], tit
     """The section on a suite, or that it has no results."""
     if all((committed.results() / f"{name}.parquet").is_file() for name in tables):
         return section(*map(committed.read, tables))
-    return MISSING.format(suite=suite, title=title)
+    return MISSING.format(suite=suite, title=title, known=KNOWN.get(suite, "")).rstrip()
 
 
 def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: Sequence[str]) -> str:
@@ -143,9 +143,11 @@ learning rate is at the edge of its grid.
 """
 MISSING = """## {title}
 
-`suites/{suite}.yaml` is run by CI at a small size. Its results at its own size are missing, so that nothing
-is said about what it compares.
+*Not run at its own size.* `suites/{suite}.yaml` is run by CI at a small size. Its results at its own size are
+missing, so that nothing is said about what it compares.{known}
 """
+KNOWN = {"deepzero": f"\n\n{image_defences.ZEROS}\n\n{image_defences.REUSE}"}
+"""What is known of a suite without its results."""
 REST = """## Not on images (cut, whole row)
 
 These systems of the same sources have no image suite. The room for them exists: image tasks, models,
