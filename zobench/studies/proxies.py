@@ -145,8 +145,9 @@ TEXT = """## W-PCA and ParZC: proxies of architectures
 
 `python -m zobench.studies.proxies --measure` (not a suite): {nets} small transformers of each kind
 (`zobench.proxies.nets`: depth, width, feed-forward size, heads, activation) are ranked by scores of their
-initial weights, means over {inits} initializations, and trained for {steps} steps of AdamW from {trained}
-initialization. Test accuracies: {ranges}. `image`: digits of `mnist-5k`; `text`: generated opinions.
+initial weights, means over {inits} initializations, and trained for {steps} steps of AdamW from the first
+{trained} of these. Test accuracies: {ranges}.
+`image`: digits of `mnist-5k`; `text`: generated opinions. `random` is one draw.
 
 *Published*: W-PCA (2504.15983) ranks better than proxies that need gradients; ParZC (2402.02105) learns the
 ranking from statistics of the nodes. *Found here*: Kendall's tau-b with the trained accuracy. On all

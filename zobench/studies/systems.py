@@ -24,6 +24,7 @@ from zobench.studies import (
     image_defences,
     image_results,
     markdown,
+    proxies,
     pruning,
     quantized_flow,
     ranking,
@@ -65,12 +66,10 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
     ("ranking", (ranking.NAME,), ranking.section, "ZO-RankSGD with a generator (2303.03751)"),
     (quantized_flow.NAME, (quantized_flow.NAME,), quantized_flow.section, "QZO on a generator (2505.13430)"),
     (pruning.NAME, (pruning.NAME,), pruning.section, "Task-aware pruning (2510.22489)"),
+    (proxies.NAME, (proxies.NAME,), proxies.section, "W-PCA and ParZC (2504.15983, 2402.02105)"),
 )
 """Suite or study, its tables, the section, its title."""
-ABSENT = (
-    ("W-PCA, ParZC", "2504.15983, 2402.02105", "`zobench.proxies`, no results yet"),
-    ("IB-FT", "2510.16022", "nothing"),
-)
+ABSENT = (("IB-FT", "2510.16022", "nothing"),)
 """Systems of the same sources that do not run on images (cut, whole row): name, arXiv id, what exists."""
 
 
