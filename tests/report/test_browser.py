@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from plotly import graph_objects as go
 
+from zobench.report import leaderboard
 from zobench.report.export import write_tables
 
 pytestmark = pytest.mark.browser
@@ -300,3 +301,18 @@ def test_print_hides_controls_and_keeps_tables(page_file, open_page):
     assert not page.locator(".tools").first.is_visible()
     assert page.locator("#t-ranking").is_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('#runs .scroll')).maxHeight") == "none"
+
+
+def test_what_rounds_to_zero_has_no_minus(page_file, open_page):
+    """In the tables, and in what the scripts draw."""
+    board = leaderboard.load("fewshot")
+    page = open_page(page_file).page
+    for value, signed, text in (
+        (-0.0003, True, "+0.0"),
+        (-0.0003, False, "0.0"),
+        (0.0003, True, "+0.0"),
+        (-0.0006, True, "−0.1"),
+        (-0.5, False, "−50.0"),
+    ):
+        assert board.show(value, signed) == text
+        assert page.evaluate(f"shown({value}, {str(signed).lower()})") == text

@@ -15,6 +15,7 @@ anything that ends in ``.yaml`` is a path.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -150,11 +151,14 @@ class Leaderboard(Strict):
         return self.direction == "higher"
 
     def show(self, value: float, signed: bool = False) -> str:
-        """A score as text in display units, without its unit."""
+        """A score as text in display units, without its unit; what rounds to zero has no minus."""
         factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
         x = value * factor
         form = ".1f" if self.scale != "number" or abs(x) >= 100 else ".2g" if 0 < abs(x) < 0.1 else ".3f"
-        return format(x, "+" + form if signed else form).replace("-", "−")
+        text = format(x, "+" + form if signed else form)
+        if x < 0 and not re.search("[1-9]", text):
+            text = text.replace("-", "+" if signed else "")
+        return text.replace("-", "−")
 
     def spread(self, interval: Interval) -> str:
         """The interval behind a score: ``±1.2``, or ``[80.0, 83.3]`` of a quantity with bounds, as it is not

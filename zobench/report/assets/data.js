@@ -16,7 +16,7 @@ function shown(value, signed = false) {
   const size = Math.abs(x);
   const small = !DATA.board.unit && size > 0 && size < 0.1;
   const text = small ? String(Number(size.toPrecision(2))) : fixed(size, DATA.board.unit || size >= 100 ? 1 : 3);
-  return (x < 0 ? "−" : signed ? "+" : "") + text;
+  return (x < 0 && /[1-9]/.test(text) ? "−" : signed ? "+" : "") + text;
 }
 
 function compact(value) {
