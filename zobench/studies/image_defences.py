@@ -145,7 +145,15 @@ def patch_section(table: pd.DataFrame) -> str:
         seeds=table["seed"].nunique(),
         commits=markdown.commits(table),
     )
-    head = ["task", "accuracy", "abstained", "right under `patch`", "abstains", "wrong", "random patch"]
+    head = [
+        "task",
+        "accuracy",
+        "abstained",
+        "right under `patch`",
+        "abstains",
+        "wrong",
+        "right under random patches",
+    ]
     head += [f"bound, K = {k}" for k in (1, 3, 5)]
     second = ["points above undefended", "clean", "under `patch`, with 95 % t interval over seeds"]
     return "\n".join([text, *markdown.table(head, rows), "", *markdown.table(second, differences)])
