@@ -21,6 +21,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 HERE = Path(__file__).resolve().parent
 DOCS = HERE.parent / "docs"
@@ -65,6 +66,17 @@ GOALS = {
     ("fzoo:grouped", "lora", "1x16", "float32"): 0.6,
 }
 """Goals on the shape of 135 M parameters."""
+
+COLOURS = (
+    "mezo, loop",
+    "mezo, snapshot",
+    "mezo, streamed-paired",
+    "lozo, factored-lazy",
+    "mezo, in-place-fused",
+    "fzoo, snapshot",
+    "fzoo, grouped, LoRA",
+)
+"""Cases in the order of matplotlib's colours."""
 
 Rows = list[dict[str, Any]]
 
@@ -115,9 +127,15 @@ def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], label:
             bars = [row["ratio"] - row["ratio_low"] for row in line]
             above = [row["ratio_high"] - row["ratio"] for row in line]
             x = [over(row) for row in line]
-            axes.errorbar(x, y, [bars, above], marker="o", markersize=4, capsize=3, label=name)
-    axes.axhline(1.0, color="grey", linewidth=0.8)
+            # One colour per case in all panels.
+            color = f"C{list(COLOURS).index(name)}" if name in COLOURS else None
+            style = {"marker": "o", "markersize": 4, "capsize": 3, "color": color}
+            axes.errorbar(x, y, [bars, above], label=name, **style)
+    axes.axhline(1.0, color="grey", linewidth=0.8, label="forward passes alone")
     axes.set(xscale="log", xlabel=label, ylim=(low, None))
+    places = sorted({over(row) for line in lines.values() for row in line})
+    axes.set_xticks(places, [f"{place / 1e6:.3g} M" if place > 1e5 else f"{place:g}" for place in places])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(fontsize=7)
 
 
