@@ -284,8 +284,8 @@ def measured(arguments: argparse.Namespace, size: str) -> Iterator[dict[str, Any
     batch = minibatch(int(module.config.vocab_size), rows, length, arguments.device)  # type: ignore[union-attr, arg-type]
     space = build_space(arguments.space, {}, module)
     reference(bare, batch)
-    # A single repetition needs no copy of the weights to return to: the largest shapes have no room for one.
-    kept = space.snapshot() if arguments.repeats > 1 else {}
+    # The largest shapes have no room for a copy of the weights to return to.
+    kept = space.snapshot() if arguments.repeats > 1 and not arguments.no_restore else {}
     restore = functools.partial(space.restore, kept) if kept else nullcontext
     cases = list(prepared(arguments, space, batch, restore))
     times: dict[str, list[float]] = {name: [] for name in ("forward", *(case.name for case in cases))}
@@ -347,6 +347,7 @@ def parse() -> argparse.Namespace:
     add("--branches", type=int, help="directions of a step of FZOO; 8 by default")
     add("--suggest", metavar="METHOD", help="time every mode of this method and print the fastest")
     add("--repeats", type=int, default=7)
+    add("--no-restore", action="store_true", help="keep no copy of the weights to return to")
     add("--limit", type=float, help="begin no repetition of a size after so many seconds")
     add("--threads", type=int, default=1)
     add("--device", default="cpu", choices=("cpu", "cuda"))
