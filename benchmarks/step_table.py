@@ -78,6 +78,7 @@ COLOURS = (
     "mezo, in-place-fused",
     "fzoo, snapshot",
     "fzoo, grouped, LoRA",
+    "mezo, streamed",
 )
 """Cases in the order of matplotlib's colours."""
 
@@ -137,7 +138,10 @@ def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], label:
     axes.axhline(1.0, color="grey", linewidth=0.8, label="forward passes alone")
     axes.set(xscale="log", xlabel=label, ylim=(low, None))
     places = sorted({over(row) for line in lines.values() for row in line})
-    axes.set_xticks(places, [f"{place / 1e6:.3g} M" if place > 1e5 else f"{place:g}" for place in places])
+    axes.set_xticks(
+        places,
+        [f"{float(format(place / 1e6, '.3g')):g} M" if place > 1e5 else f"{place:g}" for place in places],
+    )
     axes.xaxis.set_minor_locator(NullLocator())
     axes.legend(fontsize=7)
 
