@@ -22,7 +22,17 @@ SUITES = Path(__file__).resolve().parents[2] / "suites"
 
 def test_the_page_is_made_from_the_committed_runs() -> None:
     assert committed.page("systems") == systems.current()
-    tables = [committed.read(name) for name in ("vision", "flowopt", "vision-robustness", "patch-defence")]
+    tables = [
+        committed.read(name)
+        for name in (
+            "vision",
+            "flowopt",
+            "vision-robustness",
+            "patch-defence",
+            "deepzero",
+            "black-box-defence",
+        )
+    ]
     assert all(table["commit"].notna().all() for table in tables)
 
 
