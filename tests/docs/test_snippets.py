@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -146,6 +148,20 @@ def test_snippets_of_the_readme(reader: Reader, tmp_path: Path) -> None:
     rest = rest.replace(" RUN ", f" {run} ").replace(" A B ", " reports/mine reports/mine ")
     more = reader.follow(mark + rest, "README.md")
     assert (counts["bash"], counts["not run"], more["bash"], more["python"]) == (3, 1, 1, 4)
+
+
+def test_python_of_the_unlearning_page_parses_and_its_imports_exist() -> None:
+    """Not run: its suite trains for minutes."""
+    text = (ROOT / "docs" / "unlearning.md").read_text(encoding="utf-8")
+    (block,) = [b for b in blocks(text) if b.lang == "python"]
+    parsed = ast.parse(block.body)
+    imports = [node for node in parsed.body if isinstance(node, ast.ImportFrom)]
+    assert len(imports) == 3
+    for node in imports:
+        module = import_module(str(node.module))
+        assert all(callable(getattr(module, a.name)) for a in node.names), node.module
+    named = {n.value for n in ast.walk(parsed) if isinstance(n, ast.Constant) and ".yaml" in str(n.value)}
+    assert all((ROOT / str(name)).is_file() for name in named)
 
 
 def given(folder: Path) -> dict[str, Any]:

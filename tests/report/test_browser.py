@@ -252,6 +252,11 @@ def test_curves_against_memory_and_over_some_tasks(page_file, open_page):
     page.evaluate("DATA.curves = DATA.curves.filter((c) => c.r > 0 || c.b > 0), drawCurves()")
     name, *others = page.evaluate("[DATA.rows[0].name, ...DATA.blocks.slice(1)]")
     assert page.text_content("#c-partial") == f"{name}: mean over {', '.join(others)} alone."
+    # a suite that measures at the end alone has no curves, which is said; its controls would choose nothing
+    page.evaluate("DATA.curves = [], CURVE.whats = [], drawCurves(), drawPairCurves()")
+    assert page.inner_text("#c-plot").startswith("No curves: every metric was measured once")
+    page.evaluate("find('c-rows').replaceChildren(), setUpCurves()")
+    assert not page.locator("#curve-controls").is_visible()
     assert seen.problems == []
 
 

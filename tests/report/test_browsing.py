@@ -124,6 +124,13 @@ def test_rows_and_runs_are_compared_side_by_side(page_file: Path, open_page: Any
     )
     assert ["budget · forwards", "1200", "600"] in differs
     assert all(a != b for _, a, b in differs)
+    for pair, shown in (
+        (["0.00011547005383792515", "3e-4"], ["0.0001155", "3e-4"]),
+        (["1e-3 | 2.100000000000001e-05", "1.2.3"], ["1e-3 | 0.000021", "1.2.3"]),
+        (["ab" * 20, "cd" * 32], ["ababababab…", "cdcdcdcdcd…"]),
+        (["0.10000001", "0.10000002"], ["0.10000001", "0.10000002"]),
+    ):
+        assert page.evaluate(f"briefPair(['x', ...{pair}]).slice(1).map((c) => c.text ?? c)") == shown
     page.locator("#h-curves").scroll_into_view_if_needed()
     page.wait_for_selector("#h-curves .scatterlayer .trace", state="attached")
     names = page.evaluate("find('h-curves').data.filter((t) => t.fill !== 'toself').map((t) => t.name)")
@@ -197,6 +204,35 @@ def test_the_tool_bar_of_a_plot_covers_nothing(page_file: Path, open_page: Any):
     titles = page.eval_on_selector_all("#c-plot .modebar-btn", "bs => bs.map((b) => b.dataset.title)")
     assert titles
     assert not any("cloud" in t.lower() or "share" in t.lower() or "edit" in t.lower() for t in titles)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
+def test_names_in_trade_offs_cover_no_name_and_no_axis(page_file: Path, open_page: Any, width: int):
+    """Also of rows with equal values, which share a text."""
+    page = open_page(page_file, width=width).page
+    assert page.locator("#t-ranking circle.seed").first.bounding_box()["width"] > 1, "dots of seeds are drawn"
+    page.locator("#p-plot").scroll_into_view_if_needed()
+    page.wait_for_selector("#p-plot .textpoint text", state="attached")
+    for key in ("forwards", "seconds", "memory"):
+        page.select_option("#p-x", key)
+        boxes = page.eval_on_selector_all(
+            "#p-plot .textpoint text",
+            "ts => ts.filter((t) => t.textContent.trim()).map((t) => t.getBoundingClientRect())"
+            ".map((r) => [r.left, r.right, r.top, r.bottom])",
+        )
+        assert boxes
+        left = page.evaluate("document.querySelector('#p-plot .nsewdrag').getBoundingClientRect().left")
+        for i, a in enumerate(boxes):
+            assert a[0] >= left - 2, (key, a)
+            assert a[1] <= width, (key, a)
+            for b in boxes[i + 1 :]:
+                apart = a[0] >= b[1] - 1 or b[0] >= a[1] - 1 or a[2] >= b[3] - 3 or b[2] >= a[3] - 3
+                assert apart, (key, a, b)
+    told = page.evaluate(
+        "pointLabels([{x: 1, y: 1}, {x: 1, y: 1}, {x: 2, y: 3}], ['a', 'b', 'c'], false, 600, 300)"
+    )
+    assert [text for text, _ in told] == ["a, b", " ", "c"]
 
 
 @pytest.mark.browser

@@ -1,4 +1,15 @@
 // Two rows or two runs side by side: settings that differ, curves, measurements, examples that changed.
+// a pair of settings as it is read: numbers of four digits, digests and commits of ten, unless the two are then the same
+function briefly(text) {
+  if (typeof text !== "string") return text;
+  return text.replace(/\b[0-9a-f]{32,}\b/g, (hash) => `${hash.slice(0, 10)}…`).replace(/(?<![\w.])\d+\.\d{4,}(e[-+]?\d+)?(?![\w.])/gi, (number) => String(Number(Number(number).toPrecision(4))));
+}
+
+function briefPair([name, a, b]) {
+  const [x, y] = [briefly(a), briefly(b)];
+  return x === y ? [name, a, b] : [name, { text: x, title: a }, { text: y, title: b }];
+}
+
 function showSettings(a, b) {
   const { paths, values, rows } = DATA.settings;
   const value = (row, i) => (rows[row][i] < 0 ? null : values[rows[row][i]]);
@@ -9,12 +20,13 @@ function showSettings(a, b) {
     place.append(make("p", { class: "small" }, a === b ? "Choose two different rows." : "The recorded settings of the two rows are the same."));
     return;
   }
-  place.append(makeTable("t-settings", "settings", [{ name: "Setting" }, { name: "This" }, { name: "Other" }], lines));
+  place.append(makeTable("t-settings", "settings", [{ name: "Setting" }, { name: "This" }, { name: "Other" }], lines.map(briefPair)));
   setUpTable(find("t-settings"));
 }
 
 // curves of the two rows, of the task and metric chosen in the section Curves
 function drawPairCurves() {
+  if (!CURVE.whats.length) { drawPlot(find("h-curves"), [], {}, NO_CURVES); return; }
   const percent = isShare(CURVE.what), scale = percent ? 100 : 1;
   const [a, b] = headPair();
   const traces = [...new Set([a, b])].flatMap((row) => {
@@ -46,8 +58,8 @@ function runName(run) { return `${DATA.rows[run.r].name} on ${run.label}, seed $
 
 // the parts of a run's dialog when another run is chosen beside it
 function comparedRuns(run, other, plot) {
-  const settings = differingLines({ ...whole(run.spec) }, { ...whole(other.spec) });
-  const facts = differingLines(whole(run.facts), whole(other.facts)).map(([fact, ...both]) => [fact.replaceAll("_", " "), ...both]);
+  const settings = differingLines({ ...whole(run.spec) }, { ...whole(other.spec) }).map(briefPair);
+  const facts = differingLines(whole(run.facts), whole(other.facts)).map(([fact, ...both]) => briefPair([fact.replaceAll("_", " "), ...both]));
   const key = (m) => [m[0], m[1], m[2], m[3]].join("\0");
   const theirs = new Map(measured(other).filter((m) => m[8]).map((m) => [key(m), m[5]]));
   const finals = measured(run).filter((m) => m[8] && theirs.has(key(m))).map((m) => {

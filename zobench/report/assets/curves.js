@@ -1,6 +1,8 @@
 // Curves against forward passes, tokens or seconds, final values against memory, and the cost of each row to reach a target.
 const CURVE = { task: 0, what: 0, axis: 0, logx: false, logy: false, target: null, off: new Set(), whats: [] };
 
+const NO_CURVES = "No curves: every metric was measured once in each run.";
+
 function whatOf(c) { return c.kind + "|" + c.condition + "|" + c.metric; }
 
 function whatLabel(key) {
@@ -16,6 +18,7 @@ function setUpCurves() {
   for (const c of DATA.curves) counts.set(whatOf(c), Math.max(counts.get(whatOf(c)) || 0, c.y.length));
   CURVE.whats = [...counts.keys()].filter((k) => counts.get(k) > 1);
   CURVE.whats.sort((a, b) => (b.startsWith("clean") - a.startsWith("clean")) || a.length - b.length);
+  find("curve-controls").hidden = !CURVE.whats.length;
   choose(find("c-task"), ["mean over tasks", ...DATA.blocks], [-1, ...DATA.blocks.keys()]);
   choose(find("c-metric"), CURVE.whats.map(whatLabel), CURVE.whats);
   choose(find("c-axis"), DATA.axes, [...DATA.axes.keys()]);
@@ -109,6 +112,7 @@ function hoverOf(percent) { return percent ? "%{y:.1f} %" : "%{y:.3~r}"; }
 
 function drawCurves() {
   paintLegend();
+  if (!CURVE.whats.length) { drawPlot(find("c-plot"), [], {}, NO_CURVES); return; }
   const percent = isShare(CURVE.what);
   const scale = percent ? 100 : 1;
   const reads = [];

@@ -22,7 +22,7 @@ function makeTable(id, name, columns, lines) {
     const c = columns[i];
     const value = cell !== null && typeof cell === "object" && !(cell instanceof Node) ? cell : { text: cell };
     return make(i === 0 ? "th" : "td", { scope: i === 0 ? "row" : null, class: [c.num ? "num" : "", value.style || ""].join(" ").trim() || null,
-      "data-sort": value.sort === undefined ? null : value.sort }, value.text === null || value.text === undefined ? "–" : value.text);
+      "data-sort": value.sort === undefined ? null : value.sort, title: value.title }, value.text === null || value.text === undefined ? "–" : value.text);
   })));
   const table = make("table", { id, "data-name": name }, make("thead", {}, head), make("tbody", {}, ...body));
   return make("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": name }, table);

@@ -47,19 +47,32 @@ function front(points, lowX, lowY) {
   return out;
 }
 
-// positions of names relative to their points: above, or below or beside if another name or point is there; in shares of the plot
-const PLACES = [["top center", 0, 0.045], ["bottom center", 0, -0.045], ["middle left", -0.06, 0], ["middle right", 0.06, 0]];
+// places of a name relative to its point, in pixels: the first that covers no other name or point and stays in the plot
+const PLACES = [["top center", -0.5, 15], ["bottom center", -0.5, -15], ["middle right", 0, 0], ["middle left", -1, 0]];
+const LETTER = 6.6, LINE = 14, NEAR = 5;
 
-function labelPlaces(points, log) {
-  const scaled = (values) => { const low = Math.min(...values), span = Math.max(...values) - low || 1; return values.map((v) => (v - low) / span); };
-  const across = scaled(points.map((p) => (log ? Math.log(Math.max(p.x, 1e-9)) : p.x))), up = scaled(points.map((p) => p.y));
-  const names = [];
-  const free = (x, y, i) => !names.some(([a, b]) => Math.abs(a - x) < 0.1 && Math.abs(b - y) < 0.045) &&
-    !across.some((a, j) => j !== i && Math.abs(a - x) < 0.05 && Math.abs(up[j] - y) < 0.03);
+// for each point its text and the text's place; points that coincide share one text, and a name without a free place is left to the hover
+function pointLabels(points, names, log, width, height) {
+  const scaled = (values) => { const low = Math.min(...values), span = Math.max(...values) - low || 1; return values.map((v) => 0.06 + (0.88 * (v - low)) / span); };
+  const xs = scaled(points.map((p) => (log ? Math.log(Math.max(p.x, 1e-9)) : p.x))).map((v) => v * width);
+  const ys = scaled(points.map((p) => p.y)).map((v) => v * height);
+  const leader = points.map((_, i) => xs.findIndex((x, j) => Math.abs(x - xs[i]) < NEAR && Math.abs(ys[j] - ys[i]) < NEAR));
+  const taken = [];
   return points.map((_, i) => {
-    const found = PLACES.find(([, dx, dy]) => free(across[i] + dx, up[i] + dy, i)) || PLACES[0];
-    names.push([across[i] + found[1], up[i] + found[2]]);
-    return found[0];
+    if (leader[i] !== i) return [" ", "top center"];
+    const same = names.filter((_, j) => leader[j] === i);
+    const text = same.length > 3 ? `${same[0]}, ${same[1]} and ${same.length - 2} more` : same.join(", ");
+    const wide = text.length * LETTER;
+    const boxes = PLACES.map(([place, share, up]) => {
+      const left = xs[i] + share * wide + (up ? 0 : share < 0 ? -8 : 8);
+      return { place, left, right: left + wide, low: ys[i] + up - LINE / 2, high: ys[i] + up + LINE / 2 };
+    });
+    const clear = (b) => b.left >= 0 && b.right <= width + 36 && !taken.some((t) => b.left < t.right && t.left < b.right && b.low < t.high && t.low < b.high) &&
+      !xs.some((x, j) => leader[j] !== i && b.left < x + NEAR && x - NEAR < b.right && b.low < ys[j] + NEAR && ys[j] - NEAR < b.high);
+    const found = boxes.find(clear);
+    if (!found) return [" ", "top center"];
+    taken.push(found);
+    return [text, found.place];
   });
 }
 
@@ -72,14 +85,16 @@ function drawPareto() {
   const points = paretoPoints(x, y);
   const edge = front(points, lowerBetter(x.key), lowerBetter(y.key));
   const soft = getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
-  const log = find("p-logx").checked;
+  const log = find("p-logx").checked, node = find("p-plot");
+  const names = points.map((p) => plotText(DATA.rows[p.row].name));
+  const labels = pointLabels(points, names, log, node.clientWidth - 100, node.clientHeight - 96);
   const traces = points.length ? [
     { x: edge.map((p) => p.x), y: edge.map((p) => p.y), mode: "lines+markers", line: { color: soft, width: 1, dash: "dot" }, marker: { size: 19, color: "rgba(0,0,0,0)", line: { color: soft, width: 1 } }, hoverinfo: "skip" },
-    { x: points.map((p) => p.x), y: points.map((p) => p.y), mode: points.length > 40 ? "markers" : "markers+text", text: points.map((p) => plotText(DATA.rows[p.row].name)),
-      textposition: labelPlaces(points, log), cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
+    { x: points.map((p) => p.x), y: points.map((p) => p.y), mode: points.length > 40 ? "markers" : "markers+text", text: names,
+      texttemplate: labels.map((l) => l[0]), textposition: labels.map((l) => l[1]), cliponaxis: false, textfont: { size: 11.5 }, marker: { size: 10, color: points.map((p) => colourOf(p.row)), symbol: points.map((p) => (DATA.rows[p.row].kind === "ranked" ? "circle" : "circle-open")), line: { width: 1.5 } },
       hovertemplate: `%{text}<br>${paretoHover("x", x)}, ${paretoHover("y", y)}<extra></extra>` },
   ] : [];
-  drawPlot(find("p-plot"), traces, {
+  drawPlot(node, traces, {
     xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: log ? "log" : "linear" },
     yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 48 },
   });

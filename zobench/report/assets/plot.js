@@ -39,12 +39,12 @@ function plotLayout(more) {
 const TOP = 34;
 const PLOT_CONFIG = { responsive: true, displaylogo: false, displayModeBar: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
-function drawPlot(node, traces, layout) {
+function drawPlot(node, traces, layout, empty = "No measurements.") {
   node.classList.toggle("empty", !traces.length);
   showLegend(node, layout.showlegend ? traces.filter((t) => t.name && t.showlegend !== false) : []);
   if (!traces.length) {
     Plotly.purge(node);
-    node.textContent = "No measurements.";
+    node.textContent = empty;
     return;
   }
   if (!node.querySelector(".plot-container")) node.textContent = "";

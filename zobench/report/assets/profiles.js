@@ -31,6 +31,7 @@ function profileTraces(x, lines, hover) {
   }))];
 }
 
+function noProfile(lines) { return lines.length ? "No row is switched on." : "No row is ranked."; }
 function profileLegend(lines) { return { showlegend: lines.length <= 8 }; }
 
 function drawScoreProfile() {
@@ -38,7 +39,7 @@ function drawScoreProfile() {
   drawPlot(find("f-scores"), profileTraces(p.thresholds.map((t) => t * DATA.board.factor), p.scores, `of runs ${sign} %{x:${DATA.board.unit ? ".1f" : ".3~r"}}`), {
     ...profileLegend(p.scores), xaxis: { title: { text: plotText(DATA.board.label) + (DATA.board.unit ? ", " + DATA.board.unit : "") } },
     yaxis: { title: { text: `runs ${sign}, %` }, range: [-3, 103] },
-  });
+  }, noProfile(p.scores));
 }
 
 function drawRatioProfile() {
@@ -46,5 +47,5 @@ function drawRatioProfile() {
   drawPlot(find("f-ratios"), profileTraces(p.ratios, p.reach, "within %{x:.2~f} times"), {
     ...profileLegend(p.reach), xaxis: { title: { text: "times the fastest row's forward passes" }, type: "log", tickvals: [1, 2, 5, 10, 20] },
     yaxis: { title: { text: "target reached, %" }, range: [-3, 103] },
-  });
+  }, noProfile(p.reach));
 }
