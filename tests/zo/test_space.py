@@ -233,7 +233,7 @@ def test_jvp_on_a_hugging_face_model_is_the_gradient_along_the_direction(kind: s
     ("kind", "params", "message"),
     [
         ("ful", {}, "did you mean 'full'"),
-        ("nothing-like-it", {}, "valid: bias, codes, fake-quant, full"),
+        ("nothing-like-it", {}, "valid: bias, codes, conv-scales, fake-quant, full"),
         ("lora", {"rank": 8}, "has no parameter 'rank'"),
         ("lora", {"r": 0}, "space 'lora': r must be a whole number of at least 1, not 0"),
         ("lora", {"targets": "q_proj"}, "targets must be a non-empty list"),
