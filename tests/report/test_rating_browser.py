@@ -34,7 +34,14 @@ def started(suite: Path, out: Path) -> tuple[subprocess.Popen[str], str]:
     """The command and the address that it prints."""
     line = [sys.executable, "-m", "zobench.cli", "rate", str(suite), "--output", str(out)]
     environment = {**os.environ, "COLUMNS": "500"}
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env=environment)
+
+    def heeds_interrupts() -> None:
+        # Jobs that a shell starts in the background ignore SIGINT, and so would their children.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        line, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=heeds_interrupts
+    )
     assert process.stdout is not None
     for said in process.stdout:
         if found := re.search(r"http://127\.0\.0\.1:\d+/\?key=\S+", said):
