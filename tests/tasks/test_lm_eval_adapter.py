@@ -17,7 +17,7 @@ import torch
 pytest.importorskip("lm_eval")
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 
-from chat_templates import DATED, FOLDED, PLAIN
+from chat_templates import DATED, DROPS_SYSTEM, FAILS, FOLDED, NO_SYSTEM, PLAIN
 
 from zobench.data.example import Example, Splits
 from zobench.models.chat import Chat
@@ -126,6 +126,45 @@ def test_a_chat_template_gives_the_harness_our_prompts(
         (ours,) = task.predict(lm, [example], shown)
         sums = torch.tensor([float(choice[0]) for choice in sample["filtered_resps"]])
         torch.testing.assert_close(torch.tensor(ours.log_probs), sums.log_softmax(0), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("template", "opening"),
+    [
+        (PLAIN, "<|system|>Judge the film.\n\n\n<|user|>"),
+        (NO_SYSTEM, "<|user|>Judge the film.\n\n"),
+        (DROPS_SYSTEM, "<|user|>Judge the film.\n\n"),
+    ],
+)
+@pytest.mark.parametrize("shots", [0, 1])
+def test_the_description_of_a_task_reaches_every_template(
+    tiny: Tiny, folder: Path, template: str, opening: str, shots: int
+) -> None:
+    plain = tiny("llama")
+    tokenizer = copy.deepcopy(plain.tokenizer)
+    tokenizer.chat_template = template
+    lm = dataclasses.replace(plain, tokenizer=tokenizer, chat=Chat(tokenizer, None, "tiny"))
+    file = folder / "long.yaml"
+    file.write_text(file.read_text() + 'description: "Judge the film.\\n\\n"\n')
+    for sample in run(lm, "zb_long", include=folder, limit=2, shots=shots).samples["zb_long"]:
+        for request in sample["arguments"]:
+            assert request[0].startswith(opening + "the film was ")
+            assert request[0].count("Judge the film.") == 1
+            assert request[0].count("<|user|>") == 1 + shots
+            assert request[0].endswith("It was\n<|assistant|>")
+
+
+def test_a_template_that_fails_on_an_lm_eval_task_is_named(tiny: Tiny, folder: Path) -> None:
+    plain = tiny("llama")
+    tokenizer = copy.deepcopy(plain.tokenizer)
+    tokenizer.chat_template = PLAIN
+    chat = Chat(tokenizer, None, "tiny")
+    chat.template = FAILS
+    lm = dataclasses.replace(plain, tokenizer=tokenizer, chat=chat)
+    with pytest.raises(
+        ValueError, match=r"chat template fails on the messages of an lm-eval task.*leave chat out"
+    ):
+        run(lm, "zb_long", include=folder, limit=1)
 
 
 def test_no_side_effects_and_weights_in_memory_are_what_is_scored(tiny: Tiny, folder: Path) -> None:

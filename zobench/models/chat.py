@@ -25,7 +25,8 @@ _DIRECTIVES = "aAbBdmyYHIMSpj"
 """Directives of ``strftime`` that templates may use."""
 _MARKER = "zobenchanswermarker"
 _PROBE = "Probe  Text: 1\n\n2\t<b>&\"'{{x}} Ünï</b>."
-_FAILURES = (TemplateError, ValueError, TypeError, LookupError, AttributeError)
+TEMPLATE_FAILURES = (TemplateError, ValueError, TypeError, LookupError, AttributeError)
+"""What rendering a chat template raises if the template fails."""
 
 Turn = tuple[str, str]
 """A question of the user and the assistant's answer."""
@@ -108,7 +109,7 @@ class Chat:
             text: str = self._tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=add_generation_prompt, **self.arguments
             )
-        except _FAILURES as error:
+        except TEMPLATE_FAILURES as error:
             told = (str(error).strip().splitlines() or [type(error).__name__])[0]
             hint = "" if self.system is None else "; try it without system"
             raise ValueError(f"model {self._name!r}: its chat template fails: {told}{hint}") from error

@@ -26,6 +26,7 @@ from zobench.models.random_state import preserved_random_state
 from zobench.names import nearest
 from zobench.tasks.base import MetricValue
 from zobench.tasks.harness_json import keep_text
+from zobench.tasks.harness_model import harness_model
 
 FEWSHOT_SEED = 1234
 """The harness's own default for drawing demonstrations."""
@@ -104,19 +105,11 @@ def score(
 ) -> HarnessResult:
     """Evaluate loaded tasks on their present documents."""
     import lm_eval
-    from lm_eval.models.huggingface import HFLM
 
     lm.module.eval()
-    # The harness pads by itself: a model whose logits change with padding gets one document at a time.
-    size = batch_size if lm.way.rows == "padded" else 1
     with _quiet():
-        # A template writes its own special tokens; without this the harness lets the tokenizer add more.
-        chat = {} if lm.chat is None else {"add_bos_token": False, "chat_template_args": lm.chat.arguments}
-        wrapped = HFLM(
-            pretrained=lm.module, tokenizer=lm.tokenizer, batch_size=size, max_length=lm.max_length, **chat
-        )
         raw = lm_eval.evaluate(
-            wrapped,
+            harness_model(lm, batch_size),
             task_dict=loaded,
             limit=limit,
             bootstrap_iters=0,
