@@ -5,7 +5,8 @@ Layers that no point displaces, attention and everything between see one large b
 each group of R rows with the weights of its point:
 
 - a linear layer, an embedding or any other module without submodules: group by group, with weights that are
-  created for the group and released (extra memory of one layer, as in mode ``streamed``);
+  created for the group and released (extra memory of one layer, as in mode ``streamed``); on a CPU, whole
+  layers group by group where all their parameters are displaced (:mod:`zobench.zo.grouped_layers`);
 - a linear layer displaced along low-rank factors: one base product for all groups, then x_i B_i A_i^T;
 - adapters of space ``lora`` and prefixes of space ``prefix``: stacked; the base product is shared.
 
@@ -21,95 +22,22 @@ points run together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_map
 
+from zobench.zo.grouped_layers import LayersByPoint, plain
 from zobench.zo.lowrank import LowRank
 from zobench.zo.objective import Objective
+from zobench.zo.paired import kept_in_modules, what_changed
 from zobench.zo.perturb import Along, Point
+from zobench.zo.shared_forward import ADVICE, Branch, SharedForward
 from zobench.zo.side_by_side import STACKED, side_by_side, stacked
 from zobench.zo.space.base import ParameterSpace
 from zobench.zo.streamed import Streamed, _Watch
-
-ADVICE = "use mode 'snapshot' or 'batched'"
-PLAIN = (int, float, bool, str, type(None), torch.dtype, torch.device)
-
-
-class SharedForward:
-    """Answers n calls of a module with the same arguments by one call on n times as many rows."""
-
-    def __init__(self, module: nn.Module, count: int) -> None:
-        self.module, self.count = module, count
-        self.rows = 0
-        self._calls: list[tuple[Any, Any]] = []
-        self._at = [0] * count
-
-    def answer(self, branch: int, args: Any, kwargs: Any) -> Any:
-        position, self._at[branch] = self._at[branch], self._at[branch] + 1
-        if position == len(self._calls):
-            self._calls.append(((args, kwargs), self._run(args, kwargs)))
-        given, output = self._calls[position]
-        if not _same(given, (args, kwargs)):
-            raise ValueError(
-                f"mode 'grouped': the loss calls the module differently in each branch; {ADVICE}"
-            )
-        return tree_map(lambda leaf: self._part(leaf, branch), output)
-
-    def _run(self, args: Any, kwargs: Any) -> Any:
-        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
-        if not tensors:
-            raise ValueError(f"mode 'grouped': the module is called without a tensor; {ADVICE}")
-        self.rows = tensors[0].shape[0]
-        args, kwargs = tree_map(self._repeated, (args, kwargs))
-        return self.module(*args, **kwargs)
-
-    def _repeated(self, leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor):
-            if not isinstance(leaf, PLAIN):
-                raise ValueError(
-                    f"mode 'grouped': the module is called with a {type(leaf).__name__}; {ADVICE}"
-                )
-            return leaf
-        if leaf.dim() == 0 or leaf.shape[0] != self.rows:
-            return leaf
-        if leaf.dim() == 1:
-            raise ValueError(f"mode 'grouped': a vector of {self.rows} could be rows or positions; {ADVICE}")
-        return leaf.repeat(self.count, *([1] * (leaf.dim() - 1)))
-
-    def _part(self, leaf: Any, branch: int) -> Any:
-        """A branch's rows of the output; ``None`` for what is no tensor (a cache)."""
-        if not isinstance(leaf, torch.Tensor):
-            return leaf if isinstance(leaf, PLAIN) else None
-        if leaf.dim() == 0 or leaf.shape[0] != self.count * self.rows:
-            return leaf
-        return leaf[branch * self.rows : (branch + 1) * self.rows]
-
-
-class Branch(nn.Module):
-    """One branch of a shared forward, in the place of the module."""
-
-    def __init__(self, shared: SharedForward, number: int) -> None:
-        super().__init__()
-        self._shared, self._number = shared, number
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        return self._shared.answer(self._number, args, kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_shared"].module, name)
-
-
-def _same(one: Any, other: Any) -> bool:
-    a, b = tree_leaves(one), tree_leaves(other)
-    return len(a) == len(b) and all(
-        x is y
-        or (torch.equal(x, y) if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor) else x == y)
-        for x, y in zip(a, b, strict=True)
-    )
 
 
 class Grouped(Streamed):
@@ -125,6 +53,8 @@ class Grouped(Streamed):
     def __init__(self, space: ParameterSpace, branches: int = 16) -> None:
         super().__init__(space)
         self.branches = branches
+        self._layers: LayersByPoint | None = None
+        self._on_cpu = all(tensor.device.type == "cpu" for tensor in space.tensors.values())
 
     def losses(self, objective: Objective, points: Sequence[Point]) -> list[float]:
         if objective.recorded or len(points) < 2:
@@ -145,16 +75,30 @@ class Grouped(Streamed):
         stand_ins = [Branch(shared, number) for number in range(len(points))]
         with self._displaced_by_group(points, touched, shared):
             if touched <= self._checked:
-                return objective.losses_of(stand_ins)
+                with self._by_layer(objective, points, touched, shared):
+                    return objective.losses_of(stand_ins)
+            before = kept_in_modules(objective.module)
             with _Watch(self._names) as watch:
                 found = objective.losses_of(stand_ins)
+            # Layers that keep something of a call run once for all groups.
+            still = not what_changed(before, kept_in_modules(objective.module))
         elsewhere = sorted(watch.used & touched)
         if elsewhere:
             raise ValueError(
                 f"mode 'grouped': {elsewhere[0]!r} is used outside the forward of its module; {ADVICE}"
             )
         self._checked |= touched
+        self._layers = LayersByPoint(self.space) if still and self._on_cpu else None
         return found
+
+    def _by_layer(
+        self, objective: Objective, points: Sequence[Point], touched: set[str], shared: SharedForward
+    ) -> AbstractContextManager[None]:
+        """Inside the block whole layers run point by point, where they can."""
+        at_random = objective.allow_train_mode or torch.is_autocast_enabled("cpu")
+        if self._layers is None or at_random or not plain(points):
+            return nullcontext()
+        return self._layers.entered(points, touched, shared)
 
     @contextmanager
     def _displaced_by_group(
@@ -183,6 +127,8 @@ class Grouped(Streamed):
         before, forward = module.__dict__.get("forward"), module.forward
 
         def run(*args: Any, **kwargs: Any) -> Any:
+            if self._layers is not None and self._layers.inside:
+                return forward(*args, **kwargs)
             factored = self._factored(module, local, points, args)
             if factored is not None:
                 return factored

@@ -1,4 +1,4 @@
-"""Layers of a model whose tuned tensors are displaced together, at two points, for mode ``streamed-paired``.
+"""Layers whose tuned tensors are displaced together, for modes ``streamed-paired`` and ``grouped``.
 
 One sweep writes all tensors of a layer at both points, where a sweep for each module would spend as much time
 in Python as in the kernel. Each of the two calls of the loss has a memory of its own of the size of the
@@ -59,13 +59,13 @@ def layers_of(space: ParameterSpace) -> list[Layer]:
     return found
 
 
-def lay_out(layers: Iterable[Layer], space: ParameterSpace) -> list[torch.Tensor]:
-    """Give each layer its tensors in two memories; returns the memories."""
+def lay_out(layers: Iterable[Layer], space: ParameterSpace, count: int = 2) -> list[torch.Tensor]:
+    """Give each layer its tensors in ``count`` memories; returns the memories."""
     chosen = list(layers)
     sizes = {layer: _offsets(layer, space)[1] for layer in chosen}
     # ``standing`` of mode ``streamed`` says why these are parameters and not made in inference mode.
     with torch.inference_mode(False), torch.no_grad():
-        memories = [torch.empty(max(sizes.values(), default=0), dtype=torch.uint8) for _ in range(2)]
+        memories = [torch.empty(max(sizes.values(), default=0), dtype=torch.uint8) for _ in range(count)]
         for layer in chosen:
             layer.stand_ins = [_placed(layer, space, memory) for memory in memories]
     return memories
