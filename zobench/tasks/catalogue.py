@@ -43,4 +43,5 @@ TASKS: dict[str, str] = {
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
+    "half-memorized": "zobench.tasks.half_memorized:HalfMemorized",
 }
