@@ -15,10 +15,11 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Field
 
 from zobench.distribution import Clients, Split
 from zobench.fields import FieldMeta, Frozen, identity
+from zobench.trained_on import BottleneckRef, RewardRef, TrainedOn
 
 SPEC_VERSION = 7
 """Version that added the newest field. The next new field gets ``since=8``, and this constant becomes 8."""
@@ -45,43 +46,8 @@ PerturbationMode = Literal[
 Precision = Literal["auto", "nearest", "stochastic", "compensated", "master"]
 """How updates of half-precision weights are rounded; see ``zobench.zo.precision``."""
 
-TrainOn = Literal["loss", "accuracy", "f1"]
-"""What is minimized: the task's loss, or 1 minus a score of the minibatch, which has no gradient."""
-
 LossDtype = Literal["float32", "logits"]
 """Floating-point format in which a task's loss is computed from the logits."""
-
-
-class RewardRef(Frozen):
-    """A reward of generated answers to train on: a catalogue name, or ``FILE.py:FUNCTION``.
-
-    ``temperature`` 0 means greedy answers. Sampled answers use the same random numbers for all queries of a
-    step. ``seconds`` is the time limit of one score by a function of a file. ``file`` and ``sha256`` are set
-    when a suite is planned: the path of the file, which is not part of a run's identity, and its digest,
-    which is.
-    """
-
-    reward: str
-    params: dict[str, Any] = Field(default_factory=dict)
-    temperature: float = Field(default=0.0, ge=0, allow_inf_nan=False)
-    samples: int = Field(default=1, ge=1)
-    """Number of answers to each example; their scores are averaged."""
-    seconds: float = Field(default=5.0, gt=0, allow_inf_nan=False)
-    file: Annotated[str, FieldMeta(identity=False)] = ""
-    sha256: str = ""
-
-
-def _objective_kind(value: Any) -> str | None:
-    if isinstance(value, str):
-        return "by score"
-    return "by reward" if isinstance(value, dict | RewardRef) else None
-
-
-TrainedOn = Annotated[
-    Annotated[TrainOn, Tag("by score")] | Annotated[RewardRef, Tag("by reward")],
-    Discriminator(_objective_kind),
-]
-"""What a row of a suite trains on."""
 
 
 def _pairs_of(value: Any) -> Any:
@@ -368,9 +334,17 @@ def reward_of(spec: RowSettings) -> RewardRef | None:
     return spec.train_on if isinstance(spec.train_on, RewardRef) else None
 
 
+def bottleneck_of(spec: RowSettings) -> BottleneckRef | None:
+    """The penalty that the run or row adds to its loss; ``None`` for another objective."""
+    return spec.train_on if isinstance(spec.train_on, BottleneckRef) else None
+
+
 def objective_name(spec: RowSettings) -> str:
-    """The training objective in one word: ``loss``, ``accuracy``, ``f1``, or the name of the reward."""
-    return spec.train_on if isinstance(spec.train_on, str) else spec.train_on.reward
+    """The training objective in one word: ``loss``, ``accuracy``, ``f1``, the name of the reward, or
+    ``bottleneck``."""
+    if isinstance(spec.train_on, RewardRef):
+        return spec.train_on.reward
+    return spec.train_on if isinstance(spec.train_on, str) else "bottleneck"
 
 
 class PlannedRun(Frozen):

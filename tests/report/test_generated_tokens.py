@@ -13,8 +13,9 @@ from zobench.runner.execute import run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RewardRef, RunSpec
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
+from zobench.trained_on import RewardRef
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,9 @@ from zobench.runner.execute import run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
-from zobench.spec import Budget, Component, ModelRef, PlannedRun, RewardRef, RunSpec
+from zobench.spec import Budget, Component, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read_run
+from zobench.trained_on import RewardRef
 
 
 def test_every_solution_is_right_and_that_of_another_problem_is_not(real_data: Path) -> None:

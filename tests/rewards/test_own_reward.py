@@ -13,7 +13,8 @@ from zobench.plugin_code import plugin_parts, uses_plugins
 from zobench.rewards.base import Answered
 from zobench.rewards.making import made
 from zobench.rewards.own import OwnReward, check_function, digest_of
-from zobench.spec import Budget, Component, ModelRef, RewardRef, RunSpec
+from zobench.spec import Budget, Component, ModelRef, RunSpec
+from zobench.trained_on import RewardRef
 
 SOURCE = """\
 import sys

@@ -22,8 +22,9 @@ from zobench.runner.losses import objective_of
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.replaying import replay
 from zobench.runner.rewarded import advantages
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RewardRef, RunSpec, SpaceRef
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec, SpaceRef
 from zobench.store.reader import read_run
+from zobench.trained_on import RewardRef
 from zobench.verification import Demands, verify_submission, write_submission
 
 LENGTH = "def score(prompt, answer, example):\n    return len(answer) / 40\n"

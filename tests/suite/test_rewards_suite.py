@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from zobench.spec import RewardRef, identifying
+from zobench.spec import identifying
 from zobench.suite import SuiteError, expand, load
+from zobench.trained_on import RewardRef
 
 SUITE = """\
 suite: rewards
@@ -40,7 +41,7 @@ def spec(folder: Path, reward: str, **kind: str):
         ("{reward: countdown, temperature: -1}", {}, "train_on.temperature: must be"),
         ("{reward: countdown, tempo: 1}", {}, "train_on.tempo: unknown key"),
         ("{name: countdown}", {}, "key 'reward' is missing"),
-        ("[countdown]", {}, "must be loss, accuracy, f1 or {reward: NAME}"),
+        ("[countdown]", {}, "must be loss, accuracy, f1, {reward: NAME} or"),
         ("{reward: countdown, file: x.py}", {}, "train_on.file: is set by zobench"),
         ("{reward: countdown}", {"task": "nano-topic"}, "task 'nano-topic' generates no answers"),
         ("{reward: countdown}", {"method": "adamw"}, "from several sampled answers"),

@@ -19,10 +19,11 @@ from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.scheduler import run_plan
-from zobench.spec import Budget, Component, ModelRef, PlannedRun, RewardRef, RunSpec
+from zobench.spec import Budget, Component, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read, read_run
 from zobench.suite.plan import Plan
 from zobench.suite.schema import ExecutorSettings
+from zobench.trained_on import RewardRef
 
 CODE = """\
 import os, sys

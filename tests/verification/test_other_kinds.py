@@ -11,8 +11,9 @@ from zobench.runner.execute import run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
-from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RewardRef, RunSpec
+from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
 from zobench.store.reader import read
+from zobench.trained_on import RewardRef
 from zobench.verification import Demands, add_to_results, verify_submission, write_submission
 from zobench.verification.bindings import BINDINGS
 from zobench.verification.submission import read_submission

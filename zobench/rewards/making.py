@@ -8,7 +8,7 @@ from zobench.parameters import configure
 from zobench.plugins import lookup
 from zobench.rewards.base import Reward
 from zobench.rewards.own import OwnReward
-from zobench.spec import RewardRef
+from zobench.trained_on import RewardRef
 
 
 def refuse_file(ref: RewardRef) -> None:

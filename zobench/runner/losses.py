@@ -1,5 +1,6 @@
-"""The training objective of a run: its task's loss, 1 minus a score of the minibatch (``train_on: accuracy``,
-``f1``), or 1 minus the mean reward of generated answers (:mod:`zobench.runner.rewarded`)."""
+"""The training objective of a run: its task's loss, that loss plus a penalty
+(:mod:`zobench.runner.bottleneck`), 1 minus a score of the minibatch (``train_on: accuracy``, ``f1``), or 1
+minus the mean reward of generated answers (:mod:`zobench.runner.rewarded`)."""
 
 from __future__ import annotations
 
@@ -8,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from zobench.models.scoring import in_dtype_of_logits
+from zobench.runner.bottleneck import BottleneckLoss
 from zobench.runner.micro_batches import loss_in_parts, parts_of
 from zobench.runner.rewarded import RewardLoss
-from zobench.spec import reward_of
+from zobench.spec import bottleneck_of, reward_of
 from zobench.zo.objective import CodeLoss, LossFunction, Meter, Objective
 
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ def objective_of(
             surrogate=surrogate,
             side_by_side=loss.side_by_side,
         )
+    if bottleneck_of(spec) is not None:
+        return Objective(lm.module, BottleneckLoss(spec, lm, task), meter, inference=inference)
     return Objective(
         lm.module,
         loss_of(spec, lm, task),
@@ -95,4 +99,4 @@ def items_of(spec: RunSpec, lm: LanguageModel, task: Task) -> LossFunction:
 
 def differentiable(spec: RunSpec) -> bool:
     """Whether the training objective of the run has a gradient."""
-    return spec.train_on == "loss"
+    return spec.train_on == "loss" or bottleneck_of(spec) is not None

@@ -19,12 +19,13 @@ from zobench.models.digest import weights_digest
 from zobench.rewards.base import Reward
 from zobench.rewards.making import made as reward_made
 from zobench.rewards.making import refuse_file
+from zobench.runner.bottleneck import bottleneck_batch
 from zobench.runner.data_order import minibatch_rows, shuffle_labels
 from zobench.runner.factory import Factory, component_key, content_key
 from zobench.runner.micro_batches import groups_of, joined
 from zobench.runner.results import TaskData
 from zobench.runner.rewarded import reward_batch
-from zobench.spec import ModelRef, RunSpec, reward_of
+from zobench.spec import ModelRef, RunSpec, bottleneck_of, reward_of
 
 if TYPE_CHECKING:
     from zobench.models.base import LanguageModel
@@ -174,6 +175,10 @@ class ProcessCache:
             if ref is not None:
                 place = (spec.seed, stream, index)
                 data.batches[key] = reward_batch(self.model(spec.model), data.task, ref, drawn, place)
+                return data.batches[key]
+            if bottleneck_of(spec) is not None:
+                place = (spec.seed, stream, index)
+                data.batches[key] = bottleneck_batch(self.model(spec.model), data.task, drawn, place)
                 return data.batches[key]
             make = data.task.batch if spec.train_on == "loss" else data.task.scored_batch
             made = functools.partial(make, self.model(spec.model))

@@ -36,9 +36,10 @@ from zobench.models.generation import (
 from zobench.models.sampled import Draws
 from zobench.models.scoring import option_log_likelihoods
 from zobench.rewards.base import Answered, Reward, Score
-from zobench.spec import RewardRef, reward_of
+from zobench.spec import reward_of
 from zobench.tasks import encoding
 from zobench.tasks.base import Batch, Prediction, Questions, Task
+from zobench.trained_on import RewardRef
 from zobench.zo.objective import Meter
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from zobench.names import suggestion
 from zobench.parameters import check
 from zobench.spec import ModelRef
 from zobench.store.paths import is_plain
+from zobench.suite.check_bottleneck import check_bottlenecks
 from zobench.suite.check_clients import check_clients
 from zobench.suite.check_diagnostics import check_diagnostics
 from zobench.suite.check_images import check_images
@@ -60,6 +61,7 @@ def run(document: Document, draft: Draft) -> None:
     check_diagnostics(document, draft)
     check_offload(document, draft, classes)
     check_training(document, draft, classes)
+    check_bottlenecks(document, draft, classes)
     check_split(document, draft, classes)
     check_clients(document, draft, classes)
     check_images(document, draft, classes)

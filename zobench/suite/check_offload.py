@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from zobench.parameters import check, configure
-from zobench.spec import RewardRef
 from zobench.suite import spaces
 from zobench.suite.check_training import bare_modules
 from zobench.suite.classes import Classes
 from zobench.suite.schema import MethodEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
+from zobench.trained_on import RewardRef
 
 INSTEAD = "use perturbation: streamed"
 PREFIX = "mode 'offload': "

@@ -11,12 +11,12 @@ from zobench import plugins
 from zobench.names import suggestion
 from zobench.parameters import check
 from zobench.rewards.own import check_function, digest_of, is_file
-from zobench.spec import RewardRef
 from zobench.suite.classes import Classes
 from zobench.suite.problems import KeyPath
 from zobench.suite.schema import MethodEntry
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
+from zobench.trained_on import RewardRef
 
 BY_SCORE_FUNCTION = ("adamw", "sgd")
 """First-order methods whose step needs nothing but one gradient of the objective."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from zobench.names import suggestion
 from zobench.parameters import check, configure
-from zobench.spec import ModelRef, objective_name
+from zobench.spec import ModelRef, bottleneck_of, objective_name
 from zobench.suite import spaces
 from zobench.suite.check_rewards import check_reward
 from zobench.suite.classes import Classes
@@ -99,7 +99,7 @@ def _check_score(document: Document, draft: Draft, classes: Classes, name: str, 
 
 
 def _check_diagnostics(document: Document, draft: Draft, name: str, entry: MethodEntry) -> None:
-    diagnostics = draft.parts.get("diagnostics")
+    diagnostics = None if bottleneck_of(entry) is not None else draft.parts.get("diagnostics")
     for key in _READ_GRADIENTS:
         if diagnostics is not None and key in diagnostics.measure:
             message = f"diagnostic {key!r} needs a gradient; {objective_name(entry)} has none"

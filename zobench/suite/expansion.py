@@ -21,6 +21,7 @@ from zobench.suite.unlearning_rows import (
     reference_runs,
     section_of,
 )
+from zobench.trained_on import BottleneckRef
 
 EAGER = "model loaded with attention: eager, as fused attention has no forward derivative"
 """Note of rows whose model reference was changed by :func:`fit_for`."""
@@ -166,6 +167,8 @@ def _trained_on(entry: MethodEntry) -> str:
     ref = entry.train_on
     if isinstance(ref, str):
         return "" if ref == "loss" else f"trained on {ref}, without a gradient"
+    if isinstance(ref, BottleneckRef):
+        return f"trained on the loss and {ref.weight:g} times the {ref.bottleneck} bottleneck penalty"
     how = f"sampled at temperature {ref.temperature:g}" if ref.temperature else "greedy"
     if entry.best_of is not None:
         return f"answers: best of {entry.best_of} by reward {ref.reward}, {how}"

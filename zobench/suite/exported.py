@@ -22,11 +22,12 @@ from pydantic import ValidationError
 
 from zobench import plugins
 from zobench.fields import shared
-from zobench.spec import Component, Evaluation, ModelRef, RewardRef, RowSettings, RunSpec
+from zobench.spec import Component, Evaluation, ModelRef, RowSettings, RunSpec
 from zobench.store.plan_file import read_plan
 from zobench.store.reader import read, results_paths
 from zobench.suite.expansion import expand, fit_for
 from zobench.suite.loading import load_values
+from zobench.trained_on import RewardRef
 
 Values = dict[str, Any]
 

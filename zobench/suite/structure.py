@@ -168,7 +168,8 @@ def _words(detail: ErrorDetails, models: list[type[BaseModel]], value: Any, path
         choices = detail["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         return f"must be one of {', '.join(choices)}, not {_shown(value)}", _near(value, choices)
     if kind.startswith("union_tag") and path[-1:] == ("train_on",):
-        return f"must be loss, accuracy, f1 or {{reward: NAME}}, not {_shown(value)}", ""
+        others = "{reward: NAME} or {bottleneck: FORM}"
+        return f"must be loss, accuracy, f1, {others}, not {_shown(value)}", ""
     if kind in _TYPES:
         hint = ""
         if kind == "bool_type" and isinstance(value, str) and value in _YAML_11:

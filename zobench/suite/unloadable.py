@@ -15,11 +15,12 @@ from typing import Any
 
 from zobench import plugins
 from zobench.plugins import Kind
-from zobench.spec import Component, RewardRef
+from zobench.spec import Component
 from zobench.suite.problems import KeyPath
 from zobench.suite.schema import AttackEntry, MethodEntry, ObjectiveEntry, TaskEntry, Unloadable
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
+from zobench.trained_on import RewardRef
 
 Errors = dict[str, str]
 """Name of an entry of the suite -> why its plugin cannot be imported."""
