@@ -236,6 +236,25 @@ def test_relearning_lowers_the_loss_and_a_curve_is_one_run():
     assert same(at_five, bits(alone.module))
 
 
+def test_relearning_in_half_precision_keeps_steps_that_its_format_loses():
+    module, given = tiny_llama(1), material()
+    probe = Relearn(TrainConfig(steps=(10,), rates=(1e-5,)))
+    half = copy.deepcopy(module).to(torch.bfloat16)
+    whole = copy.deepcopy(half).float()
+    (precise,) = probe.variants(whole, given)
+    (rounded,) = probe.variants(half, given)
+    assert {p.dtype for p in rounded.module.parameters()} == {torch.bfloat16}
+    moved, ours = (
+        [
+            a.detach().float() - b.detach().float()
+            for a, b in zip(*(m.parameters() for m in pair), strict=True)
+        ]
+        for pair in ((precise.module, whole), (rounded.module, half))
+    )
+    along = sum(float((a * b).sum()) for a, b in zip(ours, moved, strict=True))
+    assert along / sum(float((b * b).sum()) for b in moved) == pytest.approx(1, abs=0.2)
+
+
 def test_training_moves_only_what_is_asked_and_says_what_is_missing():
     module = tiny_llama(1)
     probe = FineTune(FineTuneConfig(steps=(3,), trainable=("down_proj",)))

@@ -150,7 +150,8 @@ def digests_of(spec: RunSpec, bench: ProcessCache) -> dict[str, str]:
     if way > 1 or (lm.architecture == "causal" and trims_more(lm.tokenizer)):
         more["way"] = str(max(way, 2))
     # Revision 2 of facts in half precision: if k answers have the same smallest loss, each counts 1/k.
-    facts = 2 if lm.identity.half_precision else 1
+    # Revision 3: relearning trains a float32 copy.
+    facts = 3 if lm.identity.half_precision else 1
     if (scoring := facts if spec.unlearning is not None else bench.data(spec).task.revision(lm)) > 1:
         more["scoring"] = str(scoring)
     if reward_of(spec) is not None:

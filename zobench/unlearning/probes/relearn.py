@@ -3,7 +3,8 @@
 AdamW without weight decay minimizes the token-mean NLL of given minibatches, taken in order and repeated from
 the start, for every learning rate of a grid. One run per rate passes through all step counts, so a curve
 costs its longest run: 3 forward passes per step. The learning rate with the highest recovery is the one to
-report.
+report. A model in half precision is trained as a float32 copy whose matrix products are computed in the
+model's format, and rounded to be scored.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch import nn
 from zobench.parameters import CountOrZero, NonEmpty, Parameters, Positive
 from zobench.unlearning import terms
 from zobench.unlearning.base import Material, ModelProbe, Tokens, Variant
+from zobench.unlearning.probes.weights import state, write
+from zobench.zo.precision import HALF
 
 Steps = Annotated[tuple[CountOrZero, ...], NonEmpty()]
 
@@ -71,7 +74,10 @@ class RelearnTraining(ModelProbe):
         for rate in self.config.rates:
             yield from self._curve(copy.deepcopy(module), batches, rate)
 
-    def _curve(self, module: nn.Module, batches: Sequence[Tokens], rate: float) -> Iterator[Variant]:
+    def _curve(self, given: nn.Module, batches: Sequence[Tokens], rate: float) -> Iterator[Variant]:
+        # Steps of AdamW are below half a unit of most weights in half precision, where they would be lost.
+        half = next(given.parameters()).dtype in HALF
+        module = copy.deepcopy(given).float() if half else given
         moving = self._moving(module)
         for p in moving:
             p.requires_grad_(True)
@@ -79,9 +85,12 @@ class RelearnTraining(ModelProbe):
         done = 0
         for target in self.config.steps:
             for step in range(done, target):
-                _step(module, moving, optimizer, batches[step % len(batches)])
+                with _products_as(given):
+                    _step(module, moving, optimizer, batches[step % len(batches)])
             done = target
-            yield Variant(float(target), module, {"lr": rate})
+            if half:
+                write(given, state(module))
+            yield Variant(float(target), given, {"lr": rate})
 
     def _moving(self, module: nn.Module) -> list[nn.Parameter]:
         wanted = self.config.trainable
@@ -89,6 +98,13 @@ class RelearnTraining(ModelProbe):
         if not found:
             raise ValueError(f"no parameter's name contains any of {list(wanted)}")
         return found
+
+
+def _products_as(module: nn.Module) -> torch.autocast:
+    """Context in which float32 weights are multiplied in the half precision of ``module``, if it has one."""
+    p = next(module.parameters())
+    half = p.dtype in HALF
+    return torch.autocast(p.device.type, dtype=p.dtype if half else torch.bfloat16, enabled=half)
 
 
 def _step(
