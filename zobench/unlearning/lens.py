@@ -32,7 +32,13 @@ def logit_lens(module: nn.Module, tokens: Tokens, *, value: bool = False) -> lis
     if not keep.any():
         raise ValueError("these facts have no value tokens" if value else "these facts have no answer tokens")
     head = cast(nn.Module, inner.get_output_embeddings())
+    true = terms.labels(tokens)[keep]
+
+    def share(logits: torch.Tensor) -> float:
+        return float((logits.argmax(-1) == true).double().mean())
+
     # transformers applies the final norm to the last hidden state, so the model's own logits are used there.
-    blocks = [head(final(h)) for h in out.hidden_states[1:-1]] + [out.logits]
-    hits = [b[:, :-1].argmax(-1) == terms.labels(tokens) for b in blocks]
-    return [float(h[keep].double().mean()) for h in hits]
+    return [
+        *(share(head(final(h[:, :-1][keep]))) for h in out.hidden_states[1:-1]),
+        share(out.logits[:, :-1][keep]),
+    ]
