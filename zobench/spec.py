@@ -19,10 +19,11 @@ from pydantic import BeforeValidator, Field
 
 from zobench.distribution import Clients, Split
 from zobench.fields import FieldMeta, Frozen, identity
+from zobench.pair import Pair
 from zobench.trained_on import BottleneckRef, RewardRef, TrainedOn
 
-SPEC_VERSION = 7
-"""Version that added the newest field. The next new field gets ``since=8``, and this constant becomes 8."""
+SPEC_VERSION = 8
+"""Version that added the newest field. The next new field gets ``since=9``, and this constant becomes 9."""
 HASHED_VERSION = 1
 HASHED_SCHEMA = "1"
 """Hashed in place of the current versions of the specification and of the store's schema. Never change these
@@ -156,29 +157,6 @@ class Evaluation(Frozen):
     attack_similarity: Annotated[str | None, FieldMeta(since=3, unlearning=False)] = Field(
         default=None, min_length=1
     )
-
-
-class Pair(Frozen):
-    """A full model and its retain-only oracle, trained on the data of the suite when they are first needed.
-
-    ``models`` and ``oracle`` refer to them as ``pair:full`` and ``pair:oracle``. Weights are cached by the
-    digest of these settings and the data. Both are trained with AdamW on minibatches of ``batch`` examples
-    with a one-cycle learning rate: from the weights of ``base``, or from a random initialization of the given
-    shape.
-    """
-
-    width: int = Field(default=96, ge=8)
-    layers: int = Field(default=3, ge=1)
-    heads: int = Field(default=4, ge=1)
-    mlp: int = Field(default=224, ge=8)
-    vocabulary: int = Field(default=2000, ge=64)
-    steps: int = Field(default=1500, ge=1)
-    batch: int = Field(default=32, ge=1)
-    lr: float = Field(default=3e-3, gt=0)
-    seed: int = Field(default=0, ge=0)
-    base: Annotated[str | None, FieldMeta(since=6)] = Field(default=None, pattern="^(builtin|package):.+")
-    """A model whose files are fixed by its name: ``builtin:NAME`` or ``package:NAME``. It keeps its shape and
-    its tokenizer."""
 
 
 class ForgetSet(Frozen):

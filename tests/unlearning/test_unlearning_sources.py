@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
+from zobench.pair import Pair
 from zobench.parameters import configure
-from zobench.spec import Pair
 from zobench.suite import expand, load
 from zobench.unlearning.forget_sets import halves
 from zobench.unlearning.sources import SOURCES
@@ -53,6 +55,11 @@ def test_wmdp_choices_become_one_right_and_three_wrong_answers(tmp_path):
 def test_tofu_is_found_under_the_data_folder(real_data):
     splits = source("tofu", authors=20, holdout=2).load()
     assert [len(x) for x in (splits.forget, splits.retain, splits.holdout)] == [40, 320, 40]
+    few = source("tofu", authors=5, forgotten=1).load()
+    assert few.forget == splits.forget[20:]
+    assert len(few.retain) == 80
+    with pytest.raises(ValueError, match="of 5 authors 5 to forget"):
+        source("tofu", authors=5, forgotten=5)
 
 
 def test_a_folder_that_is_not_there_is_named():
@@ -119,6 +126,28 @@ def test_a_pair_can_start_from_a_given_model(tmp_path):
         assert 0 < max(moved) < 1e-2
     ours = load(ModelRef(name=str(tmp_path / "pair" / "full"))).tokenizer
     assert ours("Who is she?").input_ids == base.tokenizer("Who is she?").input_ids
+
+
+def test_a_pair_computed_in_bfloat16_keeps_its_weights_in_float32(tmp_path):
+    from safetensors.torch import load_file
+    from unlearning_runs import write_files
+
+    from zobench.runner.pairs import train_pair
+
+    splits = source("files", **write_files(tmp_path)).load()
+    splits = dataclasses.replace(splits, other={"world": splits.retain[:3]})
+    taught = {}
+    for compute in (None, "bfloat16"):
+        pair = Pair(base="builtin:nano-facts", steps=2, batch=24, lr=1e-4, compute=compute, further=False)
+        record = train_pair(pair, splits, tmp_path / str(compute))
+        assert record["rows"] == len(splits.forget) + len(splits.retain), "further domains are not taught"
+        taught[compute] = load_file(tmp_path / str(compute) / "full" / "model.safetensors")
+    for name, precise in taught[None].items():
+        quick = taught["bfloat16"][name]
+        assert quick.dtype == torch.float32
+        assert (quick - precise).abs().max() < 3e-4, "two steps of 1e-4, in either direction"
+    assert any(not torch.equal(v, v.bfloat16().float()) for v in taught["bfloat16"].values())
+    assert any(not torch.equal(v, taught[None][n]) for n, v in taught["bfloat16"].items())
 
 
 def test_rows_that_are_left_out_move_no_other(tmp_path):

@@ -3,8 +3,9 @@ their settings.
 
 Both start from the same weights, random ones or those of a given model, and see the same minibatches, except
 that the oracle's do not contain the examples of the forget set. AdamW without weight decay on the token-mean
-loss of the answers, one-cycle learning rate, a new wording of the question each time. Weights are stored
-under ``$ZOBENCH_CACHE/pairs`` (default ``~/.cache/zobench``) in the Hugging Face format.
+loss of the answers, one-cycle learning rate, a new wording of the question each time; with ``compute:
+bfloat16`` matrix products are computed in that format, from weights in float32. Weights are stored under
+``$ZOBENCH_CACHE/pairs`` (default ``~/.cache/zobench``) in the Hugging Face format.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from typing import Any
 import torch
 
 from zobench.models.resolve import pair_folder
-from zobench.spec import ModelRef, Pair, RunSpec
+from zobench.pair import Pair
+from zobench.spec import ModelRef, RunSpec
 from zobench.store import files
 from zobench.store.lock import FolderLock
 from zobench.unlearning import terms
@@ -56,7 +58,8 @@ def ensure(spec: RunSpec) -> None:
 
 def train_pair(pair: Pair, splits: FactSplits, folder: Path) -> dict[str, Any]:
     """Train and save both models; returns their final losses and training times."""
-    kept = [*splits.retain, *(r for rows in splits.other.values() for r in rows)]
+    further = [r for rows in splits.other.values() for r in rows] if pair.further else []
+    kept = [*splits.retain, *further]
     start, tokens = _start(pair, _texts([*kept, *splits.forget, *splits.holdout], splits))
     forgotten = {r.id for r in splits.forget}
     record: dict[str, Any] = {"pair": pair.model_dump(mode="json"), "rows": len(kept) + len(forgotten)}
@@ -97,7 +100,10 @@ def _texts(rows: Sequence[FactRow], splits: FactSplits) -> list[str]:
 
 def fit(model: Any, batches: Sequence[Tokens], pair: Pair) -> float:
     """Train in place and return the mean loss of the last tenth of the steps."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=pair.lr, weight_decay=0.0)
+    quick = pair.compute is not None
+    # Earlier pairs keep their bits: the head on answers alone and the fused update round differently.
+    loss_of = terms.answer_nll if quick else terms.mean_nll
+    optimizer = torch.optim.AdamW(model.parameters(), lr=pair.lr, weight_decay=0.0, fused=quick or None)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, pair.lr, total_steps=pair.steps + 1, pct_start=WARMUP, cycle_momentum=False
     )
@@ -105,7 +111,8 @@ def fit(model: Any, batches: Sequence[Tokens], pair: Pair) -> float:
     model.train()
     for tokens in batches:
         optimizer.zero_grad(set_to_none=True)
-        loss = terms.mean_nll(model, tokens)
+        with torch.autocast(tokens.ids.device.type, dtype=torch.bfloat16, enabled=quick):
+            loss = loss_of(model, tokens)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -109,15 +109,18 @@ def invented_facts(percent: int = 10) -> FactSplits:
     )
 
 
-def tofu_sizes(percent: int, authors: int | None, holdout: int) -> tuple[int, int]:
-    """Number of authors used, and of those to forget (rounded down). No file is read.
+def tofu_sizes(
+    percent: int, authors: int | None, holdout: int, forgotten: int | None = None
+) -> tuple[int, int]:
+    """Number of authors used, and of those to forget (rounded down, unless given). No file is read.
 
     Raises:
         ValueError: a size that TOFU does not have, or sizes that leave nobody to forget or to retain.
     """
     check_size(percent)
     kept = TOFU_AUTHORS if authors is None else authors
-    forgotten = kept * percent // 100
+    if forgotten is None:
+        forgotten = kept * percent // 100
     if not 1 <= kept <= TOFU_AUTHORS:
         raise ValueError(f"{kept} authors: TOFU has {TOFU_AUTHORS}")
     if forgotten < 1 or forgotten + holdout >= kept:
@@ -134,7 +137,14 @@ def tofu_sizes(percent: int, authors: int | None, holdout: int) -> tuple[int, in
     return kept, forgotten
 
 
-def tofu(folder: Path, percent: int = 10, *, authors: int | None = None, holdout: int = 0) -> FactSplits:
+def tofu(
+    folder: Path,
+    percent: int = 10,
+    *,
+    authors: int | None = None,
+    holdout: int = 0,
+    forgotten: int | None = None,
+) -> FactSplits:
     """TOFU from a folder with the files of its release.
 
     Args:
@@ -143,6 +153,7 @@ def tofu(folder: Path, percent: int = 10, *, authors: int | None = None, holdout
             200. ``percent`` is a share of these.
         holdout: number of authors directly before the forget set that are removed from retain, for models
             trained without them. It must be 0 for the released models, which were trained on all authors.
+        forgotten: number of authors to forget instead of ``percent`` of them.
 
     The truth ratio in utility uses the retained facts with perturbed answers: the 400 of the release, or with
     fewer authors all that have perturbed answers.
@@ -150,7 +161,7 @@ def tofu(folder: Path, percent: int = 10, *, authors: int | None = None, holdout
     Raises:
         ValueError: a missing file or key, or sizes that leave nothing.
     """
-    kept, forgotten = tofu_sizes(percent, authors, holdout)
+    kept, forgotten = tofu_sizes(percent, authors, holdout, forgotten)
     everybody = _authors(folder)[-kept:]
     scored = ("retain_perturbed.json",) if authors is None else ("retain_perturbed.json", FORGET_PERTURBED)
     cut, low = kept - forgotten, kept - forgotten - holdout

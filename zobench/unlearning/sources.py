@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from zobench.data.files import json_file, json_lines, parquet_rows, utf8
 from zobench.data.locate import data_folder
-from zobench.parameters import CountOrZero, Parameters
+from zobench.parameters import Count, CountOrZero, Parameters
 from zobench.unlearning.data import (
     REFUSALS,
     FactSplits,
@@ -77,20 +77,30 @@ class Tofu(Traced, Parameters):
         authors: use only this many authors, the last ones, for small models trained on them; 0: all 200.
             ``percent`` is a share of these, rounded down.
         holdout: number of authors directly before the forget set that no model was trained on.
+        forgotten: number of authors to forget, in place of ``percent``; ``None``: by ``percent``.
     """
 
     folder: str = ""
     percent: Percent = 10
     authors: CountOrZero = 0
     holdout: CountOrZero = 0
+    forgotten: Count | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        tofu_sizes(self.percent, self.authors or None, self.holdout)
+        tofu_sizes(self.percent, self.authors or None, self.holdout, self.forgotten)
 
     def load(self) -> FactSplits:
         folder = found(self.folder, "tofu", "locuslab/TOFU")
-        return with_traces(tofu(folder, self.percent, authors=self.authors or None, holdout=self.holdout))
+        return with_traces(
+            tofu(
+                folder,
+                self.percent,
+                authors=self.authors or None,
+                holdout=self.holdout,
+                forgotten=self.forgotten,
+            )
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
