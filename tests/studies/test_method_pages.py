@@ -42,7 +42,10 @@ def test_a_citation_has_every_paper_and_no_invented_author(name: str) -> None:
     assert entries
     for paper in papers:
         assert f"eprint        = {{{paper}}}" in entries[1]
-        assert f"{{{{Authors of arXiv:{paper}}}}}" in entries[1]
+        assert f"% Title and authors: https://arxiv.org/bibtex/{paper}\n@misc{{" in entries[1]
+    assert re.findall(r"author +=.*", entries[1]) == ["author = {{The zobench authors}},"], (
+        "no invented author"
+    )
     assert f"method {name}, revision" in entries[1]
 
 

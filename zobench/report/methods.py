@@ -49,21 +49,24 @@ def _card(environment: Any) -> dict[str, str]:
 def citation(method: str, title: str, papers: list[str], revision: str, version: str) -> str:
     """BibTeX entries of the papers and of zobench with the method's revision.
 
-    zobench keeps no lists of authors: an entry points to the paper's page, and says so where they belong.
+    zobench keeps neither titles nor authors of papers. An entry names the method, the number and the address
+    of its paper and has no author, so that a bibliography prints nothing wrong; the comment above it (BibTeX
+    ignores text between entries) says where arXiv has the complete entry.
     """
     return "\n\n".join([*(_paper(title, paper) for paper in papers), _zobench(method, revision, version)])
 
 
 def _paper(title: str, paper: str) -> str:
     lines = {
-        "title": f"{{{{{title}}} (title of the paper: see arXiv:{paper})}}",
-        "author": f"{{{{Authors of arXiv:{paper}}}}}",
+        "key": f"{{arXiv:{paper}}}",
+        "title": f"{{{{{title}}} (arXiv:{paper})}}",
         "year": f"{{20{paper[:2]}}}",
         "eprint": f"{{{paper}}}",
         "archivePrefix": "{arXiv}",
         "url": f"{{https://arxiv.org/abs/{paper}}}",
     }
-    return _entry(f"arxiv{paper.replace('.', '-')}", lines)
+    complete = f"% Title and authors: https://arxiv.org/bibtex/{paper}\n"
+    return complete + _entry(f"arxiv{paper.replace('.', '-')}", lines)
 
 
 def _zobench(method: str, revision: str, version: str) -> str:

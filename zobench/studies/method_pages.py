@@ -266,8 +266,8 @@ def _cite(name: str, method: Any) -> str:
     told = f"Source: {card.source}. Cite it, and zobench with the method's revision:"
     if papers:
         told = (
-            f"Cite the paper ({linked(card.source)}), and zobench with the method's revision. No authors are "
-            "kept here: take author and title from the paper's page, whose number and address are right."
+            f"Cite the paper ({linked(card.source)}), and zobench with the method's revision. No titles and "
+            "authors of papers are kept here: arXiv has the complete entry at the address in the comment."
         )
     entries = citation(name, card.title, papers, str(card.revision), __version__)
     return f"{told}\n\n```bibtex\n{entries}\n```"

@@ -56,10 +56,13 @@ function differingLines(a, b) {
 
 function runName(run) { return `${DATA.rows[run.r].name} on ${run.label}, seed ${run.seed}`; }
 
+// facts of a run that the settings beside them tell as well
+const IN_SETTINGS = new Set(["method", "method_params"]);
+
 // the parts of a run's dialog when another run is chosen beside it
 function comparedRuns(run, other, plot) {
   const settings = differingLines({ ...whole(run.spec) }, { ...whole(other.spec) }).map(briefPair);
-  const facts = differingLines(whole(run.facts), whole(other.facts)).map(([fact, ...both]) => briefPair([fact.replaceAll("_", " "), ...both]));
+  const facts = differingLines(whole(run.facts), whole(other.facts)).filter(([fact]) => !IN_SETTINGS.has(fact)).map(([fact, ...both]) => briefPair([fact.replaceAll("_", " "), ...both]));
   const key = (m) => [m[0], m[1], m[2], m[3]].join("\0");
   const theirs = new Map(measured(other).filter((m) => m[8]).map((m) => [key(m), m[5]]));
   const finals = measured(run).filter((m) => m[8] && theirs.has(key(m))).map((m) => {

@@ -31,7 +31,10 @@ function profileTraces(x, lines, hover) {
   }))];
 }
 
-function noProfile(lines) { return lines.length ? "No row is switched on." : "No row is ranked."; }
+function noProfile(lines, ranked = lines) {
+  if (lines.length) return "No row is switched on.";
+  return ["No row is ranked.", "Only one row is ranked: there is no other to compare its time with."][ranked.length] || "No times to compare.";
+}
 function profileLegend(lines) { return { showlegend: lines.length <= 8 }; }
 
 function drawScoreProfile() {
@@ -47,5 +50,5 @@ function drawRatioProfile() {
   drawPlot(find("f-ratios"), profileTraces(p.ratios, p.reach, "within %{x:.2~f} times"), {
     ...profileLegend(p.reach), xaxis: { title: { text: "times the fastest row's forward passes" }, type: "log", tickvals: [1, 2, 5, 10, 20] },
     yaxis: { title: { text: "target reached, %" }, range: [-3, 103] },
-  }, noProfile(p.reach));
+  }, noProfile(p.reach, p.scores));
 }

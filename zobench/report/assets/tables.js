@@ -1,10 +1,14 @@
 // Tables: sort by a click on a heading, select columns, save the visible part as CSV.
+// a column that says the same everywhere is not shown until the reader selects it
+const ONE_TASK = (DATA.blocks || []).length === 1;
+
 function setUpTable(table) {
   const heads = [...table.tHead.rows[0].cells];
   for (const head of heads) head.dataset.key ||= head.textContent.trim().toLowerCase();
   const state = { table, heads, hidden: new Set(), query: "" };
   heads.forEach((head, i) => {
-    if (head.hasAttribute("data-hidden")) state.hidden.add(i);
+    fitHeading(head);
+    if (head.hasAttribute("data-hidden") || (ONE_TASK && head.dataset.key.toLowerCase() === "task")) state.hidden.add(i);
     if (head.hasAttribute("data-nosort")) return;
     const button = make("button", { type: "button", on: { click: () => sortBy(state, i) } }, ...head.childNodes);
     head.replaceChildren(button);
@@ -15,6 +19,17 @@ function setUpTable(table) {
   if (table.dataset.name) setUpTools(state, toolsOf(table));
   filterRows(state);
   watchScroll(table.closest(".scroll"));
+}
+
+// the widths that a heading of numbers needs: for its longest word, and for two lines; a unit stays with its word
+function fitHeading(head) {
+  if (!head.classList.contains("num")) return;
+  const words = head.textContent.trim().replace(/, (?=\S{1,3}$)/, ",\u00a0").split(" ").map((word) => word.length);
+  const all = words.reduce((sum, n) => sum + n + 1, -1), longest = Math.max(...words);
+  let first = -1, two = all;
+  for (const n of words) { first += n + 1; two = Math.min(two, Math.max(first, all - first - 1)); }
+  head.style.setProperty("--word", `${longest}ch`);
+  head.style.setProperty("--two", `${Math.max(two, longest)}ch`);
 }
 
 // a column of numbers without a single value is not shown until the reader selects it
