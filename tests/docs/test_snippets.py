@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
-from importlib import import_module
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -107,7 +106,10 @@ def files(folder: Path) -> None:
     write("photos/labels.csv", ["file,kind", *(f"{i}.png,{'abcde'[i % 5]}" for i in range(60))])
 
 
-SHELL_PAGES = ("suite", "report", "verification", "unlearning", "real-models", "scale", "rewards", "systems")
+SHELL_PAGES = (
+    *("suite", "report", "verification", "unlearning", "real-models", "scale", "rewards", "systems"),
+    "rating",
+)
 
 
 @pytest.mark.parametrize("page", SHELL_PAGES)
@@ -119,9 +121,10 @@ def test_every_command_of_a_reference_page_exists_with_its_options(page: str) ->
 
     top = get_command(app)
     for block in blocks((ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")):
-        for line in block.body.splitlines() if block.lang in ("sh", "bash") else ():
+        for line in block.body.splitlines() if block.lang in ("sh", "bash", "console") else ():
             words = shlex.split(line.partition("&&")[0].partition(" > ")[0], comments=True)
             if not words or words[0] != "zobench":
+                assert not (missing := absent(words)), f"{page}:{block.line}: {missing}"
                 continue
             command, rest = top, words[1:]
             while hasattr(command, "commands"):
@@ -129,6 +132,25 @@ def test_every_command_of_a_reference_page_exists_with_its_options(page: str) ->
                 command, rest = command.commands[rest[0]], rest[1:]
             with command.make_context(words[1], rest, resilient_parsing=False) as context:
                 assert context.params, f"{page}:{block.line}: {line}"
+
+
+def absent(words: list[str]) -> list[str]:
+    """Scripts and modules of a command line that this repository lacks."""
+    scripts = [w for w in words if w.endswith(".py") and not (ROOT / w).is_file()]
+    modules = [b for a, b in pairwise(words) if a == "-m" and find_spec(b) is None]
+    return scripts + modules
+
+
+def test_the_leaderboard_of_the_report_page_is_one(tmp_path: Path) -> None:
+    from zobench.report.leaderboard import ColumnName, Score, load
+
+    text = (ROOT / "docs" / "report.md").read_text(encoding="utf-8")
+    (block,) = [b for b in blocks(text) if b.lang == "yaml"]
+    (tmp_path / "mine.yaml").write_text(block.body, encoding="utf-8")
+    board = load(tmp_path / "mine.yaml")
+    assert (board.ruleset, board.margin) == ("tuned", 0.01)
+    for name in (*get_args(ColumnName), *get_args(Score.model_fields["source"].annotation)):
+        assert f"`{name}`" in text, name
 
 
 @pytest.mark.slow
@@ -150,18 +172,38 @@ def test_snippets_of_the_readme(reader: Reader, tmp_path: Path) -> None:
     assert (counts["bash"], counts["not run"], more["bash"], more["python"]) == (3, 1, 1, 4)
 
 
-def test_python_of_the_unlearning_page_parses_and_its_imports_exist() -> None:
-    """Not run: its suite trains for minutes."""
+SMALLER = (
+    ("    grad-diff: {}\n", ""),
+    ("steps: [0, 10, 30, 100], rates: [3e-4, 1e-3]", "steps: [2], rates: [1e-3]"),
+    ("    fine-tune: {params: {steps: [30, 100], rates: [1e-3]}}\n", ""),
+    ("bits: [8, 4, 3, 2]", "bits: [4]"),
+    ("    rephrase: {}\n", ""),
+    (", grad-diff: {lr: 3e-4}", ""),
+    ("seeds: [0, 1]", "seeds: [0]"),
+    ("forwards: 720", "forwards: 24"),
+    ("at: [0, 240, 480]", "at: []"),
+)
+"""suites/unlearning.yaml -> one objective, seed, and setting of two probes, and 24 forward passes."""
+
+
+@pytest.mark.slow
+def test_python_of_the_unlearning_page_runs_with_a_smaller_suite(reader: Reader, tmp_path: Path) -> None:
+    suite = (ROOT / "suites" / "unlearning.yaml").read_text(encoding="utf-8")
+    first, _, rest = suite.partition("  alternating:\n")
+    suite = first + rest[rest.index("\nseeds:") :]
+    for long, short in SMALLER:
+        assert long in suite, long
+        suite = suite.replace(long, short)
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / "unlearning.yaml").write_text(suite, encoding="utf-8")
     text = (ROOT / "docs" / "unlearning.md").read_text(encoding="utf-8")
     (block,) = [b for b in blocks(text) if b.lang == "python"]
-    parsed = ast.parse(block.body)
-    imports = [node for node in parsed.body if isinstance(node, ast.ImportFrom)]
-    assert len(imports) == 3
-    for node in imports:
-        module = import_module(str(node.module))
-        assert all(callable(getattr(module, a.name)) for a in node.names), node.module
-    named = {n.value for n in ast.walk(parsed) if isinstance(n, ast.Constant) and ".yaml" in str(n.value)}
-    assert all((ROOT / str(name)).is_file() for name in named)
+    output = reader.python(block.body, "unlearning.md")
+    for row in ("adam", "noise as far as adam"):
+        assert any(line.startswith(row) for line in output.splitlines()), output
+    relearned = reader.names["relearned"]
+    assert set(relearned["condition"]) == {"relearn"}
+    assert relearned["value"].notna().all()
 
 
 def given(folder: Path) -> dict[str, Any]:
