@@ -62,6 +62,13 @@ def test_every_cell_once_seed_slowest_method_fastest(tmp_path: Path) -> None:
     assert len(set(ids(plan))) == len(plan.runs)
 
 
+def test_seeds_share_all_parts_of_a_specification(tmp_path: Path) -> None:
+    runs = [run for run in plan_of(tmp_path, BASE).runs if (run.row, run.shown_task) == ("mezo", "mood")]
+    assert [run.spec.seed for run in runs] == [1, 2, 3]
+    for name in ("model", "task", "method", "space", "budget", "evaluation", "attacks"):
+        assert len({id(getattr(run.spec, name)) for run in runs}) == 1, name
+
+
 def test_specs_are_literal_with_defaults_spelled_out(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, BASE)
     topic, mood = plan.runs[0].spec, plan.runs[2].spec

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator, Sequence
 
 from zobench import plugins
 from zobench.fields import shared
@@ -11,7 +12,7 @@ from zobench.parameters import configure, literal
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RowSettings, RunSpec, SpaceRef
 from zobench.suite import spaces
 from zobench.suite.components import resolved, task_of
-from zobench.suite.plan import Plan, TuningStudy, UnloadableRun
+from zobench.suite.plan import Plan, TuningStudy, UnloadableRun, with_seed
 from zobench.suite.rows import SuiteRow, attacks_of, models_of, rows_of, tasks_of
 from zobench.suite.schema import AttackEntry, EvaluationEntry, MethodEntry, Suite, Tune
 from zobench.suite.unlearning_rows import (
@@ -32,14 +33,9 @@ def expand(suite: Suite) -> Plan:
     result on the first task early. Rows with ``tune:`` become tuning studies, one for each model and task."""
     cells = list(itertools.product(suite.models, suite.blocks))
     rows = [row for name, entry in suite.methods.items() for row in rows_of(name, entry)]
-    runs, studies = [], []
-    for seed in suite.seeds:
-        for model, task in cells:
-            runs += reference_runs(suite, model, task, seed)
-            for row in rows:
-                entry = suite.methods[row.entry]
-                if entry.tune is None and _applies(suite, entry, model, task):
-                    runs.append(_planned(suite, row, model, task, seed, tuned=()))
+    studies = []
+    first = list(_runs_of(suite, rows, cells, suite.seeds[0])) if suite.seeds else []
+    runs = [run if run.spec.seed == seed else with_seed(run, seed) for seed in suite.seeds for run in first]
     for model, task in cells:
         for row in rows:
             entry = suite.methods[row.entry]
@@ -60,6 +56,18 @@ def expand(suite: Suite) -> Plan:
         untracked=() if suite.unloadable is None else tuple(suite.unloadable.trackers.values()),
         output=suite.output,
     )
+
+
+def _runs_of(
+    suite: Suite, rows: Sequence[SuiteRow], cells: Sequence[tuple[str, str]], seed: int
+) -> Iterator[PlannedRun]:
+    """The runs of one seed, without those of tuned rows."""
+    for model, task in cells:
+        yield from reference_runs(suite, model, task, seed)
+        for row in rows:
+            entry = suite.methods[row.entry]
+            if entry.tune is None and _applies(suite, entry, model, task):
+                yield _planned(suite, row, model, task, seed, tuned=())
 
 
 def unloadable_runs(suite: Suite) -> tuple[UnloadableRun, ...]:
