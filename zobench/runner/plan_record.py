@@ -49,7 +49,7 @@ class PlanRecord:
         self._fresh.add(key)
         if run_id not in known:
             known = (*known, run_id)
-        self._entries[key] = entry.model_copy(update={"run_ids": known})
+        self._entries[key] = entry.with_ids(known)
 
     def _of_other_seeds(self, entry: Entry) -> tuple[str, ...]:
         """Known ids of a tuned row's runs that this call does not execute."""
@@ -91,7 +91,7 @@ def _remove_repaired(runs: Path, before: PlanFile | None, wanted: set[str]) -> N
 
 def unloadable_entry(run: PlannedRun) -> Entry:
     """The entry of a run that needs a plugin which cannot be imported."""
-    return run_entry(run).model_copy(update={"unloadable": True, "run_ids": (placeholder(run.spec),)})
+    return run_entry(run).with_ids((placeholder(run.spec),), unloadable=True)
 
 
 def run_entry(run: PlannedRun) -> Entry:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -20,14 +20,16 @@ def temporary_name(path: Path) -> Path:
     return path.parent / f"{TEMPORARY}{secrets.token_hex(6)}-{path.name}"
 
 
-def write_atomic(path: Path, data: bytes, *, sync: bool = False, sync_entry: bool = False) -> None:
-    """Replace the content of ``path`` by ``data``. After a kill the file has either the old or the new
-    content.
+def write_atomic(
+    path: Path, data: bytes | Iterable[bytes], *, sync: bool = False, sync_entry: bool = False
+) -> None:
+    """Replace the content of ``path`` by ``data``, whole or in parts. After a kill the file has either the
+    old or the new content.
 
     ``sync`` flushes the content to disk before the rename, so that a power cut leaves no empty file;
     ``sync_entry`` flushes the rename as well. Each costs one disk synchronization (milliseconds).
     """
-    os.replace(_written(path, [data], sync), path)
+    os.replace(_written(path, [data] if isinstance(data, bytes) else data, sync), path)
     if sync_entry:
         sync_folder(path.parent)
 
@@ -46,7 +48,7 @@ def write_keeping(path: Path, parts: Sequence[bytes | memoryview], earlier: Path
     os.replace(temporary, path)
 
 
-def _written(path: Path, parts: Sequence[bytes | memoryview], sync: bool) -> Path:
+def _written(path: Path, parts: Iterable[bytes | memoryview], sync: bool) -> Path:
     """Write a temporary file for ``path`` and return its path. If the disk is full, the file is deleted."""
     temporary = temporary_name(path)
     try:

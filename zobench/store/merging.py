@@ -229,7 +229,7 @@ def _joined_plan(paths: Sequence[Path]) -> PlanFile | None:
         key = (entry.row, entry.kind, entry.key)
         ids = joined[key].run_ids if key in joined else ()
         merged = tuple(dict.fromkeys((*ids, *entry.run_ids)))
-        joined[key] = entry.model_copy(update={"run_ids": merged})
+        joined[key] = entry.with_ids(merged)
     first = plans[0]
     assert first is not None, "checked above"
     return first.model_copy(update={"entries": tuple(joined.values())})
