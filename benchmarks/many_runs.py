@@ -8,11 +8,12 @@ by the store itself. Accuracies are drawn; no number of such a folder is a resul
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from zobench.runner.finished_runs import FinishedRuns, data_key
@@ -27,7 +28,8 @@ from zobench.store.writer import ENVIRONMENT, SPEC, RunFolder, to_table, version
 from zobench.suite import expand, load
 
 Tables = dict[str, list[dict[str, Any]]]
-CHUNK = 400
+Made = tuple[PlannedRun, str, dict[str, str]]
+"""A run, its id and its digests."""
 RATES = 24
 TASKS = ("nano-sentiment", "nano-topic", "nano-inference", "nano-choice")
 CELLS = (RATES + 1) * len(TASKS)
@@ -66,14 +68,17 @@ def make(suite: Path, folder: Path, *, compacted: bool = False) -> int:
     known, record = FinishedRuns(runs), PlanRecord(plan, runs)
     generator = np.random.default_rng(0)
     write = Compacted(runs) if compacted else Folders(runs)
-    for planned in plan.runs:
-        digests = _digests(planned)
-        run_id = planned.spec.run_id(digests)
-        known.learn(planned.spec, digests)
-        job = Job(planned)
-        record.expect(run_entry(planned), job.key)
-        record.ended(job.key, run_id)
-        write.add(planned, run_id, _tables(planned, run_id, digests, generator))
+    for start in range(0, len(plan.runs), CELLS):
+        of_seed = []
+        for planned in plan.runs[start : start + CELLS]:
+            digests = _digests(planned)
+            run_id = planned.spec.run_id(digests)
+            known.learn(planned.spec, digests)
+            job = Job(planned)
+            record.expect(run_entry(planned), job.key)
+            record.ended(job.key, run_id)
+            of_seed.append((planned, run_id, digests))
+        write.seed(of_seed, generator)
     write.close()
     known.save()
     record.save()
@@ -96,25 +101,27 @@ class Folders:
     def __init__(self, runs: Path) -> None:
         self.runs = runs
 
-    def add(self, planned: PlannedRun, run_id: str, tables: Tables) -> None:
-        path = self.runs / run_id
-        path.mkdir()
-        folder = RunFolder(path)
-        folder.write_json(SPEC, planned.spec.model_dump(mode="json"))
-        folder.write_json(ENVIRONMENT, ENVIRONMENT_OF_ALL)
-        folder.finish("done", tables)
+    def seed(self, made: Sequence[Made], generator: np.random.Generator) -> None:
+        for planned, run_id, digests in made:
+            path = self.runs / run_id
+            path.mkdir()
+            folder = RunFolder(path)
+            folder.write_json(SPEC, planned.spec.model_dump(mode="json"))
+            folder.write_json(ENVIRONMENT, ENVIRONMENT_OF_ALL)
+            folder.finish("done", _tables(planned, run_id, digests, generator))
 
     def close(self) -> None: ...
 
 
 class Compacted:
-    """Writes the records of ``CHUNK`` runs at a time into one file per table."""
+    """Writes the records of a seed at a time into one file per table. Those of the first seed are drawn; the
+    others repeat them with their own ids, seeds and specifications, and values moved by up to 0.005."""
 
     def __init__(self, runs: Path) -> None:
         self.folder = runs / COMPACT
         self.folder.mkdir()
-        self.waiting: Tables = {name: [] for name in TABLES}
-        self.held = 0
+        self.first: dict[str, pa.Table] = {}
+        self.number: dict[str, np.ndarray[Any, Any]] = {}
         self.writers = {
             name: pq.ParquetWriter(self._file(name), versioned(schema), compression="zstd")
             for name, schema in TABLES.items()
@@ -123,22 +130,40 @@ class Compacted:
     def _file(self, name: str) -> Path:
         return self.folder / f"{name}-000001.parquet"
 
-    def add(self, planned: PlannedRun, run_id: str, tables: Tables) -> None:
-        for name, records in tables.items():
-            self.waiting[name] += records
-        self.held += 1
-        if self.held == CHUNK:
-            self._flush()
+    def seed(self, made: Sequence[Made], generator: np.random.Generator) -> None:
+        if not self.first:
+            tables: Tables = {}
+            for one in made:
+                for name, records in _tables(*one, generator).items():
+                    tables.setdefault(name, []).extend(records)
+            places = {run_id: i for i, (_, run_id, _) in enumerate(made)}
+            self.number = {n: np.array([places[r["run_id"]] for r in t]) for n, t in tables.items()}
+            self.first = {name: to_table(name, records) for name, records in tables.items()}
+            found = self.first
+        else:
+            found = {name: self._moved(name, made, generator) for name in self.first}
+        for name, table in found.items():
+            self.writers[name].write_table(table)
 
-    def _flush(self) -> None:
-        for name, records in self.waiting.items():
-            if records:
-                self.writers[name].write_table(to_table(name, records))
-            records.clear()
-        self.held = 0
+    def _moved(self, name: str, made: Sequence[Made], generator: np.random.Generator) -> pa.Table:
+        """A table of the first seed as that of the runs ``made``."""
+        table, number = self.first[name], self.number[name]
+        columns: dict[str, Any] = {"run_id": [made[i][1] for i in number]}
+        if name == "runs":
+            columns |= _by_seed(made)
+        if name == "metrics":
+            columns["value"] = np.asarray(table["value"]) + 0.005 * generator.random(len(number))
+        if name == "predictions":
+            seed = made[0][0].spec.seed
+            columns["example_id"] = [
+                f"{made[i][0].spec.task.name}-{seed}-{row % EXAMPLES}" for row, i in enumerate(number)
+            ]
+        for column, values in columns.items():
+            place = table.schema.get_field_index(column)
+            table = table.set_column(place, table.schema.field(place), pa.array(values))
+        return table
 
     def close(self) -> None:
-        self._flush()
         for writer in self.writers.values():
             writer.close()
         body = {
@@ -149,6 +174,21 @@ class Compacted:
         }
         for name in (MANIFEST, MANIFEST_COPY):
             (self.folder / name).write_bytes(sealed(body))
+
+
+def _by_seed(made: Sequence[Made]) -> dict[str, list[Any]]:
+    """The cells of the runs table that differ between seeds."""
+    return {
+        "seed": [planned.spec.seed for planned, _, _ in made],
+        "spec": [planned.spec.model_dump_json() for planned, _, _ in made],
+        "weights_digest": [digest_of(run_id.encode()) for _, run_id, _ in made],
+        "data_digest": [digests["data"] for _, _, digests in made],
+        "environment": [_environment(digests) for _, _, digests in made],
+    }
+
+
+def _environment(digests: dict[str, str]) -> str:
+    return json.dumps({**ENVIRONMENT_OF_ALL, "digests": digests})
 
 
 def _tables(
@@ -206,7 +246,7 @@ def _run(planned: PlannedRun, run_id: str, digests: dict[str, str]) -> dict[str,
         "git_dirty": False,
         "schema_version": SCHEMA_VERSION,
         "spec": spec.model_dump_json(),
-        "environment": json.dumps({**ENVIRONMENT_OF_ALL, "digests": digests}),
+        "environment": _environment(digests),
     }
 
 
