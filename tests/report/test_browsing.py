@@ -12,6 +12,7 @@ from synthetic import Entry, Study, make_synthetic
 
 from zobench.report import edits, examples, page, settings
 from zobench.report.analysis import analyse
+from zobench.report.build import build
 
 SEARCH = "#ranking input[type=search]"
 STATUS = "#ranking .tools [role=status]"
@@ -282,3 +283,29 @@ def test_settings_are_those_that_differ(results: Path):
     assert "budget · forwards" in told["paths"]
     assert not any(path.startswith("seed") for path in told["paths"])
     assert json.dumps(told).count("Infinity") == 0
+
+
+LINES = """
+heads => heads.filter((head) => head.offsetParent).map((head) => {
+  const line = parseFloat(getComputedStyle(head).lineHeight);
+  const text = head.querySelector("button") || head;
+  return [head.textContent, Math.round(text.getBoundingClientRect().height / line)];
+}).filter(([, lines]) => lines > 2)
+"""
+
+
+@pytest.mark.browser
+def test_headings_on_a_phone_have_two_lines_and_the_column_of_one_task_is_hidden(
+    tmp_path: Path, open_page: Any
+):
+    study = Study([Entry("mezo", 0.05), Entry("fzoo", 0.09)], {"topic": 0.7}, seeds=(0, 1), examples=10)
+    seen = open_page(build(make_synthetic(tmp_path / "runs", study), tmp_path / "page.html"), width=390)
+    assert seen.page.locator("thead th.num").evaluate_all(LINES) == []
+    column = seen.page.locator("#t-robust thead th").first
+    assert column.inner_text() in ("", "Task")
+    assert column.is_hidden()
+    assert seen.page.locator("#t-robust thead th", has_text="Attack").is_visible()
+    seen.page.locator("#robustness .tools[data-for=t-robust] summary", has_text="Columns").click()
+    seen.page.locator("#robustness .tools[data-for=t-robust] label", has_text="Task").click()
+    assert column.is_visible()
+    assert seen.problems == []

@@ -59,11 +59,11 @@ function runMetrics(run) {
   return [make("h3", {}, "Final measurements"), makeTable("t-run-metrics", "measurements", columns, lines)];
 }
 
-// a measured number as it is shown: shares in percent with one digit, other numbers with four
+// a measured number as it is shown: shares in percent with one digit, their differences (signed) in points, other numbers with four
 function measuredCell(metric, value, signed = false) {
   if (value === null || value === undefined) return null;
   const percent = (DATA.metrics[metric] || {}).percent, size = Math.abs(percent ? 100 * value : value);
-  const text = percent ? `${fixed(size, 1)} %` : Number.isInteger(size) ? size.toLocaleString("en") : String(Number(size.toPrecision(4)));
+  const text = percent ? fixed(size, 1) + (signed ? " points" : " %") : Number.isInteger(size) ? size.toLocaleString("en") : String(Number(size.toPrecision(4)));
   return { text: (value < 0 ? "−" : signed && value > 0 ? "+" : "") + text, sort: value };
 }
 
