@@ -34,8 +34,10 @@ def prune_(module: nn.Module, share: float) -> None:
     count = int(share * len(sizes))
     if not count:
         return
-    # Selected, not sorted: a tenth of the time and a quarter of the memory with 106 million entries.
-    limit = sizes.kthvalue(count).values
+    # Selected in place, not sorted: the order of 106 million entries alone takes 850 MB.
+    ordered = sizes.to("cpu", torch.promote_types(sizes.dtype, torch.float32), copy=True).numpy()
+    ordered.partition(count - 1)
+    limit = float(ordered[count - 1])
     gone = sizes < limit
     gone[(sizes == limit).nonzero()[: count - int(gone.sum()), 0]] = True
     for weight, part in zip(found.values(), gone.split([w.numel() for w in found.values()]), strict=True):
