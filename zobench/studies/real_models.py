@@ -22,9 +22,9 @@ from zobench.report.source import open_results
 from zobench.store import compaction
 from zobench.store.paths import COMPACT
 from zobench.store.plan_file import FILE, PlanFile, read_plan
-from zobench.studies import committed, markdown, small_and_real
+from zobench.studies import committed, markdown, real_unlearning, small_and_real
 
-FEWSHOT, ROBUSTNESS = "smollm2-fewshot", "smollm2-robustness"
+FEWSHOT, ROBUSTNESS, UNLEARNING = "smollm2-fewshot", "smollm2-robustness", "smollm2-unlearning"
 _ACCURACY = (0.0, 1.0)
 
 
@@ -145,12 +145,25 @@ def ordered(suite: str) -> list[str]:
     return small_and_real.compared(finals(suite))
 
 
+def unlearned(suite: str) -> list[str]:
+    """Lines of the table of unlearned models, before probes."""
+    return real_unlearning.states(open_results(committed.results() / suite))
+
+
+def probed(suite: str) -> list[str]:
+    """Lines of the table of unlearned models after each probe."""
+    return real_unlearning.probes(open_results(committed.results() / suite))
+
+
 MADE = {
     "smollm2": (table, FEWSHOT),
     "smollm2-missing": (missing, FEWSHOT),
     "smollm2-order": (ordered, FEWSHOT),
     "smollm2-attacked": (attacked, ROBUSTNESS),
     "smollm2-attacked-missing": (missing, ROBUSTNESS),
+    "smollm2-unlearned": (unlearned, UNLEARNING),
+    "smollm2-probed": (probed, UNLEARNING),
+    "smollm2-unlearned-missing": (missing, UNLEARNING),
 }
 """Function and suite of the table between two comments of each name."""
 
