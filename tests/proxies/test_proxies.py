@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 
-from zobench.proxies import learned, nets, scores, training
-from zobench.studies import proxies
+from zobench.metrics.ranking import kendall_tau
+from zobench.proxies import nets, ranking, scores, training
 
 DESIGN = nets.Design(2, 8, 2.0, 2, "relu")
 
@@ -80,37 +79,26 @@ def test_the_rank_loss_is_that_of_the_formula() -> None:
     p, y = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([0.0, 1.0, 0.5])
     pairs = [(1 - 2) * (0 - 1), (1 - 4) * (0 - 0.5), (2 - 4) * (1 - 0.5)]
     expected = -sum(math.tanh(0.7 * v) for v in pairs) / 3
-    assert float(learned.rank_loss(p, y, 0.7)) == pytest.approx(expected)
+    assert float(ranking.rank_loss(p, y, 0.7)) == pytest.approx(expected)
+    assert float(ranking.rank_loss(p[:1], y[:1])) == 0.0
 
 
-def test_the_learned_proxy_finds_a_statistic_that_decides() -> None:
-    draws = torch.Generator().manual_seed(0)
-    rows = [torch.randn(2, scores.STATISTICS, generator=draws, dtype=torch.float64) for _ in range(40)]
-    accuracies = torch.stack([r[:, 1].mean() for r in rows])
-    statistics = learned.padded(rows, [100] * 40)
-    known = torch.arange(40) < 20
-    before = torch.random.get_rng_state()
-    found = learned.learned(statistics, accuracies, known, seed=1)
-    assert torch.equal(found, learned.learned(statistics, accuracies, known, seed=1))
-    assert torch.equal(before, torch.random.get_rng_state())
-    assert proxies.tau(found[~known], accuracies[~known]) > 0.5
-    with pytest.raises(ValueError, match="at least two networks"):
-        learned.learned(statistics, accuracies, torch.arange(40) < 1, seed=1)
-
-
-def test_the_section_is_made_from_a_small_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxies, "RESAMPLES", 20)
-    rows = [
-        proxies.measured(kind, net, seed, train=seed == 1, steps=3)
-        for kind in training.KINDS
-        for net in range(5)
-        for seed in (1, 2)
-    ]
-    text = proxies.section(pd.DataFrame(rows))
-    assert text.count("| image |") == text.count("| text |") == len(proxies.PROXIES)
-    assert "5 small transformers" in text
+def test_statistics_are_means_over_initial_weights_of_the_seed() -> None:
+    found = training.data("text")
+    inputs, padding, _ = found.batch(2, 0)
+    alone = [scores.statistics(found.network(DESIGN, s), inputs, padding) for s in (2000, 2001)]
+    rows = ranking.statistics("text", DESIGN, 2, 2)
+    assert rows.shape == (ranking.BLOCKS, ranking.COLUMNS)
+    assert torch.allclose(rows[:2, :3], (alone[0] + alone[1]) / 2)
+    size = scores.parameters(found.network(DESIGN, 1))
+    assert bool((rows[:2, 3] == math.log(size)).all())
+    assert not rows[2:].any()
+    drawn = ranking.fixed("text", DESIGN, 2, 2)
+    assert tuple(drawn) == ranking.FIXED
+    assert drawn["w-pca"] == pytest.approx(size * float(rows[:2, 0].mean()))
+    assert drawn["random"] != ranking.fixed("text", DESIGN, 3, 2)["random"]
 
 
 def test_tau_counts_pairs() -> None:
-    assert proxies.tau([1, 2, 3], [1, 3, 2]) == pytest.approx(1 / 3)
-    assert proxies.tau(np.ones(4), np.arange(4)) == 0.0
+    assert kendall_tau([1, 2, 3], [1, 3, 2]) == pytest.approx(1 / 3)
+    assert kendall_tau(np.ones(4), np.arange(4)) == 0.0

@@ -13,9 +13,12 @@ from zobench.models.pixels import PixelInput
 from zobench.models.probe_record import ProbeRecord
 from zobench.models.way import Way
 
-Architecture = Literal["causal", "masked", "encoder", "encoder-decoder", "classifier", "image", "flow"]
+Architecture = Literal[
+    "causal", "masked", "encoder", "encoder-decoder", "classifier", "image", "flow", "ranker"
+]
 """What a model is run as: a decoder, a masked model, an encoder with zobench's own head, an encoder-decoder
-model, a text model with a trained classification head, a classifier of images, or a generator of images."""
+model, a text model with a trained classification head, a classifier of images, a generator of images, or a
+network that ranks others by their statistics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,8 @@ class LanguageModel(Protocol):
     It is always in eval mode and never touches the global random state.
 
     Attributes:
-        tokenizer: ``None`` for a model of images.
-        max_length: longest sequence in tokens; 0 for a model of images.
+        tokenizer: ``None`` for a model of images or statistics.
+        max_length: longest sequence in tokens; 0 for a model of images or statistics.
         pixels: how the input of a model of images is made from an image; ``None`` for other models.
         way: how the module is run (padding, positions, cache).
         probed: results of the probe that chose ``way``; ``None`` if the model was not probed.

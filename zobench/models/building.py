@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zobench.models.nano import DENOISED, FLOW, NAMES, UNTRAINED, VISION
+from zobench.models.nano import DENOISED, FLOW, NAMES, RANKING, UNTRAINED, VISION
 from zobench.models.nano.build import ProgressCallback, build, write_provenance
 from zobench.models.nano.gates import GateResult, Report, gates
 from zobench.names import nearest
@@ -35,6 +35,10 @@ def build_model(
         from zobench.models.denoised.build import build_denoised
 
         return build_denoised(name, out_dir, seed=seed, steps=steps, progress=progress)
+    if name in RANKING:
+        from zobench.models.ranker.build import build_ranker
+
+        return build_ranker(out_dir, seed=seed)
     return build(name, out_dir, seed=seed, steps=steps, progress=progress)
 
 
@@ -54,6 +58,10 @@ def gates_of(name: str, path: Path | str, *, report: Report | None = None) -> li
         from zobench.models.denoised.build import denoised_gates
 
         return denoised_gates(path, report=report)
+    if name in RANKING:
+        from zobench.models.ranker.build import ranker_gates
+
+        return ranker_gates(path, report=report)
     return gates(name, path, report=report)
 
 

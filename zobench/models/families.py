@@ -10,6 +10,7 @@ import transformers
 from zobench.models import efficientnet_lite
 from zobench.models.denoised import network as denoised
 from zobench.models.flow import network
+from zobench.models.ranker import network as ranker
 
 
 def read_config(place: Path | str, **options: Any) -> Any:
@@ -17,4 +18,5 @@ def read_config(place: Path | str, **options: Any) -> Any:
     efficientnet_lite.register()
     network.register()
     denoised.register()
+    ranker.register()
     return transformers.AutoConfig.from_pretrained(place, local_files_only=True, **options)

@@ -32,8 +32,9 @@ AUTO: dict[Architecture, Any] = {
     "encoder-decoder": transformers.AutoModelForSeq2SeqLM,
     "classifier": transformers.AutoModelForSequenceClassification,
     "flow": transformers.AutoModel,
+    "ranker": transformers.AutoModel,
 }
-OF_IMAGES: tuple[Architecture, ...] = ("image", "flow")
+WITHOUT_TEXT: tuple[Architecture, ...] = ("image", "flow", "ranker")
 """Architectures without a tokenizer."""
 _UNREADABLE = (OSError, KeyError, ValueError, TypeError, ImportError, json.JSONDecodeError)
 
@@ -57,6 +58,8 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
         return "image"
     if named.endswith("ForImageGeneration"):
         return "flow"
+    if named.endswith("ForRanking"):
+        return "ranker"
     if named.endswith("ForSequenceClassification"):
         return "classifier"
     generates = named.endswith(("ForConditionalGeneration", "LMHeadModel", "MTModel"))
@@ -201,7 +204,7 @@ def problems(ref: ModelRef) -> list[str]:
         refuse_settings(ref, architecture)
         if architecture == "image":
             pixel_input(folder, config, ref.image_size)
-        if architecture in OF_IMAGES:
+        if architecture in WITHOUT_TEXT:
             return []
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
         refuse_tokens(ref.name, tokenizer, rows=vocabulary(config))
@@ -251,9 +254,10 @@ def refuse_class(ref: ModelRef, config: Any, architecture: Architecture) -> None
 
 def refuse_settings(ref: ModelRef, architecture: Architecture) -> None:
     """Refuse settings that this architecture does not have."""
-    if architecture in OF_IMAGES and ref.max_length is not None:
-        raise ValueError(f"model {ref.name!r} takes images, so max_length has no meaning; leave it out")
-    if architecture in OF_IMAGES:
+    if architecture in WITHOUT_TEXT and ref.max_length is not None:
+        read = "statistics" if architecture == "ranker" else "images"
+        raise ValueError(f"model {ref.name!r} takes {read}, so max_length has no meaning; leave it out")
+    if architecture in WITHOUT_TEXT:
         chat_for(ref, architecture, None)
     for key, value in (("head", ref.head), ("image_size", ref.image_size)):
         if architecture != "image" and value is not None:

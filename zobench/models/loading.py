@@ -23,7 +23,7 @@ from zobench.models.gguf import ORIGIN
 from zobench.models.heads import agree_on_padding, labels_of
 from zobench.models.inspection import (
     AUTO,
-    OF_IMAGES,
+    WITHOUT_TEXT,
     architecture_of,
     attention_of,
     chat_for,
@@ -64,7 +64,7 @@ def load(ref: ModelRef) -> LoadedModel:
             architecture = architecture_of(ref, config, files.folder)
             refuse_class(ref, config, architecture)
             refuse_settings(ref, architecture)
-            tokenizer = None if architecture in OF_IMAGES else _tokenizer(ref, files.folder)
+            tokenizer = None if architecture in WITHOUT_TEXT else _tokenizer(ref, files.folder)
             module = _module(ref, files.folder, config, architecture)
             origin = _origin(ref, files, module)
             if files.adapter is not None:
@@ -74,9 +74,10 @@ def load(ref: ModelRef) -> LoadedModel:
     _refuse_not_finite(ref.name, module)
     module = module.to(device).eval()
     identity = _identity(ref, files, module, origin, remote_code=_ran_remote_code(ref, config))
-    if architecture in OF_IMAGES:
-        flow = architecture == "flow"
-        pixels = SYMMETRIC if flow else pixel_input(files.folder, config, ref.image_size)
+    if architecture in WITHOUT_TEXT:
+        pixels = SYMMETRIC if architecture == "flow" else None
+        if architecture == "image":
+            pixels = pixel_input(files.folder, config, ref.image_size)
         return LoadedModel(module, None, identity, architecture, 0, pixels=pixels)
     return _language_model(
         ref, files.folder, config, LoadedModel(module, tokenizer, identity, architecture, 0)

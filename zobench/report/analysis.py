@@ -12,7 +12,7 @@ from zobench.report import comparability, forgetting, tables
 from zobench.report.leaderboard import Leaderboard, load
 from zobench.report.ranking import Ranking, rank
 from zobench.report.scores import score_runs
-from zobench.report.source import GENERATION, SCORING, Source, open_results
+from zobench.report.source import GENERATION, PROXY, SCORING, Source, open_results
 from zobench.store.plan_file import Entry
 
 
@@ -40,7 +40,9 @@ def analyse(
     if leaderboard is None and forgetting.is_unlearning(source):
         leaderboard = forgetting.KIND
     elif leaderboard is None:
-        leaderboard = next((k for k in (GENERATION, SCORING) if forgetting.all_of_kind(source, k)), None)
+        leaderboard = next(
+            (k for k in (GENERATION, SCORING, PROXY) if forgetting.all_of_kind(source, k)), None
+        )
     board = leaderboard if isinstance(leaderboard, Leaderboard) else load(leaderboard)
     runs = score_runs(source, board)
     if runs.empty:

@@ -8,6 +8,7 @@ SECTIONS: dict[str, str] = {
     "targets": "zobench.report.sections:Targets",
     "tradeoffs": "zobench.report.sections:TradeOffs",
     "tasks": "zobench.report.sections:Tasks",
+    "proxies": "zobench.report.proxies:Proxies",
     "pictures": "zobench.report.pictures:Pictures",
     "pairs": "zobench.report.sections:HeadToHead",
     "examples": "zobench.report.sections:Examples",

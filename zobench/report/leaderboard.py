@@ -42,6 +42,7 @@ SHIPPED = (
     "rewards",
     "image-generation",
     "image-scoring",
+    "proxy",
 )
 
 _MOST_TOLD = 5

@@ -114,3 +114,11 @@ def _drawn(line: Line, across: svg.Scale, up: svg.Scale) -> list[Markup]:
     ]
     dots = [svg.dot(f"mark {style}", x, y, 2.6) for x, y in spots] if len(spots) <= MOST_DOTS else []
     return [*bars, svg.path(f"path {style}", spots, DASHES[(place + place // COLOURS) % len(DASHES)]), *dots]
+
+
+def spots(points: Sequence[tuple[float, float]], frame: Frame) -> list[Markup]:
+    """Points (x, y) without lines, in a frame with its grid."""
+    xs = sorted({x for x, _ in points})
+    across, up = frame.across(xs), frame.up()
+    dots = [svg.dot("mark s0", across(x), up(y), 2.6) for x, y in points]
+    return [*_grid(frame, up), *_ticks(frame, across, xs), *dots]

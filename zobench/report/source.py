@@ -31,6 +31,8 @@ CURVE_BINS = 60
 
 GENERATION, SCORING = "image-generation", "image-scoring"
 """Kinds of tasks whose predictions are images; each has a leaderboard of its name."""
+PROXY = "proxy"
+"""Kind of tasks that rank networks; it has a leaderboard of its name."""
 
 
 @dataclass(frozen=True, slots=True)

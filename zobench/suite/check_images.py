@@ -17,10 +17,16 @@ from zobench.tasks.base import Task
 from zobench.tasks.flow_inversion import KIND as GENERATION
 from zobench.tasks.flow_scoring import KIND as SCORING
 from zobench.tasks.images import KIND, ImageClassification
+from zobench.tasks.proxy import KIND as PROXY
 
-_ARCHITECTURES = {KIND: "image", GENERATION: "flow", SCORING: "flow"}
+_ARCHITECTURES = {KIND: "image", GENERATION: "flow", SCORING: "flow", PROXY: "ranker"}
 """Kind of task -> architecture that it needs; all other kinds need text."""
-_NEEDS = {KIND: "images", GENERATION: "generated images", SCORING: "generated images"}
+_NEEDS = {
+    KIND: "images",
+    GENERATION: "generated images",
+    SCORING: "generated images",
+    PROXY: "statistics of networks, such as builtin:nano-parzc",
+}
 
 
 def check_images(document: Document, draft: Draft, classes: Classes) -> None:
@@ -36,12 +42,15 @@ def check_images(document: Document, draft: Draft, classes: Classes) -> None:
                 if task in kinds and models.get(model) and (model, task) not in told:
                     told.add((model, task))
                     _check_pair(document, draft, ("methods", name), model, task, kinds[task])
+        _check_parts(
+            document, draft, name, [t for t in entry.tasks or kinds if t in kinds and kinds[t].kind == PROXY]
+        )
         _check_outputs(document, draft, classes, name, [kinds[t] for t in entry.tasks or kinds if t in kinds])
     for name, entry in draft.entries("attacks").items():
         found = _class(draft, classes, "attacks", name)
         for task in entry.tasks or kinds:
             if found is not None and task in kinds:
-                _check_attack(document, name, found.edits, task, kinds[task].kind == KIND)
+                _check_attack(document, name, found.edits, task, kinds[task].kind)
 
 
 def _check_pair(document: Document, draft: Draft, at: KeyPath, model: str, task: str, found: Any) -> None:
@@ -55,6 +64,15 @@ def _check_pair(document: Document, draft: Draft, at: KeyPath, model: str, task:
     elif kind == "image" and (made := _made(draft, task, found)) is not None and outputs != len(made.classes):
         message = f"model {model!r} has {outputs} outputs, task {task!r} has {len(made.classes)} classes"
         document.report(("models", model), message, f"write 'head: {len(made.classes)}'")
+
+
+def _check_parts(document: Document, draft: Draft, name: str, tasks: Sequence[str]) -> None:
+    """Report a minibatch that is computed in parts, where the loss is one of pairs of examples."""
+    entry, budget = draft.entries("methods")[name], draft.parts.get("budget")
+    if not tasks or not (entry.split or entry.budget.micro_batch or (budget and budget.micro_batch)):
+        return
+    message = f"task {tasks[0]!r} compares the examples of a minibatch, which cannot be computed in parts"
+    document.report(("methods", name), message, "leave micro_batch and split out")
 
 
 def _check_outputs(
@@ -74,9 +92,11 @@ def _check_outputs(
         document.report(("methods", name), message, "restrict it to the task smoothed-images, train_on: loss")
 
 
-def _check_attack(document: Document, attack: str, edits: str, task: str, images: bool) -> None:
-    if (edits == "image") != images:
-        message = f"attack {attack!r} edits {edits}s; task {task!r} has {'images' if images else 'texts'}"
+def _check_attack(document: Document, attack: str, edits: str, task: str, kind: str) -> None:
+    images = kind == KIND
+    has = "images" if images else "networks" if kind == PROXY else "texts"
+    if (edits == "image") != images or kind == PROXY:
+        message = f"attack {attack!r} edits {edits}s; task {task!r} has {has}"
         document.report(("attacks", attack), message, "restrict the attack with 'tasks:'")
 
 

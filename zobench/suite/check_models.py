@@ -43,7 +43,7 @@ def check_models(document: Document, draft: Draft, classes: Classes) -> None:
         return
     found = {name: architecture_here(ref) for name, ref in models.items()}
     kinds = {
-        name: kind for name, kind in found.items() if kind not in ("image", "flow")
+        name: kind for name, kind in found.items() if kind not in ("image", "flow", "ranker")
     }  # of zobench.suite.check_images
     evaluation = draft.parts.get("evaluation")
     if set(kinds.values()) <= {None, "causal"}:

@@ -89,8 +89,8 @@ class Task(ABC):
 
     Class attributes: ``Config`` is a frozen dataclass of typed parameters with defaults, each with a
     docstring line; ``kind`` is ``classification``, ``multiple-choice``, ``generation``,
-    ``image-classification``, ``image-generation`` or ``image-scoring``; the leaderboard is sorted by
-    ``primary_metric``.
+    ``image-classification``, ``image-generation``, ``image-scoring`` or ``proxy``; the leaderboard is sorted
+    by ``primary_metric``.
     """
 
     Config: ClassVar[type]
@@ -154,6 +154,8 @@ class Task(ABC):
             raise ValueError(f"{lm.identity.name} classifies images; a task of kind {self.kind} needs text")
         if lm.architecture == "flow":
             raise ValueError(f"{lm.identity.name} generates images; a task of kind {self.kind} needs text")
+        if lm.architecture == "ranker":
+            raise ValueError(f"{lm.identity.name} ranks networks; a task of kind {self.kind} needs text")
 
     @abstractmethod
     def splits(self, seed: int) -> Splits:

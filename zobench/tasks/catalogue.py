@@ -39,6 +39,7 @@ TASKS: dict[str, str] = {
     "digits": "zobench.tasks.images:Digits",
     "flow-inversion": "zobench.tasks.flow_inversion:FlowInversion",
     "flow-matching": "zobench.tasks.flow_matching:FlowMatching",
+    "proxy": "zobench.tasks.proxy:ProxyRanking",
     "flow-scoring": "zobench.tasks.flow_scoring:FlowScoring",
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",

@@ -13,7 +13,9 @@ UNTRAINED = ("micro-cnn",)
 """Initial weights, for training from scratch."""
 DENOISED = ("nano-ae-ds", "nano-ds")
 """``nano-cnn`` behind an untrained denoiser, with and without an autoencoder."""
-NAMES = TEXT + VISION + FLOW + UNTRAINED + DENOISED
+RANKING = ("nano-parzc",)
+"""Initial weights of a network that ranks others."""
+NAMES = TEXT + VISION + FLOW + UNTRAINED + DENOISED + RANKING
 
 
 def path(name: str) -> Path:

@@ -1,0 +1,1 @@
+"""The built-in learned proxy ``nano-parzc``: network, initial weights and acceptance gate."""
