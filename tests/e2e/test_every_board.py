@@ -68,9 +68,9 @@ def ranked(found: Analysis) -> set[str]:
 
 
 def test_no_shipped_board_is_forgotten() -> None:
-    """Three boards have results of their own kinds: unlearning (``tests/report/test_unlearning_page.py``) and
-    generated images, below."""
-    assert {*RANKED, "unlearning", "image-generation", "image-scoring"} == set(leaderboard.SHIPPED)
+    """Four boards have results of their own kinds: unlearning (``tests/report/test_unlearning_page.py``),
+    proxies (``tests/tasks/test_proxy_task.py``) and generated images, below."""
+    assert {*RANKED, "unlearning", "image-generation", "image-scoring", "proxy"} == set(leaderboard.SHIPPED)
 
 
 @pytest.mark.parametrize("board", RANKED)

@@ -23,6 +23,7 @@ from zobench.runner.data_order import minibatch_rows
 from zobench.runner.data_order import stream as numbers
 from zobench.runner.execute import digests_of
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.spaces import space_of
 from zobench.spec import RunSpec
 from zobench.zo.objective import Meter
 from zobench.zo.ranked import RankedObjective
@@ -82,7 +83,7 @@ class Session:
         self._data.task.refuse_model(self._lm)
         if spec.perturbation not in MODES:
             raise ValueError(f"rankings need perturbation auto or snapshot, not {spec.perturbation}")
-        self._space = bench.parts.space(spec.space, self._lm.module)
+        self._space = space_of(spec, self._lm, bench.parts)
         self._optimizer = bench.parts.optimizer(spec, self._space)
         config = self._optimizer.config
         self._picks, self._cost = method.picks(config), method.cost(config)

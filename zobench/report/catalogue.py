@@ -9,6 +9,7 @@ SECTIONS: dict[str, str] = {
     "tradeoffs": "zobench.report.sections:TradeOffs",
     "tasks": "zobench.report.sections:Tasks",
     "proxies": "zobench.report.proxies:Proxies",
+    "pruning": "zobench.report.pruning:Pruning",
     "pictures": "zobench.report.pictures:Pictures",
     "pairs": "zobench.report.sections:HeadToHead",
     "examples": "zobench.report.sections:Examples",

@@ -27,6 +27,7 @@ from zobench.runner.out_of_memory import is_out_of_memory
 from zobench.runner.process_cache import ProcessCache
 from zobench.runner.process_watch import ProcessWatch
 from zobench.runner.record import Run, failure_row, tables_of
+from zobench.runner.spaces import space_of
 from zobench.runner.tracking import Tracking
 from zobench.runner.training import Listener, Training
 from zobench.spec import identifying, placeholder, reward_of
@@ -218,7 +219,7 @@ def _perform(run: Run, control: Control) -> Outcome:
     lm = bench.model(spec.model)
     if spec.perturbation != "offload":
         bench.remember(spec.model)
-    space = bench.parts.space(spec.space, lm.module)
+    space = space_of(spec, lm, bench.parts)
     try:
         frozen = FrozenWeights(space, spec.method.name)
         optimizer = bench.parts.optimizer(spec, space)

@@ -41,6 +41,7 @@ def _follow(order: dict[str, Any], parts: Factory) -> None:
     from zobench.runner.method_data import RunMethodData
     from zobench.runner.process_cache import ProcessCache
     from zobench.runner.ranks import READY, meet, take_over
+    from zobench.runner.spaces import space_of
     from zobench.runner.split import divide, split_objective
     from zobench.spec import RunSpec
     from zobench.zo.distributed import TorchExchange
@@ -49,7 +50,7 @@ def _follow(order: dict[str, Any], parts: Factory) -> None:
     torch.set_num_threads(order["threads"])
     spec, folder = RunSpec.model_validate_json(json.dumps(order["spec"])), Path(order["folder"])
     bench = ProcessCache(parts, own_code=True)
-    space = bench.parts.space(spec.space, bench.model(spec.model).module)
+    space = space_of(spec, bench.model(spec.model), bench.parts)
     optimizer = bench.parts.optimizer(spec, space)
     inference = optimizer.card.order == "zeroth" and spec.diagnostics is None
     objective, division = split_objective(spec, bench, Meter(), inference=inference)

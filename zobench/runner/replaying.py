@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from zobench.names import json_value
 from zobench.runner.environment import level_note, plugin_note, revision_problem
 from zobench.runner.factory import DEFAULT, Factory, load_parts
+from zobench.runner.spaces import space_of
 from zobench.spec import ModelRef, RunSpec
 from zobench.store.artifacts import read_artifacts
 from zobench.store.reader import read_run, runs_folder
@@ -110,7 +111,7 @@ def replay(
         raise ValueError(f"run {path.name} has {len(records)} steps: it cannot be replayed to step {at}")
     workshop, environment = load_parts(parts), json_value(row["environment"] or "{}")
     lm = _base_model(workshop, spec, row, _trusted(spec.model, path, trust_code))
-    space = workshop.space(spec.space, lm.module)
+    space = space_of(spec, lm, workshop)
     try:
         optimizer = workshop.optimizer(spec, space)
         if isinstance(optimizer, Method) and row["artifacts_digest"]:

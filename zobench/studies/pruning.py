@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ import torch
 from zobench.data.synthetic import corpus
 from zobench.metrics.intervals import stratified_groups
 from zobench.models.base import LanguageModel
+from zobench.models.likelihood import text_passes
 from zobench.models.loading import load
 from zobench.models.nano.gates import recall
 from zobench.spec import ModelRef
@@ -43,8 +43,7 @@ LAYERS = ["*_proj.weight"]
 
 def general(seed: int, count: int) -> list[str]:
     """General documents of a seed."""
-    found = (d.text for d in corpus.documents(seed) if d.kind != "person")
-    return list(itertools.islice(found, count))
+    return corpus.general_documents(seed, count)
 
 
 def about_people(seed: int, count: int) -> list[str]:
@@ -53,23 +52,10 @@ def about_people(seed: int, count: int) -> list[str]:
     return list(itertools.islice(found, count))
 
 
-def passes(lm: LanguageModel, texts: Sequence[str]) -> Iterator[Callable[[], torch.Tensor]]:
-    """One forward pass per text; each returns the sum of its negative log-likelihoods and their number."""
-    for text in texts:
-        ids = torch.tensor([lm.tokenizer(text, add_special_tokens=False)["input_ids"]])
-
-        def run(ids: torch.Tensor = ids) -> torch.Tensor:
-            logits = lm.module(input_ids=ids, attention_mask=torch.ones_like(ids)).logits[0, :-1]
-            losses = torch.nn.functional.cross_entropy(logits.float(), ids[0, 1:], reduction="sum")
-            return torch.stack([losses, torch.tensor(float(ids.shape[1] - 1))])
-
-        yield run
-
-
 @torch.no_grad()
 def perplexity(lm: LanguageModel) -> float:
     """exp of the mean negative log-likelihood per token of the held-out general documents."""
-    total = torch.stack([run() for run in passes(lm, general(HELD_SEED, HELD))]).double().sum(0)
+    total = torch.stack([run() for run in text_passes(lm, general(HELD_SEED, HELD))]).double().sum(0)
     return math.exp(float(total[0] / total[1]))
 
 
@@ -81,8 +67,8 @@ def scores(lm: LanguageModel, space: ParameterSpace, criterion: str, seed: int) 
     half = CALIBRATION // 2
     texts = {"general": g, "task": t, "mixed": g[:half] + t[:half]}
     if criterion != "fused":
-        return channel_scores(space, sizes_on(space, passes(lm, texts[criterion])))
-    on_general, on_task = (sizes_on(space, passes(lm, texts[name])) for name in ("general", "task"))
+        return channel_scores(space, sizes_on(space, text_passes(lm, texts[criterion])))
+    on_general, on_task = (sizes_on(space, text_passes(lm, texts[name])) for name in ("general", "task"))
     return fused_scores(space, on_general, on_task)
 
 
@@ -157,7 +143,8 @@ def _interval(values: pd.Series, form: str, *, exponential: bool = False) -> str
 
 TEXT = """## Task-aware pruning
 
-`python -m zobench.studies.pruning --measure` (not a suite): all linear layers of `nano`'s blocks are pruned
+`python -m zobench.studies.pruning --measure` (`suites/pruning.yaml` runs the same comparison
+as a suite, and trains what is kept): all linear layers of `nano`'s blocks are pruned
 row by row by Wanda-like scores, without retraining (`zobench.zo.pruning`). The task is to recall {facts}
 facts about people that the model knows, calibrated on documents of these and its other facts; general data
 are its other documents. {seeds} seeds of the calibration sets, {documents} documents each; perplexity on

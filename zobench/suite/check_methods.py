@@ -17,6 +17,9 @@ from zobench.suite.schema import MethodEntry, Range
 from zobench.suite.source import Document
 from zobench.suite.structure import Draft
 
+BUILT_AS = {"pruned": "masked"}
+"""Spaces that methods see as another kind."""
+
 
 @dataclass(slots=True)
 class _Context:
@@ -149,7 +152,10 @@ def _check_space_kind(c: _Context) -> None:
 
 def _check_pair(c: _Context, card: Any) -> None:
     kind = c.entry.space.kind
-    if "*" not in card.spaces and kind not in card.spaces and kind in spaces.space_kinds():
+    if kind == "pruned" and c.entry.perturbation == "offload":
+        c.report("perturbation", message="offload cannot be combined with space 'pruned'", hint="use auto")
+    built = BUILT_AS.get(kind, kind)
+    if "*" not in card.spaces and built not in card.spaces and kind in spaces.space_kinds():
         message = f"method {card.name!r} does not support the parameter space {kind!r}"
         c.report("space", "kind", message=message, hint="it supports " + ", ".join(card.spaces))
 

@@ -43,6 +43,7 @@ TASKS: dict[str, str] = {
     "flow-scoring": "zobench.tasks.flow_scoring:FlowScoring",
     "image-classification": "zobench.tasks.own_images:OwnImages",
     "countdown": "zobench.tasks.countdown:Countdown",
+    "nano-recall": "zobench.tasks.nano_recall:NanoRecall",
     "nano-facts": "zobench.tasks.nano_answers:NanoFacts",
     "half-memorized": "zobench.tasks.half_memorized:HalfMemorized",
 }

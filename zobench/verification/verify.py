@@ -17,6 +17,7 @@ from zobench.runner.factory import DEFAULT, load_parts
 from zobench.runner.process_cache import ProcessCache, refuse_untrusted
 from zobench.runner.record import noise_backend
 from zobench.runner.replaying import step_record
+from zobench.runner.spaces import space_of
 from zobench.spec import RunSpec
 from zobench.verification import claims
 from zobench.verification.auditing import TOLERANCE, Audit, audit
@@ -173,7 +174,7 @@ def _weights(work: _Bench) -> None:
     lm = work.bench.model(spec.model)
     if spec.perturbation != "offload":
         work.bench.remember(spec.model)
-    space = work.bench.parts.space(spec.space, lm.module)
+    space = space_of(spec, lm, work.bench.parts)
     try:
         if not _trajectory(work, space):
             return

@@ -114,14 +114,15 @@ def kept_by_row(scores: Scores, sparsity: float) -> dict[str, torch.Tensor]:
 
 
 @torch.no_grad()
-def prune(module: nn.Module, masks: Scores) -> ParameterSpace:
+def prune(module: nn.Module, masks: Scores, remove: Callable[[], None] | None = None) -> ParameterSpace:
     """Set the weights outside the masks to zero and return the space of those that are kept (kind
-    ``masked``): a method on this space changes no pruned weight."""
+    ``masked``): a method on this space changes no pruned weight. ``remove``: called when the space is
+    removed."""
     named = dict(module.named_parameters())
     for name, mask in masks.items():
         named[name].mul_(mask)
     indices = {name: mask.reshape(-1).nonzero()[:, 0] for name, mask in masks.items()}
-    return ParameterSpace(module, list(masks), kind="masked", indices=indices)
+    return ParameterSpace(module, list(masks), kind="masked", indices=indices, remove=remove)
 
 
 def sizes_on(space: ParameterSpace, runs: Iterable[Callable[[], object]]) -> dict[str, torch.Tensor]:

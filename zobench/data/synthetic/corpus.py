@@ -7,6 +7,7 @@ few-shot tasks.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -237,3 +238,8 @@ def documents(seed: int, plan: str = "first") -> Iterator[Document]:
     kinds, weights = list(chosen.mix), list(chosen.mix.values())
     while True:
         yield makers[rng.choices(kinds, weights)[0]](rng)
+
+
+def general_documents(seed: int, count: int) -> list[str]:
+    """The first ``count`` texts of a stream that are not about people, whose facts tasks ask for."""
+    return list(itertools.islice((d.text for d in documents(seed) if d.kind != "person"), count))

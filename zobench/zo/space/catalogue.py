@@ -23,6 +23,7 @@ from zobench.zo.space.conv_scales import ConvScales
 from zobench.zo.space.lora import Lora
 from zobench.zo.space.prefix import Prefix
 from zobench.zo.space.prompt import Prompt
+from zobench.zo.space.pruned import Pruned
 from zobench.zo.space.quantized import FakeQuant, Scales
 from zobench.zo.space.scalings import LayerScales, SingularValues
 from zobench.zo.space.zerotuning import ZeroTuning
@@ -156,6 +157,7 @@ SPACES: dict[str, type[SpaceKind]] = {
     "bias": Bias,
     "last-layer": LastLayers,
     "masked": Masked,
+    "pruned": Pruned,
     "lora": Lora,
     "prefix": Prefix,
     "prompt": Prompt,
@@ -212,11 +214,14 @@ def refusal(kind: SpaceKind, module: nn.Module) -> str:
     """Why the space cannot be built on this module; empty if it can.
 
     The space is built, and removed, on a module on the ``meta`` device: names and shapes without values.
-    Random entries (``masked``) cannot be drawn there, so that only the names of their tensors are checked.
+    Random entries (``masked``) cannot be drawn there, and nothing be pruned, so that only the names of their
+    tensors are checked.
     """
     try:
         if isinstance(kind, Masked):
             ParameterSpace(module, kind.names(module), kind="masked")
+        elif isinstance(kind, Pruned):
+            kind.layers(module)
         else:
             kind.build(module).remove()
     except ValueError as error:
