@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from zobench.metrics.ranking import kendall_tau
-from zobench.proxies import nets, ranking, scores, training
+from zobench.proxies import learned, nets, ranking, scores, training
+from zobench.studies import proxies
 
 DESIGN = nets.Design(2, 8, 2.0, 2, "relu")
 
@@ -97,6 +99,34 @@ def test_statistics_are_means_over_initial_weights_of_the_seed() -> None:
     assert tuple(drawn) == ranking.FIXED
     assert drawn["w-pca"] == pytest.approx(size * float(rows[:2, 0].mean()))
     assert drawn["random"] != ranking.fixed("text", DESIGN, 3, 2)["random"]
+
+
+def test_the_learned_proxy_finds_a_statistic_that_decides() -> None:
+    draws = torch.Generator().manual_seed(0)
+    rows = [torch.randn(2, scores.STATISTICS, generator=draws, dtype=torch.float64) for _ in range(40)]
+    accuracies = torch.stack([r[:, 1].mean() for r in rows])
+    statistics = learned.padded(rows, [100] * 40)
+    known = torch.arange(40) < 20
+    before = torch.random.get_rng_state()
+    found = learned.learned(statistics, accuracies, known, seed=1)
+    assert torch.equal(found, learned.learned(statistics, accuracies, known, seed=1))
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert kendall_tau(found[~known].tolist(), accuracies[~known].tolist()) > 0.5
+    with pytest.raises(ValueError, match="at least two networks"):
+        learned.learned(statistics, accuracies, torch.arange(40) < 1, seed=1)
+
+
+def test_the_section_is_made_from_a_small_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies, "RESAMPLES", 20)
+    rows = [
+        proxies.measured(kind, net, seed, train=seed == 1, steps=3)
+        for kind in training.KINDS
+        for net in range(5)
+        for seed in (1, 2)
+    ]
+    text = proxies.section(pd.DataFrame(rows))
+    assert text.count("| image |") == text.count("| text |") == len(proxies.PROXIES)
+    assert "5 small transformers" in text
 
 
 def test_tau_counts_pairs() -> None:

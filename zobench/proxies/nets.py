@@ -1,6 +1,6 @@
 """Small transformer classifiers that differ in depth, width, feed-forward size, heads and activation.
 
-Each has a linear embedding of its inputs (one-hot words, or blocks of 7 by 7 pixels) with learned positions,
+Each has a linear embedding of its inputs (one-hot words, or 4 by 4 pixel blocks) with learned positions,
 blocks of attention and a feed-forward part with layer normalization before them, the mean over positions, and
 a linear classification layer.
 """

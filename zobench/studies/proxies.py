@@ -1,126 +1,192 @@
-"""How well proxies rank small architectures: compacts the runs of ``suites/proxies-full.yaml`` and writes its
-part of ``docs/systems.md``.
+"""How well proxies rank small architectures: measures it and writes its part of ``docs/systems.md``.
 
-    python -m zobench.studies.proxies --from RESULTS
+    python -m zobench.studies.proxies --measure             # 50 networks of each kind, minutes to an hour
+    python -m zobench.studies.proxies --measure --nets 12   # the quick size
 
-``docs/results/proxies.parquet`` has one record per kind of data, row, seed and ranked network: the scores of
-all proxies and the accuracy.
+``docs/results/proxies.parquet`` has one record per kind, network and seed of its initial weights: number of
+weights, W-PCA, the statistics of its blocks as JSON, and, for the seeds that are trained, the accuracy. The
+file is written after every network, and the command resumes.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 
 from zobench.metrics.intervals import stratified_groups
 from zobench.metrics.ranking import kendall_tau
-from zobench.proxies import training
-from zobench.proxies.ranking import FIXED
-from zobench.store.reader import read
+from zobench.proxies import learned, nets, scores, training
 from zobench.studies import committed, markdown
-from zobench.tasks.proxy import LEARNED, ProxyConfig
 
 NAME = "proxies"
-ROWS = ("parzc", "parzc-mezo", "untrained")
-RESAMPLES = 400
+NETS, INITS, TRAINED, STEPS = 50, 5, 1, 100
+KNOWN_SHARE, SPLITS, RESAMPLES = 0.4, 5, 400
+PROXIES = ("parameters", "random", "w-pca", "pca-alone", "parzc")
 
 
-def compact(folder: Path, to: Path | None = None) -> None:
-    """Write the file of the results folder into ``to`` (``docs/results``)."""
-    found = read([folder], ("runs", "predictions"))
-    runs = found.runs[(found.runs["purpose"] == "result") & (found.runs["status"] == "done")]
-    runs = runs.assign(kind=[json.loads(p)["data"] for p in runs["task_params"]], commit=runs["git_commit"])
-    rows = runs[["run_id", "kind", "row", "seed", "commit"]].merge(
-        found.predictions[["run_id", "example_id", "raw"]], on="run_id"
-    )
-    scores = pd.DataFrame([json.loads(text) for text in rows["raw"]], index=rows.index)
-    table = rows.assign(net=rows["example_id"].str[-3:].astype(int)).drop(
-        columns=["run_id", "example_id", "raw"]
-    )
-    table = table.join(scores).sort_values(["kind", "row", "seed", "net"], ignore_index=True)
-    committed.keep(table, (to or committed.results()) / f"{NAME}.parquet")
+def measured(
+    kind: training.DataKind, net: int, seed: int, *, train: bool, steps: int = STEPS
+) -> dict[str, Any]:
+    """One record."""
+    design, found = nets.designs(NETS)[net], training.data(kind)
+    network = found.network(design, seed)
+    inputs, padding, _ = found.batch(seed, 0)
+    rows = scores.statistics(network, inputs, padding)
+    return {
+        "kind": kind,
+        "net": net,
+        "seed": seed,
+        "design": f"{design.depth} x {design.width}, {design.ratio:g}, {design.heads}, {design.activation}",
+        "parameters": scores.parameters(network),
+        "w_pca": scores.w_pca(network, rows),
+        "statistics": json.dumps(rows.tolist()),
+        "accuracy": training.trained_accuracy(kind, design, seed, steps) if train else float("nan"),
+    }
 
 
-def taus(table: pd.DataFrame, kind: str, proxy: str) -> np.ndarray[Any, Any]:
-    """tau of a proxy without training, or of the learned one of a row, by seed."""
-    part = table[table["kind"] == kind]
-    part = part[part["row"] == (proxy if proxy in ROWS else ROWS[0])]
-    column = LEARNED if proxy in ROWS else proxy
-    return np.asarray([kendall_tau(p[column], p["accuracy"]) for _, p in part.groupby("seed", sort=True)])
+def measure(count: int) -> None:
+    """Measure what the file lacks of the first ``count`` networks."""
+    path = committed.results() / f"{NAME}.parquet"
+    rows: list[dict[Any, Any]] = pd.read_parquet(path).to_dict("records") if path.exists() else []
+    known = {(r["kind"], r["net"]) for r in rows}
+    for net in range(count):
+        for kind in training.KINDS:
+            if (kind, net) not in known:
+                seeds = range(1, INITS + 1)
+                rows += [measured(kind, net, seed, train=seed <= TRAINED) for seed in seeds]
+                print(kind, net, rows[-INITS]["accuracy"], flush=True)
+                table = pd.DataFrame(rows).sort_values(["kind", "net", "seed"], ignore_index=True)
+                committed.keep(table, path)
 
 
-def over_networks(table: pd.DataFrame, kind: str, proxy: str) -> str:
-    """95 % percentile interval of tau over resampled networks, of the first seed."""
-    part = table[(table["kind"] == kind) & (table["row"] == (proxy if proxy in ROWS else ROWS[0]))]
-    part = part[part["seed"] == part["seed"].min()]
-    scores, y = part[LEARNED if proxy in ROWS else proxy].to_numpy(), part["accuracy"].to_numpy()
+def predictions(part: pd.DataFrame) -> tuple[dict[str, np.ndarray[Any, Any]], torch.Tensor, torch.Tensor]:
+    """By network of one kind: the predictions that need no training, the statistics as ``learned`` takes
+    them (means over the initial weights), and the mean accuracies."""
+    groups = part.groupby("net")
+    sizes = groups["parameters"].first()
+    means = [
+        torch.stack([torch.tensor(json.loads(s), dtype=torch.float64) for s in g["statistics"]]).mean(0)
+        for _, g in groups
+    ]
+    w_pca = groups["w_pca"].mean().to_numpy()
+    plain = {
+        "parameters": sizes.to_numpy(dtype=float),
+        "random": np.random.default_rng(0).permutation(len(sizes)).astype(float),
+        "w-pca": w_pca,
+        "pca-alone": w_pca / sizes.to_numpy(dtype=float),
+    }
+    accuracies = torch.tensor(groups["accuracy"].mean().to_numpy())
+    return plain, learned.padded(means, [int(s) for s in sizes]), accuracies
+
+
+def on_all(predicted: np.ndarray[Any, Any], accuracies: np.ndarray[Any, Any]) -> str:
+    """tau over all networks, with the 95 % percentile interval over resampled networks."""
     draws = np.random.default_rng(1)
-    chosen = [draws.integers(0, len(y), len(y)) for _ in range(RESAMPLES)]
-    low, high = np.quantile([kendall_tau(scores[rows], y[rows]) for rows in chosen], (0.025, 0.975))
-    return f"[{low:+.2f}, {high:+.2f}]"
+    n = len(accuracies)
+    resampled = [draws.integers(0, n, n) for _ in range(RESAMPLES)]
+    values = [kendall_tau(predicted[rows], accuracies[rows]) for rows in resampled]
+    low, high = np.quantile(values, (0.025, 0.975))
+    return f"{kendall_tau(predicted, accuracies):+.2f} [{low:+.2f}, {high:+.2f}]"
+
+
+def over_seeds(part: pd.DataFrame) -> dict[str, list[float]]:
+    """tau of each proxy by seed of the initial weights, whose scores are not averaged: on all networks; of the
+    learned one on those that are held out in the seed's split."""
+    found: dict[str, list[float]] = {name: [] for name in PROXIES}
+    accuracies = part.groupby("net")["accuracy"].mean()
+    for seed, mine in part.groupby("seed"):
+        plain, statistics, _ = predictions(mine)
+        y = accuracies[sorted(mine["net"])].to_numpy(copy=True)
+        plain["random"] = np.random.default_rng(int(str(seed))).permutation(len(y)).astype(float)
+        order = np.random.default_rng(int(str(seed))).permutation(len(y))
+        known = torch.zeros(len(y), dtype=torch.bool)
+        known[torch.from_numpy(order[: max(2, round(KNOWN_SHARE * len(y)))])] = True
+        fitted = learned.learned(statistics, torch.from_numpy(y), known, seed=int(str(seed))).numpy()
+        held = (~known).numpy()
+        for name, values in plain.items():
+            found[name].append(kendall_tau(values, y))
+        found["parzc"].append(kendall_tau(fitted[held], y[held]))
+    return found
+
+
+def on_held_out(part: pd.DataFrame) -> dict[str, list[float]]:
+    """tau of each proxy on the networks that the learned one was not trained on, for each split."""
+    plain, statistics, accuracies = predictions(part)
+    n = len(accuracies)
+    found: dict[str, list[float]] = {name: [] for name in PROXIES}
+    for split in range(SPLITS):
+        order = np.random.default_rng(split).permutation(n)
+        known = torch.zeros(n, dtype=torch.bool)
+        known[torch.from_numpy(order[: max(2, round(KNOWN_SHARE * n))])] = True
+        fitted = learned.learned(statistics, accuracies, known, seed=split).numpy()
+        held = (~known).numpy()
+        for name, values in {**plain, "parzc": fitted}.items():
+            found[name].append(kendall_tau(values[held], accuracies.numpy()[held]))
+    return found
 
 
 def section(table: pd.DataFrame) -> str:
     """The part of the page on proxies."""
     rows = []
     for kind in training.KINDS:
-        control = taus(table, kind, "parameters")
-        for proxy in (*FIXED, *ROWS):
-            own = taus(table, kind, proxy)
-            gap = "–" if proxy == "parameters" else _interval(own - control)
-            rows.append([kind, f"`{proxy}`", _interval(own), over_networks(table, kind, proxy), gap])
-    usual, accuracy = ProxyConfig(), table.groupby("kind")["accuracy"]
+        part = table[table["kind"] == kind]
+        plain, _, accuracies = predictions(part)
+        held, seeds = on_held_out(part), over_seeds(part)
+        for name in PROXIES:
+            whole = on_all(plain[name], accuracies.numpy()) if name in plain else "–"
+            rows.append([kind, f"`{name}`", whole, _interval(seeds[name]), _interval(held[name])])
+    accuracy = table.dropna(subset=["accuracy"]).groupby("kind")["accuracy"]
     text = TEXT.format(
-        nets=usual.nets,
-        known=usual.known,
-        ranked=table.groupby(["kind", "row", "seed"]).size().iloc[0],
-        inits=usual.inits,
-        seeds=table["seed"].nunique(),
-        trainings=usual.trainings,
-        steps=usual.steps,
-        commits=", ".join(sorted({c[:7] for c in table["commit"]})),
+        nets=table["net"].nunique(),
+        inits=table["seed"].nunique(),
+        trained=table.dropna(subset=["accuracy"])["seed"].nunique(),
+        steps=STEPS,
         ranges="; ".join(f"{kind}: {100 * a.min():.0f} to {100 * a.max():.0f} %" for kind, a in accuracy),
+        known=f"{100 * KNOWN_SHARE:.0f}",
+        splits=SPLITS,
     )
-    header = ["data", "proxy", "tau, over seeds", "over networks", "minus `parameters`"]
+    header = ["kind", "proxy", "all networks", "over seeds", "networks held out from ParZC"]
     return "\n".join([text, *markdown.table(header, rows)])
 
 
-def _interval(values: np.ndarray[Any, Any]) -> str:
-    d = stratified_groups([values])
+def _interval(values: list[float]) -> str:
+    d = stratified_groups([np.asarray(values)])
     return f"{d.value:+.2f} [{d.low:+.2f}, {d.high:+.2f}]"
 
 
 TEXT = """## W-PCA and ParZC: proxies of architectures
 
-`zobench run suites/proxies-full.yaml` (code {commits}; `suites/proxies.yaml` is the quick size with 12
-networks): {nets} small transformers of each kind (`zobench.proxies.nets`: depth, width, feed-forward size,
-heads, activation) are ranked by scores of their initial weights, means over {inits} initializations of a
-seed, and compared with their test accuracy after {steps} steps of AdamW (trainings of each: {trainings},
-the same for all {seeds} seeds). {known} networks, drawn by the seed, are those from which `parzc` (AdamW)
-and `parzc-mezo` (forward passes alone, as many) learn; {ranked} others are ranked. `untrained` is the
-learned proxy at its initial weights, `random` a random order, `pca-alone` W-PCA without the number of
-weights. `image`: digits of `mnist-5k`; `text`: generated opinions. Accuracies: {ranges}.
+`python -m zobench.studies.proxies --measure` (`suites/proxies.yaml` and `suites/proxies-full.yaml` run the
+comparison as suites; the latter was not run yet): {nets} small transformers of each kind
+(`zobench.proxies.nets`: depth, width, feed-forward size, heads, activation) are ranked by scores of their
+initial weights, means over {inits} initializations, and trained for {steps} steps of AdamW from the first
+{trained} of these. Test accuracies: {ranges}.
+`image`: digits of `mnist-5k`; `text`: generated opinions. `random` is one draw.
 
 *Published*: W-PCA (2504.15983) ranks better than proxies that need gradients; ParZC (2402.02105) learns the
-ranking from statistics of the nodes. *Found here*: Kendall's tau-b with the trained accuracy: means over
-the seeds with 95 % t intervals (ranked networks overlap between seeds, and accuracies are the same, so that
-these intervals say nothing of other networks), 95 % percentile intervals over resampled networks of the
-first seed, and differences to the number of weights paired by seed, not corrected for their number. Not
-tested: the claim about gradient-based proxies, and FlexiBERT, the architectures of the paper. The
-statistics of this forward-only ParZC, its sizes and its training are ours (`zobench.proxies.scores`,
-`zobench.proxies.ranking`).
+ranking from statistics of the nodes. *Found here*: Kendall's tau-b with the trained accuracy. On all
+networks: 95 % percentile intervals over resampled networks. Over seeds: means and 95 % t intervals over
+{inits} seeds of the initial weights, whose scores are not averaged, on all networks (`parzc`: on those held
+out in the seed's split); the trained accuracies are the same. Held out: means and 95 % t intervals over
+{splits} splits, in each of which ParZC learns from {known} % of the networks; splits share networks, so that
+these intervals are too narrow. `pca-alone` is W-PCA without the number of weights. Not tested: the claim
+about gradient-based proxies, and FlexiBERT, the architectures of the paper. The statistics of this
+forward-only ParZC, its sizes and its training are ours (`zobench.proxies.scores`, `zobench.proxies.learned`).
 """
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--from", dest="source", required=True, metavar="RESULTS")
-    compact(Path(parser.parse_args().source))
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--nets", type=int, default=NETS, choices=range(1, NETS + 1), metavar="N")
+    options = parser.parse_args()
+    if options.measure:
+        measure(options.nets)
 
 
 if __name__ == "__main__":

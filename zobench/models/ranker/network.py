@@ -42,7 +42,8 @@ class MixerForRanking(transformers.PreTrainedModel):
             nn.Linear(config.columns, width), nn.GELU(), nn.Linear(width, width)
         )
         self.across_blocks = nn.Sequential(nn.Linear(config.blocks, width), nn.GELU(), nn.Linear(width, 1))
-        self.mean = nn.Parameter(torch.randn(width) / width**0.5)
+        self.mean = nn.Parameter(torch.zeros(width))
+        nn.init.normal_(self.mean, std=width**-0.5)
         self.spread = nn.Parameter(torch.full((width,), SPREAD))
         self.post_init()
 
