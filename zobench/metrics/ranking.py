@@ -92,7 +92,7 @@ def ratio_profile(times: pd.DataFrame, ratios: Sequence[float] | Floats) -> pd.D
     return pd.DataFrame(shares, index=pd.Index(ratios, name="ratio"))
 
 
-def kendall_tau(predicted: Sequence[float], truth: Sequence[float]) -> float:
+def kendall_tau(predicted: Sequence[float] | Floats, truth: Sequence[float] | Floats) -> float:
     """Kendall's tau-b of two orders of the same items, in [-1, 1]; 0 if one of them has a single value."""
     found = float(stats.kendalltau(np.asarray(predicted), np.asarray(truth)).statistic)
     return 0.0 if np.isnan(found) else found

@@ -12,6 +12,7 @@ masks.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -75,4 +76,4 @@ def task_passes(
     """The training loss of 8 examples at a time."""
     for start in range(0, len(examples), AT_A_TIME):
         batch = task.batch(lm, examples[start : start + AT_A_TIME])
-        yield lambda batch=batch: task.loss(lm, lm.module, batch)
+        yield functools.partial(task.loss, lm, lm.module, batch)

@@ -95,8 +95,8 @@ def on_all(predicted: np.ndarray[Any, Any], accuracies: np.ndarray[Any, Any]) ->
 
 
 def over_seeds(part: pd.DataFrame) -> dict[str, list[float]]:
-    """tau of each proxy by seed of the initial weights, whose scores are not averaged: on all networks; of the
-    learned one on those that are held out in the seed's split."""
+    """tau of each proxy by seed of the initial weights, whose scores are not averaged: on all networks; of
+    the learned one on those that are held out in the seed's split."""
     found: dict[str, list[float]] = {name: [] for name in PROXIES}
     accuracies = part.groupby("net")["accuracy"].mean()
     for seed, mine in part.groupby("seed"):

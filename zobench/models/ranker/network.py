@@ -43,7 +43,6 @@ class MixerForRanking(transformers.PreTrainedModel):
         )
         self.across_blocks = nn.Sequential(nn.Linear(config.blocks, width), nn.GELU(), nn.Linear(width, 1))
         self.mean = nn.Parameter(torch.zeros(width))
-        nn.init.normal_(self.mean, std=width**-0.5)
         self.spread = nn.Parameter(torch.full((width,), SPREAD))
         self.post_init()
 
@@ -67,4 +66,6 @@ def initialise_ranker(seed: int) -> MixerForRanking:
     """A float32 model whose weights depend on ``seed`` alone; the global random state is left unchanged."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MixerForRanking(RankerConfig(architectures=["MixerForRanking"]))
+        model = MixerForRanking(RankerConfig(architectures=["MixerForRanking"]))
+        nn.init.normal_(model.mean, std=model.config.width**-0.5)
+        return model
