@@ -1,11 +1,11 @@
 """The table of docs/performance.md by one command: ``python benchmarks/step_table.py PARTS``.
 
 Runs ``step.py`` once for each setting below, in a process of its own, and keeps its rows as
-``PARTS/NAME.parquet``; a part that exists is not measured again. Then all parts are written to
-docs/results/step.parquet (beside the rows of the state ``before``), the table between the two marks of
-docs/performance.md is replaced, and the picture docs/assets/step.svg is drawn: the ratio of a step to its
-forward passes against parameters, tokens and branches. ``--only NAME ...`` measures some settings, ``--draw``
-none. Needs pyarrow and matplotlib.
+``PARTS/NAME.parquet``; a part that exists is not measured again. Then the rows of all parts are put into
+docs/results/step.parquet, in the place of those of the same case on the same processor, the table between
+the two marks of docs/performance.md is replaced (rows of at least seven repetitions), and the picture
+docs/assets/step.svg is drawn: the ratio of a step to its forward passes against parameters, tokens and
+branches. ``--only NAME ...`` measures some settings, ``--draw`` none. Needs pyarrow and matplotlib.
 """
 
 from __future__ import annotations
@@ -70,6 +70,9 @@ GOALS = {
 }
 """Goals on the shape of 135 M parameters."""
 
+ENOUGH = 7
+"""Repetitions of a row of the table."""
+
 COLOURS = (
     "mezo, loop",
     "mezo, snapshot",
@@ -98,20 +101,43 @@ def measured(parts: Path, only: list[str] | None) -> None:
 def table(rows: Rows) -> str:
     """Steps on the shape of 135 M parameters, as Markdown."""
     lines = [
-        "| step | space | size | format | goal | step / its forward passes | ns per parameter more | runs |"
+        "| step | space | size | format | processor | goal | step / its forward passes "
+        "| ns per parameter more | runs |"
     ]
-    lines.append("|---|---|---|---|---|---|---|---|")
-    for row in rows:
-        if row["parameters"] not in range(1 << 27, 1 << 28) or row["case"] == "forward":
-            continue
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    whole = [row for row in rows if row["parameters"] in range(1 << 27, 1 << 28) and row["case"] != "forward"]
+    for row in sorted((row for row in whole if row["repeats"] >= ENOUGH), key=place):
         goal = GOALS.get((row["case"], row["space"], row["size"], row["dtype"]))
         ratio = f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
         what = f"{row['case'].replace(':', ', ')} | {row['space']} | {row['size'].replace('x', ' × ')}"
         lines.append(
-            f"| {what} | {row['dtype']} | {'' if goal is None else f'≤ {goal:g}'} | {ratio} "
+            f"| {what} | {row['dtype']} | {family(row)} | {'' if goal is None else f'≤ {goal:g}'} | {ratio} "
             f"| {row['ns_per_parameter']:.2f} | {row['repeats']} |"
         )
     return "\n".join(lines)
+
+
+def family(row: dict[str, Any]) -> int:
+    """The processor's family, as far as its vector instructions tell two apart."""
+    return 26 if "avx_vnni" in row["flags"].split() else 25
+
+
+def key(row: dict[str, Any]) -> tuple[Any, ...]:
+    """What was measured, and on which processor."""
+    what = ("state", "case", "space", "size", "dtype", "parameters", "forwards", "flags")
+    return tuple(row[name] for name in what)
+
+
+def place(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Place in the table: settings in the order of ``GOALS``' kinds, the two processors side by side."""
+    spaces, sizes = ("full", "lora", "prefix"), ("8x32", "16x64", "1x16")
+    methods = ("mezo", "lozo", "fzoo")
+    modes = ("loop", "snapshot", "streamed", "streamed-paired", "in-place-fused")
+    method, mode = row["case"].split(":")
+    order = modes.index(mode) if mode in modes else len(modes)
+    half = row["dtype"] == "bfloat16"
+    where = (spaces.index(row["space"]), half, sizes.index(row["size"]), methods.index(method), order)
+    return (*where, -family(row))
 
 
 def tokens(row: dict[str, Any]) -> int:
@@ -119,13 +145,14 @@ def tokens(row: dict[str, Any]) -> int:
     return int(rows) * int(length)
 
 
-def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], label: str, low: float) -> None:
-    """One line for each case that was measured at several places of the axis."""
-    lines: dict[str, Rows] = defaultdict(list)
+def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], what: str, low: float) -> None:
+    """One line for each case and processor that was measured at several places of the axis."""
+    lines: dict[tuple[str, int], Rows] = defaultdict(list)
     for row in sorted(rows, key=over):
         if row["case"] != "forward":
-            lines[f"{row['case'].replace(':', ', ')}{'' if row['space'] == 'full' else ', LoRA'}"].append(row)
-    for name, line in lines.items():
+            name = f"{row['case'].replace(':', ', ')}{'' if row['space'] == 'full' else ', LoRA'}"
+            lines[name, family(row)].append(row)
+    for (name, which), line in lines.items():
         if len({over(row) for row in line}) > 1:
             y = [row["ratio"] for row in line]
             bars = [row["ratio"] - row["ratio_low"] for row in line]
@@ -134,9 +161,11 @@ def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], label:
             # One colour per case in all panels.
             color = f"C{list(COLOURS).index(name)}" if name in COLOURS else None
             style = {"marker": "o", "markersize": 4, "capsize": 3, "color": color}
-            axes.errorbar(x, y, [bars, above], label=name, **style)
+            dashes = "-" if which == 26 else "--"
+            label = name if which == 26 else f"{name}, family {which}"
+            axes.errorbar(x, y, [bars, above], label=label, linestyle=dashes, **style)
     axes.axhline(1.0, color="grey", linewidth=0.8, label="forward passes alone")
-    axes.set(xscale="log", xlabel=label, ylim=(low, None))
+    axes.set(xscale="log", xlabel=what, ylim=(low, None))
     places = sorted({over(row) for line in lines.values() for row in line})
     axes.set_xticks(
         places,
@@ -174,9 +203,11 @@ def main() -> None:
     files = [arguments.parts / f"{name}.parquet" for name in SETTINGS]
     rows = [row for file in files if file.exists() for row in pyarrow.parquet.read_table(file).to_pylist()]
     kept = DOCS / "results" / "step.parquet"
-    before = [row for row in pyarrow.parquet.read_table(kept).to_pylist() if row["state"] == "before"]
-    now = [{**row, "state": "now"} for row in rows]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([*before, *now]), kept)
+    rows = [{**row, "state": "now"} for row in rows]
+    again = {key(row) for row in rows}
+    every = [row for row in pyarrow.parquet.read_table(kept).to_pylist() if key(row) not in again] + rows
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(every), kept)
+    rows = [row for row in every if row["state"] == "now"]
     picture(rows).savefig(DOCS / "assets" / "step.svg", metadata={"Date": None})
     page = (DOCS / "performance.md").read_text("utf-8")
     above, rest = page.split(BEGIN)
