@@ -13,6 +13,7 @@ from torch import nn
 
 from zobench.defences.certificates import ABSTAIN
 from zobench.defences.smoothed_images import SmoothedImages, SmoothedImagesConfig
+from zobench.models.denoised.network import MODEL_TYPE
 from zobench.models.loading import load
 from zobench.plugins import lookup
 from zobench.runner.execute import Control, run_one
@@ -23,6 +24,7 @@ from zobench.spec import ModelRef
 from zobench.store.reader import read_run
 from zobench.suite import SuiteError, expand
 from zobench.suite import load as load_suite
+from zobench.suite.check_images import BLACK_BOX
 
 CLASSES = (0, 1, 2, 3, 4)
 
@@ -162,9 +164,12 @@ checkpoint: {{every_steps: 1}}
 """
 
 
-def planned(folder: Path, estimator: str = "cge", task: str = "smoothed-images") -> Any:
+def planned(
+    folder: Path, estimator: str = "cge", task: str = "smoothed-images", model: str = "nano-ae-ds"
+) -> Any:
     path = folder / "defended.yaml"
-    path.write_text(SUITE.format(estimator=estimator, task=task))
+    text = SUITE.format(estimator=estimator, task=task)
+    path.write_text(text.replace("builtin:nano-ae-ds", f"builtin:{model}"))
     (found,) = expand(load_suite(path)).runs
     return found
 
@@ -190,3 +195,10 @@ def test_a_stopped_run_ends_with_the_same_bits(estimator: str, tmp_path: Path) -
 def test_a_task_without_a_black_box_is_refused_at_planning(tmp_path: Path) -> None:
     with pytest.raises(SuiteError, match="queries a black box behind a denoiser"):
         planned(tmp_path, task="mnist-5k")
+
+
+def test_a_model_without_a_denoiser_is_refused_at_planning(tmp_path: Path) -> None:
+    assert BLACK_BOX == MODEL_TYPE
+    with pytest.raises(SuiteError, match="behind a denoiser; model 'ae' is resnet; use a model such as"):
+        planned(tmp_path, model="nano-cnn")
+    assert planned(tmp_path, model="nano-ds").spec.method.name == "zo-ae-ds"

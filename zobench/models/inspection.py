@@ -134,6 +134,16 @@ def classifier_here(ref: ModelRef) -> tuple[Architecture, int] | None:
     return architecture, (ref.head or int(config.num_labels)) if architecture == "image" else 0
 
 
+def model_type_here(ref: ModelRef) -> str | None:
+    """The ``model_type`` of the configuration; ``None`` if that is not on this machine or cannot be read."""
+    if not lies_here(ref.name):
+        return None
+    try:
+        return str(_config_here(ref).model_type)
+    except _UNREADABLE:
+        return None
+
+
 def architecture_here(ref: ModelRef) -> Architecture | None:
     """What the model is run as; ``None`` if its configuration is not on this machine, cannot be read without
     code from a repository, or is rejected by :func:`problems`."""

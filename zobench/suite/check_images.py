@@ -27,6 +27,8 @@ _NEEDS = {
     SCORING: "generated images",
     PROXY: "statistics of networks, such as builtin:nano-parzc",
 }
+BLACK_BOX = "zobench-denoised"
+"""``model_type`` of models with a denoiser in front of a black box."""
 
 
 def check_images(document: Document, draft: Draft, classes: Classes) -> None:
@@ -90,6 +92,21 @@ def _check_outputs(
     if "code" in method.card.needs and not (plain and all(t.coded for t in tasks)):
         message = f"method {method.card.name!r} queries a black box behind a denoiser"
         document.report(("methods", name), message, "restrict it to the task smoothed-images, train_on: loss")
+    elif "code" in method.card.needs:
+        _check_black_box(document, draft, name, method.card.name)
+
+
+def _check_black_box(document: Document, draft: Draft, name: str, method: str) -> None:
+    """The row's models must have a denoiser in front of a black box."""
+    from zobench.models.inspection import model_type_here
+
+    entry = draft.entries("methods")[name]
+    for model, ref in draft.entries("models").items():
+        if entry.models is not None and model not in entry.models:
+            continue
+        if (kind := model_type_here(ref)) not in (None, BLACK_BOX):
+            message = f"method {method!r} queries a black box behind a denoiser; model {model!r} is {kind}"
+            document.report(("methods", name), message, "use a model such as builtin:nano-ae-ds")
 
 
 def _check_attack(document: Document, attack: str, edits: str, task: str, kind: str) -> None:
