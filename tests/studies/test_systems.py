@@ -99,6 +99,11 @@ SMALL = {
         "forwards: 3000, batch_size: 32": "forwards: 54, batch_size: 2",
         "test_items: 20, validation_items: 5": "test_items: 3, validation_items: 2",
     },
+    "ib-ft": {
+        "seeds: [1, 2, 3, 4]": "seeds: [1]",
+        "half-memorized: {}": "half-memorized: {params: {people: 1, samples: 4}}",
+        "forwards: 300, batch_size: 16": "forwards: 6, batch_size: 4",
+    },
     "patch-defence": {
         "seeds: [1, 2, 3]": "seeds: [1]",
         "budget: 50}": "budget: 4}",
@@ -130,6 +135,7 @@ def without_tuning(text: str) -> str:
         ("deepzero", 6),
         ("black-box-defence", 8),
         ("patch-defence", 5),
+        ("ib-ft", 9),
     ],
 )
 def test_the_other_suites_run_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from zobench.studies import (
     claims_results,
     committed,
     flowopt,
+    ib_ft,
     image_defences,
     image_results,
     markdown,
@@ -28,6 +29,7 @@ from zobench.studies import (
     pruning,
     quantized_flow,
     ranking,
+    suite_times,
 )
 from zobench.studies.claims import Claim
 
@@ -67,10 +69,9 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
     (quantized_flow.NAME, (quantized_flow.NAME,), quantized_flow.section, "QZO on a generator (2505.13430)"),
     (pruning.NAME, (pruning.NAME,), pruning.section, "Task-aware pruning (2510.22489)"),
     (proxies.NAME, (proxies.NAME,), proxies.section, "W-PCA and ParZC (2504.15983, 2402.02105)"),
+    (ib_ft.NAME, (ib_ft.NAME, ib_ft.TRIALS), ib_ft.section, "IB-FT (2510.16022)"),
 )
 """Suite or study, its tables, the section, its title."""
-ABSENT = (("IB-FT", "2510.16022", "nothing"),)
-"""Systems of the same sources that do not run on images (cut, whole row): name, arXiv id, what exists."""
 
 
 def current() -> str:
@@ -99,7 +100,6 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: S
             f"{100 * claims.MARGIN:g} points of accuracy, or a factor of {claims.FACTOR:g} in forward passes",
         ),
     )
-    absent = markdown.table(["system", "arXiv", "what exists"], ABSENT)
     lines = [
         head,
         *claims.claims_table(CLAIMS, found),
@@ -108,7 +108,7 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: S
         *claims.methods_table(points, trials, found),
     ]
     sections = [line for section in (flowopt.section(flow), *more) for line in (section, "")]
-    return "\n".join([*lines, "", *sections, REST, *absent]) + "\n"
+    return "\n".join([*lines, "", *sections, suite_times.section(), "", REST])
 
 
 HEAD = """# Systems on images: published statements and what was measured
@@ -147,10 +147,9 @@ missing, so that nothing is said about what it compares.{known}
 """
 KNOWN = {"deepzero": f"\n\n{image_defences.ZEROS}\n\n{image_defences.REUSE}"}
 """What is known of a suite without its results."""
-REST = """## Not on images (cut, whole row)
+REST = """## Cut rows
 
-These systems of the same sources have no image suite. The room for them exists: image tasks, models,
-records and pages.
+None: every system of this page's sources that was planned has a section above.
 """
 
 
