@@ -14,7 +14,7 @@ from zobench.report import svg
 from zobench.report.ranking import Ranking
 
 TOP, ROOM, STEP = 40, 22, 12
-WIDE, NARROW = (720, 210, 26), (350, 118, 12)
+WIDE, NARROW = (720, 210, 26), (372, 136, 12)
 """Width, margin on each side for names, and characters of a name: on a screen, and on a phone."""
 FEWEST, MOST = 3, 30
 """Smallest and largest number of rows for which the diagram is readable."""
