@@ -229,3 +229,22 @@ def test_a_text_task_refuses_the_learned_proxy() -> None:
         NanoSentiment(NanoFewShotConfig()).refuse_model(load(PARZC))
     with pytest.raises(ValueError, match="needs a learned proxy of networks, such as builtin:nano-parzc"):
         ranking_of().refuse_model(load(ModelRef(name="builtin:nano-cnn")))
+
+
+@pytest.mark.slow
+def test_a_smoke_size_of_the_suite_trains_and_ranks_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``suites/proxies.yaml`` with fewer networks and steps, without fakes; a second call trains nothing."""
+    monkeypatch.setenv("ZOBENCH_CACHE", str(tmp_path / "cache"))
+    shipped = Path(__file__).parents[2] / "suites" / "proxies.yaml"
+    text = shipped.read_text(encoding="utf-8").replace("nets: 12, known: 4", "nets: 8, known: 3, steps: 5")
+    text = text.replace("forwards: 600, batch_size: 4", "forwards: 12, batch_size: 3")
+    suite = tmp_path / "proxies.yaml"
+    suite.write_text(text)
+    assert run_plan(expand(load_suite(suite)), tmp_path / "out", workers=0, progress=False).failed == []
+    files = sorted((tmp_path / "cache" / "proxies").glob("*.json"))
+    assert len(files) == 2 * 7, "three known and four ranked networks of each kind"
+    runs = analyse(tmp_path / "out").runs
+    assert len(runs) == 6
+    assert bool(runs["value"].between(-1, 1).all())
