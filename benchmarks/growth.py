@@ -39,7 +39,7 @@ else:
         "report": ["report", folder, "--output", folder + "/page.html"],
         "query": ["query", "select count(*), avg(value) from finals", folder],
         "compact": ["compact", folder]}[what]
-    app(command, standalone_mode=False)
+    assert not app(command, standalone_mode=False), command
 peak = [l for l in Path("/proc/self/status").read_text().splitlines() if l.startswith("VmHWM")][0]
 print("\\n" + str(time.process_time()), int(peak.split()[1]) // 1024)
 """
