@@ -135,7 +135,7 @@ def without_tuning(text: str) -> str:
         ("deepzero", 6),
         ("black-box-defence", 8),
         ("patch-defence", 5),
-        ("ib-ft", 9),
+        ("ib-ft", 10),
     ],
 )
 def test_the_other_suites_run_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
