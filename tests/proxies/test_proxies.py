@@ -67,6 +67,10 @@ def test_training_is_repeatable(kind: training.DataKind, chance: float) -> None:
     design = nets.Design(1, 16, 1.0, 1, "gelu")
     first = training.trained_accuracy(kind, design, 1, 5)
     assert first == training.trained_accuracy(kind, design, 1, 5)
+    training.data.cache_clear()
+    with torch.inference_mode():
+        assert first == training.trained_accuracy(kind, design, 1, 5)
+    assert first == training.trained_accuracy(kind, design, 1, 5)
     assert len(training.data(kind).test[2]) == training.TEST
     assert abs(float((training.data(kind).test[2] == 0).double().mean()) - chance) < 0.1
 

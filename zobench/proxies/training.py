@@ -49,6 +49,7 @@ class Data:
 
 
 @functools.lru_cache(maxsize=2)
+@torch.inference_mode(False)  # kept for the process, and trained on: inference tensors take no part in that
 def data(kind: DataKind) -> Data:
     """The data of a kind; the same for all seeds."""
     return _images() if kind == "image" else _texts()
@@ -84,6 +85,8 @@ def _texts() -> Data:
     return Data((first[0], first[1], first[2]), (second[0], second[1], second[2]), 2)
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()  # accuracies are asked for while a model is evaluated, where gradients are off
 def trained_accuracy(kind: DataKind, design: Design, seed: int, steps: int) -> float:
     """Test accuracy after ``steps`` steps of training."""
     found = data(kind)
