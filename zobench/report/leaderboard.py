@@ -154,7 +154,7 @@ class Leaderboard(Strict):
     def show(self, value: float, signed: bool = False) -> str:
         """A score as text in display units, without its unit; what rounds to zero has no minus."""
         factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
-        x = value * factor
+        x = value * factor if abs(value) > 1e-12 else 0.0  # what sums leave of equal numbers
         form = ".1f" if self.scale != "number" or abs(x) >= 100 else ".2g" if 0 < abs(x) < 0.1 else ".3f"
         text = format(x, "+" + form if signed else form)
         if x < 0 and not re.search("[1-9]", text):

@@ -12,7 +12,7 @@ function fixed(x, digits) {
 // A number in the leaderboard's display units.
 function shown(value, signed = false) {
   if (value === null || value === undefined) return "–";
-  const x = value * DATA.board.factor;
+  const x = Math.abs(value) > 1e-12 ? value * DATA.board.factor : 0; // what sums leave of equal numbers
   const size = Math.abs(x);
   const small = !DATA.board.unit && size > 0 && size < 0.1;
   const text = small ? String(Number(size.toPrecision(2))) : fixed(size, DATA.board.unit || size >= 100 ? 1 : 3);
