@@ -128,8 +128,18 @@ def test_the_section_is_made_from_a_small_measurement(monkeypatch: pytest.Monkey
         for net in range(5)
         for seed in (1, 2)
     ]
-    text = proxies.section(pd.DataFrame(rows))
-    assert text.count("| image |") == text.count("| text |") == len(proxies.PROXIES)
+    names = ["kendall_tau", *(f"kendall_tau_{name}" for name in proxies.FIXED)]
+    points = [
+        {"task": kind, "row": row, "seed": seed, "at": 600, "metric": metric, "value": seed / 4}
+        for kind in training.KINDS
+        for row in proxies.LEARNED
+        for seed in (1, 2)
+        for metric in names
+    ]
+    text = proxies.section(pd.DataFrame(rows), pd.DataFrame(points))
+    named = len(proxies.PROXIES) + len(proxies.LEARNED) + len(proxies.FIXED)
+    assert text.count("| image |") == text.count("| text |") == named
+    assert "| image | `parzc-mezo` | +0.38 [-1.21, +1.96] | 2 |" in text
     assert "5 small transformers" in text
 
 

@@ -22,3 +22,12 @@ def test_every_network_was_measured() -> None:
         rows = torch.tensor(json.loads(row["statistics"]), dtype=torch.float64)
         assert len(rows) == nets.designs(proxies.NETS)[row["net"]].depth
         assert row["w_pca"] == pytest.approx(row["parameters"] * float(rows[:, 0].mean()))
+
+
+def test_every_run_of_the_suite_is_there() -> None:
+    points = committed.read(proxies.FULL)
+    assert set(points["status"]) == {"done"}
+    ended = points[points["metric"] == "kendall_tau"].drop_duplicates(["task", "row", "seed"])
+    assert ended.groupby(["task", "row"])["seed"].nunique().eq(5).all()
+    assert set(ended["row"]) == set(proxies.LEARNED)
+    assert set(ended["task"]) == set(training.KINDS)

@@ -2,16 +2,19 @@
 
     python -m zobench.studies.proxies --measure             # 50 networks of each kind, minutes to an hour
     python -m zobench.studies.proxies --measure --nets 12   # the quick size
+    python -m zobench.studies.proxies --from RESULTS        # runs of suites/proxies-full.yaml
 
 ``docs/results/proxies.parquet`` has one record per kind, network and seed of its initial weights: number of
 weights, W-PCA, the statistics of its blocks as JSON, and, for the seeds that are trained, the accuracy. The
-file is written after every network, and the command resumes.
+file is written after every network, and the command resumes. ``docs/results/proxies-full.parquet`` has one
+record per run of the suite and metric.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,8 +25,12 @@ from zobench.metrics.intervals import stratified_groups
 from zobench.metrics.ranking import kendall_tau
 from zobench.proxies import learned, nets, scores, training
 from zobench.studies import committed, markdown
+from zobench.studies.image_runs import compact, final
 
 NAME = "proxies"
+FULL = f"{NAME}-full"
+LEARNED = ("parzc", "parzc-mezo", "untrained")
+FIXED = ("parameters", "random", "w_pca", "pca_alone")
 NETS, INITS, TRAINED, STEPS = 50, 5, 1, 100
 KNOWN_SHARE, SPLITS, RESAMPLES = 0.4, 5, 400
 PROXIES = ("parameters", "random", "w-pca", "pca-alone", "parzc")
@@ -130,8 +137,20 @@ def on_held_out(part: pd.DataFrame) -> dict[str, list[float]]:
     return found
 
 
-def section(table: pd.DataFrame) -> str:
-    """The part of the page on proxies."""
+def suite_table(points: pd.DataFrame) -> list[str]:
+    """tau in the runs of ``suites/proxies-full.yaml``, over their seeds."""
+    rows = []
+    for kind in training.KINDS:
+        part = points[points["task"] == kind]
+        found = {name: final(part, name, "kendall_tau") for name in LEARNED}
+        found |= {name: final(part, LEARNED[0], f"kendall_tau_{name}") for name in FIXED}
+        for name, values in found.items():
+            rows.append([kind, f"`{name.replace('_', '-')}`", _interval(list(values)), str(len(values))])
+    return markdown.table(["kind", "proxy", "over seeds", "seeds"], rows)
+
+
+def section(table: pd.DataFrame, points: pd.DataFrame) -> str:
+    """The part of the page on proxies, from the measurements and from the suite's runs."""
     rows = []
     for kind in training.KINDS:
         part = table[table["kind"] == kind]
@@ -151,7 +170,7 @@ def section(table: pd.DataFrame) -> str:
         splits=SPLITS,
     )
     header = ["kind", "proxy", "all networks", "over seeds", "networks held out from ParZC"]
-    return "\n".join([text, *markdown.table(header, rows)])
+    return "\n".join([text, *markdown.table(header, rows), "", SUITE, *suite_table(points)])
 
 
 def _interval(values: list[float]) -> str:
@@ -161,8 +180,7 @@ def _interval(values: list[float]) -> str:
 
 TEXT = """## W-PCA and ParZC: proxies of architectures
 
-`python -m zobench.studies.proxies --measure` (`suites/proxies.yaml` and `suites/proxies-full.yaml` run the
-comparison as suites; the latter was not run yet): {nets} small transformers of each kind
+`python -m zobench.studies.proxies --measure`: {nets} small transformers of each kind
 (`zobench.proxies.nets`: depth, width, feed-forward size, heads, activation) are ranked by scores of their
 initial weights, means over {inits} initializations, and trained for {steps} steps of AdamW from the first
 {trained} of these. Test accuracies: {ranges}.
@@ -179,12 +197,22 @@ about gradient-based proxies, and FlexiBERT, the architectures of the paper. The
 forward-only ParZC, its sizes and its training are ours (`zobench.proxies.scores`, `zobench.proxies.learned`).
 """
 
+SUITE = """The same as a suite, `zobench run suites/proxies-full.yaml`: 65 networks of each kind, of which the
+learned proxy knows 12 and 50 others are ranked, with other initial weights, minibatches and choice of known
+networks for each seed. `parzc` is trained by AdamW, `parzc-mezo` by 600 forward passes alone, `untrained` is
+the proxy at its initialization. The networks are trained once, with the same result for all seeds. Means and
+95 % t intervals:
+"""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--nets", type=int, default=NETS, choices=range(1, NETS + 1), metavar="N")
+    parser.add_argument("--from", dest="folder", type=Path)
     options = parser.parse_args()
+    if options.folder:
+        compact(options.folder, FULL, task_of="data")
     if options.measure:
         measure(options.nets)
 

@@ -68,7 +68,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
     ("ranking", (ranking.NAME,), ranking.section, "ZO-RankSGD with a generator (2303.03751)"),
     (quantized_flow.NAME, (quantized_flow.NAME,), quantized_flow.section, "QZO on a generator (2505.13430)"),
     (pruning.NAME, (pruning.NAME,), pruning.section, "Task-aware pruning (2510.22489)"),
-    (proxies.NAME, (proxies.NAME,), proxies.section, "W-PCA and ParZC (2504.15983, 2402.02105)"),
+    (proxies.NAME, (proxies.NAME, proxies.FULL), proxies.section, "W-PCA and ParZC (2504.15983, 2402.02105)"),
     (ib_ft.NAME, (ib_ft.NAME, ib_ft.TRIALS), ib_ft.section, "IB-FT (2510.16022)"),
 )
 """Suite or study, its tables, the section, its title."""
