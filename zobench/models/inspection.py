@@ -17,7 +17,7 @@ from zobench.models.base import Architecture
 from zobench.models.chat import Chat
 from zobench.models.families import read_config
 from zobench.models.heads import labels_of, refuse_head
-from zobench.models.pixels import pixel_input
+from zobench.models.pixels import TIMM, pixel_input
 from zobench.models.resolve import lies_here, resolve
 from zobench.names import json_value
 from zobench.spec import ModelRef
@@ -54,7 +54,7 @@ def architecture_of(ref: ModelRef, config: Any, folder: Path) -> Architecture:
         return "causal"
     if named.endswith("ForMaskedLM"):
         return "masked"
-    if named.endswith("ForImageClassification"):
+    if named.endswith("ForImageClassification") or config.model_type == TIMM:
         return "image"
     if named.endswith("ForImageGeneration"):
         return "flow"

@@ -21,6 +21,8 @@ from zobench.data.image import Image
 from zobench.names import json_value
 
 PREPROCESSOR = "preprocessor_config.json"
+TIMM = "timm_wrapper"
+"""The library's model type of a folder that timm wrote, and of one that wraps a model of timm."""
 _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of R, G and B in the grey value (ITU-R BT.601)."""
 
@@ -86,6 +88,8 @@ def pixel_input(folder: Path, config: Any, side: int | None = None) -> PixelInpu
     file = folder / PREPROCESSOR
     given: Mapping[str, Any] = json_value(file.read_text(encoding="utf-8")) if file.is_file() else {}
     settings = config.to_dict()
+    if config.model_type == TIMM:
+        given, settings = _of_timm(settings)
     channels = int(settings.get("num_channels") or 3)
     plain = given.get("do_normalize") is False
     mean = _per_channel(given.get("image_mean"), channels, 0.0 if plain else 0.5, file)
@@ -97,6 +101,26 @@ def pixel_input(folder: Path, config: Any, side: int | None = None) -> PixelInpu
         )
     size = _size(side) or fixed or _size(given.get("crop_size")) or _size(given.get("size"))
     return PixelInput(size, mean, std)
+
+
+def _of_timm(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Preprocessor and settings in the library's names, from the configuration that timm writes.
+
+    Three means become their mean for a model of one channel, as in timm. A size is the only one the model
+    takes if timm says so (``fixed_input_size``); else it is the one it was trained with.
+    """
+    trained, made = settings.get("pretrained_cfg") or {}, settings.get("model_args") or {}
+    shape = trained.get("input_size") or (3, 224, 224)
+    channels = int(made.get("in_chans") or shape[0])
+    size = made.get("img_size") or list(shape[1:])
+    given: dict[str, Any] = {"size": size}
+    for ours, theirs in (("image_mean", "mean"), ("image_std", "std")):
+        values = trained.get(theirs)
+        if values is not None and len(values) != channels:
+            values = [sum(values) / len(values)] * channels
+        given[ours] = values
+    fixed = {"image_size": size} if trained.get("fixed_input_size") else {}
+    return given, {"num_channels": channels, **fixed}
 
 
 def _per_channel(given: Any, channels: int, default: float, file: Path) -> tuple[float, ...]:
