@@ -11,6 +11,7 @@ import torch
 
 from zobench.models import load
 from zobench.report.build import build
+from zobench.report.pruning import pruned
 from zobench.runner.execute import Control, run_one
 from zobench.runner.factory import CATALOGUE
 from zobench.runner.jobs import Job
@@ -146,3 +147,16 @@ def test_outside_a_run_only_magnitude_can_be_built(nano: Any) -> None:
     space.remove()
     with pytest.raises(ValueError, match="criterion 'fused' needs the data of a run"):
         build_space("pruned", {}, nano.module)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "x", "[]", "{}", '{"space": 1}', '{"space": {"kind": "pruned"}}'),
+        '{"space": {"kind": "pruned", "params": {"sparsity": "half"}}}',
+        '{"space": {"kind": "full", "params": {}}}',
+    ],
+)
+def test_the_page_passes_over_what_is_no_pruned_run(text: str | None) -> None:
+    assert pruned(text) is None
+    assert pruned('{"space": {"kind": "pruned", "params": {"sparsity": 0.5}}}') == {"sparsity": 0.5}

@@ -5,6 +5,7 @@ Shown if runs have space ``pruned``. Rows that trained the kept weights are list
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -47,15 +48,24 @@ def described(runs: pd.DataFrame) -> pd.DataFrame:
     """Runs with space ``pruned``, with columns ``criterion``, ``sparsity`` and ``trained``."""
     rows = []
     for r in runs[["run_id", "row", "block", "seed", "spec", "forwards"]].to_dict("records"):
-        spec = json_value(r.pop("spec") or "{}")
-        space = spec.get("space") if isinstance(spec, dict) else None
-        if not isinstance(space, dict) or space.get("kind") != "pruned":
-            continue
-        params = space.get("params") or {}
-        rows.append({**r, "criterion": str(params.get("criterion")), "sparsity": params.get("sparsity")})
+        params = pruned(r.pop("spec"))
+        if params is not None:
+            rows.append({**r, "criterion": str(params.get("criterion")), "sparsity": params["sparsity"]})
     columns = ["run_id", "row", "block", "seed", "forwards", "criterion", "sparsity"]
     found = pd.DataFrame(rows, columns=columns)
     return found.assign(trained=found["forwards"].fillna(0) > 0)
+
+
+def pruned(spec: Any) -> dict[str, Any] | None:
+    """The parameters of the space ``pruned`` in a run's specification; ``None`` for another space, and for
+    what is no specification, as results of somebody else may hold."""
+    try:
+        space = json_value(spec)["space"]
+        params: dict[str, Any] = space["params"]
+        known = space["kind"] == "pruned" and isinstance(params["sparsity"], int | float)
+        return params if known else None
+    except (json.JSONDecodeError, LookupError, TypeError):
+        return None
 
 
 def table(found: pd.DataFrame, labels: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import nn
 
-from zobench.zo.space.base import ParameterSpace
+if TYPE_CHECKING:  # the package of spaces imports this module
+    from zobench.zo.space.base import ParameterSpace
 
 
 def linear_layers(space: ParameterSpace) -> dict[str, nn.Linear]:
