@@ -65,6 +65,7 @@ AROUND: dict[str, dict[str, Any]] = {
     },
     "image:": {"attacks": {}},
     "reward": {"attacks": {}, "tasks": {"countdown": {}}},
+    "bottleneck": {"attacks": {}, "tasks": {"countdown": {}}},
 }
 """Word of a block of docs/suite.md -> what a suite with it has beside it."""
 
