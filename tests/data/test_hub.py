@@ -107,6 +107,7 @@ def test_a_model_and_a_data_set_by_name(hub: HubServer, tmp_path: Path) -> None:
     assert "'owner/absent'" in str(no_rows[1])
 
 
+@pytest.mark.slow
 def test_half_a_file_leaves_nothing_behind_and_the_next_try_succeeds(hub: HubServer, tmp_path: Path) -> None:
     hub.mode = "truncated"
     broken, broken_rows = _ask(hub.endpoint, tmp_path, "model()", "data()")

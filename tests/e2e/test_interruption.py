@@ -51,6 +51,7 @@ def check_kills(suite: Path, zobench: Command, tmp_path: Path, *, steps: int, ki
     assert_same(tmp_path / "whole", tmp_path / "cut")
 
 
+@pytest.mark.slow
 def test_killed_twice(suite: Path, zobench: Command, tmp_path: Path) -> None:
     check_kills(suite, zobench, tmp_path, steps=18, kills=2)
 

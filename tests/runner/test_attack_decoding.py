@@ -43,6 +43,7 @@ def scene():
     return attacked
 
 
+@pytest.mark.slow
 @pytest.mark.wordnet
 def test_the_published_preset_is_sampled_three_times(scene):
     attack = MSCR(MSCRConfig(masked=False, wordnet=False, judge="task", budget=6))

@@ -279,6 +279,7 @@ def test_a_clean_stop_between_measurements_goes_on_after_the_last_one(planned, t
     assert (outcome.status, tries(tmp_path)) == ("done", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_an_attack_that_kills_its_worker_is_a_failed_measurement(make_run, make_plan, tmp_path):
     run = make_run(attacks=(breaking(tmp_path, 1, kills=True), Component(name="other")))

@@ -100,7 +100,7 @@ def driven(tmp_path: Path, make_run, make_plan):
     return drive
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_nothing_is_lost_and_the_terminal_has_one_line(driven, workers: int) -> None:
     done, log, (file,) = driven(workers, "all")
     assert done.stderr == ""

@@ -66,10 +66,8 @@ print(json.dumps([done(8), done(8, micro=1)]))
 """
 
 
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("numpy", "arrow", "python")]
-
-
-@pytest.mark.parametrize("kind", ["torch", *SLOW])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["torch", "numpy", "arrow", "python"])
 def test_a_failed_allocation_in_a_step_ends_the_run_and_no_other(tmp_path: Path, kind: str) -> None:
     line = [sys.executable, "-c", LIMITED, str(tmp_path / "runs"), kind]
     paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])

@@ -133,6 +133,7 @@ def test_in_one_process_rows_with_plugins_come_last_and_say_so(outcome, monkeypa
     assert "shared-process" not in warnings(rows["nine"])
 
 
+@pytest.mark.slow
 def test_ends_of_the_process_are_failures_of_their_run(outcome, tmp_path, monkeypatch):
     often = CheckpointSettings(every_steps=2)
     summary, rows = outcome("exits", "dies", "mezo", checkpoint=often)

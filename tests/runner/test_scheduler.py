@@ -155,7 +155,7 @@ def test_two_processes_on_one_suite(six, start, tmp_path):
     assert values(tmp_path / "out") == values(tmp_path / "expected")
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_kill_at_random_moments(workers, make_run, make_plan, start, tmp_path):
     slow = Component(name="count", params={"slow": 0.004})
     kind = "process" if workers else "inline"
@@ -186,7 +186,7 @@ def _until(condition, seconds=60.0):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_interrupt_stops_cleanly(workers, make_run, make_plan, start, tmp_path):
     import signal
 

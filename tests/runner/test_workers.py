@@ -70,6 +70,7 @@ def until(condition, worker: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_each_run_is_done_once_and_that_of_a_killed_worker_again(make_run, make_plan, tmp_path) -> None:
     """Six runs of about half a second; one worker is killed with SIGKILL in the middle of its second run."""
     slow = Component(name="count", params={"slow": 0.02})

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "steepest"
 ZOBENCH = "from zobench.cli import main; main()"
@@ -71,6 +73,7 @@ def done(folder: Path, *arguments: str) -> str:
     return found.stdout
 
 
+@pytest.mark.slow
 def test_following_contributing_adds_a_method_and_every_test_passes(tmp_path: Path) -> None:
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     recipe = text.split("## Add an optimizer\n")[1].split("In your own package")[0].replace("<name>", NAME)

@@ -30,9 +30,12 @@ VARIED: dict[str, dict[str, tuple[int, int]]] = {
     "sharpzo": {"n": (4, 6)},
     "qes": {"population": (4, 6)},
     "sophia": {"every": (2, 4)},
+    "pgpe": {"n": (4, 6)},
+    "snes": {"n": (4, 6)},
+    "xnes": {"n": (4, 6)},
     "zo-sgd-block": {"blocks": (2, 3)},
 }
-"""Where it is not ``n`` = 2 and 3."""
+"""Where it is not ``n`` = 2 and 3. pgpe, snes and xnes are here only with the package evotorch."""
 
 
 def settings(name: str) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from zobench.zo.arithmetic import add_scaled_, add_square_
 HERE = torch.backends.cpu.get_cpu_capability()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HERE == "DEFAULT", reason="this processor has one level only")
 def test_every_replay_has_the_same_bits_at_the_plainest_level(tmp_path: Path) -> None:
     digests = record(tmp_path / "records.pt")

@@ -21,6 +21,7 @@ def tokens():
     return make_tokenizer()
 
 
+@pytest.mark.slow
 def test_two_builds_of_few_steps_give_the_same_file_and_the_same_tokenizer(tmp_path):
     torch.manual_seed(1)
     first = build("nano", tmp_path / "a", steps=3)
