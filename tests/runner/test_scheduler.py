@@ -18,6 +18,7 @@ from rich.progress import Progress
 from zobench.runner.jobs import Job, Outcome
 from zobench.runner.progress import Board, Lines, Live
 from zobench.runner.scheduler import run_plan
+from zobench.runner.stopping import Reminder
 from zobench.spec import Component
 from zobench.store.compaction import compact
 from zobench.store.plan_file import read_plan
@@ -114,6 +115,7 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 from zobench.runner.scheduler import run_plan
+from zobench.runner.stopping import Reminder
 from zobench.suite.plan import Plan
 plan = Plan.model_validate_json(Path(sys.argv[1]).read_text())
 if __name__ == "__main__":
@@ -336,11 +338,18 @@ def test_headline_counts_and_the_bar_goes_by_forwards(make_run):
     assert board.headline() == f"2/2 done (1 kept), 0 running, 0 failed, {budget} forward passes spent"
 
 
-def test_an_interrupted_run_is_neither_failed_nor_made(make_run):
+def test_an_interrupted_run_is_neither_failed_nor_made(make_run, monkeypatch):
     job = Job(make_run())
     board = Board()
     board.add([job])
     board.begin(job)
+    stream, reminder = io.StringIO(), Reminder()
+    reminder.refresh(board, Lines(board, stream))
+    assert stream.getvalue() == "", "it waits a while"
+    monkeypatch.setattr(Reminder, "EVERY_SECONDS", 0.0)
+    reminder = Reminder()
+    reminder.refresh(board, Lines(board, stream))
+    assert f"still waiting for {board.name(job)} (starting). Ctrl-C again ends at once" in stream.getvalue()
     board.end(job, Outcome("a", "interrupted", fresh=True, forwards=30))
     assert board.headline() == "0/1 done, 0 running, 0 failed, 1 interrupted, 30 forward passes spent"
     assert (board.task.completed, board.task.finished) == (30, False)

@@ -26,6 +26,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from zobench.runner import orphans
 from zobench.runner.executors import Ended, News, OnEvent, Started
 from zobench.runner.jobs import Job, Outcome, describe, time_limit
 from zobench.runner.library_log import LibraryLog, note_run, redirected
@@ -120,6 +121,8 @@ def _die_with_parent() -> None:
         os._exit(1)  # sys.exit in a thread would end only the thread
 
     threading.Thread(target=watch, daemon=True).start()
+    if parent.pid is not None:
+        orphans.end_with(parent.pid)
 
 
 def _cause(code: int | None) -> str:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -126,16 +125,6 @@ class Board:
         ]
         left = self.task.time_remaining
         return ", ".join([*parts, f"{timedelta(seconds=round(left))} left"] if left else parts)
-
-
-def say_stopping(board: Board, terminal: int) -> None:
-    """Answer Ctrl-C at once, from within the signal's handler: printing there could meet a print that it
-    interrupted, so the text goes to the file descriptor of standard error directly."""
-    told = (
-        f"\nstopping: {len(board.running)} running, asked to end at their next step. Finished runs are kept, "
-        "the others resume from their last checkpoint. Ctrl-C again ends at once.\n"
-    )
-    os.write(terminal, told.encode())
 
 
 def _weight(job: Job) -> int:

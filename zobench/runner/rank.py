@@ -14,6 +14,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zobench.runner import orphans
+
 if TYPE_CHECKING:
     from zobench.runner.factory import Factory
 
@@ -24,6 +26,7 @@ def main() -> None:
     order = json.loads(sys.stdin.readline())
     sys.stdout = sys.stderr  # standard output is for one line to rank 0
     threading.Thread(target=_exit_with_rank_0, daemon=True).start()
+    orphans.end_with(order["parent"])
     from zobench.runner.factory import load_parts
 
     _follow(order, load_parts(order["parts"]))

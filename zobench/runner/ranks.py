@@ -73,6 +73,7 @@ class Ranks:
                 "size": self.size,
                 "folder": str(self._folder),
                 "threads": torch.get_num_threads(),
+                "parent": os.getpid(),
             }
             # The pipe stays open: a rank whose input ends has lost rank 0 and exits.
             process.stdin.write(json.dumps(order) + "\n")

@@ -29,7 +29,8 @@ from zobench.runner.leasing import leasing
 from zobench.runner.library_log import Logged, Messages, kept_messages
 from zobench.runner.making_executors import build
 from zobench.runner.plan_record import PlanRecord, finals_entry, noise_entry, run_entry, trials_entry
-from zobench.runner.progress import Board, Display, display_for, say_stopping
+from zobench.runner.progress import Board, Display, display_for
+from zobench.runner.stopping import Reminder, say_stopping
 from zobench.runner.studies import StudyDriver
 from zobench.spec import PlannedRun
 from zobench.store.compaction import compact
@@ -154,6 +155,7 @@ class _Conductor:
         self.leasing: Leasing | None = None
         self.record = record
         self.stopping = False
+        self.reminder = Reminder()
         self.board, self.display, self.terminal = board, display, logged.terminal
         self.drivers = [StudyDriver(study) for study in plan.studies]
         self.busy: list[Job] = []
@@ -273,6 +275,8 @@ class _Conductor:
                 elif isinstance(news, Ended):
                     self._ended(news.job, news.outcome)
                 self.display.refresh()
+                if self.summary.interrupted:
+                    self.reminder.refresh(self.board, self.display)
             if self.found and not self.stopping:
                 continue
             if not self.busy or self.stopping:
