@@ -69,16 +69,25 @@ def test_they_change_no_rank(looked_at: Path, tmp_path: Path):
     assert repr(analyse(looked_at).ranking.standings) == repr(without.ranking.standings)
 
 
-def test_runs_without_effect_are_named_on_the_page_and_in_the_terminal(looked_at: Path, tmp_path: Path):
-    run_id = str(read(looked_at, ["runs"]).runs.query("row == 'fzoo'").iloc[0]["run_id"])
-    tables = {n: t.to_pylist() for n, t in read_run(looked_at, run_id).items()}
-    tables["runs"][0]["warnings"] = json.dumps(
-        [{"trap": "predictions-unmoved", "detail": "", "steps": 1, "first_step": -1}]
-    )
-    RunFolder(looked_at / "runs" / run_id).finish("done", tables)
-    line = "fzoo on topic: 1 of 2 runs ended with exactly the predictions of the model before training."
-    build(looked_at, tmp_path / "page.html")
-    assert line in (tmp_path / "page.html").read_text(encoding="utf-8")
+TRAPPED = json.dumps([{"trap": "predictions-unmoved", "detail": "", "steps": 1, "first_step": -1}])
+
+
+def told_by(folder: Path) -> str:
     console = Console(file=io.StringIO(), width=300)
-    show(analyse(looked_at), console)
-    assert line in console.file.getvalue()
+    show(analyse(folder), console)
+    return console.file.getvalue()
+
+
+def test_runs_without_effect_are_named_and_many_are_one_line_that_unfolds(looked_at: Path, tmp_path: Path):
+    same = "ended with exactly the predictions of the model before training."
+    runs = read(looked_at, ["runs"]).runs.sort_values("row")["run_id"]
+    for i, run_id in enumerate(map(str, runs)):
+        tables = {n: t.to_pylist() for n, t in read_run(looked_at, run_id).items()}
+        tables["runs"][0]["warnings"] = TRAPPED
+        RunFolder(looked_at / "runs" / run_id).finish("done", tables)
+        if i == 0:
+            assert f"fzoo on topic: 1 of 2 runs {same}" in told_by(looked_at)
+    head = f"4 runs of 2 rows {same}"
+    assert f"{head} (fzoo on topic: 2 of 2 runs; mezo on topic: 2 of 2 runs)" in told_by(looked_at)
+    page = build(looked_at, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert f"<summary>{head}</summary><ul><li>fzoo on topic: 2 of 2 runs</li><li>mezo on" in page

@@ -45,7 +45,15 @@ def test_every_shipped_file_is_listed():
         ("title: x\ndirektion: higher\n", "direktion: unknown key; did you mean 'direction'"),
         ("title: x\nscore: {metrik: em}\n", "score.metrik: unknown key; did you mean 'metric'"),
         ("title: x\nwhere: {taks: [a]}\n", "no column 'taks' in the runs table; did you mean 'task'"),
-        ("title: x\nalpha: 2\n", "alpha: "),
+        ("title: x\nalpha: 2\n", "alpha: Input should be less than 0.5, not '2'"),
+        (
+            "title: x\ncolumns: [robuste]\n",
+            "columns.0: 'robuste' is not one of its values; did you mean 'robust'?",
+        ),
+        (
+            "title: x\nscore: {source: rum}\n",
+            "score.source: 'rum' is not one of its values; did you mean 'run'?",
+        ),
         ("title: [\n", "not valid YAML"),
     ],
 )

@@ -205,7 +205,7 @@ def load(name: str | Path | None = None) -> Leaderboard:
     try:
         return Leaderboard.model_validate({"name": path.stem, **found.value})
     except ValidationError as error:
-        told = [_explain(e) for e in error.errors(include_url=False, include_input=False)]
+        told = [_explain(e) for e in error.errors(include_url=False)]
         more = f"; and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
         raise ValueError(f"{path}: " + "; ".join(told[:_MOST_TOLD]) + more) from error
 
@@ -219,4 +219,13 @@ def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         known = [*Leaderboard.model_fields] if len(error["loc"]) == 1 else [*Score.model_fields]
         return f"{key}: unknown key{nearest(str(error['loc'][-1])[:80], known)}"
-    return f"{key}: {error['msg']}"
+    told, given = str(error["msg"]), error["input"]
+    if error["type"] == "literal_error" and isinstance(given, str):
+        return f"{key}: {given[:80]!r} is not one of its values{nearest(given[:80], _literals(told))}"
+    shown = "" if isinstance(given, (dict, list)) else f", not {str(given)[:80]!r}"
+    return f"{key}: {told.removeprefix('Value error, ')}" + ("" if error["type"] == "value_error" else shown)
+
+
+def _literals(told: str) -> list[str]:
+    """The values that pydantic lists in its message: ``Input should be 'a', 'b' or 'c'``."""
+    return re.findall(r"'([^']*)'", told)

@@ -14,6 +14,7 @@ from zobench.metrics import verdicts
 from zobench.metrics.verdicts import DECIDED
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.model_titles import model_sources, model_titles
+from zobench.report.notices import Notice
 from zobench.report.ranking import Ranking, RowPair
 
 MOST = 6
@@ -31,11 +32,11 @@ class Overview:
     open: tuple[str, ...]
     controls: tuple[str, ...]
     notes: tuple[tuple[str, str], ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Notice, ...]
     models: tuple[str, ...] = ()
 
 
-def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[str] = ()) -> Overview:
+def describe(ranking: Ranking, runs: pd.DataFrame, more_warnings: Sequence[Notice] = ()) -> Overview:
     """Sentences about a ranking; ``runs`` are the scored result runs."""
     return Overview(
         headline=headline(ranking),

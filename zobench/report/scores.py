@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from zobench.metrics.curves import TimeToTarget, time_to_target
 from zobench.metrics.measures import higher_is_better
+from zobench.names import nearest
 from zobench.report import forgetting, provenance
 from zobench.report.cards import Cards, attack_name
 from zobench.report.leaderboard import Leaderboard, Score
 from zobench.report.source import Source, seed_curves
+from zobench.store.schema import RUNS
 
 RESULTS = ("done", "diverged", "budget")
 
@@ -52,8 +55,13 @@ def _values(source: Source, runs: pd.DataFrame, board: Leaderboard) -> pd.DataFr
     if score.source == "forgetting":
         return forgetting.run_scores(source, score.split)
     if score.source == "run":
-        if score.metric not in runs.columns:
-            raise ValueError(f"leaderboard {board.name!r}: no column {score.metric!r} in the runs table")
+        numbers = [f.name for f in RUNS if f.type not in (pa.string(), pa.bool_())]
+        if score.metric not in numbers:
+            what = "is no number" if score.metric in RUNS.names else "is no column of the runs table"
+            raise ValueError(
+                f"leaderboard {board.name!r}: score.metric: {score.metric!r} {what}"
+                f"{nearest(score.metric, numbers)}"
+            )
         frame = runs.set_index("run_id")[[score.metric]].rename(columns={score.metric: "value"}).astype(float)
         return frame.assign(flag="")
     return times_to_target(source, runs, board)

@@ -45,8 +45,8 @@ def show(found: Analysis, console: Console | None = None) -> None:
     if len(attack_columns(found)) > MOST_ATTACKS:
         console.print(attack_table(found))
     console.print(_text(headline(found.ranking)))
-    told = (notices.no_effect(found.source), notices.unmeasured(found.source))
-    for sentence in (*planned.sentences(found.source.others), *told[0], *told[1]):
+    told = (*notices.no_effect(found.source), *notices.unmeasured(found.source))
+    for sentence in (*planned.sentences(found.source.others), *notices.spelled(told)):
         console.print(_text(sentence))
 
 
