@@ -202,3 +202,17 @@ def test_a_model_without_a_denoiser_is_refused_at_planning(tmp_path: Path) -> No
     with pytest.raises(SuiteError, match="behind a denoiser; model 'ae' is resnet; use a model such as"):
         planned(tmp_path, model="nano-cnn")
     assert planned(tmp_path, model="nano-ds").spec.method.name == "zo-ae-ds"
+
+
+def test_a_target_that_the_model_cannot_tell_is_refused_at_planning(tmp_path: Path) -> None:
+    text = SUITE.format(estimator="cge", task="smoothed-images").replace("nano-ae-ds", "nano-cnn")
+    method = text[text.index("  zo-ae-ds:") : text.index("seeds:")]
+    path = tmp_path / "told.yaml"
+    path.write_text(text.replace(method, "  mezo: {tasks: [smoothed-images]}\n"))
+    said = (
+        r"told\.yaml:\d+: tasks\.smoothed-images\.params\.target: target: prediction asks .*'ae' is resnet; "
+    )
+    with pytest.raises(SuiteError, match=f"{said}.*builtin:nano-ae-ds"):
+        load_suite(path)
+    path.write_text(text.replace(method, "  untrained: {method: none, tasks: [smoothed-images]}\n"))
+    assert load_suite(path).tasks["smoothed-images"].params["target"] == "prediction"

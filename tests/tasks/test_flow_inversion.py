@@ -165,6 +165,12 @@ budget: {forwards: 4, batch_size: 1}
         ("models: [nano], tasks: [nano-topic]", "models: [flow], tasks: [nano-topic]", "a model of text"),
         ("models: [nano], tasks: [nano-topic]", "models: [nano]", "a model of generated images"),
         ("include: [code]", "include: [cod]", "match none"),
+        (
+            "seeds:",
+            "attacks: {char-typos: {}}\nseeds:",
+            r"attacks.char-typos: attack 'char-typos' edits texts; task 'flow-inversion' has codes of "
+            r"generated images, which no attack edits; restrict the attack with 'tasks:'",
+        ),
     ],
 )
 def test_planning_refuses_what_cannot_run(old: str, new: str, told: str, tmp_path: Path) -> None:

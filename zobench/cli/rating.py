@@ -21,9 +21,7 @@ def rate(
         str | None,
         typer.Option(metavar="ROW", help="Leaderboard row; default: the first whose method needs rankings."),
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(metavar="TASK", help="Task; default: the first that shows something.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="Task; default: the row's first.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Seed; default: the suite's first.")] = None,
     output: Annotated[
         Path | None, typer.Option(help="Results folder; default: the suite's, else reports/<suite>.")

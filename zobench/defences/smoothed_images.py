@@ -78,6 +78,10 @@ class SmoothedImages(DefendedImages):
         certified = [f"certified_accuracy_at_{radius:g}" for radius in config.radii]
         return (*super().measures_with(params), *certified, "abstained")
 
+    @classmethod
+    def asks_black_box(cls, params: Mapping[str, Any]) -> str:
+        return "target" if cls.Config(**params).target == "prediction" else ""
+
     def batch(self, lm: LanguageModel, examples: Sequence[Example]) -> Batch:
         """The minibatch with noise, which depends on its images and their order."""
         clean = self.inner.batch(lm, examples)

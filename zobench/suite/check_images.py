@@ -1,10 +1,10 @@
 """Checks that image tasks run on image classifiers with as many outputs as classes or on generators of
 images, and text on language models; that attacks edit what their tasks have; and that methods that need the
-output of a generator, or a black box behind a denoiser, have one."""
+output of a generator, or a black box behind a denoiser, have one, as tasks whose target is its answer do."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zobench.parameters import check, configure
@@ -27,6 +27,9 @@ _NEEDS = {
     SCORING: "generated images",
     PROXY: "statistics of networks, such as builtin:nano-parzc",
 }
+_NOTHING = "codes of generated images, which no attack edits"
+_ATTACKED = {KIND: "images", GENERATION: _NOTHING, SCORING: _NOTHING, PROXY: "networks"}
+"""Kind of task -> what its examples are to an attack; all other kinds have texts."""
 BLACK_BOX = "zobench-denoised"
 """``model_type`` of models with a denoiser in front of a black box."""
 
@@ -48,6 +51,7 @@ def check_images(document: Document, draft: Draft, classes: Classes) -> None:
             document, draft, name, [t for t in entry.tasks or kinds if t in kinds and kinds[t].kind == PROXY]
         )
         _check_outputs(document, draft, classes, name, [kinds[t] for t in entry.tasks or kinds if t in kinds])
+    _check_targets(document, draft, classes, kinds)
     for name, entry in draft.entries("attacks").items():
         found = _class(draft, classes, "attacks", name)
         for task in entry.tasks or kinds:
@@ -98,23 +102,54 @@ def _check_outputs(
 
 def _check_black_box(document: Document, draft: Draft, name: str, method: str) -> None:
     """The row's models must have a denoiser in front of a black box."""
-    from zobench.models.inspection import model_type_here
-
     entry = draft.entries("methods")[name]
-    for model, ref in draft.entries("models").items():
+    for model in draft.entries("models"):
         if entry.models is not None and model not in entry.models:
             continue
-        if (kind := model_type_here(ref)) not in (None, BLACK_BOX):
+        if (kind := _type_of(draft, model)) not in (None, BLACK_BOX):
             message = f"method {method!r} queries a black box behind a denoiser; model {model!r} is {kind}"
             document.report(("methods", name), message, "use a model such as builtin:nano-ae-ds")
 
 
+def _check_targets(document: Document, draft: Draft, classes: Classes, tasks: Mapping[str, Any]) -> None:
+    """Models on which a row trains towards the answers of a black box must have one behind a denoiser."""
+    for task, found in tasks.items():
+        params = draft.entries("tasks")[task].params
+        if key := found.asks_black_box(params):
+            for model in sorted(_trained_on(draft, classes, task)):
+                if (kind := _type_of(draft, model)) not in (None, BLACK_BOX):
+                    given = f"{key}: {params[key]} asks a black box behind a denoiser"
+                    hint = f"change {key}, or restrict its rows with 'models:' to such as builtin:nano-ae-ds"
+                    document.report(
+                        ("tasks", task, "params", key), f"{given}; model {model!r} is {kind}", hint
+                    )
+
+
+def _trained_on(draft: Draft, classes: Classes, task: str) -> set[str]:
+    """The models that rows train on that task with its own loss."""
+    found: set[str] = set()
+    for name, entry in draft.entries("methods").items():
+        method = _class(draft, classes, "methods", name)
+        if (
+            method is not None
+            and method.card.order != "none"
+            and (entry.tasks is None or task in entry.tasks)
+        ):
+            found.update(draft.entries("models") if entry.models is None else entry.models)
+    return found & set(draft.entries("models"))
+
+
 def _check_attack(document: Document, attack: str, edits: str, task: str, kind: str) -> None:
-    images = kind == KIND
-    has = "images" if images else "networks" if kind == PROXY else "texts"
-    if (edits == "image") != images or kind == PROXY:
+    has = _ATTACKED.get(kind, "texts")
+    if f"{edits}s" != has:
         message = f"attack {attack!r} edits {edits}s; task {task!r} has {has}"
-        document.report(("attacks", attack), message, "restrict the attack with 'tasks:'")
+        document.report(("attacks", attack), message, "restrict the attack with 'tasks:', or leave it out")
+
+
+def _type_of(draft: Draft, model: str) -> str | None:
+    from zobench.models.inspection import model_type_here
+
+    return model_type_here(draft.entries("models")[model])
 
 
 def _kind_of(ref: ModelRef) -> tuple[str, int] | None:

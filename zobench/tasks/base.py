@@ -116,6 +116,12 @@ class Task(ABC):
     coded: ClassVar[bool] = False
     """Whether the task has :meth:`code` and :meth:`code_losses` on some models."""
 
+    @classmethod
+    def asks_black_box(cls, params: Mapping[str, Any]) -> str:
+        """The parameter whose value makes minibatches ask a black box behind a denoiser, which only some
+        models have; empty if none does."""
+        return ""
+
     config: Any
     chance: float | None = None
     attackable: tuple[str, ...] = ()
@@ -219,7 +225,10 @@ class Task(ABC):
         """What a person sees of the model's answers, one image or text per example, for ``zobench rate``.
         ``ValueError`` if there is nothing to rank. Cost: one forward pass for an image, one per generated
         token for a text."""
-        raise ValueError(f"a task of kind {self.kind} has no pictures or texts that a person could rank")
+        raise ValueError(
+            f"a task of kind {self.kind} has no pictures or texts that a person could rank; choose one "
+            "that generates images or texts (--task)"
+        )
 
     def judge(self, example: Example, text: str, tokens: int = 0) -> Prediction:
         """The prediction of one generated answer; only for tasks that generate answers."""
