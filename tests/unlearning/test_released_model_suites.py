@@ -62,7 +62,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("suite", [pytest.param("unlearning-muse", marks=pytest.mark.slow), "unlearning-wmdp"])
+@pytest.mark.parametrize(
+    "suite", [pytest.param("unlearning-muse", marks=pytest.mark.slow), "unlearning-wmdp"]
+)
 def test_a_suite_for_released_models_runs_on_folders(tmp_path, suite):
     write, models, data, rows = CASES[suite]
     write(tmp_path)
