@@ -189,6 +189,17 @@ def test_init_writes_a_suite_that_plans(tmp_path: Path, body: str, label: str, h
     assert CliRunner().invoke(app, ["plan", str(target)]).exit_code == 0
 
 
+def test_init_without_a_name_takes_that_of_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "reviews.csv").write_text(reviews(10))
+    monkeypatch.chdir(tmp_path)
+    args = ["init", "--model", "builtin:nano", "--data", "reviews.csv", "--label", "stars"]
+    assert "zobench run reviews.yaml" in CliRunner().invoke(app, args).output
+    assert expand(load(tmp_path / "reviews.yaml")).suite == "reviews"
+    assert "reviews.yaml exists already" in CliRunner().invoke(app, args).stderr
+    assert CliRunner().invoke(app, ["init"]).exit_code == 0
+    assert expand(load(tmp_path / "mine.yaml")).suite == "mine"
+
+
 def test_init_says_what_is_wrong_with_the_file(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(reviews(10))
     base = ["init", str(tmp_path / "a.yaml"), "--data", str(tmp_path / "mine.csv")]

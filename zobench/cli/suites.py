@@ -214,7 +214,13 @@ def tune(suite: SuiteFile, output: Output = None, workers: Workers = None, verbo
 
 
 def init(
-    name: Annotated[Path, typer.Argument(metavar="NAME.yaml", help="File to write; it must not exist.")],
+    name: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="NAME.yaml",
+            help="File to write; it must not exist. Default: DATA.yaml for a data file, or mine.yaml.",
+        ),
+    ] = None,
     data: Annotated[
         Path | None,
         typer.Option(help="Your file (CSV, TSV, JSON Lines, parquet): the suite is written for it."),
@@ -229,6 +235,8 @@ def init(
     from zobench.suite.own_starter import starter_for
     from zobench.suite.starter import STARTER
 
+    if name is None:
+        name = Path("mine.yaml" if data is None else f"{data.stem}.yaml")
     if name.suffix not in (".yaml", ".yml"):
         raise ValueError(f"{name}: a suite file ends in .yaml")
     if name.exists():
