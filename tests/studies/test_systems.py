@@ -14,6 +14,7 @@ from zobench.runner import run_plan
 from zobench.spec import ModelRef
 from zobench.store.reader import read
 from zobench.studies import committed, image_results, systems
+from zobench.studies.image_statements import STATEMENTS
 from zobench.suite import expand, load
 from zobench.zo import Objective, build_space
 
@@ -34,6 +35,12 @@ def test_the_page_is_made_from_the_committed_runs() -> None:
         )
     ]
     assert all(table["commit"].notna().all() for table in tables)
+    overview, sections = committed.page("systems").split("\n## ZO-Muon", 1)
+    lines = [line.split(" | ") for line in overview.splitlines() if "(2" in line or "(1912" in line]
+    assert [line[2] for line in lines] == [s.measure for s in STATEMENTS]
+    in_points = [line[3] for line in lines if line[2].endswith("in points")]
+    assert len(in_points) == 11
+    assert [d for d in in_points if d not in sections] == []
 
 
 def test_every_claim_is_about_a_row_that_was_run() -> None:

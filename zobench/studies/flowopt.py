@@ -101,7 +101,7 @@ def section(points: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _final(points: pd.DataFrame, row: str, task: str) -> pd.Series:
+def final(points: pd.DataFrame, row: str, task: str) -> pd.Series:
     """PSNR at the end of each run, by seed."""
     found = points[(points["row"] == row) & (points["task"] == task) & (points["metric"] == "psnr")]
     last = found[found["at"] == found.groupby("seed")["at"].transform("max")]
@@ -109,10 +109,10 @@ def _final(points: pd.DataFrame, row: str, task: str) -> pd.Series:
 
 
 def _cells(points: pd.DataFrame, task: str, row: str, other: str) -> list[str]:
-    theirs = _final(points, row, other)
+    theirs = final(points, row, other)
     cells = [f"{theirs.mean():.1f}"]
     for name in (NAME, "flowopt-smaller"):
-        ours = _final(points, name, task)
+        ours = final(points, name, task)
         assert list(ours.index) == list(theirs.index), "compared on common images"
         cells.append(decibels(stratified_groups([np.asarray(ours - theirs, dtype=float)])))
     return cells

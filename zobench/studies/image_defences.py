@@ -1,4 +1,4 @@
-"""Sections of the page on images: DeepZero, attacks along training, certified and patch defences."""
+"""Sections of the page on images: DeepZero, attacks along training, patch defences."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from zobench.metrics.paired import compare
 from zobench.metrics.verdicts import judge
 from zobench.studies import claims, markdown
 from zobench.studies.rate_edges import rate_edges
-
-RADII = ("0.25", "0.5", "0.75")
 
 
 def deepzero_section(points: pd.DataFrame, trials: pd.DataFrame) -> str:
@@ -76,7 +74,7 @@ def attacks_section(table: pd.DataFrame) -> str:
             clean = here[(here["metric"] == "accuracy_before") & (here["kind"] == "attack")]["value"].mean()
             cells = []
             for attack in attacks:
-                both = [_mean(here, kind, attack, "accuracy") for kind in ("attack", "null")]
+                both = [mean_of(here, kind, attack, "accuracy") for kind in ("attack", "null")]
                 cells.append(" / ".join(map(markdown.percent, both)))
             rows.append([f"`{row}`", str(int(at)), markdown.percent(clean), *cells])
     final = attacked[attacked["at"] == attacked["at"].max()]
@@ -84,50 +82,12 @@ def attacks_section(table: pd.DataFrame) -> str:
     for attack in attacks[:2]:
         values = final[(final["attack"] == attack) & (final["metric"] == "accuracy")]
         wide = values.pivot_table(index=["row", "seed"], columns="kind", values="value")
-        gains.append(f"`{attack}` {_difference(wide['null'] - wide['attack'])}")
+        gains.append(f"`{attack}` {points_of(wide['null'] - wide['attack'])}")
     text = ATTACKS.format(
         seeds=table["seed"].nunique(), commits=markdown.commits(table), gains=", ".join(gains), runs=len(wide)
     )
     head = ["row", "forward passes", "clean", *(f"`{a}`" for a in attacks)]
     return "\n".join([text, *markdown.table(head, rows)])
-
-
-def certified_section(table: pd.DataFrame) -> str:
-    """Certified accuracy by radius of ZO-AE-DS, first order and no defence, and paired differences."""
-    rows = []
-    order = ["rge", "cge", "fo-ae-ds", "fo-ds", "autoencoder-alone", "no-defence"]
-    for task in sorted(table["task"].unique()):
-        for row in order:
-            runs = table[(table["task"] == task) & (table["row"] == row)]
-            if not runs.empty:
-                values = [_mean(runs, "clean", "", m) for m in _certified()]
-                rows.append([task.split()[1], f"`{row}`", *map(markdown.percent, values)])
-    head = ["target", "row", "0", *RADII, "abstained"]
-    told = []
-    for ours in ("rge", "cge"):
-        for other in ("no-defence", "autoencoder-alone", "fo-ae-ds", "fo-ds"):
-            cells = [_paired(table, ours, other, m) for m in _certified()[:-1]]
-            told.append([f"`{ours}` - `{other}`", *cells])
-    told.append(["`cge` - `rge`", *(_paired(table, "cge", "rge", m) for m in _certified()[:-1])])
-    text = CERTIFIED.format(
-        images=int(table["n"].max()),
-        seeds=table["seed"].nunique(),
-        budget=f"{int(table['budget'].max()):,}",
-        commits=markdown.commits(table),
-    )
-    lines = [text, *markdown.table(head, rows), "", DIFFERENCES]
-    return "\n".join([*lines, *markdown.table(["difference", "0", *RADII], told)])
-
-
-def _certified() -> list[str]:
-    return ["accuracy", *(f"certified_accuracy_at_{r}" for r in RADII), "abstained"]
-
-
-def _paired(table: pd.DataFrame, ours: str, other: str, metric: str) -> str:
-    """Points by which ``ours`` is above ``other``, paired by seed, under the target ``prediction``."""
-    part = table[(table["task"] == "smoothed-images prediction") & (table["metric"] == metric)]
-    wide = part.pivot_table(index="seed", columns="row", values="value")
-    return _difference(wide[ours] - wide[other])
 
 
 def patch_section(table: pd.DataFrame) -> str:
@@ -136,18 +96,18 @@ def patch_section(table: pd.DataFrame) -> str:
     tasks = sorted(table["task"].unique(), key=lambda t: (t.startswith("smoothvlm"), t))
     for task in tasks:
         runs = table[table["task"] == task]
-        clean = [_mean(runs, "clean", "", m) for m in ("accuracy", "abstained")]
-        under = [_mean(runs, kind, "patch", "accuracy") for kind in ("attack", "null")]
-        refused = _mean(runs, "attack", "patch", "abstained_after")
+        clean = [mean_of(runs, "clean", "", m) for m in ("accuracy", "abstained")]
+        under = [mean_of(runs, kind, "patch", "accuracy") for kind in ("attack", "null")]
+        refused = mean_of(runs, "attack", "patch", "abstained_after")
         wrong = 1 - under[0] - refused
-        bound = [_mean(runs, "clean", "", f"patch_success_at_{k}") for k in (1, 3, 5)]
+        bound = [mean_of(runs, "clean", "", f"patch_success_at_{k}") for k in (1, 3, 5)]
         rows.append([task, *map(markdown.percent, [*clean, under[0], refused, wrong, under[1], *bound])])
     differences = []
     for task in tasks[1:]:
         wide = _above(table, task, "clean", "")
         # Test images and changed pixels are the same for every seed: there is no spread to show.
         differences.append(
-            [task, f"{100 * float(wide.mean()):+.1f}", _difference(_above(table, task, "attack", "patch"))]
+            [task, f"{100 * float(wide.mean()):+.1f}", points_of(_above(table, task, "attack", "patch"))]
         )
     text = PATCHES.format(
         images=int(table[table["kind"] == "clean"]["n"].max()),
@@ -176,12 +136,14 @@ def _above(table: pd.DataFrame, task: str, kind: str, attack: str) -> pd.Series:
     return wide[task] - wide["mnist-5k"]
 
 
-def _mean(runs: pd.DataFrame, kind: str, attack: str, metric: str) -> float:
+def mean_of(runs: pd.DataFrame, kind: str, attack: str, metric: str) -> float:
+    """Mean of a metric over runs; ``nan`` if none has it."""
     found = runs[(runs["kind"] == kind) & (runs["attack"] == attack) & (runs["metric"] == metric)]["value"]
     return float(found.mean()) if len(found) else float("nan")
 
 
-def _difference(values: pd.Series) -> str:
+def points_of(values: pd.Series) -> str:
+    """The mean of differences of shares, in points with its 95 % t interval."""
     return markdown.points(stratified_groups([np.asarray(values.dropna(), dtype=float)]))
 
 
@@ -226,26 +188,6 @@ draws) is its own baseline. An attack that finds no more than its baseline is no
 
 *Found here*: at the end of training, accuracy that the search takes beyond its random baseline, in points
 over {runs} runs (95 % t interval, rows and seeds pooled): {gains}.
-"""
-CERTIFIED = """## ZO-AE-DS: a black box made certifiably robust
-
-`zobench run suites/black-box-defence.yaml` (code {commits}): a denoiser and an encoder in front of a fixed
-decoder and the built-in `nano-cnn` (digits 0 to 4) are trained for {budget} forward passes of 32 images at
-noise 0.25 and certified by 6,000 votes on {images} test images, {seeds} seeds, alpha = 0.001. *Published*
-(2203.14195): certified accuracy of training by queries far above no defence and zeroth-order training
-without an autoencoder, and close to first order; coordinates better than random directions. *Found here*:
-the table; certified accuracy (%) by radius, 0 is the accuracy of the vote with abstentions as errors.
-`no-defence` is the vote of `nano-cnn` itself, `autoencoder-alone` that of `nano-cnn` behind the autoencoder
-without any training of the denoiser.
-
-*Differences*: a code of 24 numbers instead of 192, 6,000 votes instead of 10,000, a few dozen to a hundred
-steps instead of 200 epochs, Adam at 0.001 for every row without selection. At equal forward passes `rge`
-takes 27 for a step and `cge` 51, backpropagation 3.
-"""
-DIFFERENCES = """\
-Differences in points, paired by seed, target `prediction`, with 95 % t intervals (not corrected for the
-number of comparisons; over seeds alone, on the same images; where both seeds have the same difference, the
-interval has no width, which says nothing about other seeds):
 """
 PATCHES = """## SmoothVLM: votes against patches
 

@@ -14,15 +14,15 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from zobench.studies import (
+    certified,
     claims,
     claims_results,
     committed,
     flowopt,
     ib_ft,
     image_defences,
+    image_overview,
     image_results,
     markdown,
     proxies,
@@ -32,9 +32,10 @@ from zobench.studies import (
     suite_times,
 )
 from zobench.studies.claims import Claim
+from zobench.studies.image_differences import Tables
 
 SUITE = "vision"
-DEFENCES = ("vision-robustness", "black-box-defence", "patch-defence")
+DEFENCES = ("vision-robustness", certified.NAME, "patch-defence")
 """Suites with attacks or certificates, whose tables are those of ``image_results``."""
 CLAIMS = (
     Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
@@ -48,9 +49,9 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
         "DeepZero from scratch (2310.02025)",
     ),
     (
-        "black-box-defence",
-        ("black-box-defence",),
-        image_defences.certified_section,
+        certified.NAME,
+        (certified.NAME,),
+        certified.section,
         "ZO-AE-DS: a black box made certifiably robust (2203.14195)",
     ),
     (
@@ -76,8 +77,8 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
 
 def current() -> str:
     """The page made from the committed tables."""
-    points, trials, flow = (committed.read(name) for name in (SUITE, f"{SUITE}-trials", flowopt.NAME))
-    return page(points, trials, flow, [_section(*made) for made in SECTIONS])
+    tables = {name: committed.read(name) for name in (f"{SUITE}-trials", *image_overview.NAMES)}
+    return page(tables, [_section(*made) for made in SECTIONS])
 
 
 def _section(suite: str, tables: Sequence[str], section: Callable[..., str], title: str) -> str:
@@ -87,8 +88,9 @@ def _section(suite: str, tables: Sequence[str], section: Callable[..., str], tit
     return MISSING.format(suite=suite, title=title, known=KNOWN.get(suite, "")).rstrip()
 
 
-def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: Sequence[str]) -> str:
+def page(tables: Tables, more: Sequence[str]) -> str:
     """The whole page in Markdown; ``more``: sections on other systems."""
+    points, trials = tables[SUITE], tables[f"{SUITE}-trials"]
     found = claims.against_reference(points)
     (goal,) = claims.targets(points).values()
     head = HEAD.format(
@@ -101,21 +103,24 @@ def page(points: pd.DataFrame, trials: pd.DataFrame, flow: pd.DataFrame, more: S
         ),
     )
     lines = [
+        TITLE,
+        image_overview.section(tables),
+        "",
         head,
         *claims.claims_table(CLAIMS, found),
         "",
         METHODS,
         *claims.methods_table(points, trials, found),
     ]
-    sections = [line for section in (flowopt.section(flow), *more) for line in (section, "")]
+    sections = [line for section in (flowopt.section(tables[flowopt.NAME]), *more) for line in (section, "")]
     return "\n".join([*lines, "", *sections, suite_times.section(), "", REST])
 
 
-HEAD = """# Systems on images: published statements and what was measured
+TITLE = """# Systems on images: published statements and what was measured
 
 Written by `python -m zobench.studies.systems` from tables in `docs/results`; each section names its suite.
-
-## ZO-Muon on a Vision Transformer
+"""
+HEAD = """## ZO-Muon on a Vision Transformer
 
 `zobench run suites/vision.yaml`: the built-in `nano-vit` (0.17 million parameters, trained on the digits 0 to
 4 of `mnist-5k`) is tuned to the digits 5 to 9 with a new classification layer: {budget} forward passes of
