@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,14 +13,16 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from runner_fakes import WORDS, FakeParts, TinyModel
+from runner_fakes import WORDS, FakeParts, TinyModel, counted_collectives
 from test_resume import bits
 from torch import nn
 
+from zobench.distribution import Split
 from zobench.models.digest import weights_digest
 from zobench.runner.execute import Control, run_one
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
+from zobench.runner.ranks import Ranks
 from zobench.runner.replaying import replay
 from zobench.spec import Component, Evaluation, ModelRef
 from zobench.store.checkpoint_file import read_checkpoint
@@ -55,6 +58,7 @@ class DeepParts(FakeParts):
 
 
 PARTS = DeepParts()
+SPLIT = Split(shards=4, by="both")
 
 
 @pytest.fixture
@@ -74,11 +78,11 @@ def result(runs, run_id):
     return tables["runs"][0]["weights_digest"], steps, metrics
 
 
-@pytest.mark.parametrize("method", ["mezo", "fzoo"])
-def test_a_run_has_the_results_of_the_resident_mode(make_run, deep, tmp_path, method):
+@pytest.mark.parametrize(("method", "split"), [("fzoo", None), ("mezo", SPLIT)])
+def test_a_run_has_the_results_of_the_resident_mode(make_run, deep, tmp_path, method, split):
     found = []
     for mode in ("snapshot", "offload"):
-        outcome = run_one(Job(planned(make_run, mode, method)), tmp_path, deep)
+        outcome = run_one(Job(planned(make_run, mode, method, split=split)), tmp_path, deep)
         assert outcome.status == "done", outcome.error
         found.append(result(tmp_path, outcome.run_id))
     assert found[0] == found[1]
@@ -175,6 +179,39 @@ def test_killed_in_the_middle_of_a_write_it_resumes_to_the_same_bits(make_run, d
         assert run_one(job, runs, deep).status == "done"
         assert bits(runs, run_id) == bits(tmp_path / "expected", run_id), f"killed at write {point}"
     assert any(resumed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("by", "processes"), [("both", 4)])
+def test_in_shards_it_is_stopped_killed_and_goes_on_with_the_bits_of_the_resident_run(
+    make_run, deep, tmp_path, monkeypatch, by, processes
+):
+    """Stopped on one process, then a process is killed, then run to the end: every process has a scratch copy
+    of its own and makes the weights from the step log; they exchange scalars only."""
+    torch.set_num_threads(1)
+    split, where = Split(shards=4, by=by), tmp_path / "scratch"
+    where.mkdir()
+    resident = run_one(Job(planned(make_run, "snapshot", split=split)), tmp_path, deep).run_id
+    whole = Job(planned(make_run, split=split), checkpoint_every=4, parts="test_offloading:PARTS")
+    job = replace(whole, processes=processes, scratch=str(where))
+    seen: list[dict] = []
+    stop = Control(seen.append, lambda: sum("loss" in e for e in seen) >= 6)
+    assert run_one(whole, tmp_path, deep, stop).status == "interrupted"
+    handed: list[Ranks] = []
+    honest = Ranks.join
+    monkeypatch.setattr(Ranks, "join", lambda self: (handed.append(self), honest(self))[1])
+
+    def kill(event: dict) -> None:
+        if event.get("forwards") == 20:
+            os.kill(handed[0]._processes[-1].pid, signal.SIGKILL)
+
+    assert f"process {processes - 1} of this run ended" in run_one(job, tmp_path, deep, Control(kill)).error
+    sent = counted_collectives(monkeypatch)
+    outcome = run_one(job, tmp_path, deep)
+    assert outcome.status == "done", outcome.error
+    assert result(tmp_path, outcome.run_id) == result(tmp_path, resident)
+    assert not list(where.iterdir())
+    assert sum(sent) <= 64 * (60 - 16), "from step 8, the last checkpoint before the kill"
 
 
 def test_a_full_disk_is_told_before_the_first_step(make_run, deep, tmp_path, monkeypatch):

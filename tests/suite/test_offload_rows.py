@@ -58,7 +58,6 @@ def test_other_methods_are_refused_by_name(tmp_path: Path, method: str, reason: 
     ("given", "reason"),
     [
         ({"more": ", noise: legacy"}, "legacy noise is drawn for the whole model"),
-        ({"more": ", split: {shards: 2, by: branches}"}, "'offload' cannot be divided among shards"),
         ({"more": ", clients: {number: 2, local_steps: 1}"}, "'offload' cannot be combined with clients"),
         ({"model": ", device: cuda"}, "model 'nano' is on 'cuda'"),
         ({"more": ", train_on: {reward: exact-match}"}, "answers are generated token by token"),

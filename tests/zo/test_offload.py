@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ from torch import nn
 from zobench.plugins import entries, lookup
 from zobench.zo import Engine, Objective, build_space
 from zobench.zo.conformance.problems import transformer
+from zobench.zo.distributed import Grid, distribute
 from zobench.zo.objective import BudgetExhausted
 from zobench.zo.offload import Offload
 from zobench.zo.scratch import Host, Mapped
@@ -117,6 +120,79 @@ def test_a_step_visits_every_block_once_for_all_points(
     assert max(Counter(loaded).values()) <= 4, "the tied embedding is two blocks"
     # From the second step on the order is known: layer 0 is read while the embedding is visited.
     assert [name.split(".")[1] for name in ahead if name.startswith("layers")] == ["0", "1"]
+
+
+class Rows:
+    """A minibatch divided by its rows."""
+
+    def __init__(self, parts: int) -> None:
+        self._parts = parts
+
+    def parts(self, batch: torch.Tensor):
+        return [(rows, len(rows), rows.numel()) for rows in batch.chunk(self._parts)]
+
+    def items(self, part: torch.Tensor) -> int:
+        return len(part)
+
+    def mean(self, losses, items) -> float:
+        return sum(loss * n for loss, n in zip(losses, items, strict=True)) / sum(items)
+
+
+class Rank:
+    """One of several ranks that are threads of this process."""
+
+    def __init__(self, rank: int, said: list[list[float]], meeting: threading.Barrier) -> None:
+        self.rank, self.size, self._said, self._meeting = rank, len(said), said, meeting
+
+    def gather(self, values) -> list[list[float]]:
+        self._said[self.rank] = list(values)
+        self._meeting.wait(timeout=60)
+        said = [list(line) for line in self._said]
+        self._meeting.wait(timeout=60)
+        return said
+
+
+def in_shards(mode: str, grid: Grid, size: int):
+    """Losses and weights of every rank, and (block visits, updates that wait) of rank 0 and of the last."""
+    said, meeting = [[] for _ in range(size)], threading.Barrier(size)
+
+    def follow(rank: int):
+        method, objective = start("mezo", mode)
+        visits, waiting = [], [0]
+        if (offload := method.engine.offload) is not None:
+            offload.open()
+            load = offload._store.load
+            offload._store.load = lambda names: (visits.append(names), load(names))
+        division = Rows(grid.parts) if grid.parts > 1 else None
+        distribute(method, Rank(rank, said, meeting), grid, division)
+        losses = []
+        for _ in range(2):
+            losses.append(method.step(objective).losses)
+            if offload is not None:
+                waiting += map(len, offload._put_off.values())
+        return losses, method.space.digest(), len(visits), max(waiting)
+
+    with ThreadPoolExecutor(size) as threads:
+        return list(threads.map(follow, range(size)))
+
+
+@pytest.mark.parametrize("by", ["branches", pytest.param("data", marks=pytest.mark.slow), "both"])
+def test_in_shards_it_has_the_bits_of_the_snapshot_on_any_number_of_ranks(
+    by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two losses in four shards: by branches, two of four ranks have none; their updates do not pile up."""
+    monkeypatch.setattr("zobench.zo.offload.MOST_WAITING", 2)
+    grid = Grid.of(4, by)
+    ((*expected, _, _),) = in_shards("snapshot", grid, 1)
+    blocks = len(start("mezo", "offload")[0].engine.offload.blocks)
+    for size in (1, 2, 4):
+        found = in_shards("offload", grid, size)
+        assert all([*bits] == expected for *bits, _, _ in found), size
+        sweeps = [visits / blocks / 2 for _, _, visits, _ in found]
+        if by == "branches":
+            assert sweeps == {1: [1.0], 2: [1.0, 0.0], 4: [1.0, 1.0, 0.0, 0.0]}[size]
+        assert max(sweeps) == min(grid.parts, 4 // size), "one sweep for each part of a rank"
+        assert max(waiting for *_, waiting in found) < 2
 
 
 def test_an_update_waits_for_the_next_visit_and_no_reader_sees_it_missing() -> None:

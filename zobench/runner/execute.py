@@ -267,7 +267,7 @@ def training_for(job: Job) -> Callable[..., Training]:
     if spec.split is not None:
         from zobench.runner.split import SplitTraining
 
-        return functools.partial(SplitTraining, processes=job.processes, parts=job.parts)
+        return functools.partial(SplitTraining, processes=job.processes, parts=job.parts, scratch=job.scratch)
     if spec.clients is not None:
         from zobench.runner.federated import FederatedTraining
 

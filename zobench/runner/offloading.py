@@ -37,6 +37,19 @@ def packed(space: ParameterSpace, optimizer: Optimizer, position: dict[str, Any]
     return pack({name: space.entries(name) for name in space}, optimizer.state_dict(), position)
 
 
+def take_outside(optimizer: Optimizer, scratch: str, folder: Path) -> Offload | None:
+    """Make the scratch copy of such a run, which ends with the process.
+
+    Raises:
+        ValueError: too little space.
+    """
+    offload = offload_of(optimizer)
+    if offload is not None:
+        offload.scratch = scratch or folder
+        offload.open()
+    return offload
+
+
 @contextmanager
 def weights_outside(optimizer: Optimizer, scratch: str, folder: Path) -> Iterator[None]:
     """Inside the block the weights of such a run are in a scratch copy in ``scratch``, or else in ``folder``;
@@ -45,12 +58,10 @@ def weights_outside(optimizer: Optimizer, scratch: str, folder: Path) -> Iterato
     Raises:
         ValueError: too little space; or, at the end, the loaded weights are no longer what they were.
     """
-    offload = offload_of(optimizer)
+    offload = take_outside(optimizer, scratch, folder)
     if offload is None:
         yield
         return
-    offload.scratch = scratch or folder
-    offload.open()
     try:
         yield
     except BaseException:

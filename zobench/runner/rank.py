@@ -42,6 +42,7 @@ def _follow(order: dict[str, Any], parts: Factory) -> None:
     from torch import distributed
 
     from zobench.runner.method_data import RunMethodData
+    from zobench.runner.offloading import take_outside
     from zobench.runner.process_cache import ProcessCache
     from zobench.runner.ranks import READY, meet, take_over
     from zobench.runner.spaces import space_of
@@ -51,17 +52,19 @@ def _follow(order: dict[str, Any], parts: Factory) -> None:
     from zobench.zo.objective import Meter
 
     torch.set_num_threads(order["threads"])
-    spec, folder = RunSpec.model_validate_json(json.dumps(order["spec"])), Path(order["folder"])
+    spec = RunSpec.model_validate_json(json.dumps(order["spec"]))
+    folder, run = Path(order["folder"]), Path(order["run"])
     bench = ProcessCache(parts, own_code=True)
     space = space_of(spec, bench.model(spec.model), bench.parts)
     optimizer = bench.parts.optimizer(spec, space)
     inference = optimizer.card.order == "zeroth" and spec.diagnostics is None
     objective, division = split_objective(spec, bench, Meter(), inference=inference)
     optimizer.supply(RunMethodData(spec, bench))
+    take_outside(optimizer, order["scratch"], run)
     print(READY, file=sys.__stdout__, flush=True)
     exchange = TorchExchange(meet(folder, order["rank"], order["size"]))
     if exchange.gather([0.0])[0][0]:
-        take_over(folder, space, optimizer)
+        take_over(folder, run, space, optimizer)
     divide(spec, optimizer, exchange, division)
     while (step := exchange.gather([0.0])[0][0]) >= 0:
         batch = bench.minibatch(spec, int(step))

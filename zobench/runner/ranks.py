@@ -19,6 +19,8 @@ import torch
 
 from zobench.names import printable
 from zobench.runner.checkpoints import pack, unpack
+from zobench.runner.final_state import rebuild
+from zobench.runner.offloading import offload_of
 from zobench.runner.threads import THREAD_VARIABLES
 from zobench.store.checkpoint_file import CHECKPOINT, read_checkpoint, write_checkpoint
 from zobench.zo.distributed import TorchExchange
@@ -41,10 +43,13 @@ class Ranks:
     Args:
         parts: name of the factory that creates the parts of the run.
         size: number of processes, this one included.
+        run: the run's folder.
+        scratch: folder of the scratch copies of a run with ``perturbation: offload``; empty: the run's.
     """
 
-    def __init__(self, spec: RunSpec, parts: str, size: int) -> None:
+    def __init__(self, spec: RunSpec, parts: str, size: int, *, run: Path, scratch: str) -> None:
         self._spec, self._parts, self.size = spec, parts, size
+        self._run, self._scratch = run.absolute(), scratch and str(Path(scratch).absolute())
         self._folder = Path()
         self._processes: list[subprocess.Popen[str]] = []
         self._exchange: TorchExchange | None = None
@@ -72,6 +77,8 @@ class Ranks:
                 "rank": rank,
                 "size": self.size,
                 "folder": str(self._folder),
+                "run": str(self._run),
+                "scratch": self._scratch,
                 "threads": torch.get_num_threads(),
                 "parent": os.getpid(),
             }
@@ -114,8 +121,9 @@ class Ranks:
 
     def hand_over(self, space: ParameterSpace, optimizer: Optimizer | None) -> None:
         """Give weights and state of a run that has begun to the other ranks (``None``: it has not). Tensors
-        go through a file, because ranks exchange scalars only."""
-        if optimizer is not None:
+        go through a file, because ranks exchange scalars only; where the weights stay outside the memory,
+        every rank makes them from the run's step log."""
+        if optimizer is not None and offload_of(optimizer) is None:
             weights = {name: space.entries(name) for name in space}
             write_checkpoint(self._folder, pack(weights, optimizer.state_dict(), {}))
         assert self._exchange is not None, "join first"
@@ -160,8 +168,11 @@ def meet(folder: Path, rank: int, size: int) -> Any:
     return distributed.group.WORLD
 
 
-def take_over(folder: Path, space: ParameterSpace, optimizer: Optimizer) -> None:
-    """Load what rank 0 handed over."""
+def take_over(folder: Path, run: Path, space: ParameterSpace, optimizer: Optimizer) -> None:
+    """Load what rank 0 handed over from ``folder``, or make it from the log of the run."""
+    if offload_of(optimizer) is not None:
+        rebuild(optimizer, run, None)
+        return
     stored = read_checkpoint(folder / CHECKPOINT)
     assert stored is not None, "rank 0 wrote it before it said so"
     weights, state, _ = unpack(stored.tensors, stored.position)

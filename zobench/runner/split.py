@@ -93,17 +93,19 @@ class SplitTraining(Training):
     Args:
         processes: number of processes; there are no more than shards.
         parts: name of the factory, for the other processes.
+        scratch: folder of the other processes' scratch copies (``perturbation: offload``); empty: the run's.
     """
 
     division: MinibatchParts | None
 
-    def __init__(self, *given: Any, processes: int, parts: str, **named: Any) -> None:
+    def __init__(self, *given: Any, processes: int, parts: str, scratch: str = "", **named: Any) -> None:
         super().__init__(*given, **named)
         assert self.spec.split is not None, "only runs in shards are trained like this"
         self._exchange: Exchange = Alone()
         self._ranks: Ranks | None = None
         if processes > 1:
-            self._ranks = Ranks(self.spec, parts, min(processes, self.spec.split.shards))
+            size = min(processes, self.spec.split.shards)
+            self._ranks = Ranks(self.spec, parts, size, run=self.folder.path, scratch=scratch)
 
     def make_objective(self) -> Objective:
         inference = self.optimizer.card.order == "zeroth" and self.spec.diagnostics is None

@@ -24,7 +24,7 @@ def check_split(document: Document, draft: Draft, classes: Classes) -> None:
             continue
         at: KeyPath = ("methods", name, "split")
         _check_method(document, classes, name, entry, at)
-        for key, value in (("perturbation", "in-place"), ("perturbation", "offload"), ("noise", "legacy")):
+        for key, value in (("perturbation", "in-place"), ("noise", "legacy")):
             if getattr(entry, key) == value:
                 document.report(("methods", name, key), f"{value!r} cannot be divided among shards")
         if entry.split.parts > 1:

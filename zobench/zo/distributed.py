@@ -3,7 +3,8 @@
 Every process (rank) holds the model, the same minibatch and the same weights. A :class:`Grid` divides the
 work of a step into shards: the k losses that the step queries among ``branches`` groups (group b has those at
 positions b, b + branches, ...), and the minibatch into ``parts``; arXiv 2507.03211 combines both. A rank
-computes a contiguous range of shards, one after another. Afterwards all ranks have all k losses, in the same
+computes a contiguous range of shards, one after another (in mode ``offload`` those of one part together, so
+that a block of weights is visited once for all of them). Afterwards all ranks have all k losses, in the same
 order, and compute the same update. Communication for any model size: one float64 per loss and part, one per
 part for its number of items, and one per exchange that says whether the rank failed.
 
@@ -17,7 +18,8 @@ run is therefore bit-identical for any number of ranks with the same grid, provi
 (same machine type, thread count, micro-batch shape). With one part, modes ``snapshot`` and ``streamed`` also
 have the bits of a run without shards. ``batched`` stacks the points of a shard, so that results differ from
 those without shards by the rounding of batched kernels (1e-5 relative in float32 in the tests). ``in-place``
-is refused, because rounding errors would differ between ranks. The meter of every rank counts the forward
+is refused, because rounding errors would differ between ranks. In mode ``offload`` every rank has a scratch
+copy of the weights of its own. The meter of every rank counts the forward
 passes of all ranks.
 """
 
@@ -27,6 +29,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Literal, Protocol
 
 import torch
@@ -175,7 +178,7 @@ class Spread(Around):
         before = self._counted(objective)
         try:
             objective.elsewhere(len(points))
-            own = [x for shard in self._shards() for x in self._of_shard(shard, objective, points, parts)]
+            own = self._own(objective, points, parts)
         except BaseException:
             self.exchange.gather([1.0] * (max(widths) + len(before) + 1))
             raise
@@ -201,20 +204,33 @@ class Spread(Around):
     def _width(self, rank: int, points: int, parts: int) -> int:
         return sum(self._values_of(shard, points, parts) for shard in self._shards(rank))
 
-    def _of_shard(
-        self, shard: int, objective: Objective, points: Sequence[Point], parts: Sequence[Part]
-    ) -> list[float]:
-        if not self._values_of(shard, len(points), len(parts)):
-            return []
-        group, part = divmod(shard, self.grid.parts)
-        mine = points[group :: self.grid.branches]
+    def _own(self, objective: Objective, points: Sequence[Point], parts: Sequence[Part]) -> list[float]:
+        """The values of this rank's shards, in order."""
+        shards = [s for s in self._shards() if self._values_of(s, len(points), len(parts))]
+        # Shards of one part of the minibatch are computed together only where that changes no bits.
+        call_of = {s: s % self.grid.parts if self.inner.by_visits else s for s in shards}
+        found: dict[int, list[float]] = {}
+        for call in dict.fromkeys(call_of.values()):
+            found |= self._of_shards([s for s in shards if call_of[s] == call], objective, points, parts)
+        return [value for shard in shards for value in found[shard]]
+
+    def _of_shards(
+        self, shards: Sequence[int], objective: Objective, points: Sequence[Point], parts: Sequence[Part]
+    ) -> dict[int, list[float]]:
+        """The values of shards that belong to one part of the minibatch."""
+        mine = {s: points[s // self.grid.parts :: self.grid.branches] for s in shards}
+        asked = [point for chosen in mine.values() for point in chosen]
+        items: list[float] = []
         with uncharged(objective):
             if self.division is None or self.grid.parts == 1:
-                return self.inner.losses(objective, mine)
-            batch, sequences, tokens = parts[part]
-            with objective.on(batch, sequences=sequences, tokens=tokens):
-                found = self.inner.losses(objective, mine)
-            return [*found, float(self.division.items(batch))]
+                losses = self.inner.losses(objective, asked)
+            else:
+                batch, sequences, tokens = parts[shards[0] % self.grid.parts]
+                with objective.on(batch, sequences=sequences, tokens=tokens):
+                    losses = self.inner.losses(objective, asked)
+                items = [float(self.division.items(batch))]
+        left = iter(losses)
+        return {s: [*islice(left, len(chosen)), *items] for s, chosen in mine.items()}
 
     def _joined(self, said: Sequence[Sequence[float]], points: int, parts: int) -> list[float]:
         """The losses in order, from the values of all ranks."""
@@ -287,8 +303,6 @@ def distribute(
         raise ValueError(
             f"mode {optimizer.engine.mode!r} has rounding errors that differ by rank; use 'snapshot'"
         )
-    if optimizer.engine.offload is not None:
-        raise ValueError("mode 'offload' puts off updates until it visits a block: use 'snapshot'")
     agree(
         exchange,
         f"{card.name}|{optimizer.config}|{optimizer.seed}|{optimizer.t}",

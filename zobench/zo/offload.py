@@ -43,6 +43,9 @@ from zobench.zo.space.base import ParameterSpace
 if TYPE_CHECKING:
     from zobench.zo.noise import NoiseKind
 
+MOST_WAITING = 64
+"""Updates of one tensor that wait. A process without a loss of its own visits no block, and neither does a
+replay: their lists would grow without end."""
 KEPT = "kept/"
 """Prefix of what the rounding rule stores besides a half-precision weight, in the scratch copy."""
 
@@ -68,6 +71,7 @@ class Offload(Sliced):
     """
 
     mode = "offload"
+    by_visits = True
 
     def __init__(self, space: ParameterSpace, writer: Writer, scratch: str | Path = "") -> None:
         super().__init__(space)
@@ -184,6 +188,8 @@ class Offload(Sliced):
                 rest.append(name)
             else:
                 self._put_off.setdefault(name, []).append(Waiting(source, kind, dict(moving), factors[name]))
+        if any(len(waiting) >= MOST_WAITING for waiting in self._put_off.values()):
+            self.flush()
         return rest
 
     def apply(self, names: Iterable[str]) -> None:

@@ -97,9 +97,12 @@ class Perturbation:
 
     Attributes:
         exact: whether the weights are bit-identical after every ``loss``.
+        by_visits: whether one call of ``losses`` for many points saves visits of the weights, and no point's
+            loss depends on which points are computed beside it.
     """
 
     exact = True
+    by_visits = False
 
     def __init__(self, space: ParameterSpace) -> None:
         self.space = space
