@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -130,12 +131,18 @@ class Ranks:
         self._exchange.gather([float(optimizer is not None)])
 
     def loss_of_a_rank(self) -> str:
-        """What the first rank that ended by itself wrote last."""
+        """What the rank that ended by itself wrote last: of several, one that was killed, because the others
+        lost their connection to it."""
+        until = time.monotonic() + 5
+        ended: list[int] = []
         for rank, process in enumerate(self._processes, start=1):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout=5)
-                return f"process {rank} of this run ended: {self._told(rank)}"
-        return "the processes of this run lost each other"
+                process.wait(timeout=max(0.1, until - time.monotonic()))
+                ended.append(rank)
+        if not ended:
+            return "the processes of this run lost each other"
+        first = min(ended, key=lambda rank: (self._processes[rank - 1].returncode >= 0, rank))
+        return f"process {first} of this run ended: {self._told(first)}"
 
     def _errors(self, rank: int) -> Path:
         return self._folder / f"rank-{rank}.txt"
