@@ -93,7 +93,8 @@ def _described(folder: Path) -> list[list[str]]:
     """Name and description of every shipped file in a folder."""
     from zobench import strict_yaml
 
-    bodies = {path.stem: strict_yaml.read(path).value for path in sorted(folder.glob("*.yaml"))}
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: path.stem)
+    bodies = {path.stem: strict_yaml.read(path).value for path in paths}
     return [[name, body.get("description", "")] for name, body in bodies.items()]
 
 

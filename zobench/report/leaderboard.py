@@ -2,7 +2,7 @@
 
 Example::
 
-    title: Few-shot accuracy at a budget
+    title: Accuracy at a budget
     score: {source: metric, metric: primary, kind: clean}
     direction: higher
     margin: 0.01

@@ -153,9 +153,10 @@ def controls(ranking: Ranking) -> tuple[str, ...]:
         text += f" on {_list(s.over)} alone" if s.over else ""
         if best is not None and set(s.blocks) <= set(best.blocks):
             gap = mean(best.blocks[b].value - i.value for b, i in s.blocks.items())
-            told_as = "below" if gap > 0 else "above"
+            told_as = f"{board.show(abs(gap))} {_points(board)} {'below' if gap > 0 else 'above'} {best.row}"
+            same = board.show(gap) == board.show(0.0)
             where = " there" if s.over else ""
-            text += f" ({board.show(abs(gap))} {_points(board)} {told_as} {best.row}{where})"
+            text += f" ({f'equal to {best.row}' if same else told_as}{where})"
         told.append(text + ".")
     return tuple(told)
 

@@ -94,6 +94,7 @@ def environment(folder: Path = HERE / "templates") -> Environment:
     env.filters["measured"] = measured
     env.filters["heading"] = lambda text: text[:1].upper() + text[1:]
     env.filters["exact"] = exact
+    env.filters["fact"] = fact
     env.filters["own"] = own
     env.filters["records"] = lambda frame: frame.to_dict("records")
     env.filters["mebibytes"] = lambda v: "" if v is None else f"{v / 2**20:,.0f}"
@@ -172,6 +173,17 @@ def measured(value: float | None, metric: str) -> str:
         return "–"
     text = f"{100 * value:.1f} %" if measures.in_percent(metric) else f"{value:.4g}"
     return text.replace("-", "−") if abs(value) >= 1e-4 else text
+
+
+def fact(value: Any, name: str) -> str:
+    """A fact of a run as text: counts with separators, bytes in MiB, other numbers with three digits."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return str(value)
+    if name.endswith("_bytes"):
+        return f"{value / 2**20:,.0f} MiB"
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
 def percent(value: float | None) -> str:

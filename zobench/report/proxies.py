@@ -97,8 +97,8 @@ def said(values: pd.Series) -> str:
     """Mean and 95 % t interval; a single value has none."""
     found = stratified_groups([values.to_numpy(dtype=float)])
     if not math.isfinite(found.low):
-        return f"{found.value:+.2f}"
-    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+        return f"{found.value:+.2f}".replace("-", "−")
+    return f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]".replace("-", "−")
 
 
 def charts(

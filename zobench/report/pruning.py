@@ -109,5 +109,6 @@ def _said(
     d = d.within(SHARE) if share else d
     ends = [scale * (math.exp(min(v, 700.0)) if power else v) for v in (d.value, d.low, d.high)]
     if not math.isfinite(d.low):
-        return form.format(ends[0])
-    return f"{form.format(ends[0])} [{form.format(ends[1])}, {form.format(ends[2])}]"
+        return form.format(ends[0]).replace("-", "−")
+    value, low, high = (form.format(end).replace("-", "−") for end in ends)
+    return f"{value} [{low}, {high}]"

@@ -64,8 +64,8 @@ function line(term, ...parts) { return make("div", {}, make("dt", {}, term), mak
 function cleanCard(e) {
   const said = new Map();
   for (const [row, text, right] of e.answers) said.set(text, { right, rows: [...(said.get(text) || { rows: [] }).rows, DATA.rows[row].name] });
-  const lines = [...said].map(([text, { right, rows }]) => line(rows.join(", "), verdictOf(text, right)));
-  return make("li", {}, make("p", { class: "asked" }, e.text || "(the text is not in this page)"), make("dl", { class: "said" }, line("Gold", make("b", {}, e.gold)), ...lines),
+  const lines = [...said].map(([text, { right, rows }]) => line(rows.join(", "), e.gold === "" ? text : verdictOf(text, right)));
+  return make("li", {}, make("p", { class: "asked" }, e.text || "(the text is not in this page)"), make("dl", { class: "said" }, ...(e.gold === "" ? [] : [line("Gold", make("b", {}, e.gold))]), ...lines),
     make("p", { class: "small dim" }, `${DATA.blocks[e.block]} · ${e.id} · seed ${e.seed}`));
 }
 
