@@ -44,8 +44,8 @@ def psnr(task: str, other: str, on: str) -> Differences:
 
 
 def certified_at_half(ours: str, other: str) -> Differences:
-    """Certified accuracy at radius 0.5, target ``prediction``."""
-    return lambda t: certified.differences(t[certified.NAME], ours, other, "certified_accuracy_at_0.5")
+    """Certified accuracy at radius 0.5, target ``prediction``, 10,000 votes."""
+    return lambda t: certified.differences(t[certified.FULL], ours, other, "certified_accuracy_at_0.5")
 
 
 def patched(t: Tables) -> Any:

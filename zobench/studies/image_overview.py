@@ -18,7 +18,7 @@ NAMES = (
     "vision",
     flowopt.NAME,
     "deepzero",
-    certified.NAME,
+    certified.FULL,
     "patch-defence",
     "vision-robustness",
     ranking.NAME,

@@ -35,7 +35,7 @@ from zobench.studies.claims import Claim
 from zobench.studies.image_differences import Tables
 
 SUITE = "vision"
-DEFENCES = ("vision-robustness", certified.NAME, "patch-defence")
+DEFENCES = ("vision-robustness", certified.NAME, certified.FULL, "patch-defence")
 """Suites with attacks or certificates, whose tables are those of ``image_results``."""
 CLAIMS = (
     Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
@@ -54,6 +54,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
         certified.section,
         "ZO-AE-DS: a black box made certifiably robust (2203.14195)",
     ),
+    (certified.FULL, (certified.FULL,), certified.full_section, "ZO-AE-DS with 10,000 votes"),
     (
         "patch-defence",
         ("patch-defence",),
