@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -14,6 +15,14 @@ from zobench.zo.conformance.problems import transformer
 from zobench.zo.methods.mezo import Mezo
 
 BUILTIN = sorted(name for name, entry in entries("methods").items() if entry.origin == "builtin")
+
+
+RECENT = {
+    "adalezo", "adamezo", "agzo", "anchored", "bszo", "dp-zo", "eggroll", "es", "essa", "grzo",
+    "helene", "loren", "mezo-greedy", "mezo-gv", "qes", "quzo", "sharpzo", "zo-finetuner", "zo-mopi",
+    "zo-muon", "zoqo",
+}  # fmt: skip
+"""Methods of 2026 papers, and those of 2025 that these compare with."""
 
 
 @pytest.mark.parametrize(
@@ -70,4 +79,8 @@ def test_a_card_says_what_is_known(name: str) -> None:
     """Sources with their dates, or that a value is a choice: not what was searched for and missed."""
     method = lookup("methods", name)
     words = f"{method.card.notes} {method.Config.__doc__}".lower()
+    if name in RECENT:
+        said = " ".join(words.split())
+        assert re.search(r"the paper(?: \(abstract\))? claims", said), "what the paper claims"
+        assert re.search(r"on our boards|suites/\S+\.yaml|docs/\S+\.md", said), "whether that appears here"
     assert not [w for w in ("not found", "from memory", "our choice", "guess", "our own") if w in words]

@@ -53,7 +53,7 @@ class Essa(CmaEs):
         "minibatch, where the paper draws one for each, which adds noise between them. Singular vectors are "
         "computed again where the space is built, with signs fixed and rounded to 2^-20; almost equal "
         "singular values can still have other vectors on another machine. Needs the extra blackbox; limits "
-        "and replay as cma-es. The paper's result depends strongly on the adapter that it starts from "
-        "(0.713 to 0.872), with a loss of at most 0.009 in INT8 and INT4; on our boards neither has "
-        "been measured.",
+        "and replay as cma-es. The paper claims a loss of at most 0.009 in INT8 and INT4, and reports that "
+        "the result depends strongly on the adapter that it starts from (0.713 to 0.872); on our boards "
+        "neither has been measured.",
     )

@@ -88,7 +88,8 @@ class MezoLayerScaled(ZerothOrder):
         notes="Unbiased in variant 'variance', but with a different variance than plain SPSA (hence not "
         "declared). The paper does not specify the scale of D: geometric mean 1 over entries and the "
         "minimum are zobench's choices, as is the rule that a layer consists of the tensors whose names "
-        "agree up to the first number.",
+        "agree up to the first number. What the paper reports of these variants is not known to us; on our "
+        "boards they have not been measured.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

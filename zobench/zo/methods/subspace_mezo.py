@@ -55,7 +55,9 @@ class SubspaceMezo(ZerothOrder):
         replay="scalars",
         notes="Follows the authors' code (OPTML-Group/ZO-Muon@166a8f3, its option sgd, read 2026-11-29). "
         "The step size of vectors is vector_scale * eta (see zo-muon). A step therefore leaves the measured "
-        "span if both kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G.",
+        "span if both kinds are tuned and vector_scale is not 1. Not unbiased: E[estimate] = P P^T G. It is "
+        "the baseline of zo-muon; a claim of its own is not known. In suites/queries-to-target.yaml it needs "
+        "1.46 times MeZO's forward passes [1.21, 1.77] (docs/claims.md).",
         decay="As zo-muon: coupled; spares names with bias, layer_norm or layernorm; vectors with step size "
         "eta vector_scale.",
         revision=3,

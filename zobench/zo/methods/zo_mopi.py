@@ -109,7 +109,8 @@ class ZoMopi(ZerothOrder):
         "defaults are k = 4, beta 0.9, interval 50 and Newton-Schulz instead of the power iteration after "
         "2,000 steps. The launch script never reaches that switch, and it is not implemented. V starts from "
         "the same matrix for every P. State is 8 (r + k) / m bytes per entry of a matrix; 16 bytes are "
-        "declared, the worst case r = k = m.",
+        "declared, the worst case r = k = m. The paper claims training 1.5 to 4 times faster than ZO-Muon's "
+        "on OPT-13B; on our boards this has not been measured.",
         revision=2,
     )
 
