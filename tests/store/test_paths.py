@@ -208,7 +208,7 @@ def test_no_other_file_joins_a_name_from_data_to_a_runs_folder() -> None:
 
 @pytest.mark.parametrize("name", ["s3://bucket/x", Path("s3://bucket/x"), "gs://b", "abfs+x://c/d"])
 def test_the_address_of_a_storage_service_is_no_folder(name: str | Path) -> None:
-    with pytest.raises(ValueError, match=r"not in \S+:// storage"):
+    with pytest.raises(ValueError, match=r"^'[a-z0-9+]+://\w\S*': .* not in \S+:// storage"):
         local_folder(name)
 
 

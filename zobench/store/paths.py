@@ -101,7 +101,7 @@ def local_folder(name: str | Path) -> Path:
     scheme = storage_scheme(name)
     if scheme is not None:
         raise ValueError(
-            f"{_shown(str(name))}: runs are executed and resumed in a folder, not in {scheme}:// "
+            f"{_shown(_address(name))}: runs are executed and resumed in a folder, not in {scheme}:// "
             "storage, which has neither locks nor atomic renames; use a local or shared folder, and "
             "'zobench push' when the runs are finished"
         )
@@ -112,8 +112,8 @@ def refuse_storage(name: str | Path) -> Path:
     """The folder of this name, whose files are read; ``ValueError`` for the address of a storage service."""
     if (scheme := storage_scheme(name)) is not None:
         raise ValueError(
-            f"{_shown(str(name))}: of results in {scheme}:// storage only a copy can be read, which 'zobench "
-            "report', 'query' and 'diff' make of what 'zobench push' wrote"
+            f"{_shown(_address(name))}: of results in {scheme}:// storage only a copy can be read, which "
+            "'zobench report', 'query' and 'diff' make of what 'zobench push' wrote"
         )
     return Path(name)
 
@@ -122,6 +122,11 @@ def storage_scheme(name: str | Path) -> str | None:
     """``s3`` of ``s3://bucket/x``: the scheme of the address of a storage service; ``None`` for a folder."""
     found = _ADDRESS.match(str(name))
     return None if found is None else found[1]
+
+
+def _address(name: str | Path) -> str:
+    """The address as it was written: a ``Path`` leaves one of its two slashes."""
+    return _ADDRESS.sub(r"\1://", str(name).replace("://", ":/", 1), count=1)
 
 
 def is_run_id(name: str) -> bool:
