@@ -149,6 +149,17 @@ def test_the_other_suites_run_at_a_small_size(name: str, runs: int, tmp_path: Pa
     runs_at_a_small_size(name, runs, tmp_path)
 
 
+@pytest.mark.slow
+def test_the_full_size_of_the_black_box_defence_differs_by_its_votes_alone() -> None:
+    found = []
+    for name in ("black-box-defence", "black-box-defence-full"):
+        specs = [run.spec.model_dump() for run in expand(load(SUITES / f"{name}.yaml")).runs]
+        found.append(([spec["task"]["params"].pop("n") for spec in specs], specs))
+    assert set(found[0][0]) == {6000}
+    assert set(found[1][0]) == {10_000}
+    assert found[0][1] == found[1][1]
+
+
 def test_the_suite_runs_at_a_small_size(tmp_path: Path) -> None:
     """One seed, 20 forward passes of 4 images, one setting for each method."""
     runs_at_a_small_size("vision", 7, tmp_path)
