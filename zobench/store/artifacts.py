@@ -12,34 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zobench.store import files
-from zobench.store.digests import DamagedFile, file_digest
+from zobench.store.digests import DamagedFile, digest_of, file_digest
 from zobench.store.paths import artifact_file
+from zobench.store.tensor_file import file_parts
 
 if TYPE_CHECKING:
     import torch
 
 
-def artifact_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
-    """The tensors as one safetensors file; equal tensors give equal bytes."""
-    from safetensors.torch import save
-
-    return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
-
-
 def artifacts_digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 of ``artifact_bytes``."""
-    return hashlib.sha256(artifact_bytes(tensors)).hexdigest()
+    """SHA-256 of the tensors as one safetensors file; equal tensors give equal bytes."""
+    return digest_of(*file_parts(tensors))
 
 
 def keep_artifacts(runs: Path, tensors: Mapping[str, torch.Tensor]) -> str:
     """Write the tensors under ``runs``, unless an undamaged file with them exists, and return their
     digest."""
-    data = artifact_bytes(tensors)
-    digest = hashlib.sha256(data).hexdigest()
+    parts = file_parts(tensors)
+    digest = digest_of(*parts)
     path = artifact_file(runs, digest)
     if not path.exists() or file_digest(path) != digest:
         path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_atomic(path, data, sync=True)
+        files.write_atomic(path, parts, sync=True)
     return digest
 
 

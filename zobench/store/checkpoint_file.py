@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from zobench.store import files
-from zobench.store.digests import SEAL, DamagedFile
+from zobench.store.digests import SEAL, DamagedFile, digest_of
+from zobench.store.tensor_file import file_parts
 
 CHECKPOINT = "checkpoint.safetensors"
 EARLIER = "checkpoint-earlier.safetensors"
@@ -36,19 +37,13 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a new checkpoint; the previous one is kept as the earlier checkpoint."""
-    from safetensors.torch import save
-
-    tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
+    """Write a new checkpoint; the previous one is kept as the earlier checkpoint. Copies nothing."""
     position = json.dumps({**checkpoint.position, SEAL: 1})
-    data = memoryview(save(tensors, metadata={"position": position, "sha256": _BLANK.decode()}))
-    start = _digest_place(bytes(data[: 8 + int.from_bytes(data[:8], "little")]))
+    head, *data = file_parts(checkpoint.tensors, {"position": position, "sha256": _BLANK.decode()})
+    start = _digest_place(bytes(head))
     assert start is not None, "the header holds what was just put there"
-    parts: list[bytes | memoryview] = [
-        data[:start],
-        hashlib.sha256(data).hexdigest().encode(),
-        data[start + len(_BLANK) :],
-    ]
+    digest = digest_of(head, *data)
+    parts = [head[:start], digest.encode(), head[start + len(_BLANK) :], *data]
     files.write_keeping(folder / CHECKPOINT, parts, folder / EARLIER)
 
 

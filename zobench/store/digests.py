@@ -33,8 +33,12 @@ class DamagedFile(ValueError):
         return type(self), (self.path, self.reason)
 
 
-def digest_of(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
+def digest_of(*parts: bytes | memoryview) -> str:
+    """SHA-256 of the parts one after another."""
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part)
+    return found.hexdigest()
 
 
 def sealed(body: Mapping[str, Any]) -> bytes:

@@ -21,7 +21,7 @@ def temporary_name(path: Path) -> Path:
 
 
 def write_atomic(
-    path: Path, data: bytes | Iterable[bytes], *, sync: bool = False, sync_entry: bool = False
+    path: Path, data: bytes | Iterable[bytes | memoryview], *, sync: bool = False, sync_entry: bool = False
 ) -> None:
     """Replace the content of ``path`` by ``data``, whole or in parts. After a kill the file has either the
     old or the new content.
