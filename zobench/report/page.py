@@ -90,7 +90,7 @@ def environment(folder: Path = HERE / "templates") -> Environment:
     env.filters["count"] = count
     env.filters["time"] = lambda v: "–" if v != v else "not reached" if v == float("inf") else count(v)
     env.filters["percent"] = percent
-    env.filters["share"] = lambda v, share: f"{100 * v:.1f}" if share else f"{v:.3f}"
+    env.filters["share"] = lambda v, share: (f"{100 * v:.1f}" if share else f"{v:.3f}").replace("-", "−")
     env.filters["measured"] = measured
     env.filters["heading"] = lambda text: text[:1].upper() + text[1:]
     env.filters["exact"] = exact

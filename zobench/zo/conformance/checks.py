@@ -93,7 +93,7 @@ def passes(subject: Subject) -> str:
     run.steps(8)
     swept = run.optimizer.engine.source.drawn / (8 * run.space.numel)
     declared = subject.method.cost(subject.config).passes_per_step
-    expect(swept <= declared + 1e-9, f"{swept:g} sweeps a step, declared {declared:g}")
+    expect(swept <= declared + 1e-9, f"{swept:g} sweeps a step, passes_per_step is {declared:g}")
     return f"{swept:g} of {declared:g} declared"
 
 
