@@ -104,7 +104,7 @@ function drawHeads() {
     { x: points.map((p) => p.x), y: points.map((p) => p.y), text: points.map((p) => `seed ${p.seed}`), mode: "markers", marker: { color: colour, size: 8, opacity: 0.6 }, hovertemplate: `%{x:${headForm()}} (%{text})<extra></extra>` },
     { x: means.map((p) => p.x), y: means.map((p) => p.y), mode: "markers", marker: { color: colour, size: 15, symbol: "line-ns", line: { width: 3, color: colour } }, hovertemplate: `mean %{x:${headForm()}}<extra></extra>` },
   ] : [], {
-    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" + (DATA.board.unit === "%" ? ", points" : "") }, zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
+    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" + (DATA.board.unit === "%" ? ", points" : "") }, rangemode: "tozero", zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
     yaxis: { type: "category", autorange: "reversed" }, margin: { l: 100, b: 44 },
   });
 }
