@@ -76,7 +76,7 @@ def test_list_and_docs_print_what_is_shipped() -> None:
     for kind in ("suites", "leaderboards"):
         printed = cli.invoke(app, ["list", kind]).output
         names = [line.split()[0] for line in printed.splitlines()[1:] if not line.startswith(" ")]
-        assert names == [path.stem for path in sorted((ROOT / kind).glob("*.yaml"))]
+        assert names == sorted(path.stem for path in (ROOT / kind).glob("*.yaml"))
     assert re.search(r"suite +The suite file", cli.invoke(app, ["docs"]).output)
     assert cli.invoke(app, ["docs", "suite"]).output == (ROOT / "docs" / "suite.md").read_text()
     assert "did you mean 'suite'" in cli.invoke(app, ["docs", "suit"]).stderr
