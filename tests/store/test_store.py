@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from store.forging import forge, forge_table, unseal
 
-from zobench.store import compact, files, query, read
+from zobench.store import compact, compaction, files, query, read, reader
 from zobench.store.damage import mend
 from zobench.store.digests import DamagedFile
 from zobench.store.lock import FolderLock
@@ -273,6 +273,28 @@ def test_reading_while_compacting(tmp_path):
         seen = len(runs)
     thread.join()
     assert ids(tmp_path) == expected
+
+
+@pytest.mark.parametrize("one", [False, True])
+def test_a_compaction_between_two_looks_at_the_manifest_loses_no_run(three, monkeypatch, one):
+    """Older files are there until the new manifest is written, and a little longer."""
+    compact(three)
+    write(three, "d")
+    once = iter([True])
+
+    def meanwhile(runs):
+        found = manifest(runs)
+        if next(once, False):
+            monkeypatch.setattr(compaction, "_remove_leftovers", lambda *_: None)
+            assert compact(three) == 1
+        return found
+
+    monkeypatch.setattr(reader, "manifest", meanwhile)
+    if one:
+        assert read_run(three, "d")["runs"].num_rows == 1
+    else:
+        assert ids(three) == ["a", "b", "c", "d"]
+    assert not next(once, False)
 
 
 def _hold(folder, connection):

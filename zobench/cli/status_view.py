@@ -73,6 +73,15 @@ def _counts(runs: Path) -> tuple[Counter[str], int]:
     from zobench.store.paths import run_folder
     from zobench.store.reader import compacted_statuses, manifest, read_status
 
+    loose: dict[str, tuple[str, bool]] = {}
+    for run_id in run_ids(runs):  # before the manifest: see store.reader
+        try:
+            status = read_status(run_folder(runs, run_id))
+        except DamagedFile:
+            loose[run_id] = "damaged", False
+        else:
+            known = "unfinished" if status is None else str(status["status"])
+            loose[run_id] = known, status is not None and "digests" not in status
     counts: Counter[str] = Counter()
     try:
         compacted = compacted_statuses(runs)
@@ -81,14 +90,6 @@ def _counts(runs: Path) -> tuple[Counter[str], int]:
         counts["compacted and damaged"] += 1
         compacted, unrecorded = {}, 0
     counts.update(compacted.values())
-    for run_id in run_ids(runs):
-        if run_id in compacted:
-            continue
-        try:
-            status = read_status(run_folder(runs, run_id))
-        except DamagedFile:
-            counts["damaged"] += 1
-            continue
-        counts["unfinished" if status is None else status["status"]] += 1
-        unrecorded += status is not None and "digests" not in status
-    return counts, unrecorded
+    others = [found for run_id, found in loose.items() if run_id not in compacted]
+    counts.update(status for status, _ in others)
+    return counts, unrecorded + sum(earlier for _, earlier in others)

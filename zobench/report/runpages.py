@@ -173,8 +173,9 @@ def _homes(source: Source, ids: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for folder in reversed(source.folders):
         runs = runs_folder(folder)
+        loose = {i for i in ids if run_folder(runs, i).is_dir()}  # before the manifest: see store.reader
         compacted = compacted_statuses(runs)
-        found.update({i: folder for i in ids if i in compacted or run_folder(runs, i).is_dir()})
+        found.update({i: folder for i in ids if i in loose or i in compacted})
     return found
 
 

@@ -3,9 +3,9 @@ same files with DuckDB).
 
 A run that appears twice (in a folder and in a compacted file, or in two results folders) is read once.
 Reading is safe while runs are written and while a compaction is in progress: folders are listed before the
-manifest is read, so a run that is moved in between is found in one of the two places. If a listed file no
-longer exists, the folders are listed again. A file whose digest differs from the recorded one raises
-:class:`~zobench.store.digests.DamagedFile`, and nothing is returned.
+manifest is read, which is read once, so a run that is moved in between is found in one of the two places. If
+a listed file no longer exists, the folders are listed again. A file whose digest differs from the recorded
+one raises :class:`~zobench.store.digests.DamagedFile`, and nothing is returned.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def finished(folder: str | Path, run_id: str) -> str | None:
     status = read_status(run_folder(runs, run_id))
     if status is not None and status["status"] in FINAL_STATUSES:
         return str(status["status"])
-    return steadily(lambda: compacted_statuses(runs).get(run_id))
+    return compacted_statuses(runs).get(run_id)
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
@@ -234,9 +234,11 @@ def compacted_table(runs: Path, body: dict[str, Any], name: str) -> Path:
     return path
 
 
-def compacted_statuses(runs: Path) -> dict[str, str]:
-    """Run id -> status of all compacted runs of a folder."""
-    body = manifest(runs)
+def compacted_statuses(runs: Path, body: dict[str, Any] | None = None) -> dict[str, str]:
+    """Run id -> status of the compacted runs of a folder, or of those of the manifest ``body``. Whoever reads
+    tables as well gives the manifest of both: a compaction may put a run into a second reading only."""
+    if body is None:
+        return steadily(lambda: compacted_statuses(runs, manifest(runs)))
     if "runs" not in body["files"]:
         return {}
     table = _parquet(compacted_table(runs, body, "runs"), columns=["run_id", "status"])
@@ -261,7 +263,7 @@ def locate(folders: Sequence[Path], tables: Sequence[str]) -> LocatedFiles:
     for runs in folders:
         loose = loose_runs(runs)  # before the manifest: see the module's docstring
         body = manifest(runs)
-        ids = frozenset(compacted_statuses(runs))
+        ids = frozenset(compacted_statuses(runs, body))
         for name in tables:
             if name in body["files"]:
                 path = compacted_table(runs, body, name)
@@ -286,7 +288,7 @@ def read_run(folder: str | Path, run_id: str) -> dict[str, pa.Table]:
 def _run_tables(runs: Path, run_id: str) -> dict[str, pa.Table]:
     folder = run_folder(runs, run_id)
     status, body = read_status(folder), manifest(runs)
-    if run_id in compacted_statuses(runs):
+    if run_id in compacted_statuses(runs, body):
         wanted = pc.field("run_id") == run_id
         found = {name: _parquet(compacted_table(runs, body, name), filters=wanted) for name in body["files"]}
         return {name: to_schema(table, name) for name, table in found.items()}
