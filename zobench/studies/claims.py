@@ -84,17 +84,17 @@ def finals(points: pd.DataFrame) -> pd.DataFrame:
     return last.rename(columns={"accuracy": "value"})
 
 
-def targets(points: pd.DataFrame) -> dict[str, float]:
-    """Per task: nine tenths of the way from chance to the mean final accuracy of MeZO."""
+def targets(points: pd.DataFrame, share: float = SHARE) -> dict[str, float]:
+    """Per task: nine tenths (``share``) of the way from chance to the mean final accuracy of MeZO."""
     last = finals(points)
     last = last[last["row"] == REFERENCE].groupby("task")[["value", "chance"]].mean()
-    return {str(t): float(r["chance"] + SHARE * (r["value"] - r["chance"])) for t, r in last.iterrows()}
+    return {str(t): float(r["chance"] + share * (r["value"] - r["chance"])) for t, r in last.iterrows()}
 
 
-def times(points: pd.DataFrame) -> pd.DataFrame:
+def times(points: pd.DataFrame, share: float = SHARE) -> pd.DataFrame:
     """Forward passes until the target is first met; a run that misses it counts as its budget (``reached``
     False)."""
-    goal = targets(points)
+    goal = targets(points, share)
     lines = []
     for (task, row, seed), run in points.groupby(["task", "row", "seed"]):
         run = run.sort_values("forwards")
@@ -118,15 +118,17 @@ class Against:
     runs: int
 
 
-def against_reference(points: pd.DataFrame) -> list[Against]:
-    """Comparisons of all other methods with MeZO, best final accuracy first."""
+def against_reference(
+    points: pd.DataFrame, reference: str = REFERENCE, share: float = SHARE
+) -> list[Against]:
+    """Comparisons of all other methods with one row, best final accuracy first; the target is MeZO's."""
     points = points[points["group"] == "method"]
-    last, spent = finals(points), times(points)
+    last, spent = finals(points), times(points, share)
     logs = spent.assign(value=np.log(spent["time"]))
     pairs: dict[str, tuple[Comparison, Comparison]] = {}
     for row in points["row"].unique():
-        accuracy, forwards = compare(last, row, REFERENCE), compare(logs, row, REFERENCE)
-        if row != REFERENCE and accuracy is not None and forwards is not None:
+        accuracy, forwards = compare(last, row, reference), compare(logs, row, reference)
+        if row != reference and accuracy is not None and forwards is not None:
             pairs[row] = (accuracy, forwards)
     accuracies, ratios = ([pair[i] for pair in pairs.values()] for i in (0, 1))
     on_accuracy, on_forwards = _judged(accuracies, MARGIN, True), _judged(ratios, math.log(FACTOR), False)
@@ -249,7 +251,8 @@ rate of every method was selected from five values, half a decade apart, on vali
 data seed (`docs/results/queries-to-target-trials.parquet`). The centres of the grids come from one pilot
 experiment for all methods (`benchmarks/rate_pilot.py`). Other parameters are each paper's defaults. Verdicts
 apply to this scale: results with a million parameters, {budget} forward passes and two classification tasks
-need not hold with seven billion parameters and forty thousand forward passes, and vice versa.
+need not hold with seven billion parameters and forty thousand forward passes, and vice versa. Some
+claims of recent methods are on a [page of their own](recent-claims.md).
 
 *Rule.* A row is compared with `mezo` on common tasks and seeds: final test accuracy (mean over tasks of
 paired differences, 95 % t interval), and forward passes until nine tenths of the way from chance to MeZO's
