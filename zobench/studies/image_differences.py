@@ -25,11 +25,15 @@ def accuracy(table: str, ours: str, other: str) -> Differences:
     return lambda t: paired_differences(claims.finals(t[table]), ours, other)["difference"]
 
 
-def queries(t: Tables) -> Any:
+def queries(table: str) -> Differences:
     """Logarithms of MeZO's forward passes to the target over those of ZO-Muon."""
-    spent = claims.times(t["vision"])
-    logs = spent.assign(value=np.log(spent["time"]))
-    return -paired_differences(logs, "zo-muon", "mezo")["difference"]
+
+    def values(t: Tables) -> Any:
+        spent = claims.times(t[table])
+        logs = spent.assign(value=np.log(spent["time"]))
+        return -paired_differences(logs, "zo-muon", "mezo")["difference"]
+
+    return values
 
 
 def psnr(task: str, other: str, on: str) -> Differences:

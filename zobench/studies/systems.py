@@ -23,6 +23,7 @@ from zobench.studies import (
     ib_ft,
     image_defences,
     image_overview,
+    image_pretrained,
     image_results,
     markdown,
     proxies,
@@ -31,17 +32,18 @@ from zobench.studies import (
     ranking,
     suite_times,
 )
-from zobench.studies.claims import Claim
 from zobench.studies.image_differences import Tables
 
 SUITE = "vision"
 DEFENCES = ("vision-robustness", certified.NAME, certified.FULL, "patch-defence")
 """Suites with attacks or certificates, whose tables are those of ``image_results``."""
-CLAIMS = (
-    Claim("zo-muon", "higher", "25.1 points more accurate than MeZO (ViT-B, CIFAR-100)", "2602.17155"),
-    Claim("zo-muon", "fewer", "24.7 % of MeZO's queries to the same accuracy (SST-2)", "2602.17155", 0.247),
-)
 SECTIONS: tuple[tuple[str, tuple[str, ...], Callable[..., str], str], ...] = (
+    (
+        image_pretrained.NAME,
+        (image_pretrained.NAME, image_pretrained.TRIALS),
+        image_pretrained.section,
+        "ZO-Muon on EfficientNet-Lite0",
+    ),
     (
         "deepzero",
         ("deepzero", "deepzero-trials"),
@@ -108,7 +110,7 @@ def page(tables: Tables, more: Sequence[str]) -> str:
         image_overview.section(tables),
         "",
         head,
-        *claims.claims_table(CLAIMS, found),
+        *claims.claims_table(image_pretrained.CLAIMS, found),
         "",
         METHODS,
         *claims.methods_table(points, trials, found),
@@ -156,10 +158,8 @@ KNOWN = {"deepzero": f"\n\n{image_defences.ZEROS}\n\n{image_defences.REUSE}"}
 REST = """## Cut rows
 
 None: every system of this page's sources that was planned has a section above. One size was not run:
-`suites/vision-full.yaml`, with nine methods, five seeds and 2,000 forward passes on `nano-vit` and, at 64 by
-64 pixels, on EfficientNet-Lite0 (172 runs, 323,892 forward passes, about three hours of one core for these
-alone). Nothing is said here about SubZero, HiZOO and Sparse-MeZO on images, nor about a pretrained network of
-others.
+`suites/vision-full.yaml`, with nine methods, five seeds and 2,000 forward passes on `nano-vit` and on
+EfficientNet-Lite0 (172 runs, 323,892 forward passes on the latter, about three hours of one core).
 """
 
 
