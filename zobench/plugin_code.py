@@ -45,8 +45,10 @@ def _parts(spec: RunSpec) -> Iterator[tuple[Kind, str]]:
     if spec.unlearning is None:
         yield from _tasks(spec.task)
         return
-    yield "objectives", spec.task.name
-    yield from _tasks(spec.unlearning.data)
+    yield (
+        "objectives",
+        spec.task.name,
+    )  # data of unlearning are never from a plugin
     yield from (("probes", probe.name) for probe in spec.unlearning.probes)
 
 

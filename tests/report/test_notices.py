@@ -15,6 +15,7 @@ from zobench.plugins import builtin_names, lookup, revision
 from zobench.report import notices, provenance
 from zobench.report.analysis import analyse
 from zobench.report.build import build
+from zobench.report.comparability import _too_few
 from zobench.store.reader import read_run
 from zobench.store.writer import RunFolder
 
@@ -112,3 +113,8 @@ def test_plan_lists_what_lies_in_its_folder_and_was_made_otherwise(unknown: Path
     assert "revision" not in said
     suite.write_text(PLUGGED)
     assert "plugin code unknown" not in CliRunner().invoke(app, ["plan", str(suite)]).output
+
+
+def test_too_few_seeds_are_one_reason_for_all_tasks() -> None:
+    assert _too_few(0, ["npo", "rmu"], 1) == "no seeds on npo, rmu, one is required"
+    assert _too_few(1, ["npo"], 3) == "1 seed on npo, 3 are required"

@@ -14,9 +14,12 @@ from zobench import plugin_code, plugins
 from zobench.runner.environment import plugin_note
 from zobench.runner.replaying import replay
 from zobench.runner.scheduler import run_plan
-from zobench.spec import RunSpec
+from zobench.spec import Component, RunSpec
 from zobench.store import read
 from zobench.suite import expand, load
+from zobench.unlearning.sources import SOURCES
+
+SHIPPED = Path(__file__).resolve().parents[2] / "suites" / "unlearning.yaml"
 
 SUITE = """\
 suite: plugged
@@ -121,3 +124,11 @@ def test_replay_compares_the_plugin_code_and_names_the_mismatch(site: Path, tmp_
     assert plugin_note({"digests": {}}, spec) == (
         f"plugin code unknown: the run does not say which code made it, installed is {now}"
     )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_data_of_unlearning_are_taken_for_a_plugin(source: str) -> None:
+    """They would be shown as made by unknown code, and their rows would not be ranked."""
+    spec = next(run.spec for run in expand(load(SHIPPED)).runs if run.spec.unlearning is not None)
+    unlearning = spec.unlearning.model_copy(update={"data": Component(name=source)})
+    assert plugin_code.plugin_parts(spec.model_copy(update={"unlearning": unlearning})) == []

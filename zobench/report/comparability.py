@@ -164,7 +164,8 @@ def _code(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
     """Rows whose usable seeds differ from the most common set on a block, or that have no result on it."""
-    found = []
+    found: list[tuple[str, str]] = []
+    few: dict[tuple[str, int], list[str]] = {}
     usable = runs[runs["usable"]]
     for label in sorted(set(runs["label"])):
         sets = {row: frozenset(g["seed"]) for row, g in usable[usable["label"] == label].groupby("row")}
@@ -174,8 +175,13 @@ def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:
             if have != usual:
                 found.append((str(row), _seed_sentence(label, have, usual)))
             elif len(have) < minimum:
-                found.append((str(row), f"{len(have)} seeds on {label}, at least {minimum} are required"))
-    return found
+                few.setdefault((str(row), len(have)), []).append(label)
+    return found + [(row, _too_few(count, labels, minimum)) for (row, count), labels in few.items()]
+
+
+def _too_few(count: int, labels: Sequence[str], minimum: int) -> str:
+    have = f"{count or 'no'} {'seed' if count == 1 else 'seeds'}"
+    return f"{have} on {', '.join(labels)}, {'one is' if minimum == 1 else f'{minimum} are'} required"
 
 
 def _seed_sentence(label: str, have: frozenset[int], usual: frozenset[int]) -> str:
