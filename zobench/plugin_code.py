@@ -45,10 +45,8 @@ def _parts(spec: RunSpec) -> Iterator[tuple[Kind, str]]:
     if spec.unlearning is None:
         yield from _tasks(spec.task)
         return
-    yield (
-        "objectives",
-        spec.task.name,
-    )  # data of unlearning are never from a plugin
+    # The data of unlearning are no part: they are from a fixed list, which plugins do not extend.
+    yield "objectives", spec.task.name
     yield from (("probes", probe.name) for probe in spec.unlearning.probes)
 
 
