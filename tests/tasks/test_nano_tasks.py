@@ -11,7 +11,7 @@ from zobench.plugins import lookup
 from zobench.spec import ModelRef
 
 CLASSIFICATION = ("nano-sentiment", "nano-topic", "nano-inference")
-GENERATION = ("nano-problems", "nano-facts")
+GENERATION = ("nano-problems", "drawn-problems", "nano-facts")
 CHOICE = ("nano-choice",)
 
 
@@ -67,6 +67,19 @@ def test_problems_are_solved_and_graded_by_steps(nano):
     assert found["accuracy"].value >= 0.9
     assert found["strict_accuracy"].value >= 0.9
     assert {f"accuracy_steps_{n}" for n in (1, 2, 3, 4)} <= set(found)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_drawn_problems_have_the_steps_asked_for_and_a_solution_that_is_right(steps, nano):
+    task = make("drawn-problems", steps=steps, test=40)
+    splits = task.splits(1)
+    assert [len(splits.train), len(splits.validation), len(splits.test)] == [100, 50, 40]
+    for example in [*splits.train, *splits.test]:
+        equations = example.meta["solution"].split(" #### ")[0].removesuffix(".").split(". ")
+        assert len(equations) == steps
+        assert all(eval(left) == int(right) for left, right in (e.split(" = ") for e in equations))
+        assert equations[-1].endswith(f" = {example.answer}")
+    assert make("drawn-problems", steps=steps).splits(2).test[:40] == splits.test
 
 
 def test_facts_are_known_to_the_model_that_was_taught_them_only(nano):

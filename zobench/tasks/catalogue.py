@@ -34,6 +34,7 @@ TASKS: dict[str, str] = {
     "nano-topic": "zobench.tasks.nano:NanoTopic",
     "nano-inference": "zobench.tasks.nano:NanoInference",
     "nano-problems": "zobench.tasks.nano_answers:NanoProblems",
+    "drawn-problems": "zobench.tasks.drawn_problems:DrawnProblems",
     "nano-choice": "zobench.tasks.nano_choice:NanoChoice",
     "mnist-5k": "zobench.tasks.images:Mnist5k",
     "digits": "zobench.tasks.images:Digits",
