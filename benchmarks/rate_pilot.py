@@ -5,10 +5,13 @@ Each method runs for --forwards forward passes (200) on one task at each power o
 smallest mean training loss over the last quarter of its steps. Rates after which the loss no longer depends
 on the minibatch are excluded: too large a step leaves a model that gives the same answer to every example,
 and its constant loss ln(classes) can be below that of slow learning. Every method of a set has the same
-decades and the same number of forward passes; only training losses are used.
+decades and the same number of forward passes; where the best decade was the last (zo-mopi in the set recent),
+decades were added until it was not. Only training losses are used.
 
     python benchmarks/rate_pilot.py --output docs/results/rate-pilot.json
     python benchmarks/rate_pilot.py --set recent --forwards 100 --decades -5 -1 \
+        --output docs/results/rate-pilot-recent.json
+    python benchmarks/rate_pilot.py --set recent --forwards 100 --decades -5 1 --only zo-mopi \
         --output docs/results/rate-pilot-recent.json
 """
 
@@ -88,6 +91,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--set", choices=SETS, default="earlier")
     parser.add_argument("--forwards", type=int, default=FORWARDS, metavar="N")
+    parser.add_argument("--only", nargs="+", metavar="METHOD", help="these; others stay as in --output")
     parser.add_argument("--decades", type=int, nargs=2, default=DECADES, metavar=("LOW", "HIGH"))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -97,7 +101,11 @@ def main() -> None:
     rows = list(task.splits(DATA_SEED).train)
     rates = [10.0**k for k in range(options.decades[0], options.decades[1] + 1)]
     found: dict[str, Any] = {}
+    if options.only and options.output.exists():
+        found = json.loads(options.output.read_text(encoding="utf-8"))["methods"]
     for label, (method, params) in SETS[options.set].items():
+        if options.only and label not in options.only:
+            continue
         losses = {r: trial(lm, task, rows, method, {**params, "lr": r}, options.forwards) for r in rates}
         alive = [rate for rate in losses if losses[rate][1] > CONSTANT]
         centre = min(alive, key=lambda rate: (losses[rate], rate))
