@@ -10,7 +10,7 @@ import pytest
 from zobench.metrics.intervals import wilson
 from zobench.report.source import open_results
 from zobench.store.plan_file import read_plan
-from zobench.studies import committed, real_models
+from zobench.studies import committed, real_models, real_problems
 from zobench.suite.source import read
 
 README = committed.docs().parent / "README.md"
@@ -70,6 +70,18 @@ def test_a_cell_has_seeds_or_examples_for_its_interval() -> None:
     assert shown.startswith("75.0 [")
     assert shown.endswith(", 2 seeds")
     assert real_models._cell(one.iloc[:0]) == "–"
+
+
+def test_word_problems_are_compared_over_those_solved_before_the_attacks() -> None:
+    solved = real_problems.answers(real_models.ROBUSTNESS, real_models.PROBLEMS)
+    page = real_problems.lines(real_models.ROBUSTNESS, real_models.PROBLEMS)
+    assert not solved.isna().any(axis=None)
+    assert {kind for _, kind in solved.columns} == {"attack", "null"}
+    number, none = (solved[case] for case in real_problems.PAIR)
+    cells = page[-1].strip("| ").split(" | ")
+    assert cells[4:6] == [str((number & ~none).sum()), str((none & ~number).sum())]
+    # The corrected p-value is at least that of the test alone: 2 P(X <= 2), X ~ B(16, 1/2).
+    assert float(cells[6]) >= 2 * (1 + 16 + 120) / 2**16
 
 
 def test_keeping_needs_a_plan(tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from zobench.report.source import open_results
 from zobench.store import compaction
 from zobench.store.paths import COMPACT
 from zobench.store.plan_file import FILE, PlanFile, read_plan
-from zobench.studies import committed, markdown, real_unlearning, small_and_real
+from zobench.studies import committed, markdown, real_problems, real_unlearning, small_and_real
 
 FEWSHOT, ROBUSTNESS, UNLEARNING = "smollm2-fewshot", "smollm2-robustness", "smollm2-unlearning"
+PROBLEMS = "drawn-problems"
 _ACCURACY = (0.0, 1.0)
 
 
@@ -121,14 +122,17 @@ def missing(suite: str) -> list[str]:
 
 
 def attacked(suite: str) -> list[str]:
-    """Lines of the table of attacks, one per task and row, in %; runs of several seeds are averaged.
+    """Lines of the table of attacks on classification, one per task and row, in %; runs of several seeds are
+    averaged.
 
     Clean accuracy on all test examples, then per attack the accuracy of the attacked examples under it and,
     after a slash, under its budget-matched random baseline.
     """
     found = open_results(committed.results() / suite).finals
     kept = found[(found["metric"] == "accuracy") & (found["purpose"] == "result")]
-    kept = kept.assign(task=kept["run_id"].map(runs_of(suite).set_index("run_id")["named"]))
+    runs = runs_of(suite).set_index("run_id")
+    kept = kept[kept["run_id"].map(runs["task"]) != PROBLEMS]
+    kept = kept.assign(task=kept["run_id"].map(runs["named"]))
     means = 100 * kept.groupby(["task", "row", "condition_kind", "condition"])["value"].mean()
     names = sorted(set(kept["condition"]) - {""})
     lines = []
@@ -138,6 +142,11 @@ def attacked(suite: str) -> list[str]:
         cells = [markdown.NOTHING if None in pair else "{:.0f} / {:.0f}".format(*pair) for pair in pairs]
         lines.append([task, row, f"{mine['clean', '']:.1f}", *cells])
     return markdown.table(["task", "row", "clean", *names], sorted(lines))
+
+
+def problems(suite: str) -> list[str]:
+    """Lines of the table of word problems under attack."""
+    return real_problems.lines(suite, PROBLEMS)
 
 
 def ordered(suite: str) -> list[str]:
@@ -160,6 +169,7 @@ MADE = {
     "smollm2-missing": (missing, FEWSHOT),
     "smollm2-order": (ordered, FEWSHOT),
     "smollm2-attacked": (attacked, ROBUSTNESS),
+    "smollm2-problems": (problems, ROBUSTNESS),
     "smollm2-attacked-missing": (missing, ROBUSTNESS),
     "smollm2-unlearned": (unlearned, UNLEARNING),
     "smollm2-probed": (probed, UNLEARNING),
