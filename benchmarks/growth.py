@@ -1,11 +1,12 @@
 """Growth of the commands that read results: processor time and peak memory against the number of runs.
 
-    python benchmarks/growth.py [--runs 1000 10000 100000] [--folder DIR]
+    python benchmarks/growth.py [--runs 1000 10000 100000] [--folder DIR] [--minutes M]
 
 For each number, finished synthetic runs are written (``many_runs.py``); then every command runs in a fresh
 process, first on one folder per run, after 'compact' on the compacted tables. One JSON line per command:
 seconds of processor time of the process (imports included), milliseconds of it per run, and the peak of its
-resident memory (VmHWM). --folder keeps the results; a folder that exists is measured, not written again.
+resident memory (VmHWM). --folder keeps results and lines: the same command again begins after the last line
+in DIR/lines.jsonl. --minutes begins no command after M minutes, and the end says which is next.
 --compacted writes compacted tables at once, which is faster, and measures only these. Exit code 1: a command
 takes 2 GB or more, or its time per run is more than 1.5 times that of a smaller number of runs.
 """
@@ -14,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +55,32 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, nargs="+", default=[1000, 10_000, 100_000])
-    parser.add_argument("--folder", type=Path, help="keep the results here")
+    parser.add_argument("--folder", type=Path, help="keep results and lines here, and go on from them")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after these")
     parser.add_argument("--compacted", action="store_true", help="no folder per run")
     options = parser.parse_args()
-    found: list[Line] = []
+    end = time.monotonic() + 60 * options.minutes
     with tempfile.TemporaryDirectory() as scratch:
-        for runs in options.runs:
-            for line in measure((options.folder or Path(scratch)) / str(runs), runs, options.compacted):
-                print(json.dumps(line), flush=True)
-                found.append(line)
-    sys.exit("\n".join(problems(found)) or 0)
+        sys.exit("\n".join(run(options.folder or Path(scratch), options.runs, options.compacted, end)) or 0)
+
+
+def run(folder: Path, sizes: list[int], compacted: bool, end: float) -> list[str]:
+    """Measure what ``folder/lines.jsonl`` lacks, and return what is wrong; nothing begins after ``end``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "lines.jsonl"
+    lines: list[Line] = [json.loads(text) for text in log.read_text().splitlines()] if log.exists() else []
+    # Above 1,000 runs 'zobench run' compacts at its end: the resume of folders includes that.
+    order = COMPACTED if compacted else (*LOOSE, *COMPACTED[1:])
+    for runs in sizes:
+        for what in order[sum(line["runs"] == runs for line in lines) :]:
+            if time.monotonic() >= end:
+                print(f"not measured for want of time: {what} of {runs} runs and what follows")
+                return problems(lines)
+            lines.append(measure(folder / str(runs), runs, compacted, what))
+            print(json.dumps(lines[-1]), flush=True)
+            with log.open("a") as out:
+                out.write(json.dumps(lines[-1]) + "\n")
+    return problems(lines)
 
 
 def problems(lines: list[Line]) -> list[str]:
@@ -80,19 +97,19 @@ def at(line: Line) -> tuple[Any, ...]:
     return line["command"], line["form"], line["runs"]
 
 
-def measure(place: Path, runs: int, compacted: bool) -> Iterator[Line]:
-    """One line per command."""
+def measure(place: Path, runs: int, compacted: bool, what: str) -> Line:
+    """The line of one command; the runs are written first if ``place`` has none."""
     from many_runs import make, write_suite
 
-    suite, folder = place / "growth.yaml", place / "results"
+    suite, folder, unfinished = place / "growth.yaml", place / "results", place / "unfinished"
     if not folder.exists():
+        shutil.rmtree(unfinished, ignore_errors=True)
         write_suite(suite, runs)
         start = time.process_time()
-        make(suite, folder, compacted=compacted)
+        make(suite, unfinished, compacted=compacted)
+        unfinished.rename(folder)
         print(json.dumps({"runs": runs, "written in s": round(time.process_time() - start, 1)}), flush=True)
-    # Above 1,000 runs 'zobench run' compacts at its end: the resume of folders includes that.
-    for what in COMPACTED if compacted else (*LOOSE, *COMPACTED[1:]):
-        yield _one(runs, suite, folder, what)
+    return _one(runs, suite, folder, what)
 
 
 def _one(runs: int, suite: Path, folder: Path, what: str) -> Line:
