@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from zobench.metrics.verdicts import judge, rule
+from zobench.plugins import lookup
 from zobench.studies import claims, committed
 from zobench.studies.rate_edges import rate_edges
 
@@ -115,6 +116,18 @@ def test_a_rate_at_the_end_of_its_grid_is_named() -> None:
 def test_every_claim_names_a_row_of_the_suite() -> None:
     suite = (committed.docs().parent / "suites" / "queries-to-target.yaml").read_text(encoding="utf-8")
     assert all(f"\n  {claim.row}:\n" in suite for claim in claims.CLAIMS)
+
+
+def test_cards_repeat_the_numbers_of_the_page() -> None:
+    table = committed.page("claims").partition("## Every method against MeZO")[2].splitlines()
+    for row in ("zo-muon", "subspace-mezo", "eggroll"):
+        cells = next(line.split(" | ") for line in table if line.startswith(f"| `{row}` | "))
+        difference, _, accuracy, ratio, _, forwards = cells[3:9]
+        said = " ".join(lookup("methods", row).card.notes.split())
+        assert "{} times MeZO's forward passes {}".format(*ratio.split(" ", 1)) in said
+        if row == "eggroll":
+            points = "{} points {}".format(*difference.split(" ", 1))
+            assert f"], {forwards}, and is {points} from its accuracy, {accuracy}" in said
 
 
 def test_the_committed_page_is_what_the_committed_runs_give() -> None:
