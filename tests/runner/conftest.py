@@ -11,7 +11,7 @@ import pytest
 from zobench.runner.jobs import Job
 from zobench.runner.process_cache import ProcessCache
 from zobench.spec import Budget, Component, Evaluation, ModelRef, PlannedRun, RunSpec
-from zobench.suite.plan import Plan
+from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.schema import ExecutorSettings
 
 
@@ -62,3 +62,36 @@ def do(tmp_path: Path, bench: ProcessCache) -> Callable[..., Any]:
         return outcome, tables
 
     return run
+
+
+@pytest.fixture
+def six(make_run, make_plan):
+    return make_plan(*[make_run(row, seed) for seed in (0, 1, 2) for row in ("mezo", "nine")])
+
+
+@pytest.fixture
+def study(make_run):
+    def build(candidates, seeds=(10, 11), sampler="grid", size=None, metric="nll", goal="min", **space):
+        def template(seed, purpose):
+            base = make_run(
+                "mezo", seed, method=Component(name="mezo", params={"epsilon": 1e-2}), purpose=purpose
+            )
+            return base.model_copy(update={"tuning_of": "mezo" if purpose == "tuning" else None})
+
+        return TuningStudy(
+            row="mezo",
+            model="tiny",
+            task="count",
+            space=space or {"lr": [c["lr"] for c in candidates]},
+            sampler=sampler,
+            sampler_seed=0,
+            size=size or len(candidates),
+            seeds=seeds,
+            metric=metric,
+            goal=goal,
+            candidates=tuple(candidates),
+            trial_templates=tuple(template(s, "tuning") for s in seeds),
+            final_templates=tuple(template(s, "result") for s in (0, 1)),
+        )
+
+    return build

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from test_unlearning_runs import make as make
 from unlearning_runs import PARTS
 
 from zobench import plugin_code

@@ -14,13 +14,14 @@ from zobench.models.base import ModelIdentity
 from zobench.models.digest import parameter_count, weights_digest
 from zobench.models.language_model import LoadedModel
 from zobench.runner.factory import CatalogueFactory
-from zobench.spec import ModelRef
+from zobench.spec import Component, ModelRef
 from zobench.unlearning import terms
 from zobench.unlearning.data import REFUSALS, invented_facts
 from zobench.unlearning.forget_sets import by_author
 from zobench.unlearning.minibatches import passes_over
 from zobench.unlearning.rows import FactRow
 
+FORGET = "forget_value_probability"
 ATTRIBUTES = ("birthplace", "pet", "prize", "school")
 
 
@@ -99,3 +100,17 @@ class FactsParts(CatalogueFactory):
 
 
 PARTS = FactsParts()
+
+
+def resolved_data(files):
+    return Component(name="files", params=files)
+
+
+def clean(tables, metric):
+    found = [
+        m["value"]
+        for m in tables["metrics"]
+        if (m["metric"], m["condition_kind"], m["final"]) == (metric, "clean", True)
+    ]
+    assert len(found) == 1, metric
+    return found[0]
