@@ -46,6 +46,12 @@ CATALOGUES: dict[Kind, str] = {
     "rewards": "zobench.rewards.catalogue",
 }
 
+NEEDED: dict[Kind, tuple[str, ...]] = {
+    "trackers": ("requires",),
+    "methods": ("Config", "card"),
+    "sections": (),
+}
+"""What the class of a plugin must have; for other kinds ``Config``."""
 
 _Look = Callable[..., Iterable[EntryPoint]]
 _Places = tuple[tuple[str, int | None], ...]
@@ -86,7 +92,39 @@ class Entry:
         try:
             return getattr(importlib.import_module(module), attribute)
         except (Exception, SystemExit) as error:
-            raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {error!r}") from error
+            raise ValueError(f"{self.name!r} from {self.origin} cannot be loaded: {_told(error)}") from error
+
+    def usable(self, kind: Kind) -> Any:
+        """The class of this name, which has what a class of this kind needs.
+
+        Raises:
+            ValueError: the class cannot be imported, or lacks something.
+        """
+        found = self.load()
+        if problem := self.lacks(kind, found):
+            raise ValueError(problem)
+        return found
+
+    def lacks(self, kind: Kind, found: Any) -> str:
+        """Why ``found`` cannot be used as one of this kind; empty if it can, and for built-in ones."""
+        if self.origin == "builtin":
+            return ""
+        what = f"{self.name!r} from {self.origin} is not one of the {kind}: "
+        if not isinstance(found, type):
+            return f"{what}{self.target} is not a class"
+        for part in NEEDED.get(kind, ("Config",)):
+            if getattr(found, part, None) is None:
+                return f"{what}its class has no {part!r}"
+        if missing := sorted(getattr(found, "__abstractmethods__", ())):
+            return f"{what}its class does not define {', '.join(f'{name}()' for name in missing)}"
+        return ""
+
+
+def _told(error: BaseException) -> str:
+    """The error in one line; of a file that is not Python its path and line."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    return repr(error)
 
 
 def _import_problem(module: str) -> str:
@@ -200,7 +238,7 @@ def lookup(kind: Kind, name: str) -> Any:
     known = entries(kind)
     if name not in known:
         raise ValueError(f"unknown {kind[:-1]} {name!r}{nearest(name, known)}")
-    return known[name].load()
+    return known[name].usable(kind)
 
 
 def builtin_models() -> tuple[str, ...]:

@@ -96,8 +96,8 @@ def test_plan_shows_every_run_and_the_total(cli: CliRunner, suite_file: Path) ->
     assert found.exit_code == 0, found.output
     assert found.output.count("mezo lr=0.001") == 3
     assert (
-        "6 runs, 400 forward passes of training, 100 test examples to evaluate, 120 examples to attack"
-        in found.output
+        "6 runs, 400 forward passes of training, at most 100 test examples to evaluate, "
+        "at most 120 examples to attack" in found.output
     )
 
 
@@ -238,21 +238,44 @@ def test_list_of_an_unknown_kind_is_a_usage_error(cli: CliRunner) -> None:
 
 
 def test_list_plugins_shows_the_error_of_one_and_goes_on(
-    cli: CliRunner, monkeypatch: pytest.MonkeyPatch
+    cli: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    points = {
-        "zobench.optimizers": [
-            metadata.EntryPoint("good", "suite_fakes:Mezo", "zobench.optimizers"),
-            metadata.EntryPoint("bad", "no_such_module:Thing", "zobench.optimizers"),
-        ]
+    from zobench import plugins
+
+    (tmp_path / "no_python.py").write_text("x = 1\ndef f(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    targets = {
+        "good": "suite_fakes:Mezo",
+        "bad": "no_such_module:Thing",
+        "typo": "no_python:Thing",
+        "plain": "collections:OrderedDict",
+        "function": "collections:namedtuple",
+        "half": "zobench.zo.method:ZerothOrder",
+        "mezo": "suite_fakes:Mezo",
     }
-    monkeypatch.setattr(metadata, "entry_points", lambda group: points.get(group, []))
+    group = "zobench.optimizers"
+    points = {group: [metadata.EntryPoint(name, target, group) for name, target in targets.items()]}
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.get(group, []))
     found = cli.invoke(app, ["list", "plugins"])
     assert found.exit_code == 0
-    lines = {line.split()[0]: line for line in found.output.splitlines()}
-    assert lines["good"].rstrip().endswith("ok")
-    assert "FAILED" in lines["bad"]
-    assert "No module named 'no_such_module'" in lines["bad"]
+    lines = {line.split("  ")[0]: line.rstrip() for line in found.output.splitlines()}
+    for name in ("good", "unknown package.mezo"):
+        assert lines[name].endswith("ok")
+    for name, told in {
+        "bad": "No module named 'no_such_module'",
+        "typo": f"{tmp_path}/no_python.py:2: SyntaxError: ",
+        "plain": "is not one of the methods: its class has no 'Config'",
+        "function": "is not one of the methods: collections:namedtuple is not a class",
+        "half": "is not one of the methods: its class has no 'Config'",
+    }.items():
+        assert "FAILED" in lines[name]
+        assert told in lines[name]
+    shown = cli.invoke(app, ["list", "methods", "--details", "--name", "plain"]).output
+    assert "FAILED: 'plain' from unknown package is not one of the methods" in shown
+    checked = cli.invoke(app, ["check", "plain"])
+    assert checked.exit_code == 2
+    assert "its class has no 'Config'" in checked.stderr
 
 
 def test_entries_keep_the_built_in_name(monkeypatch: pytest.MonkeyPatch) -> None:

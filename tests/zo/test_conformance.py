@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import random
+import sys
 from dataclasses import replace
 
 import pytest
@@ -12,6 +14,7 @@ from zobench.plugins import entries, lookup
 from zobench.zo import Cost
 from zobench.zo.base import MethodCard
 from zobench.zo.conformance import CHECKS, CheckResult, check, failures
+from zobench.zo.conformance.hints import HINTS
 from zobench.zo.estimators import Estimate
 from zobench.zo.methods.mezo import Mezo, MezoConfig
 
@@ -177,7 +180,20 @@ class Crashes(Planted):
 
 def test_an_error_is_a_failure_with_its_reason() -> None:
     (result,) = check(Crashes, only=["moves"])
-    assert result.reason == "KeyError: 'lost'"
+    line = inspect.getsource(sys.modules[__name__]).splitlines().index('        raise KeyError("lost")') + 1
+    assert result.reason == f"KeyError: 'lost' (test_conformance.py:{line})"
+
+
+def test_every_check_has_advice_and_an_error_of_many_checks_is_named_once() -> None:
+    from zobench.conformance import advice
+
+    assert list(HINTS) == list(CHECKS)
+    failed = [CheckResult(name, False, False, "KeyError: 'lost'") for name in list(CHECKS)[:4]]
+    other = CheckResult("stops", False, False, "steps are 1 of the largest one")
+    first, second = advice("methods", [*failed, other])
+    assert first == "4 checks fail by one error; mend it first: KeyError: 'lost'"
+    assert second.startswith("stops: ")
+    assert "fades=False" in second
 
 
 def test_the_command_shows_every_outcome_and_fails_with_the_method(monkeypatch) -> None:

@@ -43,8 +43,8 @@ def check(
     section; show which checks passed, failed or were skipped, and why."""
     from rich.table import Table
 
+    from zobench.conformance import advice, failures
     from zobench.conformance import check as conform
-    from zobench.conformance import failures
     from zobench.plugins import lookup
 
     found = kind.value if kind is not None else kind_of(name)
@@ -55,9 +55,30 @@ def check(
         style = "red" if outcome == "FAILED" else ""
         table.add_row(text(result.name), outcome, text(result.detail or result.reason), style=style)
     console().print(table)
+    for note in names_noted(found, name):
+        say(f"note: {note}", err=True)
     if failed := failures(results):
+        for line in advice(found, results):
+            say(line, err=True)
         say(f"{len(failed)} of {len(results)} checks failed", err=True)
         raise typer.Exit(1)
+
+
+def names_noted(kind: Kind, name: str) -> list[str]:
+    """Notes on a plugin that a suite knows by another name than its package or its card."""
+    from zobench.plugins import entries, lookup, points
+
+    known = entries(kind)
+    notes = [
+        f"{known[other].origin} has a plugin {name!r} too; that name is taken, so suites and 'check' know "
+        f"it as {other!r}"
+        for other, point in points(kind).items()
+        if point.name == name != other
+    ]
+    if kind == "methods" and name in points(kind) and lookup(kind, name).card.name != points(kind)[name].name:
+        card = lookup(kind, name).card.name
+        notes.append(f"the card's name is {card!r}; suites know the method by its entry point, {name!r}")
+    return notes
 
 
 def kind_of(name: str) -> Kind:

@@ -104,7 +104,7 @@ def _print_details(what: What, found: Mapping[str, Entry]) -> None:
 
     for name, entry in found.items():
         try:
-            loaded = entry.load()
+            loaded = entry.usable(what.value)
             about, parameters = _ABOUT.get(what, _nothing)(loaded), _parameters(what, loaded)
         except ValueError as error:
             say(f"{name}  {entry.origin}  FAILED: {error}")
@@ -194,21 +194,20 @@ def _models() -> list[list[str]]:
 
 
 def _plugins() -> list[list[str]]:
-    from importlib.metadata import entry_points
-
-    from zobench.plugins import GROUPS, Entry
+    from zobench.plugins import GROUPS, entries, points
 
     rows = []
     kinds: list[Kind] = list(GROUPS)
     for kind in kinds:
-        for point in entry_points(group=GROUPS[kind]):
-            origin = point.dist.name if point.dist is not None else "unknown package"
+        known = entries(kind)
+        for name in points(kind):
+            entry = known[name]
             try:
-                Entry(point.name, point.value, origin).load()
+                entry.usable(kind)
                 status = "ok"
             except ValueError as error:
                 status = f"FAILED: {error}"
-            rows.append([point.name, kind, origin, status])
+            rows.append([name, kind, entry.origin, status])
     return rows
 
 

@@ -9,6 +9,7 @@ Optimizers have their own kit (:mod:`zobench.zo.conformance`), which ``check("me
 other kinds are checked on the built-in model or on a fixed stand-in for it; a check takes seconds.
 """
 
+from zobench.conformance.advice import advice
 from zobench.conformance.kit import KINDS, check, failures
 
-__all__ = ["KINDS", "check", "failures"]
+__all__ = ["KINDS", "advice", "check", "failures"]

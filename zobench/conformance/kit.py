@@ -10,7 +10,7 @@ from zobench.parameters import check as parameter_problems
 from zobench.parameters import configure
 from zobench.plugins import Kind
 from zobench.zo.conformance import CheckResult, failures
-from zobench.zo.conformance.subject import Failed, Skip
+from zobench.zo.conformance.subject import Failed, Skip, raised
 
 __all__ = ["KINDS", "check", "failures"]
 
@@ -45,11 +45,11 @@ def check(kind: Kind, found: Any, params: Mapping[str, Any] | None = None) -> li
         told = "; ".join(f"{p.parameter or ''} {p.message} {p.hint}".strip() for p in problems)
         raise ValueError(f"{found.__name__} cannot be checked with these parameters: {told}")
     subject = module.SUBJECT(found, dict(params or {}))
-    return list(applied(subject, module.CHECKS))
+    return list(applied(subject, module.CHECKS, found))
 
 
-def applied(subject: Any, checks: Mapping[str, Callable[[Any], str]]) -> Iterable[CheckResult]:
-    """The outcome of every check, in order."""
+def applied(subject: Any, checks: Mapping[str, Callable[[Any], str]], found: type) -> Iterable[CheckResult]:
+    """The outcome of every check of the class ``found``, in order."""
     for name, run in checks.items():
         try:
             detail = run(subject)
@@ -58,6 +58,6 @@ def applied(subject: Any, checks: Mapping[str, Callable[[Any], str]]) -> Iterabl
         except Failed as failed:
             yield CheckResult(name, False, False, str(failed))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is this check's failure
-            yield CheckResult(name, False, False, f"{type(error).__name__}: {error}")
+            yield CheckResult(name, False, False, raised(error, found))
         else:
             yield CheckResult(name, True, False, detail=detail)

@@ -54,10 +54,8 @@ def _problem(kind: Kind, name: str) -> str:
         found = known[name].load()
     except ValueError as error:
         return f"{error}; repair or reinstall {origin}, then run the suite again"
-    needed = {"trackers": ("requires",), "methods": ("Config", "card")}.get(kind, ("Config",))
-    if lacking := [part for part in needed if getattr(found, part, None) is None]:
-        what = f"{name!r} from {origin} is not one of the {kind}: its class has no {lacking[0]!r}"
-        return f"{what}; repair {origin}, then run the suite again"
+    if lacking := known[name].lacks(kind, found):
+        return f"{lacking}; repair {origin}, then run the suite again"
     return ""
 
 

@@ -76,11 +76,13 @@ def forwards(subject: Subject) -> str:
     records = run.steps(count)
     spent = [r.forwards for r in records]
     expect(sum(spent) == run.objective.meter.forwards, "records and meter disagree about forwards")
-    expect(max(spent) <= cost.max_forwards_in_step, f"a step took {max(spent)}, declared at most {cost}")
+    most = cost.max_forwards_in_step
+    expect(max(spent) <= most, f"a step took {max(spent)}, max_forwards_in_step is {most:g}")
     slack = 0.0 if cost.max_forwards_in_step == cost.forwards_per_step else cost.max_forwards_in_step
     difference = abs(sum(spent) - count * cost.forwards_per_step)
     expect(
-        difference <= slack + 1e-9, f"{sum(spent) / count} forwards a step, declared {cost.forwards_per_step}"
+        difference <= slack + 1e-9,
+        f"{sum(spent) / count:g} a step, forwards_per_step is {cost.forwards_per_step:g}",
     )
     return f"{sum(spent) / count:g} a step"
 
@@ -104,7 +106,7 @@ def state_size(subject: Subject) -> str:
     tensors = [v for v in run.optimizer.state_dict().values() if isinstance(v, torch.Tensor)]
     held = sum(t.numel() * t.element_size() for t in tensors) / run.space.numel
     declared = subject.method.cost(subject.config).state_bytes_per_parameter
-    expect(held <= declared + 1e-9, f"{held:g} bytes per entry, declared {declared:g}")
+    expect(held <= declared + 1e-9, f"{held:g} bytes per entry, state_bytes_per_parameter is {declared:g}")
     return f"{held:g} of {declared:g} bytes per entry"
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from zobench.zo.base import Optimizer
 from zobench.zo.conformance import checks, faults, oracles, ranks
-from zobench.zo.conformance.subject import Failed, Skip, Subject
+from zobench.zo.conformance.subject import Failed, Skip, Subject, raised
 
 CHECKS: dict[str, Callable[[Subject], str]] = {
     "moves": checks.moves,
@@ -89,7 +89,7 @@ def _one(name: str, subject: Subject) -> CheckResult:
     except Failed as failed:
         return CheckResult(name, False, False, str(failed))
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything; it is reported as this check's failure
-        return CheckResult(name, False, False, f"{type(error).__name__}: {error}")
+        return CheckResult(name, False, False, raised(error, subject.method))
     return CheckResult(name, True, False, detail=detail)
 
 

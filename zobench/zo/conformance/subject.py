@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +33,14 @@ def expect(condition: bool, message: str) -> None:
     """Raise ``Failed`` with this message unless the condition holds."""
     if not condition:
         raise Failed(message)
+
+
+def raised(error: Exception, near: type) -> str:
+    """An error of a class as the reason of a failure, with the line of its file that it came from."""
+    file = vars(sys.modules.get(near.__module__, sys)).get("__file__")
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {error}{place}"
 
 
 @dataclass
