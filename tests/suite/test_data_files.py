@@ -77,7 +77,10 @@ def test_init_writes_a_suite_that_can_be_planned_for_few_records(
     ("rows", "told"),
     [
         (["a,x", "b,x", "c,y"], "need two classes each, and no division of its 3 records gives them that"),
-        (["a,x", "b,x", "c,", "d,"], "some records of .* have an empty 'label'"),
+        (
+            ["a,x", "b,x", "c,", "d,"],
+            r"of .* have an empty 'label' \(2, the first is record 3\)",
+        ),
     ],
 )
 def test_init_refuses_before_anything_is_written(rows: list[str], told: str, tmp_path: Path) -> None:

@@ -107,6 +107,18 @@ def test_another_encoding_is_named(tmp_path: Path) -> None:
         read_records(str(tmp_path / "b.csv"))
 
 
+def test_another_delimiter_is_named(write: Write) -> None:
+    semicolons = read_records(write("a.csv", "text;stars\nfine;5\n"))
+    with pytest.raises(ValueError, match=r"delimited by commas .* semicolons: save it with commas$"):
+        semicolons.require("stars", "label")
+    tabs = read_records(write("b.csv", "text\tstars\nfine\t5\n"))
+    with pytest.raises(ValueError, match=r"have tabs: save it with commas, or name it \.tsv"):
+        tabs.require("stars", "label")
+    one = read_records(write("c.csv", "text\nfine\n"))
+    with pytest.raises(ValueError, match="no column 'stars'; valid: text"):
+        one.require("stars", "label")
+
+
 def test_wrong_columns_and_labels_name_the_nearest_and_the_record(write: Write) -> None:
     file = write("r.csv", reviews())
     params = {"data": file, "label": "stars", "template": "{text} It was", "words": {"1": "bad"}}
@@ -116,6 +128,12 @@ def test_wrong_columns_and_labels_name_the_nearest_and_the_record(write: Write) 
         task("classification", **{**params, "template": "{txt} It was"}).splits(0)
     with pytest.raises(ValueError, match=r"r\.csv, record 2: label '5' is not among words \(1\)"):
         task("classification", **params).splits(0)
+    with pytest.raises(ValueError, match=r"template: 'text It was' names no column of .*put one in braces"):
+        task("classification", **{**params, "template": "text It was"}).splits(0)
+    with pytest.raises(ValueError, match=r"words: .* not distinct; .*'bad' stands twice"):
+        task("classification", **{**params, "words": {"1": "bad", "5": "bad"}})
+    with pytest.raises(ValueError, match=r"compared as text: write '1' in words.* in place of '1\.0'"):
+        task("classification", **{**params, "words": {"1.0": "bad", "5.0": "good"}}).splits(0)
     found = task("classification", **params, drop=True).examined()
     splits, notes = found.splits, found.notes
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 10
@@ -148,7 +166,9 @@ def test_parts_by_files_and_by_column(write: Write) -> None:
     splits, notes = found.splits, found.notes
     assert [e.id for e in splits.test] == ["test-1", "test-2", "test-3", "test-4"]
     assert (len(splits.train), len(splits.validation)) == (8, 2)
-    assert notes[0].startswith("4 texts stand in more than one part, for instance")
+    assert notes[0].startswith("4 texts stand in more than one part, for instance record ")
+    assert f"of {test}" in notes[0]
+    assert notes[0].endswith(f" of {train}")
     column = "text,stars,part\n" + "".join(
         f"t{i},{i % 2},{['train', 'Dev', 'test'][i % 3]}\n" for i in range(9)
     )

@@ -50,8 +50,8 @@ def print_plan(plan: Plan, cost: Estimate, out: Console | None = None) -> None:
     out.print(
         text(
             f"total: {runs} runs, {trained:,} forward passes of training, "
-            f"{_count(cost.total('test_rows'))} test examples to evaluate, "
-            f"{_count(cost.total('attacked_rows'))} examples to attack (random baselines included)"
+            f"{_at_most(cost.total('test_rows'))} test examples to evaluate, "
+            f"{_at_most(cost.total('attacked_rows'))} examples to attack (random baselines included)"
         )
     )
 
@@ -128,6 +128,11 @@ def _runs(plan: Plan, width: int) -> Table:
 
 def _count(value: int | None) -> str:
     return "all of the task" if value is None else f"{value:,}"
+
+
+def _at_most(value: int | None) -> str:
+    """A number of examples: the planner does not know how many a task has, so there may be fewer."""
+    return f"at most {value:,}" if value else _count(value)
 
 
 def _settings(study: TuningStudy) -> str:

@@ -21,6 +21,7 @@ HUB = "hub:"
 """Prefix of a data set on the hub: ``hub:owner/name``, ``hub:owner/name@split``."""
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
+_MARKS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 _WIDEST_CELL = 1 << 27
 
 
@@ -48,13 +49,28 @@ class Records:
     def require(self, column: str, key: str) -> None:
         """``ValueError`` naming the key of the suite if the source has no such column."""
         if column not in self.columns:
-            raise ValueError(
-                f"{key}: {self.source} has no column {column!r}; {suggestion(column, self.columns)}"
-            )
+            hint = _other_delimiter(self) or suggestion(column, self.columns)
+            raise ValueError(f"{key}: {self.source} has no column {column!r}; {hint}")
 
     def at(self, record: Record) -> str:
         """Source and number of a record, for messages."""
         return f"{self.source}, record {record.number}"
+
+
+def _other_delimiter(records: Records) -> str:
+    """What to do about a file that seems to be delimited by another character; empty for all other files."""
+    suffix, heading = Path(records.source).suffix, records.columns[0]
+    if len(records.columns) > 1 or suffix not in _DELIMITERS:
+        return ""
+    found = next((mark for mark in _MARKS if mark in heading and mark != _DELIMITERS[suffix]), "")
+    if not found:
+        return ""
+    named = next((f", or name it {other}" for other, mark in _DELIMITERS.items() if mark == found), "")
+    expected = _MARKS[_DELIMITERS[suffix]]
+    return (
+        f"its heading {heading!r} is one cell, because {suffix} files are delimited by {expected} and this "
+        f"one seems to have {_MARKS[found]}: save it with {expected}{named}"
+    )
 
 
 def as_text(value: Any) -> str:

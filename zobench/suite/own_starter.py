@@ -63,7 +63,10 @@ def starter_for(target: Path, *, model: str, data: Path, label: str, text: str |
     if len(found.labels) < 2:
         raise ValueError(f"label: column {label!r} of {data} has one value only: {list(found.labels)}")
     if "" in found.labels:
-        raise ValueError(f"label: some records of {data} have an empty {label!r}; fill it in or remove them")
+        raise ValueError(
+            f"label: some records of {data} have an empty {label!r} ({len(found.unlabelled)}, the first is "
+            f"record {found.unlabelled[0]}); fill it in or remove them"
+        )
     path = Path(os.path.relpath(data, target.parent)).as_posix()
     builtin = _IMAGE_MODEL if found.images else _TEXT_MODEL
     if found.images:

@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, ClassVar, Protocol
 
@@ -145,10 +145,19 @@ class OwnData:
 
         rule = PartRule(config.split, config.shares, config.split_seed)
         splits = parted(main, others, rule, make, config.limit)
-        return Examined(splits, _notes(splits, left_out))
+        return Examined(splits, _notes(splits, left_out, (main, *others.values())))
 
     def columns(self) -> Mapping[str, str]:
-        """Columns that every file must have -> the key of the suite that names them."""
+        """Columns that every file must have -> the key of the suite that names them.
+
+        Raises:
+            ValueError: the template names no column, so that all prompts are equal.
+        """
+        if not self.prompt.fields:
+            raise ValueError(
+                f"template: {self.prompt.template!r} names no column of {self.config.data}; put one in "
+                "braces, for instance {text}"
+            )
         return dict.fromkeys(self.prompt.fields, "template")
 
     def prepare(self, files: list[Records]) -> None:
@@ -190,9 +199,24 @@ class OwnClassification(OwnData, PromptedClassification):
                 return None
             raise ValueError(
                 f"{records.at(record)}: label {label!r} is not among words ({', '.join(self.classes)}); "
-                "add it, or leave such records out with drop: true"
+                + _about_label(label, self.classes)
             )
         return Example(record_id(records, record), self.fields_of(record), label=self.classes.index(label))
+
+
+def _about_label(label: str, classes: Sequence[str]) -> str:
+    """What to do about a label without a word."""
+    try:
+        same = [name for name in classes if float(name) == float(label)]
+    except ValueError:
+        same = []
+    if same:
+        return (
+            f"labels are compared as text: write {label!r} in words, as in the file, in place of {same[0]!r}"
+        )
+    if not label:
+        return "the cell is empty: fill it in, or leave such records out with drop: true"
+    return "add it, or leave such records out with drop: true"
 
 
 class OwnGeneration(OwnData, GenerationTask):
@@ -273,14 +297,21 @@ def record_id(records: Records, record: Record) -> str:
     return f"{records.prefix}{record.number}"
 
 
-def _notes(splits: Splits, left_out: Counter[str]) -> list[str]:
+def _named(example: Example, files: Sequence[Records]) -> str:
+    """Record and file of an example."""
+    records = max((f for f in files if example.id.startswith(f.prefix)), key=lambda f: len(f.prefix))
+    return f"record {example.id.removeprefix(records.prefix)} of {records.source}"
+
+
+def _notes(splits: Splits, left_out: Counter[str], files: Sequence[Records]) -> list[str]:
     told = [f"{source}: {count} records left out by drop" for source, count in sorted(left_out.items())]
     both = shared_texts(splits)
     if both:
         later, earlier = both[0]
         what = "texts" if later.image is None else "images"
         told.append(
-            f"{len(both)} {what} stand in more than one part, for instance {later.id} and {earlier.id}"
+            f"{len(both)} {what} stand in more than one part, for instance {_named(later, files)} and "
+            f"{_named(earlier, files)}"
         )
     every = (e for part in (splits.train, splits.validation, splits.test) for e in part)
     empty = Counter(name for e in every for name, text in e.text.items() if not text)

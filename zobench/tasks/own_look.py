@@ -12,7 +12,8 @@ from zobench.tasks.matching import gold_problem
 @dataclass(frozen=True, slots=True)
 class Look:
     """Properties of a data file: its number of records, its labels, the columns with the text and with the
-    part, whether all labels are numbers, and whether the texts are the paths of PNG files."""
+    part, whether all labels are numbers, whether the texts are the paths of PNG files, and the numbers of the
+    records without a label."""
 
     records: int
     labels: tuple[str, ...]
@@ -20,6 +21,7 @@ class Look:
     split: str | None
     numbers: bool
     images: bool = False
+    unlabelled: tuple[int, ...] = ()
 
 
 def look_at(data: str, *, label: str, text: str | None) -> Look:
@@ -44,7 +46,8 @@ def look_at(data: str, *, label: str, text: str | None) -> Look:
     longest = text or max(lengths, key=lambda c: lengths[c])
     numbers = all(gold_problem(value, "number") is None for value in labels)
     images = all(record.text(longest).lower().endswith(".png") for record in records.rows)
-    return Look(len(records.rows), labels, longest, parts[0] if parts else None, numbers, images)
+    empty = tuple(record.number for record in records.rows if not record.text(label))
+    return Look(len(records.rows), labels, longest, parts[0] if parts else None, numbers, images, empty)
 
 
 def _names_parts(records: Records, column: str) -> bool:

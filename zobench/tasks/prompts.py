@@ -61,7 +61,11 @@ class Prompt:
                     f"template filter {match.group(2)!r} unknown{nearest(match.group(2), FILTERS)}"
                 )
         if len(set(self.words)) != len(self.words):
-            raise ValueError(f"label words {self.words} are not distinct")
+            twice = next(word for word in self.words if self.words.count(word) > 1)
+            raise ValueError(
+                f"words: label words {self.words} are not distinct; give each label a word of its own "
+                f"({twice!r} stands twice)"
+            )
 
     @property
     def fields(self) -> tuple[str, ...]:
