@@ -53,7 +53,9 @@ def test_runs_that_miss_the_target_show_no_equality_of_forward_passes() -> None:
     found = points(mezo=0.9, mine=0.6)
     for against in (claims.against_reference, recent_claims.against):
         (a,) = against(found)
-        assert (a.on_forwards.word, a.ratio) == ("undecided", (1.0, 1.0, 1.0)), "by the ratio alone: equivalent"
+        assert (a.on_forwards.word, a.ratio) == ("undecided", (1.0, 1.0, 1.0)), (
+            "by the ratio alone: equivalent"
+        )
     assert [a.on_forwards.word for a in recent_claims.against(points(mezo=0.9, mine=0.89))] == ["equivalent"]
 
 

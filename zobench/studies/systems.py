@@ -139,7 +139,8 @@ model is 500 times smaller, and the budget is a hundredth of the published one.
 
 *Rule.* A row is compared with `mezo` on common seeds: final test accuracy (mean paired difference, 95 % t
 interval), and forward passes until nine tenths of the way from chance to MeZO's mean final accuracy
-({goal} %), as geometric mean of paired ratios; a run that misses the target counts as its whole budget.
+({goal} %), as geometric mean of paired ratios; a run that misses the target counts as its whole budget,
+and forward passes are called equivalent only where all runs of both rows reach it.
 With so few seeds intervals are wide, and "undecided" is the expected verdict for all but large differences.
 
 {rule}
