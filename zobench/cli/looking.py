@@ -67,7 +67,7 @@ def list_(
                 raise ValueError(f"unknown {what.value[:-1]} {name!r}{nearest(name, found)}")
         found = {name: entry for name, entry in found.items() if not names or name in names}
         if details:
-            _print_details(what, found)
+            _print_details(what, what.value, found)
         else:
             _print([what.value[:-1], "origin", "target"], [[n, e.origin, e.target] for n, e in found.items()])
 
@@ -98,13 +98,13 @@ def _described(folder: Path) -> list[list[str]]:
     return [[name, body.get("description", "")] for name, body in bodies.items()]
 
 
-def _print_details(what: What, found: Mapping[str, Entry]) -> None:
+def _print_details(what: What, kind: Kind, found: Mapping[str, Entry]) -> None:
     """Each name with what its class says, and below it its parameters."""
     from zobench.cli.console import say
 
     for name, entry in found.items():
         try:
-            loaded = entry.usable(what.value)
+            loaded = entry.usable(kind)
             about, parameters = _ABOUT.get(what, _nothing)(loaded), _parameters(what, loaded)
         except ValueError as error:
             say(f"{name}  {entry.origin}  FAILED: {error}")
