@@ -85,5 +85,5 @@ function changedAnswers(run, other) {
   if (!block) return [];
   const theirs = answers(other), cell = (r, i) => ({ text: block.outputs[block.said[r.r][i]], style: block.right[r.r][i] === "1" ? "good" : "bad" });
   return [...answers(run)].filter(([id, i]) => theirs.has(id) && block.said[run.r][i] !== block.said[other.r][theirs.get(id)])
-    .map(([id, i]) => [id, { text: textAt(block.examples[i][3]), style: "long" }, block.examples[i][2], cell(run, i), cell(other, theirs.get(id))]);
+    .map(([id, i]) => [id, { text: textOrWhy(block.examples[i][3]), style: "long" }, block.examples[i][2], cell(run, i), cell(other, theirs.get(id))]);
 }

@@ -22,6 +22,12 @@ function setUpExamples() {
 
 function textAt(place) { return place < 0 ? "" : DATA.texts[place]; }
 
+// records from before prompts were kept have no text, and a page has room for a limited number
+function textOrWhy(place) {
+  if (place >= 0) return DATA.texts[place];
+  return DATA.texts.length ? "(the text is not in this page or not recorded)" : "(these records have no prompts)";
+}
+
 // entries of the chosen condition, before the filters: { block, seed, id, text, gold, answers: [[row, said, right]], … }
 function cleanEntries(row) {
   return DATA.examples.flatMap((block) => block.examples.map(([id, seed, gold, text], i) => ({
@@ -65,7 +71,7 @@ function cleanCard(e) {
   const said = new Map();
   for (const [row, text, right] of e.answers) said.set(text, { right, rows: [...(said.get(text) || { rows: [] }).rows, DATA.rows[row].name] });
   const lines = [...said].map(([text, { right, rows }]) => line(rows.join(", "), e.gold === "" ? text : verdictOf(text, right)));
-  return make("li", {}, make("p", { class: "asked" }, e.text || "(the text is not in this page)"), make("dl", { class: "said" }, ...(e.gold === "" ? [] : [line("Gold", make("b", {}, e.gold))]), ...lines),
+  return make("li", {}, make("p", { class: "asked" }, e.text || textOrWhy(-1)), make("dl", { class: "said" }, ...(e.gold === "" ? [] : [line("Gold", make("b", {}, e.gold))]), ...lines),
     make("p", { class: "small dim" }, `${DATA.blocks[e.block]} · ${e.id} · seed ${e.seed}`));
 }
 

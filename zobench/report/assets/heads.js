@@ -119,7 +119,7 @@ function showExamples(a, b) {
       const pair = right[0][i] + right[1][i];
       if (pair !== "10" && pair !== "01") return;
       counts[pair === "10" ? 0 : 1]++;
-      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, { text: textAt(text), style: "long" }, gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
+      if (lines.length < 300) lines.push([DATA.blocks[block.b], id, seed, { text: textOrWhy(text), style: "long" }, gold, { text: block.outputs[said[0][i]], style: pair === "10" ? "good" : "bad" }, { text: block.outputs[said[1][i]], style: pair === "10" ? "bad" : "good" }]);
     });
   }
   if (!lines.length) { place.replaceChildren(); return; }
