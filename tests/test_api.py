@@ -54,7 +54,7 @@ def test_compare_gives_a_row_for_each_method_and_the_untrained_model(tmp_path: P
 def test_an_edited_comparison_is_not_pooled_with_its_past(tmp_path: Path) -> None:
     """The kind: another budget, another method and one seed less in the same folder."""
     zobench.compare(["mezo", "fzoo"], forwards=20, batch_size=4, seeds=(0, 1), output=tmp_path)
-    table = zobench.compare(["mezo"], forwards=4, batch_size=4, seeds=(0,), output=tmp_path)
+    table = zobench.compare("mezo", forwards=4, batch_size=4, seeds=0, output=tmp_path)
     assert set(table.index) == {"mezo", "zero-shot"}
     assert (table["seeds"] == 1).all()
     assert len(zobench.read(tmp_path).runs) > len(table)
@@ -83,6 +83,9 @@ def test_any_module_any_loss_any_list_of_dictionaries() -> None:
     pairs = zip(module.parameters(), same.parameters(), strict=True)
     assert all(torch.equal(p, q) for p, q in pairs)
     assert train(1)[0] != losses
+    plain = [{"x": [0.0, 1.0]}] * 8
+    with pytest.raises(ValueError, match=r"loss returned a tensor of shape \(8, 1\); it must return one"):
+        zobench.fit(module, lambda m, b: m(torch.tensor([row["x"] for row in b])), plain)
 
 
 def test_importing_the_package_loads_no_torch() -> None:

@@ -114,6 +114,10 @@ def test_a_resumed_training_is_the_uninterrupted_one_to_the_bit(tmp_path: Path, 
     assert [r.lr for r in again.records] == [r.lr for r in once.records[4:]]
     assert same(weights(again.model), weights(once.model))
     assert again.objective.meter == once.objective.meter
+    different = "fzoo" if method == "mezo" else "mezo"
+    other = trainer(tmp_path / "again", **{**more, "method": different})
+    with pytest.raises(ValueError, match=f"holds the state of '{method}', not of '{different}'"):
+        other.train(resume_from_checkpoint=str(tmp_path / "once" / "checkpoint-4"))
 
 
 def test_the_schedule_reaches_the_method(tmp_path: Path) -> None:
@@ -161,6 +165,8 @@ def test_what_cannot_be_done_is_refused_by_name(tmp_path: Path) -> None:
         trainer(tmp_path, method="mezzo")
     with pytest.raises(ValueError, match=r"lr must be|unknown parameter 'epsilom'"):
         trainer(tmp_path, config={"epsilom": 1.0})
+    with pytest.raises(ValueError, match=r"args.weight_decay .*config=\{'weight_decay': ...\}"):
+        trainer(tmp_path, weight_decay=0.1)
     needy = next(n for n in ("mezo-svrg", "zo-svrg", "addax") if _needs(n))
     with pytest.raises(ValueError, match="besides the step's batch"):
         trainer(tmp_path, method=needy)

@@ -103,23 +103,24 @@ def _planned(results: Results, folder: Path) -> Results:
 
 
 def compare(
-    methods: Sequence[str] | Mapping[str, Mapping[str, Any]],
+    methods: str | Sequence[str] | Mapping[str, Mapping[str, Any]],
     *,
     task: str = "nano-sentiment",
     params: Mapping[str, Any] | None = None,
     model: str = "builtin:nano",
     forwards: int = 200,
     batch_size: int = 16,
-    seeds: Sequence[int] = (0, 1, 2),
+    seeds: int | Sequence[int] = (0, 1, 2),
     output: str | Path | None = None,
 ) -> pd.DataFrame:
     """Compare methods on one task with one budget.
 
     Args:
-        methods: catalogue names, or leaderboard entries by name, each as in a suite's ``methods``.
+        methods: catalogue names (or one), or leaderboard entries by name, each as in a suite's ``methods``.
         task: catalogue name of the task; ``params`` are its parameters.
         model: name as in a suite's ``models``.
         forwards: budget in forward passes of ``batch_size`` examples, the same for every method.
+        seeds: seeds of the runs (or one).
         output: results folder; default ``reports/compare-<task>``.
 
     Returns:
@@ -127,13 +128,14 @@ def compare(
         always included, as ``zero-shot``. ``seeds`` counts runs with a final
         score, which a diverged run may lack.
     """
+    methods = [methods] if isinstance(methods, str) else methods
     rows = {name: {} for name in methods} if not isinstance(methods, Mapping) else dict(methods)
     suite = {
         "suite": f"compare-{task}",
         "models": {"model": {"name": model}},
         "tasks": {task: {"params": dict(params or {})}},
         "methods": {**rows, "zero-shot": {"method": "none", "group": "control"}},
-        "seeds": list(seeds),
+        "seeds": [seeds] if isinstance(seeds, int) else list(seeds),
         "budget": {"forwards": forwards, "batch_size": batch_size},
     }
     results = run(suite, output=output)
@@ -185,7 +187,7 @@ def fit(
         )
     settings = configure(kind.Config, dict(config or {}))
     optimizer = kind(settings, build_space(space, dict(space_params or {}), module), seed=seed)
-    objective = Objective(module.eval(), loss, Meter())
+    objective = Objective(module.eval(), _one_number(loss), Meter())
     cost = kind.cost(settings)
     records: list[StepRecord] = []
 
@@ -199,3 +201,21 @@ def fit(
         draw(len(records))
         records.append(optimizer.step(objective))
     return records
+
+
+def _one_number(
+    loss: Callable[[torch.nn.Module, list[Any]], Any],
+) -> Callable[[torch.nn.Module, list[Any]], Any]:
+    """The loss, with a ``ValueError`` for one that is a vector."""
+    import torch
+
+    def checked(module: torch.nn.Module, batch: list[Any]) -> Any:
+        value = loss(module, batch)
+        if isinstance(value, torch.Tensor) and value.numel() != 1:
+            raise ValueError(
+                f"loss returned a tensor of shape {tuple(value.shape)}; it must return one number, the mean "
+                "over the examples (.mean())"
+            )
+        return value
+
+    return checked

@@ -38,7 +38,8 @@ class ZOTrainer(Trainer):
     Args:
         method: catalogue name, name of a plugin, or class.
         config: parameters of the method, as a mapping or an instance of its ``Config``. The learning rate is
-            ``args.learning_rate`` unless given here; schedules of ``args`` multiply it.
+            ``args.learning_rate`` unless given here; schedules of ``args`` multiply it. Weight decay is given
+            here: ``args.weight_decay`` is refused, because methods apply it in different ways.
         space: parameter space to tune, a key of ``zobench.zo.SPACES``; ``space_params`` are its parameters.
             ``None``: the parameters that require a gradient, for a model wrapped by peft its adapter.
         engine: how losses at perturbed weights are computed (``zobench.zo.Engine``).
@@ -53,7 +54,7 @@ class ZOTrainer(Trainer):
 
     Raises:
         ValueError: the method or a parameter is unknown, the method needs data besides the step's batch, the
-            engine's mode puts steps off, or fp16 scaling or several devices are used.
+            engine's mode puts steps off, or ``args`` ask for weight decay, fp16 scaling or several devices.
     """
 
     def __init__(
@@ -169,6 +170,7 @@ class MethodState(torch.optim.Optimizer):
         groups = [{k: v for k, v in g.items() if k != "params"} for g in self.param_groups]
         meter = self._trainer.objective.meter
         return {
+            "name": self._trainer.method.card.name,
             "method": self._trainer.method.state_dict(),
             "prepared": self._trainer._prepared,
             "spent": {"forwards": meter.forwards, "tokens": meter.tokens, "sequences": meter.sequences},
@@ -179,6 +181,11 @@ class MethodState(torch.optim.Optimizer):
         if "method" not in state:
             raise ValueError(
                 "this checkpoint holds the state of another optimizer: it was not written by ZOTrainer"
+            )
+        now = self._trainer.method.card.name
+        if (before := state.get("name", now)) != now:
+            raise ValueError(
+                f"this checkpoint holds the state of {before!r}, not of {now!r}; resume with {before!r}"
             )
         self._trainer.method.load_state_dict(state["method"])
         self._trainer._prepared = bool(state["prepared"])
@@ -192,6 +199,11 @@ class MethodState(torch.optim.Optimizer):
 def _refuse_settings(trainer: Trainer) -> None:
     if trainer.args.fp16:
         raise ValueError("fp16: gradient scaling has no meaning without gradients; load the model in float16")
+    if trainer.args.weight_decay:
+        raise ValueError(
+            "args.weight_decay is for torch's optimizers and would have no effect; give it to a method that "
+            "has it: config={'weight_decay': ...}"
+        )
     if trainer.args.world_size > 1 or trainer.args.n_gpu > 1 or trainer.is_deepspeed_enabled:
         raise ValueError("ZOTrainer runs on one device; CUDA_VISIBLE_DEVICES=0 chooses one")
 
