@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from zobench.suite import cost as cost_module
 from zobench.suite import expand, load
 from zobench.suite.cost import estimate
 
@@ -47,6 +49,15 @@ def test_costs_by_hand(tmp_path: Path) -> None:
     assert (tuned.runs, tuned.tuning_runs, tuned.tuning_forwards) == (6, 12, 1200)
     assert cost.total("forwards") == 600 + 297 + 600
     assert cost.total("test_rows") == 480 + 3 * 80 + 240 + 480
+
+
+def test_no_more_examples_are_counted_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(TEXT)
+    monkeypatch.setattr(cost_module, "drawn", lambda task, seed: SimpleNamespace(test=("a",) * 3))
+    mezo = estimate(expand(load(path))).rows[0]
+    assert mezo.test_rows == 6 * 2 * 3
+    assert mezo.attacked_rows == 6 * 2 * 2 * 3
 
 
 def test_all_rows_of_a_task_are_an_unknown_number(tmp_path: Path) -> None:

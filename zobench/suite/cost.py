@@ -15,6 +15,7 @@ from typing import Any
 from zobench import plugins
 from zobench.parameters import configure
 from zobench.spec import PlannedRun
+from zobench.suite.drawn_rows import drawn
 from zobench.suite.plan import Plan, TuningStudy
 from zobench.suite.schema import Range
 
@@ -133,6 +134,7 @@ def _trials(study: TuningStudy) -> list[PlannedRun]:
 
 def _row_cost(row: str, runs: list[PlannedRun], trials: list[PlannedRun]) -> RowCost:
     spent = [steps_and_forwards(run) for run in runs]
+    seed = min(run.spec.seed for run in runs)  # one draw for all: splits of other seeds have as many examples
     return RowCost(
         row=row,
         group=runs[0].group,
@@ -144,23 +146,31 @@ def _row_cost(row: str, runs: list[PlannedRun], trials: list[PlannedRun]) -> Row
         forwards=sum(forwards for _, forwards in spent),
         tuning_runs=len(trials),
         tuning_forwards=sum(steps_and_forwards(run)[1] for run in trials),
-        test_rows=_sum(_test_rows(run) for run in runs),
-        attacked_rows=_sum(_attacked_rows(run) for run in runs),
+        test_rows=_sum(_test_rows(run, seed) for run in runs),
+        attacked_rows=_sum(_attacked_rows(run, seed) for run in runs),
         state_bytes=max(_declared(run).state_bytes_per_parameter for run in runs),
     )
 
 
-def _test_rows(run: PlannedRun) -> int | None:
-    items = run.spec.evaluation.test_items
+def _test_rows(run: PlannedRun, seed: int) -> int | None:
+    items = _there(run, run.spec.evaluation.test_items, seed)
     states = {*run.spec.evaluation.at, run.spec.budget.forwards}
     return None if items is None else items * len(states)
 
 
-def _attacked_rows(run: PlannedRun) -> int | None:
+def _there(run: PlannedRun, items: int | None, seed: int) -> int | None:
+    """No more examples than the task's test split of that seed has, where it can be drawn here."""
+    if items is None or run.spec.unlearning is not None:
+        return items
+    found = drawn(run.spec.task, seed)
+    return items if found is None else min(items, len(found.test))
+
+
+def _attacked_rows(run: PlannedRun, seed: int) -> int | None:
     if not run.spec.attacks:
         return 0
     spec, along = run.spec, run.spec.evaluation.attacks_along
-    items = spec.attack_items or spec.evaluation.test_items
+    items = _there(run, spec.attack_items or spec.evaluation.test_items, seed)
     early = sum(point < spec.budget.forwards for point in spec.evaluation.attacks_at)
     often = sum(1 + (early if not along or a.label in along else 0) for a in spec.attacks)
     return None if items is None else 2 * items * often  # twice: the attack and its random baseline
