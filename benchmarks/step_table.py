@@ -109,10 +109,12 @@ def table(rows: Rows) -> str:
     for row in sorted((row for row in whole if row["repeats"] >= ENOUGH), key=place):
         goal = GOALS.get((row["case"], row["space"], row["size"], row["dtype"]))
         ratio = f"{row['ratio']:.2f} [{row['ratio_low']:.2f}, {row['ratio_high']:.2f}]"
-        what = f"{row['case'].replace(':', ', ')} | {row['space']} | {row['size'].replace('x', ' × ')}"
+        size = row["size"].replace("x", "\u00a0×\u00a0")
+        what = f"{row['case'].replace(':', ', ')} | {row['space']} | {size}"
+        more = f"{row['ns_per_parameter']:.2f}".replace("-", "−")
         lines.append(
             f"| {what} | {row['dtype']} | {family(row)} | {'' if goal is None else f'≤ {goal:g}'} | {ratio} "
-            f"| {row['ns_per_parameter']:.2f} | {row['repeats']} |"
+            f"| {more} | {row['repeats']} |"
         )
     return "\n".join(lines)
 
@@ -172,12 +174,11 @@ def panel(axes: Any, rows: Rows, over: Callable[[dict[str, Any]], float], what: 
         [f"{float(format(place / 1e6, '.3g')):g} M" if place > 1e5 else f"{place:g}" for place in places],
     )
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.legend(fontsize=7)
 
 
 def picture(rows: Rows) -> Figure:
     """Growth with parameters (8 x 32), with tokens and with branches; float32."""
-    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
     one, two, three = figure.subplots(1, 3)
     plain = [row for row in rows if row["dtype"] == "float32"]
     full = [row for row in plain if row["space"] == "full"]
@@ -188,6 +189,10 @@ def picture(rows: Rows) -> Figure:
     many = [row for row in plain if 1e7 < row["parameters"] < 1e8 and row["case"].startswith("fzoo")]
     panel(three, many, lambda row: row["forwards"] - 1, "branches (22 M parameters)", 0.0)
     one.set_ylabel("step / its forward passes")
+    # One legend for all panels, below them, where it covers no line.
+    each = [axes.get_legend_handles_labels() for axes in (one, two, three)]
+    shown = {label: line for lines, labels in each for line, label in zip(lines, labels, strict=True)}
+    figure.legend(shown.values(), shown, fontsize=7, loc="outside lower center", ncols=5, frameon=False)
     return figure
 
 
