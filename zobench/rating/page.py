@@ -16,7 +16,8 @@ h1{font-size:1.25rem;margin:0 0 .25rem}p{margin:.25rem 0}
 .texts{grid-template-columns:repeat(auto-fill,minmax(16rem,1fr))}
 button{font:inherit;color:inherit;background:none;border:2px solid #8888;border-radius:.4rem;padding:.5rem;
 cursor:pointer;text-align:left;display:flex;flex-direction:column;gap:.4rem}
-button:hover{border-color:currentColor}button:focus-visible{outline:3px solid Highlight;outline-offset:2px}
+button:hover{border-color:currentColor}
+button:focus-visible{outline:3px solid light-dark(#0b5c8f,#7cc0ee);outline-offset:2px}
 button:disabled{opacity:.45;cursor:default}
 img{width:100%;max-width:14rem;image-rendering:pixelated;background:#000}
 pre{margin:0;white-space:pre-wrap;overflow-wrap:anywhere;font:inherit}.now{max-width:9rem}
