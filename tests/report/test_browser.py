@@ -322,7 +322,8 @@ def test_what_rounds_to_zero_has_no_minus(page_file, open_page):
         assert board.show(value, signed) == text
         assert page.evaluate(f"shown({value}, {str(signed).lower()})") == text
     board = leaderboard.load("proxy")
-    page.evaluate("DATA.board.factor = 1; DATA.board.unit = ''")
-    for value, text in ((1.4e-17, "+0.000"), (-1.4e-17, "+0.000"), (0.004, "+0.004"), (-0.12, "−0.120")):
+    page.evaluate("DATA.board.factor = 1; DATA.board.unit = ''; DATA.board.one = false")
+    nothing = ((1.4e-17, "+0.000"), (-1.4e-17, "+0.000"))
+    for value, text in (*nothing, (0.004, "+0.0040"), (-0.12, "−0.120"), (5e-5, "+5e−5")):
         assert board.show(value, signed=True) == text
         assert page.evaluate(f"shown({value}, true)") == text

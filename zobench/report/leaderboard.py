@@ -51,6 +51,8 @@ _MOST_TOLD = 5
 ColumnName = Literal[
     "robust", "net", "forwards", "seconds", "memory", "tokens", "tuning", "tuned", "iqm", "first", "status"
 ]
+FACTORS = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20, "count": 1.0}
+"""What a score is multiplied by for display, by scale."""
 USUAL: tuple[ColumnName, ...] = ("robust", "net", "forwards", "seconds", "tuning")
 Same = Literal["budget_forwards", "batch_size", "data_digest", "model_digest", "code", "seeds", "dtype"]
 
@@ -113,7 +115,8 @@ class Leaderboard(Strict):
         same: properties that must agree for rows to be ranked together; seeds must agree in any case.
         margin: largest difference that does not matter, in units of the score. Rows shown to differ by less
             are called equivalent; with 0 no rows are.
-        scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20.
+        scale: ``percent`` multiplies by 100 for display; ``mebibytes`` divides by 2**20; ``count`` shows
+            numbers of hundreds with one decimal, ``number`` others with three.
         ruleset: ``tuned`` ranks rows whose parameters were tuned in the suite, all with equally many trials;
             ``self-tuned`` those that ran with their defaults; ``open`` has no requirement (the rulesets are
             AlgoPerf's).
@@ -129,7 +132,7 @@ class Leaderboard(Strict):
     score: Score = Score()
     label: str = "accuracy"
     direction: Literal["higher", "lower"] = "higher"
-    scale: Literal["percent", "number", "mebibytes"] = "percent"
+    scale: Literal["percent", "number", "mebibytes", "count"] = "percent"
     alpha: float = Field(default=0.05, gt=0, lt=0.5)
     margin: float = Field(default=0.0, ge=0)
     minimum_seeds: int = Field(default=1, ge=1)
@@ -153,13 +156,14 @@ class Leaderboard(Strict):
 
     def show(self, value: float, signed: bool = False) -> str:
         """A score as text in display units, without its unit; what rounds to zero has no minus."""
-        factor = {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[self.scale]
+        factor = FACTORS[self.scale]
         x = value * factor if abs(value) > 1e-12 else 0.0  # what sums leave of equal numbers
-        form = ".1f" if self.scale != "number" or abs(x) >= 100 else ".2g" if 0 < abs(x) < 0.1 else ".3f"
+        small = "#.2g" if abs(x) >= 1e-4 else ".2g"
+        form = ".1f" if self.scale != "number" or abs(x) >= 100 else small if 0 < abs(x) < 0.1 else ".3f"
         text = format(x, "+" + form if signed else form)
         if x < 0 and not re.search("[1-9]", text):
             text = text.replace("-", "+" if signed else "")
-        return text.replace("-", "−")
+        return text.replace("e-0", "e-").replace("-", "−")
 
     def spread(self, interval: Interval) -> str:
         """The interval behind a score: ``±1.2``, or ``[80.0, 83.3]`` of a quantity with bounds, as it is not
@@ -182,7 +186,7 @@ class Leaderboard(Strict):
 
     @property
     def unit(self) -> str:
-        return {"percent": "%", "number": "", "mebibytes": "MiB"}[self.scale]
+        return {"percent": "%", "mebibytes": "MiB"}.get(self.scale, "")
 
 
 def load(name: str | Path | None = None) -> Leaderboard:

@@ -15,8 +15,16 @@ from zobench.names import json_value
 
 def model_titles(runs: pd.DataFrame) -> list[str]:
     """Titles of the models of these runs, each once, in alphabetical order."""
-    pairs = zip(runs["model"].map(str), runs["environment"], strict=True)
-    return sorted({_origin(environment).get("title") or model for model, environment in pairs})
+    told = runs[["model", "environment", "spec"]].drop_duplicates().itertuples(index=False)
+    return sorted({_origin(env).get("title") or _name(str(model), spec) for model, env, spec in told})
+
+
+def _name(model: str, spec: Any) -> str:
+    """The model's name; for one that the suite taught, from which model it was taught."""
+    if not model.startswith("pair:"):
+        return model
+    base = _recorded(_recorded(_recorded(spec).get("unlearning")).get("pair")).get("base")
+    return f"{base or 'a small transformer'}, taught the facts by the suite"
 
 
 def model_sources(runs: pd.DataFrame) -> tuple[str, ...]:
@@ -42,8 +50,13 @@ def _file(found: Mapping[str, Any]) -> str:
 
 
 def _origin(environment: Any) -> Mapping[str, Any]:
+    return _recorded(_recorded(environment).get("model_origin"))
+
+
+def _recorded(text: Any) -> Mapping[str, Any]:
+    """A mapping, or the text of one; empty for anything else."""
     try:
-        found = json_value(environment or "{}").get("model_origin")
-    except (TypeError, ValueError, AttributeError):
+        found = json_value(text) if isinstance(text, str) and text else text
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -67,6 +67,20 @@ def spelled(notices: Iterable[Notice], most: int = 3) -> tuple[str, ...]:
     return tuple(out)
 
 
+STATUSES = {"failed": "failed", "out_of_memory": "out of memory", "interrupted": "interrupted"}
+
+
+def unfinished(source: Source) -> tuple[str, ...]:
+    """How many runs have no result, by what became of them."""
+    counts = source.results["status"].value_counts()
+    told = [
+        f"{counts[s]:,} run{'' if counts[s] == 1 else 's'} {word}"
+        for s, word in STATUSES.items()
+        if s in counts
+    ]
+    return (f"Without a result: {', '.join(told)}. The section Runs has the reasons.",) if told else ()
+
+
 MOST_UNMEASURED = 8
 MOST_REASON = 160
 

@@ -76,9 +76,12 @@ def _unranked(ranking: Ranking) -> str:
     apart = [s for s in ranking.standings if s.group == "method"]
     if not apart:
         return "there are only baselines (group control)"
-    return "; ".join(f"{s.row}: {', '.join(s.reasons) or 'no final score'}" for s in apart[:3]) + (
-        f"; and {len(apart) - 3} others" if len(apart) > 3 else ""
-    )
+    rows: dict[str, list[str]] = {}
+    for s in apart:
+        rows.setdefault(", ".join(s.reasons) or "no final score", []).append(s.row)
+    told = [f"{_list(names)}: {why}" for why, names in list(rows.items())[:3]]
+    more = sum(map(len, list(rows.values())[3:]))
+    return "; ".join([*told, *([f"and {_count(more, 'other')}"] if more else [])])
 
 
 def compared(ranking: Ranking, runs: pd.DataFrame) -> str:
@@ -180,10 +183,10 @@ def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
         told.append(f"Made by an installed zobench {runs['zobench_version'].iloc[0]}, outside a repository.")
     ranked = [s.row for s in ranking.ranked]
     seeds = runs[runs["row"].isin(ranked)].groupby(["row", "block"])["seed"].nunique()
-    if len(seeds) and seeds.min() < 5:
+    if len(ranked) > 1 and seeds.min() < 5:
+        can = "no difference can be tested" if seeds.max() == 1 else "only large differences can be detected"
         told.append(
-            f"{_count(int(seeds.min()), 'seed')} per row: only large differences can be detected; "
-            "undecided is no evidence of equality."
+            f"{_count(int(seeds.min()), 'seed')} per row: {can}; undecided is no evidence of equality."
         )
     apart = [s.row for s in ranking.standings if s.reasons]
     if apart:

@@ -12,6 +12,7 @@ import base64
 import functools
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ SCRIPTS = (
     "tuning",
     "start",
 )
+APART = re.compile(r"(?<=\d) %|\bp (?:[=<]|&lt;) (?=[\d.])")
 
 
 def render(template: str, body: dict[str, Any], data: dict[str, Any]) -> str:
@@ -73,7 +75,14 @@ def section(template: str, folder: Path, values: dict[str, Any]) -> Markup:
     """A section's HTML from the text of a template or from an ``.html`` file in ``folder``."""
     env = environment(folder)
     named = template.endswith(".html") and "\n" not in template
-    return Markup((env.get_template(template) if named else env.from_string(template)).render(**values))
+    return unbroken(
+        Markup((env.get_template(template) if named else env.from_string(template)).render(**values))
+    )
+
+
+def unbroken(html: Markup) -> Markup:
+    """The same text without line breaks between a number and its ``%``, or within ``p = 0.04``."""
+    return Markup(APART.sub(lambda found: found[0].replace(" ", "\u00a0"), str(html)))
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from scipy import special
 
 from zobench.metrics import measures
 from zobench.report import examples, headtohead, methods, runpages, settings, tuning
+from zobench.report.leaderboard import FACTORS
 from zobench.report.ranking import Ranking
 from zobench.report.source import Source, loss_curves, metric_curves
 from zobench.report.tables import generates, labels
@@ -37,7 +38,8 @@ def payload(source: Source, ranking: Ranking, runs: pd.DataFrame, top: int = 50)
             "label": board.label,
             "unit": board.unit,
             "higher": board.higher,
-            "factor": {"percent": 100.0, "number": 1.0, "mebibytes": 2.0**-20}[board.scale],
+            "factor": FACTORS[board.scale],
+            "one": board.scale != "number",  # its values have one decimal
             "margin": board.margin,
             "alpha": board.alpha,
         },

@@ -14,8 +14,10 @@ from zobench.report import svg
 from zobench.report.ranking import Ranking
 
 TOP, ROOM, STEP = 40, 22, 12
-WIDE, NARROW = (720, 210, 26), (372, 136, 12)
-"""Width, margin on each side for names, and characters of a name: on a screen, and on a phone."""
+WIDE, MARGIN, LONGEST = 720, 210, 26
+"""On a screen: width, margin on each side for names, and characters of a name."""
+NARROW, LETTER, RANK, AXIS = 372, 7.2, 56, 96
+"""On a phone: width, and least widths of a letter, of a mean rank and of the axis."""
 FEWEST, MOST = 3, 30
 """Smallest and largest number of rows for which the diagram is readable."""
 
@@ -27,25 +29,27 @@ def diagram(ranks: Mapping[str, float], groups: Sequence[Sequence[str]] = ()) ->
     """
     if not FEWEST <= len(ranks) <= MOST:
         return Markup("")
-    return _drawn("cd", WIDE, ranks, groups) + _drawn("cd-narrow", NARROW, ranks, groups)
+    return _drawn("cd", ranks, groups) + _drawn("cd-narrow", ranks, groups)
 
 
-def _drawn(
-    style: str, size: tuple[int, int, int], ranks: Mapping[str, float], groups: Sequence[Sequence[str]]
-) -> Markup:
-    width, margin, longest = size
-    k = len(ranks)
-    x = svg.Scale(1, k, margin, width - margin)
+def _drawn(style: str, ranks: Mapping[str, float], groups: Sequence[Sequence[str]]) -> Markup:
+    """On a screen names are on both sides. On a phone all are on the left, because a side needs its width."""
+    k, wide = len(ranks), style == "cd"
+    most = int((NARROW - AXIS - RANK) / LETTER)
+    longest = LONGEST if wide else min(most, max(map(len, ranks)))
+    width = WIDE if wide else NARROW
+    margin = MARGIN if wide else round(longest * LETTER + RANK)
+    x = svg.Scale(1, k, margin, width - (margin if wide else 12))
     bars = [(letter(i), [ranks[r] for r in group if r in ranks]) for i, group in enumerate(groups)]
     bars = [(name, at) for name, at in bars if len(at) > 1]
     first = TOP + 16 + STEP * len(bars)
-    parts = _axis(k, x, 20 if style == "cd" else 6)
+    parts = _axis(k, x, 20 if wide else 6)
     for i, (name, at) in enumerate(bars):
         y = TOP + 12 + STEP * i
         parts.append(svg.line("cd-bar", x(min(at)), x(max(at)), y, y))
         parts += [svg.dot("cd-dot", x(rank), y, 3.4) for rank in at]
         parts.append(svg.text("cd-tick", x(min(at)) - 9, y + 4, name, "end"))
-    half = (k + 1) // 2
+    half = (k + 1) // 2 if wide else k
     for i, (name, rank) in enumerate(ranks.items()):
         left = i < half
         y = first + ROOM * (i if left else k - 1 - i)

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from zobench.names import json_value
+from zobench.report import page
 from zobench.report.source import Source, runs_in
 from zobench.store.paths import run_folder
 from zobench.store.reader import compacted_statuses, runs_folder
@@ -66,7 +67,7 @@ FACTS = (
 
 def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> list[dict[str, Any]]:
     """Details of the first ``top`` runs: rows in the order of the ranking, first one seed of each task, then
-    the next seed.
+    the next seed. Facts are texts, as on the page of a run.
     """
     place = {n: i for i, n in enumerate(names)}
     ordered = runs.assign(
@@ -74,7 +75,12 @@ def collect(source: Source, runs: pd.DataFrame, names: list[str], top: int) -> l
     )
     chosen = ordered.sort_values(["turn", "order", "label"]).head(top)
     return [
-        {**r, "metrics": by_column(shown(r["metrics"])), "steps": regular(r["steps"])}
+        {
+            **r,
+            "facts": {name: page.fact(value, name) for name, value in r["facts"].items()},
+            "metrics": by_column(shown(r["metrics"])),
+            "steps": regular(r["steps"]),
+        }
         for r in describe(source, chosen, place)
     ]
 

@@ -38,6 +38,7 @@ class OverviewSection(Section):
         told = (
             *superseded.sentences(*source.superseded),
             *planned.sentences(source.others),
+            *notices.unfinished(source),
             *notices.ties(source),
             *notices.no_effect(source),
             *provenance.sentences(results.runs),

@@ -44,7 +44,11 @@ def collect(source: Source) -> list[dict[str, Any]]:
         mine = group.assign(score=values.reindex(keys).to_numpy())
         goal = goal or ("max" if higher_is_better(str(names.iloc[0])) else "min")
         found.append(_row(str(row), str(label), mine, metric, goal))
-    return found
+    ran = set(zip(source.results["row"], source.results["label"], strict=True))
+    for one in found:
+        if (one["row"], one["task"]) not in ran:
+            one["flags"].append("searched, but without a run")
+    return sorted(found, key=lambda one: (one["row"], one["task"]) not in ran)
 
 
 def _asked(results: pd.DataFrame) -> dict[tuple[str, str], tuple[str | None, str | None]]:

@@ -40,7 +40,7 @@ function drawPairCurves() {
   drawPlot(find("h-curves"), traces, {
     showlegend: true,
     xaxis: { title: { text: "forward passes" } }, yaxis: { title: { text: plotText(whatLabel(CURVE.what)) + (percent ? ", %" : "") } },
-  });
+  }, `Neither of the two rows has a curve of ${whatLabel(CURVE.what)}.`);
 }
 
 // values of two records by path, nested objects flattened
@@ -62,7 +62,7 @@ const IN_SETTINGS = new Set(["method", "method_params"]);
 // the parts of a run's dialog when another run is chosen beside it
 function comparedRuns(run, other, plot) {
   const settings = differingLines({ ...whole(run.spec) }, { ...whole(other.spec) }).map(briefPair);
-  const facts = differingLines(whole(run.facts), whole(other.facts)).filter(([fact]) => !IN_SETTINGS.has(fact)).map(([fact, ...both]) => briefPair([fact.replaceAll("_", " "), ...both]));
+  const facts = differingLines(whole(run.facts), whole(other.facts)).filter(([fact]) => !IN_SETTINGS.has(fact)).map(([fact, ...both]) => briefPair([factName(fact), ...both]));
   const key = (m) => [m[0], m[1], m[2], m[3]].join("\0");
   const theirs = new Map(measured(other).filter((m) => m[8]).map((m) => [key(m), m[5]]));
   const finals = measured(run).filter((m) => m[8] && theirs.has(key(m))).map((m) => {

@@ -18,7 +18,7 @@ function setUpCurves() {
   for (const c of DATA.curves) counts.set(whatOf(c), Math.max(counts.get(whatOf(c)) || 0, c.y.length));
   CURVE.whats = [...counts.keys()].filter((k) => counts.get(k) > 1);
   CURVE.whats.sort((a, b) => (b.startsWith("clean") - a.startsWith("clean")) || a.length - b.length);
-  find("curve-controls").hidden = !CURVE.whats.length;
+  for (const id of ["curve-about", "curve-controls", "c-rows"]) find(id).hidden = !CURVE.whats.length;
   choose(find("c-task"), ["mean over tasks", ...DATA.blocks], [-1, ...DATA.blocks.keys()]);
   choose(find("c-metric"), CURVE.whats.map(whatLabel), CURVE.whats);
   choose(find("c-axis"), DATA.axes, [...DATA.axes.keys()]);
@@ -147,9 +147,13 @@ function drawCurves() {
 // the mean of a row that has no curve on some tasks is over its other tasks, which is said
 function partialMeans() {
   if (CURVE.task >= 0) return "";
-  const tasks = DATA.rows.map((_, i) => CURVE.off.has(i) ? [] : DATA.curves.filter((c) => c.r === i && whatOf(c) === CURVE.what).map((c) => c.b));
-  const all = new Set(tasks.flat()).size;
-  return tasks.flatMap((t, i) => t.length && t.length < all ? [`${DATA.rows[i].name}: mean over ${t.map((b) => DATA.blocks[b]).join(", ")} alone.`] : []).join(" ");
+  const tasks = DATA.rows.map((_, i) => CURVE.off.has(i) ? [] : DATA.curves.filter((c) => c.r === i && whatOf(c) === CURVE.what).map((c) => c.b).sort((a, b) => a - b));
+  const all = new Set(tasks.flat()).size, rows = new Map();
+  tasks.forEach((t, i) => {
+    const over = t.map((b) => DATA.blocks[b]).join(", ");
+    if (t.length && t.length < all) rows.set(over, [...(rows.get(over) || []), DATA.rows[i].name]);
+  });
+  return [...rows].map(([over, names]) => `${names.join(", ")}: mean over ${over} alone.`).join(" ");
 }
 
 function aboutMetric(what) { return DATA.metrics[what.split("|").slice(2).join("|")] || {}; }

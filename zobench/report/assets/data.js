@@ -14,8 +14,8 @@ function shown(value, signed = false) {
   if (value === null || value === undefined) return "–";
   const x = Math.abs(value) > 1e-12 ? value * DATA.board.factor : 0; // what sums leave of equal numbers
   const size = Math.abs(x);
-  const small = !DATA.board.unit && size > 0 && size < 0.1;
-  const text = small ? String(Number(size.toPrecision(2))) : fixed(size, DATA.board.unit || size >= 100 ? 1 : 3);
+  const small = !DATA.board.one && size > 0 && size < 0.1;
+  const text = small ? (size >= 1e-4 ? size.toPrecision(2) : Number(size.toPrecision(2)).toExponential().replace("-", "−")) : fixed(size, DATA.board.one || size >= 100 ? 1 : 3);
   return (x < 0 && /[1-9]/.test(text) ? "−" : signed ? "+" : "") + text;
 }
 

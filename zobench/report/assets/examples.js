@@ -56,8 +56,15 @@ function showBrowser() {
   const found = every.filter((e) => (chosen.task === "" || e.block === Number(chosen.task)) && (chosen.seed === "" || e.seed === Number(chosen.seed)) && kept(e, chosen.show) &&
     (!words || [e.text, e.gold, e.id, e.before, e.after, ...(e.answers || []).map((a) => a[1])].join(" ").toLowerCase().includes(words)));
   find("e-list").replaceChildren(...found.slice(0, BROWSE.shown).map((e) => (e.moves ? attackedCard(e) : cleanCard(e))));
-  find("e-count").textContent = found.length ? `${Math.min(found.length, BROWSE.shown)} of ${found.length} examples that match, of ${every.length} in this page.` : `No example matches, of ${every.length} in this page.`;
+  const told = found.length ? `${Math.min(found.length, BROWSE.shown)} of ${found.length} examples that match, of ${every.length} in this page.` : `No example matches, of ${every.length} in this page.`;
+  find("e-count").textContent = told + withoutText(found);
   find("e-more").hidden = found.length <= BROWSE.shown;
+}
+
+// an example without a text is shown by its name alone; why is said once
+function withoutText(found) {
+  const without = found.filter((e) => !e.text).length;
+  return !without ? "" : without < found.length ? ` Of ${without} of them: ${textOrWhy(-1)}.` : ` ${textOrWhy(-1)}.`;
 }
 
 function verdictOf(said, right) {
@@ -71,7 +78,7 @@ function cleanCard(e) {
   const said = new Map();
   for (const [row, text, right] of e.answers) said.set(text, { right, rows: [...(said.get(text) || { rows: [] }).rows, DATA.rows[row].name] });
   const lines = [...said].map(([text, { right, rows }]) => line(rows.join(", "), e.gold === "" ? text : verdictOf(text, right)));
-  return make("li", {}, make("p", { class: "asked" }, e.text || textOrWhy(-1)), make("dl", { class: "said" }, ...(e.gold === "" ? [] : [line("Gold", make("b", {}, e.gold))]), ...lines),
+  return make("li", {}, ...(e.text ? [make("p", { class: "asked" }, e.text)] : []), make("dl", { class: "said" }, ...(e.gold === "" ? [] : [line("Gold", make("b", {}, e.gold))]), ...lines),
     make("p", { class: "small dim" }, `${DATA.blocks[e.block]} · ${e.id} · seed ${e.seed}`));
 }
 

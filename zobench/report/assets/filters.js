@@ -51,8 +51,8 @@ function comparison(state, column, name, operator, value) {
 
 function holds(row, c) {
   if (c.problem) return false;
-  if (c.word !== undefined) return row.textContent.toLowerCase().includes(c.word.toLowerCase());
-  const text = row.cells[c.column].textContent;
+  if (c.word !== undefined) return row.textContent.replaceAll("\u00a0", " ").toLowerCase().includes(c.word.toLowerCase());
+  const text = row.cells[c.column].textContent.replaceAll("\u00a0", " ");
   if (c.wanted === undefined) return text.toLowerCase().includes(c.value.toLowerCase());
   const value = shownNumber(text);
   if (value === null) return false;

@@ -1,12 +1,21 @@
 // Head to head: the pair's test, its paired differences, and the examples that only one of the two answers correctly.
+// the pair before a reader chooses: the first two rows, methods before baselines
+const FIRST_PAIR = (([a = 0, b = a]) => [a, b])([...DATA.rows.keys()].sort((x, y) => (DATA.rows[x].kind === "control") - (DATA.rows[y].kind === "control") || x - y));
+
 function setUpHeads() {
+  if (DATA.rows.length < 2) {
+    const [heading, ...others] = find("pairs").children;
+    for (const part of others) part.hidden = true;
+    heading.after(make("p", {}, "This page has one row, so there is nothing to compare it with. Two runs are compared in the details of a run."));
+    return;
+  }
   const names = DATA.rows.map((r) => r.name), places = [...names.keys()];
   for (const id of ["h-a", "h-b"]) {
     choose(find(id), names, places);
     find(id).addEventListener("input", readHeads);
   }
-  find("h-a").value = remembered("h-a", 0);
-  find("h-b").value = remembered("h-b", Math.min(1, names.length - 1));
+  find("h-a").value = remembered("h-a", FIRST_PAIR[0]);
+  find("h-b").value = remembered("h-b", FIRST_PAIR[1]);
   find("h-swap").addEventListener("click", () => {
     const a = find("h-a").value;
     find("h-a").value = find("h-b").value;
@@ -19,8 +28,8 @@ function setUpHeads() {
 }
 
 function readHeads() {
-  remember("h-a", find("h-a").value, 0);
-  remember("h-b", find("h-b").value, 1);
+  remember("h-a", find("h-a").value, FIRST_PAIR[0]);
+  remember("h-b", find("h-b").value, FIRST_PAIR[1]);
   showHeads();
   if (DRAWN.has(find("h-plot"))) drawHeads();
   if (DRAWN.has(find("h-curves"))) drawPairCurves();
@@ -47,7 +56,7 @@ function detailCells(detail) {
   if (!detail) return [null, null, null, null];
   const sum = (i) => detail.seeds.reduce((s, r) => s + r[i], 0);
   const ps = detail.seeds.map((r) => r[3]);
-  const shownP = ps.map((p) => (p < 0.001 ? "<0.001" : p.toPrecision(2))).join(", ");
+  const shownP = ps.map((p) => probability(p, "")).join(", ");
   return [sum(1), sum(2), { text: ps.length > 4 ? `${ps.filter((p) => p < DATA.board.alpha).length} of ${ps.length} seeds` : shownP, sort: Math.min(...ps) },
     { text: `${fixed(100 * detail.low, 1).replace("-", "−")} to ${fixed(100 * detail.high, 1).replace("-", "−")}`, sort: detail.low }];
 }
@@ -76,7 +85,7 @@ function headSentence(a, b) {
 
 function showHeads() {
   const [a, b] = headPair();
-  find("h-text").textContent = headSentence(a, b);
+  find("h-text").textContent = headSentence(a, b).replace(/(?<=\d) %|\bp [=<] (?=[\d.])/g, (part) => part.replaceAll(" ", "\u00a0"));
   const known = headDetail(a, b);
   const detail = known && known.blocks.length ? known : null;
   const lines = headDifferences(a, b).map((list, k) => {
@@ -89,11 +98,12 @@ function showHeads() {
   const more = detail ? [{ name: "Only this correct", num: true }, { name: "Only other correct", num: true }, { name: "McNemar p by seed", num: true }, { name: "Interval over seeds and examples", num: true }] : [];
   find("h-table").replaceChildren(makeTable("t-heads", "head-to-head", [{ name: "Task" }, { name: `This${unit}`, num: true }, { name: `Other${unit}`, num: true }, { name: `Difference${DATA.board.unit === "%" ? ", points" : unit}`, num: true }, { name: "Common seeds", num: true }, { name: "Seeds where this is higher", num: true }, ...more], lines));
   setUpTable(find("t-heads"));
+  find("h-note").hidden = !detail; // it explains the columns of the detail
   showSettings(a, b);
   showExamples(a, b);
 }
 
-function headForm() { return DATA.board.unit ? "+.1f" : "+.3~r"; }
+function headForm() { return DATA.board.one ? "+.1f" : "+.3~r"; }
 
 function drawHeads() {
   const [a, b] = headPair();
@@ -104,7 +114,7 @@ function drawHeads() {
     { x: points.map((p) => p.x), y: points.map((p) => p.y), text: points.map((p) => `seed ${p.seed}`), mode: "markers", marker: { color: colour, size: 8, opacity: 0.6 }, hovertemplate: `%{x:${headForm()}} (%{text})<extra></extra>` },
     { x: means.map((p) => p.x), y: means.map((p) => p.y), mode: "markers", marker: { color: colour, size: 15, symbol: "line-ns", line: { width: 3, color: colour } }, hovertemplate: `mean %{x:${headForm()}}<extra></extra>` },
   ] : [], {
-    xaxis: { title: { text: "difference by seed (dot) and mean (bar)" + (DATA.board.unit === "%" ? ", points" : "") }, rangemode: "tozero", zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
+    xaxis: { ...asWritten(points.map((p) => p.x)), title: { text: "difference by seed (dot) and mean (bar)" + (DATA.board.unit === "%" ? ", points" : "") }, rangemode: "tozero", zeroline: true, zerolinecolor: soft, zerolinewidth: 1.5 },
     yaxis: { type: "category", autorange: "reversed" }, margin: { l: 100, b: 44 },
   });
 }

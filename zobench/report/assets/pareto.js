@@ -95,7 +95,7 @@ function drawPareto() {
       hovertemplate: `%{text}<br>${paretoHover("x", x)}, ${paretoHover("y", y)}<extra></extra>` },
   ] : [];
   drawPlot(node, traces, {
-    xaxis: { title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: log ? "log" : "linear" },
-    yaxis: { title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 48 },
+    xaxis: { ...asWritten(points.map((p) => p.x)), title: { text: plotText(x.label) + (lowerBetter(x.key) ? " (lower is better)" : "") }, type: log ? "log" : "linear" },
+    yaxis: { ...asWritten(points.map((p) => p.y)), title: { text: plotText(y.label) + (lowerBetter(y.key) ? " (lower is better)" : "") } }, margin: { l: 60, r: 40, t: 48 },
   });
 }

@@ -3,13 +3,16 @@ const LIGHT = ["#0b5c8f", "#c2571a", "#138a72", "#a3447f", "#8a6d00", "#4f4fb5",
 const DARK = ["#6fb7e9", "#f0a06a", "#5fd0b5", "#e39ac6", "#dcc24c", "#aaa9f2", "#f08f8f", "#9fd07f", "#a9b8c6", "#c99f7f"];
 const DASHES = ["solid", "dash", "dot", "dashdot", "longdash"];
 
+// rows in colours: those that are ranked, or the methods if none is
+const COLOURED = DATA.rows.some((r) => r.kind === "ranked") ? "ranked" : "apart";
+
 function colourOf(row) {
   const set = currentTheme() === "dark" ? DARK : LIGHT;
-  return DATA.rows[row].kind === "ranked" ? set[row % set.length] : getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
+  return DATA.rows[row].kind === COLOURED ? set[row % set.length] : getComputedStyle(document.documentElement).getPropertyValue("--soft").trim();
 }
 
 function dashOf(row) {
-  if (DATA.rows[row].kind === "ranked") return DASHES[Math.floor(row / LIGHT.length) % DASHES.length];
+  if (DATA.rows[row].kind === COLOURED) return DASHES[Math.floor(row / LIGHT.length) % DASHES.length];
   return DASHES[1 + (row % (DASHES.length - 1))];
 }
 
@@ -26,7 +29,7 @@ function plotText(text) {
 function plotLayout(more) {
   const css = getComputedStyle(document.documentElement);
   const ink = css.getPropertyValue("--ink").trim(), soft = css.getPropertyValue("--soft").trim(), rule = css.getPropertyValue("--rule").trim();
-  const axis = { gridcolor: rule, linecolor: soft, zerolinecolor: rule, tickfont: { color: soft } };
+  const axis = { automargin: true, gridcolor: rule, linecolor: soft, zerolinecolor: rule, tickfont: { color: soft } };
   return {
     template: DATA.template, font: { family: css.getPropertyValue("--sans"), color: ink },
     hoverlabel: { bgcolor: css.getPropertyValue("--raised").trim(), bordercolor: rule, font: { color: ink } },
@@ -63,6 +66,9 @@ function fitted(layout, width) {
   }
   return layout;
 }
+
+// an axis of small numbers has them as the tables have, not with prefixes such as µ
+function asWritten(values) { return values.length && Math.max(...values.map(Math.abs)) < 0.01 ? { exponentformat: "none" } : {}; }
 
 const PATTERNS = { solid: "", dash: "6 4", dot: "2 3", dashdot: "6 3 2 3", longdash: "9 3" };
 

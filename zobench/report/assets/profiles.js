@@ -39,7 +39,7 @@ function profileLegend(lines) { return { showlegend: lines.length <= 8 }; }
 
 function drawScoreProfile() {
   const p = DATA.profiles, sign = DATA.board.higher ? "above" : "below";
-  drawPlot(find("f-scores"), profileTraces(p.thresholds.map((t) => t * DATA.board.factor), p.scores, `of runs ${sign} %{x:${DATA.board.unit ? ".1f" : ".3~r"}}`), {
+  drawPlot(find("f-scores"), profileTraces(p.thresholds.map((t) => t * DATA.board.factor), p.scores, `of runs ${sign} %{x:${DATA.board.one ? ".1f" : ".3~r"}}`), {
     ...profileLegend(p.scores), xaxis: { title: { text: plotText(DATA.board.label) + (DATA.board.unit ? ", " + DATA.board.unit : "") } },
     yaxis: { title: { text: `runs ${sign}, %` }, range: [-3, 103] },
   }, noProfile(p.scores));

@@ -41,16 +41,10 @@ function whole(part) {
 
 function runFacts(run) {
   return make("dl", { class: "facts" }, ...Object.entries(whole(run.facts)).map(([name, value]) =>
-    make("div", {}, make("dt", {}, name.replace("_bytes", "").replaceAll("_", " ")), make("dd", {}, factText(name, value)))));
+    make("div", {}, make("dt", {}, factName(name)), make("dd", {}, value))));
 }
 
-// as page.fact of a run's own page
-function factText(name, value) {
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value !== "number") return String(value);
-  if (name.endsWith("_bytes")) return `${Math.round(value / 2 ** 20).toLocaleString("en")} MiB`;
-  return Number.isInteger(value) ? value.toLocaleString("en") : String(Number(value.toPrecision(3)));
-}
+function factName(name) { return name.replace("_bytes", "").replaceAll("_", " "); }
 
 // records from columns stored as { of: distinct values, at: index of each record's value, if there are several }
 function measured(run) {

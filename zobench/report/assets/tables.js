@@ -24,7 +24,9 @@ function setUpTable(table) {
 // the widths that a heading of numbers needs: for its longest word, and for two lines; a unit stays with its word
 function fitHeading(head) {
   if (!head.classList.contains("num")) return;
-  const words = head.textContent.trim().replace(/, (?=\S{1,3}$)/, ",\u00a0").split(" ").map((word) => word.length);
+  const text = head.textContent.trim(), unit = text.match(/\S+, \S{1,3}$/);
+  if (unit) head.replaceChildren(text.slice(0, unit.index), make("span", { class: "unit" }, unit[0]));
+  const words = text.replace(/, (?=\S{1,3}$)/, ",\u00a0").split(" ").map((word) => word.length);
   const all = words.reduce((sum, n) => sum + n + 1, -1), longest = Math.max(...words);
   let first = -1, two = all;
   for (const n of words) { first += n + 1; two = Math.min(two, Math.max(first, all - first - 1)); }
