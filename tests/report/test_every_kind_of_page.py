@@ -113,10 +113,8 @@ def test_a_page_of_one_row_compares_nothing(tmp_path: Path, open_page: Any) -> N
     assert "No pair is undecided" not in text
     assert seen.page.inner_text("#pairs").splitlines()[-1].startswith("This page has one row")
     said = seen.page.evaluate("withoutText([{ text: '' }, { text: '' }])")
-    assert said == " Their texts are not in the results."
-    assert seen.page.evaluate("withoutText([{ text: 'a' }, { text: '' }])").startswith(
-        " The texts of 1 of them"
-    )
+    assert said == " (these records have no prompts)."
+    assert seen.page.evaluate("withoutText([{ text: 'a' }, { text: '' }])").startswith(" Of 1 of them: (")
     assert seen.problems == []
 
 
