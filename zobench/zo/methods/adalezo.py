@@ -122,7 +122,7 @@ class Adalezo(ZerothOrder):
         "(abstract) claims 1.7 to 3 times less wall-clock time than the state of the art on models of "
         "6.7B to 30B, also as a module around other methods (not done here). Here a step "
         "takes 1.8 times less processor time than MeZO's at 22M parameters and 1 x 16 tokens, 1.2 times "
-        "less at 8 x 32 (docs/log.md);on our boards (docs/recent-claims.md, against mezo): accuracy worse, "
+        "less at 8 x 32 (docs/log.md); on our boards (docs/recent-claims.md, against mezo): accuracy worse, "
         "-27.0 points [-33.6, -20.4]; forward passes undecided, 1.46 times its forward passes [0.45, 4.79].",
         decay="Coupled, theta <- theta - eta (w c z + wd theta), on the tensors of the drawn groups.",
     )

@@ -77,8 +77,8 @@ class Adamezo(ZerothOrder):
         " uses the weights' dtype, where float16 overflows), and the window is part of a checkpoint "
         "(the code's is lost there). The early stop of the code is left to the suite. A refused step "
         "does not enter the window. The paper (abstract) claims better results than MeZO with up to 70"
-        " % fewer forward passes;on our boards (docs/recent-claims.md, against mezo): accuracy worse, -26.8 "
-        "points [-35.6, -18.1]; forward passes undecided, 1.46 times its forward passes [0.45, 4.79].",
+        " % fewer forward passes; on our boards (docs/recent-claims.md, against mezo): accuracy undecided, "
+        "-26.8 points [-35.6, -18.1]; forward passes undecided, 1.46 times its forward passes [0.45, 4.79].",
         decay="Coupled, theta <- theta - eta (step + wd theta); the authors' code spares names with bias or "
         "layer norm (rule mezo).",
     )

@@ -156,7 +156,7 @@ class Agzo(ZerothOrder):
         "stored, never recomputed, 4 r sum(n) bytes per step, also in checkpoints. A small epsilon "
         "needs float32 weights and losses. A submission holds scalars only, so that runs of this "
         "method cannot be verified by others. The paper (abstract) claims better results than "
-        "zeroth-order baselines at nearly the same memory;on our boards (docs/recent-claims.md, against "
+        "zeroth-order baselines at nearly the same memory; on our boards (docs/recent-claims.md, against "
         "mezo): accuracy undecided, -3.3 points [-40.1, +33.4]; forward passes undecided, 0.74 times its "
         "forward passes [0.31, 1.77].",
     )

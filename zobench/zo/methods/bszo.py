@@ -78,7 +78,7 @@ class Bszo(ZerothOrder):
         "version 3, remeasure its version 4. Version 3 counts one value twice as if it were "
         "independent. The first value of s2 is sigma_e^2 (a choice). Among equal variances the first "
         "axis is taken. A refused step does not change s2. The paper (abstract) claims up to 6.67 "
-        "points more than baselines on average on OPT-13B, and robustness in half precision;on our boards "
+        "points more than baselines on average on OPT-13B, and robustness in half precision; on our boards "
         "(docs/recent-claims.md, against mezo): accuracy undecided, -14.2 points [-58.7, +30.3]; forward "
         "passes undecided, 0.91 times its forward passes [0.23, 3.61].",
     )

@@ -97,7 +97,7 @@ class Helene(ZerothOrder):
         "A-GNB is written with true-label gradients; a reviewer who read the authors' code says that "
         "it squares the SPSA estimate, which is done here, without a factor of the batch size. With a "
         "rank-one g, h is dominated by z^2. The paper (abstract) claims up to 20 times faster training"
-        " than MeZO and 1.5 points more accuracy;on our boards (docs/recent-claims.md, against mezo): "
+        " than MeZO and 1.5 points more accuracy; on our boards (docs/recent-claims.md, against mezo): "
         "accuracy undecided, -32.2 points [-45.9, -18.4]; forward passes undecided, 1.46 times its forward "
         "passes [0.45, 4.79].",
         decay="Coupled, theta <- theta - eta (step + wd theta); what the authors' code does is not known.",

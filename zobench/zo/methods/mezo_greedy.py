@@ -52,7 +52,7 @@ class MezoGreedy(ZerothOrder):
         notes="By the paper's text; the authors' repository does not contain this variant. Among equal "
         "losses the first candidate is taken. The selection makes the estimate biased. The plotted "
         "loss is the mean of the winner's pair. The paper claims better and faster training than "
-        "n-SPSA at four and six forward passes;on our boards (docs/recent-claims.md, against mezo n=2): "
+        "n-SPSA at four and six forward passes; on our boards (docs/recent-claims.md, against mezo n=2): "
         "accuracy undecided, +12.8 points [-30.6, +56.3]; forward passes undecided, 0.73 times its forward "
         "passes [0.48, 1.10].",
     )

@@ -110,7 +110,7 @@ class ZoMopi(ZerothOrder):
         "2,000 steps. The launch script never reaches that switch, and it is not implemented. V starts from "
         "the same matrix for every P. State is 8 (r + k) / m bytes per entry of a matrix; 16 bytes are "
         "declared, the worst case r = k = m. The paper claims training 1.5 to 4 times faster than ZO-Muon's "
-        "on OPT-13B;on our boards (docs/recent-claims.md, against zo-muon): accuracy undecided, -0.8 points "
+        "on OPT-13B; on our boards (docs/recent-claims.md, against zo-muon): accuracy undecided, -0.8 points "
         "[-25.1, +23.4]; forward passes undecided, 1.05 times its forward passes [0.51, 2.15].",
         revision=2,
     )
