@@ -70,7 +70,7 @@ def test_problems_are_solved_and_graded_by_steps(nano):
 
 
 @pytest.mark.parametrize("steps", [1, 3])
-def test_drawn_problems_have_the_steps_asked_for_and_a_solution_that_is_right(steps, nano):
+def test_drawn_problems_have_the_steps_asked_for_and_a_solution_that_is_right(steps):
     task = make("drawn-problems", steps=steps, test=40)
     splits = task.splits(1)
     assert [len(splits.train), len(splits.validation), len(splits.test)] == [100, 50, 40]

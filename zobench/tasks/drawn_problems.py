@@ -12,9 +12,12 @@ from zobench.data.synthetic.draw import digest, stream
 from zobench.data.synthetic.problems import MARKER, draw_problem, render
 from zobench.parameters import Bounds, Parameters
 from zobench.tasks.generation import GenerationTask
+from zobench.tasks.nano_answers import problem_example
 from zobench.tasks.prompts import Prompt
 
 SEED = 12
+MOST_TRAIN, MOST_VALIDATION, MOST_TEST = 100, 50, 200
+"""Largest splits: there are 485 problems of one step."""
 QUESTION = Prompt("Question: {question}\nAnswer:")
 
 
@@ -22,11 +25,11 @@ QUESTION = Prompt("Question: {question}\nAnswer:")
 class DrawnProblemsConfig(Parameters):
     steps: Annotated[int, Bounds(ge=1, le=4)] = 1
     """Arithmetic steps of each problem."""
-    train: Annotated[int, Bounds(ge=1, le=100)] = 100
+    train: Annotated[int, Bounds(ge=1, le=MOST_TRAIN)] = MOST_TRAIN
     """Training examples, drawn by the data seed; demonstrations come from these."""
-    validation: Annotated[int, Bounds(ge=0, le=50)] = 50
+    validation: Annotated[int, Bounds(ge=0, le=MOST_VALIDATION)] = MOST_VALIDATION
     """Validation examples, the same for every data seed."""
-    test: Annotated[int, Bounds(ge=1, le=200)] = 200
+    test: Annotated[int, Bounds(ge=1, le=MOST_TEST)] = MOST_TEST
     """Test examples, the same for every data seed."""
     max_new_tokens: Annotated[int, Bounds(ge=1)] = 32
     """Longest answer in tokens."""
@@ -55,8 +58,8 @@ class DrawnProblems(GenerationTask):
         steps = self.config.steps
         seen: set[tuple[str, tuple[int, ...]]] = set()
         # Drawn at their largest size, so that a smaller limit takes the first of the same.
-        test = list(islice(_problems("test", SEED, steps, seen), 200))
-        validation = list(islice(_problems("validation", SEED, steps, seen), 50))
+        test = list(islice(_problems("test", SEED, steps, seen), MOST_TEST))
+        validation = list(islice(_problems("validation", SEED, steps, seen), MOST_VALIDATION))
         train = list(islice(_problems("train", seed, steps, seen), self.config.train))
         return Splits(
             train=train,
@@ -76,9 +79,5 @@ def _problems(split: str, seed: int, steps: int, seen: set[tuple[str, tuple[int,
         if key in seen:
             continue
         seen.add(key)
-        yield Example(
-            f"drawn-{steps}-{digest(problem.form, *problem.operands)[:12]}",
-            {"question": question},
-            answer=str(problem.answer),
-            meta={"solution": problem.solution.strip(), "steps": steps},
-        )
+        name = f"drawn-{steps}-{digest(problem.form, *problem.operands)[:12]}"
+        yield problem_example(name, question, problem)

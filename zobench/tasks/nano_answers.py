@@ -13,7 +13,7 @@ from zobench.data.synthetic.fact_sets import NAMES as FACT_SETS
 from zobench.data.synthetic.fact_sets import fact_set
 from zobench.data.synthetic.people import HELD_OUT_QUESTION, Fact
 from zobench.data.synthetic.problem_sets import QUOTA, problem_rows
-from zobench.data.synthetic.problems import MARKER
+from zobench.data.synthetic.problems import MARKER, Problem
 from zobench.metrics.calibration import accuracy_with_stderr
 from zobench.parameters import Bounds, OneOf, Parameters
 from zobench.tasks.base import MetricValue, Prediction
@@ -75,15 +75,17 @@ class NanoProblems(GenerationTask):
 
 def problem_examples(split: str) -> list[Example]:
     """The examples of a split with their worked solutions."""
-    return [
-        Example(
-            row.id,
-            {"question": row.question},
-            answer=str(row.problem.answer),
-            meta={"solution": row.problem.solution.strip(), "steps": row.problem.steps},
-        )
-        for row in problem_rows(split)
-    ]
+    return [problem_example(row.id, row.question, row.problem) for row in problem_rows(split)]
+
+
+def problem_example(name: str, question: str, problem: Problem) -> Example:
+    """A word problem as an example with the id ``name``."""
+    return Example(
+        name,
+        {"question": question},
+        answer=str(problem.answer),
+        meta={"solution": problem.solution.strip(), "steps": problem.steps},
+    )
 
 
 @dataclass(frozen=True)
