@@ -39,8 +39,14 @@ def test_a_dictionary_runs_as_the_file_with_its_keys(tmp_path: Path) -> None:
 def test_mistakes_in_a_dictionary_name_the_key() -> None:
     with pytest.raises(ValueError, match=r"methods\.mezo\.params\.lrr: unknown parameter"):
         zobench.run(suite(methods={"mezo": {"params": {"lrr": 1}}}))
-    with pytest.raises(ValueError, match=r"suite:1: .*unknown key.*did you mean 'seeds'"):
+    with pytest.raises(ValueError, match=r"suite: seedz: unknown key.*did you mean 'seeds'") as caught:
         zobench.run(suite(seedz=[1]))
+    assert "suite:1" not in str(caught.value), "a dictionary has no lines"
+
+
+def test_a_folder_without_results_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no finished run in .*; give the folders"):
+        zobench.read(tmp_path)
 
 
 def test_compare_gives_a_row_for_each_method_and_the_untrained_model(tmp_path: Path) -> None:

@@ -77,11 +77,15 @@ def read(*folders: str | Path) -> Results:
     ``finals``.
 
     Raises:
-        ValueError: a folder does not exist.
+        ValueError: a folder does not exist, or none of them has a finished run.
     """
     from zobench.store.reader import read as read_folders
 
-    return read_folders(list(folders))
+    results = read_folders(list(folders))
+    if not results.tables["runs"].num_rows:
+        told = ", ".join(map(str, folders)) or "no folder"
+        raise ValueError(f"no finished run in {told}; give the folders that 'zobench run --output' wrote")
+    return results
 
 
 def _planned(results: Results, folder: Path) -> Results:

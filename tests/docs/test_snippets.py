@@ -10,13 +10,16 @@ from contextlib import nullcontext
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from snippets import Reader, blocks, compare
+
+from zobench.zo.conformance.faults import defaults_cited
 
 ROOT = Path(__file__).parents[2]
 GUIDES = [
@@ -171,6 +174,8 @@ def test_snippets_of_the_readme(reader: Reader, tmp_path: Path) -> None:
     rest = rest.replace(" RUN ", f" {run} ").replace(" A B ", " reports/mine reports/mine ")
     more = reader.follow(mark + rest, "README.md")
     assert (counts["bash"], counts["not run"], more["bash"], more["python"]) == (3, 1, 1, 4)
+    described = defaults_cited(cast(Any, SimpleNamespace(config=reader.names["PairConfig"]())))
+    assert described.startswith("every parameter"), "the shown plugin passes what it is said to pass"
 
 
 SMALLER = (

@@ -133,6 +133,14 @@ def test_the_table_of_the_terminal_marks_it(folder: Path, direction: str, marked
     assert ("mean, lower is better" in out.export_text()) == marked
 
 
+def test_rows_with_equal_means_share_the_lead(tmp_path: Path) -> None:
+    """The lead was told of the first in the alphabet alone."""
+    rows = [Entry("b", sd=0.0), Entry("a", sd=0.0), Entry("c", -0.3)]
+    study = Study(rows, {"facts": 0.6}, shared_sd=0.0, examples=0, attacks=(), seeds=(0, 1))
+    told = headline(analyse(make_synthetic(tmp_path, study)).ranking)
+    assert told.startswith("a and b share the best mean; a is "), told
+
+
 def test_no_ranking_has_its_reason(folder: Path) -> None:
     found = analyse(folder, BOARDS["its own metric"]).ranking
     method = next(s for s in found.standings if s.group == "method")

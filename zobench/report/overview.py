@@ -11,6 +11,7 @@ from statistics import mean
 import pandas as pd
 
 from zobench.metrics import verdicts
+from zobench.metrics.arrays import comparable
 from zobench.metrics.verdicts import DECIDED
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.model_titles import model_sources, model_titles
@@ -68,6 +69,10 @@ def headline(ranking: Ranking) -> str:
         rows_of = [p.b for p in rivals if p.verdict == word]
         if rows_of:
             told.append(f"{said} {_list(rows_of) if len(rows_of) <= 3 else f'{len(rows_of)} other rows'}")
+    tied = [p.b for p in rivals if comparable(p.comparison.difference.value) == 0]
+    if tied:
+        shared = _list([best.row, *tied]) if len(tied) <= 3 else f"{best.row} and {len(tied)} other rows"
+        return f"{shared} share the best mean; {best.row} is {' and '.join(told)}."
     return f"{best.row} has the best mean, but is {' and '.join(told)}."
 
 

@@ -40,7 +40,7 @@ def load_values(values: Mapping[str, Any]) -> Suite:
         SuiteError: as :func:`load`.
     """
     # Keys of a suite file are text, and its lists are lists: JSON says so for a dictionary as well.
-    return _checked(lambda: source.Document("suite", json.loads(json.dumps(values))))
+    return _checked(lambda: source.Document("suite", json.loads(json.dumps(values)), first_line=0))
 
 
 def _checked(read: Callable[[], source.Document]) -> Suite:

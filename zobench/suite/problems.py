@@ -22,15 +22,19 @@ def dotted(path: KeyPath) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SourcePlace:
-    """A line of a file, counted from 1."""
+    """A line of a file, counted from 1; 0 for values that are in no file."""
 
     file: str
     line: int
 
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One problem. ``hint``: what to write instead; empty if there is no suggestion."""
+    """One problem. ``hint``: what to write instead; empty if there is no suggestion. ``line``: as in
+    :class:`SourcePlace`."""
 
     file: str
     line: int
@@ -39,9 +43,10 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: "
         key = f"{self.key}: " if self.key else ""
-        return f"{where}{key}{self.message}" + (f"; {self.hint}" if self.hint else "")
+        return f"{SourcePlace(self.file, self.line)}: {key}{self.message}" + (
+            f"; {self.hint}" if self.hint else ""
+        )
 
 
 class SuiteError(ValueError):

@@ -24,18 +24,20 @@ MOST_INCLUDES = 100
 
 @dataclass(slots=True)
 class Document:
-    """Plain values of a suite with its includes merged, and the file and line of each key."""
+    """Plain values of a suite with its includes merged, and the file and line of each key. ``first_line``: 1,
+    or 0 for values that are in no file."""
 
     file: str
     value: dict[str, Any] = field(default_factory=dict)
     places: dict[KeyPath, SourcePlace] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    first_line: int = 1
 
     def place(self, path: KeyPath) -> SourcePlace:
         """The line of ``path``, or of its nearest ancestor that is in a file."""
         while path and path not in self.places:
             path = path[:-1]
-        return self.places.get(path, SourcePlace(self.file, 1))
+        return self.places.get(path, SourcePlace(self.file, self.first_line))
 
     def report(self, path: KeyPath, message: str, hint: str = "") -> None:
         """Record one problem at ``path``."""

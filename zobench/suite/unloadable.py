@@ -144,8 +144,7 @@ def _runs_on(entry: MethodEntry, block: str) -> bool:
 
 
 def _placed(document: Document, at: KeyPath, problem: str) -> str:
-    place = document.place(at)
-    return f"{place.file}:{place.line}: {problem}"
+    return f"{document.place(at)}: {problem}"
 
 
 def _target(entry: TaskEntry | ObjectiveEntry) -> str | None:
