@@ -45,6 +45,7 @@ RANKED = {
     "robustness": TUNED | SHIPPED,
     "rewards": TUNED | SHIPPED,
     "estimator-quality": TUNED | SHIPPED,
+    "across-commits": TUNED | SHIPPED,
 }
 
 

@@ -14,7 +14,7 @@ from synthetic import Entry, Study, default_study, make_synthetic
 from zobench.report.analysis import analyse
 from zobench.report.build import build
 from zobench.report.leaderboard import Leaderboard
-from zobench.report.overview import controls, headline
+from zobench.report.overview import controls, headline, warnings
 from zobench.report.ranking import rank
 
 GAINS = {"first": 0.0, "equal": 0.0, "slightly better": 0.006, "much better": 0.08}
@@ -167,6 +167,21 @@ def test_every_difference_is_named(tmp_path, fields, reason):
     assert not standing(found, "other").ranked
     assert any(reason in r for r in standing(found, "other").reasons)
     assert {s.row for s in found.ranking.ranked} == {"a", "b"}
+
+
+def test_a_leaderboard_across_commits_ranks_other_code_and_names_it(tmp_path):
+    commits = {"other": "f" * 40, "installed": None}
+    others = [Entry(name, 0.3, fields={"git_commit": commit}) for name, commit in commits.items()]
+    study = Study([Entry("a"), Entry("b"), *others], examples=0, attacks=())
+    folder = make_synthetic(tmp_path, study, compact=True)
+    found = analyse(folder, "across-commits")
+    assert {s.row for s in found.ranking.ranked} == {"a", "b", "other", "installed"}
+    told = (
+        "Made with different code: 0.1.0 0123456789 (a and b); 0.1.0 ffffffffff (other); "
+        "0.1.0 without a commit (installed)."
+    )
+    assert told in warnings(found.ranking, found.runs)
+    assert not [w for w in warnings(analyse(folder).ranking, found.runs) if "different code" in w]
 
 
 def had(how, trials=0):

@@ -154,12 +154,26 @@ def _code(runs: pd.DataFrame) -> list[tuple[str, str]]:
     dirty = runs["git_dirty"].fillna(False).astype(bool)
     if dirty.any() and not dirty.all():
         found += [(str(r), "uncommitted changes in the code") for r in sorted(set(runs.loc[dirty, "row"]))]
-    state = runs["zobench_version"].fillna("?") + " " + runs["git_commit"].fillna("").str.slice(0, 10)
+    state = _state(runs)
     usual = _usual([s for _, s in sorted(set(zip(runs["row"], state, strict=True)))])
     for row, text in sorted(set(zip(runs["row"], state, strict=True))):
         if text != usual:
-            found.append((str(row), f"different code: {text.strip()} instead of {usual.strip()}"))
+            found.append((str(row), f"different code: {text} instead of {usual}"))
     return found
+
+
+def _state(runs: pd.DataFrame) -> pd.Series:
+    """Version and commit of each run; zobench may have run outside a repository."""
+    version, commit = runs["zobench_version"].fillna("?"), runs["git_commit"].str.slice(0, 10)
+    return version + " " + commit.fillna("without a commit")
+
+
+def rows_by_code(runs: pd.DataFrame) -> dict[str, list[str]]:
+    """The rows of each version and commit; a row that was made with several is listed under each."""
+    made: dict[str, list[str]] = {}
+    for code, row in sorted(set(zip(_state(runs), runs["row"].map(str), strict=True))):
+        made.setdefault(code, []).append(row)
+    return made
 
 
 def _seeds(runs: pd.DataFrame, minimum: int) -> list[tuple[str, str]]:

@@ -39,6 +39,7 @@ SHIPPED = (
     "robustness",
     "unlearning",
     "estimator-quality",
+    "across-commits",
     "rewards",
     "image-generation",
     "image-scoring",

@@ -13,6 +13,7 @@ import pandas as pd
 from zobench.metrics import verdicts
 from zobench.metrics.arrays import comparable
 from zobench.metrics.verdicts import DECIDED
+from zobench.report import comparability
 from zobench.report.leaderboard import Leaderboard
 from zobench.report.model_titles import model_sources, model_titles
 from zobench.report.notices import Notice
@@ -196,6 +197,9 @@ def warnings(ranking: Ranking, runs: pd.DataFrame) -> list[str]:
     apart = [s.row for s in ranking.standings if s.reasons]
     if apart:
         told.append(f"{_count(len(apart), 'row')} not comparable and not ranked: {_list(apart[:5])}.")
+    codes = comparability.rows_by_code(runs[runs["row"].isin(ranked)])
+    if len(codes) > 1:  # only where the leaderboard does not ask for the same code
+        told.append(f"Made with different code: {'; '.join(f'{c} ({_list(r)})' for c, r in codes.items())}.")
     diverged = int((runs["status"] == "diverged").sum())
     if diverged:
         told.append(f"{_count(diverged, 'run')} diverged.")
