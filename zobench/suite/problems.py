@@ -43,10 +43,8 @@ class Problem:
     hint: str = ""
 
     def __str__(self) -> str:
-        key = f"{self.key}: " if self.key else ""
-        return f"{SourcePlace(self.file, self.line)}: {key}{self.message}" + (
-            f"; {self.hint}" if self.hint else ""
-        )
+        place, key = SourcePlace(self.file, self.line), f"{self.key}: " if self.key else ""
+        return f"{place}: {key}{self.message}" + (f"; {self.hint}" if self.hint else "")
 
 
 class SuiteError(ValueError):
